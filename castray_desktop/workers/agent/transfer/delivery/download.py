@@ -219,7 +219,7 @@ class PieceDownloader:
         self._ask()
         if self._store.is_complete() or self._store.has_new_wanted:
             return False
-        return not repair.listener.is_active or repair.wait_for_data(GROUP_SECONDS)
+        return not repair.receiver.is_active or repair.wait_for_data(GROUP_SECONDS)
 
     def _fetch_wholly(self, start: int, end: int) -> None:
         """Request what multicast did not bring."""

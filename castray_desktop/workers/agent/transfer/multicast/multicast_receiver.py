@@ -1,8 +1,7 @@
-"""Receive a group's datagrams: they become candidates for pieces, and reports tell the sender what arrived.
+"""Receive a group's datagrams, reassemble pieces from them, and report to the sender what arrived.
 
-One thread for each delivery. It checks tags, reports, and writes complete pieces as long as that is
-quick; the thread with the upstream's connection does the rest. A receiver that gets too small a share of
-what is sent leaves.
+One thread for each delivery. It checks tags, reports, and writes complete pieces; the thread with the
+upstream's connection does the rest. A receiver that gets too small a share of what is sent leaves.
 """
 
 from __future__ import annotations
@@ -13,54 +12,201 @@ import os
 import socket
 import threading
 import time
-from typing import Optional
+from collections.abc import Iterator
+from functools import lru_cache
+from typing import NamedTuple, Optional
 
 from castray_desktop.core.content.stream_layout import StreamLayout
 from castray_desktop.core.multicast.datagrams import (
     HEADER_BYTES,
+    MAX_DATAGRAM,
+    MIN_PAYLOAD,
+    TAG_BYTES,
+    DatagramHeader,
     DatagramKeys,
     ReceiverReport,
     first_report_number,
     next_report_number,
     parse_datagram_header,
     receiver_id,
+    tag_of_probe,
+    tags_of,
 )
 from castray_desktop.core.protocol.nodes.agent_protocol import MulticastGroup
-from castray_desktop.workers.agent.transfer.multicast.batched_datagrams import (
-    BatchReceiver,
-    make_batch_receiver,
-)
-from castray_desktop.workers.agent.transfer.multicast.datagram_parser import (
-    NO_PIECE,
-    DatagramParser,
-    DatagramRun,
-    TagChecker,
-)
 from castray_desktop.workers.agent.transfer.multicast.multicast_sockets import (
     MAX_MESSAGE_BYTES,
+    BatchReceiver,
     ReceivingSocket,
     report_socket,
 )
-from castray_desktop.workers.agent.transfer.multicast.piece_writer import PieceRecipient, PieceWriter
 from castray_desktop.workers.agent.transfer.multicast.reassembly import (
     SLACK_BYTES,
     AcceptResult,
+    PieceWriter,
     ReassemblyBuffer,
 )
+from castray_desktop.workers.agent.transfer.store.receive_store import ReceiveStore
 from castray_desktop.workers.agent.transfer.system.file_io import page_buffer
 
-FOLLOWS_WITHIN = 0.5
+NO_PIECE = -1
+CACHED_ZONES = 64
+_NOTHING = memoryview(b"")
+
+MIN_RATIO_SECONDS = 0.5
 
 MIN_RATIO = 0.5
-
 """A receiver that gets less than this share for half a second can't keep up."""
 
 JUDGED_SECONDS = 0.1
 
 JUDGED_FROM = 30
-
 """Check interval and minimum number of datagrams: a sender that started too fast for all has slowed down
 before half a second is over."""
+
+FIRST_DATAGRAM_SECONDS = 0.6
+"""Timeout for the first datagram; then this network does not support multicast."""
+
+SILENCE_SECONDS = 1.0
+"""Timeout after a datagram: the sender has ended, or a filter blocks datagrams."""
+
+SENDER_LOCK_SECONDS = 0.3
+"""Seconds of silence after which datagrams of another sender are considered."""
+
+MAX_SINGLE_DATAGRAMS = 256
+"""The kernel does not coalesce if this many datagrams in a row came alone."""
+
+WAIT_SECONDS = 0.02
+"""Timeout of a receive call: `stop` takes effect within this time."""
+
+BEGINNING_SECONDS, BEGINNING_SHARE, LEAST_REPORT_SECONDS = 0.5, 0.3, 0.01
+"""Initially, reports are sent at a shorter interval while the sender searches its pace: duration, share of
+the usual interval, minimum interval."""
+
+NAP_BYTES = 3 << 19
+"""Between reports, the thread sleeps until about this many bytes have arrived: waking up for every burst is
+expensive, and more bytes would not fit the processor's cache."""
+
+WAITING_SHARE, GIGABIT = 0.25, 125e6
+"""While sleeping, at most this share of the kernel's buffer may fill, at the current rate or at this many
+bytes per second."""
+
+CROWDED_SHARE = 0.5
+"""A report tells the sender if more than this share of the kernel's buffer is in use."""
+
+LAST_REPORTS = 3
+
+log = logging.getLogger("castray.byte_plane")
+
+
+class DatagramRun(NamedTuple):
+    """Consecutive datagrams with valid tags."""
+
+    head: DatagramHeader  # header of the first one
+    number: int  # datagrams with payload; 0 if the sender only tells its position
+    data: memoryview
+    in_place: bool  # its bytes are in their final position
+
+
+class TagChecker:
+    """Checks the authentication tags of one cast."""
+
+    def __init__(self, keys: DatagramKeys) -> None:
+        self._of_zone = lru_cache(CACHED_ZONES)(keys.tags)
+
+    def is_right(self, head: DatagramHeader, count: int) -> bool:
+        """Check one datagram with `count` bytes; False for lengths that no sender uses."""
+        if not max(MIN_PAYLOAD, count) <= head.size <= MAX_DATAGRAM:
+            return False
+        if not count:
+            return head.tag == tag_of_probe(self._of_zone, head)
+        return head.offset % head.size == 0 and head.tag == tags_of(self._of_zone, 1, head)
+
+    def following(self, head: DatagramHeader, number: int) -> memoryview:
+        """The expected tags of `number` datagrams from this one on, as words."""
+        return memoryview(tags_of(self._of_zone, number, head)).cast("Q")
+
+
+class DatagramParser:
+    """Sorts received messages into runs. Only the tags are trusted.
+
+    All tags of a run are compared at once. The first and last alone are not enough: a lost datagram may have
+    been replaced by a forged one.
+    """
+
+    def __init__(self, batches: BatchReceiver, tags: TagChecker) -> None:
+        self._batches = batches
+        self._tags = tags
+        self._seen = batches.heads.cast("Q")[:: HEADER_BYTES // TAG_BYTES]
+        self.singles = 0
+        """Number of datagrams in a row that were not coalesced."""
+
+    def runs(self, memory: memoryview, piece: int, first: int, lengths: list[int]) -> Iterator[DatagramRun]:
+        """Runs in the messages of these lengths, from slot `first` on.
+
+        `memory` is a piece's buffer, or the scratch buffer. A run is valid until the next one is requested.
+        """
+        self._count_singles(lengths)
+        size, stop = self._batches.size, first + len(lengths) * self._batches.together
+        base, moved = 0, False
+        for begin, number, last in self._contiguous(first, lengths):
+            place, end = begin, begin + number
+            while place < end:
+                head = parse_datagram_header(self._batches.heads, place * HEADER_BYTES)
+                valid = self._valid_prefix(head, place, end - place, last)
+                if valid:
+                    in_place = piece == head.piece and place * size == head.offset and not moved
+                    if piece != NO_PIECE and not in_place and not moved:  # overwritten later
+                        memory = memoryview(bytes(memory[place * size : stop * size]))
+                        base, moved = place, True
+                    start = (place - base) * size
+                    after = start + valid * size
+                    if place + valid == end:
+                        after -= size + HEADER_BYTES - last
+                    yield DatagramRun(head, valid, memory[start:after], in_place)
+                elif place + 1 == end and last == HEADER_BYTES and self._tags.is_right(head, 0):
+                    yield DatagramRun(head, 0, _NOTHING, False)
+                place += valid or 1
+
+    def _count_singles(self, lengths: list[int]) -> None:
+        alone = max(lengths, default=0) <= self._batches.size + HEADER_BYTES
+        self.singles = self.singles + len(lengths) if alone else 0
+
+    def _contiguous(self, first: int, lengths: list[int]) -> Iterator[tuple[int, int, int]]:
+        """Ranges of datagrams without a gap in memory, all full except the last: slot, number, bytes of the
+        last."""
+        together, segment = self._batches.together, self._batches.size + HEADER_BYTES
+        full = together * segment
+        place = first
+        for number, length in enumerate(lengths, 1):
+            if length != full or number == len(lengths):
+                after = first + number * together
+                of_this = -(-length // segment)
+                count = after - together - place + of_this
+                if count:
+                    yield place, count, length - (of_this - 1) * segment if of_this else segment
+                place = after
+
+    def _valid_prefix(self, head: DatagramHeader, place: int, number: int, last: int) -> int:
+        """The number of datagrams with the tags that follow from the first one's sequence number."""
+        if last <= HEADER_BYTES:
+            number -= 1
+        if not number or head.size != self._batches.size or head.offset % head.size:
+            return 0
+        return _equal_prefix(self._seen[place : place + number], self._tags.following(head, number))
+
+
+def _equal_prefix(some: memoryview, others: memoryview) -> int:
+    """Length of the common prefix of two equally long sequences."""
+    if some == others:
+        return len(some)
+    low, high = 0, len(some)  # bounds of the common prefix
+    while high - low > 1:
+        middle = (low + high) // 2
+        if some[low:middle] == others[low:middle]:
+            low = middle
+        else:
+            high = middle
+    return low
 
 
 class DeliveryRatio:
@@ -83,55 +229,7 @@ class DeliveryRatio:
         if came - self._came >= datagrams * MIN_RATIO:
             self._small_since = now
         self._then, self._sent, self._came = now, sent, came
-        return now - self._small_since >= FOLLOWS_WITHIN
-
-
-log = logging.getLogger("castray.byte_plane")
-
-FIRST_DATAGRAM_SECONDS = 0.6
-
-"""Timeout for the first datagram; then this network does not support multicast."""
-
-SILENCE_SECONDS = 1.0
-
-"""Timeout after a datagram: the sender has ended, or a filter blocks datagrams."""
-
-SENDER_LOCK_SECONDS = 0.3
-
-"""Seconds of silence after which datagrams of another sender are considered."""
-
-MAX_SINGLE_DATAGRAMS = 256
-
-"""The kernel does not coalesce if this many datagrams in a row came alone."""
-
-WAIT_SECONDS = 0.02
-
-BEGINNING_SECONDS, BEGINNING_SHARE, LEAST_REPORT_SECONDS = 0.5, 0.3, 0.01
-
-"""Initially, reports are sent at a shorter interval while the sender searches its pace: duration, share of
-the usual interval, minimum interval."""
-
-NAP_BYTES = 3 << 19
-
-"""Between reports, the thread sleeps until about this many bytes have arrived: waking up for every burst is
-expensive, and more bytes would not fit the processor's cache."""
-
-WAITING_SHARE, GIGABIT = 0.25, 125e6
-
-"""While sleeping, at most this share of the kernel's buffer may fill, at the current rate or at this many
-bytes per second."""
-
-CROWDED_SHARE = 0.5
-
-"""A report tells the sender if more than this share of the kernel's buffer is in use."""
-
-SLOW_ONES, SLOW_SECONDS = 4, 1.0
-
-"""If writing a piece takes too long for the buffer this many times in a row, writing is left to the other
-thread for this many seconds, doubled each time. A single slow write is ignored, since the processor may
-have been busy."""
-
-LAST_REPORTS = 3
+        return now - self._small_since >= MIN_RATIO_SECONDS
 
 
 class MulticastReceiver:
@@ -147,11 +245,11 @@ class MulticastReceiver:
         node: str,
         keys: DatagramKeys,
         layout: StreamLayout,
-        delivery: PieceRecipient,
+        store: ReceiveStore,
     ) -> None:
         """Joins the group. Raises OSError. `own` is this machine's address."""
-        self.reassembly = ReassemblyBuffer(layout, delivery)
-        self.writer = PieceWriter(delivery, self.reassembly)
+        self.reassembly = ReassemblyBuffer(layout, store)
+        self.writer = PieceWriter(store, self.reassembly)
         self.has_received = False
         self.reason = ""  # why it has left, unless it was stopped
         self.group = group
@@ -159,26 +257,24 @@ class MulticastReceiver:
         self._name = receiver_id(node)
         self._node = node
         self._keys = keys
-        self._delivery = delivery
+        self._store = store
         self._layout = layout
         self._pieces = layout.pieces
         self._stopped = False
         self._socket = ReceivingSocket(group, own)
         self._socket.set_timeout(WAIT_SECONDS)
         self._waiting = WAITING_SHARE * self._socket.buffer_size
-        self._rested = (0.0, 0)  # time of the last sleep, and payload received by then
+        self._slept = (0.0, 0)  # time of the last sleep, and payload received by then
         self._reports: Optional[socket.socket] = None
         self._sender: tuple[str, int] = ("", 0)
         self._tags = TagChecker(keys)
-        self._met = False
+        self._sender_known = False
         self._batches: Optional[BatchReceiver] = None  # set once the sender is known
         self._spare = page_buffer(layout.piece_bytes + SLACK_BYTES)  # scratch buffer
-        self._goes_on = (0, 0)  # piece and offset expected next
-        self._further = False  # the sender has reached another piece
-        self._whole = False  # there are complete pieces
+        self._expected = (0, 0)  # piece and offset expected next
+        self._sender_advanced = False  # the sender has reached another piece
+        self._completed = False  # there are complete pieces
         self._rate = GIGABIT
-        self._places_from, self._rests = 0.0, SLOW_SECONDS  # writing is left to the other thread until then
-        self._slow = 0  # number of slow writes in a row
         self._began = 0.0  # time of this sender's first datagram
         self._clock = 0.0  # all datagrams that arrived by then were processed
         self._last = 0.0  # time of the last datagram
@@ -191,7 +287,7 @@ class MulticastReceiver:
         self.wake_fd, self._waking = os.pipe()
         os.set_blocking(self.wake_fd, False)
         os.set_blocking(self._waking, False)
-        self._thread = threading.Thread(target=self._run, name="castray-listener", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="castray-multicast-receiver", daemon=True)
 
     def start(self) -> None:
         self._thread.start()
@@ -237,7 +333,7 @@ class MulticastReceiver:
             while not self._stopped:
                 came, drained = self._take_all()
                 now = time.monotonic()
-                if self._delivery.pieces.paused:
+                if self._store.pieces.paused:
                     started = self._last = now
                     self._share.restart(now, self._next, self._datagrams)
                 if came:
@@ -247,7 +343,7 @@ class MulticastReceiver:
                 elif self.has_received and now - self._last > SILENCE_SECONDS:
                     self.stop("nothing comes to the group any more")
                 if now - self._last > SENDER_LOCK_SECONDS:
-                    self._met = False  # the next datagram may be from another sender
+                    self._sender_known = False  # the next datagram may be from another sender
                 if self.has_received and now - reported > self._interval(now):
                     self._report(False)
                     if self._share.is_too_small(now, self._next, self._datagrams):
@@ -272,13 +368,13 @@ class MulticastReceiver:
 
     def _nap(self, now: float) -> None:
         """Sleep while datagrams accumulate, but not beyond the end of the stream."""
-        then, payload = self._rested
+        then, payload = self._slept
         rate = (self._payload - payload) / max(now - then, 0.001)
         self._rate = max(rate, GIGABIT)
-        left = (self._pieces - self._goes_on[0]) * self._layout.piece_bytes
+        left = (self._pieces - self._expected[0]) * self._layout.piece_bytes
         nap = min(self._interval(now), self._waiting / self._rate, min(NAP_BYTES, left) / max(rate, 1.0))
         time.sleep(max(now + nap - time.monotonic(), 0.0))
-        self._rested = now, self._payload
+        self._slept = now, self._payload
 
     def _leave(self) -> None:
         if self.reason:
@@ -289,7 +385,7 @@ class MulticastReceiver:
         if self._reports is not None:
             self._reports.close()
         self.wake()
-        self._delivery.pieces.report_state()
+        self._store.pieces.report_state()
 
     def _report(self, leaving: bool) -> None:
         """Send a report to the sender. Lost reports do no harm: the next one is complete."""
@@ -305,8 +401,8 @@ class MulticastReceiver:
             self._datagrams,
             self._payload,
             int(self._arrived() * 1e6),
-            self._delivery.next_needed(min(front, self._pieces)),
-            self._delivery.is_undecided(),
+            self._store.next_needed(min(front, self._pieces)),
+            self._store.is_undecided(),
             self._socket.buffer_usage() > CROWDED_SHARE,
         )
         with contextlib.suppress(OSError):
@@ -323,7 +419,7 @@ class MulticastReceiver:
 
     # --- the sender
 
-    def _meet(self, wait: bool) -> None:
+    def _identify_sender(self, wait: bool) -> None:
         """Identify the sender from one call's datagrams, which are not processed.
 
         Not while another sender is active, since anybody may replay its datagrams. Counters start with its
@@ -346,16 +442,16 @@ class MulticastReceiver:
                 self._reports.close()
             self._reports = report_socket(self._own, where)
         if self._batches is None or self._batches.size != head.size:
-            self._take_many(head.size, MAX_MESSAGE_BYTES // (head.size + HEADER_BYTES))
-        self._met, self._last = True, time.monotonic()
+            self._set_batches(head.size, MAX_MESSAGE_BYTES // (head.size + HEADER_BYTES))
+        self._sender_known, self._last = True, time.monotonic()
         self._clock = self._last
         self._accept(DatagramRun(head, 0, self._spare[:0], in_place=False))
 
-    def _take_many(self, size: int, together: int) -> None:
+    def _set_batches(self, size: int, together: int) -> None:
         """Set the datagram size and the number that the kernel may coalesce."""
         self._socket.coalesce(together > 1)
-        self._batches = make_batch_receiver(size, -(-self._layout.piece_bytes // size), together)
-        self._catch = DatagramParser(self._batches, self._tags)
+        self._batches = BatchReceiver(size, -(-self._layout.piece_bytes // size), together)
+        self._parser = DatagramParser(self._batches, self._tags)
 
     # --- datagrams
 
@@ -366,7 +462,7 @@ class MulticastReceiver:
         """
         began = time.monotonic()
         until = began + self._interval(began)
-        came = drained = self._further = self._whole = left = False
+        came = drained = self._sender_advanced = self._completed = left = False
         wait = False
         while not drained:
             try:
@@ -378,33 +474,18 @@ class MulticastReceiver:
                 wait = True
                 continue
             came = came or some
-            if self._whole:
-                self._whole = False
-                left = not self._place() or left
+            if self._completed:
+                self._completed = False
+                left = not self.writer.write_now() or left
             if time.monotonic() > until:
                 break
             wait = False
-        lacks = self._further and self.reassembly.has_missing()
-        if left or lacks or self._ended or self._delivery.is_complete():
+        lacks = self._sender_advanced and self.reassembly.has_missing()
+        if left or lacks or self._ended or self._store.is_complete():
             self.wake()
-        if self._delivery.pieces.wake_pending:
-            self._delivery.pieces.notify_waiting()
+        if self._store.pieces.wake_pending:
+            self._store.pieces.notify_waiting()
         return came, drained
-
-    def _place(self) -> bool:
-        """Write complete pieces; False if work is left for the other thread."""
-        began = time.monotonic()
-        if began < self._places_from:
-            self.writer.defer()
-            return False
-        if not self.writer.write_now():
-            return False
-        ends = time.monotonic()
-        self._slow = self._slow + 1 if ends - began > self._waiting / self._rate else 0
-        if self._slow == SLOW_ONES:
-            self._slow = 0
-            self._places_from, self._rests = ends + self._rests, 2 * self._rests
-        return True
 
     def _take(self, wait: bool) -> tuple[bool, bool]:
         """Process the datagrams of one call. Datagrams are received into their final position if they are the
@@ -412,10 +493,10 @@ class MulticastReceiver:
 
         Raises BlockingIOError where there are none at all, for a while if it is to `wait`.
         """
-        taken, (piece, offset) = self._batches, self._goes_on
-        if not self._met or taken is None:
-            self._meet(wait)
-            return self._met, False
+        taken, (piece, offset) = self._batches, self._expected
+        if not self._sender_known or taken is None:
+            self._identify_sender(wait)
+            return self._sender_known, False
         memory, first, end = self.reassembly.lend_buffer(piece, offset), 0, taken.most
         if memory is None:
             memory, piece = self._spare, NO_PIECE
@@ -427,13 +508,13 @@ class MulticastReceiver:
             lengths = taken.receive(self._socket.socket, memory, first, end, wait)
             if wait:
                 self._clock = time.monotonic()
-            for run in self._catch.runs(memory, piece, first, lengths):
+            for run in self._parser.runs(memory, piece, first, lengths):
                 came = True
                 self._accept(run)
         finally:
             self.reassembly.return_buffer()
-        if self._catch.singles > MAX_SINGLE_DATAGRAMS and taken.together > 1:
-            self._take_many(taken.size, 1)
+        if self._parser.singles > MAX_SINGLE_DATAGRAMS and taken.together > 1:
+            self._set_batches(taken.size, 1)
         return came, len(lengths) * taken.together < end - first
 
     def _accept(self, run: DatagramRun) -> None:
@@ -446,7 +527,7 @@ class MulticastReceiver:
         further, taken = self.reassembly.accept(head.piece, head.offset, run.data, run.in_place)
         ahead = head.sequence + run.number - self._next  # anybody may replay datagrams
         if ahead >= 0:
-            self._goes_on = self._after(run)
+            self._expected = self._after(run)
         if ahead > 0 and run.number:
             self._next += ahead
             if taken is not AcceptResult.NO_ROOM:  # dropped for lack of buffers: the sender must slow down
@@ -455,8 +536,8 @@ class MulticastReceiver:
                 self._payload += len(run.data) if new == run.number else new * head.size
         if head.piece >= self._pieces and not self._ended:
             self._ended = True
-        self._further = self._further or further
-        self._whole = self._whole or taken is AcceptResult.COMPLETED
+        self._sender_advanced = self._sender_advanced or further
+        self._completed = self._completed or taken is AcceptResult.COMPLETED
 
     def _after(self, run: DatagramRun) -> tuple[int, int]:
         """Piece and offset that should follow."""

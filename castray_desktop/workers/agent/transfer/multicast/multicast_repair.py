@@ -3,30 +3,18 @@
 from __future__ import annotations
 
 from collections import deque
-from typing import Protocol
 
 from castray_desktop.core.content.stream_layout import StreamLayout
 from castray_desktop.core.protocol.nodes import peer_frames
 from castray_desktop.core.protocol.nodes.peer_frames import PieceFlag, ProtocolError
 from castray_desktop.workers.agent.transfer.multicast.multicast_receiver import MulticastReceiver
 from castray_desktop.workers.agent.transfer.peer.connection import PeerConnection
+from castray_desktop.workers.agent.transfer.store.receive_store import ReceiveStore
 from castray_desktop.workers.agent.transfer.system.file_io import page_buffer
-from castray_desktop.workers.agent.transfer.system.time_breakdown import WAITING, TimeBreakdown
+from castray_desktop.workers.agent.transfer.system.time_breakdown import WAITING
 
 MAX_PARTS = 1000
 """Maximum of parts requested at a time."""
-
-
-class RepairedDelivery(Protocol):
-    """The delivery that multicast and repair complete together."""
-
-    time_breakdown: TimeBreakdown
-
-    def is_undecided(self) -> bool:
-        """Whether it is not known yet which pieces are needed."""
-
-    def record_repaired_bytes(self, count: int) -> None:
-        """Count bytes that are requested from the upstream because they did not arrive by datagrams."""
 
 
 class MulticastRepair:
@@ -35,63 +23,63 @@ class MulticastRepair:
     def __init__(
         self,
         channel: PeerConnection,
-        delivery: RepairedDelivery,
+        store: ReceiveStore,
         layout: StreamLayout,
-        listener: MulticastReceiver,
+        receiver: MulticastReceiver,
         parts_due: int = 0,
     ) -> None:
-        self.listener = listener
+        self.receiver = receiver
         self.parts_due = parts_due  # number of requested parts that have not arrived
         self._channel = channel
-        self._delivery = delivery
+        self._store = store
         self._layout = layout
-        self._candidates = listener.reassembly
-        self._candidates.start_over()
+        self._buffer = receiver.reassembly
+        self._buffer.start_over()
         self._parts: deque[tuple[int, int]] = deque()  # parts to request
-        self._met = False
+        self._start_known = False
 
     @property
     def starts_at(self) -> int:
         """Stream position where multicast started for this node; earlier data has to be fetched."""
-        first = max(self._candidates.first, 0)
+        first = max(self._buffer.first, 0)
         return self._layout.piece(first)[0] if first < self._layout.pieces else self._layout.stream_bytes
 
     def start_became_known(self) -> bool:
         """Whether the multicast start position has just become known."""
-        if self._met or self._candidates.first < 0:
+        if self._start_known or self._buffer.first < 0:
             return False
-        self._met = True
+        self._start_known = True
         return True
 
     def recheck(self) -> None:
         """More pieces are wanted than before: request those that the sender has passed."""
-        self._candidates.recheck()
+        self._buffer.recheck()
 
     def wait_for_data(self, seconds: float) -> bool:
         """Wait for the upstream or the multicast receiver; returns whether the upstream has sent
         something.
         """
-        self._delivery.time_breakdown.switch(WAITING)
-        return self._channel.wait_readable_or(self.listener.wake_fd, seconds)
+        self._store.time_breakdown.switch(WAITING)
+        return self._channel.wait_readable_or(self.receiver.wake_fd, seconds)
 
     def step(self) -> list[tuple[int, int]]:
         """Write complete pieces and request missing parts; returns the pieces to fetch as a whole.
 
-        Ranges from the first to the one after the last. Raises like `place_piece`.
+        Ranges from the first to the one after the last. Raises as `ReceiveStore.write_piece` does.
         """
-        self.listener.clear_wake()
-        wholly = self.listener.writer.write_complete(all_of_them=self.listener.ended)
-        if self._delivery.is_undecided():
+        self.receiver.clear_wake()
+        wholly = self.receiver.writer.write_complete(all_of_them=self.receiver.ended)
+        if self._store.is_undecided():
             return wholly
-        lacking = self._candidates.missing(self.listener.ended)
-        wholly += lacking.pieces
-        for piece, gaps in lacking.parts:
+        missing = self._buffer.missing(self.receiver.ended)
+        wholly += missing.pieces
+        for piece, gaps in missing.parts:
             start, _ = self._layout.piece(piece)
             self._parts.extend((start + low, start + high) for low, high in gaps)
         self._ask()
-        self._delivery.record_repaired_bytes(
+        self._store.record_repaired_bytes(
             sum(self._layout.piece(last - 1)[1] - self._layout.piece(first)[0] for first, last in wholly)
-            if self.listener.is_active
+            if self.receiver.is_active
             else 0
         )
         return wholly
@@ -108,17 +96,17 @@ class MulticastRepair:
         """Receive a requested part. Raises ProtocolError."""
         start, end = peer_frames.parse_part_head(header, self._channel.read(peer_frames.PART_BYTES))
         if not self.parts_due or end > self._layout.stream_bytes:
-            raise ProtocolError("a part that nobody asked for")
+            raise ProtocolError("a part that was not requested")
         piece = self._layout.piece_at(start)
         base, limit = self._layout.piece(piece)
         if end > limit:
             raise ProtocolError("a part that goes beyond its piece")
         self.parts_due -= 1
         low, high = start - base, end - base
-        view = self._candidates.part(piece, low, high)
+        view = self._buffer.part(piece, low, high)
         self._channel.read_into(page_buffer(high - low) if view is None else view)
-        self._delivery.record_repaired_bytes(high - low)
+        self._store.record_repaired_bytes(high - low)
         if view is not None:
-            self._candidates.part_came(piece, low, high)
-            self.listener.writer.defer()
+            self._buffer.part_received(piece, low, high)
+            self.receiver.writer.defer()
         self._ask()

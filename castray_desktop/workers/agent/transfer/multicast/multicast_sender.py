@@ -30,8 +30,7 @@ from castray_desktop.core.multicast.datagrams import (
     tag_of_probe,
 )
 from castray_desktop.core.protocol.nodes.agent_protocol import MulticastGroup, MulticastReport, SendToGroup
-from castray_desktop.workers.agent.transfer.multicast.batched_datagrams import make_batch_sender
-from castray_desktop.workers.agent.transfer.multicast.multicast_sockets import SendingSocket
+from castray_desktop.workers.agent.transfer.multicast.multicast_sockets import BatchSender, SendingSocket
 from castray_desktop.workers.agent.transfer.store.piece_store import PieceStore, StoreGoneError, read_some
 from castray_desktop.workers.agent.transfer.system.file_io import page_buffer
 from castray_desktop.workers.agent.transfer.system.rate_limits import wait_for_limits
@@ -206,7 +205,7 @@ class MulticastSender:
         try:
             self._socket.socket.setblocking(True)
             self._datagrams = PieceDatagrams(self._pieces, self._keys, self._socket.payload)
-            self._bursts = make_batch_sender(self._socket, self._datagrams.heads, self._datagrams.payloads)
+            self._batches = BatchSender(self._socket, self._datagrams.heads, self._datagrams.payloads)
             self._gather()
             self._go(MulticastState.SENDING)
             self._send_all()
@@ -297,7 +296,7 @@ class MulticastSender:
         start, end = self._pieces.layout.piece(index)
         length, payload, done = end - start, self._socket.payload, 0
         made, last = self._datagrams.of_piece(index, self._sequence)
-        self._bursts.set_datagrams(made, last)
+        self._batches.set_datagrams(made, last)
         while done < made:
             self._check()
             number = min(self._pace.burst_datagrams(payload), made - done)
@@ -315,7 +314,7 @@ class MulticastSender:
     def _send(self, first: int, after: int) -> None:
         """Send datagrams of the piece, from the first up to `after`."""
         while first < after:
-            sent = self._bursts.send(first, after)
+            sent = self._batches.send(first, after)
             if not sent:
                 time.sleep(FULL_SECONDS)
             first += sent
@@ -324,7 +323,7 @@ class MulticastSender:
     def _probe(self) -> None:
         """Send a datagram without payload that tells the stream position."""
         head = DatagramHeader(b"", self._sequence, *self._at, self._socket.payload)
-        raw = memoryview(pack_datagram_header(tag_of_probe(self._keys.tags, head), *head[1:]))
+        raw = pack_datagram_header(tag_of_probe(self._keys.tags, head), *head[1:])
         while not self._socket.send(raw):
             time.sleep(FULL_SECONDS)
         self._probed = time.monotonic()

@@ -1,23 +1,31 @@
-"""Sockets that send to and receive from a multicast group, with the kernel's offloads.
+"""Sockets that send to and receive from a multicast group, many datagrams in one call.
 
-Linux takes and delivers many datagrams in one call (UDP_SEGMENT, UDP_GRO; udp(7)); elsewhere each has its
-own.
+recvmmsg(2) and sendmmsg(2) take headers and payloads from separate memories, so that payloads which follow
+one another in the stream lie one after the other. Linux also cuts one message into many datagrams and
+coalesces received ones (UDP_SEGMENT, UDP_GRO; udp(7)), where the device can do that. On a system without
+these calls, creating a socket raises OSError: the relay delivers everything.
 """
 
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import errno
 import fcntl
 import ipaddress
+import os
 import select
 import socket
 import struct
+import sys
 import time
-from typing import Optional
+from array import array
+from typing import Any, Optional
 
 from castray_desktop.core.multicast.datagrams import HEADER_BYTES, MAX_BATCH_DATAGRAMS, payload_bytes
 from castray_desktop.core.protocol.nodes.agent_protocol import MulticastGroup
+from castray_desktop.workers.agent.transfer.system import linux_calls
+from castray_desktop.workers.agent.transfer.system.file_io import page_buffer
 
 _SOL_UDP = 17
 _UDP_SEGMENT = 103
@@ -49,6 +57,42 @@ corrections."""
 
 ANCILLARY_BYTES = socket.CMSG_SPACE(4)
 
+WORD = 8
+_VECTOR_WORDS = 2  # iovec: address, length
+_MESSAGE_WORDS = 8  # mmsghdr: name, its length, vectors, how many, control, its length, flags, length
+_NAME_AT, _NAME_LENGTH_AT, _VECTORS_AT, _NUMBER_AT = 0, 1, 2, 3
+_LENGTH_AT = 14  # offset in half words
+_MSG_WAITFORONE = 0x10000
+
+
+def _batch_call(name: str) -> Optional[Any]:
+    """The system call as a libc function; None if this system lacks it or its structures differ."""
+    if sys.byteorder != "little" or ctypes.sizeof(ctypes.c_void_p) != WORD:
+        return None
+    return linux_calls.libc_function(
+        name, ctypes.c_int, ctypes.c_void_p, ctypes.c_uint, ctypes.c_int, ctypes.c_void_p
+    )
+
+
+_recvmmsg, _sendmmsg = _batch_call("recvmmsg"), _batch_call("sendmmsg")
+
+
+def _call(function: Any, *arguments: Any) -> int:
+    """The result of such a call: 0 if it was interrupted. Raises OSError."""
+    count: int = function(*arguments, None)
+    if count >= 0:
+        return count
+    code = ctypes.get_errno()
+    if code == errno.EINTR:
+        return 0
+    raise OSError(code, os.strerror(code))
+
+
+def _new_socket(v6: bool) -> socket.socket:
+    if _recvmmsg is None or _sendmmsg is None:
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+    return socket.socket(socket.AF_INET6 if v6 else socket.AF_INET, socket.SOCK_DGRAM)
+
 
 def is_ipv6(group: MulticastGroup) -> bool:
     """Whether it is an IPv6 group."""
@@ -62,7 +106,7 @@ class SendingSocket:
         """`own` is this machine's address with its scope; reports arrive on one of the `ports`."""
         v6 = is_ipv6(group)
         self._where = _sockaddr(group.address, group.port, own)
-        self.socket = socket.socket(socket.AF_INET6 if v6 else socket.AF_INET, socket.SOCK_DGRAM)
+        self.socket = _new_socket(v6)
         try:
             self._set_up(group, own, v6)
             self._bind(own, ports)
@@ -106,10 +150,10 @@ class SendingSocket:
             except OSError:
                 return DEFAULT_MTU
 
-    def send(self, *parts: memoryview) -> bool:
-        """Send one datagram consisting of the parts; False if the device's queue is full."""
+    def send(self, datagram: bytes) -> bool:
+        """Send one datagram; False if the device's queue is full."""
         try:
-            self.socket.sendmsg(parts, (), 0, self._where)
+            self.socket.sendto(datagram, self._where)
         except OSError as error:
             if error.errno != errno.ENOBUFS:
                 raise
@@ -151,7 +195,7 @@ class ReceivingSocket:
     def __init__(self, group: MulticastGroup, own: str) -> None:
         v6 = is_ipv6(group)
         self._ahead = time.time() - time.monotonic()  # lead of the system clock over the monotonic one
-        self.socket = socket.socket(socket.AF_INET6 if v6 else socket.AF_INET, socket.SOCK_DGRAM)
+        self.socket = _new_socket(v6)
         try:
             self._set_up(group, own, v6)
         except BaseException:
@@ -191,7 +235,7 @@ class ReceivingSocket:
         count, ancillary, _, where = self.socket.recvmsg_into([buffer], ANCILLARY_BYTES, flags)
         for level, kind, raw in ancillary:
             if level == _SOL_UDP and kind == _UDP_GRO:
-                return count, int.from_bytes(raw[:4], "little" if _LITTLE else "big"), where
+                return count, int.from_bytes(raw[:4], "little"), where
         return count, count, where
 
     def latest_age(self) -> Optional[float]:
@@ -233,9 +277,6 @@ class ReceivingSocket:
 
     def close(self) -> None:
         self.socket.close()
-
-
-_LITTLE = struct.pack("=H", 1)[0] == 1
 
 
 def interface_of(address: str) -> int:
@@ -284,3 +325,154 @@ def _set_buffer_size(sock: socket.socket, force: int, ordinary: int, size: int) 
         with contextlib.suppress(OSError):
             sock.setsockopt(socket.SOL_SOCKET, option, size)
             return
+
+
+def _address(memory: memoryview) -> int:
+    """Address of a writable buffer. The caller must keep the buffer alive."""
+    return ctypes.addressof(ctypes.c_char.from_buffer(memory))
+
+
+class IoVectors:
+    """iovec table: header and payload of each datagram in turn."""
+
+    def __init__(self, heads: memoryview, payloads: memoryview, number: int, size: int) -> None:
+        """For this many datagrams with `size` bytes of payload each."""
+        self._memories = heads, payloads  # keeps the memory alive
+        self._table = memoryview(bytearray(number * 2 * _VECTOR_WORDS * WORD))
+        words, head, payload = self._table.cast("Q"), _address(heads), _address(payloads)
+        fields = (
+            array("Q", range(head, head + number * HEADER_BYTES, HEADER_BYTES)),
+            array("Q", [HEADER_BYTES]) * number,
+            array("Q", range(payload, payload + number * size, size)),
+            array("Q", [size]) * number,
+        )
+        for at, field in enumerate(fields):
+            words[at :: 2 * _VECTOR_WORDS] = memoryview(field)
+        self.sizes = words[3 :: 2 * _VECTOR_WORDS]
+        """Lengths of the payloads."""
+        self._at = _address(self._table)
+
+    def vector_addresses(self, first: int, number: int, together: int) -> memoryview:
+        """Addresses of the first vectors of messages with that many datagrams each, as words."""
+        step = 2 * _VECTOR_WORDS * WORD
+        start, step = self._at + first * step, together * step
+        return memoryview(array("Q", range(start, start + number * step, step)))
+
+
+class MessageHeaders:
+    """The mmsghdr table of one call."""
+
+    def __init__(self, number: int, together: int, name: bytes = b"") -> None:
+        """This many messages with that many datagrams each; `name` is the destination sockaddr."""
+        self._table = memoryview(bytearray(number * _MESSAGE_WORDS * WORD))
+        self._name = memoryview(bytearray(name))
+        words = self._table.cast("Q")
+        self.vectors = words[_VECTORS_AT::_MESSAGE_WORDS]
+        """Address of the first vector of each message."""
+        self.numbers = words[_NUMBER_AT::_MESSAGE_WORDS]
+        """Number of vectors of each message, two for each datagram."""
+        self.numbers[:] = array("Q", [2 * together]) * number
+        self.lengths = self._table.cast("I")[_LENGTH_AT :: 2 * _MESSAGE_WORDS]
+        """Length of each received message."""
+        if name:
+            words[_NAME_AT::_MESSAGE_WORDS] = array("Q", [_address(self._name)]) * number
+            words[_NAME_LENGTH_AT::_MESSAGE_WORDS] = array("Q", [len(name)]) * number
+        self.at = _address(self._table)
+
+
+class BatchReceiver:
+    """Receives datagrams with `size` bytes of payload. Each has a slot number that determines where its bytes
+    are written.
+    """
+
+    def __init__(self, size: int, most: int, together: int) -> None:
+        """Slot numbers are below `most`; the kernel coalesces up to `together` datagrams into one message, or
+        one if it does not coalesce."""
+        self.size = size
+        self.most = most
+        self.together = together
+        self.heads = page_buffer((most + together) * HEADER_BYTES)
+        """Headers of the datagrams, by slot number."""
+        self._vectors: dict[int, IoVectors] = {}  # iovec tables by the memory they point to
+        self._messages = MessageHeaders(-(-most // together), together)
+
+    def receive(self, sock: socket.socket, memory: memoryview, first: int, end: int, wait: bool) -> list[int]:
+        """Receive messages and return their lengths; with `wait`, at least one.
+
+        Message m starts at slot `first` + m * `together`, below `end`; its payloads are written to `memory`
+        at slot number times `size`; `memory` must have MAX_MESSAGE_BYTES beyond `end`. Raises
+        BlockingIOError if nothing came within the socket's timeout, and OSError.
+        """
+        vectors = self._vectors.get(id(memory.obj))
+        if vectors is None:
+            number = self.most + self.together
+            vectors = self._vectors[id(memory.obj)] = IoVectors(self.heads, memory, number, self.size)
+        number = -(-(end - first) // self.together)
+        self._messages.vectors[:number] = vectors.vector_addresses(first, number, self.together)
+        flags = _MSG_WAITFORONE if wait else socket.MSG_DONTWAIT
+        count = _call(_recvmmsg, sock.fileno(), self._messages.at, number, flags)
+        return self._messages.lengths[:count].tolist()
+
+
+class BatchSender:
+    """Sends datagrams by slot number. Headers are in one buffer, payloads in another."""
+
+    def __init__(self, sock: SendingSocket, heads: memoryview, payloads: memoryview) -> None:
+        self._socket = sock
+        self._size = sock.payload
+        self._most = len(payloads) // self._size
+        self._vectors = IoVectors(heads, payloads, self._most, self._size)
+        self._number = 0
+        self._begun = False
+        self._put_together(sock.max_segments)
+
+    def _begin(self) -> None:
+        """Enable segmentation by the kernel. Not earlier: a device without support may then refuse single
+        datagrams, including the probes.
+        """
+        self._begun = True
+        try:
+            self._socket.set_segment_size(self._size + HEADER_BYTES)
+        except OSError:
+            self._put_together(1)  # not supported by this kernel
+
+    def _put_together(self, number: int) -> None:
+        """Set the number of datagrams per message."""
+        self._together = number
+        self._messages = MessageHeaders(-(-self._most // number), number, self._socket.name)
+
+    def set_datagrams(self, number: int, last: int) -> None:
+        """Set the number of datagrams and the payload size of the last one."""
+        if self._number:
+            self._vectors.sizes[self._number - 1] = self._size
+        self._number = number
+        self._vectors.sizes[number - 1] = last
+
+    def send(self, first: int, after: int) -> int:
+        """Send the slots from the first up to `after`, or some of them; returns how many.
+
+        0 for the moment, for instance if the device's queue is full. Raises OSError.
+        """
+        if not self._begun:
+            self._begin()
+        together, numbers = self._together, self._messages.numbers
+        count = -(-(after - first) // together)
+        self._messages.vectors[:count] = self._vectors.vector_addresses(first, count, together)
+        numbers[count - 1] = 2 * (after - first - (count - 1) * together)
+        try:
+            sent = _call(_sendmmsg, self._socket.socket.fileno(), self._messages.at, count, 0)
+        except OSError as error:
+            if error.errno != errno.ENOBUFS:
+                self._send_singly(error)
+            return 0
+        finally:
+            numbers[count - 1] = 2 * together
+        return min(sent * together, after - first)
+
+    def _send_singly(self, error: OSError) -> None:
+        """Disable segmentation, since the device may not support it. Raises the error if segmentation was not
+        enabled."""
+        if self._together == 1:
+            raise error
+        self._socket.set_segment_size(0)
+        self._put_together(1)

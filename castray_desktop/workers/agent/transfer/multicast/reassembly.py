@@ -1,14 +1,18 @@
-"""Reassemble pieces from datagrams in memory, until their digests say whether they are right."""
+"""Reassemble pieces from datagrams in memory, and write them once their digests show that they are right."""
 
 from __future__ import annotations
 
 import enum
 import threading
-from typing import NamedTuple, Optional, Protocol
+from typing import NamedTuple, Optional
 
 from castray_desktop.core.content.byte_ranges import Range, RangeSet
 from castray_desktop.core.content.stream_layout import StreamLayout
+from castray_desktop.core.failures.kinds import CastRayError
+from castray_desktop.workers.agent.transfer.store.cancellation import CastCancelledError
+from castray_desktop.workers.agent.transfer.store.receive_store import ReceiveStore
 from castray_desktop.workers.agent.transfer.system.file_io import page_buffer
+from castray_desktop.workers.agent.transfer.system.time_breakdown import CHECKING, WAITING
 
 BUFFER_BYTES = 40 << 20
 MIN_PIECES = 4
@@ -26,19 +30,6 @@ class AcceptResult(enum.IntEnum):
     COMPLETED = 2  # and their piece is complete now
 
 
-class WantedPieces(Protocol):
-    """Interface that tells what a delivery still needs."""
-
-    def needs_piece(self, index: int) -> bool:
-        """Whether this piece is neither received nor being compared with existing data."""
-
-    def next_needed(self, index: int) -> int:
-        """The next missing piece from there on; the number of pieces if there is none."""
-
-    def is_undecided(self) -> bool:
-        """Whether it is not known yet which pieces are needed."""
-
-
 class _PieceBuffer:
     """One piece: the ranges received by datagram or from the upstream, and the ranges requested."""
 
@@ -51,7 +42,7 @@ class _PieceBuffer:
         self.asked = RangeSet()
 
     @property
-    def whole(self) -> bool:
+    def complete(self) -> bool:
         return self.have.total == self.length
 
     @property
@@ -81,21 +72,21 @@ class ReassemblyBuffer:
     a piece that was taken out or given up.
     """
 
-    def __init__(self, layout: StreamLayout, wanted: WantedPieces, room: int = BUFFER_BYTES) -> None:
+    def __init__(self, layout: StreamLayout, store: ReceiveStore, room: int = BUFFER_BYTES) -> None:
         self.lock = threading.Lock()
         self._layout = layout
-        self._wanted = wanted
+        self._store = store
         self._most = max(room // (layout.piece_bytes + SLACK_BYTES), MIN_PIECES)
         self._slots: dict[int, _PieceBuffer] = {}
         self._free: list[memoryview] = []
-        self._whole: list[int] = []  # complete pieces
-        self._looked = 0  # gaps of all pieces before this one were requested
+        self._complete: list[int] = []  # complete pieces
+        self._checked = 0  # gaps of all pieces before this one were requested
         self.front = (0, 0)  # piece and offset that the sender has reached
         self._out = 0  # number of buffers that were taken out
         self.first = -1  # piece of the first datagram
-        self._landing = layout.pieces  # piece whose buffer the receive call may write to now
+        self._lent = layout.pieces  # piece whose buffer the receive call may write to now
 
-    # --- for the thread that listens
+    # --- for the receiving thread
 
     def lend_buffer(self, piece: int, offset: int) -> Optional[memoryview]:
         """The buffer of a piece, to receive datagrams into directly from an offset on.
@@ -107,12 +98,12 @@ class ReassemblyBuffer:
             slot = self._slot(piece)
             if slot is None or slot.have.end > offset or slot.asked.total:
                 return None
-            self._landing = piece
+            self._lent = piece
             return slot.buffer
 
     def return_buffer(self) -> None:
         """The direct write to that buffer has ended."""
-        self._landing = self._layout.pieces
+        self._lent = self._layout.pieces
 
     def accept(
         self, piece: int, offset: int, data: memoryview, in_place: bool = False
@@ -127,7 +118,7 @@ class ReassemblyBuffer:
 
     def _passed(self, piece: int, offset: int) -> bool:
         if self.first < 0:
-            self.first = self._looked = piece
+            self.first = self._checked = piece
         if (piece, offset) <= self.front:
             return False
         further = piece > self.front[0]
@@ -139,15 +130,15 @@ class ReassemblyBuffer:
         if slot is None:
             return AcceptResult.NO_ROOM if self._needs(piece) else AcceptResult.TAKEN
         end = offset + len(data)
-        if end > slot.length or slot.whole:
+        if end > slot.length or slot.complete:
             return AcceptResult.TAKEN
         if in_place:
             slot.have.add(offset, end)
         else:
             self._fill_gaps(slot, offset, data)
-        if not slot.whole:
+        if not slot.complete:
             return AcceptResult.TAKEN
-        self._whole.append(piece)
+        self._complete.append(piece)
         return AcceptResult.COMPLETED
 
     @staticmethod
@@ -168,36 +159,36 @@ class ReassemblyBuffer:
         return slot
 
     def _needs(self, piece: int) -> bool:
-        return self._looked <= piece < self._layout.pieces and self._wanted.needs_piece(piece)
+        return self._checked <= piece < self._layout.pieces and self._store.needs_piece(piece)
 
     def has_missing(self) -> bool:
         """Whether the sender has passed bytes that were not received."""
         with self.lock:
-            while self._looked < self.front[0] and self._is_done_with(self._looked):
-                self._looked += 1
-            return any(self._lacks(piece) for piece in range(self._looked, self.front[0]))
+            while self._checked < self.front[0] and self._is_done_with(self._checked):
+                self._checked += 1
+            return any(self._lacks(piece) for piece in range(self._checked, self.front[0]))
 
     def _is_done_with(self, piece: int) -> bool:
-        return piece not in self._slots and not self._wanted.needs_piece(piece)
+        return piece not in self._slots and not self._store.needs_piece(piece)
 
     def _lacks(self, piece: int) -> bool:
         slot = self._slots.get(piece)
-        return (slot is None or not slot.whole) and self._wanted.needs_piece(piece)
+        return (slot is None or not slot.complete) and self._store.needs_piece(piece)
 
-    # --- for whoever places, and for the thread that has the connection
+    # --- for the threads that write, and the thread that has the connection
 
     @property
     def complete_pieces(self) -> tuple[int, ...]:
         """Complete pieces."""
         with self.lock:
-            return tuple(self._whole)
+            return tuple(self._complete)
 
     def remove_complete(self, piece: int) -> tuple[memoryview, int]:
         """Take the bytes of a complete piece, and the number of them that were requested from the upstream;
         return the buffer with `recycle`."""
         with self.lock:
             slot = self._slots.pop(piece)
-            self._whole.remove(piece)
+            self._complete.remove(piece)
             self._out += 1
             return slot.buffer[: slot.length], slot.asked.total
 
@@ -215,11 +206,11 @@ class ReassemblyBuffer:
         wholly: list[Range] = []
         parts: list[tuple[int, list[Range]]] = []
         with self.lock:
-            last = min(self._layout.pieces if ended else self.front[0], self._landing)
-            for piece in range(self._looked, last):
+            last = min(self._layout.pieces if ended else self.front[0], self._lent)
+            for piece in range(self._checked, last):
                 slot = self._slots.get(piece)
-                if not self._wanted.needs_piece(piece):
-                    if slot is not None and not slot.whole:
+                if not self._store.needs_piece(piece):
+                    if slot is not None and not slot.complete:
                         self._forget(piece)
                     continue
                 gaps = slot.gaps() if slot is not None else []
@@ -232,7 +223,7 @@ class ReassemblyBuffer:
                     for gap in gaps:
                         slot.asked.add(*gap)
                     parts.append((piece, gaps))
-            self._looked = max(self._looked, last)
+            self._checked = max(self._checked, last)
         return MissingData(wholly, parts)
 
     def part(self, piece: int, start: int, end: int) -> Optional[memoryview]:
@@ -247,24 +238,24 @@ class ReassemblyBuffer:
                 return None
             return slot.buffer[start:end]
 
-    def part_came(self, piece: int, start: int, end: int) -> None:
+    def part_received(self, piece: int, start: int, end: int) -> None:
         """A requested part was received into the buffer from `part`."""
         with self.lock:
             slot = self._slots.get(piece)
-            if slot is not None and not slot.whole:
+            if slot is not None and not slot.complete:
                 slot.have.add(start, end)
-                if slot.whole:
-                    self._whole.append(piece)
+                if slot.complete:
+                    self._complete.append(piece)
 
     def recheck(self) -> None:
         """Reset, so that `missing` returns everything still missing, except for requested parts."""
         with self.lock:
-            self._looked = max(self.first, 0)
+            self._checked = max(self.first, 0)
 
     def start_over(self) -> None:
         """Discard pending requests after a reconnection."""
         with self.lock:
-            self._looked = max(self.first, 0)
+            self._checked = max(self.first, 0)
             for slot in self._slots.values():
                 slot.asked = RangeSet()
 
@@ -274,3 +265,89 @@ class ReassemblyBuffer:
 
 def _all_of(part: memoryview) -> memoryview:
     return memoryview(part.obj)
+
+
+class PieceWriter:
+    """Two threads write: the receiving one as long as that is fast, and the connection's thread, which does
+    the rest.
+
+    Data received just now is still in the processor's cache, which makes writing it much cheaper there. So
+    the connection's thread only writes contents that the receiving one has left to it.
+    """
+
+    def __init__(self, store: ReceiveStore, buffer: ReassemblyBuffer) -> None:
+        self._store = store
+        self._buffer = buffer
+        self._wrong: list[Range] = []
+        self._error: Optional[Exception] = None
+        self._deferred = False  # contents are left for the other thread
+
+    # --- for the receiving thread
+
+    def write_now(self) -> bool:
+        """Write contents, unless the other thread is writing. False if work is left for the other thread."""
+        store = self._store
+        if store.pieces.manifest is None or not store.write_lock.acquire(blocking=False):
+            self.defer()
+            return False
+        try:
+            nothing_else = self._write(contents=True, lists=False)
+        except (CastRayError, OSError, CastCancelledError) as error:
+            self._error = error  # for the other thread, which knows what to make of it
+            self.defer()
+            return False
+        finally:
+            store.time_breakdown.switch(WAITING)
+            store.write_lock.release()
+        return nothing_else and not self._wrong and not store.is_complete()
+
+    def defer(self) -> None:
+        """Leave complete contents to the other thread. From any thread."""
+        self._deferred = True
+
+    # --- for the thread that has the connection
+
+    def write_complete(self, all_of_them: bool = False) -> list[Range]:
+        """Write lists, and contents that were left (or `all_of_them`), as far as possible.
+
+        Returns ranges of pieces whose bytes were wrong. Raises the receiving thread's error, and as
+        `PieceRecipient.write_piece` does.
+        """
+        if not (all_of_them or self._deferred or self._error or self._wrong or self._buffer.complete_pieces):
+            return []
+        with self._store.write_lock:
+            if self._error is not None:
+                raise self._error
+            contents = all_of_them or self._deferred
+            if contents:  # reset before looking for complete pieces, so that none is missed
+                self._deferred = False
+            self._write(contents, lists=True)
+            wrong, self._wrong = self._wrong, []
+        return wrong
+
+    def _write(self, contents: bool, lists: bool) -> bool:
+        """Write the complete ones of these pieces. Returns whether there were no others."""
+        store, buffer, others = self._store, self._buffer, False
+        for piece in buffer.complete_pieces:
+            if not (contents if piece in store.pieces.layout.contents else lists):
+                others = True
+            elif not store.needs_piece(piece):
+                buffer.recycle(buffer.remove_complete(piece)[0])
+            else:
+                digest = store.pieces.early_digest(piece)
+                if digest is not None and store.can_write(piece):
+                    self._write_piece(piece, digest)
+                else:  # it is written once the missing digest has arrived
+                    self.defer()
+        return not others
+
+    def _write_piece(self, piece: int, digest: bytes) -> None:
+        view, asked = self._buffer.remove_complete(piece)
+        self._store.time_breakdown.switch(CHECKING)
+        hasher = self._store.pieces.new_piece_hasher()
+        hasher.update(view)
+        if hasher.digest() == digest and self._store.write_piece(piece, digest, view):
+            self._store.record_datagram_bytes(len(view) - asked)
+        else:
+            self._wrong.append((piece, piece + 1))
+        self._buffer.recycle(view)

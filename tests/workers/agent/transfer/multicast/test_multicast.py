@@ -35,12 +35,13 @@ from castray_desktop.core.protocol.nodes.agent_protocol import (
     SourceReport,
 )
 from castray_desktop.workers.agent.transfer.multicast import (
-    batched_datagrams,
-    multicast_receiver,
     multicast_sender,
 )
-from castray_desktop.workers.agent.transfer.multicast.batched_datagrams import MmsgReceiver
-from castray_desktop.workers.agent.transfer.multicast.multicast_sockets import ReceivingSocket, SendingSocket
+from castray_desktop.workers.agent.transfer.multicast.multicast_sockets import (
+    BatchReceiver,
+    ReceivingSocket,
+    SendingSocket,
+)
 from castray_desktop.workers.agent.transfer.store.receive_store import ReceiveStore
 from tests.workers.agent.transfer.lab import Cast, Lab, Node, tree
 
@@ -120,7 +121,7 @@ def test_one_stream_serves_everybody(lab: Lab) -> None:
     cast.forget()
 
 
-def placers(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+def writing_threads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The threads that write pieces from now on, each with the descriptive part of its name."""
     found: list[str] = []
     place = ReceiveStore.write_piece
@@ -133,23 +134,13 @@ def placers(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return found
 
 
-def test_whoever_takes_datagrams_places_them(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
-    found = placers(monkeypatch)
+def test_the_receiving_thread_writes_contents(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = writing_threads(monkeypatch)
     path = lab.file("model.bin", 24 * MIB)
     cast, nodes = start(lab, 1, path)
     check(path, nodes, cast.results())
-    assert found.count("listener") > 12
+    assert found.count("multicast") > 12
     assert found.count("delivery") >= 2  # the lists
-    cast.forget()
-
-
-def test_a_slow_disk_is_waited_for_by_the_other_thread(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(multicast_receiver, "WAITING_SHARE", 0.0)  # each is too slow
-    found = placers(monkeypatch)
-    path = lab.file("model.bin", 24 * MIB)
-    cast, nodes = start(lab, 1, path)
-    check(path, nodes, cast.results())
-    assert found.count("listener") <= 2 * multicast_receiver.SLOW_ONES
     cast.forget()
 
 
@@ -228,18 +219,13 @@ def test_a_network_without_groups(lab: Lab) -> None:
     cast.forget()
 
 
-@pytest.mark.parametrize("many", [False, True])
-def test_without_help_of_the_kernel(lab: Lab, monkeypatch: pytest.MonkeyPatch, many: bool) -> None:
-    """A kernel that neither segments nor coalesces datagrams; one call for `many`."""
+def test_a_kernel_that_neither_segments_nor_coalesces(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
 
     def refuse(sock: SendingSocket, segment: int) -> None:
         raise OSError(errno.ENOPROTOOPT, "no such option")
 
     monkeypatch.setattr(SendingSocket, "set_segment_size", refuse)
     monkeypatch.setattr(ReceivingSocket, "coalesce", lambda sock, yes: None)
-    if not many:
-        monkeypatch.setattr(batched_datagrams, "_recvmmsg", None)
-        monkeypatch.setattr(batched_datagrams, "_sendmmsg", None)
     path = lab.file("model.bin", 8 * MIB + 77)
     cast, nodes = start(lab, 2, path, limit=30 * MIB)
     results = cast.results()
@@ -516,7 +502,7 @@ class Lossy:
     def __init__(self, monkeypatch: pytest.MonkeyPatch, lose: Callable[[int], bool]) -> None:
         self.calls = itertools.count()
         self.lost = 0
-        meet, receive = ReceivingSocket.receive, MmsgReceiver.receive
+        meet, receive = ReceivingSocket.receive, BatchReceiver.receive
 
         def meeting(
             sock: ReceivingSocket, buffer: memoryview, wait: bool = True
@@ -528,7 +514,7 @@ class Lossy:
                 self.lost += 1
 
         def receiving(
-            batches: MmsgReceiver, sock: socket.socket, memory: memoryview, first: int, end: int, wait: bool
+            batches: BatchReceiver, sock: socket.socket, memory: memoryview, first: int, end: int, wait: bool
         ) -> list[int]:
             while True:
                 came = receive(batches, sock, memory, first, end, wait)
@@ -537,7 +523,7 @@ class Lossy:
                 self.lost += 1
 
         monkeypatch.setattr(ReceivingSocket, "receive", meeting)
-        monkeypatch.setattr(MmsgReceiver, "receive", receiving)
+        monkeypatch.setattr(BatchReceiver, "receive", receiving)
 
 
 def test_what_is_lost_comes_from_the_relay(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:

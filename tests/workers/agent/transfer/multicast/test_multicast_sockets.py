@@ -12,51 +12,49 @@ import pytest
 
 from castray_desktop.core.multicast.datagrams import HEADER_BYTES, group_address
 from castray_desktop.core.protocol.nodes.agent_protocol import MulticastGroup
-from castray_desktop.workers.agent.transfer.multicast import batched_datagrams
-from castray_desktop.workers.agent.transfer.multicast.batched_datagrams import (
+from castray_desktop.workers.agent.transfer.multicast import multicast_sockets
+from castray_desktop.workers.agent.transfer.multicast.multicast_sockets import (
     BatchSender,
-    MmsgSender,
-    SingleSender,
+    ReceivingSocket,
+    SendingSocket,
 )
-from castray_desktop.workers.agent.transfer.multicast.multicast_sockets import ReceivingSocket, SendingSocket
 from castray_desktop.workers.agent.transfer.system.file_io import page_buffer
 
 MOST = 100
-Kind = type[MmsgSender] | type[SingleSender]
 
 
 @pytest.fixture
-def ear_and_mouth() -> Iterator[tuple[ReceivingSocket, SendingSocket]]:
+def sockets() -> Iterator[tuple[ReceivingSocket, SendingSocket]]:
     address, port = group_address(secrets.token_hex(6), ipv6=False)
     group = MulticastGroup(address, port, "127.0.0.1")
-    ear, mouth = ReceivingSocket(group, group.source), SendingSocket(group, group.source)
-    with closing(ear), closing(mouth):
-        ear.coalesce(False)
-        ear.set_timeout(5)
-        yield ear, mouth
+    receiver, sender_socket = ReceivingSocket(group, group.source), SendingSocket(group, group.source)
+    with closing(receiver), closing(sender_socket):
+        receiver.coalesce(False)
+        receiver.set_timeout(5)
+        yield receiver, sender_socket
 
 
-@pytest.fixture(params=[MmsgSender, SingleSender])
+@pytest.fixture
 def made(
-    request: pytest.FixtureRequest, ear_and_mouth: tuple[ReceivingSocket, SendingSocket]
+    sockets: tuple[ReceivingSocket, SendingSocket],
 ) -> tuple[BatchSender, Callable[[int], list[bytes]]]:
     """A sending and a receiving function for that many datagrams."""
-    ear, mouth = ear_and_mouth
-    return make(request.param, mouth), taker(ear)
+    receiver, sender_socket = sockets
+    return make(sender_socket), receiver_of(receiver)
 
 
 HEADS, PAYLOADS = page_buffer(MOST * HEADER_BYTES), page_buffer(MOST * 1448)
 
 
-def make(kind: Kind, mouth: SendingSocket) -> BatchSender:
-    assert mouth.payload == 1448
+def make(sender_socket: SendingSocket) -> BatchSender:
+    assert sender_socket.payload == 1448
     HEADS[:], PAYLOADS[:] = secrets.token_bytes(len(HEADS)), secrets.token_bytes(len(PAYLOADS))
-    return kind(mouth, HEADS, PAYLOADS)
+    return BatchSender(sender_socket, HEADS, PAYLOADS)
 
 
-def taker(ear: ReceivingSocket) -> Callable[[int], list[bytes]]:
+def receiver_of(receiver: ReceivingSocket) -> Callable[[int], list[bytes]]:
     buffer = memoryview(bytearray(2000))
-    return lambda number: [bytes(buffer[: ear.receive(buffer)[0]]) for _ in range(number)]
+    return lambda number: [bytes(buffer[: receiver.receive(buffer)[0]]) for _ in range(number)]
 
 
 def expected(first: int, after: int, number: int, last: int) -> list[bytes]:
@@ -86,32 +84,34 @@ def send(sender: BatchSender, first: int, after: int) -> None:
         (43, 89, 89, 700),
     ],
 )
-def test_each_is_sent_as_it_lies_there(
+def test_each_datagram_is_sent_unchanged(
     made: tuple[BatchSender, Callable[[int], list[bytes]]], first: int, after: int, number: int, last: int
 ) -> None:
-    sender, take = made
+    sender, receive = made
     sender.set_datagrams(number, last)
     send(sender, first, after)
-    assert take(after - first) == expected(first, after, number, last)
+    assert receive(after - first) == expected(first, after, number, last)
 
 
-def test_the_next_piece_has_other_lengths(made: tuple[BatchSender, Callable[[int], list[bytes]]]) -> None:
-    sender, take = made
+def test_the_next_piece_may_have_other_lengths(
+    made: tuple[BatchSender, Callable[[int], list[bytes]]],
+) -> None:
+    sender, receive = made
     for number, last in ((50, 3), (70, 1000), (50, 1448), (20, 1), (70, 4)):
         sender.set_datagrams(number, last)
         send(sender, 0, number)
-        assert take(number) == expected(0, number, number, last)
+        assert receive(number) == expected(0, number, number, last)
 
 
-def test_probes_are_not_to_be_cut(ear_and_mouth: tuple[ReceivingSocket, SendingSocket]) -> None:
+def test_segmentation_is_enabled_with_the_first_piece(sockets: tuple[ReceivingSocket, SendingSocket]) -> None:
     """A device without segmentation may refuse even datagrams that need none, if it is requested."""
-    ear, mouth = ear_and_mouth
-    sender = make(MmsgSender, mouth)
+    receiver, sender_socket = sockets
+    sender = make(sender_socket)
     sender.set_datagrams(60, 5)
-    assert mouth.socket.getsockopt(17, 103) == 0
+    assert sender_socket.socket.getsockopt(17, 103) == 0
     send(sender, 0, 60)
-    assert mouth.socket.getsockopt(17, 103) == HEADER_BYTES + 1448
-    assert taker(ear)(60) == expected(0, 60, 60, 5)
+    assert sender_socket.socket.getsockopt(17, 103) == HEADER_BYTES + 1448
+    assert receiver_of(receiver)(60) == expected(0, 60, 60, 5)
 
 
 class Failing:
@@ -119,7 +119,7 @@ class Failing:
 
     def __init__(self, *codes: int) -> None:
         self._codes = list(codes)
-        self._works = batched_datagrams._sendmmsg
+        self._works = multicast_sockets._sendmmsg
 
     def __call__(self, *arguments: int) -> int:
         if self._codes:
@@ -132,29 +132,37 @@ class Failing:
 @pytest.mark.parametrize(
     "codes", [(errno.ENOBUFS, errno.ENOBUFS), (errno.EINTR,), (errno.EIO, errno.ENOBUFS)]
 )
-def test_it_goes_on_after_errors_that_pass(
-    ear_and_mouth: tuple[ReceivingSocket, SendingSocket],
+def test_sending_continues_after_temporary_errors(
+    sockets: tuple[ReceivingSocket, SendingSocket],
     monkeypatch: pytest.MonkeyPatch,
     codes: tuple[int, ...],
 ) -> None:
-    ear, mouth = ear_and_mouth
-    sender = make(MmsgSender, mouth)
-    monkeypatch.setattr(batched_datagrams, "_sendmmsg", Failing(*codes))
+    receiver, sender_socket = sockets
+    sender = make(sender_socket)
+    monkeypatch.setattr(multicast_sockets, "_sendmmsg", Failing(*codes))
     sender.set_datagrams(60, 5)
     assert [sender.send(0, 60) for _ in codes] == [0] * len(codes)
     send(sender, 0, 60)
-    assert taker(ear)(60) == expected(0, 60, 60, 5)
+    assert receiver_of(receiver)(60) == expected(0, 60, 60, 5)
     sender.set_datagrams(MOST, 1448)
     send(sender, 0, MOST)
-    assert taker(ear)(MOST) == expected(0, MOST, MOST, 1448)
+    assert receiver_of(receiver)(MOST) == expected(0, MOST, MOST, 1448)
 
 
-def test_a_network_that_is_gone_is_said(
-    ear_and_mouth: tuple[ReceivingSocket, SendingSocket], monkeypatch: pytest.MonkeyPatch
+def test_an_unreachable_network_raises(
+    sockets: tuple[ReceivingSocket, SendingSocket], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    sender = make(MmsgSender, ear_and_mouth[1])
-    monkeypatch.setattr(batched_datagrams, "_sendmmsg", Failing(errno.ENETUNREACH, errno.ENETUNREACH))
+    sender = make(sockets[1])
+    monkeypatch.setattr(multicast_sockets, "_sendmmsg", Failing(errno.ENETUNREACH, errno.ENETUNREACH))
     sender.set_datagrams(60, 5)
     assert sender.send(0, 60) == 0  # segmentation may be the cause
     with pytest.raises(OSError, match="unreachable"):
         sender.send(0, 60)
+
+
+def test_without_the_batch_calls_there_is_no_multicast(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(multicast_sockets, "_recvmmsg", None)
+    group = MulticastGroup("239.192.0.1", 61000, "127.0.0.1")
+    for kind in (ReceivingSocket, SendingSocket):
+        with pytest.raises(OSError, match="not implemented"):
+            kind(group, group.source)

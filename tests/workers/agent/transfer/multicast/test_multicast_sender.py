@@ -12,7 +12,7 @@ import pytest
 
 from castray_desktop.core.content.stream_layout import StreamLayout
 from castray_desktop.core.multicast.datagrams import HEADER_BYTES, DatagramKeys, parse_datagram_header
-from castray_desktop.workers.agent.transfer.multicast.datagram_parser import TagChecker
+from castray_desktop.workers.agent.transfer.multicast.multicast_receiver import TagChecker
 from castray_desktop.workers.agent.transfer.multicast.multicast_sender import PieceDatagrams
 
 KEYS = DatagramKeys(bytes(32), "0123456789ab")
