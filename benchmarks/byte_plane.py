@@ -101,7 +101,7 @@ def node_main(pipe: Connection, name: str, folder: str, local: bool) -> None:
             usage = resource.getrusage(resource.RUSAGE_SELF)
             before = (usage.ru_utime + usage.ru_stime, memory("VmRSS"))
             continue
-        getattr(plane, method)(order)
+        plane.carry_out(order)
     plane.close()
 
 
@@ -134,19 +134,19 @@ class Lab:
         cast, secret = secrets.token_hex(4), secrets.token_hex(32)
         algorithms = Algorithms(PIECE_DIGESTS[0], FILE_HASHES[0], piece)
         source, *recipients = self.peers
-        source.pipe.send(("prepare", PrepareSource(cast, (str(path),))))
+        source.pipe.send(("order", PrepareSource(cast, (str(path),))))
         waiting, digest = {id(peer.pipe) for peer in recipients}, ""
         while waiting:
             for pipe in wait([peer.pipe for peer in self.peers]):
                 sources, deliveries = pipe.recv()[1]  # type: ignore[union-attr]
                 for report in sources:
                     if report.state is SourceState.PREPARED:
-                        source.pipe.send(("serve", ServeSource(cast, secret, 1, algorithms)))
+                        source.pipe.send(("order", ServeSource(cast, secret, 1, algorithms)))
                         self._deliver(cast, secret, report.totals, algorithms)
                     elif report.state is SourceState.SEALED and not digest:
                         digest = report.trailer_digest
                         for peer in recipients:
-                            peer.pipe.send(("seal", AnnounceTrailer(cast, digest)))
+                            peer.pipe.send(("order", AnnounceTrailer(cast, digest)))
                 for report in deliveries:
                     if report.state is RecipientState.COMPLETED:
                         waiting.discard(id(pipe))
@@ -158,7 +158,7 @@ class Lab:
     def _deliver(self, cast: str, secret: str, totals: ParcelTotals, algorithms: Algorithms) -> None:
         for above, peer in zip(self.peers, self.peers[1:], strict=False):
             order = StartDelivery(cast, secret, 1, above.upstream, totals, algorithms)
-            peer.pipe.send(("deliver", order))
+            peer.pipe.send(("order", order))
 
     def _finish(self, cast: str) -> list[tuple[float, int]]:
         usages = []
@@ -169,7 +169,7 @@ class Lab:
                 if kind == "usage":
                     usages.append(body)
                     break
-            peer.pipe.send(("forget", ForgetCast(cast)))
+            peer.pipe.send(("order", ForgetCast(cast)))
         return usages
 
     def close(self) -> None:

@@ -180,7 +180,7 @@ class NodeAgent:
             agent_protocol.CheckDestination: plane.preflight,
             agent_protocol.Probe: plane.probe,
             agent_protocol.GetManifest: plane.manifest,
-            agent_protocol.FindPrunable: plane.find_extra,
+            agent_protocol.FindPrunable: plane.find_prunable,
             agent_protocol.ListFolder: node_inspection.list_folder,
             agent_protocol.MeasureSizes: lambda order: node_inspection.measure_sizes(order, plane.scans.scan),
             agent_protocol.InspectNode: self._examine,
@@ -196,36 +196,18 @@ class NodeAgent:
                 answer = agent_protocol.DestinationReply(failure=self._folder_silent(order))
             return agent_protocol.to_json(answer)
         handlers: dict[type, Callable[[Any], None]] = {
-            agent_protocol.PrepareSource: plane.prepare,
-            agent_protocol.ServeSource: plane.serve,
-            agent_protocol.StartDelivery: plane.deliver,
-            agent_protocol.SetUpstream: plane.set_upstream,
-            agent_protocol.JoinGroup: plane.listen,
-            agent_protocol.SendToGroup: plane.multicast,
-            agent_protocol.DialRecipient: plane.reach,
-            agent_protocol.ReadToEnd: plane.read_to_end,
-            agent_protocol.AnnounceTrailer: plane.seal,
-            agent_protocol.SetCastLimit: plane.limit_cast,
-            agent_protocol.SetNodeLimit: plane.limit_node,
-            agent_protocol.PauseCast: plane.pause,
-            agent_protocol.PauseDelivery: plane.pause_delivery,
             agent_protocol.VerifyFiles: verifications.start,
             agent_protocol.EndVerification: verifications.end,
-            agent_protocol.CancelCast: plane.cancel,
-            agent_protocol.ForgetCast: self._forget,
             agent_protocol.AnswerTransfer: self._requests.answer,
         }
-        handlers[type(order)](order)
+        if isinstance(order, agent_protocol.ForgetCast):
+            self._counts.forget_cast(order.cast)
+        handlers.get(type(order), plane.carry_out)(order)
         return b""
 
     def _folder_silent(self, order: agent_protocol.CheckDestination) -> Failure:
         path = order.destination or str(self._inbox)
         return Failure(FailureKind.FOLDER_SILENT, {"node": self._place.name, "path": path})
-
-    def _forget(self, order: agent_protocol.ForgetCast) -> None:
-        self._counts.forget_cast(order.cast)
-        if self._plane is not None:
-            self._plane.forget(order)
 
     def _examine(self, _order: agent_protocol.InspectNode) -> agent_protocol.NodeInspection:
         ray_version = node_inspection.ray_of_this_process()

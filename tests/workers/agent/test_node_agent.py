@@ -197,26 +197,20 @@ async def test_nothing_to_say_is_said_too(agent: NodeAgent, waits: Waits) -> Non
 
 
 @pytest.mark.parametrize(
-    ("order", "method"),
+    "order",
     [
-        (agent_protocol.PrepareSource("c", ("/x",)), "prepare"),
-        (agent_protocol.ServeSource("c", "s", 1, ALGORITHMS), "serve"),
-        (agent_protocol.StartDelivery("c", "s", 1, UPSTREAM, TOTALS, ALGORITHMS), "deliver"),
-        (agent_protocol.SetUpstream("c", 2, UPSTREAM), "set_upstream"),
-        (agent_protocol.PauseDelivery("c", 2), "pause_delivery"),
-        (agent_protocol.ReadToEnd("c"), "read_to_end"),
-        (agent_protocol.AnnounceTrailer("c", "digest"), "seal"),
-        (agent_protocol.SetCastLimit("c", 1000), "limit_cast"),
-        (agent_protocol.SetNodeLimit(1000), "limit_node"),
-        (agent_protocol.CancelCast("c"), "cancel"),
-        (agent_protocol.ForgetCast("c"), "forget"),
+        agent_protocol.PrepareSource("c", ("/x",)),
+        agent_protocol.StartDelivery("c", "s", 1, UPSTREAM, TOTALS, ALGORITHMS),
+        agent_protocol.SetUpstream("c", 2, UPSTREAM),
+        agent_protocol.SetNodeLimit(1000),
+        agent_protocol.ForgetCast("c"),
     ],
 )
-async def test_orders_reach_the_byte_plane(
-    agent: NodeAgent, planes: list[FakePlane], order: agent_protocol.Order, method: str
+async def test_orders_reach_the_transfer_service(
+    agent: NodeAgent, planes: list[FakePlane], order: agent_protocol.Order
 ) -> None:
     assert await agent.order(agent_protocol.to_json(order)) == b""
-    assert planes[0].calls == [(method, order)]
+    assert planes[0].calls == [("carry_out", order)]
 
 
 async def test_a_preflight_is_answered(agent: NodeAgent, planes: list[FakePlane]) -> None:

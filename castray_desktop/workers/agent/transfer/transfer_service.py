@@ -8,7 +8,7 @@ import socket
 import threading
 from collections.abc import Collection, Iterator
 from pathlib import Path
-from typing import Callable, Optional
+from typing import Any, Callable, Optional
 
 from castray_desktop.core.failures.kinds import CastRayError, Failure, FailureKind
 from castray_desktop.core.protocol.nodes.agent_protocol import (
@@ -24,6 +24,7 @@ from castray_desktop.core.protocol.nodes.agent_protocol import (
     GetManifest,
     JoinGroup,
     ManifestReply,
+    Order,
     PauseCast,
     PauseDelivery,
     PrepareSource,
@@ -110,23 +111,40 @@ class TransferService:
         self._runtime_dir = runtime_dir
         self._local_copy = local_copy
         self._changed = changed
-        self._ledger = SpaceReservations()
+        self._reservations = SpaceReservations()
         self._limiter = RateLimiter()
         self._registry = StagingRegistry(engine)
         self._keep = frozenset(keep)
         self._probes = StorageProbes(node, inbox, self._registry)
         self.connections = ConnectionFactory(host, local_copy, address, certificates, open_tunnel)
         self._hashes = HashCache(data_folder())
-        self._place = NodeContext(
-            node, inbox, self._ledger, self._registry, self.connections, timing, self._hashes
+        self._context = NodeContext(
+            node, inbox, self._reservations, self._registry, self.connections, timing, self._hashes
         )
         self._lock = threading.Lock()
         self._sources: dict[str, CastSource] = {}
         self._deliveries: dict[str, Delivery] = {}
         self._refused: list[DeliveryReport] = []
         self._discarding: list[threading.Thread] = []
-        self._listener = PeerAcceptor(self._find_store, self._upstream_came, self.connections)
+        self._acceptor = PeerAcceptor(self._find_store, self._upstream_came, self.connections)
         self._local_path = ""
+        self._handlers: dict[type, Callable[[Any], None]] = {
+            PrepareSource: self._prepare,
+            ServeSource: self._for_source(CastSource.serve),
+            ReadToEnd: self._for_source(lambda source, order: source.read_to_end()),
+            SendToGroup: self._for_source(self._multicast),
+            StartDelivery: self._deliver,
+            SetUpstream: self._for_delivery(lambda delivery, order: delivery.session.set_upstream(order)),
+            JoinGroup: self._for_delivery(lambda delivery, order: delivery.session.join_group(order)),
+            PauseDelivery: self._for_delivery(lambda delivery, order: delivery.session.pause_fetching(order)),
+            AnnounceTrailer: self._for_delivery(Delivery.set_trailer_digest),
+            DialRecipient: self._acceptor.dial_recipient,
+            SetCastLimit: self._limit_cast,
+            SetNodeLimit: lambda order: self._limiter.set_limit(order.limit),
+            PauseCast: self._pause,
+            CancelCast: self._cancel,
+            ForgetCast: self._forget,
+        }
 
     def start(self) -> tuple[int, str]:
         """Open the data port; returns the TCP port and the path of the Unix socket (or nothing). Raises
@@ -135,14 +153,14 @@ class TransferService:
         sweeping.start()
         sweeping.join(SWEEP_SECONDS)  # a mount among these folders may hang
         try:
-            port = self._listener.open_tcp(self._address, self._ports)
+            port = self._acceptor.open_tcp(self._address, self._ports)
         except OSError:
-            self._listener.close()
+            self._acceptor.close()
             raise
         if self._local_copy:
-            self._local_path = self._listener.open_local(self._runtime_dir)
+            self._local_path = self._acceptor.open_local(self._runtime_dir)
         self.connections.port = port
-        self._listener.start()
+        self._acceptor.start()
         return port, self._local_path
 
     def _sweep(self) -> None:
@@ -151,7 +169,31 @@ class TransferService:
 
     # --- orders
 
-    def prepare(self, order: PrepareSource) -> None:
+    def carry_out(self, order: Order) -> None:
+        """Carry out an order that has no reply. Raises KeyError for one that has."""
+        self._handlers[type(order)](order)
+
+    def _for_source(self, carry_out: Callable[[CastSource, Any], None]) -> Callable[[Any], None]:
+        """A handler of an order to the source of a cast, if this node is it."""
+
+        def handle(order: Any) -> None:
+            source = self._sources.get(order.cast)
+            if source is not None:
+                carry_out(source, order)
+
+        return handle
+
+    def _for_delivery(self, carry_out: Callable[[Delivery, Any], None]) -> Callable[[Any], None]:
+        """A handler of an order to the delivery of a cast, if there is one here."""
+
+        def handle(order: Any) -> None:
+            delivery = self._deliveries.get(order.cast)
+            if delivery is not None:
+                carry_out(delivery, order)
+
+        return handle
+
+    def _prepare(self, order: PrepareSource) -> None:
         """Scan the paths, in a thread; a report follows when the manifest is there."""
         source = CastSource(order, self._changed, self._hashes, self.scans.scan)
         source.pieces.add_node_limit(self._limiter)
@@ -161,22 +203,10 @@ class TransferService:
             self._sources[order.cast] = source
         source.prepare()
 
-    def serve(self, order: ServeSource) -> None:
-        """Read, hash and serve the prepared parcel."""
-        source = self._sources.get(order.cast)
-        if source is not None:
-            source.serve(order)
-
-    def read_to_end(self, order: ReadToEnd) -> None:
-        """Have a source read all of its files, although nobody asks for them."""
-        source = self._sources.get(order.cast)
-        if source is not None:
-            source.read_to_end()
-
     def preflight(self, order: CheckDestination) -> DestinationReply:
         """Check whether this node can take it. Accesses the disk, so not for an event loop's thread."""
         return check_destination(
-            order, self._node, self._host, self._inbox, self._ledger, share=self._local_copy
+            order, self._node, self._host, self._inbox, self._reservations, share=self._local_copy
         )
 
     def probe(self, order: Probe) -> ProbeReply:
@@ -189,7 +219,7 @@ class TransferService:
         raw = source.manifest_bytes() if source is not None else b""
         return ManifestReply(pack_manifest(raw) if raw else "")
 
-    def find_extra(self, order: FindPrunable) -> PrunableReply:
+    def find_prunable(self, order: FindPrunable) -> PrunableReply:
         """What a delivery would prune here. Looks through the folders."""
         try:
             destination = resolve_destination(order.options.destination, self._node, self._inbox)
@@ -200,7 +230,7 @@ class TransferService:
             return PrunableReply(failure=Failure(FailureKind.INTERNAL, {"reason": str(error)}))
         return PrunableReply(found.count, tuple(found.paths))
 
-    def deliver(self, order: StartDelivery) -> None:
+    def _deliver(self, order: StartDelivery) -> None:
         """Download, verify and commit a parcel, in a thread."""
         delivery: Optional[Delivery] = None
         with self._lock:
@@ -208,7 +238,7 @@ class TransferService:
             if current is not None and current.state not in FINAL_RECIPIENT_STATES:
                 return
             try:
-                delivery = Delivery(order, self._place, self._changed)
+                delivery = Delivery(order, self._context, self._changed)
             except ValueError as error:
                 failure = Failure(FailureKind.INTERNAL, {"reason": str(error)})
                 self._refused.append(
@@ -224,60 +254,24 @@ class TransferService:
         else:
             delivery.start()
 
-    def set_upstream(self, order: SetUpstream) -> None:
-        """Change a delivery's upstream."""
-        delivery = self._deliveries.get(order.cast)
-        if delivery is not None:
-            delivery.session.set_upstream(order)
-
-    def listen(self, order: JoinGroup) -> None:
-        """Let a delivery join a multicast group."""
-        delivery = self._deliveries.get(order.cast)
-        if delivery is not None:
-            delivery.session.join_group(order)
-
-    def multicast(self, order: SendToGroup) -> None:
+    def _multicast(self, source: CastSource, order: SendToGroup) -> None:
         """Send a cast to a group; never if connections are encrypted, since datagrams are not."""
-        source = self._sources.get(order.cast)
-        if source is not None and self.connections.certificates is None:
+        if self.connections.certificates is None:
             source.multicast(order, self._address, self._ports)
-
-    def pause_delivery(self, order: PauseDelivery) -> None:
-        """Let a delivery fetch nothing until it gets an upstream again."""
-        delivery = self._deliveries.get(order.cast)
-        if delivery is not None:
-            delivery.session.pause_fetching(order)
-
-    def reach(self, order: DialRecipient) -> None:
-        """Dial a recipient that can't dial here, in a thread."""
-        self._listener.dial_recipient(order)
 
     def adopt(self, sock: socket.socket) -> bool:
         """Serve a connection that did not come through the data port; returns False if there are too many."""
-        return self._listener.adopt(sock)
+        return self._acceptor.adopt(sock)
 
-    def seal(self, order: AnnounceTrailer) -> None:
-        """The trailer's digest, from the source."""
-        delivery = self._deliveries.get(order.cast)
-        if delivery is not None:
-            delivery.set_trailer_digest(order)
-
-    def limit_cast(self, order: SetCastLimit) -> None:
-        """Change the rate limit of one cast on this node."""
+    def _limit_cast(self, order: SetCastLimit) -> None:
         for store in self._stores(order.cast):
             store.limiter.set_limit(order.limit)
 
-    def limit_node(self, order: SetNodeLimit) -> None:
-        """Change the rate limit of all casts on this node."""
-        self._limiter.set_limit(order.limit)
-
-    def pause(self, order: PauseCast) -> None:
-        """Pause or resume sending for the cast."""
+    def _pause(self, order: PauseCast) -> None:
         for store in self._stores(order.cast):
             store.pause(order.paused, order.number)
 
-    def cancel(self, order: CancelCast) -> None:
-        """Cancel the cast here."""
+    def _cancel(self, order: CancelCast) -> None:
         source, delivery = self._sources.get(order.cast), self._deliveries.get(order.cast)
         if source is not None:
             source.cancel()
@@ -297,7 +291,7 @@ class TransferService:
             self._discarding = [one for one in self._discarding if one.is_alive()] + [thread]
         thread.start()
 
-    def forget(self, order: ForgetCast) -> None:
+    def _forget(self, order: ForgetCast) -> None:
         """Stop serving the cast and free what it holds."""
         with self._lock:
             source = self._sources.pop(order.cast, None)
@@ -339,7 +333,7 @@ class TransferService:
             delivery.release()
         for thread in self._discarding:
             thread.join(JOIN_SECONDS)
-        self._listener.close()
+        self._acceptor.close()
         self._hashes.close()
 
     def _stores(self, cast: str) -> Iterator[PieceStore]:

@@ -94,7 +94,7 @@ class Node:
 
     def reach(self, other: Node, cast: str, epoch: int = 1) -> None:
         """Order this node to dial another one, which can't dial it."""
-        self.plane.reach(DialRecipient(cast, epoch, other.name, other.address, other.port))
+        self.plane.carry_out(DialRecipient(cast, epoch, other.name, other.address, other.port))
 
     def await_source(self, cast: str, wanted: Callable[[SourceReport], bool]) -> SourceReport:
         with self.news:
@@ -164,7 +164,7 @@ class Cast:
             ),
             prune=remove_extra,
         )
-        node.plane.deliver(order)
+        node.plane.carry_out(order)
 
     def seal(self) -> SourceReport:
         """Wait for the trailer, and tell its digest to all recipients."""
@@ -172,7 +172,7 @@ class Cast:
             self.cast, lambda report: report.state in (SourceState.SEALED, *SOURCE_ENDED)
         )
         for node in self.recipients:
-            node.plane.seal(AnnounceTrailer(self.cast, report.trailer_digest))
+            node.plane.carry_out(AnnounceTrailer(self.cast, report.trailer_digest))
         return report
 
     def results(self) -> list[DeliveryReport]:
@@ -180,15 +180,15 @@ class Cast:
         return [node.await_end(self.cast) for node in self.recipients]
 
     def set_upstream(self, node: Node, upstream: Upstream | None, epoch: int) -> None:
-        node.plane.set_upstream(SetUpstream(self.cast, epoch, upstream))
+        node.plane.carry_out(SetUpstream(self.cast, epoch, upstream))
 
     def cancel(self, *nodes: Node) -> None:
         for node in nodes:
-            node.plane.cancel(CancelCast(self.cast))
+            node.plane.carry_out(CancelCast(self.cast))
 
     def forget(self) -> None:
         for node in (self.source, *self.recipients):
-            node.plane.forget(ForgetCast(self.cast))
+            node.plane.carry_out(ForgetCast(self.cast))
 
 
 class Lab:
@@ -229,7 +229,7 @@ class Lab:
         self, source: Node, paths: Sequence[Path], exclude: tuple[str, ...] = (), links: str = "keep"
     ) -> tuple[str, SourceReport]:
         cast = secrets.token_hex(4)
-        source.plane.prepare(
+        source.plane.carry_out(
             PrepareSource(
                 cast, tuple(map(str, paths)), options=TransferOptions(links=Links(links), exclude=exclude)
             )
@@ -249,7 +249,7 @@ class Lab:
         cast, report = self.prepare(source, paths, exclude, links)
         assert report.totals is not None, report
         secret = secrets.token_hex(32)
-        source.plane.serve(ServeSource(cast, secret, 1, algorithms))
+        source.plane.carry_out(ServeSource(cast, secret, 1, algorithms))
         return Cast(source, cast, secret, report.totals, algorithms)
 
     def send(

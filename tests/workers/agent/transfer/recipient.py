@@ -52,9 +52,9 @@ def main() -> None:
     )
     plane.start()
     ready.set()
-    plane.deliver(first)
+    plane.carry_out(first)
     for line in sys.stdin.buffer:
-        plane.seal(agent_protocol.from_json(line, agent_protocol.Order))
+        plane.carry_out(agent_protocol.from_json(line, agent_protocol.Order))
     plane.close()
 
 

@@ -354,7 +354,7 @@ def serve(lab: Lab, node: object, cast: str, totals: object) -> object:
     from tests.workers.agent.transfer.lab import Cast
 
     secret = secrets.token_hex(32)
-    node.plane.serve(ServeSource(cast, secret, 1, BEST))  # type: ignore[attr-defined]
+    node.plane.carry_out(ServeSource(cast, secret, 1, BEST))  # type: ignore[attr-defined]
     return Cast(node, cast, secret, totals, BEST)  # type: ignore[arg-type]
 
 
@@ -720,7 +720,7 @@ def test_orders_for_unknown_casts_do_nothing(lab: Lab) -> None:
     known.cast = "unknown"
     known.cancel(node)
     known.set_upstream(node, node.upstream(), 5)
-    node.plane.forget(ForgetCast("unknown"))
+    node.plane.carry_out(ForgetCast("unknown"))
     known.recipients.append(node)
     known.cast = "unknown"
     node.plane.drain_reports()

@@ -363,14 +363,19 @@ class PieceStore:
     def read_stream(self, view: memoryview, start: int, end: int) -> None:
         """Fill `view` with these bytes of the stream. Raises OSError or EOFError."""
         layout = self.layout
-        if start < layout.manifest_bytes:
-            part = self._contents.manifest_bytes()[start:end]
-            view[: len(part)] = part
+        self.read_lists(view, start, end)
         low, high = layout.content_range(start, end)
         at = layout.manifest_bytes + low - start
         for span in self.manifest.spans(low, high) if self.manifest else ():
             self._contents.read_file(span.file, span.offset, view[at : at + span.length])
             at += span.length
+
+    def read_lists(self, view: memoryview, start: int, end: int) -> None:
+        """Fill the parts of `view` that belong to manifest and trailer."""
+        layout = self.layout
+        if start < layout.manifest_bytes:
+            part = self._contents.manifest_bytes()[start:end]
+            view[: len(part)] = part
         if end > layout.trailer_start:
             first = max(start, layout.trailer_start)
             part = self._contents.trailer_bytes()[first - layout.trailer_start : end - layout.trailer_start]

@@ -360,7 +360,7 @@ def test_nothing_goes_when_a_file_failed(lab: Lab, nodes: list[Node]) -> None:
     cast_id, report = lab.prepare(nodes[0], [top])
     assert report.totals is not None
     (top / "a").unlink()  # after the scan
-    nodes[0].plane.serve(ServeSource(cast_id, "00" * 32, 1, BEST))
+    nodes[0].plane.carry_out(ServeSource(cast_id, "00" * 32, 1, BEST))
     cast = Cast(nodes[0], cast_id, "00" * 32, report.totals, BEST)
     cast.deliver(nodes[1], nodes[0].upstream(), on_conflict="overwrite", remove_extra=True)
     (result,) = cast.results()
@@ -384,7 +384,7 @@ def test_a_change_of_type_settles(lab: Lab, nodes: list[Node]) -> None:
     (top / "d").symlink_to("b")
     cast, _ = lab.prepare(nodes[0], [top])
     packed = nodes[0].plane.manifest(GetManifest(cast)).packed
-    assert nodes[1].plane.find_extra(FindPrunable(cast, packed)).count == 4  # b, c and what they hold
+    assert nodes[1].plane.find_prunable(FindPrunable(cast, packed)).count == 4  # b, c and what they hold
     results = sync(lab, nodes, top)
     assert [(report.state, report.removed) for report in results] == [(RecipientState.COMPLETED, 4)] * 2
     for node in nodes[1:]:
@@ -443,8 +443,8 @@ def test_a_recipient_tells_beforehand_what_it_would_remove(lab: Lab, nodes: list
     make(nodes[1].inbox / "data", "old", "b.log")
     cast, _ = lab.prepare(nodes[0], [top])
     packed = nodes[0].plane.manifest(GetManifest(cast)).packed
-    reply = nodes[1].plane.find_extra(FindPrunable(cast, packed, TransferOptions(exclude=("*.log",))))
+    reply = nodes[1].plane.find_prunable(FindPrunable(cast, packed, TransferOptions(exclude=("*.log",))))
     assert (reply.count, reply.paths) == (1, (str(nodes[1].inbox / "data" / "old"),))
-    assert nodes[2].plane.find_extra(FindPrunable(cast, packed)).count == 0
+    assert nodes[2].plane.find_prunable(FindPrunable(cast, packed)).count == 0
     assert nodes[0].plane.manifest(GetManifest("unknown")).packed == ""
-    assert nodes[1].plane.find_extra(FindPrunable(cast, "nonsense")).failure is not None
+    assert nodes[1].plane.find_prunable(FindPrunable(cast, "nonsense")).failure is not None

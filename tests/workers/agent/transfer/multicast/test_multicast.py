@@ -58,7 +58,7 @@ def group_of(cast: Cast) -> MulticastGroup:
 
 def order(cast: Cast, nodes: list[Node], rate: int = 0) -> None:
     names = tuple(node.name for node in nodes)
-    cast.source.plane.multicast(SendToGroup(cast.cast, group_of(cast), names, rate))
+    cast.source.plane.carry_out(SendToGroup(cast.cast, group_of(cast), names, rate))
 
 
 def start(
@@ -80,7 +80,7 @@ def deliver_to_listeners(cast: Cast, nodes: list[Node]) -> None:
 
 
 def limit_source(cast: Cast, limit: int) -> None:
-    cast.source.plane.limit_cast(SetCastLimit(cast.cast, limit))
+    cast.source.plane.carry_out(SetCastLimit(cast.cast, limit))
 
 
 def multicast_of(report: SourceReport) -> MulticastReport:
@@ -274,7 +274,7 @@ def test_who_could_not_follow_listens_again_when_it_is_told_to(lab: Lab) -> None
     nodes[1].await_delivery(cast.cast, lambda report: not report.listening)
     await_listeners(cast, "node_2")
     had = nodes[1].deliveries[cast.cast].datagram_bytes
-    nodes[1].plane.listen(JoinGroup(cast.cast, group_of(cast)))
+    nodes[1].plane.carry_out(JoinGroup(cast.cast, group_of(cast)))
     await_listeners(cast, "node_1", "node_2")
     results = cast.results()
     check(path, nodes, results)
@@ -291,14 +291,14 @@ def test_a_relay_becomes_a_stream_and_a_relay_again(lab: Lab) -> None:
         cast.deliver(node, above.upstream())
     nodes[1].await_delivery(cast.cast, lambda report: report.stream_bytes > 2 * MIB)
     for node in nodes[1:]:
-        node.plane.listen(JoinGroup(cast.cast, group_of(cast)))
+        node.plane.carry_out(JoinGroup(cast.cast, group_of(cast)))
     order(cast, nodes[1:])
     for node in nodes[1:]:
         node.await_delivery(cast.cast, lambda report: report.datagram_bytes > 4 * MIB)
-    cast.source.plane.multicast(SendToGroup(cast.cast, None))
+    cast.source.plane.carry_out(SendToGroup(cast.cast, None))
     assert await_state(cast, MulticastState.STOPPED).end is MulticastEnd.ORDERED
     for node in nodes[1:]:
-        node.plane.listen(JoinGroup(cast.cast, None))
+        node.plane.carry_out(JoinGroup(cast.cast, None))
     limit_source(cast, 0)
     results = cast.results()
     check(path, nodes, results)
@@ -313,13 +313,13 @@ def test_a_pause_is_no_silence(lab: Lab) -> None:
     for node in nodes[1:]:
         node.await_delivery(cast.cast, lambda report: report.datagram_bytes > 2 * MIB)
     for node in nodes:
-        node.plane.pause(PauseCast(cast.cast, True, 1))
+        node.plane.carry_out(PauseCast(cast.cast, True, 1))
     sent = multicast_of(nodes[0].sources[cast.cast]).sent_bytes
     time.sleep(1.5)  # longer than the tolerated silence
-    nodes[0].plane.pause(PauseCast(cast.cast, True, 2))  # it reports
+    nodes[0].plane.carry_out(PauseCast(cast.cast, True, 2))  # it reports
     assert multicast_of(nodes[0].sources[cast.cast]).sent_bytes <= sent + MIB
     for node in nodes:
-        node.plane.pause(PauseCast(cast.cast, False, 3))
+        node.plane.carry_out(PauseCast(cast.cast, False, 3))
     results = cast.results()
     check(path, nodes, results)
     assert all(result.datagram_bytes > 12 * MIB for result in results)
@@ -577,7 +577,7 @@ def test_a_paused_recipient_takes_nothing_and_then_the_rest(
     path = lab.file("model.bin", 16 * MIB)
     cast, nodes = start(lab, 2, path, limit=8 * MIB)
     nodes[1].await_delivery(cast.cast, lambda report: report.datagram_bytes > 2 * MIB)
-    nodes[1].plane.pause_delivery(PauseDelivery(cast.cast, 2))
+    nodes[1].plane.carry_out(PauseDelivery(cast.cast, 2))
     nodes[1].await_delivery(cast.cast, lambda report: not report.listening)
     limit_source(cast, 3 * MIB)
     await_listeners(cast, "node_2")

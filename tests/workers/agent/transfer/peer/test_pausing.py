@@ -25,7 +25,7 @@ STOP_SECONDS = 0.5
 
 def pause(cast: Cast, paused: bool, number: int) -> None:
     for node in (cast.source, *cast.recipients):
-        node.plane.pause(PauseCast(cast.cast, paused, number))
+        node.plane.carry_out(PauseCast(cast.cast, paused, number))
 
 
 def counts(cast: Cast) -> list[int]:
@@ -105,7 +105,7 @@ def test_a_paused_cast_can_be_cancelled(lab: Lab) -> None:
     pause(cast, True, 1)
     stand_still(cast)
     for node in (cast.source, *nodes):
-        node.plane.cancel(CancelCast(cast.cast))
+        node.plane.carry_out(CancelCast(cast.cast))
     assert [node.await_end(cast.cast).state for node in nodes] == [RecipientState.CANCELLED] * 3
     assert not list(lab.folder.rglob(".castray*"))
 
@@ -126,7 +126,7 @@ def pause_first(lab: Lab, local: bool = False, keep: float = 30.0) -> tuple[Cast
     for node in (first, second):
         cast.deliver(node, source.upstream())
     first.await_delivery(cast.cast, lambda report: report.content_bytes >= 2 * MIB)
-    first.plane.pause_delivery(PauseDelivery(cast.cast, 2))
+    first.plane.carry_out(PauseDelivery(cast.cast, 2))
     return cast, first, second
 
 
@@ -136,7 +136,7 @@ def received(cast: Cast, node: Node) -> int:
 
 def goes_on(cast: Cast, node: Node, upstream: Upstream) -> int:
     """Let the node fetch from there; returns the bytes that it has received at its end."""
-    node.plane.set_upstream(SetUpstream(cast.cast, 3, upstream))
+    node.plane.carry_out(SetUpstream(cast.cast, 3, upstream))
     states = [report.state for report in cast.results()]
     assert states == [RecipientState.COMPLETED] * 2
     return received(cast, node)
@@ -177,7 +177,7 @@ def test_an_older_order_pauses_nobody(lab: Lab) -> None:
     source, node = lab.chain(1)
     cast = lab.cast(source, [lab.file("x", 4 * MIB)])
     cast.deliver(node, source.upstream())
-    node.plane.pause_delivery(PauseDelivery(cast.cast, 1))
+    node.plane.carry_out(PauseDelivery(cast.cast, 1))
     assert [report.state for report in cast.results()] == [RecipientState.COMPLETED]
     cast.forget()
 

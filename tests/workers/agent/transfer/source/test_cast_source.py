@@ -41,7 +41,7 @@ def test_a_source_that_nobody_asks_reads_to_its_end_when_it_is_told_to(lab: Lab)
     """Its recipients have everything from an earlier agent, and request nothing any more."""
     source, recipient = lab.chain(1)
     cast = lab.cast(source, [lab.file("large", 20 << 20), lab.file("small", 1000)])
-    source.plane.read_to_end(ReadToEnd(cast.cast))
+    source.plane.carry_out(ReadToEnd(cast.cast))
     cast.seal()
     cast.deliver(recipient, source.upstream())
     assert [report.state for report in cast.results()] == [RecipientState.COMPLETED]

@@ -80,7 +80,7 @@ def fresh(folder: Path, exclude: tuple[str, ...] = (), links: str = "auto") -> b
 def survey(lab: Lab, node: Node, folder: Path, exclude: tuple[str, ...] = (), links: str = "auto") -> str:
     """As a dry run: the source scans, and forgets the cast. The manifest's digest."""
     cast, report = lab.prepare(node, [folder], exclude, links)
-    node.plane.forget(ForgetCast(cast))
+    node.plane.carry_out(ForgetCast(cast))
     assert report.totals is not None, report
     return report.totals.manifest_digest
 

@@ -12,7 +12,7 @@ import pytest
 
 from castray_desktop.core.protocol.nodes.agent_protocol import RecipientState
 from castray_desktop.workers.agent.transfer.delivery import commit
-from castray_desktop.workers.agent.transfer.source import cast_source
+from castray_desktop.workers.agent.transfer.source import cast_source, source_reader
 from castray_desktop.workers.agent.transfer.store import existing_files, hash_cache, piece_store
 from castray_desktop.workers.agent.transfer.store.hash_cache import FileKey, HashCache, file_keys, hash_file
 from castray_desktop.workers.agent.transfer.system import linux_calls
@@ -135,8 +135,8 @@ class Reads:
                 self.bytes += count
             return count
 
-        monkeypatch.setattr(cast_source, "read_some", counted)
-        monkeypatch.setattr(piece_store, "read_some", counted)
+        for module in (cast_source, source_reader, piece_store):
+            monkeypatch.setattr(module, "read_some", counted)
 
 
 @pytest.fixture

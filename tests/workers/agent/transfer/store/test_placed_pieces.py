@@ -52,7 +52,7 @@ def recipient(lab: Lab) -> Iterator[Recipient]:
     for index in range(source.pieces.layout.pieces):
         assert source.pieces.wait_piece(index, 20)
     order = StartDelivery(cast.cast, cast.secret, 1, None, cast.totals, ALGORITHMS)
-    store = ReceiveStore(order, other.plane._place, lambda urgent: None, CancellationToken())
+    store = ReceiveStore(order, other.plane._context, lambda urgent: None, CancellationToken())
     store.open()
     found = Recipient(source, store, paths)
     found.place(0)

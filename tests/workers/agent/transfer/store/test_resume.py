@@ -27,7 +27,7 @@ from castray_desktop.core.protocol.nodes.agent_protocol import (
     StartDelivery,
 )
 from castray_desktop.workers.agent.transfer.source import cast_source as source_module
-from castray_desktop.workers.agent.transfer.source.cast_source import SourceReader
+from castray_desktop.workers.agent.transfer.source.source_reader import SourceReader
 from castray_desktop.workers.agent.transfer.store.journal import JOURNAL_MAGIC
 from castray_desktop.workers.agent.transfer.store.staging import StagingRegistry, remove_delivery_staging
 from tests.workers.agent.transfer.lab import Cast, Lab, Node, await_true, tree
@@ -469,10 +469,10 @@ def test_a_source_that_was_restarted_serves_from_the_middle(
         SourceReader, "read_piece", lambda reader, index: go.wait(20) and read_piece(reader, index)
     )
     source, node = lab.node("new"), lab.node("node_1")
-    source.plane.prepare(PrepareSource(cast.cast, (str(path),)))
+    source.plane.carry_out(PrepareSource(cast.cast, (str(path),)))
     report = source.await_source(cast.cast, lambda report: report.totals is not None)
     assert report.totals == cast.totals
-    source.plane.serve(ServeSource(cast.cast, cast.secret, 2, cast.algorithms))
+    source.plane.carry_out(ServeSource(cast.cast, cast.secret, 2, cast.algorithms))
     cast.source = source
     cast.deliver(node, source.upstream())
     node.await_delivery(cast.cast, lambda report: report.stream_bytes >= 11 * MIB)

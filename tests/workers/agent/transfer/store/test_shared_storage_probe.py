@@ -60,7 +60,7 @@ def test_what_is_no_probe_is_neither_written_nor_read(lab: Lab, tmp_path: Path) 
 def test_it_goes_with_the_cast_and_with_the_agent(lab: Lab, tmp_path: Path) -> None:
     plane = lab.node("a").plane
     assert plane.probe(probe(ProbeVerb.PLACE, name(), tmp_path)).yes
-    plane.forget(ForgetCast("c"))
+    plane.carry_out(ForgetCast("c"))
     assert list(tmp_path.glob(".castray-probe-*")) == []
     assert plane.probe(probe(ProbeVerb.PLACE, name(), tmp_path)).yes  # the lab checks the end state
 

@@ -14,7 +14,7 @@ MB = 1_000_000
 
 
 def limit_node(node: Node, limit: int) -> None:
-    node.plane.limit_node(SetNodeLimit(limit))
+    node.plane.carry_out(SetNodeLimit(limit))
 
 
 def received(cast: Cast) -> int:
@@ -52,7 +52,7 @@ def test_another_limit_holds_at_once(lab: Lab, of_node: bool) -> None:
         if of_node:
             limit_node(source, limit)
         else:
-            source.plane.limit_cast(SetCastLimit(cast.cast, limit))
+            source.plane.carry_out(SetCastLimit(cast.cast, limit))
 
     cast = lab.cast(source, [lab.file("x", 8 << 20)])
     change(5000)
@@ -71,7 +71,7 @@ def test_a_slow_cast_takes_nothing_from_the_others(lab: Lab) -> None:
     source, slow, fast = lab.node("s"), lab.node("a"), lab.node("b")
     limit_node(source, 200 * MB)
     held = lab.cast(source, [lab.file("slow", 4 << 20)])
-    source.plane.limit_cast(SetCastLimit(held.cast, 1000))
+    source.plane.carry_out(SetCastLimit(held.cast, 1000))
     held.deliver(slow, source.upstream())
     slow.await_delivery(held.cast, lambda report: report.stream_bytes > 0)
     cast = lab.cast(source, [lab.file("fast", 8 << 20)])

@@ -113,7 +113,7 @@ def test_a_recipient_that_hashes_a_long_hole_can_be_cancelled(
     nodes = lab.chain(1)
     path = sparse(lab.files / "image", 4 << 40, [(0, MIB), ((4 << 40) - MIB, 4 << 40)])
     monkeypatch.setattr(
-        "castray_desktop.workers.agent.transfer.source.cast_source.hash_zeros", lambda *_: None
+        "castray_desktop.workers.agent.transfer.source.source_reader.hash_zeros", lambda *_: None
     )
     cast = lab.cast(nodes[0], [path])
     cast.deliver(nodes[1], nodes[0].upstream())
@@ -136,7 +136,7 @@ def test_a_hole_is_hashed_while_the_source_is_at_it(lab: Lab, monkeypatch: pytes
             both.wait(20)
         hash_zeros(hasher, count, went_on)
 
-    monkeypatch.setattr(f"{module}.source.cast_source.hash_zeros", together)
+    monkeypatch.setattr(f"{module}.source.source_reader.hash_zeros", together)
     monkeypatch.setattr(f"{module}.store.file_hashes.hash_zeros", together)
     (result,) = lab.send(nodes, [path])
     assert result.state is RecipientState.COMPLETED
@@ -224,7 +224,7 @@ def test_bytes_in_a_hole_while_it_is_sent_are_a_change(lab: Lab, monkeypatch: py
             file.write(b"new")
         hash_zeros(*arguments)  # type: ignore[arg-type]
 
-    monkeypatch.setattr("castray_desktop.workers.agent.transfer.source.cast_source.hash_zeros", write_first)
+    monkeypatch.setattr("castray_desktop.workers.agent.transfer.source.source_reader.hash_zeros", write_first)
     (result,) = lab.send(nodes, [path])
     assert result.failure is not None
     assert result.failure.kind is FailureKind.CHANGED

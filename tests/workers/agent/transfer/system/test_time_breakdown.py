@@ -36,7 +36,7 @@ def test_the_time_goes_into_what_was_said_last() -> None:
 def test_behind_a_slow_line_a_recipient_waits(lab: Lab) -> None:
     source, node = lab.node("s"), lab.node("a")
     cast = lab.cast(source, [lab.file("x", 8 << 20)])
-    source.plane.limit_cast(SetCastLimit(cast.cast, 8 * MB))
+    source.plane.carry_out(SetCastLimit(cast.cast, 8 * MB))
     start = time.monotonic()
     cast.deliver(node, source.upstream())
     [result] = cast.results()

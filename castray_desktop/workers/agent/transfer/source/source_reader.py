@@ -1,0 +1,413 @@
+"""Read the files of a source in the order of the stream: open them, compare them with the scan, hash them."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import Optional
+
+from castray_desktop.core.content.file_names import display_name
+from castray_desktop.core.content.manifest import FileResult, FileSpan, FileStatus, ManifestEntry
+from castray_desktop.core.protocol.nodes.agent_protocol import FileProblem
+from castray_desktop.workers.agent.transfer.source.scanner import MAX_PROBLEMS, ScanResult
+from castray_desktop.workers.agent.transfer.store.hash_cache import FileKey, HashCache
+from castray_desktop.workers.agent.transfer.store.piece_store import PieceStore, read_some
+from castray_desktop.workers.agent.transfer.system.digests import Hasher
+from castray_desktop.workers.agent.transfer.system.file_io import CHUNK_BYTES, hash_zeros, page_buffer
+from castray_desktop.workers.agent.transfer.system.linux_calls import fstat
+from castray_desktop.workers.agent.transfer.system.os_failures import file_failure, reason_of, user_name
+from castray_desktop.workers.agent.transfer.system.time_breakdown import CHECKING, DISK, TimeBreakdown
+
+log = logging.getLogger("castray.byte_plane")
+
+_NO_CONTENTS = ("st_mode", "st_nlink", "st_uid", "st_gid")
+
+NO_TRUE_SIZE = "it does not end where its size says"
+
+
+class SourceFiles:
+    """The scanned regular files of one cast, by number: their state, hashes and results.
+
+    Thread-safe; `progressed()` is called for each file that failed.
+    """
+
+    def __init__(
+        self,
+        scan: ScanResult,
+        files: Sequence[ManifestEntry],
+        cache: HashCache,
+        algorithm: str,
+        progressed: Callable[[], None],
+    ) -> None:
+        self.hashes: Optional[list[bytes]] = None
+        """Hashes of earlier casts, empty where unknown; None before they were looked for."""
+        self._scan = scan
+        self._files = files
+        self._cache = cache
+        self._algorithm = algorithm
+        self._since_ns = time.time_ns()
+        self._unchanged = bytearray(len(files))  # at the last check, by file
+        self._progressed = progressed
+        self._lock = threading.Lock()
+        self._results: list[Optional[FileResult]] = [None] * len(files)
+        self._problems: list[FileProblem] = []
+        self._problem_count = 0
+
+    # --- the files themselves
+
+    def open(self, file: int) -> int:
+        """Open the file, whatever it is by now. Raises OSError."""
+        flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW
+        return os.open(self._scan.local_path(self._files[file].path), flags)
+
+    def open_scanned(self, file: int) -> tuple[int, os.stat_result]:
+        """Open the file, if it is still the scanned one. Raises OSError.
+
+        A file that was touched meanwhile is sent as it is now. Not one with holes: they may be elsewhere.
+        """
+        fd = self.open(file)
+        try:
+            found = fstat(fd, self._is_remote(file))
+            touched = found.st_ctime_ns != self._scan.ctimes[file]
+            if not self._is_scanned(file, found) or (touched and self._files[file].data is not None):
+                raise OSError(errno.ESTALE, "changed")
+        except OSError:
+            os.close(fd)
+            raise
+        return fd, found
+
+    def unchanged(self, file: int, fd: int) -> bool:
+        """Whether it is still as it was scanned, and nobody has touched it."""
+        return self.scanned_state(file, fd) is not None and bool(self._unchanged[file])
+
+    def scanned_state(self, file: int, fd: int) -> Optional[os.stat_result]:
+        """Its present state; None if it is not the file that was scanned any more."""
+        found = fstat(fd, self._is_remote(file))
+        # a write shows in the ctime, but also a new mode or name
+        self._unchanged[file] = found.st_ctime_ns == self._scan.ctimes[file]
+        return found if self._is_scanned(file, found) else None
+
+    def _is_scanned(self, file: int, found: os.stat_result) -> bool:
+        entry = self._files[file]
+        return (
+            found.st_mtime_ns == entry.mtime_ns
+            and found.st_size == entry.size
+            and found.st_ino == self._scan.inodes[file]
+            and found.st_dev == self._scan.devices[file]
+        )
+
+    def _is_remote(self, file: int) -> bool:
+        """Whether others may write to it without this machine's noticing it at once."""
+        path = self._scan.local_path(self._files[file].path)
+        return self._scan.systems.is_remote(self._scan.devices[file], path)
+
+    # --- hashes of earlier casts
+
+    def hash_of(self, file: int) -> bytes:
+        """Its hash from an earlier cast."""
+        return self.hashes[file] if self.hashes else b""
+
+    def find_hashes(self) -> None:
+        """Look up hashes of earlier casts. Takes a while for many files."""
+        keys = [self._key(file) for file in range(len(self._files))]
+        now = time.time_ns()
+        settled = (key for file, key in enumerate(keys) if key.is_settled(now, self._is_remote(file)))
+        found = self._cache.find(self._algorithm, settled)
+        self.hashes = [found.get(key, b"") for key in keys]
+
+    def save_hashes(self) -> None:
+        """Save the hashes of read files for later casts, in a background thread."""
+        self._cache.save_in_background(self._algorithm, self._new_hashes)
+
+    def _key(self, file: int) -> FileKey:
+        entry, scan = self._files[file], self._scan
+        return FileKey(scan.devices[file], scan.inodes[file], entry.size, entry.mtime_ns, scan.ctimes[file])
+
+    def _new_hashes(self) -> dict[FileKey, bytes]:
+        found = {}
+        for file, result in enumerate(self._results):
+            if result is None or result.status is not FileStatus.OK or not self._unchanged[file]:
+                continue
+            key = self._key(file)
+            if key.size and key.is_settled(self._since_ns, self._is_remote(file)) and not self.hash_of(file):
+                found[key] = result.hash
+        return found
+
+    # --- results
+
+    def record_result(self, file: int, status: FileStatus, hash_: bytes = b"", reason: str = "") -> None:
+        """Record the result of a file, once; a changed file stays changed."""
+        path = self._files[file].path
+        with self._lock:
+            before = self._results[file]
+            if before is not None and status is FileStatus.OK:
+                return
+            self._results[file] = FileResult(status, hash_)
+            if status is FileStatus.OK or (before is not None and before.status is not FileStatus.OK):
+                return
+            self._problem_count += 1
+            if len(self._problems) < MAX_PROBLEMS:
+                user = user_name() if status is FileStatus.NOT_READABLE else reason
+                failure = file_failure(status, self._scan.named(path), user)
+                self._problems.append(FileProblem(display_name(path), failure))
+        log.warning("%s: %s %s", display_name(path), status.name, reason)
+        self._progressed()
+
+    def is_readable(self, file: int) -> bool:
+        """Whether it could be read so far."""
+        result = self._results[file]
+        return result is None or result.status in (FileStatus.OK, FileStatus.CHANGED)
+
+    def results(self) -> list[FileResult]:
+        """Results of all files, for the trailer."""
+        with self._lock:
+            return [result or FileResult(FileStatus.OK, b"") for result in self._results]
+
+    def problems(self) -> tuple[tuple[FileProblem, ...], int]:
+        """Files that were not sent as scanned: the first of them, and how many."""
+        with self._lock:
+            return tuple(self._problems), self._problem_count
+
+
+class SourceEndedError(Exception):
+    """The cast has ended while a thread worked for it."""
+
+
+def check_end(pieces: PieceStore) -> None:
+    """Raises SourceEndedError in the calling thread if the cast is over."""
+    if pieces.gone_reason:
+        raise SourceEndedError
+
+
+class SourceReader:
+    """Reads the stream in order. One file is open at a time, with its hasher."""
+
+    def __init__(
+        self,
+        pieces: PieceStore,
+        files: SourceFiles,
+        new_file_hasher: Callable[[], Hasher],
+        time_breakdown: TimeBreakdown,
+        contents_read: Callable[[], None],
+    ) -> None:
+        """`contents_read` is called once all files were read, before the trailer."""
+        assert pieces.manifest is not None
+        self._pieces = pieces
+        self._files = files
+        self._new_file_hasher = new_file_hasher
+        self._time_breakdown = time_breakdown
+        self._contents_read = contents_read
+        self._manifest = pieces.manifest
+        self._layout = pieces.layout
+        self._chunk = page_buffer(min(CHUNK_BYTES, pieces.layout.piece_bytes))
+        self._sealed = False
+        self._next_file = 0
+        self._fd = -1
+        self._hasher = new_file_hasher()
+        self._hashed = 0  # of that file, holes included
+        self._beyond = bytearray(1)  # for what is there after the end of a file
+        self._skipped = False  # a part of the file was not read, since its hash is known
+        self._opened: Optional[os.stat_result] = None  # how that file looked then
+        self._short = False  # it has ended before its size
+
+    def close(self) -> None:
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+    def read_piece(self, index: int) -> None:
+        """Read and hash the next piece, and add it to the store."""
+        pieces, layout = self._pieces, self._layout
+        start, end = layout.piece(index)
+        spans = self._manifest.spans(*layout.content_range(start, end))
+        if self._comes_after_hole(spans) and end <= layout.trailer_start:
+            if not pieces.has_piece(index):
+                pieces.digest_now(index)  # recipients hash the hole while it is hashed here
+            pieces.notify_waiting()
+        # a piece that is there was requested before the reader came to it
+        hasher = None if pieces.has_piece(index) else pieces.new_piece_hasher()
+        if len(spans) == 1 and spans[0].length == end - start:
+            self._read_span(spans[0], hasher, None)
+            if hasher is not None:
+                pieces.add_piece(index, hasher.digest())
+            return
+        payload = bytearray(end - start)
+        self._assemble(memoryview(payload), start, end, spans)
+        if hasher is not None:
+            self._time_breakdown.switch(CHECKING)
+            hasher.update(payload)
+            pieces.cache_piece(index, bytes(payload))
+            pieces.add_piece(index, hasher.digest())
+
+    def _comes_after_hole(self, spans: list[FileSpan]) -> bool:
+        return self._manifest.has_holes(spans) and (len(spans) > 1 or spans[0].offset != self._hashed)
+
+    def skip_piece(self, index: int) -> None:
+        """No node needs its bytes, and its files' hashes are known: check the files only."""
+        for span in self._manifest.spans(*self._layout.content_range(*self._layout.piece(index))):
+            if self._manifest.is_first(span):
+                self._open_up_to(span.file)
+            self._skipped = True
+            if self._manifest.is_last(span):
+                self._finish(span.file)
+
+    def _assemble(self, view: memoryview, start: int, end: int, spans: list[FileSpan]) -> None:
+        at = max(self._layout.manifest_bytes - start, 0)
+        self._time_breakdown.switch(DISK)
+        for span in spans:
+            into = view[at : at + span.length]
+            if span.length != self._manifest.files[span.file].size or not self._read_whole(span.file, into):
+                self._read_span(span, None, into)
+            at += span.length
+        if end >= self._layout.trailer_start:
+            self.seal()
+        self._pieces.read_lists(view, start, end)
+
+    def _read_whole(self, file: int, view: memoryview) -> bool:
+        """Read a small file at once. Returns False if it has changed: then it is read again, and the reason
+        reported."""
+        if self._next_file < file:
+            self._open_up_to(file - 1)
+        try:
+            fd = self._files.open(file)
+            try:
+                count = os.preadv(fd, [view, self._beyond], 0)
+                unchanged = self._files.unchanged(file, fd)
+            finally:
+                os.close(fd)
+        except OSError:
+            return False
+        if count != len(view) or not unchanged:
+            return False
+        self.close()
+        self._next_file = file + 1
+        hasher = self._new_file_hasher()
+        hasher.update(view)
+        self._files.record_result(file, FileStatus.OK, hasher.digest())
+        return True
+
+    def _read_span(self, span: FileSpan, hasher: Optional[Hasher], into: Optional[memoryview]) -> None:
+        if self._manifest.is_first(span):
+            self._open_up_to(span.file)
+        self._hash_hole(span.offset)
+        at = 0
+        while at < span.length:
+            length = min(span.length - at, len(self._chunk))
+            view = into[at : at + length] if into is not None else self._chunk[:length]
+            self._read(span.file, span.offset + at, view)
+            if hasher is not None:
+                hasher.update(view)
+            at += length
+        if self._manifest.is_last(span):
+            self._finish(span.file)
+
+    def _hash_hole(self, end: int) -> None:
+        """Hash zeros up to `end`."""
+        if end > self._hashed and self._fd >= 0 and not self._skipped:
+            self._pieces.notify_waiting()
+            self._time_breakdown.switch(CHECKING)
+            hash_zeros(self._hasher, end - self._hashed, lambda: check_end(self._pieces))
+        self._hashed = end
+
+    def _read(self, file: int, offset: int, view: memoryview) -> None:
+        count = 0
+        self._time_breakdown.switch(DISK)
+        if self._fd >= 0:
+            try:
+                count = read_some(self._fd, offset, view)
+            except OSError as error:
+                self._files.record_result(file, FileStatus.READ_ERROR, reason=reason_of(error))
+                self.close()
+        if count < len(view):
+            self._short = True
+            view[count:] = bytes(len(view) - count)
+        self._time_breakdown.switch(CHECKING)
+        self._hasher.update(view)
+        self._hashed = offset + len(view)
+
+    def _open_up_to(self, file: int) -> None:
+        """Open the file; unread files before it have no bytes, and are only checked."""
+        while self._next_file <= file:
+            current = self._next_file
+            self._next_file += 1
+            self.close()
+            self._hasher, self._hashed = self._new_file_hasher(), 0
+            self._skipped = self._short = False
+            self._open(current)
+            if not self._manifest.has_bytes(current):
+                self._finish(current)
+
+    def _open(self, file: int) -> None:
+        try:
+            self._fd, self._opened = self._files.open_scanned(file)
+        except FileNotFoundError:
+            self._files.record_result(file, FileStatus.VANISHED)
+        except PermissionError:
+            self._files.record_result(file, FileStatus.NOT_READABLE)
+        except OSError as error:
+            if error.errno in (errno.ESTALE, errno.ELOOP, errno.ENXIO):
+                self._files.record_result(file, FileStatus.CHANGED)
+            else:
+                self._files.record_result(file, FileStatus.READ_ERROR, reason=reason_of(error))
+
+    def _finish(self, file: int) -> None:
+        self._hash_hole(self._size(file))
+        if self._fd >= 0:
+            try:
+                self._settle(file)
+            except OSError as error:
+                self._files.record_result(file, FileStatus.READ_ERROR, reason=reason_of(error))
+        self.close()
+
+    def _settle(self, file: int) -> None:
+        """All of it was read, or none had to be. Raises OSError."""
+        if self._skipped:
+            good, hash_ = self._files.unchanged(file, self._fd), self._files.hash_of(file)
+            self._files.record_result(file, FileStatus.OK if good else FileStatus.CHANGED, hash_)
+            return
+        hash_ = self._hasher.digest()
+        found = self._files.scanned_state(file, self._fd)
+        if found is not None and (self._short or os.preadv(self._fd, [self._beyond], self._size(file))):
+            self._files.record_result(file, FileStatus.READ_ERROR, reason=NO_TRUE_SIZE)
+        elif found is not None and self._has_what_was_read(file, hash_, found):
+            self._files.record_result(file, FileStatus.OK, hash_)
+        else:
+            self._files.record_result(file, FileStatus.CHANGED, hash_)
+
+    def _size(self, file: int) -> int:
+        return self._manifest.files[file].size
+
+    def _has_what_was_read(self, file: int, hash_: bytes, found: os.stat_result) -> bool:
+        """Whether nobody has written to the file since it was opened.
+
+        A write shows in its ctime even where the writer restores the time stamp. So does a change of mode,
+        owner or number of names: then the bytes are read once more.
+        """
+        opened = self._opened
+        if opened is None or found.st_ctime_ns == opened.st_ctime_ns:
+            return True
+        if all(getattr(found, name) == getattr(opened, name) for name in _NO_CONTENTS):
+            return False
+        hasher, at = self._new_file_hasher(), 0
+        while at < self._size(file):
+            check_end(self._pieces)
+            view = self._chunk[: self._size(file) - at]
+            count = read_some(self._fd, at, view)
+            if not count:
+                return False
+            hasher.update(view[:count])
+            at += count
+        after = self._files.scanned_state(file, self._fd)
+        return hasher.digest() == hash_ and after is not None and after.st_ctime_ns == found.st_ctime_ns
+
+    def seal(self) -> None:
+        """All contents were read: check the remaining files without bytes, then have the trailer made."""
+        if self._sealed:
+            return
+        self._sealed = True
+        self._open_up_to(len(self._manifest.files) - 1)
+        self._contents_read()
