@@ -4,17 +4,24 @@ Prometheus and systemd accept the files, and the image's recipe names what exist
 
 from __future__ import annotations
 
+import http.server
 import json
 import os
 import re
 import shutil
+import socket
 import subprocess
+import sys
+import threading
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 from prometheus_client.parser import text_string_to_metric_families
 
 from castray_desktop.core.protocol import messages as m
@@ -153,6 +160,74 @@ def test_systemd_accepts_the_unit(unit: Path, tmp_path: Path) -> None:
     runtime.mkdir(mode=0o700)
     variables = {**os.environ, "HOME": str(tmp_path), "XDG_RUNTIME_DIR": str(runtime)}
     run(["systemd-analyze", "--user", "verify", "--man=no", str(unit)], tmp_path, variables)
+
+
+# --- the image
+
+
+def containerfile() -> str:
+    return (DEPLOY / "Containerfile").read_text()
+
+
+def test_the_image_leaves_out_what_the_window_alone_needs() -> None:
+    """The names are in a pattern there. `pip check` in the build says if one too many is left out."""
+    (pattern,) = re.findall(r"!~ /\^\(([^)]*)\)==/", containerfile())
+    left_out = set(pattern.split("|"))
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    window = {canonicalize_name(Requirement(line).name) for line in extras["window"]}
+    locked = set(re.findall(r"^([\w.-]+)==", (ROOT / "requirements.lock").read_text(), re.M))
+    assert window <= left_out <= locked
+
+
+def test_files_that_the_image_copies_exist_and_are_not_ignored() -> None:
+    ignored = (ROOT / ".containerignore").read_text().split()
+    copied = re.findall(r"^COPY (?!--from)(.*) \S+$", containerfile(), re.M)
+    assert copied
+    assert [path for path in copied if not (ROOT / path).exists() or path in ignored] == []
+
+
+class Api(http.server.BaseHTTPRequestHandler):
+    """Answers as `GET /api/status` does, with the server's state."""
+
+    def do_GET(self) -> None:
+        known = self.path == "/api/status" and self.headers["Authorization"] == "Bearer the-token"
+        body = json.dumps({"state": self.server.state}).encode()  # type: ignore[attr-defined]
+        self.send_response(200 if known else 401)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+@pytest.mark.parametrize(("state", "status"), [("running", 0), ("away", 1)])
+def test_the_health_check_asks_the_api(tmp_path: Path, state: str, status: int) -> None:
+    (tmp_path / "api-token").write_text("the-token\n")
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Api) as server:
+        server.state = state  # type: ignore[attr-defined]
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            assert health(tmp_path, f"http://127.0.0.1:{server.server_port}") == status
+            (tmp_path / "api-token").write_text("another\n")
+            assert health(tmp_path, f"http://127.0.0.1:{server.server_port}") == 1
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def test_the_health_check_fails_without_a_server(tmp_path: Path) -> None:
+    (tmp_path / "api-token").write_text("the-token\n")
+    with socket.socket() as bound:  # taken, and nobody listens
+        bound.bind(("127.0.0.1", 0))
+        assert health(tmp_path, f"http://127.0.0.1:{bound.getsockname()[1]}") == 1
+
+
+def health(home: Path, address: str) -> int:
+    variables = os.environ | {"CASTRAY_HOME": str(home), "CASTRAY_HEALTH_URL": address}
+    command = [sys.executable, "-P", str(DEPLOY / "healthcheck.py")]
+    return subprocess.run(command, env=variables, capture_output=True, check=False, timeout=30).returncode
 
 
 def run(command: list[str], folder: Path, variables: dict[str, str] | None = None) -> None:
