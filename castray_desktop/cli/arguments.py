@@ -1,4 +1,4 @@
-"""What the commands build their parsers from: options that many of them have, and types of arguments."""
+"""What commands share: parsers, types of arguments, the options of everything that sends, exit statuses."""
 
 from __future__ import annotations
 
@@ -10,6 +10,17 @@ import time
 from collections.abc import Callable, Coroutine
 from datetime import datetime
 from typing import Any, TypeAlias
+
+from castray_desktop.core.casts.json_views import options_from_json
+from castray_desktop.core.failures.kinds import CastRayError, FailureKind
+from castray_desktop.core.protocol import messages
+from castray_desktop.core.protocol.messages import SendRequest
+
+EXIT_DELIVERED = 0
+EXIT_NOT_DELIVERED = 1
+EXIT_BAD_USAGE = 2
+EXIT_INTERRUPTED = 130
+
 
 Commands: TypeAlias = "argparse._SubParsersAction[Any]"
 Handler: TypeAlias = Callable[[argparse.Namespace], Coroutine[None, None, int]]
@@ -113,3 +124,78 @@ def moment(text: str) -> float:
         raise argparse.ArgumentTypeError(
             f"{text!r} is no moment: write 2026-11-24, '2026-11-24 18:00', or 7d for seven days ago"
         ) from None
+
+
+def add_send_arguments(parser: argparse.ArgumentParser, on_conflict: str = "skip") -> None:
+    """Add the options that `send_request` reads; `on_conflict` is the default of `--on-conflict`."""
+    parser.add_argument("--to", required=True, metavar="WHO", help=WHO)
+    parser.add_argument("--from", dest="source", metavar="NODE", help="the source (this computer)")
+    parser.add_argument(
+        "--dest", default="", metavar="DIR", help="absolute path on the recipients, may hold {node} (inboxes)"
+    )
+    parser.add_argument(
+        "--on-conflict",
+        choices=("skip", "rename", "overwrite"),
+        default=on_conflict,
+        help="where a file of that name exists: leave an identical one and give a different one a free"
+        f" name, always take a free name, or replace it ({on_conflict})",
+    )
+    parser.add_argument(
+        "--delete",
+        dest="remove_extra",
+        action="store_true",
+        help="with --on-conflict overwrite: remove what the sent folders no longer have, once all of it"
+        " arrived; --dry-run lists it",
+    )
+    parser.add_argument(
+        "--links",
+        choices=("auto", "keep", "follow"),
+        default="auto",
+        help="send symbolic links as links, or what they point to; auto sends what those point to that are"
+        " named themselves or lead out of what is sent, and the others as links (auto)",
+    )
+    parser.add_argument("--exclude", action="append", default=[], metavar="GLOB", help="leave these out")
+    parser.add_argument("--limit", metavar="RATE", help="of every hop: 10MB/s, 800kB/s, 100Mbit/s")
+    parser.add_argument(
+        "--transport",
+        choices=("auto", "direct", "ray", "udp"),
+        default="auto",
+        help="the way from node to node: the fastest that gets through; sockets alone; through Ray alone; or"
+        " one stream of UDP multicast for all recipients, with the relay for what it does not bring (auto)",
+    )
+    parser.add_argument(
+        "--await-offline",
+        action="store_true",
+        help="recipients that are offline get theirs when they come back, for as long as the engine runs",
+    )
+    parser.add_argument(
+        "--hook",
+        default="",
+        metavar="COMMAND",
+        help="run this on each recipient once its files are there, where that node allows it",
+    )
+
+
+def send_request(options: argparse.Namespace) -> SendRequest:
+    """The request for these paths and options. Raises CastRayError for wrong values."""
+    paths = tuple(os.path.abspath(path) for path in options.paths)
+    recipients = split_names(options.to)
+    transfer_options = options_from_json(vars(options))
+    transfer_options.check()
+    if not recipients:
+        raise CastRayError(FailureKind.NO_RECIPIENTS)
+    if options.dest and not options.dest.startswith("/"):
+        raise CastRayError(FailureKind.BAD_DESTINATION, destination=options.dest)
+    if options.source is None:  # the engine checks them too, but only once a cluster has started
+        from castray_desktop.workers.client.local_files import check_path  # imports much of the agent
+
+        for path in paths:
+            if (failure := check_path(path, options.links)) is not None:
+                raise CastRayError.of(failure)
+    return SendRequest(
+        paths=paths,
+        recipients=recipients,
+        source=options.source or messages.THIS_COMPUTER,
+        leave_out=True,
+        options=transfer_options,
+    )

@@ -10,9 +10,8 @@ import sys
 from collections.abc import Collection, Iterator
 
 import castray_desktop
-from castray_desktop.cli.arguments import Parser, add_cluster_option
+from castray_desktop.cli.arguments import EXIT_BAD_USAGE, Parser, add_cluster_option
 from castray_desktop.cli.commands import COMMANDS
-from castray_desktop.cli.exit_status import EXIT_BAD_USAGE
 from castray_desktop.core.content.file_names import display_name
 
 _EPILOGUE = """\

@@ -11,7 +11,7 @@ import signal
 import sys
 from collections.abc import Coroutine, Iterator
 
-from castray_desktop.cli.exit_status import EXIT_INTERRUPTED, EXIT_NOT_DELIVERED
+from castray_desktop.cli.arguments import EXIT_INTERRUPTED, EXIT_NOT_DELIVERED
 from castray_desktop.cli.output.terminal import escape_unprintable
 from castray_desktop.core.failures.kinds import CastRayError, Failure, FailureKind
 from castray_desktop.core.failures.sentences import TEMPLATES, sentence

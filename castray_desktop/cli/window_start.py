@@ -6,8 +6,8 @@ import os
 import sys
 from pathlib import Path
 
+from castray_desktop.cli.arguments import EXIT_BAD_USAGE
 from castray_desktop.cli.command_line import parse_window_start
-from castray_desktop.cli.exit_status import EXIT_BAD_USAGE
 from castray_desktop.workers.base.installation import (
     LIBRARIES,
     extra_command,

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import contextlib
 import os
 import queue
 import sys
+import threading
 from collections.abc import Callable, Coroutine, Iterable
 from types import TracebackType
 from typing import Any, Literal, Self, TypedDict, TypeVar, Unpack
@@ -26,10 +28,52 @@ from castray_desktop.core.failures.kinds import CastRayError, FailureKind
 from castray_desktop.core.failures.sentences import sentence
 from castray_desktop.core.protocol import messages
 from castray_desktop.core.protocol.messages import SendRequest
-from castray_desktop.python.loop_thread import LoopThread
 from castray_desktop.python.progress_bars import Progress, bars_for, has_viewer
 from castray_desktop.workers.client.client_cache import ClientCache
 from castray_desktop.workers.client.local_files import check_path
+
+
+class LoopThread:
+    """Runs coroutines for other threads. `close` ends it."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._run, name="castray", daemon=True)
+        self._thread.start()
+
+    def start(self, work: Coroutine[Any, Any, Result]) -> concurrent.futures.Future[Result]:
+        """Start `work`; the future has its result."""
+        if self._loop.is_closed():
+            work.close()
+            raise RuntimeError("the connection to CastRay is closed")
+        return asyncio.run_coroutine_threadsafe(work, self._loop)
+
+    def run(self, work: Coroutine[Any, Any, Result]) -> Result:
+        """Run `work` and return its result. It is cancelled when the caller is interrupted."""
+        future = self.start(work)
+        try:
+            return future.result()
+        except BaseException:
+            future.cancel()
+            raise
+
+    def close(self) -> None:
+        """End the thread and cancel its tasks. Does nothing the second time."""
+        if self._loop.is_closed():
+            return
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+    def _run(self) -> None:
+        asyncio.set_event_loop(self._loop)
+        self._loop.run_forever()
+        tasks = asyncio.all_tasks(self._loop)
+        for task in tasks:
+            task.cancel()
+        self._loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
+        self._loop.run_until_complete(self._loop.shutdown_default_executor())
+
 
 PAGE = 500
 """Casts of the history that are requested from the engine at once."""

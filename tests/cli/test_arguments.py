@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import argparse
 import time
+from pathlib import Path
 
 import pytest
 
-from castray_desktop.cli.arguments import duration, moment
+from castray_desktop.cli.arguments import duration, moment, send_request
+from castray_desktop.cli.command_line import (
+    parse_command,
+)
+from castray_desktop.core.failures.kinds import CastRayError, FailureKind
+from castray_desktop.core.protocol.messages import THIS_COMPUTER, Links, OnConflict
 
 
 @pytest.mark.parametrize(
@@ -28,3 +34,56 @@ def test_moments_as_people_write_them() -> None:
     assert abs(moment("2h") - (time.time() - 7200)) < 5
     with pytest.raises(argparse.ArgumentTypeError):
         moment("yesterday")
+
+
+def test_a_request_from_its_options(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "x").touch()
+    options = parse_command(
+        [
+            *("send", "x", "--to", "a, b,,@g", "--dest", "/data/{node}", "--on-conflict", "overwrite"),
+            *("--exclude", "*.o", "--exclude", "tmp", "--limit", "10MB/s"),
+        ]
+    )
+    request = send_request(options)
+    assert request.paths == (str(tmp_path / "x"),)
+    assert request.recipients == ("a", "b", "@g")
+    assert (request.source, request.options.destination) == (THIS_COMPUTER, "/data/{node}")
+    assert request.options.on_conflict is OnConflict.OVERWRITE
+    assert (request.options.exclude, request.options.limit) == (("*.o", "tmp"), 10_000_000)
+    assert request.leave_out
+
+
+def test_a_link_is_what_it_points_to(tmp_path: Path) -> None:
+    link = tmp_path / "link"
+    link.symlink_to("x")
+    command = ["send", str(link), "--to", "all"]
+    assert send_request(parse_command([*command, "--links", "keep"])).paths == (str(link),)
+    for links in ("auto", "follow"):
+        with pytest.raises(CastRayError) as caught:
+            send_request(parse_command([*command, "--links", links]))
+        assert caught.value.failure.kind is FailureKind.DANGLING_LINK
+    (tmp_path / "x").write_text("x")
+    request = send_request(parse_command(command))
+    assert (request.paths, request.options.links) == ((str(link),), Links.AUTO)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "kind"),
+    [
+        (["/nowhere", "--to", "all"], FailureKind.NO_SUCH_FILE),
+        (["/dev/null", "--to", "all"], FailureKind.NOT_SENDABLE),
+        (["/tmp", "--to", ", ,"], FailureKind.NO_RECIPIENTS),
+        (["/tmp", "--to", "all", "--dest", "here"], FailureKind.BAD_DESTINATION),
+        (["/tmp", "--to", "all", "--limit", "fast"], FailureKind.BAD_RATE),
+    ],
+)
+def test_bad_input_is_found_before_a_cluster_is_started(arguments: list[str], kind: FailureKind) -> None:
+    with pytest.raises(CastRayError) as caught:
+        send_request(parse_command(["send", *arguments]))
+    assert caught.value.failure.kind is kind
+
+
+def test_paths_of_another_source_are_its_own_business() -> None:
+    options = parse_command(["send", "/nowhere", "--to", "all", "--from", "node_1"])
+    assert send_request(options).source == "node_1"

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 import castray_desktop
+from castray_desktop.cli.arguments import EXIT_BAD_USAGE
 from castray_desktop.cli.command_line import (
     command_names,
     command_parser,
@@ -21,7 +22,6 @@ from castray_desktop.cli.command_line import (
 )
 from castray_desktop.cli.command_runner import run_command
 from castray_desktop.cli.commands import COMMANDS
-from castray_desktop.cli.exit_status import EXIT_BAD_USAGE
 from castray_desktop.cli.window_start import open_window
 
 NOT_UTF_8 = os.fsdecode(b"/tmp/caf\xe9.bin")

@@ -6,10 +6,10 @@ import os
 
 import pytest
 
+from castray_desktop.cli.arguments import EXIT_BAD_USAGE
 from castray_desktop.cli.command_line import (
     is_window_start,
 )
-from castray_desktop.cli.exit_status import EXIT_BAD_USAGE
 from castray_desktop.cli.window_start import has_display, open_window
 
 NOT_UTF_8 = os.fsdecode(b"/tmp/caf\xe9.bin")

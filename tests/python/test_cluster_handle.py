@@ -15,7 +15,7 @@ import pytest
 
 import castray_desktop
 from castray_desktop import CommandFailed, connect
-from castray_desktop.cli.send_arguments import add_send_arguments
+from castray_desktop.cli.arguments import add_send_arguments
 from castray_desktop.core.casts.json_views import OPTION_NAMES
 from castray_desktop.core.protocol.messages import CastResult, CastState, SendRequest
 from castray_desktop.core.protocol.nodes import driver_protocol

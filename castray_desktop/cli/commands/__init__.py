@@ -24,7 +24,7 @@ COMMANDS = {
     "limit": "limit_command",
     "verify": "verify_command",
     "history": "history_command",
-    "stats": "statistics_command",
+    "stats": "history_command",
     "settings": "settings_command",
     "schedule": "schedule_commands",
     "cluster": "cluster_commands",

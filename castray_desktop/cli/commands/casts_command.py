@@ -5,8 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
-from castray_desktop.cli.arguments import Commands, add_command, add_json_option
-from castray_desktop.cli.exit_status import EXIT_DELIVERED
+from castray_desktop.cli.arguments import EXIT_DELIVERED, Commands, add_command, add_json_option
 from castray_desktop.cli.output.cast_text import format_state
 from castray_desktop.cli.output.terminal import add_row, new_table, print_json, print_table
 from castray_desktop.cli.session import Session

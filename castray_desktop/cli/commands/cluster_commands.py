@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from castray_desktop.cli.arguments import Commands, add_command, add_json_option
-from castray_desktop.cli.exit_status import EXIT_DELIVERED
+from castray_desktop.cli.arguments import EXIT_DELIVERED, Commands, add_command, add_json_option
 from castray_desktop.cli.output.terminal import print_json
 from castray_desktop.cli.session import Session
 from castray_desktop.core.protocol import messages

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from castray_desktop.cli.arguments import Commands, add_command
-from castray_desktop.cli.exit_status import EXIT_DELIVERED
+from castray_desktop.cli.arguments import EXIT_DELIVERED, Commands, add_command
 
 
 def add_parsers(commands: Commands) -> None:

@@ -7,8 +7,13 @@ import asyncio
 import secrets
 import sys
 
-from castray_desktop.cli.arguments import Commands, add_command, add_json_option
-from castray_desktop.cli.exit_status import EXIT_DELIVERED, EXIT_NOT_DELIVERED
+from castray_desktop.cli.arguments import (
+    EXIT_DELIVERED,
+    EXIT_NOT_DELIVERED,
+    Commands,
+    add_command,
+    add_json_option,
+)
 from castray_desktop.cli.output.terminal import print_json
 from castray_desktop.cli.session import Session
 from castray_desktop.core.failures.check_sentences import explain_check, without_secrets, worst

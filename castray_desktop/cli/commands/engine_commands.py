@@ -7,8 +7,7 @@ import asyncio
 import sys
 import time
 
-from castray_desktop.cli.arguments import Commands, add_command, add_json_option
-from castray_desktop.cli.exit_status import EXIT_DELIVERED
+from castray_desktop.cli.arguments import EXIT_DELIVERED, Commands, add_command, add_json_option
 from castray_desktop.cli.output.cast_text import print_limit
 from castray_desktop.cli.output.terminal import print_json
 from castray_desktop.cli.session import Session

@@ -1,4 +1,4 @@
-"""`castray history`: list the casts that have ended, or print one with its deliveries."""
+"""`castray history` lists the casts that have ended, or prints one; `castray stats` prints their totals."""
 
 from __future__ import annotations
 
@@ -9,8 +9,14 @@ from collections.abc import AsyncIterator, Sequence
 
 import msgspec
 
-from castray_desktop.cli.arguments import Commands, add_command, add_json_option, count, moment
-from castray_desktop.cli.exit_status import EXIT_DELIVERED
+from castray_desktop.cli.arguments import (
+    EXIT_DELIVERED,
+    Commands,
+    add_command,
+    add_json_option,
+    count,
+    moment,
+)
 from castray_desktop.cli.output.cast_text import format_cluster, format_state, print_result
 from castray_desktop.cli.output.terminal import (
     add_row,
@@ -22,11 +28,24 @@ from castray_desktop.cli.output.terminal import (
     print_table,
 )
 from castray_desktop.cli.session import Session
-from castray_desktop.core.casts.json_views import CastForm, cast_form, form_to_json, result_form
+from castray_desktop.core.casts.json_views import (
+    CastForm,
+    cast_form,
+    form_to_json,
+    message_to_json,
+    result_form,
+)
 from castray_desktop.core.casts.states import cast_name
 from castray_desktop.core.content.quantities import format_bytes
 from castray_desktop.core.protocol import messages
-from castray_desktop.core.protocol.messages import CastResult, CastState, CastSummary
+from castray_desktop.core.protocol.messages import (
+    CastResult,
+    CastState,
+    CastSummary,
+    GetStatistics,
+    Statistics,
+    StatisticsReport,
+)
 
 PAGE = 500
 """Casts that are requested from the engine at once."""
@@ -56,7 +75,7 @@ CSV_COLUMNS = (
 
 
 def add_parsers(commands: Commands) -> None:
-    """Add `history`."""
+    """Add `history` and `stats`."""
     parser = add_command(
         commands,
         "history",
@@ -86,6 +105,10 @@ def add_parsers(commands: Commands) -> None:
     formats = parser.add_mutually_exclusive_group()
     add_json_option(formats)
     formats.add_argument("--csv", action="store_true", help="a table for other programs")
+    totals = add_command(
+        commands, "stats", "tell all casts in numbers", "castray stats --json", handler=statistics
+    )
+    add_json_option(totals)
 
 
 async def history(options: argparse.Namespace) -> int:
@@ -183,3 +206,70 @@ def print_history(casts: Sequence[CastSummary]) -> None:
             format_cluster(cast.cluster),
         )
     print_table(table)
+
+
+async def statistics(options: argparse.Namespace) -> int:
+    """Print the statistics of all casts."""
+    async with Session() as session:
+        report = await session.client.request(GetStatistics(), StatisticsReport)
+    if options.json:
+        fields = message_to_json(report)
+        del fields["type"]
+        print_json(fields)
+    else:
+        print_statistics(report)
+    return EXIT_DELIVERED
+
+
+def print_statistics(report: StatisticsReport) -> None:
+    """Print the numbers of all casts in a table: since the engine's start, and of all times."""
+    print(f"{report.active} casts going on, {report.queued} waiting.")
+    engine, ever = report.engine, report.ever
+    table = new_table("", f"Since {format_moment(engine.since)}" if engine.since else "This engine", "Ever")
+    for name, left, right in zip(_ROWS, _cells(engine), _cells(ever), strict=True):
+        add_row(table, name, left, right)
+    print_table(table)
+    if ever.nodes:
+        nodes = new_table("Node", "Delivered", "Failed", "Received", "Mean", "Peak")
+        for node in ever.nodes:
+            add_row(
+                nodes,
+                node.node,
+                str(node.delivered),
+                str(node.failed),
+                format_bytes(node.bytes),
+                f"{format_bytes(node.mean_rate)}/s",
+                f"{format_bytes(node.peak_rate)}/s",
+            )
+        print_table(nodes)
+
+
+_ROWS = (
+    "Casts",
+    "completed",
+    "partly failed",
+    "failed",
+    "cancelled",
+    "Deliveries",
+    "failed ones",
+    "Delivered",
+    "Uploaded",
+    "Mean rate",
+    "Peak rate",
+)
+
+
+def _cells(numbers: Statistics) -> tuple[str, ...]:
+    return (
+        str(numbers.casts),
+        str(numbers.completed),
+        str(numbers.partly_failed),
+        str(numbers.failed),
+        str(numbers.cancelled),
+        str(numbers.delivered),
+        str(numbers.failed_deliveries),
+        format_bytes(numbers.bytes),
+        format_bytes(numbers.uploaded),
+        f"{format_bytes(numbers.mean_rate)}/s",
+        f"{format_bytes(numbers.peak_rate)}/s",
+    )

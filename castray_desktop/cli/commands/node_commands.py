@@ -8,8 +8,7 @@ import contextlib
 import os
 from collections.abc import Collection
 
-from castray_desktop.cli.arguments import Commands, add_command, add_json_option
-from castray_desktop.cli.exit_status import EXIT_DELIVERED
+from castray_desktop.cli.arguments import EXIT_DELIVERED, Commands, add_command, add_json_option
 from castray_desktop.cli.output.terminal import add_row, new_table, print_json, print_note, print_table
 from castray_desktop.cli.session import Session
 from castray_desktop.core.content.quantities import format_bytes

@@ -6,9 +6,16 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from castray_desktop.cli.arguments import Commands, add_command, add_json_option, duration
-from castray_desktop.cli.cast_runner import run_cast
-from castray_desktop.cli.exit_status import EXIT_DELIVERED
+from castray_desktop.cli.arguments import (
+    EXIT_DELIVERED,
+    Commands,
+    add_command,
+    add_json_option,
+    add_send_arguments,
+    duration,
+    send_request,
+)
+from castray_desktop.cli.output.cast_reporters import run_cast
 from castray_desktop.cli.output.cast_text import format_state
 from castray_desktop.cli.output.terminal import (
     add_row,
@@ -19,7 +26,6 @@ from castray_desktop.cli.output.terminal import (
     print_line,
     print_table,
 )
-from castray_desktop.cli.send_arguments import add_send_arguments, send_request
 from castray_desktop.cli.session import Session
 from castray_desktop.core.casts.json_views import form_to_json, schedule_form
 from castray_desktop.core.casts.schedule_rules import find

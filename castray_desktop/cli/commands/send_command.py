@@ -5,12 +5,18 @@ from __future__ import annotations
 import argparse
 import sys
 
-from castray_desktop.cli.arguments import Commands, add_command, add_json_option
-from castray_desktop.cli.cast_runner import run_cast
-from castray_desktop.cli.exit_status import EXIT_DELIVERED, EXIT_NOT_DELIVERED
+from castray_desktop.cli.arguments import (
+    EXIT_DELIVERED,
+    EXIT_NOT_DELIVERED,
+    Commands,
+    add_command,
+    add_json_option,
+    add_send_arguments,
+    send_request,
+)
+from castray_desktop.cli.output.cast_reporters import run_cast
 from castray_desktop.cli.output.cast_text import format_cluster, print_links
 from castray_desktop.cli.output.terminal import print_json, print_line, print_note
-from castray_desktop.cli.send_arguments import add_send_arguments, send_request
 from castray_desktop.cli.session import Session
 from castray_desktop.core.casts.json_views import cast_cluster_form, form_to_json, links_form
 from castray_desktop.core.content.quantities import format_bytes

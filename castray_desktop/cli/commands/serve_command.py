@@ -13,15 +13,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from castray_desktop.cli.arguments import Commands, add_command
-from castray_desktop.cli.exit_status import EXIT_BAD_USAGE, EXIT_DELIVERED
+from castray_desktop.cli.arguments import EXIT_BAD_USAGE, EXIT_DELIVERED, Commands, add_command
 from castray_desktop.cli.output.terminal import print_note
 from castray_desktop.cli.session import Session
 from castray_desktop.workers.base.installation import extra_command, lacks_extra
 from castray_desktop.workers.base.paths import find_paths
 
 if TYPE_CHECKING:
-    from castray_desktop.workers.http_api.api_server import ApiServer
+    from castray_desktop.workers.http_api.api_app import ApiServer
 
 OPEN_TO_OTHERS = (
     "{host} can be reached from other machines, and what is sent is not encrypted."
@@ -62,10 +61,9 @@ async def serve(options: argparse.Namespace) -> int:
         print_note(f"the HTTP API is not installed here. Install it with: {extra_command('serve')}")
         return EXIT_BAD_USAGE
     # The API's libraries load slowly, and no other command needs them.
-    from castray_desktop.workers.client.reconnecting_client import ReconnectingClient
+    from castray_desktop.workers.client.client_cache import ReconnectingClient
     from castray_desktop.workers.http_api.access_control import AllowedHosts, is_loopback, load_token
-    from castray_desktop.workers.http_api.api_app import ApiApp
-    from castray_desktop.workers.http_api.api_server import ApiServer, address_of, open_port
+    from castray_desktop.workers.http_api.api_app import ApiApp, ApiServer, address_of, open_port
 
     places = find_paths()
     try:

@@ -6,8 +6,7 @@ import argparse
 
 import msgspec
 
-from castray_desktop.cli.arguments import Commands, add_command, add_json_option, count
-from castray_desktop.cli.exit_status import EXIT_DELIVERED
+from castray_desktop.cli.arguments import EXIT_DELIVERED, Commands, add_command, add_json_option, count
 from castray_desktop.cli.output.terminal import print_json
 from castray_desktop.cli.session import Session
 from castray_desktop.core.casts.json_views import message_to_json

@@ -7,6 +7,8 @@ import asyncio
 import sys
 
 from castray_desktop.cli.arguments import (
+    EXIT_DELIVERED,
+    EXIT_NOT_DELIVERED,
     WHO,
     Commands,
     add_cast_argument,
@@ -14,8 +16,7 @@ from castray_desktop.cli.arguments import (
     add_json_option,
     split_names,
 )
-from castray_desktop.cli.cast_runner import run_cast
-from castray_desktop.cli.exit_status import EXIT_DELIVERED, EXIT_NOT_DELIVERED
+from castray_desktop.cli.output.cast_reporters import run_cast
 from castray_desktop.cli.output.terminal import print_json
 from castray_desktop.cli.session import Session
 from castray_desktop.core.casts.json_views import cast_cluster_form, form_to_json

@@ -10,8 +10,15 @@ import secrets
 import sys
 from collections.abc import Callable, Iterator
 
-from castray_desktop.cli.arguments import WHO, Commands, add_command, add_json_option, split_names
-from castray_desktop.cli.exit_status import EXIT_DELIVERED, EXIT_NOT_DELIVERED
+from castray_desktop.cli.arguments import (
+    EXIT_DELIVERED,
+    EXIT_NOT_DELIVERED,
+    WHO,
+    Commands,
+    add_command,
+    add_json_option,
+    split_names,
+)
 from castray_desktop.cli.output.terminal import (
     add_row,
     new_table,

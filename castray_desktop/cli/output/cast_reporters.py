@@ -1,8 +1,9 @@
-"""The progress of a cast while a command waits for it: bars on a terminal, lines elsewhere, or JSON."""
+"""Start a cast and show its progress until it ends: bars on a terminal, lines elsewhere, or JSON."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import sys
 import time
 from typing import Protocol
@@ -18,12 +19,22 @@ from rich.progress import (
     TransferSpeedColumn,
 )
 
+from castray_desktop.cli.arguments import EXIT_DELIVERED, EXIT_NOT_DELIVERED
 from castray_desktop.cli.output.cast_text import format_state, print_result, warn_of_links
 from castray_desktop.cli.output.terminal import print_json, print_line
+from castray_desktop.cli.session import Session
 from castray_desktop.core.casts.json_views import form_to_json, result_form
 from castray_desktop.core.casts.states import cast_name
 from castray_desktop.core.content.quantities import format_bytes
-from castray_desktop.core.protocol.messages import CastResult, CastSummary, DeliverySnapshot, DeliveryState
+from castray_desktop.core.failures.kinds import CastRayError, FailureKind
+from castray_desktop.core.protocol import messages
+from castray_desktop.core.protocol.messages import (
+    CastResult,
+    CastState,
+    CastSummary,
+    DeliverySnapshot,
+    DeliveryState,
+)
 
 JSON_SECONDS = 0.1
 LINE_SECONDS = 5.0
@@ -145,3 +156,47 @@ class BarReporter:
         if self._running:
             self._bars.stop()
             self._running = False
+
+
+StartCommand = messages.Send | messages.Retry | messages.SendAgain | messages.RunSchedule
+
+
+async def run_cast(session: Session, command: StartCommand, as_json: bool) -> int:
+    """Start a cast and show it until it ends; it is cancelled when the command is interrupted.
+
+    Returns the exit status. Raises CastRayError if it can't be started.
+    """
+    asking = asyncio.ensure_future(session.client.request(command, messages.Accepted))
+    try:
+        accepted = await asyncio.shield(asking)
+        return result_status(await _follow(session, accepted.cast, new_reporter(as_json)))
+    except asyncio.CancelledError:
+        with contextlib.suppress(CastRayError):  # the engine may accept it after the interrupt
+            cast = (await asking).cast
+            await session.client.request(messages.Cancel(cast), messages.Done)
+        raise
+
+
+async def _follow(session: Session, cast: str, reporter: CastReporter) -> CastResult:
+    """Show progress until the cast has ended."""
+    summary: CastSummary | None = None
+    async for event in session.events():
+        match event:
+            case messages.CastChanged(changed) if changed.cast == cast:
+                summary = changed
+            case messages.DeliveriesChanged(changed_cast, deliveries) if changed_cast == cast:
+                reporter.progress(summary, deliveries)
+            case CastResult() if event.summary.cast == cast:
+                reporter.result(event)
+                return event
+    raise CastRayError(FailureKind.ENGINE_UNREACHABLE, reason="it ended while the cast was running")
+
+
+def result_status(result: CastResult) -> int:
+    """0 if everything was delivered. Raises CastRayError for a cast that failed before its start."""
+    state, failure = result.summary.state, result.summary.failure
+    if state is CastState.COMPLETED:
+        return EXIT_DELIVERED
+    if state is CastState.FAILED and failure is not None and not result.summary.chain:
+        raise CastRayError.of(failure)
+    return EXIT_NOT_DELIVERED

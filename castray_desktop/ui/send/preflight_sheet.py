@@ -1,20 +1,199 @@
-"""The sheet with problems and removals that the preflight found, before anything is sent."""
+"""The preflight in the window: when it is requested, its verdict, and the sheet with what it found."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from PySide6.QtCore import QCoreApplication, Signal
+from PySide6.QtCore import QCoreApplication, QObject, Qt, QTimer, Signal
 from PySide6.QtWidgets import QHBoxLayout, QStackedWidget, QVBoxLayout, QWidget
 
+from castray_desktop.core.failures.kinds import Failure
+from castray_desktop.core.failures.sentences import Explanation
+from castray_desktop.core.protocol import messages
 from castray_desktop.core.protocol.messages import PreflightProblem, PreflightReport, Removal
+from castray_desktop.ui.i18n.number_format import format_bytes
 from castray_desktop.ui.model.cluster_text import explain_failure
 from castray_desktop.ui.theme.theme import Theme
-from castray_desktop.ui.widgets.basic_widgets import button, label
+from castray_desktop.ui.widgets.basic_widgets import ElidedLabel, GlyphLabel, button, label, set_tone
 from castray_desktop.ui.widgets.sheet import Sheet
 from castray_desktop.ui.widgets.status_glyphs import GlyphState
 from castray_desktop.ui.widgets.tabs import Tabs
 from castray_desktop.ui.widgets.text_table import TableCell, TextTable, TextTableModel
+
+if TYPE_CHECKING:
+    from castray_desktop.ui.model.engine_link import EngineLink
+
+QUIET_MS = 300
+
+
+class PreflightCheck(QObject):
+    """The newest answer about the newest request.
+
+    Signals: `changed()` when `report` or `failure` did. Both are None while nothing is known.
+    """
+
+    changed = Signal()
+
+    def __init__(self, link: EngineLink, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self._link = link
+        self._request: messages.SendRequest | None = None
+        self._timer = QTimer(self)
+        self._timer.setSingleShot(True)
+        self._timer.setInterval(QUIET_MS)
+        self._timer.timeout.connect(self._ask)
+        self.report: messages.PreflightReport | None = None
+        self.failure: Failure | None = None
+
+    def set_request(self, request: messages.SendRequest | None) -> None:
+        """What would be sent now; None when nothing could be. Asked once it has been quiet."""
+        if request == self._request:
+            return
+        self._request = request
+        self._set(None, None)
+        if request is None:
+            self._timer.stop()
+        else:
+            self._timer.start()
+
+    @property
+    def waiting(self) -> bool:
+        """Whether it is still quiet for too short a time to ask."""
+        return self._timer.isActive()
+
+    def ask_again(self) -> None:
+        """Forget the answer: the world may have changed."""
+        request, self._request = self._request, None
+        self.set_request(request)
+
+    def _ask(self) -> None:
+        request = self._request
+        if request is None or not self._link.connected:
+            return
+
+        def done(report: messages.PreflightReport) -> None:
+            if request == self._request:
+                self._set(report, report.failure)
+
+        def failed(failure: Failure) -> None:
+            if request == self._request:
+                self._set(None, failure)
+
+        self._link.ask(messages.Preflight(request), messages.PreflightReport, done, failed)
+
+    def _set(self, report: messages.PreflightReport | None, failure: Failure | None) -> None:
+        if (report, failure) != (self.report, self.failure):
+            self.report, self.failure = report, failure
+            self.changed.emit()
+
+
+Verdict = tuple[GlyphState | None, str, str, str]
+
+"""Glyph, line, tone and details."""
+
+
+def verdict(check: PreflightCheck, waiting: int) -> Verdict:
+    """What the preflight has shown; `waiting` recipients are offline and get it later."""
+    if check.failure is not None:
+        words = explain_failure(check.failure)
+        return GlyphState.LAGGING, words.happened, "warn", words.text
+    report = check.report
+    if report is None:
+        return None, translate("SendPanel", "Checking the recipients…"), "2", ""
+    if report.problems:
+        all_words = [explain_failure(problem.failure) for problem in report.problems]
+        details = "\n".join(words.text for words in all_words)
+        return GlyphState.LAGGING, all_words[0].happened, "warn", details
+    warned = caution(report)
+    if warned is not None:
+        named = [explain_failure(item.failure).text for item in report.left_out] or report.broken_names
+        return GlyphState.LAGGING, warned.happened, "warn", "\n".join((warned.text, *named))
+    return _good(report, waiting)
+
+
+def caution(report: messages.PreflightReport) -> Explanation | None:
+    """What would not arrive as the user may think, though every recipient can take the parcel."""
+    if report.left_out_count:
+        first = explain_failure(report.left_out[0].failure)
+        if report.left_out_count == 1:
+            return first
+        more = translate("SendPanel", "{problem} (and {count} more)")
+        count = f"{report.left_out_count - 1:,}"
+        return Explanation(more.format(problem=first.happened, count=count), first.remedy)
+    if report.broken_links:
+        one = translate("SendPanel", "A link would lead nowhere at the recipients: {name}")
+        many = translate("SendPanel", "{count} links would lead nowhere at the recipients, {name} first")
+        text = one if report.broken_links == 1 else many
+        name = report.broken_names[0] if report.broken_names else ""
+        why = translate("SendPanel", "What they point to is not there, or is not sent.")
+        return Explanation(text.format(count=f"{report.broken_links:,}", name=name), why)
+    return None
+
+
+def _good(report: messages.PreflightReport, waiting: int) -> Verdict:
+    removed = sum(removal.count for removal in report.removals)
+    if removed:
+        text = translate("SendPanel", "Removes {count} entries at the recipients")
+        return GlyphState.LAGGING, text.format(count=f"{removed:,}"), "warn", ""
+    count = max(0, len(report.recipients) - waiting)
+    fits = translate("SendPanel", "Fits on all {count}") if count > 1 else translate("SendPanel", "Fits")
+    parts = [fits.format(count=count)] if count else []
+    if waiting:
+        later = translate("SendPanel", "{count} get it when they are back")
+        parts.append(later.format(count=waiting))
+    else:
+        once = translate("SendPanel", "uploaded once, {size}")
+        parts.append(once.format(size=format_bytes(report.bytes)))
+    return GlyphState.VERIFIED if count else GlyphState.QUEUED, " · ".join(parts), "2", ""
+
+
+def problems_text(problems: Sequence[messages.PreflightProblem]) -> Explanation:
+    """The first problem, and how many more there are."""
+    first = explain_failure(problems[0].failure)
+    if len(problems) == 1:
+        return first
+    more = translate("SendPanel", "{problem} (and {count} more)")
+    return Explanation(more.format(problem=first.happened, count=len(problems) - 1), first.remedy)
+
+
+HEIGHT, COMPACT_HEIGHT = 38, 26
+
+GAP = 8
+
+
+class HintLine(QWidget):
+    """A glyph and a text, both in the middle of the line."""
+
+    def __init__(self, theme: Theme) -> None:
+        super().__init__()
+        self.glyph = GlyphLabel(theme, GlyphState.VERIFIED)
+        self.text = ElidedLabel("", 12, 400, "2")
+        row = QHBoxLayout(self)
+        row.setContentsMargins(0, 4, 0, 0)
+        row.setSpacing(GAP)
+        row.addStretch(1)
+        row.addWidget(self.glyph)
+        row.addWidget(self.text, 1000)
+        row.addStretch(1)
+        self.set_compact(False)
+
+    def set_compact(self, compact: bool) -> None:
+        """Lower, where there is little room."""
+        self.setFixedHeight(COMPACT_HEIGHT if compact else HEIGHT)
+
+    def show_hint(self, glyph: GlyphState | None, text: str, tone: str, details: str) -> None:
+        """Show this; `details`, if any, is the text's tool tip."""
+        self.glyph.setVisible(glyph is not None)
+        if glyph is not None:
+            self.glyph.set_state(glyph)
+        set_tone(self.text, tone)
+        middle = Qt.AlignmentFlag.AlignCenter if glyph is None else Qt.AlignmentFlag.AlignVCenter
+        self.text.setAlignment(middle)
+        self.text.set_full_text(text, details)
+        # As wide as the text wants, so that it stands in the middle with its glyph; narrower without room.
+        self.text.setMaximumWidth(self.text.sizeHint().width())
+
 
 translate = QCoreApplication.translate
 

@@ -20,10 +20,9 @@ from castray_desktop.ui.model.desktop_services import ask_for_paths
 from castray_desktop.ui.model.engine_link import EngineLinkState
 from castray_desktop.ui.model.node_list import NodeList, natural_key
 from castray_desktop.ui.model.recipient_selection import RecipientSelection
-from castray_desktop.ui.send.drop_area import DropArea
 from castray_desktop.ui.send.option_fields import OptionForm, SourceField, destination_problem, effective
-from castray_desktop.ui.send.preflight_check import HintLine, PreflightCheck, caution, problems_text, verdict
-from castray_desktop.ui.send.send_list import SendList
+from castray_desktop.ui.send.preflight_sheet import HintLine, PreflightCheck, caution, problems_text, verdict
+from castray_desktop.ui.send.send_list import DropArea, SendList
 from castray_desktop.ui.send.send_sheets import PANEL_OPTIONS, SHEET_OPTIONS, SendSheets
 from castray_desktop.ui.theme.theme import Theme
 from castray_desktop.ui.widgets.banner import Banner

@@ -1,7 +1,14 @@
-"""A client's copy of the engine's state, kept up to date by events."""
+"""A client's copy of the engine's state, kept up to date by events, and a client that reconnects."""
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable
+from typing import TypeVar
+
+from castray_desktop.core.failures.kinds import CastRayError, FailureKind
 from castray_desktop.core.protocol import messages
 from castray_desktop.core.protocol.messages import (
     CastSummary,
@@ -10,6 +17,8 @@ from castray_desktop.core.protocol.messages import (
     NodeInfo,
     Throughput,
 )
+from castray_desktop.workers.base.paths import Paths
+from castray_desktop.workers.client.engine_client import EngineClient
 
 
 class ClientCache:
@@ -71,3 +80,97 @@ class ClientCache:
         """The cast with that id, or with the only id that starts with it."""
         fitting = [summary for known, summary in self.casts.items() if known.startswith(cast)] if cast else []
         return fitting[0] if len(fitting) == 1 else None
+
+
+ReplyType = TypeVar("ReplyType", bound=messages.Message)
+
+RECONNECT_SECONDS = 1.0
+
+log = logging.getLogger("castray.client")
+
+
+class ReconnectingClient:
+    """Keeps `cache` up to date and forwards every event, starting with the complete state of each new
+    connection.
+
+    A killed engine is restarted; one that stopped normally is waited for.
+    """
+
+    def __init__(self, places: Paths, kind: str, target: str = "") -> None:
+        """`target` is the cluster to show; by default the one in use."""
+        self.cache = ClientCache()
+        self._places = places
+        self._kind = kind
+        self._heard: list[Callable[[messages.Event], None]] = []
+        self._client: EngineClient | None = None
+        self._following: asyncio.Task[None] | None = None
+        self._target = target
+
+    def add_listener(self, heard: Callable[[messages.Event], None]) -> None:
+        """Pass every future event to `heard`, after the mirror was updated."""
+        self._heard.append(heard)
+
+    async def open(self) -> None:
+        """Connect for the first time, starting an engine if there is none. Raises CastRayError."""
+        client = await EngineClient.connect(self._places, self._kind)
+        self._take(client)
+        await self._use(client)
+        self._following = asyncio.create_task(self._follow(client), name="engine connection")
+
+    async def close(self) -> None:
+        """Close the connection."""
+        if self._following is not None:
+            self._following.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._following
+        if self._client is not None:
+            await self._client.close()
+            self._client = None
+
+    @property
+    def connected(self) -> bool:
+        return self._client is not None
+
+    async def request(self, command: messages.Command, expect: type[ReplyType]) -> ReplyType:
+        """See `EngineClient.request`; ENGINE_UNREACHABLE while there is no connection."""
+        if self._client is None:
+            raise CastRayError(FailureKind.ENGINE_UNREACHABLE, reason="it has ended")
+        return await self._client.request(command, expect)
+
+    def _take(self, client: EngineClient) -> None:
+        self._client = client
+        self._hear(client.welcome)
+
+    def _hear(self, event: messages.Event) -> None:
+        self.cache.apply_event(event)
+        for heard in self._heard:
+            heard(event)
+
+    async def _follow(self, client: EngineClient) -> None:
+        while True:
+            async for event in client.events():
+                self._hear(event)
+            self._client = None
+            await client.close()
+            log.warning("the connection to the engine was lost")
+            client = await self._connect_again()
+            self._take(client)
+            await self._use(client)
+
+    async def _connect_again(self) -> EngineClient:
+        while True:
+            try:
+                # An engine that stops normally removes its socket; a killed one leaves it.
+                return await EngineClient.connect(
+                    self._places, self._kind, start=self._places.socket.exists()
+                )
+            except CastRayError as error:
+                log.info("the engine is not reachable: %s", error.failure.values)
+                await asyncio.sleep(RECONNECT_SECONDS)
+
+    async def _use(self, client: EngineClient) -> None:
+        """Select the cluster again, since a new engine has none yet."""
+        if not self._target or self._target == self.cache.cluster.target:
+            return
+        with contextlib.suppress(CastRayError):
+            await client.request(messages.UseCluster(self._target), messages.Done)

@@ -17,12 +17,13 @@ from pathlib import Path
 from typing import TypeVar
 
 from castray_desktop.core.casts.cast_statistics import (
+    PERSISTED_STEPS,
     BusyIntervals,
     CastTotals,
     NodeTotals,
     StatisticsCounter,
+    TrafficHistory,
 )
-from castray_desktop.core.casts.traffic_history import PERSISTED_STEPS, TrafficHistory
 from castray_desktop.core.failures.kinds import CastRayError, FailureKind
 from castray_desktop.core.protocol import messages
 from castray_desktop.core.protocol.messages import CastResult, CastState, Event, SendRequest, Throughput

@@ -1,23 +1,200 @@
-"""Access to the API: a token for everything, and a check of the `Host` header."""
+"""Access to the API: a token for everything, a check of the `Host` header, and limits of connections."""
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import binascii
 import hmac
 import ipaddress
+import json
 import os
+import resource
 import secrets
 import socket
 import stat
+from collections import Counter
 from collections.abc import Iterable
+from dataclasses import dataclass
+from http import HTTPStatus
 from pathlib import Path
+from typing import Any
 
 from starlette.datastructures import Headers
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
-from castray_desktop.workers.http_api.connection_limits import mark_authenticated
+_CONNECTION = "castray.connection"
+_TOO_LARGE = HTTPStatus(413)  # its name differs between versions of Python
+
+
+@dataclass(frozen=True)
+class ConnectionLimits:
+    """Limits of a connection, and of their number."""
+
+    headers_seconds: float = 10.0
+    """Timeout from the start of a connection or request until its headers are complete."""
+    body_seconds: float = 30.0
+    """Timeout from the headers until the body is complete."""
+    header_bytes: int = 64 * 1024
+    body_bytes: int = 1024 * 1024
+    strangers: int = 128
+    connections: int = 1024
+
+    @classmethod
+    def of_process(cls) -> ConnectionLimits:
+        """Limits by which connections use at most half of this process's file descriptors."""
+        files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+        if files == resource.RLIM_INFINITY:
+            return cls()
+        return cls(strangers=min(cls.strangers, files // 4), connections=min(cls.connections, files // 2))
+
+
+class UnauthenticatedClients:
+    """Unauthenticated connections, the oldest first."""
+
+    def __init__(self, bounds: ConnectionLimits) -> None:
+        self.bounds = bounds
+        self._strangers: dict[LimitedConnection, None] = {}
+
+    def add(self, connection: LimitedConnection, connections: int) -> None:
+        """Add a connection, of `connections` in total; close an unauthenticated one if there are too many."""
+        self._strangers[connection] = None
+        if len(self._strangers) > self.bounds.strangers or connections > self.bounds.connections:
+            hosts = Counter(stranger.host for stranger in self._strangers)
+            busiest = max(hosts, key=lambda host: hosts[host])
+            oldest = next(stranger for stranger in self._strangers if stranger.host == busiest)
+            self.discard(oldest)
+            oldest.transport.abort()
+
+    def discard(self, connection: LimitedConnection) -> None:
+        """The connection was closed or authenticated."""
+        self._strangers.pop(connection, None)
+
+
+def mark_authenticated(scope: Scope) -> None:
+    """The request had the token: its connection counts as authenticated."""
+    connection: LimitedConnection | None = scope.get("state", {}).get(_CONNECTION)
+    if connection is not None:
+        connection.visitors.discard(connection)
+
+
+class LimitedConnection(HttpToolsProtocol):
+    """A connection with limits. A refused request gets a reason, then the connection is closed."""
+
+    def __init__(self, visitors: UnauthenticatedClients, *arguments: Any, **values: Any) -> None:
+        super().__init__(*arguments, **values)
+        self.visitors = visitors
+        self._bounds = visitors.bounds
+        self._deadline: asyncio.TimerHandle | None = None
+        self._in_headers = True
+        self._header_bytes = 0
+        self._body_bytes = 0
+        self._refused = False
+
+    @property
+    def host(self) -> str:
+        """The client's address."""
+        return self.client[0] if self.client else ""
+
+    # --- what asyncio calls -----------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._await_headers()
+        self.visitors.add(self, len(self.connections))
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._set_deadline(None)
+        self.visitors.discard(self)
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        if self._refused:
+            return
+        if self._deadline is None:
+            self._await_headers()
+        self._header_bytes += len(data)
+        super().data_received(data)
+        if self._in_headers and self._header_bytes > self._bounds.header_bytes:
+            self._refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "The headers are too large.")
+
+    def handle_websocket_upgrade(self) -> None:
+        self._set_deadline(None)
+        self.visitors.discard(self)  # a stranger's is closed as soon as its headers have been read
+        super().handle_websocket_upgrade()
+
+    # --- what the parser calls --------------------------------------------------------------------
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self.scope["state"][_CONNECTION] = self
+
+    def on_headers_complete(self) -> None:
+        self._in_headers = False
+        self._body_bytes = 0
+        self._set_deadline(self._bounds.body_seconds)
+        if any(name == b"content-length" and self._is_too_large(value) for name, value in self.headers):
+            self._refuse(_TOO_LARGE, "The body is too large.")
+        else:
+            super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        if self._refused:
+            return
+        self._body_bytes += len(body)
+        if self._body_bytes > self._bounds.body_bytes:
+            self._refuse(_TOO_LARGE, "The body is too large.")
+        else:
+            super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        if self._refused:
+            return
+        self._in_headers, self._header_bytes = True, 0
+        self._set_deadline(None)
+        super().on_message_complete()
+
+    # --- inside -----------------------------------------------------------------------------------
+
+    def _is_too_large(self, length: bytes) -> bool:
+        return length.strip().isdigit() and int(length) > self._bounds.body_bytes
+
+    def _await_headers(self) -> None:
+        self._header_bytes = 0
+        self._set_deadline(self._bounds.headers_seconds)
+
+    def _set_deadline(self, seconds: float | None) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+        self._deadline = None if seconds is None else self.loop.call_later(seconds, self._time_is_up)
+
+    def _time_is_up(self) -> None:
+        self._deadline = None
+        self._refuse(HTTPStatus.REQUEST_TIMEOUT, "The request did not come to its end in time.")
+
+    def _refuse(self, status: HTTPStatus, text: str) -> None:
+        """Send the reason, unless an answer was started, and close the connection."""
+        self._refused = True
+        self._set_deadline(None)
+        if self.transport.is_closing():
+            return
+        cycle: RequestResponseCycle | None = self.cycle
+        if cycle is not None and cycle.response_complete:
+            cycle = None
+        if cycle is None or not cycle.response_started:
+            body = json.dumps({"detail": text, "kind": "refused"}).encode()
+            head = (
+                f"HTTP/1.1 {status.value} {status.phrase}\r\ncontent-type: application/json\r\n"
+                f"content-length: {len(body)}\r\nconnection: close\r\n\r\n"
+            )
+            self.transport.write(head.encode() + body)
+        if cycle is not None:
+            cycle.disconnected = True
+            cycle.message_event.set()
+        self.transport.close()
+
 
 DOCUMENTS = ("/docs", "/openapi.json")
 """Browsers can't send a token in a header for these, so it may be passed as a password, for reading only."""

@@ -1,12 +1,16 @@
-"""The API as an ASGI application, with its OpenAPI document and WebSocket."""
+"""The API as an ASGI application, with its OpenAPI document and WebSocket, and the server that runs it."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
+import socket
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import uvicorn
 from fastapi import Depends, FastAPI
 from fastapi.exceptions import RequestValidationError
 from fastapi.openapi.docs import get_swagger_ui_html
@@ -21,9 +25,15 @@ from castray_desktop.core.failures.kinds import CastRayError
 from castray_desktop.core.protocol import messages
 from castray_desktop.workers.client.client_cache import ClientCache
 from castray_desktop.workers.http_api import endpoints, request_bodies, responses
-from castray_desktop.workers.http_api.access_control import SUBPROTOCOL, AccessControl, AllowedHosts
-from castray_desktop.workers.http_api.engine_view import EngineAccess, EngineView
-from castray_desktop.workers.http_api.event_queue import EventQueue, OutgoingEvent
+from castray_desktop.workers.http_api.access_control import (
+    SUBPROTOCOL,
+    AccessControl,
+    AllowedHosts,
+    ConnectionLimits,
+    LimitedConnection,
+    UnauthenticatedClients,
+)
+from castray_desktop.workers.http_api.engine_view import EngineAccess, EngineView, EventQueue, OutgoingEvent
 from castray_desktop.workers.http_api.responses import schemas
 
 _FILES = {
@@ -188,3 +198,58 @@ def _welcome(mirror: ClientCache) -> messages.Welcome:
         casts=tuple(mirror.casts.values()),
         deliveries={cast: mirror.deliveries(cast) for cast in mirror.casts},
     )
+
+
+STOP_SECONDS = 3
+
+BACKLOG = 128
+"""So many connections are taken at once at most: each of them can show its token before they are too many."""
+
+
+def open_port(host: str, port: int) -> socket.socket:
+    """Open a listening socket. Raises OSError."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.create_server((host, port), family=family, backlog=BACKLOG)
+    # asyncio only does this for sockets created with IPPROTO_TCP; without it,
+    # the second part of an answer waits 40 ms for the acknowledgement of the first.
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    listener.setblocking(False)
+    return listener
+
+
+def address_of(listener: socket.socket) -> str:
+    """The URL, such as "http://127.0.0.1:8001"."""
+    host, port = listener.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+class ApiServer(uvicorn.Server):
+    """A server that leaves signal handling to its owner."""
+
+    def __init__(self, app: ASGIApp, bounds: ConnectionLimits | None = None) -> None:
+        visitors = UnauthenticatedClients(bounds or ConnectionLimits.of_process())
+        super().__init__(
+            uvicorn.Config(
+                app,
+                http=functools.partial(LimitedConnection, visitors),  # type: ignore[arg-type]
+                backlog=BACKLOG,
+                ws="websockets-sansio",
+                ws_per_message_deflate=False,
+                ws_max_size=64 * 1024,
+                lifespan="off",
+                log_config=None,
+                access_log=False,
+                proxy_headers=False,
+                server_header=False,
+                timeout_graceful_shutdown=STOP_SECONDS,
+            )
+        )
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Install no signal handlers."""
+        yield
+
+    def end(self) -> None:
+        """End `serve`: close connections, WebSockets with a closing handshake."""
+        self.should_exit = True

@@ -1,4 +1,4 @@
-"""One schedule from run to run: when it is due, what it sends, and the outcome.
+"""One schedule from run to run: when it is due, what it sends, and the outcome; and the file of all states.
 
 What a source would send is identified by the digest of its manifest (names, sizes, times, modes), made
 without reading a file. A recipient that has got that digest from this schedule is sent nothing; if no
@@ -12,11 +12,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import msgspec
 
 from castray_desktop.core.casts.schedule_rules import NextTime, next_run, retry_delay
+from castray_desktop.core.casts.transfer_options import nest_options
 from castray_desktop.core.failures.kinds import CastRayError, Failure, FailureKind
 from castray_desktop.core.protocol.messages import (
     CastResult,
@@ -26,8 +27,56 @@ from castray_desktop.core.protocol.messages import (
     ScheduleInfo,
     SendRequest,
 )
+from castray_desktop.workers.base.state_files import check_times, load_list, replace_file
 from castray_desktop.workers.schedules.file_watch import FileWatch
-from castray_desktop.workers.schedules.schedule_store import ScheduleState
+
+
+class ScheduleState(msgspec.Struct):
+    """A schedule and the state of its runs; kept over restarts."""
+
+    schedule: Schedule
+    next_run: float = 0.0
+    last_run: float = 0.0
+    last_cast: str = ""
+    last_state: CastState | None = None
+    unchanged: bool = False
+    failure: Failure | None = None
+    failures: int = 0  # consecutive runs that did not complete all deliveries
+    sending: str = ""  # manifest digest of the last cast
+    sent_to: dict[str, str] = msgspec.field(default_factory=dict)  # manifest digest by recipient
+
+
+class ScheduleFile:
+    """Reads once, writes often. `write` blocks."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def read(self, check: Callable[[Schedule], None] = lambda schedule: None) -> list[ScheduleState]:
+        """Read the saved schedules. What is damaged, or what `check` refuses, is set aside and never
+        deleted.
+        """
+
+        def check_one(standing: ScheduleState) -> None:
+            check_times((standing.next_run, standing.last_run))
+            check(standing.schedule)
+
+        return load_list(self._path, "the schedules", ScheduleState, check_one, _upgrade)
+
+    def write(self, content: bytes) -> None:
+        """Replace the file atomically. Raises OSError."""
+        replace_file(self._path, content, synced=True)
+
+
+def _upgrade(item: Any) -> Any:
+    schedule = item["schedule"]
+    return {**item, "schedule": {**schedule, "request": nest_options(schedule["request"])}}
+
+
+def encode_states(standings: list[ScheduleState]) -> bytes:
+    """Encode the schedules for `write`."""
+    return msgspec.json.encode(standings)
+
 
 WAIT_SECONDS = 5.0
 """Wait time for a cluster that is not connected."""

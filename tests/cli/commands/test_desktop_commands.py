@@ -11,11 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from castray_desktop.cli.arguments import EXIT_DELIVERED, EXIT_NOT_DELIVERED
 from castray_desktop.cli.command_line import parse_command
 from castray_desktop.cli.command_runner import run_command
-from castray_desktop.cli.commands.desktop_commands import Desktop
-from castray_desktop.cli.commands.desktop_files import SEND, desktop_files, exec_line
-from castray_desktop.cli.exit_status import EXIT_DELIVERED, EXIT_NOT_DELIVERED
+from castray_desktop.cli.commands.desktop_commands import SEND, Desktop, desktop_files, exec_line
 
 ROOT = Path(__file__).resolve().parent.parent.parent.parent
 COMMAND = ('/opt/our tools/it\'s $5 "100%"/castray',)

@@ -7,6 +7,7 @@ import pytest
 from castray_desktop.core.casts.multicast_status import (
     RelayOnlyReason,
     RepairRates,
+    explain_multicast_end,
     multicast_status,
     received_mostly_multicast,
     receives_multicast,
@@ -122,3 +123,36 @@ def test_who_has_everything_is_not_repaired() -> None:
     rates.update([make_delivery("node_1")], 0.0)
     done = make_delivery("node_1", DeliveryState.VERIFYING, repaired_bytes=MB)
     assert rates.update([done], 0.25) == {}
+
+
+@pytest.mark.parametrize("end", list(MulticastEnd))
+def test_every_end_says_what_happened_and_leaves_no_blank(end: MulticastEnd) -> None:
+    why = explain_multicast_end(
+        MulticastSnapshot(MulticastState.STOPPED, end, "Network is unreachable"), "node_1"
+    )
+    assert why is not None
+    assert why.happened.endswith(".")
+    assert why.remedy or end is MulticastEnd.ORDERED
+    assert "{" not in why.text
+
+
+def test_what_the_system_said_is_part_of_it() -> None:
+    snapshot = MulticastSnapshot(MulticastState.STOPPED, MulticastEnd.NO_NETWORK, "Network is unreachable.")
+    why = explain_multicast_end(snapshot, "node_1")
+    assert why is not None
+    assert why.happened == (
+        "node_1 can't send by multicast: Network is unreachable. The relay brought the files."
+    )
+
+
+@pytest.mark.parametrize("state", [MulticastState.WAITING, MulticastState.SENDING, MulticastState.DONE])
+def test_what_has_not_stopped_needs_no_reason(state: MulticastState) -> None:
+    assert explain_multicast_end(MulticastSnapshot(state), "s") is None
+    assert explain_multicast_end(None, "s") is None
+
+
+def test_it_is_said_in_the_language_of_the_window() -> None:
+    snapshot = MulticastSnapshot(MulticastState.STOPPED, MulticastEnd.NOTHING_ARRIVES)
+    why = explain_multicast_end(snapshot, "s", lambda text: f"<{text}>")
+    assert why is not None
+    assert why.happened.startswith("<Multicast from s")

@@ -17,8 +17,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from castray_desktop.core.casts.cast_statistics import CastTotals, NodeTotals
-from castray_desktop.core.casts.traffic_history import PERSISTED_STEPS
+from castray_desktop.core.casts.cast_statistics import PERSISTED_STEPS, CastTotals, NodeTotals
 from castray_desktop.core.content.manifest import HASH_BYTES
 from castray_desktop.core.failures.kinds import CastRayError, FailureKind
 from castray_desktop.core.protocol import messages as m
@@ -41,7 +40,7 @@ from castray_desktop.workers.clusters.node_inventory import AddedNode, AddedNode
 from castray_desktop.workers.clusters.reaper import sweep, sweep_abandoned, write_run
 from castray_desktop.workers.history.cast_history import CastHistory
 from castray_desktop.workers.history.history_store import CHECKED_BYTES, HistoryStore
-from castray_desktop.workers.schedules.schedule_store import ScheduleFile, ScheduleState, encode_states
+from castray_desktop.workers.schedules.schedule_runner import ScheduleFile, ScheduleState, encode_states
 from tests.helpers.engine_home import EngineHome
 from tests.helpers.samples import delivery_order
 from tests.workers.history.test_cast_history import past_cast

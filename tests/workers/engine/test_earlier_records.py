@@ -15,7 +15,7 @@ from castray_desktop.core.casts.json_views import message_to_json
 from castray_desktop.core.protocol import messages as m
 from castray_desktop.workers.casts.session.checkpoint import CheckpointStore
 from castray_desktop.workers.history.history_store import HistoryStore
-from castray_desktop.workers.schedules.schedule_store import ScheduleFile
+from castray_desktop.workers.schedules.schedule_runner import ScheduleFile
 from tests.workers.history.test_cast_history import past_cast
 
 CAST = "0123456789ab"

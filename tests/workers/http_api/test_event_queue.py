@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from castray_desktop.core.protocol import messages as m
-from castray_desktop.workers.http_api import event_queue as outbox_module
-from castray_desktop.workers.http_api.event_queue import EventQueue, OutgoingEvent
+from castray_desktop.workers.http_api import engine_view
+from castray_desktop.workers.http_api.engine_view import EventQueue, OutgoingEvent
 from tests.helpers.samples import make_cast, make_delivery, make_node
 
 
@@ -79,7 +79,7 @@ def test_results_all_come_in_order() -> None:
 
 
 def test_one_that_reads_nothing_at_all_is_given_up(monkeypatch: Any) -> None:
-    monkeypatch.setattr(outbox_module, "MAX_QUEUED", 3)
+    monkeypatch.setattr(engine_view, "MAX_QUEUED", 3)
     outbox = EventQueue()
     put(outbox, *(m.CastsRemoved((str(number),)) for number in range(3)))
     assert not outbox.overrun

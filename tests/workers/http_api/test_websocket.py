@@ -15,8 +15,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import InvalidStatus
 
 from castray_desktop.core.protocol import messages as m
-from castray_desktop.workers.http_api.api_app import ApiApp
-from castray_desktop.workers.http_api.api_server import ApiServer, address_of, open_port
+from castray_desktop.workers.http_api.api_app import ApiApp, ApiServer, address_of, open_port
 from tests.helpers.answering_engine import AnsweringEngine
 from tests.helpers.fake_engine import finished_cast, finished_deliveries, sending_cast
 from tests.workers.http_api.conftest import TOKEN

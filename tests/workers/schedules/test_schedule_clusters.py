@@ -12,7 +12,7 @@ from castray_desktop.core.casts.transfer_options import TransferOptions
 from castray_desktop.core.failures.kinds import CastRayError
 from castray_desktop.core.protocol import messages as m
 from castray_desktop.core.protocol.messages import SendRequest
-from castray_desktop.workers.schedules.schedule_clusters import ScheduleClusters
+from castray_desktop.workers.schedules.schedule_manager import ScheduleClusters
 from castray_desktop.workers.schedules.schedule_runner import SourceSnapshot
 
 

@@ -9,8 +9,8 @@ import pytest
 from castray_desktop.core.failures.kinds import CastRayError, FailureKind
 from castray_desktop.core.protocol import messages
 from castray_desktop.workers.base.paths import Paths
-from castray_desktop.workers.client import reconnecting_client
-from castray_desktop.workers.client.reconnecting_client import ReconnectingClient
+from castray_desktop.workers.client import client_cache
+from castray_desktop.workers.client.client_cache import ReconnectingClient
 from castray_desktop.workers.engine import process as engine_module
 from tests.helpers.engine_home import EngineHome
 
@@ -18,7 +18,7 @@ from tests.helpers.engine_home import EngineHome
 @pytest.fixture
 def places(places: Paths, monkeypatch: pytest.MonkeyPatch) -> Paths:
     monkeypatch.setattr(engine_module, "CHECK_SECONDS", 0.005)
-    monkeypatch.setattr(reconnecting_client, "RECONNECT_SECONDS", 0.01)
+    monkeypatch.setattr(client_cache, "RECONNECT_SECONDS", 0.01)
     return places
 
 
@@ -79,7 +79,7 @@ async def test_one_that_was_killed_is_started_again_and_one_that_ended_is_waited
         asked.append(start)
         raise CastRayError(FailureKind.ENGINE_UNREACHABLE, reason="this is a test")
 
-    monkeypatch.setattr(reconnecting_client.EngineClient, "connect", connect)
+    monkeypatch.setattr(client_cache.EngineClient, "connect", connect)
     house.engine._stopping.set()
     await house.ended()
     places.socket.touch()  # a killed engine leaves it
