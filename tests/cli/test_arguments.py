@@ -1,4 +1,4 @@
-"""Types of arguments."""
+"""Types of arguments, and the request that the options of a command make."""
 
 from __future__ import annotations
 

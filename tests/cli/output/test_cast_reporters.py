@@ -1,4 +1,4 @@
-"""The progress and the result of a cast: JSON for scripts, lines and bars for people."""
+"""Progress and result of a cast: JSON for scripts, lines and bars for people; and its exit status."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Totals over finished casts."""
+"""Totals over finished casts, and the traffic of the nodes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The receivers of the multicast stream, the bytes they got, and the repairs."""
+"""The receivers of the multicast stream, the bytes they got, the repairs, and why it stopped."""
 
 from __future__ import annotations
 

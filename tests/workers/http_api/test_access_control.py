@@ -1,4 +1,4 @@
-"""Access to the API, for every route."""
+"""Access to the API, for every route, and limits of connections."""
 
 from __future__ import annotations
 
