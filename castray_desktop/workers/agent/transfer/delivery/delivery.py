@@ -26,8 +26,7 @@ from castray_desktop.core.protocol.nodes.agent_protocol import (
 )
 from castray_desktop.workers.agent.hooks import read_rules, rules_path, run_hook
 from castray_desktop.workers.agent.transfer.delivery.commit import CommitResult, DeliveryCommit
-from castray_desktop.workers.agent.transfer.delivery.delivery_status import DeliveryStatus
-from castray_desktop.workers.agent.transfer.delivery.download import DownloadSession
+from castray_desktop.workers.agent.transfer.delivery.download import DeliveryStatus, DownloadSession
 from castray_desktop.workers.agent.transfer.delivery.prune import Pruner, not_removed
 from castray_desktop.workers.agent.transfer.delivery.receipts import Receipts, receipt_items
 from castray_desktop.workers.agent.transfer.node_context import NodeContext
@@ -185,7 +184,7 @@ class Delivery:
                 checking=self.store.time_breakdown.seconds(CHECKING),
                 writing=self.store.time_breakdown.seconds(DISK),
                 hook=self._hook,
-                listening=self.session.receives_multicast,
+                listening=self.session.membership.is_receiving,
                 datagram_bytes=self.store.datagram_bytes,
                 repaired_bytes=self.store.repaired_bytes,
             )

@@ -268,7 +268,7 @@ def test_who_could_not_follow_listens_again_when_it_is_told_to(lab: Lab) -> None
     path = lab.file("model.bin", 16 * MIB)
     cast, nodes = start(lab, 2, path, limit=8 * MIB)
     nodes[1].await_delivery(cast.cast, lambda report: report.datagram_bytes > MIB)
-    listener = nodes[1].plane._deliveries[cast.cast].session.multicast_receiver()
+    listener = nodes[1].plane._deliveries[cast.cast].session.membership.receiver()
     assert listener is not None
     listener.stop("it can't follow")
     nodes[1].await_delivery(cast.cast, lambda report: not report.listening)
@@ -585,7 +585,7 @@ def test_a_paused_recipient_takes_nothing_and_then_the_rest(
     paused, kept_alive = nodes[1].plane._deliveries[cast.cast], threading.Event()
     monkeypatch.setattr(paused.store.pieces, "flush_progress", kept_alive.set)
     assert kept_alive.wait(5)  # its connection alone is no reason to receive
-    assert not paused.session.receives_multicast
+    assert not paused.session.membership.is_receiving
     monkeypatch.undo()
     had = nodes[1].deliveries[cast.cast].datagram_bytes
     limit_source(cast, 8 * MIB)
