@@ -39,13 +39,14 @@ from benchmarks.window import BARE_TIMER, Gap
 from castray_desktop.app import build_application
 from castray_desktop.core.multicast.datagrams import MulticastState
 from castray_desktop.core.protocol import messages as m
-from castray_desktop.ui.clusters.cluster_selector import ClusterSelector
 from castray_desktop.ui.i18n.language import ENGLISH, Language
 from castray_desktop.ui.model.engine_link import EngineLink
+from castray_desktop.ui.model.preferences import Preferences
 from castray_desktop.ui.theme.fonts import load_fonts
 from castray_desktop.ui.theme.theme import Theme, apply_style
 from castray_desktop.ui.window.event_loop import WindowThreadCollector
 from castray_desktop.ui.window.main_window import MainWindow
+from castray_desktop.workers.base.state_files import RecipientGroupFile
 
 ReplyType = TypeVar("ReplyType", bound=m.Message)
 
@@ -390,7 +391,9 @@ def build(size: Size, home: Path) -> Stage:
         return engine
 
     link = EngineLink(connect, application)
-    window = MainWindow(theme, language, link, settings, ClusterSelector(link, settings))
+    window = MainWindow(
+        theme, language, link, Preferences(settings), RecipientGroupFile(home / "groups.json")
+    )
     apply_style(application, theme)
     window.resize(1440, 900)
     window.show()

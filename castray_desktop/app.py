@@ -22,7 +22,6 @@ from PySide6 import QtCore, QtGui, QtSvg, QtWidgets
 from PySide6.QtCore import QEventLoop, QObject, QSettings, QSocketNotifier, QTimer, Signal
 from PySide6.QtWidgets import QApplication
 
-from castray_desktop.ui.clusters.cluster_selector import ClusterSelector
 from castray_desktop.ui.i18n.language import Language
 from castray_desktop.ui.model.engine_link import Engine, EngineLink
 from castray_desktop.ui.model.preferences import Preferences
@@ -81,11 +80,10 @@ def run(files: list[str], cluster: str | None) -> int:
         return await EngineClient.connect(places, "window")
 
     link = EngineLink(connect, application)
-    choice = ClusterSelector(link, settings, wanted, at_start=Preferences(settings).at_start)
-    groups = RecipientGroupFile(places.groups)
-    window = MainWindow(theme, language, link, settings, choice, groups=groups, home=str(places.home))
+    preferences = Preferences(settings, application)
+    window = MainWindow(theme, language, link, preferences, RecipientGroupFile(places.groups), wanted)
     window.add_files(paths)
-    doorkeeper = InstanceReceiver(places, window, choice)
+    doorkeeper = InstanceReceiver(places, window)
     trace.follow(window, link)
     # Given to the finished window: one that is there before is worked out at every step of building.
     apply_style(application, theme)
@@ -93,25 +91,22 @@ def run(files: list[str], cluster: str | None) -> int:
     window.show()
     wait_for_paint(window)
     window_log = open_log(places)
-    ask_gnome(window.preferences.follow_desktop, window)
+    ask_gnome(preferences.follow_desktop, window)
     stalls = StallLog(window)
     stalls.start()
     collector = WindowThreadCollector(window)
     collector.start()
-    plot = PlotLoader(theme, window, link, settings)
+    plot = PlotLoader(theme, window, link)
     plot.loaded.connect(collector.settle)
     with closing_signals(window):
         status = serve(application, wish, link)
     doorkeeper.close()
-    window.notifier.close()
-    window.tray.close()
-    window.close_sheets()
+    window.shut_down()
     plot.stop()
     collector.stop()
     stalls.stop()
     close_window_log(window_log)
     trace.stop()
-    window.save_state()
     settings.sync()
     window.hide()
     return status
@@ -153,9 +148,9 @@ def wait_for_paint(window: MainWindow) -> None:
 class InstanceReceiver(QObject):
     """Takes what further starts hand over: their files go on the list, and the window comes to the front."""
 
-    def __init__(self, places: Paths, window: MainWindow, choice: ClusterSelector) -> None:
+    def __init__(self, places: Paths, window: MainWindow) -> None:
         super().__init__(window)
-        self._window, self._choice = window, choice
+        self._window = window
         self._visitors: dict[int, tuple[SecondInstance, QSocketNotifier]] = {}
         self._door: InstanceListener | None = None
         with contextlib.suppress(OSError):  # without it further starts open a window of their own
@@ -195,7 +190,7 @@ class InstanceReceiver(QObject):
         self._window.bring_to_front()
         self._window.add_files(list(handed.files))
         if handed.cluster:
-            self._choice.use(handed.cluster)
+            self._window.cluster_selector.use(handed.cluster)
         self._visitors.pop(number)[1].setEnabled(False)
         visitor.confirm()
 
@@ -295,10 +290,9 @@ class PlotLoader(QObject):
     loaded = Signal()
     _imported = Signal()
 
-    def __init__(self, theme: Theme, window: MainWindow, link: EngineLink, settings: QSettings) -> None:
+    def __init__(self, theme: Theme, window: MainWindow, link: EngineLink) -> None:
         super().__init__(window)
-        self._theme, self._link, self._settings = theme, link, settings
-        self._window = window
+        self._theme, self._window, self._link = theme, window, link
         self._imported.connect(self._put)
         self._thread = threading.Thread(target=self._import, name="plot import", daemon=True)
         self._names = [(module, name) for module in (QtCore, QtGui, QtWidgets, QtSvg) for name in dir(module)]
@@ -333,7 +327,7 @@ class PlotLoader(QObject):
         plot = ThroughputPlot(self._theme)
         plot.failed.connect(self._window.show_failure)
         self._window.transfers_card.put_plot(plot, plot.add)
-        PlotPersistence(plot, self._link, self._settings)
+        PlotPersistence(plot, self._link, self._window.preferences.settings)
         self.loaded.emit()
 
 

@@ -13,12 +13,12 @@ from PySide6.QtGui import QDragEnterEvent, QDragMoveEvent, QDropEvent
 from PySide6.QtWidgets import QApplication, QWidget
 from pytestqt.qtbot import QtBot
 
-from castray_desktop.ui.clusters.cluster_selector import ClusterSelector
 from castray_desktop.ui.i18n.language import Language
 from castray_desktop.ui.theme.fonts import load_fonts
 from castray_desktop.ui.theme.theme import Theme, apply_style
 from castray_desktop.ui.window.main_window import MainWindow
 from tests.helpers.fake_engine import FakeLink
+from tests.ui.scenes import make_window
 
 HERE = Path(__file__).parent
 
@@ -81,7 +81,7 @@ def window(
     load_fonts()
     qapp.setStyleSheet("")  # as in the application, its style comes once it is whole
     theme.changed.connect(lambda: apply_style(qapp, theme))
-    made = MainWindow(theme, language, link, settings, ClusterSelector(link, settings))
+    made = make_window(theme, language, link, settings)
     qtbot.addWidget(made)
     apply_style(qapp, theme)
     made.show()

@@ -12,6 +12,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import pairwise, product
+from pathlib import Path
 
 os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
 
@@ -23,14 +24,22 @@ from castray_desktop.app import build_application
 from castray_desktop.core.failures.kinds import Failure, FailureKind
 from castray_desktop.core.multicast.datagrams import MulticastEnd, MulticastState
 from castray_desktop.core.protocol import messages as m
-from castray_desktop.ui.clusters.cluster_selector import ClusterSelector
 from castray_desktop.ui.i18n.language import CHINESE, ENGLISH, Language
+from castray_desktop.ui.model.engine_link import EngineLink
+from castray_desktop.ui.model.preferences import Preferences
 from castray_desktop.ui.theme.fonts import load_fonts
 from castray_desktop.ui.theme.theme import Theme, apply_style
 from castray_desktop.ui.window.main_window import MainWindow
+from castray_desktop.workers.base.state_files import RecipientGroupFile
 from tests.helpers import fake_engine as fake
 
 Scene = Callable[[MainWindow, fake.FakeLink], None]
+
+
+def make_window(theme: Theme, language: Language, link: EngineLink, settings: QSettings) -> MainWindow:
+    """The window, with groups of recipients in a file beside its settings."""
+    groups = RecipientGroupFile(Path(settings.fileName()).with_name("groups.json"))
+    return MainWindow(theme, language, link, Preferences(settings), groups)
 
 
 @contextmanager
@@ -46,7 +55,7 @@ def fake_window(
         language.choose(spoken)
         application.setStyleSheet("")  # as in the application, its style comes once it is whole
         link = fake.FakeLink()
-        window = MainWindow(theme, language, link, settings, ClusterSelector(link, settings))
+        window = make_window(theme, language, link, settings)
         apply_style(application, theme)
         try:
             yield window, link

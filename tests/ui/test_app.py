@@ -18,7 +18,6 @@ from pytestqt.qtbot import QtBot
 
 from castray_desktop import app
 from castray_desktop.core.protocol import messages as m
-from castray_desktop.ui.clusters.cluster_selector import ClusterSelector
 from castray_desktop.ui.i18n.language import Language
 from castray_desktop.ui.model.engine_link import EngineLink, EngineLinkState
 from castray_desktop.ui.theme.theme import Theme
@@ -27,6 +26,7 @@ from castray_desktop.ui.window.main_window import MainWindow
 from castray_desktop.workers.base.paths import Paths
 from tests.helpers import fake_engine as fake
 from tests.helpers.fake_engine import FakeEngine, FakeLink
+from tests.ui.scenes import make_window
 
 
 @pytest.fixture
@@ -44,7 +44,7 @@ def live_link(engine: FakeEngine) -> EngineLink:
 
 @pytest.fixture
 def live_window(qtbot: QtBot, theme: Theme, live_link: EngineLink, settings: QSettings) -> MainWindow:
-    window = MainWindow(theme, Language(settings), live_link, settings, ClusterSelector(live_link, settings))
+    window = make_window(theme, Language(settings), live_link, settings)
     qtbot.addWidget(window)
     window.show()
     return window
@@ -114,8 +114,9 @@ def test_the_plot_comes_later_and_gets_what_it_missed(
     collector = WindowThreadCollector(live_window)
     collector.start()
     live_window.transfers_card.add_throughput(fake.throughput(1.0, 1e6, 1e6))
-    loader = app.PlotLoader(theme, live_window, live_window._link, live_window._settings)
-    qtbot.waitUntil(lambda: live_window.transfers_card.plot is not None, timeout=20_000)
+    loader = app.PlotLoader(theme, live_window, live_window._link)
+    with qtbot.waitSignal(loader.loaded, timeout=20_000):
+        pass
     loader.stop()
     collector.stop()
     assert not live_window.transfers_card._backlog

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from PySide6.QtCore import QObject, QSettings, Signal
 
-from castray_desktop.core.failures.kinds import Failure
 from castray_desktop.core.protocol import messages
 from castray_desktop.core.protocol.messages import ClusterPhase, ClusterStatus
 from castray_desktop.ui.model.engine_link import EngineLink
@@ -29,8 +28,9 @@ class ClusterSelector(QObject):
         wanted: str | None = None,
         *,
         at_start: AtStart = AtStart.LAST,
+        parent: QObject | None = None,
     ) -> None:
-        super().__init__()
+        super().__init__(parent)
         self._link = link
         self._settings = settings
         remembered = settings.value(SETTING, "") if at_start is AtStart.LAST else ""
@@ -53,27 +53,27 @@ class ClusterSelector(QObject):
         """Start or attach."""
         self._wanted = target
         self._left = ""
-        self._link.ask(messages.UseCluster(target), messages.Done, None, self._on_failed)
+        self._link.ask(messages.UseCluster(target), messages.Done, None, self.failed.emit)
 
     def prepare(self, target: str) -> None:
         """Have a driver made for a cluster that runs another Ray, and attach."""
         self._wanted = target
-        self._link.ask(messages.PrepareDriver(target), messages.Done, None, self._on_failed)
+        self._link.ask(messages.PrepareDriver(target), messages.Done, None, self.failed.emit)
 
     def join(self, target: str) -> None:
         """Make this computer a node of a cluster, and attach."""
         self._wanted = target
-        self._link.ask(messages.JoinCluster(target), messages.Done, None, self._on_failed)
+        self._link.ask(messages.JoinCluster(target), messages.Done, None, self.failed.emit)
 
     def share(self) -> None:
         """Start, or use, a local cluster that other machines can join; `shared` tells how they do."""
-        self._link.ask(messages.ShareCluster(), messages.ShareInfo, self.shared.emit, self._on_failed)
+        self._link.ask(messages.ShareCluster(), messages.ShareInfo, self.shared.emit, self.failed.emit)
 
     def leave(self) -> None:
         """Stop or detach. What worked before is used again at the next start of the window."""
         self._wanted = ""
         self._left = self._target
-        self._link.ask(messages.LeaveCluster(), messages.Done, None, self._on_failed)
+        self._link.ask(messages.LeaveCluster(), messages.Done, None, self.failed.emit)
 
     def _on_welcome(self, welcome: messages.Welcome) -> None:
         if welcome.cluster.phase is ClusterPhase.NONE and self._wanted:
@@ -86,6 +86,3 @@ class ClusterSelector(QObject):
         if cluster.phase is ClusterPhase.READY and cluster.target:
             self._wanted = cluster.target
             self._settings.setValue(SETTING, cluster.target)
-
-    def _on_failed(self, failure: Failure) -> None:
-        self.failed.emit(failure)

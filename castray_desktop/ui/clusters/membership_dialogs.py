@@ -5,7 +5,6 @@ from __future__ import annotations
 from PySide6.QtCore import QCoreApplication, QObject, Qt, Signal
 from PySide6.QtWidgets import QHBoxLayout, QInputDialog, QPlainTextEdit, QVBoxLayout, QWidget
 
-from castray_desktop.core.failures.kinds import Failure
 from castray_desktop.core.protocol import messages
 from castray_desktop.core.protocol.messages import ShareInfo
 from castray_desktop.ui.model.desktop_services import copy
@@ -18,13 +17,14 @@ from castray_desktop.ui.widgets.sheet import Sheet
 
 
 class NodeDialogs(QObject):
-    """Signals: `failed(Failure)` when the engine could not."""
+    """Opens the dialogs. Signals: `failed(Failure)` when the engine could not."""
 
     failed = Signal(object)
 
-    def __init__(self, link: EngineLink, nodes: NodeList, window: QWidget) -> None:
+    def __init__(self, theme: Theme, link: EngineLink, nodes: NodeList, window: QWidget) -> None:
         super().__init__(window)
-        self._link, self._nodes, self._window = link, nodes, window
+        self._theme, self._link, self._nodes, self._window = theme, link, nodes, window
+        self._share_sheet: ShareSheet | None = None
 
     def ask_name(self) -> None:
         """Ask for a name, and add a node of it."""
@@ -43,14 +43,17 @@ class NodeDialogs(QObject):
     def add(self, name: str) -> None:
         """Add a node."""
         if name.strip():
-            self._link.ask(messages.AddNode(name.strip()), messages.Done, None, self._on_failed)
+            self._link.ask(messages.AddNode(name.strip()), messages.Done, None, self.failed.emit)
 
     def remove(self, name: str) -> None:
         """Remove a node that was added."""
-        self._link.ask(messages.RemoveNode(name), messages.Done, None, self._on_failed)
+        self._link.ask(messages.RemoveNode(name), messages.Done, None, self.failed.emit)
 
-    def _on_failed(self, failure: Failure) -> None:
-        self.failed.emit(failure)
+    def show_share(self, info: ShareInfo) -> None:
+        """Show how another machine joins."""
+        if self._share_sheet is None:
+            self._share_sheet = ShareSheet(self._theme, self._window)
+        self._share_sheet.show_info(info)
 
 
 translate = QCoreApplication.translate

@@ -80,6 +80,12 @@ class NodeList(QObject):
         """The node of that name."""
         return self._nodes.get(name)
 
+    def is_here(self, delivery: DeliverySnapshot) -> bool:
+        """Whether this computer is the recipient."""
+        node = self.get(delivery.node)
+        address = (node.address if node else "") or delivery.address
+        return bool(node and node.this_computer) or address.startswith("127.") or address == "::1"
+
     def apply(self, changed: Iterable[NodeInfo], removed: Iterable[str] = ()) -> None:
         """Take over what the engine reported."""
         before = dict(self._nodes)

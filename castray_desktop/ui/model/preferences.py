@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import enum
+from pathlib import Path
+from typing import TypeVar
 
 from PySide6.QtCore import QObject, QSettings, Signal
 
@@ -10,9 +12,10 @@ from castray_desktop.core.protocol.messages import OnConflict
 from castray_desktop.ui.theme.reduced_motion import desktop_reduces_motion
 
 NOTIFY_DONE, NOTIFY_FAILED, NOTIFY_DESKTOP = "notify/done", "notify/failed", "notify/desktop"
-CLOSING, STILL, CONFLICT, START, BACKGROUND = (
-    *("window/closing", "window/still", "send/conflict", "cluster/at-start", "engine/keep"),
-)
+CLOSING, STILL, CONFLICT = "window/closing", "window/still", "send/conflict"
+START, BACKGROUND = "cluster/at-start", "engine/keep"
+
+Choice = TypeVar("Choice", bound=enum.Enum)
 
 
 class Closing(enum.StrEnum):
@@ -32,31 +35,33 @@ class AtStart(enum.StrEnum):
 
 
 class Preferences(QObject):
-    """Signals: `changed()` after any of them was."""
+    """The user's choices in `settings`. Signal: `changed()` after one was changed."""
 
     changed = Signal()
 
     def __init__(self, settings: QSettings, parent: QObject | None = None) -> None:
         super().__init__(parent)
-        self._settings = settings
+        self.settings = settings
         self._desktop_reduces_motion = desktop_reduces_motion()
+
+    def set(self, key: str, value: bool | enum.Enum) -> None:
+        """Change one."""
+        self.settings.setValue(key, value.value if isinstance(value, enum.Enum) else value)
+        self.changed.emit()
 
     def flag(self, key: str, default: bool) -> bool:
         """One that is on or off."""
-        value = self._settings.value(key)
+        value = self.settings.value(key)
         return default if value is None else str(value).casefold() in ("true", "1")
 
-    def set_flag(self, key: str, on: bool) -> None:
-        self._settings.setValue(key, on)
-        self.changed.emit()
+    def _choice(self, key: str, default: Choice) -> Choice:
+        word = self.settings.value(key)
+        return next((each for each in type(default) if each.value == word), default)
 
-    def _word(self, key: str) -> str:
-        value = self._settings.value(key, "")
-        return value if isinstance(value, str) else ""
-
-    def _set_word(self, key: str, word: str) -> None:
-        self._settings.setValue(key, word)
-        self.changed.emit()
+    @property
+    def home(self) -> str:
+        """The folder of the settings, which is the engine's home."""
+        return str(Path(self.settings.fileName()).parent)
 
     @property
     def notify_done(self) -> bool:
@@ -89,25 +94,13 @@ class Preferences(QObject):
 
     @property
     def closing(self) -> Closing:
-        word = self._word(CLOSING)
-        return Closing(word) if word in list(Closing) else Closing.ASK
-
-    def set_closing(self, closing: Closing) -> None:
-        self._set_word(CLOSING, closing.value)
+        return self._choice(CLOSING, Closing.ASK)
 
     @property
     def at_start(self) -> AtStart:
-        word = self._word(START)
-        return AtStart(word) if word in list(AtStart) else AtStart.LAST
-
-    def set_at_start(self, at_start: AtStart) -> None:
-        self._set_word(START, at_start.value)
+        return self._choice(START, AtStart.LAST)
 
     @property
     def conflict(self) -> OnConflict:
         """The default of the send panel."""
-        word = self._word(CONFLICT)
-        return OnConflict(word) if word in list(OnConflict) else OnConflict.SKIP
-
-    def set_conflict(self, conflict: OnConflict) -> None:
-        self._set_word(CONFLICT, conflict.value)
+        return self._choice(CONFLICT, OnConflict.SKIP)

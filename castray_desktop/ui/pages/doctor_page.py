@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import secrets
 
-from PySide6.QtCore import QCoreApplication, QMargins, Qt
+from PySide6.QtCore import QCoreApplication, Qt
 from PySide6.QtGui import QKeySequence, QResizeEvent, QShortcut
-from PySide6.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QVBoxLayout, QWidget
 
 from castray_desktop.core.failures.check_sentences import by_importance, diagnostics_text, explain_check
 from castray_desktop.core.failures.kinds import Failure
@@ -17,7 +17,7 @@ from castray_desktop.ui.model.cluster_text import explain_failure
 from castray_desktop.ui.model.desktop_services import copy
 from castray_desktop.ui.model.engine_link import EngineLink, EngineLinkState
 from castray_desktop.ui.theme.theme import Theme
-from castray_desktop.ui.widgets.banner import Banner
+from castray_desktop.ui.widgets.banner import Banner, lay_out
 from castray_desktop.ui.widgets.basic_widgets import bind_text, button, label, set_tone
 from castray_desktop.ui.widgets.status_glyphs import GlyphState
 from castray_desktop.ui.widgets.text_table import TableCell, TextTable, TextTableModel
@@ -86,13 +86,6 @@ class DoctorPage(QWidget):
             self.copy_button.setToolTip,
             lambda: self.tr("Everything that was found, without tokens"),
         )
-        bar = QHBoxLayout()
-        bar.setContentsMargins(15, 6, 15, 6)
-        bar.setSpacing(8)
-        for widget in (self.diagnose_button, self.cancel_button, self.verdict):
-            bar.addWidget(widget)
-        bar.addStretch()
-        bar.addWidget(self.copy_button)
         self._details = QWidget()
         details = QVBoxLayout(self._details)
         details.setContentsMargins(16, 8, 16, 8)
@@ -101,13 +94,9 @@ class DoctorPage(QWidget):
             text.setWordWrap(True)
             text.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
             details.addWidget(text)
-        column = QVBoxLayout(self)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.setSpacing(0)
-        column.addLayout(bar)
-        column.addWidget(self.table, 1)
+        tools = (self.diagnose_button, self.cancel_button, self.verdict)
+        column = lay_out(self, tools, (self.copy_button,), self.banner, self.table)
         column.addWidget(self._details)
-        self.banner.float_over(self, lambda: self.table.geometry().marginsRemoved(QMargins(12, 2, 12, 2)))
 
     def _wire(self) -> None:
         self.diagnose_button.clicked.connect(self.diagnose)

@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 from typing import IO
 
+import msgspec
 from PySide6.QtCore import QObject, Signal
 
 from castray_desktop.core.casts.json_views import form_to_json, result_form
@@ -92,8 +93,7 @@ class HistoryExport(QObject):
         self._drop()
 
     def _next_page(self) -> None:
-        old = self._query
-        query = HistoryQuery(old.text, old.states, old.node, old.since, old.until, self._offset, PAGE)
+        query = msgspec.structs.replace(self._query, offset=self._offset, limit=PAGE)
         self._link.ask(messages.GetHistory(query), messages.HistoryPage, self._take_page, self._on_failed)
 
     def _take_page(self, page: messages.HistoryPage) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 
+import msgspec
 from PySide6.QtCore import QCoreApplication, QObject, QTimer, Signal
 
 from castray_desktop.core.failures.kinds import Failure
@@ -11,8 +12,15 @@ from castray_desktop.core.protocol import messages
 from castray_desktop.core.protocol.messages import CastState, CastSummary, HistoryQuery
 from castray_desktop.ui.i18n.number_format import DASH, format_bytes, format_duration, format_rate
 from castray_desktop.ui.model.engine_link import EngineLink
-from castray_desktop.ui.transfers.transfer_text import cast_glyph, cast_status, cast_title, elapsed, full_time
-from castray_desktop.ui.widgets.text_table import NO_PARENT, TableCell, TextTableModel
+from castray_desktop.ui.transfers.transfer_text import (
+    cast_glyph,
+    cast_status,
+    cast_title,
+    destination_text,
+    elapsed,
+    full_time,
+)
+from castray_desktop.ui.widgets.text_table import NO_PARENT, Index, TableCell, TextTableModel
 
 PAGE = 200
 MOST_PAGES = 20
@@ -25,6 +33,7 @@ translate = QCoreApplication.translate
 class HistoryModel(TextTableModel):
     """As many rows as casts fit the query; a page of them is asked for when one of its rows is painted.
 
+    `query` says which casts are shown, `total` how many there are.
     Signals: `counted(int)` when the number of casts is known; `failed(Failure)`.
     """
 
@@ -45,8 +54,8 @@ class HistoryModel(TextTableModel):
         )
         super().__init__(headings, frozenset({2, 3, 6, 7, 8}), parent)
         self._link = link
-        self._query = HistoryQuery()
-        self._total = 0
+        self.query = HistoryQuery()
+        self.total = 0
         self._pages: OrderedDict[int, tuple[CastSummary, ...]] = OrderedDict()
         self._asked: set[int] = set()
         self._version = 0  # answers to older questions are thrown away
@@ -55,20 +64,11 @@ class HistoryModel(TextTableModel):
         self._again.setInterval(AGAIN_MS)
         self._again.timeout.connect(self.refresh)
 
-    @property
-    def query(self) -> HistoryQuery:
-        """Which casts are shown."""
-        return self._query
-
-    @property
-    def total(self) -> int:
-        return self._total
-
     def search(self, text: str, states: tuple[CastState, ...]) -> None:
         """Show those that fit."""
         query = HistoryQuery(text=text.strip(), states=states)
-        if query != self._query:
-            self._query = query
+        if query != self.query:
+            self.query = query
             self.refresh()
 
     def refresh(self) -> None:
@@ -95,8 +95,7 @@ class HistoryModel(TextTableModel):
             return
         self._asked.add(page)
         version = self._version
-        old = self._query
-        query = HistoryQuery(old.text, old.states, old.node, old.since, old.until, page * PAGE, PAGE)
+        query = msgspec.structs.replace(self.query, offset=page * PAGE, limit=PAGE)
 
         def done(reply: messages.HistoryPage) -> None:
             if version == self._version:
@@ -109,35 +108,34 @@ class HistoryModel(TextTableModel):
         self._link.ask(messages.GetHistory(query), messages.HistoryPage, done, failed)
 
     def _take(self, page: int, reply: messages.HistoryPage) -> None:
-        if page == 0 or reply.total != self._total:
+        if page == 0 or reply.total != self.total:
             self._become(reply.total)
         self._pages[page] = reply.casts
         while len(self._pages) > MOST_PAGES:
             gone, _ = self._pages.popitem(last=False)
             self._asked.discard(gone)
-        first, last = page * PAGE, min(self._total, (page + 1) * PAGE) - 1
+        first, last = page * PAGE, min(self.total, (page + 1) * PAGE) - 1
         if last >= first:
             self.dataChanged.emit(self.index(first, 0), self.index(last, self.columnCount() - 1))
-        self.counted.emit(self._total)
+        self.counted.emit(self.total)
 
     def _become(self, total: int) -> None:
         """Forget the rows, since any of them may have moved."""
         self._pages.clear()
-        if total > self._total:
-            self.beginInsertRows(NO_PARENT, self._total, total - 1)
-            self._total = total
+        if total > self.total:
+            self.beginInsertRows(NO_PARENT, self.total, total - 1)
+            self.total = total
             self.endInsertRows()
-        elif total < self._total:
-            self.beginRemoveRows(NO_PARENT, total, self._total - 1)
-            self._total = total
+        elif total < self.total:
+            self.beginRemoveRows(NO_PARENT, total, self.total - 1)
+            self.total = total
             self.endRemoveRows()
         self._asked &= {0}
 
     # --- cells -----------------------------------------------------------------------------
 
-    def rowCount(self, parent: object = None) -> int:
-        valid = getattr(parent, "isValid", None)
-        return 0 if valid is not None and valid() else self._total
+    def rowCount(self, parent: Index = NO_PARENT) -> int:
+        return 0 if parent.isValid() else self.total
 
     def key(self, row: int) -> object:
         cast = self.cast_at(row)
@@ -165,9 +163,7 @@ def history_cell(cast: CastSummary, column: int) -> TableCell:
         case 4:
             return TableCell(cast.source, "text_2")
         case 5:
-            return TableCell(
-                cast.options.destination or QCoreApplication.translate("Transfers", "Inboxes"), "text_2"
-            )
+            return TableCell(destination_text(cast), "text_2")
         case 6:
             return TableCell(format_duration(elapsed(cast)), "text_2")
         case 7:

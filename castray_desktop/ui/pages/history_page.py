@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from PySide6.QtCore import Qt, QTimer, Signal
-from PySide6.QtGui import QContextMenuEvent, QKeyEvent
+from PySide6.QtCore import QPoint, Qt, QTimer, Signal
+from PySide6.QtGui import QShowEvent
 from PySide6.QtWidgets import (
     QFileDialog,
-    QHBoxLayout,
-    QLineEdit,
     QMenu,
     QSplitter,
     QStackedWidget,
@@ -28,15 +27,13 @@ from castray_desktop.ui.model.desktop_services import copy
 from castray_desktop.ui.model.engine_link import EngineLink
 from castray_desktop.ui.pages.history_model import HistoryModel
 from castray_desktop.ui.pages.statistics_view import StatisticsView
-from castray_desktop.ui.theme.fonts import font
 from castray_desktop.ui.theme.theme import Theme
-from castray_desktop.ui.transfers import cast_actions
-from castray_desktop.ui.transfers.cast_actions import CastActions
+from castray_desktop.ui.transfers.cast_actions import CastActions, can_retry, can_verify
 from castray_desktop.ui.transfers.cast_sheets import delivery_rows, make_delivery_table
 from castray_desktop.ui.transfers.transfer_text import cast_title
 from castray_desktop.ui.widgets.banner import Banner, lay_out
 from castray_desktop.ui.widgets.basic_widgets import bind_text, button, label
-from castray_desktop.ui.widgets.fields import Dropdown
+from castray_desktop.ui.widgets.fields import Dropdown, search_field
 from castray_desktop.ui.widgets.text_table import TextTable
 
 if TYPE_CHECKING:
@@ -53,22 +50,6 @@ STATES: tuple[tuple[CastState, ...], ...] = (
 )
 
 
-class HistoryTable(TextTable):
-    """The list. Signals: `menu_wanted(object)` with a place, `again_wanted()` for Return."""
-
-    menu_wanted = Signal(object)
-    opened = Signal()
-
-    def contextMenuEvent(self, event: QContextMenuEvent) -> None:
-        self.menu_wanted.emit(event.globalPos())
-
-    def keyPressEvent(self, event: QKeyEvent) -> None:
-        if event.key() in (Qt.Key.Key_Return, Qt.Key.Key_Enter):
-            self.opened.emit()
-            return
-        super().keyPressEvent(event)
-
-
 class CastHistoryPage(QWidget):
     """See the module. Signals: `details_wanted(CastResult)` for the sheet with everything."""
 
@@ -81,7 +62,7 @@ class CastHistoryPage(QWidget):
         self._shown: messages.CastResult | None = None
         self._export: HistoryExport | None = None
         self.model = HistoryModel(link, self)
-        self.table = HistoryTable(
+        self.table = TextTable(
             theme,
             self.model,
             lambda: self.tr("History"),
@@ -100,14 +81,9 @@ class CastHistoryPage(QWidget):
     # --- building --------------------------------------------------------------------------
 
     def _build(self) -> None:
-        self.search = QLineEdit()
-        self.search.setObjectName("search")
-        self.search.setFixedHeight(28)
-        self.search.setFont(font(12))
-        self.search.setMaximumWidth(240)
-        self.search.setClearButtonEnabled(True)
-        bind_text(self.search, self.search.setPlaceholderText, lambda: self.tr("Name, node or folder"))
-        bind_text(self.search, self.search.setAccessibleName, lambda: self.tr("Search the history"))
+        self.search = search_field(
+            lambda: self.tr("Name, node or folder"), lambda: self.tr("Search the history")
+        )
         self.state = Dropdown(self._theme, lambda: self.tr("Result"))
         bind_text(self.state, self.state.setAccessibleDescription, lambda: self.tr("Result"))
         self.state.setFixedHeight(28)
@@ -119,14 +95,6 @@ class CastHistoryPage(QWidget):
         self.statistics_button.setCheckable(True)
         self.export_button = button(self._theme, lambda: self.tr("Export…"), "download", kind="flat")
         self.clear_button = button(self._theme, lambda: self.tr("Clear"), "trash-2", kind="flat")
-        bar = QHBoxLayout()
-        bar.setContentsMargins(15, 6, 15, 6)
-        bar.setSpacing(8)
-        for widget in (self.search, self.state, self.count):
-            bar.addWidget(widget)
-        bar.addStretch()
-        for each in (self.statistics_button, self.export_button, self.clear_button):
-            bar.addWidget(each)
         self._split = QSplitter(Qt.Orientation.Vertical)
         self._split.setChildrenCollapsible(False)
         self._split.addWidget(self.table)
@@ -138,7 +106,13 @@ class CastHistoryPage(QWidget):
         self._stack = QStackedWidget()
         self._stack.addWidget(self._split)
         self._stack.addWidget(self.statistics)
-        lay_out(self, bar, self.banner, self._stack)
+        lay_out(
+            self,
+            (self.search, self.state, self.count),
+            (self.statistics_button, self.export_button, self.clear_button),
+            self.banner,
+            self._stack,
+        )
 
     def _wire(self) -> None:
         self._typing = QTimer(self)
@@ -154,8 +128,9 @@ class CastHistoryPage(QWidget):
         self.model.failed.connect(self._say_failure)
         self.model.dataChanged.connect(self._follow_row)
         self.table.selectionModel().currentRowChanged.connect(self._on_row)
-        self.table.menu_wanted.connect(self._show_menu)
-        self.table.opened.connect(self._open)
+        self.table.setContextMenuPolicy(Qt.ContextMenuPolicy.CustomContextMenu)
+        self.table.customContextMenuRequested.connect(self._show_menu)
+        self.table.keys = {Qt.Key.Key_Return: self._open, Qt.Key.Key_Enter: self._open}
         self.table.doubleClicked.connect(self._open)
         self._link.history_changed.connect(self._on_changed)
         self._link.welcome.connect(self._on_welcome)
@@ -170,8 +145,12 @@ class CastHistoryPage(QWidget):
 
     # --- what is shown ---------------------------------------------------------------------
 
-    def activate(self) -> None:
-        """The page is seen now."""
+    def showEvent(self, event: QShowEvent) -> None:
+        super().showEvent(event)
+        self._activate()
+
+    def _activate(self) -> None:
+        """Fetch what may have changed while the page was not seen."""
         if self._stale:
             self._stale = False
             self.model.refresh()
@@ -181,7 +160,7 @@ class CastHistoryPage(QWidget):
     def _on_welcome(self, _: object) -> None:
         self._stale = True
         if self.isVisible():
-            self.activate()
+            self._activate()
 
     def _on_changed(self) -> None:
         if self.isVisible():
@@ -231,8 +210,8 @@ class CastHistoryPage(QWidget):
         index = self.table.currentIndex()
         return self.model.cast_at(index.row()) if index.isValid() else None
 
-    def _with_result(self, cast: str, use: object) -> None:
-        self._link.ask(messages.GetPastCast(cast), messages.CastResult, use, self._say_failure)  # type: ignore[arg-type]
+    def _with_result(self, cast: str, use: Callable[[messages.CastResult], None]) -> None:
+        self._link.ask(messages.GetPastCast(cast), messages.CastResult, use, self._say_failure)
 
     def _show_result(self, result: messages.CastResult) -> None:
         cast = self.current_cast()
@@ -247,9 +226,9 @@ class CastHistoryPage(QWidget):
         """What can be done with a past cast."""
         menu = QMenu(self)
         menu.addAction(self.tr("Send again"), partial(self._actions.send_again, cast.cast))
-        if cast_actions.can_retry(cast):
+        if can_retry(cast):
             menu.addAction(self.tr("Retry failed"), partial(self._actions.retry_to, cast.cast, ()))
-        if cast_actions.can_verify(cast):
+        if can_verify(cast):
             menu.addAction(self.tr("Verify again…"), partial(self._actions.verify_wanted.emit, cast.cast))
         menu.addAction(self.tr("Details…"), self._open)
         menu.addSeparator()
@@ -258,12 +237,12 @@ class CastHistoryPage(QWidget):
         menu.addAction(self.tr("Forget this cast"), partial(self._forget_one, cast))
         return menu
 
-    def _show_menu(self, place: object) -> None:
+    def _show_menu(self, place: QPoint) -> None:
         cast = self.current_cast()
         if cast is not None:
             menu = self.menu(cast)
             menu.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
-            menu.popup(place)  # type: ignore[arg-type]
+            menu.popup(self.table.viewport().mapToGlobal(place))
 
     def _open(self) -> None:
         cast = self.current_cast()
@@ -280,11 +259,10 @@ class CastHistoryPage(QWidget):
             happened = self.tr("Forget every cast of the history, also those that were not shown?")
             return Explanation(happened, self.tr("Files stay where they are."))
 
-        clear = (lambda: self.tr("Forget all"), self._forget_all)
         if everything:
             self._forget_all()
         else:
-            self.banner.show_message(text, clear, tone="warn")
+            self.banner.show_message(text, (lambda: self.tr("Forget all"), self._forget_all), tone="warn")
 
     def _forget_all(self) -> None:
         count = self.model.total
@@ -315,10 +293,8 @@ class CastHistoryPage(QWidget):
         self._link.ask(command, messages.Done, done, self._say_failure)
 
     def _keep(self) -> None:
-        def done(_: messages.Done) -> None:
-            self.model.refresh()
-
-        self._link.ask(messages.KeepHistory(), messages.Done, done, self._say_failure)
+        command = messages.KeepHistory()
+        self._link.ask(command, messages.Done, lambda _: self.model.refresh(), self._say_failure)
 
     def _say_failure(self, failure: Failure) -> None:
         self.banner.show_message(lambda: explain_failure(failure), tone="bad")

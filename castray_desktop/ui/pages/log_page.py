@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 
 from PySide6.QtCore import QCoreApplication, QObject, QTimer, qVersion
 from PySide6.QtGui import QHideEvent, QShowEvent
-from PySide6.QtWidgets import QHBoxLayout, QLineEdit, QWidget
+from PySide6.QtWidgets import QWidget
 
 import castray_desktop
 from castray_desktop.core.failures.kinds import Failure
@@ -20,13 +20,12 @@ from castray_desktop.ui.model.cluster_text import explain_failure
 from castray_desktop.ui.model.desktop_services import copy
 from castray_desktop.ui.model.engine_link import EngineLink
 from castray_desktop.ui.model.node_list import NodeList
-from castray_desktop.ui.theme.fonts import font
 from castray_desktop.ui.theme.theme import Theme
 from castray_desktop.ui.widgets.banner import Banner, lay_out
 from castray_desktop.ui.widgets.basic_widgets import bind_text, button, label
-from castray_desktop.ui.widgets.fields import Dropdown
+from castray_desktop.ui.widgets.fields import Dropdown, search_field
 from castray_desktop.ui.widgets.status_glyphs import GlyphState
-from castray_desktop.ui.widgets.text_table import NO_PARENT, TableCell, TextTable, TextTableModel
+from castray_desktop.ui.widgets.text_table import NO_PARENT, Index, TableCell, TextTable, TextTableModel
 
 MOST_LINES = 5000
 SHOW_MS = 150
@@ -114,9 +113,8 @@ class LogModel(TextTableModel):
         text = f"{line.origin} {line.text}".casefold()
         return all(word in text for word in self._words)
 
-    def rowCount(self, parent: object = None) -> int:
-        valid = getattr(parent, "isValid", None)
-        return 0 if valid is not None and valid() else len(self._shown)
+    def rowCount(self, parent: Index = NO_PARENT) -> int:
+        return 0 if parent.isValid() else len(self._shown)
 
     def key(self, row: int) -> object:
         return self._shown[row]
@@ -163,8 +161,7 @@ class LogPage(QWidget):
             3,
             self._empty_words,
         )
-        self.search = QLineEdit()
-        self.search.setObjectName("search")
+        self.search = search_field(lambda: self.tr("Words of a line"), lambda: self.tr("Search the log"))
         self.level = Dropdown(theme, lambda: self.tr("Level"))
         bind_text(self.level, self.level.setAccessibleDescription, lambda: self.tr("Level"))
         self.copy_button = button(theme, lambda: self.tr("Copy lines"), "copy", kind="flat")
@@ -182,12 +179,6 @@ class LogPage(QWidget):
         Retranslator(self, self._retranslate)
 
     def _build(self) -> None:
-        self.search.setFixedHeight(28)
-        self.search.setFont(font(12))
-        self.search.setMaximumWidth(240)
-        self.search.setClearButtonEnabled(True)
-        bind_text(self.search, self.search.setPlaceholderText, lambda: self.tr("Words of a line"))
-        bind_text(self.search, self.search.setAccessibleName, lambda: self.tr("Search the log"))
         self.level.setFixedHeight(28)
         self.level.setFixedWidth(150)
         for choice in CHOICES:
@@ -197,16 +188,13 @@ class LogPage(QWidget):
             self.diagnostics_button.setToolTip,
             lambda: self.tr("Versions, cluster, nodes and the last lines, without tokens and keys"),
         )
-        bar = QHBoxLayout()
-        bar.setContentsMargins(15, 6, 15, 6)
-        bar.setSpacing(8)
-        bar.addWidget(self.search)
-        bar.addWidget(self.level)
-        bar.addWidget(self.count)
-        bar.addStretch()
-        bar.addWidget(self.copy_button)
-        bar.addWidget(self.diagnostics_button)
-        lay_out(self, bar, self.banner, self.table)
+        lay_out(
+            self,
+            (self.search, self.level, self.count),
+            (self.copy_button, self.diagnostics_button),
+            self.banner,
+            self.table,
+        )
 
     def _wire(self) -> None:
         self.search.textChanged.connect(self._filter)

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import PurePath
 from typing import TYPE_CHECKING
 
 import msgspec
-from PySide6.QtCore import QCoreApplication, Signal
-from PySide6.QtGui import QContextMenuEvent, QKeyEvent, Qt
-from PySide6.QtWidgets import QHBoxLayout, QMenu, QWidget
+from PySide6.QtCore import QCoreApplication, QPoint, Qt, Signal
+from PySide6.QtWidgets import QMenu, QWidget
 
 from castray_desktop.core.failures.kinds import Failure
 from castray_desktop.core.failures.sentences import Explanation
@@ -22,7 +20,7 @@ from castray_desktop.ui.i18n.retranslator import Retranslator
 from castray_desktop.ui.model.cluster_text import explain_failure
 from castray_desktop.ui.model.engine_link import EngineLink
 from castray_desktop.ui.theme.theme import Theme
-from castray_desktop.ui.transfers.transfer_text import CAST_GLYPHS, cast_word, failure_text, full_time
+from castray_desktop.ui.transfers.transfer_text import CAST_GLYPHS, cast_word, clock, failure_text, full_time
 from castray_desktop.ui.widgets.banner import Banner, lay_out
 from castray_desktop.ui.widgets.basic_widgets import bind_text, button
 from castray_desktop.ui.widgets.status_glyphs import GlyphState
@@ -81,10 +79,7 @@ def to_text(schedule: Schedule) -> str:
 
 def when(at: float) -> str:
     """The time of day; for another day than today with its date."""
-    if at <= 0:
-        return DASH
-    then, now = time.localtime(at), time.localtime()
-    return time.strftime("%H:%M" if then[:3] == now[:3] else "%m-%d %H:%M", then)
+    return clock(at, "%m-%d %H:%M")
 
 
 def last_cell(info: ScheduleInfo) -> TableCell:
@@ -142,31 +137,6 @@ def schedule_cells(info: ScheduleInfo) -> list[TableCell]:
 EVERY_HOUR = 3600.0
 
 
-class ScheduleTable(TextTable):
-    """The list. Signals: `menu_wanted(object)` with a place, `opened()`, `removed()`, `toggled()`."""
-
-    menu_wanted = Signal(object)
-    opened = Signal()
-    removed = Signal()
-    toggled = Signal()
-
-    def contextMenuEvent(self, event: QContextMenuEvent) -> None:
-        self.menu_wanted.emit(event.globalPos())
-
-    def keyPressEvent(self, event: QKeyEvent) -> None:
-        keys = {
-            Qt.Key.Key_Return: self.opened,
-            Qt.Key.Key_Enter: self.opened,
-            Qt.Key.Key_Delete: self.removed,
-            Qt.Key.Key_Space: self.toggled,
-        }
-        signal = keys.get(Qt.Key(event.key()))
-        if signal is not None:
-            signal.emit()
-            return
-        super().keyPressEvent(event)
-
-
 class SchedulesPage(QWidget):
     """See the module. `draft` returns what a new schedule sends: the request of the send panel."""
 
@@ -188,7 +158,7 @@ class SchedulesPage(QWidget):
             lambda: self.tr("Last result"),
         )
         self.model = TextTableModel(headings, parent=self)
-        self.table = ScheduleTable(
+        self.table = TextTable(
             theme,
             self.model,
             lambda: self.tr("Schedules"),
@@ -208,25 +178,19 @@ class SchedulesPage(QWidget):
         Retranslator(self, self._refresh)
 
     def _build(self) -> None:
-        bar = QHBoxLayout()
-        bar.setContentsMargins(11, 6, 15, 6)
-        bar.setSpacing(4)
-        for widget in (
-            self.add_button,
-            self.edit_button,
-            self.run_button,
-            self.toggle_button,
-            self.remove_button,
-        ):
-            bar.addWidget(widget)
-        bar.addStretch()
-        bar.addWidget(self.demonstration_button)
         bind_text(
             self.demonstration_button,
             self.demonstration_button.setToolTip,
             lambda: self.tr("Sends a small file to every node of the local cluster once a minute"),
         )
-        lay_out(self, bar, self.banner, self.table)
+        lay_out(
+            self,
+            (self.add_button, self.edit_button, self.run_button, self.toggle_button, self.remove_button),
+            (self.demonstration_button,),
+            self.banner,
+            self.table,
+            spacing=4,
+        )
 
     def _wire(self) -> None:
         self.add_button.clicked.connect(self.add)
@@ -235,11 +199,15 @@ class SchedulesPage(QWidget):
         self.toggle_button.clicked.connect(self.toggle)
         self.remove_button.clicked.connect(self.ask_to_remove)
         self.demonstration_button.clicked.connect(self.toggle_demonstration)
-        self.table.menu_wanted.connect(self._show_menu)
-        self.table.opened.connect(self.edit)
+        self.table.setContextMenuPolicy(Qt.ContextMenuPolicy.CustomContextMenu)
+        self.table.customContextMenuRequested.connect(self._show_menu)
+        self.table.keys = {
+            Qt.Key.Key_Return: self.edit,
+            Qt.Key.Key_Enter: self.edit,
+            Qt.Key.Key_Delete: self.ask_to_remove,
+            Qt.Key.Key_Space: self.toggle,
+        }
         self.table.doubleClicked.connect(self.edit)
-        self.table.removed.connect(self.ask_to_remove)
-        self.table.toggled.connect(self.toggle)
         self.table.selectionModel().currentRowChanged.connect(self._show_buttons)
         self._link.schedules_changed.connect(self._take)
         self._link.welcome.connect(self._on_welcome)
@@ -372,7 +340,7 @@ class SchedulesPage(QWidget):
     def _remove(self, schedule: str) -> None:
         self._link.ask(messages.RemoveSchedule(schedule), messages.Done, None, self._say_failure)
 
-    def _show_menu(self, place: object) -> None:
+    def _show_menu(self, place: QPoint) -> None:
         menu = QMenu(self)
         menu.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         info = self.current()
@@ -384,7 +352,7 @@ class SchedulesPage(QWidget):
             menu.addAction(self.tr("Remove…"), self.ask_to_remove)
             menu.addSeparator()
         menu.addAction(self.tr("Add…"), self.add)
-        menu.popup(place)  # type: ignore[arg-type]
+        menu.popup(self.table.viewport().mapToGlobal(place))
 
     def _say_failure(self, failure: Failure) -> None:
         self.banner.show_message(lambda: explain_failure(failure))

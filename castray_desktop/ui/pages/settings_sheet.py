@@ -1,15 +1,15 @@
-"""The settings that the engine keeps, as the window knows and changes them."""
+"""The settings: the sheet that shows them, what opens it, and the window's copy of the engine's settings."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
 
 import msgspec
 from PySide6.QtCore import QCoreApplication, QObject, QStringListModel, Qt, Signal
 from PySide6.QtWidgets import (
     QFormLayout,
     QHBoxLayout,
+    QLabel,
     QListView,
     QStackedWidget,
     QVBoxLayout,
@@ -19,7 +19,7 @@ from PySide6.QtWidgets import (
 from castray_desktop.core.failures.kinds import Failure
 from castray_desktop.core.protocol import messages
 from castray_desktop.core.protocol.messages import MOST_DEMO_NODES, EngineSettings
-from castray_desktop.ui.i18n.language import CHINESE, CHOICES, ENGLISH, SYSTEM, Language
+from castray_desktop.ui.i18n.language import CHOICES, Language
 from castray_desktop.ui.i18n.retranslator import Retranslator, Text
 from castray_desktop.ui.model import preferences
 from castray_desktop.ui.model.cluster_text import explain_failure
@@ -34,18 +34,17 @@ from castray_desktop.ui.widgets.basic_widgets import bind_text, button, label
 from castray_desktop.ui.widgets.fields import CheckBox, Dropdown, NumberField, labelled_form
 from castray_desktop.ui.widgets.sheet import Sheet
 
-if TYPE_CHECKING:
-    from castray_desktop.ui.clusters.membership_dialogs import ShareSheet
-
 
 class EngineSettingsModel(QObject):
     """The window's one copy of the engine's settings.
 
-    Signals: `changed(EngineSettings)` when the engine reports them; `failed(Failure)` when it refuses.
+    Signals: `changed(EngineSettings)` when the engine reports them; `failed(Failure)` when it refuses;
+    `engine_connected()`.
     """
 
     changed = Signal(object)
     failed = Signal(object)
+    engine_connected = Signal()
 
     def __init__(self, link: EngineLink, parent: QObject) -> None:
         super().__init__(parent)
@@ -53,35 +52,40 @@ class EngineSettingsModel(QObject):
         self.settings = messages.EngineSettings()
         self._known = False
         link.settings_changed.connect(self._apply)
-        link.welcome.connect(self._ask)
+        link.welcome.connect(self._on_welcome)
 
     def refresh(self) -> None:
         """Ask the engine for them; a failure is reported."""
-        self._ask(failed=self._on_failed)
-
-    def _ask(self, _: object = None, failed: Callable[[Failure], None] | None = None) -> None:
-        def received(reply: messages.SettingsChanged) -> None:
-            self._apply(reply.settings)
-
-        self._link.ask(messages.GetSettings(), messages.SettingsChanged, received, failed)
+        self._ask(self.failed.emit)
 
     def change(self, **values: object) -> None:
         """Have the engine change these; nothing happens before it has reported its settings."""
         changed = msgspec.structs.replace(self.settings, **values)
         if self._known and changed != self.settings:
             self.settings = changed
-            self._link.ask(messages.ChangeSettings(changed), messages.Done, None, self._on_failed)
+            self._link.ask(messages.ChangeSettings(changed), messages.Done, None, self.failed.emit)
 
     def set_limit(self, limit: int) -> None:
         """Set the limit over all casts, in bytes per second; 0 is no limit."""
-        self._link.ask(messages.SetLimit(limit), messages.Done, self._ask, self._on_failed)
+        self._link.ask(messages.SetLimit(limit), messages.Done, lambda _: self._ask(), self.failed.emit)
+
+    def keep(self, keep: bool) -> None:
+        """Whether the engine keeps running after this window."""
+        self._link.ask(messages.KeepEngine(keep), messages.Done, None, self.failed.emit)
+
+    def _on_welcome(self) -> None:
+        self._ask()
+        self.engine_connected.emit()
+
+    def _ask(self, failed: Callable[[Failure], None] | None = None) -> None:
+        def received(reply: messages.SettingsChanged) -> None:
+            self._apply(reply.settings)
+
+        self._link.ask(messages.GetSettings(), messages.SettingsChanged, received, failed)
 
     def _apply(self, settings: messages.EngineSettings) -> None:
         self.settings, self._known = settings, True
         self.changed.emit(settings)
-
-    def _on_failed(self, failure: Failure) -> None:
-        self.failed.emit(failure)
 
 
 class ChoiceList(QListView):
@@ -137,8 +141,16 @@ PAGES: tuple[tuple[str, Text], ...] = (
 )
 
 
+def as_system() -> str:
+    """The text of a choice that follows the system."""
+    return translate("Header", "Same as the system")
+
+
 class SettingsSheet(Sheet):
-    """Every change holds at once. Signals: `columns_reset()`, `keep_changed(bool)` for the engine."""
+    """The settings, page by page; a change holds at once.
+
+    Signals: `columns_reset()`, `keep_changed(bool)` for the engine.
+    """
 
     columns_reset = Signal()
     keep_changed = Signal(bool)
@@ -149,17 +161,19 @@ class SettingsSheet(Sheet):
         language: Language,
         engine: EngineSettingsModel,
         chosen: Preferences,
-        home: str,
         parent: QWidget,
     ) -> None:
         super().__init__(theme, lambda: translate("Settings", "Settings"), parent, size=(720, 460))
-        self._language, self._engine, self._chosen, self._home = language, engine, chosen, home
+        self._language, self._engine, self._chosen = language, engine, chosen
         self._filling = False
+        self._rows: list[tuple[Text | None, QWidget]] = []  # of the page that is being built
+        self._own: list[Callable[[], object]] = []  # show the preferences of the window
+        self._engines: list[Callable[[EngineSettings], object]] = []  # show the engine's settings
         self.banner = Banner(theme, "bad")
         self.list = ChoiceList(theme, [text for _, text in PAGES], lambda: translate("Settings", "Settings"))
         self._stack = QStackedWidget()
-        self._build(theme)
-        engine.changed.connect(self._take)
+        self._build()
+        engine.changed.connect(self._on_settings)
         self.list.chosen.connect(self._stack.setCurrentIndex)
         theme.changed.connect(self._fill)
         Retranslator(self, self._fill)
@@ -169,22 +183,25 @@ class SettingsSheet(Sheet):
         """Open at one of `PAGES`."""
         self.list.choose([name for name, _ in PAGES].index(key))
 
-    def refresh(self) -> None:
-        """Ask for the engine's settings."""
-        self._engine.refresh()
-
     # --- building --------------------------------------------------------------------------
 
-    def _build(self, theme: Theme) -> None:
-        for make in (
-            self._general,
-            self._transfers,
-            self._network,
-            self._notifications,
-            self._appearance,
-            self._advanced,
+    def _build(self) -> None:
+        for build in (
+            self._build_general,
+            self._build_transfers,
+            self._build_network,
+            self._build_notifications,
+            self._build_appearance,
+            self._build_advanced,
         ):
-            self._stack.addWidget(make(theme))
+            build()
+            page = QWidget()
+            form = labelled_form(self._rows, spacing=12, label_height=32)
+            form.setContentsMargins(0, 4, 0, 0)
+            form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
+            page.setLayout(form)
+            self._stack.addWidget(page)
+            self._rows = []
         row = QHBoxLayout()
         row.setSpacing(20)
         self.list.setFixedWidth(160)
@@ -199,77 +216,82 @@ class SettingsSheet(Sheet):
         foot.addStretch()
         self.set_foot(foot)
 
-    def _general(self, theme: Theme) -> QWidget:
-        self.language = Dropdown(theme, lambda: translate("Settings", "Language"))
-        self.at_start = Dropdown(theme, lambda: translate("Settings", "At the start"))
-        self.closing = Dropdown(theme, lambda: translate("Settings", "Closing while casts run"))
-        self.language.activated.connect(lambda index: self._language.choose(CHOICES[index]))
-        self.at_start.activated.connect(lambda index: self._chosen.set_at_start(list(AtStart)[index]))
-        self.closing.activated.connect(lambda index: self._chosen.set_closing(list(Closing)[index]))
-        self.demo_nodes = NumberField(lambda: translate("Settings", "Demo nodes"), 0, MOST_DEMO_NODES)
-        self.demo_nodes.editingFinished.connect(lambda: self._change(demo_nodes=self.demo_nodes.value()))
-        hint = label(
-            lambda: translate("Settings", "Beside this computer, from the next start of a local cluster on."),
-            12,
-            400,
-            "2",
+    def _build_general(self) -> None:
+        self.language = self._dropdown(
+            lambda: translate("Settings", "Language"),
+            (as_system, lambda: "English", lambda: "简体中文"),
+            lambda: CHOICES.index(self._language.choice),
+            lambda index: self._language.choose(CHOICES[index]),
         )
-        hint.setWordWrap(True)
-        return _page(
-            (lambda: translate("Settings", "Language"), self.language),
-            (lambda: translate("Settings", "At the start"), self.at_start),
-            (lambda: translate("Settings", "Demo nodes"), self.demo_nodes),
-            (None, hint),
-            (lambda: translate("Settings", "Closing while casts run"), self.closing),
+        self.at_start = self._dropdown(
+            lambda: translate("Settings", "At the start"),
+            (
+                lambda: translate("Settings", "The cluster that was used last"),
+                lambda: translate("Settings", "Start a local cluster"),
+                lambda: translate("Settings", "Ask"),
+            ),
+            lambda: list(AtStart).index(self._chosen.at_start),
+            lambda index: self._chosen.set(preferences.START, list(AtStart)[index]),
         )
-
-    def _transfers(self, theme: Theme) -> QWidget:
-        self.conflict = conflict_field(theme)
-        self.at_once = NumberField(lambda: translate("Settings", "Casts at once"), 0, 1000)
-        self.history_days = NumberField(lambda: translate("Settings", "Keep the history"), 0, 36500)
-        self.go_on = CheckBox(
-            theme, lambda: translate("Settings", "After a restart, go on with what had not ended")
+        self.demo_nodes = self._number(
+            lambda: translate("Settings", "Demo nodes"), MOST_DEMO_NODES, "demo_nodes"
         )
-        self.stay_awake = CheckBox(
-            theme, lambda: translate("Settings", "Keep this computer awake while a cast runs")
+        self._note(
+            lambda: translate("Settings", "Beside this computer, from the next start of a local cluster on.")
         )
-        self.stay_awake.clicked.connect(lambda on: self._change(stay_awake=on))
-        self.conflict.activated.connect(lambda _: self._chosen.set_conflict(self.conflict.value()))
-        self.at_once.editingFinished.connect(lambda: self._change(casts_at_once=self.at_once.value()))
-        self.history_days.editingFinished.connect(
-            lambda: self._change(history_days=self.history_days.value())
-        )
-        self.go_on.clicked.connect(lambda on: self._change(go_on=on))
-        return _page(
-            (lambda: translate("SendPanel", "If a file exists"), self.conflict),
-            (lambda: translate("Settings", "Casts at once"), self.at_once),
-            (lambda: translate("Settings", "Keep the history"), self.history_days),
-            (None, self.go_on),
-            (None, self.stay_awake),
+        self.closing = self._dropdown(
+            lambda: translate("Settings", "Closing while casts run"),
+            (
+                lambda: translate("Settings", "Ask"),
+                lambda: translate("Settings", "Keep running in the tray"),
+                lambda: translate("Settings", "Stop, and go on next time"),
+            ),
+            lambda: list(Closing).index(self._chosen.closing),
+            lambda index: self._chosen.set(preferences.CLOSING, list(Closing)[index]),
         )
 
-    def _network(self, theme: Theme) -> QWidget:
-        self.limit = LimitField(theme)
+    def _build_transfers(self) -> None:
+        self.conflict = conflict_field(self._theme)
+        self.conflict.activated.connect(
+            lambda _: self._chosen.set(preferences.CONFLICT, self.conflict.value())
+        )
+        self._own.append(lambda: self.conflict.set_value(self._chosen.conflict))
+        self._rows.append((lambda: translate("SendPanel", "If a file exists"), self.conflict))
+        self.at_once = self._number(lambda: translate("Settings", "Casts at once"), 1000, "casts_at_once")
+        self.history_days = self._number(
+            lambda: translate("Settings", "Keep the history"), 36500, "history_days"
+        )
+        for field, show, text in (
+            (self.at_once, self.at_once.setSpecialValueText, lambda: translate("Settings", "No bound")),
+            (
+                self.history_days,
+                self.history_days.setSpecialValueText,
+                lambda: translate("Settings", "For ever"),
+            ),
+            (self.history_days, self.history_days.setSuffix, lambda: translate("Settings", " days")),
+        ):
+            bind_text(field, show, text)
+        self.go_on = self._engine_box(
+            lambda: translate("Settings", "After a restart, go on with what had not ended"), "go_on"
+        )
+        self._engine_box(
+            lambda: translate("Settings", "Keep this computer awake while a cast runs"), "stay_awake"
+        )
+
+    def _build_network(self) -> None:
+        self.limit = LimitField(self._theme)
         self.limit.value_changed.connect(lambda: self._change(limit=self.limit.value()))
-        hint = label(
+        self._engines.append(lambda settings: self.limit.set_value(settings.limit))
+        self._rows.append((lambda: translate("Settings", "Each node passes on at most"), self.limit))
+        self._note(
             lambda: translate(
                 "Settings",
                 "Ports, networks and TLS are set where the engine starts: CASTRAY_DATA_PORTS, "
                 "CASTRAY_DATA_NETWORK and RAY_USE_TLS; see the user guide.",
-            ),
-            12,
-            400,
-            "2",
-        )
-        hint.setWordWrap(True)
-        return _page(
-            (lambda: translate("Settings", "Each node passes on at most"), self.limit),
-            (None, hint),
+            )
         )
 
-    def _notifications(self, theme: Theme) -> QWidget:
-        rows: list[tuple[Text | None, QWidget]] = []
-        self.notify: dict[str, CheckBox] = {}
+    def _build_notifications(self) -> None:
         words: Sequence[tuple[str, Text]] = (
             (preferences.NOTIFY_DONE, lambda: translate("Settings", "When a cast has arrived")),
             (preferences.NOTIFY_FAILED, lambda: translate("Settings", "When a cast has failed")),
@@ -278,110 +300,118 @@ class SettingsSheet(Sheet):
                 lambda: translate("Settings", "On the desktop too, while the window is not in front"),
             ),
         )
-        for key, text in words:
-            self.notify[key] = box = CheckBox(theme, text)
-            box.clicked.connect(self._flag_setter(key))
-            rows.append((None, box))
-        return _page(*rows)
+        self.notify = {key: self._notify_box(key, text) for key, text in words}
 
-    def _flag_setter(self, key: str) -> Callable[[bool], None]:
-        """Qt tells a partial nothing of the new state, so this is a function."""
+    def _notify_box(self, key: str, text: Text) -> CheckBox:
+        return self._box(text, lambda: self._chosen.flag(key, True), lambda on: self._chosen.set(key, on))
 
-        def change(on: bool) -> None:
-            self._chosen.set_flag(key, on)
-
-        return change
-
-    def _appearance(self, theme: Theme) -> QWidget:
-        self.theme = Dropdown(theme, lambda: translate("Settings", "Colours"))
-        self.theme.activated.connect(lambda index: self._theme.choose(("", LIGHT.name, DARK.name)[index]))
-        self.contrast = Dropdown(theme, lambda: translate("Settings", "Contrast"))
-        self.contrast.activated.connect(lambda index: self._theme.set_contrast(list(Contrast)[index]))
-        self.still = CheckBox(theme, lambda: translate("Settings", "Reduce motion: nothing moves by itself"))
-        self.still.clicked.connect(self._flag_setter(preferences.STILL))
-        columns = button(theme, lambda: translate("Settings", "Columns as at first"), "columns-3", height=32)
+    def _build_appearance(self) -> None:
+        schemes = ("", LIGHT.name, DARK.name)
+        self.theme = self._dropdown(
+            lambda: translate("Settings", "Colours"),
+            (as_system, lambda: translate("Settings", "Light"), lambda: translate("Settings", "Dark")),
+            lambda: schemes.index(self._theme.choice),
+            lambda index: self._theme.choose(schemes[index]),
+        )
+        self._dropdown(
+            lambda: translate("Settings", "Contrast"),
+            (as_system, lambda: translate("Settings", "Normal"), lambda: translate("Settings", "High")),
+            lambda: list(Contrast).index(self._theme.contrast),
+            lambda index: self._theme.set_contrast(list(Contrast)[index]),
+        )
+        self.still = self._box(
+            lambda: translate("Settings", "Reduce motion: nothing moves by itself"),
+            lambda: self._chosen.still,
+            lambda on: self._chosen.set(preferences.STILL, on),
+        )
+        columns = button(
+            self._theme, lambda: translate("Settings", "Columns as at first"), "columns-3", height=32
+        )
         columns.clicked.connect(self.columns_reset)
-        return _page(
-            (lambda: translate("Settings", "Colours"), self.theme),
-            (lambda: translate("Settings", "Contrast"), self.contrast),
-            (None, self.still),
-            (lambda: translate("Settings", "Transfers"), columns),
-        )
+        self._rows.append((lambda: translate("Settings", "Transfers"), columns))
 
-    def _advanced(self, theme: Theme) -> QWidget:
-        self.keep = CheckBox(
-            theme, lambda: translate("Settings", "Keep the engine and its cluster after the window")
+    def _build_advanced(self) -> None:
+        self.keep = self._box(
+            lambda: translate("Settings", "Keep the engine and its cluster after the window"),
+            lambda: self._chosen.keep_engine,
+            self._keep_engine,
         )
-        self.keep.clicked.connect(self._keep)
-        home = button(theme, lambda: translate("Settings", "Open the home folder"), "folder-open", height=32)
-        home.clicked.connect(lambda: open_folder(self._home))
-        where = label(self._home, 12, 400, "2")
-        where.setWordWrap(True)
+        home = button(
+            self._theme, lambda: translate("Settings", "Open the home folder"), "folder-open", height=32
+        )
+        home.clicked.connect(lambda: open_folder(self._chosen.home))
+        self._rows.append((lambda: translate("Settings", "Settings, logs, records"), home))
+        where = self._note(lambda: self._chosen.home)
         where.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
-        home.setVisible(bool(self._home))
-        return _page(
-            (None, self.keep),
-            (lambda: translate("Settings", "Settings, logs, records"), home),
-            (None, where),
-        )
+
+    # --- fields: each is added to the page that is being built --------------------------------
+
+    def _dropdown(
+        self,
+        name: Text,
+        texts: Sequence[Text],
+        chosen: Callable[[], int],
+        choose: Callable[[int], object],
+    ) -> Dropdown:
+        """A choice of the window's; `chosen` and `choose` are about the number of a text."""
+        field = Dropdown(self._theme, name)
+        field.addItems([""] * len(texts))
+        field.activated.connect(choose)
+
+        def fill() -> None:
+            for number, text in enumerate(texts):
+                field.setItemText(number, text())
+            field.setCurrentIndex(chosen())
+
+        self._own.append(fill)
+        self._rows.append((name, field))
+        return field
+
+    def _box(self, text: Text, chosen: Callable[[], bool], choose: Callable[[bool], object]) -> CheckBox:
+        """A preference of the window that is on or off."""
+        box = CheckBox(self._theme, text)
+        box.clicked.connect(choose)
+        self._own.append(lambda: box.setChecked(chosen()))
+        self._rows.append((None, box))
+        return box
+
+    def _engine_box(self, text: Text, setting: str) -> CheckBox:
+        """A setting of the engine that is on or off."""
+        box = CheckBox(self._theme, text)
+        box.clicked.connect(lambda on: self._change(**{setting: on}))
+        self._engines.append(lambda settings: box.setChecked(getattr(settings, setting)))
+        self._rows.append((None, box))
+        return box
+
+    def _number(self, name: Text, most: int, setting: str) -> NumberField:
+        """A setting of the engine from 0 to `most`."""
+        field = NumberField(name, 0, most)
+        field.editingFinished.connect(lambda: self._change(**{setting: field.value()}))
+        self._engines.append(lambda settings: field.setValue(getattr(settings, setting)))
+        self._rows.append((name, field))
+        return field
+
+    def _note(self, text: Text) -> QLabel:
+        note = label(text, 12, 400, "2")
+        note.setWordWrap(True)
+        self._rows.append((None, note))
+        return note
 
     # --- values ----------------------------------------------------------------------------
 
     def _fill(self) -> None:
-        """Say and show everything as it is now."""
-        self._filling = True
-        _choose(
-            self.language,
-            (translate("Header", "Same as the system"), "English", "简体中文"),
-            (SYSTEM, ENGLISH, CHINESE).index(self._language.choice),
-        )
-        starts = (
-            translate("Settings", "The cluster that was used last"),
-            translate("Settings", "Start a local cluster"),
-            translate("Settings", "Ask"),
-        )
-        _choose(self.at_start, starts, list(AtStart).index(self._chosen.at_start))
-        closings = (
-            translate("Settings", "Ask"),
-            translate("Settings", "Keep running in the tray"),
-            translate("Settings", "Stop, and go on next time"),
-        )
-        _choose(self.closing, closings, list(Closing).index(self._chosen.closing))
-        self.conflict.set_value(self._chosen.conflict)
-        themes = (
-            translate("Header", "Same as the system"),
-            translate("Settings", "Light"),
-            translate("Settings", "Dark"),
-        )
-        _choose(self.theme, themes, ("", LIGHT.name, DARK.name).index(self._theme.choice))
-        contrasts = (
-            translate("Header", "Same as the system"),
-            translate("Settings", "Normal"),
-            translate("Settings", "High"),
-        )
-        _choose(self.contrast, contrasts, list(Contrast).index(self._theme.contrast))
-        for key, box in self.notify.items():
-            box.setChecked(self._chosen.flag(key, True))
-        self.still.setChecked(self._chosen.still)
-        self.keep.setChecked(self._chosen.keep_engine)
-        self.at_once.setSpecialValueText(translate("Settings", "No bound"))
-        self.history_days.setSpecialValueText(translate("Settings", "For ever"))
-        self.history_days.setSuffix(translate("Settings", " days"))
-        self._filling = False
+        """Show everything as it is now."""
+        for show in self._own:
+            show()
         self._fill_engine()
 
     def _fill_engine(self) -> None:
         self._filling = True
-        settings = self._engine.settings
-        self.limit.set_value(settings.limit)
-        self.at_once.setValue(settings.casts_at_once)
-        self.history_days.setValue(settings.history_days)
-        self.demo_nodes.setValue(settings.demo_nodes)
-        self.go_on.setChecked(settings.go_on)
-        self.stay_awake.setChecked(settings.stay_awake)
+        for show in self._engines:
+            show(self._engine.settings)
         self._filling = False
 
-    def _take(self, _: EngineSettings) -> None:
+    def _on_settings(self) -> None:
         self.banner.hide()
         self._fill_engine()
 
@@ -389,8 +419,8 @@ class SettingsSheet(Sheet):
         if not self._filling:
             self._engine.change(**values)
 
-    def _keep(self, on: bool) -> None:
-        self._chosen.set_flag(preferences.BACKGROUND, on)
+    def _keep_engine(self, on: bool) -> None:
+        self._chosen.set(preferences.BACKGROUND, on)
         self.keep_changed.emit(on)
 
     def show_failure(self, failure: Failure) -> None:
@@ -398,25 +428,11 @@ class SettingsSheet(Sheet):
         self.banner.show_message(lambda: explain_failure(failure))
 
 
-def _page(*rows: tuple[Text | None, QWidget]) -> QWidget:
-    page = QWidget()
-    form = labelled_form(rows, spacing=12, label_height=32)
-    form.setContentsMargins(0, 4, 0, 0)
-    form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
-    page.setLayout(form)
-    return page
-
-
-def _choose(field: Dropdown, texts: Sequence[str], current: int) -> None:
-    while field.count() < len(texts):
-        field.addItem("")
-    for number, text in enumerate(texts):
-        field.setItemText(number, text)
-    field.setCurrentIndex(current)
-
-
 class SettingsController(QObject):
-    """Signals: `columns_reset()`; `failed(Failure)` when the settings sheet is not there to show it."""
+    """Opens the settings sheet, and has the engine kept after the window if that is set.
+
+    Signals: `columns_reset()`; `failed(Failure)` when the settings sheet is not there to show it.
+    """
 
     columns_reset = Signal()
     failed = Signal(object)
@@ -425,60 +441,30 @@ class SettingsController(QObject):
         self,
         theme: Theme,
         language: Language,
-        link: EngineLink,
+        engine: EngineSettingsModel,
         chosen: Preferences,
-        home: str,
         window: QWidget,
     ) -> None:
         super().__init__(window)
-        self._theme, self._language, self._link = theme, language, link
-        self._chosen, self._home, self._window = chosen, home, window
-        self.engine = EngineSettingsModel(link, self)
+        self._theme, self._language, self._engine = theme, language, engine
+        self._chosen, self._window = chosen, window
         self.sheet: SettingsSheet | None = None
-        self.share_sheet: ShareSheet | None = None
-        self.engine.failed.connect(self._on_failed)
-        link.welcome.connect(self._on_welcome)
+        engine.failed.connect(self._on_failed)
+        engine.engine_connected.connect(self._on_connected)
 
     def show(self) -> None:
         """Open the settings beside the window."""
         if self.sheet is None:
-            self.sheet = sheet = SettingsSheet(
-                self._theme, self._language, self.engine, self._chosen, self._home, self._window
-            )
-            sheet.columns_reset.connect(self.columns_reset)
-            sheet.keep_changed.connect(self._keep_engine)
-        self.sheet.refresh()
+            self.sheet = SettingsSheet(self._theme, self._language, self._engine, self._chosen, self._window)
+            self.sheet.columns_reset.connect(self.columns_reset)
+            self.sheet.keep_changed.connect(self._engine.keep)
+        self._engine.refresh()
         self.sheet.show()
         self.sheet.raise_()
 
-    def show_share(self, info: messages.ShareInfo) -> None:
-        """Show how another machine joins."""
-        if self.share_sheet is None:
-            from castray_desktop.ui.clusters.membership_dialogs import ShareSheet
-
-            self.share_sheet = ShareSheet(self._theme, self._window)
-        self.share_sheet.show_info(info)
-
-    def set_limit(self, limit: int) -> None:
-        """Set the limit over all casts."""
-        self.engine.set_limit(limit)
-
-    def set_demo_nodes(self, count: int) -> None:
-        """Set how many demo nodes the next local cluster has."""
-        self.engine.change(demo_nodes=count)
-
-    def close(self) -> None:
-        """Close what is open."""
-        for sheet in (self.sheet, self.share_sheet):
-            if sheet is not None:
-                sheet.close()
-
-    def _on_welcome(self, _: object) -> None:
+    def _on_connected(self) -> None:
         if self._chosen.keep_engine:
-            self._keep_engine(True)
-
-    def _keep_engine(self, keep: bool) -> None:
-        self._link.ask(messages.KeepEngine(keep), messages.Done, None, self._on_failed)
+            self._engine.keep(True)
 
     def _on_failed(self, failure: Failure) -> None:
         if self.sheet is not None and self.sheet.isVisible():

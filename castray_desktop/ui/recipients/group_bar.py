@@ -30,22 +30,6 @@ class GroupStore(Protocol):
     def remove_group(self, name: str) -> None: ...
 
 
-class MemoryGroups:
-    """Groups that are gone with the window."""
-
-    def __init__(self) -> None:
-        self._groups: dict[str, tuple[str, ...]] = {}
-
-    def load(self) -> Mapping[str, tuple[str, ...]]:
-        return dict(self._groups)
-
-    def save_group(self, name: str, nodes: tuple[str, ...]) -> None:
-        self._groups[name] = nodes
-
-    def remove_group(self, name: str) -> None:
-        self._groups.pop(name, None)
-
-
 class GroupBar(QWidget):
     """The tags in a row, zones first. `save_button` saves the selection; it stands where its owner puts it.
 

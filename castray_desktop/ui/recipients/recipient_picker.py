@@ -36,7 +36,7 @@ from PySide6.QtWidgets import (
 from castray_desktop.ui.i18n.retranslator import Retranslator
 from castray_desktop.ui.model.node_list import NodeList
 from castray_desktop.ui.model.recipient_selection import RecipientSelection
-from castray_desktop.ui.recipients.group_bar import GroupBar, GroupStore, MemoryGroups
+from castray_desktop.ui.recipients.group_bar import GroupBar, GroupStore
 from castray_desktop.ui.recipients.recipient_model import (
     ROW,
     RecipientDelegate,
@@ -153,16 +153,15 @@ class RecipientPicker(Card):
         theme: Theme,
         nodes: NodeList,
         selection: RecipientSelection,
-        parent: QWidget | None = None,
+        groups: GroupStore,
         now: Callable[[], float] = time.time,
-        groups: GroupStore | None = None,
     ) -> None:
-        super().__init__(theme, parent)
+        super().__init__(theme)
         self._selection = selection
         self.model = RecipientModel(nodes, selection, now)
         self.model.setParent(self)
         self.list = RecipientList(theme, self.model, self)
-        self.groups = GroupBar(theme, nodes, selection, groups or MemoryGroups())
+        self.groups = GroupBar(theme, nodes, selection, groups)
         self._build(theme)
         self.search.textChanged.connect(self._search_changed)
         self._pick.pressed.connect(self._pick_pressed)

@@ -9,7 +9,6 @@ from pathlib import Path
 from PySide6.QtCore import QCoreApplication, QObject, Signal
 from PySide6.QtWidgets import QMenu, QWidget
 
-from castray_desktop.core.failures.kinds import Failure
 from castray_desktop.core.protocol import messages
 from castray_desktop.core.protocol.messages import CastState, CastSummary, DeliverySnapshot, DeliveryState
 from castray_desktop.ui.i18n.number_format import format_rate
@@ -20,6 +19,8 @@ from castray_desktop.ui.model.recipient_selection import RecipientSelection
 from castray_desktop.ui.send.option_fields import COMMON, ask_for_limit
 from castray_desktop.ui.transfers.transfer_model import TransferModel
 from castray_desktop.ui.transfers.transfer_text import cast_title
+
+translate = QCoreApplication.translate
 
 RUNNING = frozenset({CastState.QUEUED, CastState.PREPARING, CastState.SENDING, CastState.VERIFYING})
 
@@ -102,15 +103,13 @@ class CastActions(QObject):
         """By cast: pause these recipients of it, or all of it where none are named."""
         self.pause([cast for cast, nodes in rows.items() if not nodes])
         for cast, nodes in rows.items():
-            if chosen := self._fitting_deliveries(cast, nodes, can_pause_delivery):
-                self.pause_recipients(cast, chosen)
+            self._do_for_recipients(messages.Pause, cast, nodes, can_pause_delivery)
 
     def resume_rows(self, rows: Mapping[str, tuple[str, ...]]) -> None:
-        """By cast: go on with these recipients of it, or with all of it where none are named."""
+        """By cast: resume these recipients of it, or all of it where none are named."""
         self.resume([cast for cast, nodes in rows.items() if not nodes])
         for cast, nodes in rows.items():
-            if chosen := self._fitting_deliveries(cast, nodes, can_resume_delivery):
-                self.resume_recipients(cast, chosen)
+            self._do_for_recipients(messages.Resume, cast, nodes, can_resume_delivery)
 
     def cancel(self, casts: Iterable[str]) -> None:
         """Cancel casts that have not ended, and stop waiting for offline recipients of those that have."""
@@ -150,17 +149,9 @@ class CastActions(QObject):
         """Send to some of those that did not get it."""
         self._begin(messages.Retry(cast, tuple(recipients)))
 
-    def pause_recipients(self, cast: str, recipients: Iterable[str]) -> None:
-        """Pause these recipients; the others continue."""
-        self._do(messages.Pause(cast, tuple(recipients)))
-
-    def resume_recipients(self, cast: str, recipients: Iterable[str]) -> None:
-        """Resume these recipients."""
-        self._do(messages.Resume(cast, tuple(recipients)))
-
     def set_receiving(self, cast: str, node: str, goes_on: bool) -> None:
-        """Pause one recipient, or have it go on."""
-        (self.resume_recipients if goes_on else self.pause_recipients)(cast, (node,))
+        """Resume one recipient, or pause it; the others continue."""
+        self._do((messages.Resume if goes_on else messages.Pause)(cast, (node,)))
 
     def drop(self, cast: str, recipients: Iterable[str]) -> None:
         """Remove these recipients from the cast."""
@@ -183,7 +174,7 @@ class CastActions(QObject):
                 self.failed.emit(report.problems[0].failure)
 
         command = messages.AddRecipients(cast, recipients)
-        self._link.ask(command, messages.PreflightReport, added, self._on_failed)
+        self._link.ask(command, messages.PreflightReport, added, self.failed.emit)
 
     def set_limit(self, cast: str, limit: int) -> None:
         """Bytes per second on every hop of the cast; 0: none."""
@@ -204,35 +195,35 @@ class CastActions(QObject):
         summaries = [self._transfers.summary(cast) for cast in casts]
         return [each.cast for each in summaries if each is not None and fits(each)]
 
-    def _fitting_deliveries(
-        self, cast: str, nodes: Iterable[str], fits: Callable[[CastSummary, DeliverySnapshot], bool]
-    ) -> list[str]:
+    def _do_for_recipients(
+        self,
+        command: type[messages.Pause | messages.Resume],
+        cast: str,
+        nodes: Iterable[str],
+        fits: Callable[[CastSummary, DeliverySnapshot], bool],
+    ) -> None:
         summary, chosen = self._transfers.summary(cast), set(nodes)
-        if summary is None:
-            return []
-        deliveries = self._transfers.deliveries(cast)
-        return [item.node for item in deliveries if item.node in chosen and fits(summary, item)]
+        deliveries = self._transfers.deliveries(cast) if summary is not None else ()
+        fitting = [
+            each.node for each in deliveries if summary and each.node in chosen and fits(summary, each)
+        ]
+        if fitting:
+            self._do(command(cast, tuple(fitting)))
 
     def _do(self, command: messages.Command) -> None:
-        self._link.ask(command, messages.Done, None, self._on_failed)
+        self._link.ask(command, messages.Done, None, self.failed.emit)
 
     def _begin(self, command: messages.Command) -> None:
         def accepted(reply: messages.Accepted) -> None:
             self.accepted.emit(reply.cast)
 
-        self._link.ask(command, messages.Accepted, accepted, self._on_failed)
-
-    def _on_failed(self, failure: Failure) -> None:
-        self.failed.emit(failure)
-
-
-translate = QCoreApplication.translate
+        self._link.ask(command, messages.Accepted, accepted, self.failed.emit)
 
 
 class TransferMenu:
     """Fills a menu for casts, or for one delivery of a cast."""
 
-    def __init__(self, owner: QWidget, actions: CastActions, nodes: NodeList | None) -> None:
+    def __init__(self, owner: QWidget, actions: CastActions, nodes: NodeList) -> None:
         self._owner, self._actions, self._nodes = owner, actions, nodes
         self._checks = FolderChecks()
 
@@ -245,40 +236,41 @@ class TransferMenu:
             self._add_changes(menu, casts[0])
         self._add_after(menu, casts)
         menu.addSeparator()
-        landed = next((item for item in deliveries if item.paths), None)
-        here = next((item for item in deliveries if item.paths and self._is_here(item)), None)
-        if here is not None:
-            self._add_open_folder(menu, here)
         names = "\n".join(cast_title(cast) for cast in casts)
-        menu.addAction(translate("TransferTable", "Copy name"), partial(copy, names))
-        if landed is not None:
-            menu.addAction(translate("TransferTable", "Copy path"), partial(copy, "\n".join(landed.paths)))
-        if hashed := next((item for item in deliveries if item.hash), None):
-            menu.addAction(translate("TransferTable", "Copy hash"), partial(copy, hashed.hash))
+        self._add_results(menu, translate("TransferTable", "Copy name"), names, deliveries)
 
     def for_delivery(self, menu: QMenu, cast: CastSummary, delivery: DeliverySnapshot) -> None:
         """What can be done with one recipient's share."""
-        actions, name = self._actions, cast.cast
+        actions, name, node = self._actions, cast.cast, delivery.node
         if can_pause_delivery(cast, delivery):
-            text = translate("TransferTable", "Pause {node}").format(node=delivery.node)
-            menu.addAction(f"{text}\tCtrl+P", partial(actions.pause_recipients, name, (delivery.node,)))
+            text = translate("TransferTable", "Pause {node}").format(node=node)
+            menu.addAction(f"{text}\tCtrl+P", partial(actions.set_receiving, name, node, False))
         if can_resume_delivery(cast, delivery):
-            text = translate("TransferTable", "Resume {node}").format(node=delivery.node)
-            menu.addAction(f"{text}\tCtrl+S", partial(actions.resume_recipients, name, (delivery.node,)))
+            text = translate("TransferTable", "Resume {node}").format(node=node)
+            menu.addAction(f"{text}\tCtrl+S", partial(actions.set_receiving, name, node, True))
         if can_drop(cast, delivery):
-            text = translate("TransferTable", "Drop {node}").format(node=delivery.node)
-            menu.addAction(text, partial(actions.drop, name, (delivery.node,)))
+            text = translate("TransferTable", "Drop {node}").format(node=node)
+            menu.addAction(text, partial(actions.drop, name, (node,)))
         if can_retry_delivery(cast, delivery):
-            text = translate("TransferTable", "Send to {node} again").format(node=delivery.node)
-            menu.addAction(text, partial(actions.retry_to, name, (delivery.node,)))
+            text = translate("TransferTable", "Send to {node} again").format(node=node)
+            menu.addAction(text, partial(actions.retry_to, name, (node,)))
         menu.addSeparator()
-        if delivery.paths and self._is_here(delivery):
-            self._add_open_folder(menu, delivery)
-        menu.addAction(translate("TransferTable", "Copy node"), partial(copy, delivery.node))
-        if delivery.paths:
-            menu.addAction(translate("TransferTable", "Copy path"), partial(copy, "\n".join(delivery.paths)))
-        if delivery.hash:
-            menu.addAction(translate("TransferTable", "Copy hash"), partial(copy, delivery.hash))
+        self._add_results(menu, translate("TransferTable", "Copy node"), node, (delivery,))
+
+    def _add_results(
+        self, menu: QMenu, copy_name: str, name: str, deliveries: Sequence[DeliverySnapshot]
+    ) -> None:
+        """Open the folder on this computer, and copy the name, the first path and the first hash."""
+        written = [delivery for delivery in deliveries if delivery.paths]
+        here = next(filter(self._nodes.is_here, written), None)
+        if here is not None:
+            self._add_open_folder(menu, here)
+        menu.addAction(copy_name, partial(copy, name))
+        if written:
+            paths = "\n".join(written[0].paths)
+            menu.addAction(translate("TransferTable", "Copy path"), partial(copy, paths))
+        if hashed := next((delivery for delivery in deliveries if delivery.hash), None):
+            menu.addAction(translate("TransferTable", "Copy hash"), partial(copy, hashed.hash))
 
     def _add_steering(self, menu: QMenu, casts: Sequence[CastSummary]) -> None:
         actions, names = self._actions, [cast.cast for cast in casts]
@@ -351,8 +343,3 @@ class TransferMenu:
         action = menu.addAction(translate("TransferTable", "Open folder"), partial(open_folder, folder))
         action.setEnabled(False)
         self._checks.check(folder, action.setEnabled)
-
-    def _is_here(self, delivery: DeliverySnapshot) -> bool:
-        node = self._nodes.get(delivery.node) if self._nodes else None
-        address = (node.address if node else "") or delivery.address
-        return bool(node and node.this_computer) or address.startswith("127.") or address == "::1"

@@ -388,12 +388,6 @@ class CastSheets(QObject):
         self.verifying.start(cast, cast_title(summary) if summary is not None else cast)
         self._raise(self.verifying)
 
-    def close(self) -> None:
-        """The window goes."""
-        for sheet in (self.details, self.verifying):
-            if sheet is not None:
-                sheet.close()
-
     def _details(self) -> CastDetails:
         if self.details is None:
             self.details = CastDetails(self._theme, self._window)

@@ -1,18 +1,38 @@
-"""The columns of the transfer table: which there are, how wide, and by what each sorts."""
+"""The columns of the transfers table and their header: sorted, moved, hidden and resized by the user."""
 
 from __future__ import annotations
 
 import enum
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 from PySide6.QtCore import QByteArray, QCoreApplication, QPointF, QRect, QRectF, QSettings, Qt, Signal
 from PySide6.QtGui import QColor, QContextMenuEvent, QPainter
 from PySide6.QtWidgets import QHeaderView, QMenu, QWidget
 
-from castray_desktop.core.protocol.messages import CastSummary
+from castray_desktop.core.protocol.messages import CastSummary, DeliverySnapshot, DeliveryState
+from castray_desktop.ui.i18n.number_format import DASH, format_bytes, format_duration
+from castray_desktop.ui.i18n.retranslator import Text
 from castray_desktop.ui.model.node_list import natural_key
 from castray_desktop.ui.theme.theme import Theme
+from castray_desktop.ui.transfers.transfer_text import (
+    cast_share,
+    cast_status,
+    cast_title,
+    clock,
+    delivery_rate,
+    delivery_share,
+    delivery_status,
+    destination_text,
+    elapsed,
+    failure_text,
+    hash_text,
+    percent_text,
+    rate_text,
+)
 from castray_desktop.ui.widgets.painting import LEFT, RIGHT, paint_text, pixmap
+
+translate = QCoreApplication.translate
 
 
 class TransferColumn(enum.IntEnum):
@@ -32,70 +52,143 @@ class TransferColumn(enum.IntEnum):
     HASH = 11
 
 
-NUMBERS = frozenset(
-    {
-        TransferColumn.SIZE,
-        TransferColumn.SPEED,
-        TransferColumn.ETA,
-        TransferColumn.RECIPIENTS,
-        TransferColumn.STARTED,
-        TransferColumn.ELAPSED,
-        TransferColumn.HASH,
-    }
-)
-"""Columns that are aligned to the right."""
+@dataclass(frozen=True)
+class ColumnSpec:
+    """A column: its title, its width at first, what casts are sorted by, and the text of its cells.
 
-HIDDEN_AT_FIRST = frozenset(
-    {TransferColumn.DIRECTION, TransferColumn.ELAPSED, TransferColumn.DESTINATION, TransferColumn.HASH}
-)
+    `number` aligns it to the right, `quiet` makes it less visible. Without `delivery` it is about casts only.
+    """
 
-WIDTHS: Mapping[TransferColumn, int] = {
-    TransferColumn.NAME: 276,
-    TransferColumn.SIZE: 68,
-    TransferColumn.PROGRESS: 176,
-    TransferColumn.STATUS: 128,
-    TransferColumn.SPEED: 84,
-    TransferColumn.ETA: 60,
-    TransferColumn.RECIPIENTS: 88,
-    TransferColumn.STARTED: 72,
-    TransferColumn.DIRECTION: 92,
-    TransferColumn.ELAPSED: 72,
-    TransferColumn.DESTINATION: 150,
-    TransferColumn.HASH: 132,
+    title: Text
+    width: int
+    key: Callable[[CastSummary], tuple[object, ...]]
+    cast: Callable[[CastSummary], str]
+    delivery: Callable[[CastSummary, DeliverySnapshot], str] | None = None
+    number: bool = False
+    quiet: bool = False
+    hidden: bool = False
+
+
+# The text of DIRECTION and of HASH depends on more than the summary: see `TransferModel`.
+COLUMNS: Mapping[TransferColumn, ColumnSpec] = {
+    TransferColumn.NAME: ColumnSpec(
+        lambda: translate("TransferModel", "Name"),
+        276,
+        lambda cast: (natural_key(cast.name), cast.others),
+        cast_title,
+        lambda cast, delivery: delivery.node,
+    ),
+    TransferColumn.SIZE: ColumnSpec(
+        lambda: translate("TransferModel", "Size"),
+        68,
+        lambda cast: (cast.bytes,),
+        lambda cast: format_bytes(cast.bytes) if cast.bytes or cast.files else DASH,
+        lambda cast, delivery: format_bytes(cast.bytes if delivery.state.delivered else delivery.bytes),
+        number=True,
+        quiet=True,
+    ),
+    TransferColumn.PROGRESS: ColumnSpec(
+        lambda: translate("TransferModel", "Progress"),
+        176,
+        lambda cast: (cast.done_bytes / cast.bytes if cast.bytes else 1.0,),
+        lambda cast: percent_text(cast_share(cast)),
+        lambda cast, delivery: percent_text(delivery_share(cast, delivery)),
+    ),
+    TransferColumn.STATUS: ColumnSpec(
+        lambda: translate("TransferModel", "Status"),
+        128,
+        lambda cast: (cast.state.value,),
+        cast_status,
+        lambda cast, delivery: delivery_status(delivery),
+    ),
+    TransferColumn.SPEED: ColumnSpec(
+        lambda: translate("TransferModel", "Speed"),
+        84,
+        lambda cast: (cast.rate,),
+        lambda cast: rate_text(0.0 if cast.state.finished else cast.rate),
+        lambda cast, delivery: rate_text(delivery_rate(delivery)),
+        number=True,
+    ),
+    TransferColumn.ETA: ColumnSpec(
+        lambda: translate("TransferModel", "ETA"),
+        60,
+        lambda cast: (cast.eta if cast.eta is not None else -1.0,),
+        lambda cast: format_duration(None if cast.state.finished else cast.eta),
+        lambda cast, delivery: format_duration(None if delivery.state.finished else delivery.eta),
+        number=True,
+    ),
+    TransferColumn.RECIPIENTS: ColumnSpec(
+        lambda: translate("TransferModel", "Recipients"),
+        88,
+        lambda cast: (cast.verified, len(cast.recipients)),
+        lambda cast: f"{cast.verified}/{len(cast.recipients)}",
+        number=True,
+    ),
+    TransferColumn.STARTED: ColumnSpec(
+        lambda: translate("TransferModel", "Started"),
+        72,
+        lambda cast: (cast.started,),
+        lambda cast: clock(cast.started),
+        number=True,
+        quiet=True,
+    ),
+    TransferColumn.DIRECTION: ColumnSpec(
+        lambda: translate("TransferModel", "Direction"),
+        92,
+        lambda cast: (cast.source,),
+        lambda cast: "",
+        hidden=True,
+    ),
+    TransferColumn.ELAPSED: ColumnSpec(
+        lambda: translate("TransferModel", "Elapsed"),
+        72,
+        lambda cast: (cast.finished - cast.started if cast.finished else 0.0,),
+        lambda cast: format_duration(elapsed(cast)),
+        lambda cast, delivery: format_duration(delivery.seconds or None),
+        number=True,
+        quiet=True,
+        hidden=True,
+    ),
+    TransferColumn.DESTINATION: ColumnSpec(
+        lambda: translate("TransferModel", "Saved to"),
+        150,
+        lambda cast: (cast.options.destination,),
+        destination_text,
+        lambda cast, delivery: delivery.paths[0] if delivery.paths else "",
+        quiet=True,
+        hidden=True,
+    ),
+    TransferColumn.HASH: ColumnSpec(
+        lambda: translate("TransferModel", "Hash"),
+        132,
+        lambda cast: (cast.cast,),
+        lambda cast: "",
+        lambda cast, delivery: hash_text(delivery),
+        number=True,
+        quiet=True,
+        hidden=True,
+    ),
 }
 
-KEYS: Mapping[TransferColumn, Callable[[CastSummary], tuple[object, ...]]] = {
-    TransferColumn.NAME: lambda cast: (natural_key(cast.name), cast.others),
-    TransferColumn.SIZE: lambda cast: (cast.bytes,),
-    TransferColumn.PROGRESS: lambda cast: (cast.done_bytes / cast.bytes if cast.bytes else 1.0,),
-    TransferColumn.STATUS: lambda cast: (cast.state.value,),
-    TransferColumn.SPEED: lambda cast: (cast.rate,),
-    TransferColumn.ETA: lambda cast: (cast.eta if cast.eta is not None else -1.0,),
-    TransferColumn.RECIPIENTS: lambda cast: (cast.verified, len(cast.recipients)),
-    TransferColumn.STARTED: lambda cast: (cast.started,),
-    TransferColumn.DIRECTION: lambda cast: (cast.source,),
-    TransferColumn.ELAPSED: lambda cast: (cast.finished - cast.started if cast.finished else 0.0,),
-    TransferColumn.DESTINATION: lambda cast: (cast.options.destination,),
-    TransferColumn.HASH: lambda cast: (cast.cast,),
-}
+OF_CASTS = frozenset(column for column, spec in COLUMNS.items() if spec.delivery is None)
+"""Columns that say nothing about a delivery. Its row has its hash there, or why it failed."""
 
 
-def heading(column: TransferColumn) -> str:
-    """The title of a column."""
-    return {
-        TransferColumn.NAME: QCoreApplication.translate("TransferModel", "Name"),
-        TransferColumn.SIZE: QCoreApplication.translate("TransferModel", "Size"),
-        TransferColumn.PROGRESS: QCoreApplication.translate("TransferModel", "Progress"),
-        TransferColumn.STATUS: QCoreApplication.translate("TransferModel", "Status"),
-        TransferColumn.SPEED: QCoreApplication.translate("TransferModel", "Speed"),
-        TransferColumn.ETA: QCoreApplication.translate("TransferModel", "ETA"),
-        TransferColumn.RECIPIENTS: QCoreApplication.translate("TransferModel", "Recipients"),
-        TransferColumn.STARTED: QCoreApplication.translate("TransferModel", "Started"),
-        TransferColumn.DIRECTION: QCoreApplication.translate("TransferModel", "Direction"),
-        TransferColumn.ELAPSED: QCoreApplication.translate("TransferModel", "Elapsed"),
-        TransferColumn.DESTINATION: QCoreApplication.translate("TransferModel", "Saved to"),
-        TransferColumn.HASH: QCoreApplication.translate("TransferModel", "Hash"),
-    }[column]
+def delivery_text(cast: CastSummary, delivery: DeliverySnapshot, column: TransferColumn) -> str:
+    """A cell of a delivery's row. A failed one gives the reason in the columns after its state."""
+    if column > TransferColumn.STATUS and spans_reason(delivery) and delivery.failure is not None:
+        return failure_text(delivery.failure)
+    text = COLUMNS[column].delivery
+    if text is not None:
+        return text(cast, delivery)
+    return "" if column is TransferColumn.DIRECTION else hash_text(delivery)
+
+
+def spans_reason(item: object) -> bool:
+    """Whether a row gives the columns after its state to the reason of its failure."""
+    return (
+        isinstance(item, DeliverySnapshot) and item.state is DeliveryState.FAILED and item.failure is not None
+    )
 
 
 HEIGHT = 28
@@ -117,7 +210,7 @@ class TransferHeader(QHeaderView):
     def __init__(self, theme: Theme, parent: QWidget) -> None:
         super().__init__(Qt.Orientation.Horizontal, parent)
         self._theme = theme
-        self._widths = dict(WIDTHS)
+        self._widths = {column: spec.width for column, spec in COLUMNS.items()}
         self._fitting = False
         self.setSectionsClickable(True)
         self.setSectionsMovable(True)
@@ -146,8 +239,8 @@ class TransferHeader(QHeaderView):
         """Reset all columns."""
         for column in TransferColumn:
             self.moveSection(self.visualIndex(column), column)
-            self.setSectionHidden(column, column in HIDDEN_AT_FIRST)
-        self._widths = dict(WIDTHS)
+            self.setSectionHidden(column, COLUMNS[column].hidden)
+        self._widths = {column: spec.width for column, spec in COLUMNS.items()}
         self._changed()
 
     def save(self, settings: QSettings) -> None:
@@ -198,7 +291,7 @@ class TransferHeader(QHeaderView):
         """The menu that shows and hides columns."""
         menu = QMenu(self)
         for column in TransferColumn:
-            action = menu.addAction(heading(column))
+            action = menu.addAction(COLUMNS[column].title())
             action.setCheckable(True)
             action.setChecked(not self.isSectionHidden(column))
             action.setEnabled(column is not TransferColumn.NAME)
@@ -234,7 +327,7 @@ class TransferHeader(QHeaderView):
         left = EDGE if column is TransferColumn.NAME else PADDING
         right = EDGE if shown and column is shown[-1] else PADDING
         inner = QRectF(rect).adjusted(left, 0, -right, -1)
-        number = column in NUMBERS
+        number = COLUMNS[column].number
         if column is TransferColumn.NAME:
             inner.setLeft(inner.left() + 4)
         used = paint_text(painter, inner, title, color, 11, weight, RIGHT if number else LEFT)

@@ -1,16 +1,36 @@
-"""Paints the cells of the transfer table."""
+"""Paints the cells of the transfer table, and what spans several of them at the end of a delivery's row."""
 
 from __future__ import annotations
 
-from PySide6.QtCore import QModelIndex, QPersistentModelIndex, QRectF, QSize, Qt
+from collections.abc import Sequence
+
+from PySide6.QtCore import (
+    QCoreApplication,
+    QModelIndex,
+    QPersistentModelIndex,
+    QPointF,
+    QRect,
+    QRectF,
+    QSize,
+    Qt,
+)
 from PySide6.QtGui import QPainter, QRegion
-from PySide6.QtWidgets import QStyledItemDelegate, QStyleOptionViewItem, QWidget
+from PySide6.QtWidgets import QHeaderView, QStyledItemDelegate, QStyleOptionViewItem, QWidget
 
 from castray_desktop.core.protocol.messages import CastState, CastSummary, DeliverySnapshot, DeliveryState
 from castray_desktop.ui.model.cluster_text import target_name
 from castray_desktop.ui.model.node_list import delivery_glyph
 from castray_desktop.ui.theme.theme import Theme
-from castray_desktop.ui.transfers.transfer_columns import EDGE, NUMBERS, PADDING, TransferColumn
+from castray_desktop.ui.transfers.cast_actions import can_retry_delivery
+from castray_desktop.ui.transfers.transfer_columns import (
+    COLUMNS,
+    EDGE,
+    OF_CASTS,
+    PADDING,
+    TransferColumn,
+    delivery_text,
+    spans_reason,
+)
 from castray_desktop.ui.transfers.transfer_model import CAST_ROLE, ITEM_ROLE
 from castray_desktop.ui.transfers.transfer_text import (
     cast_glyph,
@@ -19,35 +39,18 @@ from castray_desktop.ui.transfers.transfer_text import (
     cast_title,
     delivery_share,
     delivery_status,
-    delivery_text,
+    failure_text,
     files_text,
+    hash_text,
     percent_text,
 )
 from castray_desktop.ui.widgets.painting import LEFT, RIGHT, metrics, paint_bar, paint_text, pixmap
 from castray_desktop.ui.widgets.status_glyphs import GlyphState, paint_glyph
 
 ROW, SUB_ROW = 32, 24
-QUIET = frozenset(
-    {
-        TransferColumn.SIZE,
-        TransferColumn.STARTED,
-        TransferColumn.ELAPSED,
-        TransferColumn.HASH,
-        TransferColumn.DESTINATION,
-    }
-)
-OF_CASTS = frozenset({TransferColumn.RECIPIENTS, TransferColumn.STARTED, TransferColumn.DIRECTION})
-"""Columns that say nothing about a delivery."""
 ARCHIVES = (".tar", ".gz", ".zip", ".xz", ".zst", ".bz2", ".tgz", ".7z")
 
 Index = QModelIndex | QPersistentModelIndex
-
-
-def spans_reason(item: object) -> bool:
-    """Whether a row gives the columns after its state to the reason of its failure."""
-    return (
-        isinstance(item, DeliverySnapshot) and item.state is DeliveryState.FAILED and item.failure is not None
-    )
 
 
 class TransferDelegate(QStyledItemDelegate):
@@ -113,9 +116,9 @@ class TransferDelegate(QStyledItemDelegate):
             rest = rect.adjusted(20, 0, 0, 0)
             paint_text(painter, rest, cast_status(cast), self._word_color(glyph), 12, 500)
         else:
-            quiet = column in QUIET or text == "–"
+            quiet = COLUMNS[column].quiet or text == "–"
             color = palette.text_2 if quiet else palette.text
-            align = RIGHT if column in NUMBERS else LEFT
+            align = RIGHT if COLUMNS[column].number else LEFT
             middle = Qt.TextElideMode.ElideMiddle
             paint_text(painter, rect, text, color, 12, 500, align, tabular=True, elide=middle)
 
@@ -151,7 +154,7 @@ class TransferDelegate(QStyledItemDelegate):
             paint_text(painter, rect, delivery_status(delivery), color, 12, 500)
         elif column not in self.at_end:
             text = delivery_text(cast, delivery, column) if column not in OF_CASTS else ""
-            align = RIGHT if column in NUMBERS else LEFT
+            align = RIGHT if COLUMNS[column].number else LEFT
             middle = Qt.TextElideMode.ElideMiddle
             paint_text(painter, rect, text, palette.text_2, 12, 500, align, tabular=True, elide=middle)
 
@@ -204,3 +207,78 @@ class TransferDelegate(QStyledItemDelegate):
 
     def sizeHint(self, option: QStyleOptionViewItem, index: Index) -> QSize:
         return QSize(40, SUB_ROW if index.parent().isValid() else ROW)
+
+
+RETRY_GAP = 10
+
+
+class RowEndPainter:
+    """Paints the last columns of a delivery's row as one: its hash, or the reason of its failure and *Retry*.
+
+    Call `arrange` first, and whenever other columns are shown.
+    """
+
+    def __init__(self, theme: Theme, header: QHeaderView, delegate: TransferDelegate) -> None:
+        self._theme, self._header, self._delegate = theme, header, delegate
+
+    def arrange(self, shown: Sequence[TransferColumn]) -> None:
+        """Which of these columns, from left to right, belong to the end; the delegate leaves them alone."""
+        place = shown.index(TransferColumn.STATUS) + 1 if TransferColumn.STATUS in shown else len(shown)
+        after = shown[place:] or shown[-2:]
+        end = list(shown[-2:]) if TransferColumn.HASH not in shown else []
+        while end and end[0] not in OF_CASTS:
+            del end[0]
+        if not set(end) <= OF_CASTS:
+            end = []
+        self._delegate.last = shown[-1]
+        self._delegate.after_state, self._delegate.at_end = frozenset(after), frozenset(end)
+
+    def paint(self, painter: QPainter, row: QRect, cast: CastSummary, item: DeliverySnapshot) -> None:
+        """Paint the end of a delivery's row."""
+        span = self._span(row, item)
+        if span is None:
+            return
+        palette = self._theme.palette
+        if not spans_reason(item) or item.failure is None:
+            paint_text(painter, span, hash_text(item), palette.text_2, 11, 400, RIGHT)
+            return
+        link = self._link(span, cast, item)
+        if link is not None:
+            paint_text(painter, link, _retry(), palette.accent, 12, 600, RIGHT)
+            span.setRight(link.left() - RETRY_GAP)
+        paint_text(painter, span, failure_text(item.failure), palette.text, 12, 400, RIGHT)
+
+    def retry_at(self, row: QRect, cast: CastSummary, item: DeliverySnapshot, place: QPointF) -> bool:
+        """Whether *Retry* is at this place of a delivery's row."""
+        span = self._span(row, item)
+        link = self._link(span, cast, item) if span is not None and spans_reason(item) else None
+        return link is not None and link.contains(place)
+
+    def _link(self, span: QRectF, cast: CastSummary, item: DeliverySnapshot) -> QRectF | None:
+        if not can_retry_delivery(cast, item):
+            return None
+        width = metrics(12, 600).horizontalAdvance(_retry()) + 1
+        return QRectF(span.right() - width, span.top(), width, span.height())
+
+    def _span(self, row: QRect, item: DeliverySnapshot) -> QRectF | None:
+        """The rectangle of the end; its columns are adjacent."""
+        reason = spans_reason(item)
+        columns = self._delegate.after_state if reason else self._delegate.at_end
+        if not columns:
+            return None
+        header = self._header
+        left = min(header.sectionViewportPosition(column) for column in columns)
+        right = max(header.sectionViewportPosition(each) + header.sectionSize(each) for each in columns)
+        if (
+            reason
+            and TransferColumn.STATUS not in columns
+            and not header.isSectionHidden(TransferColumn.STATUS)
+        ):
+            # The state's word is short, so the reason gets what it leaves.
+            word = metrics(12, 500).horizontalAdvance(delivery_status(item))
+            left += round(word) + 2 * PADDING - header.sectionSize(TransferColumn.STATUS)
+        return QRectF(left + PADDING, row.top(), right - left - PADDING - EDGE, row.height() - 1)
+
+
+def _retry() -> str:
+    return QCoreApplication.translate("TransferTable", "Retry")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from PySide6.QtCore import (
@@ -18,12 +18,11 @@ from PySide6.QtCore import (
 
 from castray_desktop.core.protocol.messages import CastSummary, DeliverySnapshot, DeliveryState
 from castray_desktop.ui.transfers import path_text
-from castray_desktop.ui.transfers.transfer_columns import KEYS, NUMBERS, TransferColumn, heading
+from castray_desktop.ui.transfers.transfer_columns import COLUMNS, ColumnSpec, TransferColumn, delivery_text
 from castray_desktop.ui.transfers.transfer_text import (
     cast_status,
-    cast_text,
     cast_title,
-    delivery_text,
+    direction,
     failure_text,
     full_time,
     hash_text,
@@ -70,7 +69,13 @@ def drawn(before: CastSummary, after: CastSummary, column: TransferColumn) -> bo
     return column is TransferColumn.NAME and (before.files, before.folder) != (after.files, after.folder)
 
 
-def runs(numbers: list[int]) -> list[tuple[int, int]]:
+def alignment(spec: ColumnSpec) -> Qt.AlignmentFlag:
+    """The alignment of a column's cells and title."""
+    side = Qt.AlignmentFlag.AlignRight if spec.number else Qt.AlignmentFlag.AlignLeft
+    return side | Qt.AlignmentFlag.AlignVCenter
+
+
+def runs(numbers: Sequence[int]) -> list[tuple[int, int]]:
     """Ascending numbers as runs without gaps: first and last of each."""
     found: list[tuple[int, int]] = []
     for number in numbers:
@@ -116,7 +121,7 @@ class CastSortOrder:
 
     def moves(self, before: CastSummary, after: CastSummary) -> bool:
         """Whether a change of a cast may change its place."""
-        key = KEYS[self.column]
+        key = COLUMNS[self.column].key
         return key(before) != key(after)
 
     def place_for(self, summary: CastSummary, rows: list[CastRow]) -> int:
@@ -127,7 +132,7 @@ class CastSortOrder:
         return bisect_left(rows, key, key=self._row_key)
 
     def _key(self, cast: CastSummary) -> tuple[object, ...]:
-        return (KEYS[self.column](cast), cast.started, cast.cast)
+        return (COLUMNS[self.column].key(cast), cast.started, cast.cast)
 
     def _row_key(self, row: CastRow) -> tuple[object, ...]:
         return self._key(row.summary)
@@ -144,7 +149,7 @@ MOST_STEPS = 100
 """More changes than this at once are one reset."""
 
 
-COLUMNS = len(TransferColumn)
+LAST_COLUMN = max(TransferColumn)
 
 ITEM_ROLE = Qt.ItemDataRole.UserRole + 1
 
@@ -177,16 +182,16 @@ class TransferModel(QAbstractItemModel):
 
     def retranslate(self) -> None:
         """Update every cell and heading after a change of the language."""
-        self.headerDataChanged.emit(Qt.Orientation.Horizontal, 0, COLUMNS - 1)
+        self.headerDataChanged.emit(Qt.Orientation.Horizontal, 0, LAST_COLUMN)
         if self._rows:
-            self.dataChanged.emit(self.index(0, 0), self.index(len(self._rows) - 1, COLUMNS - 1))
+            self.dataChanged.emit(self.index(0, 0), self.index(len(self._rows) - 1, LAST_COLUMN))
             for row in self._rows:
                 self._announce_deliveries(row)
 
     def _announce_deliveries(self, row: CastRow) -> None:
         if row.deliveries:
             parent = self.index(self._place[row.serial], 0)
-            last = self.index(len(row.deliveries) - 1, COLUMNS - 1, parent)
+            last = self.index(len(row.deliveries) - 1, LAST_COLUMN, parent)
             self.dataChanged.emit(self.index(0, 0, parent), last)
 
     # --- what the window reads -------------------------------------------------------------
@@ -294,13 +299,12 @@ class TransferModel(QAbstractItemModel):
         number = self._place.get(row.serial)
         if number is None:
             return
-        for first, last in runs(
-            [
-                c
-                for c in TransferColumn
-                if cast_text(before, c) != cast_text(summary, c) or drawn(before, summary, c)
-            ]
-        ):
+        changed = [
+            column
+            for column, spec in COLUMNS.items()
+            if spec.cast(before) != spec.cast(summary) or drawn(before, summary, column)
+        ]
+        for first, last in runs(changed):
             self.dataChanged.emit(self.index(number, first), self.index(number, last))
         if before.state is not summary.state:
             self.counts_changed.emit()
@@ -336,7 +340,7 @@ class TransferModel(QAbstractItemModel):
         number = self._place[row.serial]
         parent = self.index(number, 0)
         if changed:  # told once for all of them: ten times a second a thousand may have changed
-            first, last = self.index(min(changed), 0, parent), self.index(max(changed), COLUMNS - 1, parent)
+            first, last = self.index(min(changed), 0, parent), self.index(max(changed), LAST_COLUMN, parent)
             self.dataChanged.emit(first, last)
         if fresh:
             count = len(row.deliveries)
@@ -440,7 +444,7 @@ class TransferModel(QAbstractItemModel):
     # A view asks these of every row after an insertion, so they are written to be quick.
 
     def index(self, row: int, column: int, parent: Index = NO_PARENT) -> QModelIndex:
-        if not 0 <= column < COLUMNS or row < 0:
+        if not 0 <= column <= LAST_COLUMN or row < 0:
             return QModelIndex()
         if not parent.isValid():
             return self.createIndex(row, column, 0) if row < len(self._rows) else QModelIndex()
@@ -463,7 +467,7 @@ class TransferModel(QAbstractItemModel):
         return len(self._rows[parent.row()].deliveries) if parent.row() < len(self._rows) else 0
 
     def columnCount(self, parent: Index = NO_PARENT) -> int:
-        return COLUMNS
+        return len(COLUMNS)
 
     def hasChildren(self, parent: Index = NO_PARENT) -> bool:
         if not parent.isValid():
@@ -483,13 +487,15 @@ class TransferModel(QAbstractItemModel):
         if role == CAST_ROLE:
             return row.summary
         column = TransferColumn(index.column())
+        spec = COLUMNS[column]
         if role in (Qt.ItemDataRole.DisplayRole, Qt.ItemDataRole.AccessibleTextRole):
-            if isinstance(item, CastSummary):
-                return row.hash if column is TransferColumn.HASH else cast_text(item, column, self._here)
-            return delivery_text(row.summary, item, column)
+            if isinstance(item, DeliverySnapshot):
+                return delivery_text(row.summary, item, column)
+            if column is TransferColumn.HASH:
+                return row.hash
+            return direction(item, self._here) if column is TransferColumn.DIRECTION else spec.cast(item)
         if role == Qt.ItemDataRole.TextAlignmentRole:
-            side = Qt.AlignmentFlag.AlignRight if column in NUMBERS else Qt.AlignmentFlag.AlignLeft
-            return side | Qt.AlignmentFlag.AlignVCenter
+            return alignment(spec)
         if role == Qt.ItemDataRole.ToolTipRole:
             return tool_tip(row.summary, item, column)
         return None
@@ -499,13 +505,7 @@ class TransferModel(QAbstractItemModel):
     ) -> object:
         if orientation is not Qt.Orientation.Horizontal or not 0 <= section < len(TransferColumn):
             return None
+        spec = COLUMNS[TransferColumn(section)]
         if role == Qt.ItemDataRole.DisplayRole:
-            return heading(TransferColumn(section))
-        if role == Qt.ItemDataRole.TextAlignmentRole:
-            side = (
-                Qt.AlignmentFlag.AlignRight
-                if TransferColumn(section) in NUMBERS
-                else Qt.AlignmentFlag.AlignLeft
-            )
-            return side | Qt.AlignmentFlag.AlignVCenter
-        return None
+            return spec.title()
+        return alignment(spec) if role == Qt.ItemDataRole.TextAlignmentRole else None

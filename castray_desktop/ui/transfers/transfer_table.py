@@ -1,19 +1,18 @@
-"""The table of transfers: a tree view of casts and their deliveries."""
+"""The table of transfers: a tree view of casts and their deliveries, and which cast is shown elsewhere."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
 from PySide6.QtCore import (
-    QCoreApplication,
     QEvent,
     QItemSelectionModel,
     QModelIndex,
+    QObject,
     QPoint,
     QPointF,
     QRect,
     QRectF,
-    QSettings,
     Qt,
     QTimer,
     Signal,
@@ -37,24 +36,16 @@ from castray_desktop.ui.i18n.retranslator import Retranslator
 from castray_desktop.ui.model.desktop_services import copy
 from castray_desktop.ui.model.node_list import NodeList
 from castray_desktop.ui.theme.theme import Palette, Theme
-from castray_desktop.ui.transfers.cast_actions import CastActions, TransferMenu, can_retry_delivery
-from castray_desktop.ui.transfers.transfer_columns import (
-    EDGE,
-    HIDDEN_AT_FIRST,
-    PADDING,
-    TransferColumn,
-    TransferHeader,
-)
+from castray_desktop.ui.transfers.cast_actions import CastActions, TransferMenu
+from castray_desktop.ui.transfers.transfer_columns import COLUMNS, EDGE, TransferColumn, TransferHeader
 from castray_desktop.ui.transfers.transfer_delegate import (
-    OF_CASTS,
     SUB_ROW,
+    RowEndPainter,
     TransferDelegate,
-    spans_reason,
 )
 from castray_desktop.ui.transfers.transfer_model import CAST_ROLE, ITEM_ROLE, Index, TransferModel
-from castray_desktop.ui.transfers.transfer_text import delivery_status, failure_text, hash_text
 from castray_desktop.ui.widgets.basic_widgets import bind_text
-from castray_desktop.ui.widgets.painting import CENTRE, RIGHT, metrics, paint_text, paint_wrapped, pixmap
+from castray_desktop.ui.widgets.painting import CENTRE, paint_text, paint_wrapped, pixmap
 
 TILE, HINT_HEIGHT, MARGIN = 48, 36, 16
 
@@ -77,105 +68,10 @@ def paint_no_rows(viewport: QWidget, palette: Palette, icon_name: str, title: st
     painter.end()
 
 
-def chosen_casts(selection: QItemSelectionModel) -> list[CastSummary]:
-    """Every cast of which a row is selected."""
-    found: dict[str, CastSummary] = {}
-    for index in sorted(selection.selectedRows(), key=_place):
-        cast = index.data(CAST_ROLE)
-        if isinstance(cast, CastSummary):
-            found[cast.cast] = cast
-    return list(found.values())
-
-
-def chosen_rows(selection: QItemSelectionModel) -> dict[str, tuple[str, ...]]:
-    """The recipients whose rows are selected, by cast; none where the cast's own row is."""
-    found: dict[str, tuple[str, ...]] = {}
-    whole: dict[str, tuple[str, ...]] = {}
-    for index in sorted(selection.selectedRows(), key=_place):
-        cast, item = index.data(CAST_ROLE), index.data(ITEM_ROLE)
-        if isinstance(cast, CastSummary) and isinstance(item, DeliverySnapshot):
-            found[cast.cast] = (*found.get(cast.cast, ()), item.node)
-        elif isinstance(cast, CastSummary):
-            whole[cast.cast] = ()
-    return found | whole
-
-
-def _place(index: QModelIndex) -> tuple[int, int]:
+def row_position(index: QModelIndex) -> tuple[int, int]:
     """The position of a row, after that of its parent."""
     above = index.parent()
     return (above.row(), index.row() + 1) if above.isValid() else (index.row(), 0)
-
-
-RETRY_GAP = 10
-
-
-class RowEndPainter:
-    """Paints them, and knows where *Retry* is. `arrange` comes first, and after other columns are shown."""
-
-    def __init__(self, theme: Theme, header: QHeaderView, delegate: TransferDelegate) -> None:
-        self._theme, self._header, self._delegate = theme, header, delegate
-
-    def arrange(self, shown: Sequence[TransferColumn]) -> None:
-        """Which of these columns, from left to right, belong to the end; the delegate leaves them alone."""
-        place = shown.index(TransferColumn.STATUS) + 1 if TransferColumn.STATUS in shown else len(shown)
-        after = shown[place:] or shown[-2:]
-        end = list(shown[-2:]) if TransferColumn.HASH not in shown else []
-        while end and end[0] not in OF_CASTS:
-            del end[0]
-        if not set(end) <= OF_CASTS:
-            end = []
-        self._delegate.last = shown[-1]
-        self._delegate.after_state, self._delegate.at_end = frozenset(after), frozenset(end)
-
-    def paint(self, painter: QPainter, row: QRect, cast: CastSummary, item: DeliverySnapshot) -> None:
-        """Paint the end of a delivery's row."""
-        span = self._span(row, item)
-        if span is None:
-            return
-        palette = self._theme.palette
-        if not spans_reason(item) or item.failure is None:
-            paint_text(painter, span, hash_text(item), palette.text_2, 11, 400, RIGHT)
-            return
-        link = self._link(span, cast, item)
-        if link is not None:
-            paint_text(painter, link, _retry(), palette.accent, 12, 600, RIGHT)
-            span.setRight(link.left() - RETRY_GAP)
-        paint_text(painter, span, failure_text(item.failure), palette.text, 12, 400, RIGHT)
-
-    def retry_at(self, row: QRect, cast: CastSummary, item: DeliverySnapshot, place: QPointF) -> bool:
-        """Whether *Retry* is at this place of a delivery's row."""
-        span = self._span(row, item)
-        link = self._link(span, cast, item) if span is not None and spans_reason(item) else None
-        return link is not None and link.contains(place)
-
-    def _link(self, span: QRectF, cast: CastSummary, item: DeliverySnapshot) -> QRectF | None:
-        if not can_retry_delivery(cast, item):
-            return None
-        width = metrics(12, 600).horizontalAdvance(_retry()) + 1
-        return QRectF(span.right() - width, span.top(), width, span.height())
-
-    def _span(self, row: QRect, item: DeliverySnapshot) -> QRectF | None:
-        """The rectangle of the end; its columns are adjacent."""
-        reason = spans_reason(item)
-        columns = self._delegate.after_state if reason else self._delegate.at_end
-        if not columns:
-            return None
-        header = self._header
-        left = min(header.sectionViewportPosition(column) for column in columns)
-        right = max(header.sectionViewportPosition(each) + header.sectionSize(each) for each in columns)
-        if (
-            reason
-            and TransferColumn.STATUS not in columns
-            and not header.isSectionHidden(TransferColumn.STATUS)
-        ):
-            # The state's word is short, so the reason gets what it leaves.
-            word = metrics(12, 500).horizontalAdvance(delivery_status(item))
-            left += round(word) + 2 * PADDING - header.sectionSize(TransferColumn.STATUS)
-        return QRectF(left + PADDING, row.top(), right - left - PADDING - EDGE, row.height() - 1)
-
-
-def _retry() -> str:
-    return QCoreApplication.translate("TransferTable", "Retry")
 
 
 MOST_MEASURED = 200
@@ -186,27 +82,25 @@ TICK_MS = 1000
 
 PAINT_MS = 40
 
-"""From a change until it is painted: later than a report is taken in, sooner than the next one comes."""
+"""Delay from a change to its painting: after a report is handled, before the next one arrives."""
 
 
 class TransferTable(QTreeView):
-    """See the module."""
+    """See the module. Signal: `cast_selected(str)` with the id of the current cast, "" without one."""
 
     cast_selected = Signal(str)
-    arranged = Signal()
 
     def __init__(
         self,
         theme: Theme,
         model: TransferModel,
-        nodes: NodeList | None = None,
-        actions: CastActions | None = None,
-        parent: QWidget | None = None,
+        nodes: NodeList,
+        actions: CastActions,
     ) -> None:
-        super().__init__(parent)
+        super().__init__()
         self._theme, self._casts, self._actions = theme, model, actions
         self._hovered = QModelIndex()
-        self._menu = TransferMenu(self, actions, nodes) if actions is not None else None
+        self._menu = TransferMenu(self, actions, nodes)
         self._before_reset = ""
         self._measuring = QTimer(self)  # once for all rows that open or come at a time
         self._measuring.setSingleShot(True)
@@ -228,8 +122,8 @@ class TransferTable(QTreeView):
         self.setSortingEnabled(True)
         self.header().setSortIndicator(TransferColumn.STARTED, Qt.SortOrder.DescendingOrder)
         self.sortByColumn(TransferColumn.STARTED, Qt.SortOrder.DescendingOrder)
-        for column in HIDDEN_AT_FIRST:
-            self.columns.setSectionHidden(column, True)
+        for column, spec in COLUMNS.items():
+            self.columns.setSectionHidden(column, spec.hidden)
         self.columns.arranged.connect(self._arrange)
         self._ticking = QTimer(self)
         self._ticking.setInterval(TICK_MS)
@@ -283,7 +177,8 @@ class TransferTable(QTreeView):
 
     def chosen_casts(self) -> list[CastSummary]:
         """Every cast of which a row is selected, from top to bottom."""
-        return chosen_casts(self.selectionModel())
+        found = {cast.cast: cast for cast, _ in self._chosen()}
+        return list(found.values())
 
     def chosen_names(self) -> list[str]:
         """The ids of `chosen_casts`."""
@@ -291,21 +186,24 @@ class TransferTable(QTreeView):
 
     def chosen_rows(self) -> dict[str, tuple[str, ...]]:
         """The recipients whose rows are selected, by cast; none where the cast's own row is."""
-        return chosen_rows(self.selectionModel())
+        found: dict[str, tuple[str, ...]] = {}
+        for cast, item in self._chosen():
+            nodes = found.get(cast.cast)
+            if isinstance(item, DeliverySnapshot) and nodes != ():
+                found[cast.cast] = (*(nodes or ()), item.node)
+            else:
+                found[cast.cast] = ()
+        return found
 
-    def save_columns(self, settings: QSettings) -> None:
-        """Remember how the columns are arranged."""
-        self.columns.save(settings)
-
-    def restore_columns(self, settings: QSettings) -> None:
-        """Restore the columns from the settings."""
-        self.columns.restore(settings)
+    def _chosen(self) -> list[tuple[CastSummary, CastSummary | DeliverySnapshot]]:
+        rows = sorted(self.selectionModel().selectedRows(), key=row_position)
+        return [(index.data(CAST_ROLE), index.data(ITEM_ROLE)) for index in rows]
 
     def context_menu(self, index: QModelIndex) -> QMenu:
         """The menu for a row: only what can be done with it, or with all that are selected."""
         menu = QMenu(self)
         item, cast = index.data(ITEM_ROLE), index.data(CAST_ROLE)
-        if self._menu is not None and isinstance(cast, CastSummary):
+        if isinstance(cast, CastSummary):
             if isinstance(item, DeliverySnapshot):
                 self._menu.for_delivery(menu, cast, item)
             else:
@@ -313,7 +211,7 @@ class TransferTable(QTreeView):
                 casts = chosen if any(each.cast == cast.cast for each in chosen) else [cast]
                 alone = self._casts.deliveries(cast.cast) if len(casts) == 1 else ()
                 self._menu.for_casts(menu, casts, alone)
-        if self._actions is not None and any(cast.state.finished for cast in self._casts.casts()):
+        if any(cast.state.finished for cast in self._casts.casts()):
             menu.addSeparator()
             menu.addAction(self.tr("Clear finished"), self._actions.clear_finished)
         return menu
@@ -329,11 +227,10 @@ class TransferTable(QTreeView):
         self.header().viewport().update()
 
     def _arrange(self) -> None:
-        """After other columns are shown."""
+        """Adapt to the columns that are shown."""
         self._ends.arrange(self.columns.shown())
         self._fit_columns()
         self._run_clock()
-        self.arranged.emit()
 
     def _fit_columns(self) -> None:
         self.columns.fit(self.viewport().width())
@@ -470,7 +367,7 @@ class TransferTable(QTreeView):
             self.setExpanded(first, not self.isExpanded(first))
             return
         super().mousePressEvent(event)
-        if left and self._on_retry(index, event.position()) and self._actions is not None:
+        if left and self._on_retry(index, event.position()):
             self._actions.retry_to(index.data(CAST_ROLE).cast, (item.node,))
             return
         on_hash = index.column() in self._delegate.at_end or index.column() == TransferColumn.HASH
@@ -479,7 +376,7 @@ class TransferTable(QTreeView):
 
     def _on_retry(self, index: QModelIndex, place: QPointF) -> bool:
         item = index.data(ITEM_ROLE)
-        if self._actions is None or not isinstance(item, DeliverySnapshot):
+        if not isinstance(item, DeliverySnapshot):
             return False
         return self._ends.retry_at(self.visualRect(index), index.data(CAST_ROLE), item, place)
 
@@ -501,7 +398,7 @@ class TransferTable(QTreeView):
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
         self._keyboard_used = True
-        if event.key() == Qt.Key.Key_Delete and self._actions is not None:
+        if event.key() == Qt.Key.Key_Delete:
             self._actions.cancel(self.chosen_names())
             return
         super().keyPressEvent(event)
@@ -533,3 +430,60 @@ class TransferTable(QTreeView):
         if not self._casts.rowCount():
             words, hint = self._empty_words()
             paint_no_rows(self.viewport(), self._theme.palette, "arrow-left-right", words, hint)
+
+
+SHOW_MS = 15
+"""Delay from a change of the shown cast until it is shown, in a turn of the event loop of its own."""
+
+
+class ShownCast(QObject):
+    """The cast that graph and status bar show: the one that is selected in the table.
+
+    Passes changed casts on to the model, and selects a cast that was accepted. Signal: `changed(str)` when
+    the shown cast has changed, once for a summary and the deliveries that follow it.
+    """
+
+    changed = Signal(str)
+
+    def __init__(self, transfers: TransferModel, table: TransferTable, parent: QObject) -> None:
+        super().__init__(parent)
+        self._transfers, self._table = transfers, table
+        self._expected = ""  # a cast that was accepted and is to be selected
+        self._timer = QTimer(self)
+        self._timer.setSingleShot(True)
+        self._timer.setInterval(SHOW_MS)
+        self._timer.timeout.connect(self._emit)
+
+    def select_newest(self, casts: tuple[CastSummary, ...]) -> None:
+        """Select the newest of these casts, unless one is selected."""
+        if not self._table.selected_cast() and casts:
+            self._table.select_cast(max(casts, key=lambda cast: cast.started).cast)
+
+    def expect(self, cast: str) -> None:
+        """Select a cast that was accepted, now or when it is told."""
+        self._expected = cast
+        summary = self._transfers.summary(cast)
+        if summary is not None:
+            self.apply_summary(summary)
+
+    def apply_summary(self, summary: CastSummary) -> None:
+        """A cast that is new or has changed."""
+        self._transfers.apply_summary(summary)
+        expected = summary.cast == self._expected
+        if expected:
+            self._expected = ""
+        if expected or not (self._table.selected_cast() or summary.state.finished):
+            self._table.select_cast(summary.cast)  # also of a script, where nothing else is shown
+        self._note_change(summary.cast)
+
+    def apply_deliveries(self, cast: str, deliveries: tuple[DeliverySnapshot, ...]) -> None:
+        """Deliveries of a cast that are new or have changed."""
+        self._transfers.apply_deliveries(cast, deliveries)
+        self._note_change(cast)
+
+    def _note_change(self, cast: str) -> None:
+        if cast == self._table.selected_cast():
+            self._timer.start()
+
+    def _emit(self) -> None:
+        self.changed.emit(self._table.selected_cast())

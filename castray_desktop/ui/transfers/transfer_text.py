@@ -10,8 +10,7 @@ from PySide6.QtCore import QCoreApplication
 from castray_desktop.core.failures.kinds import Failure
 from castray_desktop.core.failures.sentences import explain, translate_value
 from castray_desktop.core.protocol.messages import CastState, CastSummary, DeliverySnapshot, DeliveryState
-from castray_desktop.ui.i18n.number_format import DASH, format_bytes, format_duration, format_rate
-from castray_desktop.ui.transfers.transfer_columns import TransferColumn
+from castray_desktop.ui.i18n.number_format import DASH, format_bytes, format_rate
 from castray_desktop.ui.widgets.status_glyphs import GlyphState
 
 
@@ -42,32 +41,14 @@ def percent_text(share: float) -> str:
     return f"{int(share * 100 + 1e-9)}%"
 
 
-def cast_text(cast: CastSummary, column: TransferColumn, here: str = "") -> str:
-    """A cell of a cast's row. `here` is the name of this computer's node."""
-    match column:
-        case TransferColumn.NAME:
-            return cast_title(cast)
-        case TransferColumn.SIZE:
-            return format_bytes(cast.bytes) if cast.bytes or cast.files else DASH
-        case TransferColumn.PROGRESS:
-            return percent_text(cast_share(cast))
-        case TransferColumn.STATUS:
-            return cast_status(cast)
-        case TransferColumn.SPEED:
-            return format_rate(cast.rate) if cast.rate >= 1 and not cast.state.finished else DASH
-        case TransferColumn.ETA:
-            return format_duration(None if cast.state.finished else cast.eta)
-        case TransferColumn.RECIPIENTS:
-            return f"{cast.verified}/{len(cast.recipients)}"
-        case TransferColumn.DIRECTION:
-            return direction(cast, here)
-        case TransferColumn.ELAPSED:
-            return format_duration(elapsed(cast))
-        case TransferColumn.DESTINATION:
-            return cast.options.destination or QCoreApplication.translate("Transfers", "Inboxes")
-        case TransferColumn.HASH:
-            return ""  # of the deliveries, which a summary does not know
-    return clock(cast.started)
+def destination_text(cast: CastSummary) -> str:
+    """The folder that a cast is saved to."""
+    return cast.options.destination or QCoreApplication.translate("Transfers", "Inboxes")
+
+
+def rate_text(rate: float) -> str:
+    """Bytes per second, or a dash for nothing."""
+    return format_rate(rate) if rate >= 1 else DASH
 
 
 def direction(cast: CastSummary, here: str) -> str:
@@ -84,34 +65,6 @@ def elapsed(cast: CastSummary) -> float | None:
     if cast.started <= 0:
         return None
     return max(0.0, (cast.finished or time.time()) - cast.started)
-
-
-def delivery_text(cast: CastSummary, delivery: DeliverySnapshot, column: TransferColumn) -> str:
-    """A cell of a delivery's row. A failed one says why in those after its state."""
-    match column:
-        case TransferColumn.NAME:
-            return delivery.node
-        case TransferColumn.SIZE:
-            return format_bytes(cast.bytes if delivery.state.delivered else delivery.bytes)
-        case TransferColumn.PROGRESS:
-            return percent_text(delivery_share(cast, delivery))
-        case TransferColumn.STATUS:
-            return delivery_status(delivery)
-    if delivery.failure is not None and delivery.state is DeliveryState.FAILED:
-        return failure_text(delivery.failure)
-    match column:
-        case TransferColumn.SPEED:
-            rate = delivery_rate(delivery)
-            return format_rate(rate) if rate >= 1 else DASH
-        case TransferColumn.ETA:
-            return format_duration(None if delivery.state.finished else delivery.eta)
-        case TransferColumn.ELAPSED:
-            return format_duration(delivery.seconds or None)
-        case TransferColumn.DESTINATION:
-            return delivery.paths[0] if delivery.paths else ""
-        case TransferColumn.DIRECTION:
-            return ""
-    return hash_text(delivery)
 
 
 def delivery_rate(delivery: DeliverySnapshot) -> float:
@@ -235,12 +188,12 @@ def files_text(cast: CastSummary) -> str:
     return template.format(count=f"{cast.files:,}")
 
 
-def clock(at: float) -> str:
-    """The local time of day; for another day than today its date."""
+def clock(at: float, other_day: str = "%m-%d") -> str:
+    """The local time of day; for another day than today its date, formatted as `other_day`."""
     if at <= 0:
         return DASH
     then, now = time.localtime(at), time.localtime()
-    return time.strftime("%H:%M" if then[:3] == now[:3] else "%m-%d", then)
+    return time.strftime("%H:%M" if then[:3] == now[:3] else other_day, then)
 
 
 def full_time(at: float) -> str:

@@ -7,9 +7,9 @@ of it. Other pages are put in with `add_page`. The card may be enlarged over the
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
-from PySide6.QtCore import QEvent, QObject, Qt, QTimer, Signal
+from PySide6.QtCore import QEvent, QObject, Qt, QTimer
 from PySide6.QtGui import QKeyEvent
 from PySide6.QtWidgets import (
     QHBoxLayout,
@@ -23,13 +23,12 @@ from PySide6.QtWidgets import (
 
 from castray_desktop.core.protocol.messages import Throughput
 from castray_desktop.ui.i18n.retranslator import Retranslator, Text
-from castray_desktop.ui.theme.fonts import font
 from castray_desktop.ui.theme.theme import Theme
-from castray_desktop.ui.transfers import cast_actions
-from castray_desktop.ui.transfers.cast_actions import CastActions
+from castray_desktop.ui.transfers.cast_actions import CastActions, can_pause, can_resume, can_retry
 from castray_desktop.ui.transfers.transfer_model import TransferModel
 from castray_desktop.ui.transfers.transfer_table import TransferTable
-from castray_desktop.ui.widgets.basic_widgets import Card, IconTint, Rule, bind_text, button, icon_button
+from castray_desktop.ui.widgets.basic_widgets import Card, IconTint, Rule, button, icon_button
+from castray_desktop.ui.widgets.fields import search_field
 from castray_desktop.ui.widgets.tabs import RING_ROOM, Tabs
 
 COUNT_MS = 300
@@ -39,23 +38,14 @@ TRANSFERS, THROUGHPUT = "transfers", "throughput"
 
 
 class TransfersCard(Card):
-    """Table, plot and the other pages.
-
-    Signals: `cast_selected(str)`; `page_changed(str)` with the key of the page that is shown;
-    `enlarged(bool)` when the user wants the card to fill the window, or no longer.
-    """
-
-    cast_selected = Signal(str)
-    page_changed = Signal(str)
-    enlarged = Signal(bool)
+    """Table, plot and the other pages."""
 
     def __init__(
         self, theme: Theme, model: TransferModel, table: TransferTable, actions: CastActions
     ) -> None:
         super().__init__(theme)
-        self._theme, self._model, self._actions = theme, model, actions
+        self._theme, self._model = theme, model
         self.table = table
-        self.plot: QWidget | None = None
         self._add_to_plot: Callable[[Throughput], None] | None = None
         self._backlog: deque[Throughput] = deque(maxlen=BACKLOG)
         self._compact = False
@@ -91,7 +81,6 @@ class TransfersCard(Card):
         """Show the page of that key; an unknown one shows the transfers."""
         self.page = key if key in self.tabs.order() else TRANSFERS
         self._show_tab()
-        self.page_changed.emit(self.page)
 
     def pages(self) -> list[str]:
         """The pages, left to right."""
@@ -118,7 +107,7 @@ class TransfersCard(Card):
 
     def put_plot(self, plot: QWidget, add: Callable[[Throughput], None]) -> None:
         """Show the plot, with the samples that came before it."""
-        self.plot, self._add_to_plot = plot, add
+        self._add_to_plot = add
         layout = self._plot_place.layout()
         assert layout is not None
         layout.addWidget(plot)
@@ -173,8 +162,6 @@ class TransfersCard(Card):
 
     def _wire(self) -> None:
         self.tabs.chosen.connect(self.show_page)
-        self.table.cast_selected.connect(self.cast_selected)
-        self.enlarge_button.clicked.connect(self.enlarged)
         self._model.counts_changed.connect(self._count_soon)
         self._counting = QTimer(self)
         self._counting.setSingleShot(True)
@@ -238,14 +225,11 @@ class TransferTools(QWidget):
         self._model, self._actions = model, actions
         self._compact = False
         self._running = True
-        self.filter = QLineEdit()
-        self.filter.setFixedHeight(28)
-        self.filter.setFont(font(12))
+        self.filter = search_field(
+            lambda: self.tr("Name, node or state"), lambda: self.tr("Filter transfers")
+        )
         self.filter.setFixedWidth(180)
-        self.filter.setClearButtonEnabled(True)
         self.filter.installEventFilter(self)
-        bind_text(self.filter, self.filter.setPlaceholderText, lambda: self.tr("Name, node or state"))
-        bind_text(self.filter, self.filter.setAccessibleName, lambda: self.tr("Filter transfers"))
         self.filter.hide()
         self.filter_button = icon_button(theme, "funnel", lambda: self.tr("Filter (Ctrl+F)"))
         self.pause_button = button(theme, "", "pause", kind="flat")
@@ -254,7 +238,8 @@ class TransferTools(QWidget):
         row = QHBoxLayout(self)
         row.setContentsMargins(0, 0, 0, 0)
         row.setSpacing(4)
-        for widget in self._widgets():
+        buttons = (self.filter_button, self.pause_button, self.retry_button, self.clear_button)
+        for widget in (self.filter, *buttons):
             row.addWidget(widget)
         self.filter_button.clicked.connect(self.focus_filter)
         self.filter.textChanged.connect(model.set_filter)
@@ -262,9 +247,6 @@ class TransferTools(QWidget):
         self.retry_button.clicked.connect(actions.retry_all)
         self.clear_button.clicked.connect(actions.clear_finished)
         Retranslator(self, self.refresh)
-
-    def _widgets(self) -> Iterable[QWidget]:
-        return (self.filter, self.filter_button, self.pause_button, self.retry_button, self.clear_button)
 
     def set_compact(self, compact: bool) -> None:
         """Icons alone."""
@@ -282,9 +264,9 @@ class TransferTools(QWidget):
         """Show what can be done now."""
         running = paused = failed = finished = False
         for cast in self._model.casts():
-            running = running or cast_actions.can_pause(cast)
-            paused = paused or cast_actions.can_resume(cast)
-            failed = failed or cast_actions.can_retry(cast)
+            running = running or can_pause(cast)
+            paused = paused or can_resume(cast)
+            failed = failed or can_retry(cast)
             finished = finished or cast.state.finished
         if running is not self._running:
             self._running = running
@@ -308,7 +290,7 @@ class TransferTools(QWidget):
             widget.setVisible(shown)
 
     def _pause_or_resume(self) -> None:
-        if self._actions.any(cast_actions.can_pause):
+        if self._actions.any(can_pause):
             self._actions.pause_all()
         else:
             self._actions.resume_all()

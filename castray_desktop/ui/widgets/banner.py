@@ -6,11 +6,11 @@ It lies over a part of its host and is in no layout: nothing moves under the poi
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from PySide6.QtCore import QEvent, QMargins, QObject, QRect, QRectF, Qt, QTimer, Signal
 from PySide6.QtGui import QHideEvent, QPainter, QPaintEvent
-from PySide6.QtWidgets import QHBoxLayout, QLayout, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
 
 from castray_desktop.core.failures.sentences import Explanation
 from castray_desktop.ui.i18n.retranslator import Retranslator, Text
@@ -201,11 +201,28 @@ class Banner(QWidget):
         paint_round(QPainter(self), QRectF(self.rect()), 10, color(fill), color(border))
 
 
-def lay_out(page: QWidget, tools: QLayout, banner: Banner, shown: QWidget) -> None:
-    """Put the parts into `page`, without margins; `shown` takes all the room that is left."""
+def lay_out(
+    page: QWidget,
+    left: Sequence[QWidget],
+    right: Sequence[QWidget],
+    banner: Banner,
+    shown: QWidget,
+    *,
+    spacing: int = 8,
+) -> QVBoxLayout:
+    """Fill a page: widgets in a row at the top, below them `shown` in the room that is left."""
+    tools = QHBoxLayout()
+    tools.setContentsMargins(7 + spacing, 6, 15, 6)
+    tools.setSpacing(spacing)
+    for widget in left:
+        tools.addWidget(widget)
+    tools.addStretch()
+    for widget in right:
+        tools.addWidget(widget)
     column = QVBoxLayout(page)
     column.setContentsMargins(0, 0, 0, 0)
     column.setSpacing(0)
     column.addLayout(tools)
     column.addWidget(shown, 1)
     banner.float_over(page, lambda: shown.geometry().marginsRemoved(QMargins(12, 2, 12, 2)))
+    return column

@@ -64,6 +64,19 @@ class TextField(QLineEdit):
         bind_text(self, self.setAccessibleName, name)
 
 
+def search_field(hint: Text, name: Text) -> QLineEdit:
+    """A line to type what is searched for; `hint` says what is looked at."""
+    field = QLineEdit()
+    field.setObjectName("search")
+    field.setFixedHeight(28)
+    field.setFont(font(12))
+    field.setMaximumWidth(240)
+    field.setClearButtonEnabled(True)
+    bind_text(field, field.setPlaceholderText, hint)
+    bind_text(field, field.setAccessibleName, name)
+    return field
+
+
 class IconField(TextField):
     """A line to type into, with an icon in front."""
 

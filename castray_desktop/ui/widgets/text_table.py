@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from PySide6.QtCore import QAbstractTableModel, QModelIndex, QObject, QPersistentModelIndex, QRect, QRectF, Qt
-from PySide6.QtGui import QColor, QPainter, QPaintEvent, QResizeEvent
+from PySide6.QtGui import QColor, QKeyEvent, QPainter, QPaintEvent, QResizeEvent
 from PySide6.QtWidgets import (
     QAbstractItemView,
     QHeaderView,
@@ -216,6 +216,7 @@ class TextTable(QTableView):
         self.setHorizontalHeader(header)
         self.setItemDelegate(_Delegate(theme, self))
         self._widths, self._stretch = list(widths), stretch
+        self.keys: dict[int, Callable[[], object]] = {}  # what some keys do here
         header.setStretchLastSection(False)
         header.setSectionResizeMode(QHeaderView.ResizeMode.Fixed)
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
@@ -241,6 +242,13 @@ class TextTable(QTableView):
     def current_key(self) -> object:
         """The object of the current row; None without one."""
         return self.currentIndex().data(KEY_ROLE)
+
+    def keyPressEvent(self, event: QKeyEvent) -> None:
+        action = self.keys.get(event.key())
+        if action is not None:
+            action()
+        else:
+            super().keyPressEvent(event)
 
     def _restyle(self) -> None:
         self.setStyleSheet(

@@ -5,9 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
-from PySide6.QtCore import QSettings, Qt, QTimer, Signal
+from PySide6.QtCore import Qt, QTimer, Signal
 from PySide6.QtGui import (
     QCloseEvent,
+    QDragEnterEvent,
+    QDragLeaveEvent,
+    QDragMoveEvent,
+    QDropEvent,
     QGuiApplication,
     QIcon,
     QKeySequence,
@@ -18,6 +22,7 @@ from PySide6.QtGui import (
 from PySide6.QtWidgets import (
     QApplication,
     QLineEdit,
+    QMainWindow,
     QPushButton,
     QWidget,
 )
@@ -44,27 +49,30 @@ from castray_desktop.ui.model.engine_link import EngineLink, EngineLinkState
 from castray_desktop.ui.model.node_list import NodeList
 from castray_desktop.ui.model.preferences import Preferences
 from castray_desktop.ui.model.recipient_selection import RecipientSelection
-from castray_desktop.ui.pages.settings_sheet import SettingsController
-from castray_desktop.ui.pages.tab_pages import TabPages
+from castray_desktop.ui.pages.doctor_page import DoctorPage
+from castray_desktop.ui.pages.history_page import CastHistoryPage
+from castray_desktop.ui.pages.log_page import LogPage
+from castray_desktop.ui.pages.schedules_page import SchedulesPage
+from castray_desktop.ui.pages.settings_sheet import EngineSettingsModel, SettingsController
 from castray_desktop.ui.recipients.group_bar import GroupStore
 from castray_desktop.ui.recipients.recipient_picker import RecipientPicker
 from castray_desktop.ui.send.send_panel import SendPanel
 from castray_desktop.ui.theme.resources import resource
 from castray_desktop.ui.theme.theme import Theme
-from castray_desktop.ui.transfers.cast_actions import CastActions
+from castray_desktop.ui.transfers.cast_actions import CastActions, can_pause
 from castray_desktop.ui.transfers.cast_sheets import CastSheets
 from castray_desktop.ui.transfers.transfer_model import TransferModel
-from castray_desktop.ui.transfers.transfer_table import TransferTable
+from castray_desktop.ui.transfers.transfer_table import ShownCast, TransferTable
 from castray_desktop.ui.transfers.transfers_card import TransfersCard
 from castray_desktop.ui.widgets.banner import Banner
 from castray_desktop.ui.widgets.fields import Dropdown
 from castray_desktop.ui.widgets.focus_ring import FocusRing
+from castray_desktop.ui.widgets.sheet import Sheet
 from castray_desktop.ui.widgets.toast import Toast
 from castray_desktop.ui.window.cast_questions import CastQuestion, CloseController
-from castray_desktop.ui.window.drop_window import DropOverlay, DropWindow
+from castray_desktop.ui.window.drop_overlay import DropOverlay
 from castray_desktop.ui.window.header import Header
 from castray_desktop.ui.window.notifications import DesktopNotifications, Notifier, Tray
-from castray_desktop.ui.window.shown_cast import ShownCast
 from castray_desktop.ui.window.status_bar import StatusBar
 from castray_desktop.ui.window.window_layout import ScrollableBody, WindowLayout, WindowParts, WindowState
 
@@ -106,12 +114,13 @@ def install_shortcuts(window: MainWindow) -> None:
 
 
 MINIMUM = (1024, 700)
+HISTORY, SCHEDULES, LOG, DOCTOR = "history", "schedules", "log", "doctor"
 
 # Failures that are over once a cluster is ready.
 OF_A_CLUSTER = frozenset(kind for kind in FailureKind if kind.value.startswith(("cluster_", "no_cluster")))
 
 
-class MainWindow(DropWindow):
+class MainWindow(QMainWindow):
     """The CastRay window.
 
     Signals: `painted()` once, after it was drawn for the first time; `quit_requested()` when the user
@@ -126,23 +135,22 @@ class MainWindow(DropWindow):
         theme: Theme,
         language: Language,
         link: EngineLink,
-        settings: QSettings,
-        choice: ClusterSelector,
-        *,
-        groups: GroupStore | None = None,
-        home: str = "",
+        preferences: Preferences,
+        groups: GroupStore,
+        wanted: str | None = None,
     ) -> None:
-        """`groups` is where they are kept, by default with this window; the settings show `home`."""
+        """`wanted` is the cluster to use if the engine has none; else the preferences decide."""
         super().__init__()
-        self._theme, self._link, self._choice = theme, link, choice
-        self._settings = settings
-        self.preferences = Preferences(settings, self)
+        self._theme, self._link, self.preferences = theme, link, preferences
         self._cluster = ClusterStatus()
         self._titled = False
         self._was_painted = False
         self._keyboard = False
-        self._noticed: Failure | None = None
-        self._said: Failure | None = None
+        self._last_notice: Failure | None = None
+        self._shown_failure: Failure | None = None
+        self.cluster_selector = ClusterSelector(
+            link, preferences.settings, wanted, at_start=preferences.at_start, parent=self
+        )
         self.nodes = NodeList(self)
         self.selection = RecipientSelection(self)
         self.selection.follow(self.nodes)
@@ -153,29 +161,29 @@ class MainWindow(DropWindow):
         self.send_panel = SendPanel(theme, link, self.nodes, self.selection)
         self.welcome_page = WelcomePage(theme, self.known)
         self.graph = GraphCard(theme, self.nodes, self.selection, under_way_on=self.transfers.under_way_on)
-        self.recipients = RecipientPicker(theme, self.nodes, self.selection, groups=groups)
+        self.recipients = RecipientPicker(theme, self.nodes, self.selection, groups)
         self.actions_on_casts = CastActions(link, self.transfers, self.selection, self)
         self.table = TransferTable(theme, self.transfers, self.nodes, self.actions_on_casts)
         self.transfers_card = TransfersCard(theme, self.transfers, self.table, self.actions_on_casts)
-        self.pages = TabPages(
-            theme, link, self.actions_on_casts, self.nodes, lambda: self._cluster, self.send_panel.request
-        )
-        self.pages.put_into(self.transfers_card)
+        self._add_pages()
         self.shown_cast = ShownCast(self.transfers, self.table, self)
         self.sheets = CastSheets(theme, link, self.transfers, self)
         self.status = StatusBar(theme)
         self.tray = Tray(self)
         self.toast = Toast(theme, self, above=self.banner)
         self.notifier = Notifier(
-            self.preferences, self.toast, DesktopNotifications(self.tray, self), self.nodes, self
+            preferences, self.toast, DesktopNotifications(self.tray, self), self.nodes, self
         )
-        self.close_question = CloseController(self.banner, self.tray, self.preferences, self._running, self)
+        self.close_question = CloseController(self.banner, self.tray, preferences, self._running, self)
         self.cast_question = CastQuestion(
-            self.banner, choice, self._running_here, lambda: self._cluster.target, self
+            self.banner, self.cluster_selector, self._running_here, lambda: self._cluster.target, self
         )
-        self.node_dialogs = NodeDialogs(link, self.nodes, self)
-        self.settings_controller = SettingsController(theme, language, link, self.preferences, home, self)
-        self.overlay = DropOverlay(theme, self)
+        self.node_dialogs = NodeDialogs(theme, link, self.nodes, self)
+        self.engine_settings = EngineSettingsModel(link, self)
+        self.settings_controller = SettingsController(
+            theme, language, self.engine_settings, preferences, self
+        )
+        self.overlay = DropOverlay(theme, self.send_panel.drop_area, self)
         self.focus_ring = FocusRing(theme, self)
         parts = WindowParts(
             self.header,
@@ -188,100 +196,107 @@ class MainWindow(DropWindow):
             self.banner,
         )
         self.body = WindowLayout(theme, parts)
-        self.memory = WindowState(settings, self, self.body)
+        self._state = WindowState(preferences.settings, self, self.body)
         self.setMinimumSize(*MINIMUM)
         self.resize(1440, 900)
         self.setWindowIcon(QIcon(str(resource("castray-256.png"))))
         self.setCentralWidget(ScrollableBody(self.body))
+        self.setAcceptDrops(True)
         self._wire_parts()
         self._wire_engine()
         install_shortcuts(self)
-        self._follow_focus()
-        self.memory.restore()
+        self._state.restore()
         self._apply_preferences()
         self._show_status()
-        Retranslator(self, self._say_title)
+        Retranslator(self, self._show_title)
+
+    def _add_pages(self) -> None:
+        theme, link = self._theme, self._link
+        self.history_page = CastHistoryPage(theme, link, self.actions_on_casts)
+        self.schedules_page = SchedulesPage(theme, link, self.send_panel.request)
+        self.log_page = LogPage(theme, link, self.nodes, lambda: self._cluster)
+        self.doctor_page = DoctorPage(theme, link)
+        self.transfers_card.add_page(HISTORY, lambda: self.tr("History"), self.history_page)
+        self.transfers_card.add_page(SCHEDULES, lambda: self.tr("Schedules"), self.schedules_page)
+        self.transfers_card.add_page(LOG, lambda: self.tr("Log"), self.log_page)
+        self.transfers_card.add_page(DOCTOR, lambda: self.tr("Doctor"), self.doctor_page)
 
     def add_files(self, paths: list[str], recipients: frozenset[str] = frozenset()) -> None:
+        """Put absolute paths on the send list; `recipients`, if there are any, become the selection."""
         if recipients:
             self.selection.set_selected(recipients)
         self.send_panel.add_paths(paths)
 
+    def shut_down(self) -> None:
+        """Close what is open beside the window, and save its state."""
+        self.notifier.close()
+        self.tray.close()
+        self.close_sheets()
+        self._state.save()
+
     def close_sheets(self) -> None:
         """Close all sheets."""
-        self.sheets.close()
-        self.settings_controller.close()
-        self.send_panel.sheets.close()
-        if self.pages.schedules.editor is not None:
-            self.pages.schedules.editor.close()
+        for sheet in self.findChildren(Sheet):
+            sheet.close()
 
     def show_failure(self, failure: Failure) -> None:
         """Show a failure in the banner; a cancelled cast is not a failure."""
         if failure.kind is FailureKind.CANCELLED:
             return
-        self._said = failure
+        self._shown_failure = failure
         self.banner.show_message(lambda: explain_failure(failure))
 
-    def save_state(self) -> None:
-        """Remember where the window was and how it was divided."""
-        self.memory.save()
-
     def _wire_parts(self) -> None:
+        actions, selector, welcome = self.actions_on_casts, self.cluster_selector, self.welcome_page
         menu = self.header.menu
         menu.use_requested.connect(self.cast_question.use)
         menu.attach_requested.connect(self._show_attach)
         menu.leave_requested.connect(self.cast_question.leave)
         menu.share_requested.connect(self.cast_question.share)
         menu.add_node_requested.connect(self.node_dialogs.ask_name)
-        settings_controller = self.settings_controller
-        self.header.settings_requested.connect(settings_controller.show)
-        self.header.limit_requested.connect(settings_controller.set_limit)
-        settings_controller.engine.changed.connect(self._on_settings)
-        self.welcome_page.local.demo_nodes.changed.connect(settings_controller.set_demo_nodes)
-        settings_controller.columns_reset.connect(self.table.columns.reset)
-        self._choice.shared.connect(settings_controller.show_share)
-        self.welcome_page.start_requested.connect(self.cast_question.use)
-        self.welcome_page.share_requested.connect(self.cast_question.share)
-        self.welcome_page.prepare_requested.connect(self._choice.prepare)
-        self.welcome_page.join_requested.connect(self._choice.join)
-        self.welcome_page.back_requested.connect(self._show_status)
-        self.welcome_page.cancel_requested.connect(self._choice.leave)
+        self.header.settings_requested.connect(self.settings_controller.show)
+        self.header.limit_requested.connect(self.engine_settings.set_limit)
+        self.engine_settings.changed.connect(self._on_settings)
+        self.settings_controller.columns_reset.connect(self.table.columns.reset)
+        selector.shared.connect(self.node_dialogs.show_share)
+        welcome.local.demo_nodes.changed.connect(lambda count: self.engine_settings.change(demo_nodes=count))
+        welcome.start_requested.connect(self.cast_question.use)
+        welcome.share_requested.connect(self.cast_question.share)
+        welcome.prepare_requested.connect(selector.prepare)
+        welcome.join_requested.connect(selector.join)
+        welcome.back_requested.connect(self._show_status)
+        welcome.cancel_requested.connect(selector.leave)
         self.close_question.quit_requested.connect(self.quit_requested)
         self.close_question.hidden.connect(self.hide)
-        self.tray.open_requested.connect(self.bring_to_front)
         self.notifier.window_wanted.connect(self.bring_to_front)
-        self.tray.pause_requested.connect(self.actions_on_casts.pause_all)
-        self.tray.resume_requested.connect(self.actions_on_casts.resume_all)
+        self.tray.open_requested.connect(self.bring_to_front)
+        self.tray.pause_requested.connect(actions.pause_all)
+        self.tray.resume_requested.connect(actions.resume_all)
         self.tray.quit_requested.connect(self.quit_requested)
         self.preferences.changed.connect(self._apply_preferences)
         self.send_panel.send_requested.connect(self._send)
-        self.graph.drag_entered.connect(self.begin_drag)
-        self.graph.drag_left.connect(self.end_drag)
+        self.graph.drag_entered.connect(self.overlay.begin)
+        self.graph.drag_left.connect(self.overlay.end)
         self.graph.files_dropped.connect(self.add_files)
-        self.graph.drop_hint.connect(self.show_drop_hint)
+        self.graph.drop_hint.connect(self.overlay.show_hint)
         self.graph.send_requested.connect(self.send_panel.send)
         self.graph.browse_requested.connect(self._browse_for)
-        self.graph.receiving_changed.connect(self.actions_on_casts.set_receiving)
+        self.graph.receiving_changed.connect(actions.set_receiving)
         self.graph.add_node_requested.connect(self.node_dialogs.ask_name)
         self.graph.remove_node_requested.connect(self.node_dialogs.remove)
-        self.transfers_card.cast_selected.connect(self._show_cast)
+        self.table.cast_selected.connect(self._show_cast)
         self.shown_cast.changed.connect(self._show_cast)
-        self.transfers_card.enlarged.connect(lambda _: self.body.toggle_enlarged())
-        self.transfers_card.page_changed.connect(self.pages.activate)
-        self.actions_on_casts.details_wanted.connect(self.sheets.show_details)
-        self.actions_on_casts.verify_wanted.connect(self.sheets.verify)
-        self.pages.schedules.ran.connect(self.shown_cast.expect)
-        self.pages.history.details_wanted.connect(self.sheets.show_result)
-        self.actions_on_casts.accepted.connect(self.shown_cast.expect)
-        askers = (
-            settings_controller,
-            self._choice,
-            self.recipients.groups,
-            self.node_dialogs,
-            self.actions_on_casts,
-        )
-        for asker in askers:
-            asker.failed.connect(self.show_failure)
+        self.transfers_card.enlarge_button.clicked.connect(self.body.toggle_enlarged)
+        actions.details_wanted.connect(self.sheets.show_details)
+        actions.verify_wanted.connect(self.sheets.verify)
+        actions.accepted.connect(self.shown_cast.expect)
+        self.schedules_page.ran.connect(self.shown_cast.expect)
+        self.history_page.details_wanted.connect(self.sheets.show_result)
+        for part in (self.settings_controller, selector, self.recipients.groups, self.node_dialogs, actions):
+            part.failed.connect(self.show_failure)
+        application = QGuiApplication.instance()
+        if isinstance(application, QApplication):
+            application.focusChanged.connect(self._on_focus)
 
     def _wire_engine(self) -> None:
         link = self._link
@@ -297,11 +312,6 @@ class MainWindow(DropWindow):
         link.casts_removed.connect(self.transfers.remove)
         link.throughput.connect(self.header.show_rates)
         link.throughput.connect(self.transfers_card.add_throughput)
-
-    def _follow_focus(self) -> None:
-        application = QGuiApplication.instance()
-        if isinstance(application, QApplication):
-            application.focusChanged.connect(self._on_focus)
 
     # --- what the engine reports -------------------------------------------------------------------
 
@@ -330,21 +340,21 @@ class MainWindow(DropWindow):
 
     def _on_cluster(self, cluster: ClusterStatus) -> None:
         notice = cluster.notice if cluster.phase is ClusterPhase.READY else None
-        if notice is not None and notice != self._noticed:
-            self._noticed = notice
+        if notice is not None and notice != self._last_notice:
+            self._last_notice = notice
             self.banner.show_message(lambda: explain_failure(notice), tone="warn")
         self._cluster = cluster
         self.table.set_cluster(cluster.target)
         if cluster.phase is ClusterPhase.READY:
-            self._forget_trouble()
+            self._hide_cluster_failure()
         self._show_status()
 
-    def _forget_trouble(self) -> None:
+    def _hide_cluster_failure(self) -> None:
         """Hide a failure of the cluster once the cluster is ready."""
-        said, self._said = self._said, None
-        if said is None or said.kind not in OF_A_CLUSTER:
+        shown, self._shown_failure = self._shown_failure, None
+        if shown is None or shown.kind not in OF_A_CLUSTER:
             return
-        if self.banner.text() == explain_failure(said).text:
+        if self.banner.text() == explain_failure(shown).text:
             self.banner.hide()
 
     def _on_result(self, result: messages.CastResult) -> None:
@@ -354,7 +364,7 @@ class MainWindow(DropWindow):
         summary = result.summary
         failure = summary.failure
         stopped = failure is not None and failure.kind is FailureKind.CLUSTER_STOPPED
-        if stopped and self._choice.was_left(summary.cluster.target or self._cluster.target):
+        if stopped and self.cluster_selector.was_left(summary.cluster.target or self._cluster.target):
             return  # the user has been asked, and has said so
         self.notifier.notify(result)
         if failure is not None and summary.state is not CastState.CANCELLED:
@@ -419,9 +429,9 @@ class MainWindow(DropWindow):
         self.graph.set_nodes_editable(cluster.phase is ClusterPhase.READY and cluster.target == "local")
         self.body.middle.setCurrentWidget(self.graph if there else self.welcome_page)
         self._titled = there
-        self._say_title()
+        self._show_title()
 
-    def _say_title(self) -> None:
+    def _show_title(self) -> None:
         name = cluster_name(self._cluster, self._link.connection)
         self.setWindowTitle(f"{name} — CastRay" if self._titled else "CastRay")  # as Qt ends every title
 
@@ -434,8 +444,7 @@ class MainWindow(DropWindow):
         """Casts that would stop with the engine."""
         if not self._link.connected:
             return ()
-        casts = self.transfers.casts()
-        return tuple(cast for cast in casts if not cast.state.finished and cast.state is not CastState.PAUSED)
+        return tuple(filter(can_pause, self.transfers.casts()))
 
     def _running_here(self) -> tuple[CastSummary, ...]:
         """The running casts on the current cluster."""
@@ -445,6 +454,24 @@ class MainWindow(DropWindow):
         return cast.cluster.target in ("", self._cluster.target)
 
     # --- Qt ------------------------------------------------------------------------------------------
+
+    def dragEnterEvent(self, event: QDragEnterEvent) -> None:
+        if paths := local_paths(event.mimeData().urls()):
+            self.dragMoveEvent(event)
+            self.overlay.begin(paths)
+
+    def dragMoveEvent(self, event: QDragMoveEvent) -> None:
+        event.setDropAction(Qt.DropAction.CopyAction)
+        event.accept()
+
+    def dragLeaveEvent(self, event: QDragLeaveEvent) -> None:
+        self.overlay.end()
+
+    def dropEvent(self, event: QDropEvent) -> None:
+        self.overlay.end()
+        event.setDropAction(Qt.DropAction.CopyAction)
+        event.accept()
+        self.add_files(local_paths(event.mimeData().urls()))
 
     def focusNextPrevChild(self, forward: bool) -> bool:
         self._keyboard = True

@@ -13,7 +13,7 @@ from PySide6.QtGui import QGuiApplication, QIcon
 from PySide6.QtWidgets import QMenu, QSystemTrayIcon, QWidget
 
 from castray_desktop.core.failures.sentences import Explanation
-from castray_desktop.core.protocol.messages import CastResult, CastState, CastSummary, DeliverySnapshot
+from castray_desktop.core.protocol.messages import CastResult, CastState, CastSummary
 from castray_desktop.ui.i18n.retranslator import Retranslator, Text
 from castray_desktop.ui.model.desktop_services import open_folder
 from castray_desktop.ui.model.node_list import NodeList
@@ -259,10 +259,5 @@ class Notifier(QObject):
 
     def _folder(self, result: CastResult) -> str:
         """The path on this computer; empty when this computer is no recipient."""
-        here = next((item for item in result.deliveries if item.paths and self._is_here(item)), None)
+        here = next((item for item in result.deliveries if item.paths and self._nodes.is_here(item)), None)
         return str(Path(here.paths[0]).parent) if here is not None else ""
-
-    def _is_here(self, delivery: DeliverySnapshot) -> bool:
-        node = self._nodes.get(delivery.node)
-        address = (node.address if node else "") or delivery.address
-        return bool(node and node.this_computer) or address.startswith("127.") or address == "::1"

@@ -225,7 +225,7 @@ class WindowState:
         settings.setValue(GEOMETRY, self._window.saveGeometry())
         settings.setValue(PAGE, self._card.page)
         settings.setValue(ORDER, self._recipients.model.order.value)
-        self._card.table.save_columns(settings)
+        self._card.table.columns.save(settings)
         if not self._layout.compact:
             for key, splitter in self._splitters:
                 settings.setValue(SPLIT + key, splitter.saveState())
@@ -236,7 +236,7 @@ class WindowState:
         if isinstance(geometry, QByteArray):
             self._window.restoreGeometry(geometry)
         fit_to_screen(self._window)
-        self._card.table.restore_columns(self._settings)
+        self._card.table.columns.restore(self._settings)
         order = str(self._settings.value(ORDER))
         if order in {each.value for each in RecipientOrder}:
             self._recipients.set_order(RecipientOrder(order))

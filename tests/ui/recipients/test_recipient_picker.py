@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 from PySide6.QtCore import QPoint, Qt
@@ -17,6 +18,7 @@ from castray_desktop.ui.recipients.recipient_picker import RecipientPicker
 from castray_desktop.ui.theme.theme import Theme
 from castray_desktop.ui.widgets.status_glyphs import GlyphState
 from castray_desktop.ui.window.main_window import MainWindow
+from castray_desktop.workers.base.state_files import RecipientGroupFile
 from tests.helpers import fake_engine as fake
 from tests.helpers.fake_engine import FakeLink
 from tests.helpers.samples import GB, NOW, make_cast, make_delivery, make_node, make_nodes
@@ -28,11 +30,12 @@ LEFT = Qt.MouseButton.LeftButton
 class Stage:
     """A picker with its models."""
 
-    def __init__(self, qtbot: QtBot) -> None:
+    def __init__(self, qtbot: QtBot, folder: Path) -> None:
         self.nodes, self.selection = NodeList(), RecipientSelection()
         self.selection.follow(self.nodes)
         self.nodes.apply(make_nodes(3))
-        self.picker = RecipientPicker(Theme(), self.nodes, self.selection, now=lambda: NOW + 240)
+        groups = RecipientGroupFile(folder / "groups.json")
+        self.picker = RecipientPicker(Theme(), self.nodes, self.selection, groups, now=lambda: NOW + 240)
         for child in (self.nodes, self.selection):
             child.setParent(self.picker)
         mode = QAbstractItemModelTester.FailureReportingMode.Fatal
@@ -53,8 +56,8 @@ class Stage:
 
 
 @pytest.fixture
-def stage(qtbot: QtBot) -> Stage:
-    return Stage(qtbot)
+def stage(qtbot: QtBot, tmp_path: Path) -> Stage:
+    return Stage(qtbot, tmp_path)
 
 
 def test_a_click_anywhere_on_a_row_ticks_it(stage: Stage) -> None:

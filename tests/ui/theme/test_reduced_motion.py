@@ -59,7 +59,7 @@ def test_what_the_user_has_set_counts_more(settings: QSettings, qtbot: QtBot) ->
     with qtbot.waitSignal(chosen.changed):
         chosen.follow_desktop(not before)
     assert chosen.still is not before
-    chosen.set_flag(STILL, before)
+    chosen.set(STILL, before)
     chosen.follow_desktop(before)
     chosen.follow_desktop(not before)
     assert chosen.still is before

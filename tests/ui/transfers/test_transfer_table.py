@@ -15,6 +15,7 @@ from castray_desktop.core.casts.transfer_options import TransferOptions
 from castray_desktop.core.failures.kinds import Failure, FailureKind
 from castray_desktop.core.protocol import messages as m
 from castray_desktop.core.protocol.messages import CastState, DeliveryState
+from castray_desktop.ui.model.node_list import NodeList
 from castray_desktop.ui.model.recipient_selection import RecipientSelection
 from castray_desktop.ui.theme.theme import Theme
 from castray_desktop.ui.transfers.cast_actions import CastActions
@@ -33,7 +34,7 @@ from tests.helpers.samples import NOW, make_cast, make_delivery
 def table(qtbot: QtBot, link: FakeLink) -> TransferTable:
     model = TransferModel()
     actions = CastActions(link, model, RecipientSelection())
-    result = TransferTable(Theme(), model, None, actions)
+    result = TransferTable(Theme(), model, NodeList(model), actions)
     actions.setParent(result)
     model.setParent(result)
     qtbot.addWidget(result)
@@ -266,10 +267,10 @@ def test_columns_are_hidden_moved_and_remembered(
     arranged = header.shown()
     assert arranged[:2] == [TransferColumn.NAME, TransferColumn.STARTED]
     assert TransferColumn.SPEED not in arranged
-    table.save_columns(settings)
-    again = TransferTable(Theme(), TransferModel(table), None, None)
+    table.columns.save(settings)
+    again = TransferTable(Theme(), TransferModel(table), NodeList(table), table._actions)
     qtbot.addWidget(again)
-    again.restore_columns(settings)
+    again.columns.restore(settings)
     again.resize(1200, 200)
     again.show()
     assert again.columns.shown() == arranged

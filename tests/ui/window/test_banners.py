@@ -12,9 +12,8 @@ from castray_desktop.core.failures.kinds import Failure, FailureKind
 from castray_desktop.core.failures.sentences import Explanation
 from castray_desktop.core.protocol import messages as m
 from castray_desktop.core.protocol.messages import ClusterPhase, ClusterStatus, Schedule, ScheduleInfo
-from castray_desktop.ui.pages.tab_pages import DOCTOR, HISTORY, LOG, SCHEDULES
 from castray_desktop.ui.widgets.banner import Banner
-from castray_desktop.ui.window.main_window import MINIMUM, MainWindow
+from castray_desktop.ui.window.main_window import DOCTOR, HISTORY, LOG, MINIMUM, SCHEDULES, MainWindow
 from tests.helpers import fake_engine as fake
 from tests.helpers.fake_engine import FakeLink
 from tests.helpers.on_screen import click, hidden_because, is_seen, place
@@ -53,10 +52,10 @@ def moved(before: list[tuple[QWidget, QRect]]) -> list[tuple[QWidget, QRect, QRe
 BANNERS: dict[str, Callable[[MainWindow], Banner]] = {
     "": lambda window: window.banner,
     "send": lambda window: window.send_panel.banner,
-    HISTORY: lambda window: window.pages.history.banner,
-    SCHEDULES: lambda window: window.pages.schedules.banner,
-    LOG: lambda window: window.pages.log.banner,
-    DOCTOR: lambda window: window.pages.doctor.banner,
+    HISTORY: lambda window: window.history_page.banner,
+    SCHEDULES: lambda window: window.schedules_page.banner,
+    LOG: lambda window: window.log_page.banner,
+    DOCTOR: lambda window: window.doctor_page.banner,
 }
 
 
@@ -119,7 +118,7 @@ def past(window: MainWindow, link: FakeLink) -> Past:
 
 
 def test_clear_can_be_undone_by_what_is_on_the_screen(window: MainWindow, past: Past) -> None:
-    page = window.pages.history
+    page = window.history_page
     click(page.clear_button)
     assert past.casts == []
     assert hidden_because(page.banner) == ""
@@ -129,7 +128,7 @@ def test_clear_can_be_undone_by_what_is_on_the_screen(window: MainWindow, past: 
 
 
 def test_clearing_more_than_is_shown_is_asked_on_the_screen(window: MainWindow, past: Past) -> None:
-    page = window.pages.history
+    page = window.history_page
     page.state.setCurrentIndex(1)
     click(page.clear_button)
     assert len(past.casts) == 3
@@ -140,7 +139,7 @@ def test_clearing_more_than_is_shown_is_asked_on_the_screen(window: MainWindow, 
 
 
 def test_forgetting_one_cast_can_be_undone(window: MainWindow, past: Past) -> None:
-    page = window.pages.history
+    page = window.history_page
     page.table.selectRow(1)
     QApplication.processEvents()
     cast = page.current_cast()
@@ -155,7 +154,7 @@ def test_a_schedule_is_removed_after_a_question_on_the_screen(window: MainWindow
     infos = (ScheduleInfo(Schedule("a1", "models", REQUEST, every=7200.0)),)
     link.answers[m.ListSchedules] = lambda command: m.SchedulesChanged(infos)
     show(window, link, MINIMUM, SCHEDULES)
-    page = window.pages.schedules
+    page = window.schedules_page
     page.table.selectRow(0)
     click(page.remove_button)
     assert link.asked(m.RemoveSchedule) == []
@@ -167,7 +166,7 @@ def test_a_schedule_is_removed_after_a_question_on_the_screen(window: MainWindow
 def test_an_export_says_where_it_went(
     window: MainWindow, past: Past, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    page = window.pages.history
+    page = window.history_page
     page.export_to(str(tmp_path_factory.mktemp("export") / "h.csv"))
     assert hidden_because(page.banner) == ""
     assert page.banner.text().startswith("The history was written to h.csv.")
@@ -186,9 +185,9 @@ def test_messages_of_sheets_are_seen_and_move_nothing(window: MainWindow, link: 
     link.answers[m.Browse] = lambda command: m.FolderListing("node_1", "/home/ada", ())
     show(window, link, MINIMUM)
     window.settings_controller.show()
-    window.pages.schedules.add()
+    window.schedules_page.add()
     window.send_panel.sheets.browse("node_1")
-    settings, editor = window.settings_controller.sheet, window.pages.schedules.editor
+    settings, editor = window.settings_controller.sheet, window.schedules_page.editor
     browser = window.send_panel.sheets.browser
     assert settings is not None
     assert editor is not None

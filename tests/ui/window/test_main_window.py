@@ -19,7 +19,7 @@ from castray_desktop.core.protocol import messages as m
 from castray_desktop.core.protocol.messages import ClusterPhase, ClusterStatus
 from castray_desktop.ui.clusters.cluster_selector import ClusterSelector
 from castray_desktop.ui.i18n.language import Language
-from castray_desktop.ui.model.preferences import AtStart, Closing
+from castray_desktop.ui.model.preferences import CLOSING, AtStart, Closing
 from castray_desktop.ui.theme.theme import Theme
 from castray_desktop.ui.transfers.transfers_card import TransfersCard
 from castray_desktop.ui.window.event_loop import Gap, StallMeter
@@ -29,6 +29,7 @@ from tests.helpers import fake_engine as fake
 from tests.helpers.fake_engine import FakeLink
 from tests.helpers.on_screen import hidden_because
 from tests.ui.conftest import Drag
+from tests.ui.scenes import make_window
 
 MODEL = "/home/ada/models/llama-3-8b.safetensors"
 MIDDLE = QPoint(500, 300)
@@ -335,11 +336,11 @@ def test_closing_asks_while_a_cast_runs(qtbot: QtBot, window: MainWindow, link: 
 
 def test_what_closing_does_can_be_set(qtbot: QtBot, window: MainWindow, link: FakeLink) -> None:
     link.start(fake.busy_welcome())
-    window.preferences.set_closing(Closing.TRAY)  # there is none here
+    window.preferences.set(CLOSING, Closing.TRAY)  # there is none here
     with qtbot.assertNotEmitted(window.quit_requested):
         window.close()
     window.close_question.forget()
-    window.preferences.set_closing(Closing.STOP)
+    window.preferences.set(CLOSING, Closing.STOP)
     with qtbot.waitSignal(window.quit_requested):
         window.close()
 
@@ -458,10 +459,10 @@ def test_the_division_is_remembered(
     QApplication.processEvents()
     window.body.columns.setSizes([400, 608, 368])
     wanted = window.body.columns.sizes()
-    window.save_state()
+    window.shut_down()
     settings.remove("window/geometry")  # Qt fits it to the screen, and the screen of a test is small
     link = FakeLink()
-    again = MainWindow(theme, language, link, settings, ClusterSelector(link, settings))
+    again = make_window(theme, language, link, settings)
     qtbot.addWidget(again)
     again.show()
     qtbot.waitUntil(lambda: again.body.columns.sizes() == wanted)
@@ -472,7 +473,7 @@ def test_the_division_is_remembered(
 def test_the_window_opens_over_a_damaged_file_of_its_settings(
     qtbot: QtBot, window: MainWindow, settings: QSettings, tmp_path: Path, number: int
 ) -> None:
-    window.save_state()
+    window.shut_down()
     settings.sync()
     content, dice = Path(settings.fileName()).read_bytes(), random.Random(number)
     damaged = bytearray(content)
@@ -487,7 +488,7 @@ def test_the_window_opens_over_a_damaged_file_of_its_settings(
     path.write_bytes(variants[number])
     damaged_settings = QSettings(str(path), QSettings.Format.IniFormat)
     link, theme, language = FakeLink(), Theme(damaged_settings), Language(damaged_settings)
-    again = MainWindow(theme, language, link, damaged_settings, ClusterSelector(link, damaged_settings))
+    again = make_window(theme, language, link, damaged_settings)
     qtbot.addWidget(again)
     again.show()
     qtbot.waitExposed(again)

@@ -81,7 +81,7 @@ def test_what_nobody_wants_to_hear_is_not_told(
     window: MainWindow, link: FakeLink, tray: FakeTray, result: m.CastResult, keys: tuple[str, ...]
 ) -> None:
     for key in keys:
-        window.preferences.set_flag(key, False)
+        window.preferences.set(key, False)
     link.say(result)
     assert window.toast.text() == ""
     assert tray.told == []
@@ -90,7 +90,7 @@ def test_what_nobody_wants_to_hear_is_not_told(
 def test_the_desktop_is_left_alone_while_the_window_is_in_front_or_if_set(
     window: MainWindow, link: FakeLink, tray: FakeTray
 ) -> None:
-    window.preferences.set_flag(preferences.NOTIFY_DESKTOP, False)
+    window.preferences.set(preferences.NOTIFY_DESKTOP, False)
     link.say(done())
     assert window.toast.text()
     assert tray.told == []

@@ -17,10 +17,12 @@ from castray_desktop.ui.model.node_list import NodeList
 from castray_desktop.ui.model.recipient_selection import RecipientSelection
 from castray_desktop.ui.recipients.recipient_model import RecipientModel
 from castray_desktop.ui.theme.theme import Theme
+from castray_desktop.ui.transfers.cast_actions import CastActions
 from castray_desktop.ui.transfers.transfer_columns import TransferColumn
 from castray_desktop.ui.transfers.transfer_model import TransferModel
 from castray_desktop.ui.transfers.transfer_table import TransferTable
 from castray_desktop.ui.widgets.status_glyphs import GlyphState
+from tests.helpers.fake_engine import FakeLink
 from tests.helpers.samples import NOW, make_cast, make_delivery, make_node, make_nodes
 from tests.ui.graph.test_graph_card import Stage
 
@@ -141,9 +143,10 @@ def test_what_was_laid_out_before_it_is_shown_is_not_laid_out_again(
 
 
 @pytest.fixture
-def table(qtbot: QtBot) -> TransferTable:
+def table(qtbot: QtBot, link: FakeLink) -> TransferTable:
     model = TransferModel()
-    result = TransferTable(Theme(), model)
+    actions = CastActions(link, model, RecipientSelection(), model)
+    result = TransferTable(Theme(), model, NodeList(model), actions)
     model.setParent(result)
     qtbot.addWidget(result)
     result.resize(974, 256)
