@@ -11,7 +11,7 @@ from PySide6.QtGui import (
 )
 from PySide6.QtWidgets import QWidget
 
-from castray_desktop.ui.send.drop_area import DropArea
+from castray_desktop.ui.send.send_list import DropArea
 from castray_desktop.ui.theme.fonts import font
 from castray_desktop.ui.theme.theme import Theme
 from castray_desktop.ui.widgets.basic_widgets import paint_icon, paint_round
