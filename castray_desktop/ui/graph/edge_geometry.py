@@ -196,9 +196,9 @@ RAIL_CLEARANCE = 10.0  # between a rail and the names
 
 @dataclass(frozen=True)
 class Bus:
-    """Lines with corners. Each of `ways` begins at the source; `branches` leave the ways in a grid."""
+    """Lines with corners. Each of `lines` begins at the source; `branches` leave the lines in a grid."""
 
-    ways: tuple[Line, ...]  # on a ring one to each listener, which overlap; in a grid one for each row
+    lines: tuple[Line, ...]  # on a ring one to each listener, which overlap; in a grid one for each row
     branches: tuple[Line, ...]  # short ones from a row's way to its listeners
     label: Point  # the summary of the right end of what is written beside it
     end: float  # how far to the right it goes
@@ -208,15 +208,15 @@ def route_bus(layout: GraphLayout, receivers: Collection[str]) -> Bus:
     """The bus to these nodes; those that have no place are left out."""
     trunk_x = _snap_to_pixel(layout.source.x + TRUNK_OFFSET[layout.ring], layout.cell)
     places = [place for name, place in layout.nodes.items() if name in receivers]
-    ways = tuple((_ring_lines if layout.ring else _rows)(layout, places, trunk_x))
+    lines = tuple((_ring_lines if layout.ring else _rows)(layout, places, trunk_x))
     branches = () if layout.ring else tuple(_branches(layout, places))
     label = Point(trunk_x - 9, layout.source.y - SOURCE_RADIUS - 26)
-    return Bus(ways, branches, label, max((place.x for place in places), default=trunk_x))
+    return Bus(lines, branches, label, max((place.x for place in places), default=trunk_x))
 
 
 def line_boxes(bus: Bus, reach: float = 4.0) -> Iterator[Box]:
     """Where its lines are, with so much to both sides; each stretch once."""
-    seen = {stretch for line in (*bus.ways, *bus.branches) for stretch in pairwise(line)}
+    seen = {stretch for line in (*bus.lines, *bus.branches) for stretch in pairwise(line)}
     for start, end in sorted(seen):
         x, y = min(start.x, end.x) - reach, min(start.y, end.y) - reach
         yield Box(x, y, abs(end.x - start.x) + 2 * reach, abs(end.y - start.y) + 2 * reach)

@@ -124,7 +124,7 @@ class GraphScene(QGraphicsScene):
         self.layout = compute_layout(width, height, recipients)
         self.setSceneRect(QRectF(0, 0, self.layout.width, self.layout.height))
         self._place_zones()
-        labels = [zone.label for zone in self._zones]
+        labels = [zone.name.label for zone in self._zones]
         boxes = [Box(label.x(), label.y(), label.width(), label.height()) for label in labels]
         self.path.compute_layout(self.layout, source, boxes)
         self._remove_missing()
@@ -149,8 +149,7 @@ class GraphScene(QGraphicsScene):
             count = len(zone.members)
             template = self.tr("{zone} · {count} node") if count == 1 else self.tr("{zone} · {count} nodes")
             item = ZoneItem(self._theme, zone, template.format(zone=zone.name, count=count))
-            item.name.keep_clear_of([other.label for other in self._zones])
-            item.name.keep_within(self.layout.width)
+            item.name.move_clear([other.name.label for other in self._zones], self.layout.width)
             self._zones.append(item)
             self.addItem(item)
             self.addItem(item.name)
@@ -296,10 +295,7 @@ class GraphScene(QGraphicsScene):
         cast, room = self._nodes.cast, self.layout.summary if self.has_summary else None
         self._summary.setVisible(cast is not None and room is not None)
         if cast is not None and room is not None:
-            self._summary.show_lines(*cast_lines(cast), room)
-            if self._summary.dim != self.dragging:
-                self._summary.dim = self.dragging
-                self._summary.update()
+            self._summary.show_lines(cast_lines(cast), room, dim=self.dragging)
 
     @property
     def has_summary(self) -> bool:
@@ -346,7 +342,7 @@ class GraphScene(QGraphicsScene):
 
     def zone_at(self, place: QPointF) -> tuple[str, ...]:
         """The nodes of the zone whose label is at a place."""
-        return next((item.zone.members for item in self._zones if item.label.contains(place)), ())
+        return next((item.zone.members for item in self._zones if item.name.label.contains(place)), ())
 
     def nodes_in(self, area: QRectF) -> frozenset[str]:
         """The recipients whose circle an area touches."""

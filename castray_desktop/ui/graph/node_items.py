@@ -7,10 +7,9 @@ from typing import NamedTuple
 
 from PySide6.QtCore import QPointF, QRectF, Qt
 from PySide6.QtGui import QColor, QLinearGradient, QPainter, QPen, QPixmap
-from PySide6.QtWidgets import QGraphicsItem, QStyleOptionGraphicsItem, QWidget
 
 from castray_desktop.ui.graph.node_layout import SOURCE_RADIUS, NodeShape, Point
-from castray_desktop.ui.graph.scene_items import DIM_OPACITY, Z_NODE, to_point, to_rect
+from castray_desktop.ui.graph.scene_items import DIM_OPACITY, Z_NODE, SceneItem, to_point, to_rect
 from castray_desktop.ui.theme.theme import ON_GRADIENT, SOURCE_END, SOURCE_START, Palette, Theme
 from castray_desktop.ui.widgets.painting import CENTRE, paint_text, pixmap
 from castray_desktop.ui.widgets.status_glyphs import GlyphState, paint_glyph
@@ -39,17 +38,15 @@ class NodeAppearance:
 EASED_PART, EASED_ENOUGH = 0.35, 0.002  # of what is left at each step; of the whole
 
 
-class NodeItem(QGraphicsItem):
+class NodeItem(SceneItem):
     """A node: ring, percent or icon, badges, name and facts, as much as its cell has room for."""
 
     def __init__(self, theme: Theme, appearance: NodeAppearance, cell: NodeShape) -> None:
-        super().__init__()
-        self._theme, self.appearance, self.cell = theme, appearance, cell
+        super().__init__(theme, Z_NODE)
+        self.appearance, self.cell = appearance, cell
         self.shown = appearance.share  # of the ring, on its way to the appearance's
         self.hovered = False
-        self.setZValue(Z_NODE)
         self.setAcceptHoverEvents(True)
-        self.setCacheMode(QGraphicsItem.CacheMode.DeviceCoordinateCache)
         self.setCursor(Qt.CursorShape.PointingHandCursor)
 
     def set_appearance(self, appearance: NodeAppearance, cell: NodeShape, *, eased: bool = False) -> None:
@@ -198,11 +195,7 @@ class NodeItem(QGraphicsItem):
         cell = NodeShape.FULL if self.appearance.source else self.cell
         return to_rect(cell.box(Point(0, 0))).adjusted(-2, -2, 2, 2)
 
-    def paint(
-        self, painter: QPainter, option: QStyleOptionGraphicsItem, widget: QWidget | None = None
-    ) -> None:
-        palette = self._theme.palette
-        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+    def draw(self, painter: QPainter, palette: Palette) -> None:
         if self.appearance.dim:
             painter.setOpacity(DIM_OPACITY)
         if self.appearance.source:
@@ -262,35 +255,20 @@ class Dot(NamedTuple):
     marked: bool  # the keyboard's, or a drag's target
 
 
-class DotsItem(QGraphicsItem):
+class DotsItem(SceneItem):
     """Every recipient as a dot, painted in a few strokes: up to 1,000 of them change ten times a second."""
 
     def __init__(self, theme: Theme) -> None:
-        super().__init__()
-        self._theme = theme
+        super().__init__(theme, Z_NODE)
         self._dots: tuple[Dot, ...] = ()
-        self._box = QRectF()
-        self._dim = False
-        self.setZValue(Z_NODE)
-        self.setCacheMode(QGraphicsItem.CacheMode.DeviceCoordinateCache)
 
     def show_dots(self, dots: tuple[Dot, ...], box: QRectF, *, dim: bool) -> None:
         """Draw these from now on, all of them inside `box`."""
-        if (dots, box, dim) != (self._dots, self._box, self._dim):
-            if box != self._box:
-                self.prepareGeometryChange()
-            self._dots, self._box, self._dim = dots, box, dim
-            self.update()
+        if (dots, box, dim) != (self._dots, self._rect, self.dim):
+            self._dots, self.dim = dots, dim
+            self.set_rect(box)
 
-    def boundingRect(self) -> QRectF:
-        return self._box
-
-    def paint(
-        self, painter: QPainter, option: QStyleOptionGraphicsItem, widget: QWidget | None = None
-    ) -> None:
-        palette = self._theme.palette
-        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-        painter.setOpacity(DIM_OPACITY if self._dim else 1.0)
+    def draw(self, painter: QPainter, palette: Palette) -> None:
         ratio = painter.device().devicePixelRatioF()
         stamps: dict[tuple[GlyphState, bool], QPixmap] = {}
         for dot in self._dots:

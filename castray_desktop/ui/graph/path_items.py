@@ -22,11 +22,12 @@ from castray_desktop.ui.graph.scene_items import (
     Z_HOP,
     Z_PAUSED,
     Z_RATE,
+    SceneItem,
     to_point,
     to_rect,
     translucent,
 )
-from castray_desktop.ui.theme.theme import Theme, mix
+from castray_desktop.ui.theme.theme import Palette, Theme, mix
 from castray_desktop.ui.widgets.painting import CENTRE, metrics, paint_text, pixmap
 from castray_desktop.ui.widgets.status_glyphs import GlyphState, paint_glyph
 
@@ -53,44 +54,35 @@ class HopAppearance:
     marker_position: float = 0.5  # where on the curve the cross or the sign is
 
 
-class HopItem(QGraphicsItem):
+class HopItem(SceneItem):
     """One link of the relay chain with its arrow head, kept as a picture; its dots run on top of it."""
 
     def __init__(self, theme: Theme, appearance: HopAppearance) -> None:
-        super().__init__()
-        self._theme, self.appearance = theme, appearance
-        self._line, self._arrow_head = _hop_path(appearance)
-        self._dots = _RunningDots(self, self._line)
-        self._dots.setVisible(appearance.moving)
-        self.setZValue(Z_PAUSED if appearance.paused else Z_HOP)
-        self.setCacheMode(QGraphicsItem.CacheMode.DeviceCoordinateCache)
+        super().__init__(theme, Z_HOP)
+        self.appearance = appearance
+        self._dots = _HopDots(self)
+        self._update_path()
 
     def set_appearance(self, appearance: HopAppearance) -> None:
         """Draw this from now on."""
-        if appearance == self.appearance:
-            return
-        if appearance.curve != self.appearance.curve:
-            self.prepareGeometryChange()
-        self.appearance = appearance
-        self._line, self._arrow_head = _hop_path(appearance)
-        self._dots.follow(self._line)
-        self._dots.setVisible(appearance.moving)
-        self.setZValue(Z_PAUSED if appearance.paused else Z_HOP)
-        self.update()
+        if appearance != self.appearance:
+            self.appearance = appearance
+            self._update_path()
+
+    def _update_path(self) -> None:
+        self._line, self._head = _hop_path(self.appearance)
+        self.set_rect(self._line.boundingRect().united(self._head.boundingRect()).adjusted(-8, -8, 8, 8))
+        self._dots.set_path(self._line)
+        self._dots.setVisible(self.appearance.moving)
+        self.setZValue(Z_PAUSED if self.appearance.paused else Z_HOP)
 
     def advance_dots(self, phase: float) -> None:
         """Move the dots to where they are after that many pixels; does nothing for a hop without them."""
         if self.appearance.moving:
-            self._dots.run(phase)
+            self._dots.set_phase(phase)
 
-    def boundingRect(self) -> QRectF:
-        return self._line.boundingRect().united(self._arrow_head.boundingRect()).adjusted(-8, -8, 8, 8)
-
-    def paint(
-        self, painter: QPainter, option: QStyleOptionGraphicsItem, widget: QWidget | None = None
-    ) -> None:
-        palette, appearance = self._theme.palette, self.appearance
-        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+    def draw(self, painter: QPainter, palette: Palette) -> None:
+        appearance = self.appearance
         if appearance.failed:
             self._paint_failed(painter)
             return
@@ -114,7 +106,7 @@ class HopItem(QGraphicsItem):
         if appearance.head:
             painter.setPen(Qt.PenStyle.NoPen)
             painter.setBrush(last)
-            painter.drawPath(self._arrow_head)
+            painter.drawPath(self._head)
             if appearance.paused:
                 self._paint_pause(painter)
 
@@ -148,172 +140,159 @@ class HopItem(QGraphicsItem):
             painter.drawLine(middle + QPointF(-3.5, -3.5 * slope), middle + QPointF(3.5, 3.5 * slope))
 
 
-class _RunningDots(QGraphicsItem):
-    """White dots along a hop."""
+class _MovingDots(QGraphicsItem):
+    """White dots that move along a path, above the cached pixmap of their parent."""
 
-    def __init__(self, hop: QGraphicsItem, line: QPainterPath) -> None:
-        super().__init__(hop)
+    def __init__(self, parent: QGraphicsItem) -> None:
+        super().__init__(parent)
         self._phase = 0.0
-        self._places: list[QPointF] = []
-        self._box = QRectF()
-        self._line = line
-        self.follow(line)
+        self._path = QPainterPath()
 
-    def follow(self, line: QPainterPath) -> None:
-        """Run along this line from now on."""
+    def set_path(self, path: QPainterPath) -> None:
+        """Move along this path."""
         self.prepareGeometryChange()
-        self._line = line
-        self._box = line.boundingRect().adjusted(-2, -2, 2, 2)
-        self._places = _pixel_steps(line)
+        self._path = path
 
-    def run(self, phase: float) -> None:
-        """Move to where they are after that many pixels."""
+    def set_phase(self, phase: float) -> None:
+        """Show the dots where they are after that many pixels."""
         self._phase = phase
         self.update()
 
     def boundingRect(self) -> QRectF:
-        return self._box
+        return self._path.boundingRect().adjusted(-2, -2, 2, 2)
+
+
+class _HopDots(_MovingDots):
+    """Draws each dot from a list of points, which is faster for curves than a dashed pen."""
+
+    def set_path(self, path: QPainterPath) -> None:
+        super().set_path(path)
+        self._points = _pixel_steps(path)
 
     def paint(
         self, painter: QPainter, option: QStyleOptionGraphicsItem, widget: QWidget | None = None
     ) -> None:
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-        color = QColor("#FFFFFF")
-        color.setAlphaF(0.85)
         painter.setPen(Qt.PenStyle.NoPen)
-        painter.setBrush(color)
+        painter.setBrush(DOT_COLOR)
         whole, part = divmod(self._phase % DOT_GAP, 1.0)
-        places = self._places
-        for index in range(int(whole), len(places) - 1, int(DOT_GAP)):
-            here, there = places[index], places[index + 1]
+        points = self._points
+        for index in range(int(whole), len(points) - 1, int(DOT_GAP)):
+            here, there = points[index], points[index + 1]
             painter.drawEllipse(here + (there - here) * part, 1.0, 1.0)
 
 
+class _BusDots(_MovingDots):
+    """Draws the dots of all branches with a dashed pen; on common parts they coincide."""
+
+    def paint(
+        self, painter: QPainter, option: QStyleOptionGraphicsItem, widget: QWidget | None = None
+    ) -> None:
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        pen = QPen(DOT_COLOR, DOT)
+        pen.setCapStyle(Qt.PenCapStyle.RoundCap)
+        pen.setDashPattern([0.01, DOT_GAP / DOT - 0.01])
+        pen.setDashOffset(-(self._phase % DOT_GAP) / DOT)
+        painter.setPen(pen)
+        painter.drawPath(self._path)
+
+
 def _pixel_steps(line: QPainterPath) -> list[QPointF]:
-    """Points on a line, a pixel apart. Qt's own walk along a path is too slow for this."""
+    """Points on a line, a pixel apart. `QPainterPath.pointAtPercent` is too slow to find each of them."""
     points = [line.pointAtPercent(step / 60) for step in range(61)]
     result: list[QPointF] = []
     due = 4.0
     for start, end in pairwise(points):
-        way = end - start
-        length = math.hypot(way.x(), way.y())
+        step = end - start
+        length = math.hypot(step.x(), step.y())
         while due < length:
-            result.append(start + way * (due / length))
+            result.append(start + step * (due / length))
             due += 1.0
         due -= length
     return result
 
 
 def _hop_path(appearance: HopAppearance) -> tuple[QPainterPath, QPainterPath]:
-    """The line, ending inside the head, and the head: 11 long, 12 wide."""
+    """The line, which ends inside the head, and the head: 11 long, 12 wide."""
     curve = appearance.curve
     length = 11.0 if appearance.width >= 3 else 7.0
-    wide = length * 6 / 11
     last = curve.at(0.97)
     angle = math.atan2(curve.end.y - last.y, curve.end.x - last.x)
-    along, across = QPointF(math.cos(angle), math.sin(angle)), QPointF(-math.sin(angle), math.cos(angle))
-    tip = to_point(curve.end)
-    base = tip - along * length
-    head = QPainterPath(tip)
-    head.lineTo(base + across * wide)
-    head.lineTo(base + along * (length * 0.25))
-    head.lineTo(base - across * wide)
-    head.closeSubpath()
-    end = tip - along * (length * 0.7 if appearance.head else 0)
+    along, tip = QPointF(math.cos(angle), math.sin(angle)), to_point(curve.end)
     line = QPainterPath(to_point(curve.start))
+    end = tip - along * (length * 0.7 if appearance.head else 0)
     line.cubicTo(to_point(curve.control_1), to_point(curve.control_2), end)
-    return line, head
+    return line, _arrow_head(tip, along * -length, 6 / 11)
+
+
+def _arrow_head(tip: QPointF, back: QPointF, slope: float) -> QPainterPath:
+    """`back` leads from the tip to the middle of the base; `slope` is half the width by the length."""
+    across = QPointF(-back.y(), back.x()) * slope
+    head = QPainterPath(tip)
+    head.lineTo(tip + back + across)
+    head.lineTo(tip + back * 0.75)
+    head.lineTo(tip + back - across)
+    head.closeSubpath()
+    return head
 
 
 Segment = tuple[Point, Point]
 
 
-class SegmentsItem(QGraphicsItem):
+class SegmentsItem(SceneItem):
     """The hops between dots: as many as there are nodes, painted as a path for each kind."""
 
     def __init__(self, theme: Theme) -> None:
-        super().__init__()
-        self._theme = theme
+        super().__init__(theme, Z_HOP)
         self.segments: tuple[tuple[Segment, ...], ...] = ((), (), (), ())
         self._lines: tuple[list[QLineF], ...] = ([], [], [], [])
-        self._box = QRectF()
-        self._dim = False
-        self.setZValue(Z_HOP)
-        self.setCacheMode(QGraphicsItem.CacheMode.DeviceCoordinateCache)
 
-    def set_segments(self, segments: tuple[tuple[Segment, ...], ...], box: QRectF, *, dim: bool) -> None:
-        """Draw these from now on, all inside `box`: whole hops, failed ones, repairs, paused ones."""
-        if (segments, box, dim) == (self.segments, self._box, self._dim):
+    def set_segments(self, segments: tuple[tuple[Segment, ...], ...], rect: QRectF, *, dim: bool) -> None:
+        """Draw these, all inside `rect`: whole hops, failed ones, repairs, paused ones."""
+        if (segments, rect, dim) == (self.segments, self._rect, self.dim):
             return
-        if box != self._box:
-            self.prepareGeometryChange()
-        self.segments, self._box, self._dim = segments, box, dim
-        self._lines = tuple(_lines(kind) for kind in segments)
-        self.update()
+        self.segments, self.dim = segments, dim
+        self._lines = tuple([QLineF(to_point(a), to_point(b)) for a, b in kind] for kind in segments)
+        self.set_rect(rect)
 
-    def boundingRect(self) -> QRectF:
-        return self._box
-
-    def paint(
-        self, painter: QPainter, option: QStyleOptionGraphicsItem, widget: QWidget | None = None
-    ) -> None:
-        palette = self._theme.palette
-        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-        painter.setOpacity((DIM_OPACITY if self._dim else 1.0) * 0.6)
-        painter.setPen(QPen(QColor(palette.path_start), 1))
-        painter.drawLines(self._lines[0])
-        pen = QPen(QColor(palette.bad_fill), 1)
-        pen.setDashPattern([3, 3])
-        painter.setPen(pen)
-        painter.drawLines(self._lines[1])
-        pen = QPen(QColor(palette.path_end), 1)
-        pen.setDashPattern(SHORT_DASHES)
-        painter.setPen(pen)
-        painter.drawLines(self._lines[2])
-        pen = QPen(QColor(palette.offline), 1)
-        pen.setDashPattern(PAUSED_DASHES)
-        painter.setPen(pen)
-        painter.drawLines(self._lines[3])
+    def draw(self, painter: QPainter, palette: Palette) -> None:
+        painter.setOpacity(painter.opacity() * 0.6)
+        kinds: tuple[tuple[str, list[float]], ...] = (
+            (palette.path_start, []),
+            (palette.bad_fill, [3.0, 3.0]),
+            (palette.path_end, SHORT_DASHES),
+            (palette.offline, PAUSED_DASHES),
+        )
+        for lines, (color, dashes) in zip(self._lines, kinds, strict=True):
+            pen = QPen(QColor(color), 1)
+            if dashes:
+                pen.setDashPattern(dashes)
+            painter.setPen(pen)
+            painter.drawLines(lines)
 
 
-def _lines(segments: tuple[Segment, ...]) -> list[QLineF]:
-    return [QLineF(to_point(start), to_point(end)) for start, end in segments]
-
-
-class RateItem(QGraphicsItem):
+class RateItem(SceneItem):
     """A hop's rate, in a pill when the hop lags."""
 
     def __init__(self, theme: Theme) -> None:
-        super().__init__()
-        self._theme = theme
-        self.text, self.lagging, self.dim, self._over = "", False, False, False
+        super().__init__(theme, Z_RATE)
+        self.text, self.lagging, self._over = "", False, False
         self._box = QRectF()
-        self.setZValue(Z_RATE)
-        self.setCacheMode(QGraphicsItem.CacheMode.DeviceCoordinateCache)
 
     @staticmethod
-    def room(text: str, lagging: bool) -> tuple[float, float]:
+    def size_of(text: str, lagging: bool) -> tuple[float, float]:
         """Width and height of a rate."""
         width = metrics(11, 600, True).horizontalAdvance(text)
         return (width + 18, 20.0) if lagging else (width + 8, 16.0)
 
     def show_rate(self, text: str, box: Box, *, lagging: bool, dim: bool, over: bool = False) -> None:
-        """Stand at `box` from now on; `over` a line it gets a translucent to be read on."""
+        """Show the rate in `box`; `over` a line it gets a background."""
         rect, now = to_rect(box), (text, lagging, dim, over)
         if (now, rect) != ((self.text, self.lagging, self.dim, self._over), self._box):
-            self.prepareGeometryChange()
             (self.text, self.lagging, self.dim, self._over), self._box = now, rect
-            self.update()
+            self.set_rect(rect.adjusted(-1, -1, 1, 1))
 
-    def boundingRect(self) -> QRectF:
-        return self._box.adjusted(-1, -1, 1, 1)
-
-    def paint(
-        self, painter: QPainter, option: QStyleOptionGraphicsItem, widget: QWidget | None = None
-    ) -> None:
-        palette = self._theme.palette
-        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-        painter.setOpacity(DIM_OPACITY if self.dim else 1.0)
+    def draw(self, painter: QPainter, palette: Palette) -> None:
         if self.lagging:
             painter.setPen(QPen(QColor(palette.warn_line), 1))
             painter.setBrush(QColor(palette.warn_soft))
@@ -329,7 +308,8 @@ class RateItem(QGraphicsItem):
 BRANCH_WIDTHS = {NodeShape.FULL: 3.0, NodeShape.COMPACT: 2.0, NodeShape.GLYPH: 1.5, NodeShape.DOT: 1.0}
 HEADS = {NodeShape.FULL: 11.0, NodeShape.COMPACT: 7.0}  # length; smaller cells have no room for one
 STRENGTHS = {NodeShape.DOT: 0.6}  # where there are many
-DOT = 2.0  # wide
+DOT = 2.0  # diameter
+DOT_COLOR = QColor.fromRgbF(1, 1, 1, 0.85)
 CORNERS = {NodeShape.FULL: 14.0, NodeShape.COMPACT: 10.0, NodeShape.GLYPH: 6.0, NodeShape.DOT: 4.0}  # radius
 
 
@@ -344,59 +324,51 @@ class MulticastAppearance:
     dim: bool = False
 
 
-class MulticastItem(QGraphicsItem):
+class MulticastItem(SceneItem):
     """The bus, kept as a picture; its dots run on top of it."""
 
     def __init__(self, theme: Theme, appearance: MulticastAppearance) -> None:
-        super().__init__()
-        self._theme, self.appearance = theme, appearance
+        super().__init__(theme, Z_HOP)
+        self.appearance = appearance
         self._dots = _BusDots(self)
-        self._follow()
-        self.setZValue(Z_HOP)
-        self.setCacheMode(QGraphicsItem.CacheMode.DeviceCoordinateCache)
+        self._update_path()
 
     def set_appearance(self, appearance: MulticastAppearance) -> None:
         """Draw this from now on."""
         if appearance == self.appearance:
             return
         moved = appearance.bus != self.appearance.bus
-        if moved:
-            self.prepareGeometryChange()
         self.appearance = appearance
         if moved:
-            self._follow()
+            self._update_path()
         self._dots.setVisible(appearance.moving)
         self.update()
 
-    def _follow(self) -> None:
+    def _update_path(self) -> None:
         appearance = self.appearance
         corner, head = CORNERS[appearance.cell], HEADS.get(appearance.cell, 0.0)
         on_ring = not appearance.bus.branches
-        self._ways, self._heads, self._branches = QPainterPath(), QPainterPath(), list[QLineF]()
-        for line in appearance.bus.ways:
-            self._ways.addPath(_rounded(_shortened(line, head * 0.6) if on_ring else line, corner))
-        for line in appearance.bus.ways if on_ring else appearance.bus.branches:
+        self._lines, self._heads, self._branches = QPainterPath(), QPainterPath(), list[QLineF]()
+        for line in appearance.bus.lines:
+            self._lines.addPath(_rounded(_shortened(line, head * 0.6) if on_ring else line, corner))
+        for line in appearance.bus.lines if on_ring else appearance.bus.branches:
             if head:
-                self._heads.addPath(_arrow_head(line, head))
+                tip, before = to_point(line[-1]), to_point(line[-2])
+                self._heads.addPath(_arrow_head(tip, _towards(tip, before, head) - tip, 0.55))
         for start, end in (_shortened(line, head * 0.6) for line in appearance.bus.branches):
             self._branches.append(QLineF(to_point(start), to_point(end)))
-        self._dots.follow(self._ways)
+        box = self._lines.boundingRect().united(self._heads.boundingRect())
+        self.set_rect(box.adjusted(-8, -8, 8, 8 + 12))
+        self._dots.set_path(self._lines)
         self._dots.setVisible(appearance.moving)
 
     def advance_dots(self, phase: float) -> None:
         """Move the dots to where they are after that many pixels."""
         if self.appearance.moving:
-            self._dots.run(phase)
+            self._dots.set_phase(phase)
 
-    def boundingRect(self) -> QRectF:
-        box = self._ways.boundingRect().united(self._heads.boundingRect())
-        return box.adjusted(-8, -8, 8, 8 + 12)
-
-    def paint(
-        self, painter: QPainter, option: QStyleOptionGraphicsItem, widget: QWidget | None = None
-    ) -> None:
+    def draw(self, painter: QPainter, palette: Palette) -> None:
         appearance, cell = self.appearance, self.appearance.cell
-        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         brush = self._brush()
         round_cap = Qt.PenCapStyle.RoundCap
         width = BRANCH_WIDTHS[cell] if appearance.bus.branches else WIDTHS[cell]
@@ -404,7 +376,7 @@ class MulticastItem(QGraphicsItem):
         painter.setPen(QPen(brush, width, Qt.PenStyle.SolidLine, round_cap))
         painter.drawLines(self._branches)
         painter.setPen(QPen(brush, WIDTHS[cell], Qt.PenStyle.SolidLine, round_cap))
-        painter.drawPath(self._ways)
+        painter.drawPath(self._lines)
         painter.setPen(Qt.PenStyle.NoPen)
         painter.setBrush(brush)
         painter.drawPath(self._heads)
@@ -419,46 +391,11 @@ class MulticastItem(QGraphicsItem):
             if appearance.faded
             else STRENGTHS.get(appearance.cell, 1.0)
         )
-        start = appearance.bus.ways[0][0].x if appearance.bus.ways else 0.0
+        start = appearance.bus.lines[0][0].x if appearance.bus.lines else 0.0
         gradient = QLinearGradient(start, 0, max(start + 1, appearance.bus.end), 0)
         gradient.setColorAt(0, mix(palette.card, palette.path_start, strength))
         gradient.setColorAt(1, mix(palette.card, palette.path_end, strength))
         return QBrush(gradient)
-
-
-class _BusDots(QGraphicsItem):
-    """White dots that run from the source along every branch at once: what ways share, their dots do too."""
-
-    def __init__(self, bus: QGraphicsItem) -> None:
-        super().__init__(bus)
-        self._phase = 0.0
-        self._ways = QPainterPath()
-
-    def follow(self, ways: QPainterPath) -> None:
-        """Run along these from now on."""
-        self.prepareGeometryChange()
-        self._ways = ways
-
-    def run(self, phase: float) -> None:
-        """Move to where they are after that many pixels."""
-        self._phase = phase
-        self.update()
-
-    def boundingRect(self) -> QRectF:
-        return self._ways.boundingRect().adjusted(-2, -2, 2, 2)
-
-    def paint(
-        self, painter: QPainter, option: QStyleOptionGraphicsItem, widget: QWidget | None = None
-    ) -> None:
-        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-        color = QColor("#FFFFFF")
-        color.setAlphaF(0.85)
-        pen = QPen(color, DOT)
-        pen.setCapStyle(Qt.PenCapStyle.RoundCap)
-        pen.setDashPattern([0.01, DOT_GAP / DOT - 0.01])
-        pen.setDashOffset(-(self._phase % DOT_GAP) / DOT)
-        painter.setPen(pen)
-        painter.drawPath(self._ways)
 
 
 def _shortened(line: Line, by: float) -> Line:
@@ -490,55 +427,31 @@ def _towards(start: QPointF, end: QPointF, by: float) -> QPointF:
     return start + way * (by / length)
 
 
-def _arrow_head(line: Line, length: float) -> QPainterPath:
-    """An arrow head at the line's end, a little wider than it is long."""
-    tip, before = to_point(line[-1]), to_point(line[-2])
-    back = _towards(tip, before, length) - tip
-    across = QPointF(-back.y(), back.x()) * 0.55
-    head = QPainterPath(tip)
-    head.lineTo(tip + back + across)
-    head.lineTo(tip + back * 0.75)
-    head.lineTo(tip + back - across)
-    head.closeSubpath()
-    return head
-
-
-class MulticastRateItem(QGraphicsItem):
+class MulticastRateItem(SceneItem):
     """The stream's rate, once for all, in a pill that ends at the bus."""
 
     def __init__(self, theme: Theme) -> None:
-        super().__init__()
-        self._theme = theme
-        self.text, self._calm, self._dim = "", False, False
+        super().__init__(theme, Z_RATE)
+        self.text, self._faded = "", False
         self._box = QRectF()
-        self.setZValue(Z_RATE)
-        self.setCacheMode(QGraphicsItem.CacheMode.DeviceCoordinateCache)
 
     def show_rate(self, text: str, end: QPointF, *, faded: bool, dim: bool) -> None:
-        """Say this from now on, left of that place."""
+        """Show the rate left of this point."""
         width = math.ceil(metrics(11, 600, True).horizontalAdvance(text)) + 36
         box = QRectF(max(4.0, end.x() - width), end.y() - 11, width, 22)
-        if (text, box, faded, dim) != (self.text, self._box, self._calm, self._dim):
-            self.prepareGeometryChange()
-            self.text, self._box, self._calm, self._dim = text, box, faded, dim
-            self.update()
+        if (text, box, faded, dim) != (self.text, self._box, self._faded, self.dim):
+            self.text, self._box, self._faded, self.dim = text, box, faded, dim
+            self.set_rect(box.adjusted(-1, -1, 1, 1))
 
-    def boundingRect(self) -> QRectF:
-        return self._box.adjusted(-1, -1, 1, 1)
-
-    def paint(
-        self, painter: QPainter, option: QStyleOptionGraphicsItem, widget: QWidget | None = None
-    ) -> None:
-        palette, box = self._theme.palette, self._box
-        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-        painter.setOpacity(DIM_OPACITY if self._dim else 1.0)
-        painter.setPen(QPen(QColor(palette.line if self._calm else palette.accent_line), 1))
-        painter.setBrush(QColor(palette.card if self._calm else palette.accent_soft))
+    def draw(self, painter: QPainter, palette: Palette) -> None:
+        box = self._box
+        painter.setPen(QPen(QColor(palette.line if self._faded else palette.accent_line), 1))
+        painter.setBrush(QColor(palette.card if self._faded else palette.accent_soft))
         painter.drawRoundedRect(box.adjusted(0.5, 0.5, -0.5, -0.5), 11, 11)
         ratio = painter.device().devicePixelRatioF() * max(1.0, painter.worldTransform().m11())
-        color = palette.text_2 if self._calm else palette.accent
+        color = palette.text_2 if self._faded else palette.accent
         painter.drawPixmap(box.topLeft() + QPointF(8, 4), pixmap("radio", color, 14, ratio))
         rest = box.adjusted(27, 0, -8, 0)
         paint_text(
-            painter, rest, self.text, palette.text_2 if self._calm else palette.text, 11, 600, tabular=True
+            painter, rest, self.text, palette.text_2 if self._faded else palette.text, 11, 600, tabular=True
         )

@@ -112,7 +112,7 @@ class PathLayer:
             return
         faded = faded or not stream.sending
         bus = self._lay(receivers)
-        few = self._layout.cell in LARGE and len(bus.ways) <= MAX_MOVING
+        few = self._layout.cell in LARGE and len(bus.lines) <= MAX_MOVING
         appearance = MulticastAppearance(
             bus, self._layout.cell, stream.rate >= 1 and not faded and few, faded, dim
         )
@@ -240,7 +240,7 @@ class PathLayer:
             item = self.rates[hop.node] = RateItem(self._theme)
             self._scene.addItem(item)
         text = self._rate_text(hop)
-        width, height = RateItem.room(text, hop.lagging)
+        width, height = RateItem.size_of(text, hop.lagging)
         key = (curve, width, height, self._layout.summary, self._bus_boxes)
         known = self._rate_boxes.get(hop.node)
         if known is not None and known[0] == key:

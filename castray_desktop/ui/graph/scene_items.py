@@ -1,4 +1,6 @@
-"""Items of the graph behind the nodes: background grid, zones and their names."""
+"""The base class of the scene's items, their z-order, and the items around the nodes: grid, zones, the cast's
+figures.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,7 @@ from PySide6.QtGui import QColor, QPainter, QPainterPath, QPainterPathStroker, Q
 from PySide6.QtWidgets import QGraphicsItem, QStyleOptionGraphicsItem, QWidget
 
 from castray_desktop.ui.graph.node_layout import Box, Point, ZoneLayout
-from castray_desktop.ui.theme.theme import Theme
+from castray_desktop.ui.theme.theme import Palette, Theme
 from castray_desktop.ui.widgets.painting import CENTRE, metrics, paint_text
 
 STEP = 24
@@ -18,14 +20,14 @@ TILE = 10 * STEP
 
 
 class GridBackground:
-    """Paints it from a tile that is drawn once for each theme and screen."""
+    """Dots on the canvas, painted from a tile that is drawn once for each theme and screen."""
 
     def __init__(self, theme: Theme) -> None:
         self._theme = theme
         self._tile: tuple[tuple[str, float], QPixmap] | None = None
 
     def paint(self, painter: QPainter, area: QRectF, ratio: float) -> None:
-        """Paint this part of the scene; `ratio` is how many pixels of the screen make one of its own."""
+        """Paint this part of the scene; `ratio` is the device pixel ratio."""
         first_x, first_y = math.floor(area.left() / TILE), math.floor(area.top() / TILE)
         tile = self._drawn(ratio)
         for column in range(first_x, math.ceil(area.right() / TILE)):
@@ -53,13 +55,13 @@ class GridBackground:
 
 Z_ZONE, Z_HOP, Z_NODE, Z_RATE, Z_SUMMARY = 1, 2, 3, 4, 5
 
-Z_PAUSED, Z_NAME = 2.5, 2.8  # above the other hops: the sign of a pause, the names of zones
+Z_PAUSED, Z_NAME = 2.5, 2.8  # paused hops and the names of zones, above the other hops
 
 DOT_GAP = 11.0
 
 DIM_OPACITY = 0.4
 
-FADED_OPACITY = 0.45  # once a cast has ended
+FADED_OPACITY = 0.45  # of the path, after the end of a cast
 
 
 def to_rect(box: Box) -> QRectF:
@@ -72,69 +74,74 @@ def to_point(point: Point) -> QPointF:
     return QPointF(*point)
 
 
-class ZoneItem(QGraphicsItem):
-    """The enclosure of a zone. Its name, on the border, is an item of its own: hops run below that."""
+class SceneItem(QGraphicsItem):
+    """An item that Qt caches as a pixmap: `draw` is called only after a change. `dim` makes it pale."""
 
-    def __init__(self, theme: Theme, zone: ZoneLayout, text: str) -> None:
+    def __init__(self, theme: Theme, z: float) -> None:
         super().__init__()
-        self._theme, self.zone = theme, zone
-        self._outline = _zone_outline(zone)
-        self.name = ZoneName(theme, zone, text)
-        self.setZValue(Z_ZONE)
+        self._theme = theme
+        self._rect = QRectF()  # the bounding rectangle
+        self.dim = False
+        self.setZValue(z)
         self.setCacheMode(QGraphicsItem.CacheMode.DeviceCoordinateCache)
 
-    @property
-    def label(self) -> QRectF:
-        """Where the name is."""
-        return self.name.label
+    def draw(self, painter: QPainter, palette: Palette) -> None:
+        """Paint the item; the painter is antialiased."""
+        raise NotImplementedError
+
+    def set_rect(self, rect: QRectF) -> None:
+        """Set the bounding rectangle, and repaint."""
+        if rect != self._rect:
+            self.prepareGeometryChange()
+            self._rect = rect
+        self.update()
 
     def boundingRect(self) -> QRectF:
-        return self._outline.boundingRect().adjusted(-1, -1, 1, 1)
+        return self._rect
 
     def paint(
         self, painter: QPainter, option: QStyleOptionGraphicsItem, widget: QWidget | None = None
     ) -> None:
-        palette = self._theme.palette
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        painter.setOpacity(DIM_OPACITY if self.dim else 1.0)
+        self.draw(painter, self._theme.palette)
+
+
+class ZoneItem(SceneItem):
+    """The enclosure of a zone. Its name is an item of its own, since hops are drawn between the two."""
+
+    def __init__(self, theme: Theme, zone: ZoneLayout, text: str) -> None:
+        super().__init__(theme, Z_ZONE)
+        self.zone = zone
+        self._outline = _zone_outline(zone)
+        self.name = ZoneName(theme, zone, text)
+        self.set_rect(self._outline.boundingRect().adjusted(-1, -1, 1, 1))
+
+    def draw(self, painter: QPainter, palette: Palette) -> None:
         painter.setPen(QPen(QColor(palette.zone_line), 1))
         painter.setBrush(QColor(palette.zone))
         painter.drawPath(self._outline)
 
 
-class ZoneName(QGraphicsItem):
+class ZoneName(SceneItem):
     """The name of a zone, in a pill."""
 
     def __init__(self, theme: Theme, zone: ZoneLayout, text: str) -> None:
-        super().__init__()
-        self._theme, self._text = theme, text
+        super().__init__(theme, Z_NAME)
+        self._text = text
         width = metrics(11, 600).horizontalAdvance(text) + 20
         self.label = QRectF(zone.label.x - width / 2, zone.label.y - 10, width, 20)
-        self.setZValue(Z_NAME)
-        self.setCacheMode(QGraphicsItem.CacheMode.DeviceCoordinateCache)
 
-    def keep_clear_of(self, others: list[QRectF]) -> None:
-        """Move the name along the border until it covers none of these."""
+    def move_clear(self, others: list[QRectF], scene_width: float) -> None:
+        """Move the name along the border until it covers none of these, and into the scene."""
         for other in others:
             if self.label.intersects(other):
-                self.prepareGeometryChange()
                 ahead = self.label.center().x() >= other.center().x()
                 self.label.moveLeft(other.right() + 4 if ahead else other.left() - 4 - self.label.width())
+        self.label.moveLeft(max(2.0, min(self.label.left(), scene_width - 2 - self.label.width())))
+        self.set_rect(self.label.adjusted(-1, -1, 1, 1))
 
-    def keep_within(self, width: float) -> None:
-        """Move the name until it lies in a scene of that width."""
-        left = max(2.0, min(self.label.left(), width - 2 - self.label.width()))
-        if left != self.label.left():
-            self.prepareGeometryChange()
-            self.label.moveLeft(left)
-
-    def boundingRect(self) -> QRectF:
-        return self.label.adjusted(-1, -1, 1, 1)
-
-    def paint(
-        self, painter: QPainter, option: QStyleOptionGraphicsItem, widget: QWidget | None = None
-    ) -> None:
-        palette = self._theme.palette
-        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+    def draw(self, painter: QPainter, palette: Palette) -> None:
         painter.setBrush(QColor(palette.card))
         painter.setPen(QPen(QColor(palette.line), 1))
         painter.drawRoundedRect(self.label, 10, 10)
@@ -154,7 +161,7 @@ def _zone_outline(zone: ZoneLayout) -> QPainterPath:
 
 
 def _smooth(points: tuple[Point, ...]) -> QPainterPath:
-    """A Catmull-Rom curve through the points; the first and the last stretch are straight."""
+    """A Catmull-Rom curve through the points; the first and the last segment are straight."""
     path = QPainterPath(to_point(points[0]))
     if len(points) < 4:
         for point in points[1:]:
@@ -178,56 +185,43 @@ def _smooth(points: tuple[Point, ...]) -> QPainterPath:
 
 
 def translucent(card: str) -> QColor:
-    """What lies below stays visible, but does not make words hard to read."""
+    """A background for text that leaves what is below it visible."""
     color = QColor(card)
     color.setAlphaF(0.8)
     return color
 
 
-class CastSummaryItem(QGraphicsItem):
+class CastSummaryItem(SceneItem):
     """The shown cast in figures: name, mean percent, bytes and time left."""
 
     def __init__(self, theme: Theme) -> None:
-        super().__init__()
-        self._theme = theme
-        self._box = QRectF()
+        super().__init__(theme, Z_SUMMARY)
         self._lines = ("", "", "")
-        self.dim = False
-        self.setZValue(Z_SUMMARY)
-        self.setCacheMode(QGraphicsItem.CacheMode.DeviceCoordinateCache)
 
-    def _clear_behind(self, painter: QPainter) -> None:
-        """Hops that cross the figures' room stay visible, but don't make them hard to read."""
-        behind = translucent(self._theme.palette.card)
-        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-        painter.setPen(Qt.PenStyle.NoPen)
-        painter.setBrush(behind)
-        sizes = ((0, 18, 13, 400), (18, 36, 28, 600), (56, 18, 12, 400))
-        for text, (down, height, size, weight) in zip(self._lines, sizes, strict=True):
-            width = min(self._box.width(), metrics(size, weight, True).horizontalAdvance(text) + 12)
-            left = self._box.center().x() - width / 2
-            painter.drawRoundedRect(QRectF(left, self._box.y() + down, width, height), 6, 6)
+    def show_lines(self, lines: tuple[str, str, str], box: Box, *, dim: bool) -> None:
+        """Show name, figure and facts in `box`."""
+        rect = to_rect(box)
+        if (lines, rect, dim) != (self._lines, self._rect, self.dim):
+            self._lines, self.dim = lines, dim
+            self.set_rect(rect)
 
-    def show_lines(self, name: str, figure: str, facts: str, box: Box) -> None:
-        """Show these lines in `box` from now on."""
-        if ((name, figure, facts), to_rect(box)) != (self._lines, self._box):
-            self.prepareGeometryChange()
-            self._lines, self._box = (name, figure, facts), to_rect(box)
-            self.update()
-
-    def boundingRect(self) -> QRectF:
-        return self._box
-
-    def paint(
-        self, painter: QPainter, option: QStyleOptionGraphicsItem, widget: QWidget | None = None
-    ) -> None:
-        palette, box = self._theme.palette, self._box
+    def draw(self, painter: QPainter, palette: Palette) -> None:
+        self._clear_background(painter, palette)
         name, figure, facts = self._lines
-        painter.setOpacity(DIM_OPACITY if self.dim else 1.0)
-        self._clear_behind(painter)
+        box = self._rect
         top = QRectF(box.x(), box.y(), box.width(), 18)
         paint_text(painter, top, name, palette.text_2, 13, 400, CENTRE, elide=Qt.TextElideMode.ElideMiddle)
         middle = QRectF(box.x(), box.y() + 18, box.width(), 36)
         paint_text(painter, middle, figure, palette.text, 28, 600, CENTRE, tabular=True)
         low = QRectF(box.x(), box.y() + 56, box.width(), 18)
         paint_text(painter, low, facts, palette.text_2, 12, 400, CENTRE, tabular=True)
+
+    def _clear_background(self, painter: QPainter, palette: Palette) -> None:
+        """Keep the text readable where hops cross it."""
+        painter.setPen(Qt.PenStyle.NoPen)
+        painter.setBrush(translucent(palette.card))
+        sizes = ((0, 18, 13, 400), (18, 36, 28, 600), (56, 18, 12, 400))
+        for text, (down, height, size, weight) in zip(self._lines, sizes, strict=True):
+            width = min(self._rect.width(), metrics(size, weight, True).horizontalAdvance(text) + 12)
+            left = self._rect.center().x() - width / 2
+            painter.drawRoundedRect(QRectF(left, self._rect.y() + down, width, height), 6, 6)

@@ -20,7 +20,7 @@ from tests.ui.graph.test_node_layout import RECIPIENTS, ROOMS
 
 
 def ends(layout: GraphLayout, bus: Bus) -> list[Point]:
-    return [line[-1] for line in (bus.ways if layout.ring else bus.branches)]
+    return [line[-1] for line in (bus.lines if layout.ring else bus.branches)]
 
 
 def circle(layout: GraphLayout, place: Point) -> Box:
@@ -61,7 +61,7 @@ def test_figures_that_have_room_between_the_rows_are_left_free(
         if abs(place.y - layout.source.y) > 1
         for box in painted_boxes(layout.cell, place)
     )
-    beside_spine = layout.summary.x >= bus.ways[0][1].x
+    beside_spine = layout.summary.x >= bus.lines[0][1].x
     assert not (fits and beside_spine) or clears(bus, layout.summary)
 
 
@@ -73,18 +73,18 @@ def test_lines_leave_the_source_together(count: int, cell: NodeShape) -> None:
     layout = compute_layout(736, 424, [(f"n{i:03}", "") for i in range(count)])
     assert layout.cell is cell
     bus = route_bus(layout, layout.nodes.keys())
-    assert {line[:2] for line in bus.ways} == {bus.ways[0][:2]}
-    assert all(line[1].x > layout.source.x + 60 for line in bus.ways)
+    assert {line[:2] for line in bus.lines} == {bus.lines[0][:2]}
+    assert all(line[1].x > layout.source.x + 60 for line in bus.lines)
 
 
 def test_a_grid_has_one_way_for_each_row_and_a_tap_for_each_listener() -> None:
     layout = compute_layout(736, 424, [(f"n{i:03}", "") for i in range(900)])
     receivers = [name for number, name in enumerate(layout.nodes) if number % 3]
     bus = route_bus(layout, receivers)
-    assert len(bus.ways) == len({place.y for place in layout.nodes.values()})
+    assert len(bus.lines) == len({place.y for place in layout.nodes.values()})
     assert len(bus.branches) == len(receivers)
 
 
 def test_nobody_listens_to_an_empty_bus() -> None:
     layout = compute_layout(736, 424, [("n1", "")])
-    assert route_bus(layout, ["gone"]).ways == ()
+    assert route_bus(layout, ["gone"]).lines == ()

@@ -493,7 +493,7 @@ def test_names_of_zones_do_not_cover_each_other(qtbot: QtBot) -> None:
     stage = Stage(qtbot, 0)
     nodes = [make_node(f"gpu-{i:03}", zone=f"rack {i // 4}", address=f"10.0.0.{i}") for i in range(1, 13)]
     stage.nodes.apply(nodes)
-    labels = [zone.label for zone in stage.scene._zones]
+    labels = [zone.name.label for zone in stage.scene._zones]
     assert len(labels) == 4
     assert not any(one.intersects(other) for one, other in itertools.combinations(labels, 2))
 

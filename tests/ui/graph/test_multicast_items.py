@@ -75,7 +75,7 @@ def test_one_bus_feeds_the_listeners_and_the_others_keep_their_hops(stage: Stage
     path = stage.scene.path
     assert hops(stage) == {"node_4": False}
     assert path.bus is not None
-    assert len(path.bus.appearance.bus.ways) == 3
+    assert len(path.bus.appearance.bus.lines) == 3
     assert path.bus_label is not None
     assert path.bus_label.text == "100 MB/s"
     assert set(path.rates) == {"node_4"}
@@ -130,13 +130,13 @@ def test_after_all_was_sent_the_bus_is_calm_and_stays_for_those_whom_it_served(s
     show(stage, multicast(DONE), heard(listening=False))
     bus = stage.scene.path.bus
     assert bus is not None
-    assert (bus.appearance.faded, bus.appearance.moving, len(bus.appearance.bus.ways)) == (True, False, 3)
+    assert (bus.appearance.faded, bus.appearance.moving, len(bus.appearance.bus.lines)) == (True, False, 3)
     assert hops(stage) == {"node_4": False}
     ended = multicast(DONE, state=CastState.PARTLY_FAILED, verified=3, failed=1)
     deliveries = heard(listening=False, state=DeliveryState.COMPLETED)
     deliveries[0] = make_delivery("node_1", DeliveryState.FAILED, datagram_bytes=3 * GB, upstream="desk")
     show(stage, ended, deliveries)
-    assert len(stage.scene.path.bus.appearance.bus.ways) == 2  # type: ignore[union-attr]
+    assert len(stage.scene.path.bus.appearance.bus.lines) == 2  # type: ignore[union-attr]
     assert stage.scene.path.hops["node_1"].appearance.failed
 
 
