@@ -1,6 +1,7 @@
 """Operate the real window as a person would, and print the observations.
 
-    python -m tests.helpers.window_pilot FILE... [--dest DIR] [--limit RATE] [--shots FOLDER] [--film FILE]
+    python -m tests.helpers.window_pilot FILE... [--dest DIR] [--limit RATE] [--chinese] [--shots FOLDER]
+        [--film FILE]
 
 Opens the window with a local cluster, drops the files on it, ticks every recipient, presses Send, waits
 for the result and closes the window. Prints one JSON object. With `--shots` it also saves pictures of the
@@ -28,7 +29,6 @@ from castray_desktop.core.failures.sentences import sentence
 from castray_desktop.core.protocol.messages import CastResult, CastSummary, NodeState
 from castray_desktop.ui.i18n.language import CHINESE, ENGLISH
 from castray_desktop.ui.window.main_window import MainWindow
-from tools.animation import animate
 
 STEP_MS = 50
 SETTLE_MS = 250
@@ -85,8 +85,10 @@ class Pilot(QObject):
         yield self._find_window
         yield self._all_online
         self.seen["ready"] = time.time()
-        self._drop([Path(name) for name in self._options.files])
         window = self.window
+        if self._options.chinese:
+            window.header.choose_language(CHINESE)
+        self._drop([Path(name) for name in self._options.files])
         if self._options.dest:
             window.send_panel.form["destination"].setText(self._options.dest)
         if self._options.limit:
@@ -174,6 +176,8 @@ class Pilot(QObject):
         self._frames.append(self.window.grab().toImage().scaledToWidth(FILM_WIDTH, smooth))
 
     def _save_film(self) -> None:
+        from tools.animation import animate  # needs a package that only the documents need
+
         path = Path(self._options.film)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(animate(self._frames, FILM_MS // FILM_FASTER))
@@ -205,6 +209,7 @@ def main() -> int:
     parser.add_argument("files", nargs="+")
     parser.add_argument("--dest", default="")
     parser.add_argument("--limit", default="")
+    parser.add_argument("--chinese", action="store_true")
     parser.add_argument("--shots", default="")
     parser.add_argument("--film", default="")
     options = parser.parse_args()
