@@ -10,6 +10,7 @@ from castray_desktop.core.protocol.messages import CastResult, CastState, Event,
 from castray_desktop.core.protocol.nodes import agent_protocol
 from castray_desktop.core.protocol.nodes.agent_protocol import SourceState
 from castray_desktop.workers.casts.cast_manager import CastManager
+from castray_desktop.workers.casts.cast_table import CastServices
 from castray_desktop.workers.casts.session.multicast_control import MulticastGroups
 from tests.helpers.fake_agents import STREAM, FakeAgents
 
@@ -24,7 +25,9 @@ class Stage:
         self.events: list[Event] = []
         self.skipped = 0.0
         self.cast_manager = CastManager(
-            self.agents, self.events.append, self._clock, multicast_groups=multicast_groups
+            self.agents,
+            self.events.append,
+            CastServices(clock=self._clock, multicast_groups=multicast_groups or MulticastGroups()),
         )
         self.agents.cast_manager = self.cast_manager
 

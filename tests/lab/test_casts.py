@@ -39,7 +39,7 @@ def send(nodes: LabNodes, path: Path) -> str:
 
 
 async def result(nodes: LabNodes, cast: str) -> CastResult:
-    await nodes.until(lambda: nodes.cast_manager.active == 0, SECONDS)
+    await nodes.until(lambda: not nodes.cast_manager.unfinished, SECONDS)
     return await nodes.cast_manager.result(cast)
 
 

@@ -78,7 +78,7 @@ def send(
 
 async def delivered(nodes: LabNodes, cast: str, path: Path) -> CastResult:
     """The result, after every byte was compared."""
-    await nodes.until(lambda: nodes.cast_manager.active == 0, SECONDS)
+    await nodes.until(lambda: not nodes.cast_manager.unfinished, SECONDS)
     ended = await nodes.cast_manager.result(cast)
     assert_delivered(nodes, ended, path)
     return ended

@@ -7,28 +7,23 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, MutableMapping
+from collections.abc import Iterable
 
 import msgspec
 
 from castray_desktop.core.protocol.messages import (
     CastChanged,
-    CastResult,
     CastsRemoved,
     CastSummary,
     DeliveriesChanged,
-    Event,
     NodeRate,
-    SendRequest,
     Throughput,
 )
-from castray_desktop.workers.casts.session.agent_orders import AgentDirectory
+from castray_desktop.workers.casts.cast_table import ClusterContext
 from castray_desktop.workers.casts.session.cast_session import CastSession
 from castray_desktop.workers.casts.session.cast_status import CastStatus
-from castray_desktop.workers.casts.session.checkpoint import CheckpointStore
 
 PUBLISH_SECONDS = 0.1
-
 """Summaries and deliveries are published at most this often."""
 
 THROUGHPUT_SECONDS = 0.25
@@ -37,24 +32,10 @@ IDLE_SECONDS = 1.0
 
 
 class CastPublisher:
-    """Publishes changes periodically until `close`.
+    """Publishes changes periodically until `close`."""
 
-    `running` returns the status of unfinished casts, by id.
-    """
-
-    def __init__(
-        self,
-        agents: AgentDirectory,
-        publish: Callable[[Event], None],
-        clock: Callable[[], float],
-        wall: Callable[[], float],
-        running: Callable[[], Mapping[str, CastStatus]],
-    ) -> None:
-        self._agents = agents
-        self._publish = publish
-        self._clock = clock
-        self._wall = wall
-        self._running = running
+    def __init__(self, context: ClusterContext) -> None:
+        self._context = context
         self._summaries: dict[str, CastSummary] = {}
         self._dirty = asyncio.Event()
         self._next_throughput = 0.0
@@ -67,13 +48,13 @@ class CastPublisher:
 
     def publish_cast(self, status: CastStatus) -> None:
         """Publish changes of a cast at once."""
-        now = self._clock()
+        now = self._context.now
         summary = status.summary(now)
         if self._summaries.get(status.cast) != summary:
             self._summaries[status.cast] = summary
-            self._publish(CastChanged(summary))
+            self._context.publish(CastChanged(summary))
         if changed := status.changed_deliveries(now):
-            self._publish(DeliveriesChanged(status.cast, changed))
+            self._context.publish(DeliveriesChanged(status.cast, changed))
 
     def forget_cast(self, cast: str) -> None:
         """Stop publishing a cast."""
@@ -88,17 +69,19 @@ class CastPublisher:
     async def _publish_changes(self) -> None:
         while True:
             with contextlib.suppress(TimeoutError):  # rates decay even without reports
-                async with asyncio.timeout(IDLE_SECONDS if self._running() or self._flowing else None):
+                async with asyncio.timeout(
+                    IDLE_SECONDS if self._context.table.tasks or self._flowing else None
+                ):
                     await self._dirty.wait()
             self._dirty.clear()
-            running = tuple(self._running().values())
+            running = self._context.table.unfinished()
             for status in running:
                 self.publish_cast(status)
-            self._tell_throughput(running)
+            self._publish_throughput(running)
             await asyncio.sleep(PUBLISH_SECONDS)
 
-    def _tell_throughput(self, running: Iterable[CastStatus]) -> None:
-        now = self._clock()
+    def _publish_throughput(self, running: Iterable[CastStatus]) -> None:
+        now = self._context.now
         if now < self._next_throughput and running:
             return
         self._next_throughput = now + THROUGHPUT_SECONDS
@@ -113,62 +96,45 @@ class CastPublisher:
             return
         self._flowing = flowing
         nodes = tuple(NodeRate(name, received[name], sent[name]) for name in received | sent)
-        own = {name for name, node in self._agents.nodes.items() if node.this_computer}
+        own = {name for name, node in self._context.agents.nodes.items() if node.this_computer}
         upload = sum(rate for name, rate in sent.items() if name in own)
-        self._publish(Throughput(self._wall(), sum(received.values()), upload, nodes))
+        self._context.publish(
+            Throughput(self._context.services.wall(), sum(received.values()), upload, nodes)
+        )
 
 
 MAX_KEPT_CASTS = 200
-
 """Maximum of ended casts that are kept; fewer if they have very many deliveries."""
 
 MAX_KEPT_DELIVERIES = 20_000
-
 """Maximum of deliveries of all kept casts; the latest cast is kept in any case."""
-
-CastEnded = Callable[[SendRequest, str, CastResult, bool], None]
 
 
 class FinishedCasts:
-    """Removes casts from `runs` when they are not kept any more.
+    """Publishes the results of ended casts, and removes casts that are not kept any more.
 
-    A cast with deferred deliveries stays, and has a checkpoint for the next engine. `told` is called at each
-    end, and again when deferred deliveries have ended.
+    A cast with deferred deliveries stays, and has a checkpoint for the next engine.
     """
 
-    def __init__(
-        self,
-        runs: MutableMapping[str, CastSession],
-        agents: AgentDirectory,
-        news: CastPublisher,
-        publish: Callable[[Event], None],
-        clock: Callable[[], float],
-        records: CheckpointStore | None,
-        told: CastEnded | None,
-    ) -> None:
-        self._runs = runs
-        self._agents = agents
-        self._news = news
-        self._publish = publish
-        self._clock = clock
-        self._records = records
-        self._told = told
+    def __init__(self, context: ClusterContext, publisher: CastPublisher) -> None:
+        self._context = context
+        self._publisher = publisher
         self._kept: dict[str, int] = {}  # deliveries of each, in the order of the ends
 
-    def cast_ended(self, run: CastSession) -> None:
+    def cast_ended(self, session: CastSession) -> None:
         """Publish the result, after any pending progress."""
-        self._record(run)
-        self._news.publish_cast(run.status)
-        self._publish(run.status.result(self._clock()))
-        self._tell(run.status, again=False)
-        self._news.changed()
-        self._keep(run.status)
+        self._save_checkpoint(session)
+        self._publisher.publish_cast(session.status)
+        self._context.publish(session.status.result(self._context.now))
+        self._report_end(session.status, again=False)
+        self._publisher.changed()
+        self._keep(session.status)
 
     def deferred_settled(self, status: CastStatus) -> None:
         """Deferred deliveries of an ended cast have ended."""
-        self._record(self._runs[status.cast])
-        self._news.publish_cast(status)
-        self._tell(status, again=True)
+        self._save_checkpoint(self._context.table.sessions[status.cast])
+        self._publisher.publish_cast(status)
+        self._report_end(status, again=True)
         self._keep(status)
 
     def trim(self, casts: int, deliveries: int) -> None:
@@ -176,11 +142,11 @@ class FinishedCasts:
         gone = []
         while self._kept and (len(self._kept) > casts or sum(self._kept.values()) > deliveries):
             cast = next(iter(self._kept))
-            del self._kept[cast], self._runs[cast]
-            self._news.forget_cast(cast)
+            del self._kept[cast], self._context.table.sessions[cast]
+            self._publisher.forget_cast(cast)
             gone.append(cast)
         if gone:
-            self._publish(CastsRemoved(tuple(gone)))
+            self._context.publish(CastsRemoved(tuple(gone)))
 
     def _keep(self, status: CastStatus) -> None:
         if not status.awaited:
@@ -188,17 +154,18 @@ class FinishedCasts:
             self._kept[status.cast] = deliveries
             self.trim(MAX_KEPT_CASTS, max(MAX_KEPT_DELIVERIES, deliveries))
 
-    def _record(self, run: CastSession) -> None:
+    def _save_checkpoint(self, session: CastSession) -> None:
         """Save a checkpoint as long as deliveries are deferred."""
-        if self._records is None:
+        checkpoints = self._context.services.checkpoints
+        if checkpoints is None:
             return
-        if run.status.awaited:
-            seconds = run.status.result(self._clock()).seconds
-            self._records.save(msgspec.structs.replace(run.checkpoint(), seconds=seconds))
+        if session.status.awaited:
+            seconds = session.status.result(self._context.now).seconds
+            checkpoints.save(msgspec.structs.replace(session.checkpoint(), seconds=seconds))
         else:
-            self._records.drop(run.status.cast)
+            checkpoints.drop(session.status.cast)
 
-    def _tell(self, status: CastStatus, again: bool) -> None:
-        if self._told is not None:
-            result = status.result(self._clock())
-            self._told(status.request, self._agents.target, result, again)
+    def _report_end(self, status: CastStatus, again: bool) -> None:
+        ended = self._context.services.ended
+        if ended is not None:
+            ended(status.request, self._context.agents.target, status.result(self._context.now), again)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Protocol
 
 import msgspec
@@ -16,7 +16,7 @@ import msgspec
 from castray_desktop.core.failures.kinds import CastRayError, Failure, FailureKind
 from castray_desktop.core.protocol.messages import DeliverySnapshot, DeliveryState, NodeState, SendRequest
 from castray_desktop.core.protocol.nodes.agent_protocol import ParcelTotals
-from castray_desktop.workers.casts.session.agent_orders import AgentDirectory
+from castray_desktop.workers.casts.cast_table import ClusterContext
 from castray_desktop.workers.casts.session.cast_status import CastStatus
 
 GATHER_SECONDS = 1.0
@@ -37,25 +37,23 @@ class StartCast(Protocol):
 class DeferredDeliveries:
     """Serves deferred deliveries of ended casts.
 
-    `running` returns unfinished casts. `scan(request)` returns what a request would send, and raises
-    CastRayError. `unharmed(status, node)` returns whether a node's files of a cast still have their hashes.
-    `settled(status)` is called after each change.
+    `scan(request)` returns what a request would send, and raises CastRayError. `is_intact(status, node)`
+    returns whether a node's files of a cast still have their hashes. `settled(status)` is called after each
+    change.
     """
 
     def __init__(
         self,
-        agents: AgentDirectory,
-        running: Callable[[], Mapping[str, CastStatus]],
+        context: ClusterContext,
         send: StartCast,
         scan: Callable[[SendRequest], Awaitable[ParcelTotals]],
-        unharmed: Callable[[CastStatus, str], Awaitable[bool]],
+        is_intact: Callable[[CastStatus, str], Awaitable[bool]],
         settled: Callable[[CastStatus], None],
     ) -> None:
-        self._agents = agents
-        self._running = running
+        self._context = context
         self._send = send
         self._scan = scan
-        self._unharmed = unharmed
+        self._is_intact = is_intact
         self._settled = settled
         self._casts: dict[str, CastStatus] = {}
         self._work: dict[str, asyncio.Task[None]] = {}
@@ -114,7 +112,10 @@ class DeferredDeliveries:
     def _due(self, cast: str) -> Iterator[str]:
         """Deferred recipients that are online and not being served."""
         served = {
-            node for other in self._running().values() if other.follows == cast for node in other.recipients
+            node
+            for other in self._context.table.unfinished()
+            if other.follows == cast
+            for node in other.recipients
         }
         return (node for node in self._casts[cast].awaited if self._online(node) and node not in served)
 
@@ -153,7 +154,7 @@ class DeferredDeliveries:
             first = request.source == status.request.source
             if not _is_the_same(totals, status.totals, exactly=first):
                 continue
-            if first or await self._unharmed(status, request.source):
+            if first or await self._is_intact(status, request.source):
                 return request
         return None
 
@@ -179,7 +180,7 @@ class DeferredDeliveries:
         self._settled(status)
 
     def _online(self, node: str) -> bool:
-        info = self._agents.nodes.get(node)
+        info = self._context.agents.nodes.get(node)
         return info is not None and info.state is NodeState.ONLINE
 
 

@@ -203,7 +203,7 @@ class ClusterRegistry:
     @property
     def active(self) -> int:
         """The number of unfinished casts."""
-        return sum(cluster.casts.active for cluster in self)
+        return sum(len(cluster.casts.unfinished) for cluster in self)
 
     def chosen(self, target: str) -> ManagedCluster:
         """Mark a cluster as chosen."""
@@ -305,7 +305,7 @@ class ClusterRegistry:
                 or (
                     cluster.in_use
                     and cluster.status.phase is not ClusterPhase.FAILED
-                    and (cluster.casts.active or cluster.casts.has_deferred)
+                    and (cluster.casts.unfinished or cluster.casts.has_deferred)
                 )
             ):
                 cluster.idle_since = None

@@ -32,10 +32,10 @@ from castray_desktop.workers.base.settings import SettingsFile
 from castray_desktop.workers.base.state_files import RecipientGroupFile
 from castray_desktop.workers.casts.cast_commands import CastCommands
 from castray_desktop.workers.casts.cast_manager import CastManager
+from castray_desktop.workers.casts.cast_table import CastServices
 from castray_desktop.workers.casts.node_speed_store import NodeSpeedStore
 from castray_desktop.workers.casts.session.agent_orders import AgentDirectory
 from castray_desktop.workers.casts.session.checkpoint import CastCheckpoint, CheckpointStore
-from castray_desktop.workers.casts.session.multicast_control import MulticastGroups
 from castray_desktop.workers.client.engine_client import read_body
 from castray_desktop.workers.clusters import reaper
 from castray_desktop.workers.clusters.agent_manager import ClusterListener
@@ -93,12 +93,16 @@ class EngineProcess:
         self._diagnoses = DiagnosisJobs(self._hub.publish)
         self._supervise = functools.partial(supervise, places)
         self._records = CheckpointStore(places.casts)
-        self._groups = RecipientGroupFile(places.groups)
         self._log_folder = places.log
         self._log_tail = LogTail(places.log, self._hub.publish, lambda: self._hub.watches_log)
-        self._speeds = NodeSpeedStore(places.speeds)
-        self._multicast_groups = MulticastGroups()
         self._history = CastHistory(places.history, self._hub.publish, self._running)
+        self._cast_services = CastServices(
+            groups=RecipientGroupFile(places.groups).load,
+            checkpoints=self._records,
+            speeds=NodeSpeedStore(places.speeds),
+            find_past_cast=self._history.find_cast,
+            ended=self._ended,
+        )
         self._settings = SettingsFile(places.settings)
         self._awake = SleepInhibitor(lambda: self._settings.current.stay_awake)
         self._limit_of = functools.partial(NodeRateLimit, self._settings)
@@ -201,13 +205,8 @@ class EngineProcess:
         return CastManager(
             agents,
             tell,
-            speeds=self._speeds,
-            records=self._records,
-            groups=self._groups.load,
-            ended=self._ended,
-            max_running=self._settings.current.casts_at_once,
-            find_past_cast=self._history.find_cast,
-            multicast_groups=self._multicast_groups,
+            self._cast_services,
+            self._settings.current.casts_at_once,
         )
 
     def _tell(self, event: messages.Event, target: str, looking: bool) -> None:
@@ -427,9 +426,9 @@ class EngineProcess:
         return command
 
     async def _renew_share_token(self) -> None:
-        """The old token is refused from now on: the cluster that accepts it is stopped."""
-        cluster = self._clusters.get(driver_protocol.SHARED_TARGET)
-        if cluster.casts.active:
+        """Whoever has the token before is shut out: the cluster that takes it is stopped."""
+        cluster = self._clusters.get(agent_protocol.SHARED_TARGET)
+        if cluster.casts.unfinished:
             raise CastRayError(FailureKind.CAST_GOES_ON, cast=", ".join(cluster.casts.unfinished))
         await cluster.supervisor.leave()
         await asyncio.to_thread(renew_share_token, self._places)

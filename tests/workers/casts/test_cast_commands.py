@@ -14,6 +14,7 @@ from castray_desktop.core.protocol.messages import CastResult, CastState, Delive
 from castray_desktop.core.protocol.nodes import agent_protocol
 from castray_desktop.core.protocol.nodes.agent_protocol import RecipientState
 from castray_desktop.workers.casts.cast_manager import CastManager
+from castray_desktop.workers.casts.cast_table import CastServices
 from castray_desktop.workers.history.history_store import PastCast
 from tests.helpers.cast_stage import REQUEST, Stage
 from tests.helpers.fake_agents import STREAM
@@ -214,7 +215,7 @@ async def test_what_only_the_history_knows_can_be_sent_again(stage: Stage) -> No
             raise CastRayError(FailureKind.CAST_UNKNOWN, cast=cast)
         return PastCast(request, "local", CastResult(make_cast("x", cast="c0ffee"), (), 1.0))
 
-    cast_manager = CastManager(stage.agents, stage.events.append, find_past_cast=past)
+    cast_manager = CastManager(stage.agents, stage.events.append, CastServices(find_past_cast=past))
     again = await cast_manager.commands.send_again("c0f")
     assert [(item.cast, item.follows) for item in cast_manager.summaries()] == [(again, "c0ffee")]
     with pytest.raises(CastRayError) as error:
@@ -233,5 +234,5 @@ async def test_all_end_together_although_one_is_queued(
     await settle()
     ended = [event.summary.cast for event in stage.events if isinstance(event, CastResult)]
     assert sorted(ended) == sorted(casts)
-    assert stage.cast_manager.active == 0
+    assert not stage.cast_manager.unfinished
     assert caplog.records == []

@@ -571,6 +571,6 @@ async def test_a_cast_that_an_agent_requests_starts_or_is_refused(stage: Stage) 
     refusal = await stage.agents.wait_for("a", agent_protocol.AnswerTransfer, 2)
     assert isinstance(refusal, agent_protocol.AnswerTransfer)
     assert refusal.refusal == "There is no node nobody. Nodes here: a, b, c, s."
-    run = stage.cast_manager.commands.find(summary.cast)
-    assert run.status.request.options.transport is TransportOption.UDP
-    assert run.status.request.leave_out
+    session = stage.cast_manager._table.find(summary.cast)
+    assert session.status.request.options.transport is TransportOption.UDP
+    assert session.status.request.leave_out

@@ -14,6 +14,7 @@ from castray_desktop.core.protocol.messages import CastState, CastSummary, Deliv
 from castray_desktop.core.protocol.nodes import agent_protocol
 from castray_desktop.workers.casts import deferred_deliveries
 from castray_desktop.workers.casts.cast_manager import CastManager
+from castray_desktop.workers.casts.cast_table import CastServices
 from castray_desktop.workers.casts.session.checkpoint import CheckpointStore
 from tests.helpers.cast_stage import REQUEST, Stage
 
@@ -41,7 +42,9 @@ async def stage(tmp_path: Path) -> AsyncIterator[Stage]:
 async def start_engine(stage: Stage, folder: Path) -> None:
     """Another engine, which continues the recorded casts."""
     records = CheckpointStore(folder)
-    stage.cast_manager = CastManager(stage.agents, stage.events.append, stage._clock, records=records)
+    stage.cast_manager = CastManager(
+        stage.agents, stage.events.append, CastServices(clock=stage._clock, checkpoints=records)
+    )
     stage.agents.cast_manager = stage.cast_manager
     for record in records.load():
         stage.cast_manager.restore(record)
@@ -241,13 +244,13 @@ async def test_who_is_sent_the_same_again_while_it_is_offline_is_waited_for_stil
     await stage.result(again)
     await settle()
     assert states(stage, cast)["b"] is states(stage, again)["b"] is DeliveryState.AWAITED
-    assert again in stage.cast_manager._awaiting
+    assert again in stage.cast_manager._deferred
     assert not [record for record in caplog.records if record.levelname == "ERROR"]
 
 
 async def test_a_copy_that_got_another_name_is_not_sent_in_the_place_of_the_files(stage: Stage) -> None:
     cast = await send(stage, "b")
-    status = stage.cast_manager._runs[cast].status
+    status = stage.cast_manager._table.sessions[cast].status
     renamed = msgspec.structs.replace(status.delivery("a"), paths=("/inbox/a/model (2).bin",))
     status._entries["a"].snapshot = renamed
     stage.agents.go_away("s")

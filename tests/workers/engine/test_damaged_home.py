@@ -177,7 +177,7 @@ async def ask_everything(house: EngineHome) -> None:
         NodeNameStore(house.places.names).save("10.0.0.9:1", {"node_9": ("host", "10.0.0.9")})
         AddedNodeStore(house.places.added_nodes).save_node(AddedNode("another"))
         node = m.NodeInfo("n9", "node_9", "10.0.0.9", "host", m.NodeState.ONLINE)
-        house.engine._speeds.record([node], {"node_9": SpeedMeasurement(1e8, True)})
+        house.engine._cast_services.speeds.record([node], {"node_9": SpeedMeasurement(1e8, True)})
         await client.request(m.AddDemonstration(), m.ScheduleAdded)
     await client.close()
 

@@ -250,7 +250,7 @@ async def test_a_cast_that_ends_is_neither_paused_nor_resumed(
         stage.agents.complete(node, cast, "s")
     ending = asyncio.create_task(stage.cast_manager.cancel(cast)) if cancelled else None
     tried = accepted = refused = 0
-    while stage.cast_manager.active:
+    while stage.cast_manager.unfinished:
         await asyncio.sleep(0)
         for steer in (pause, resume):
             tried += 1

@@ -13,6 +13,7 @@ from castray_desktop.core.failures.kinds import Failure, FailureKind
 from castray_desktop.core.protocol.messages import CastState, DeliveryState
 from castray_desktop.core.protocol.nodes import agent_protocol
 from castray_desktop.workers.casts.cast_manager import CastManager
+from castray_desktop.workers.casts.cast_table import CastServices
 from castray_desktop.workers.casts.session.checkpoint import CheckpointStore
 from tests.helpers.cast_stage import REQUEST, Stage
 from tests.helpers.fake_agents import STREAM
@@ -31,7 +32,7 @@ class Engines:
         await stage.cast_manager.close()
         stage.agents.target = target
         records = CheckpointStore(self.folder)
-        stage.cast_manager = CastManager(stage.agents, stage.events.append, records=records)
+        stage.cast_manager = CastManager(stage.agents, stage.events.append, CastServices(checkpoints=records))
         stage.agents.cast_manager = stage.cast_manager
         for record in records.load():
             stage.cast_manager.restore(record, paused)
@@ -191,7 +192,7 @@ async def test_a_paused_cast_outlives_its_cluster(engines: Engines) -> None:
     await stage.cast_manager.commands.pause(cast)
     await stage.cast_manager.end_all(Failure(FailureKind.CLUSTER_STOPPED))
     assert stage.cast_manager.summaries()[0].state is CastState.PAUSED
-    assert stage.cast_manager.active == 1
+    assert len(stage.cast_manager.unfinished) == 1
     stage.cast_manager.commands.resume(cast)
     await stage.agents.wait_for("c", agent_protocol.StartDelivery, 2)
     assert await stage.finish(cast, "a", "b", "c") is CastState.COMPLETED

@@ -26,6 +26,7 @@ from castray_desktop.core.protocol.messages import (
 from castray_desktop.core.protocol.nodes import agent_protocol
 from castray_desktop.core.protocol.nodes.agent_protocol import RecipientState, SourceState
 from castray_desktop.workers.casts.cast_manager import CastManager
+from castray_desktop.workers.casts.cast_table import CastServices
 from tests.helpers.fake_agents import STREAM, TOTALS
 
 NODES = ("s", "a", "b", "c", "d", "e")
@@ -81,7 +82,7 @@ class World:
                 node, NodeState.ONLINE, address=str(number), this_computer=node == "s"
             )
             self.agents[node] = Agent()
-        self.cast_manager = CastManager(self, self.hear, lambda: self.now)
+        self.cast_manager = CastManager(self, self.hear, CastServices(clock=lambda: self.now))
         self.delivered: set[str] = set()
 
     def hear(self, event: Event) -> None:
@@ -336,9 +337,9 @@ async def play(
         world.skip(0.5)
         for _ in range(5):
             await asyncio.sleep(0)
-        if not world.cast_manager.active:
+        if not world.cast_manager.unfinished:
             break
-    assert not world.cast_manager.active, "it does not end"
+    assert not world.cast_manager.unfinished, "it does not end"
     await asyncio.gather(*joining, return_exceptions=True)
     result = await world.cast_manager.result(world.cast)
     await world.cast_manager.close()

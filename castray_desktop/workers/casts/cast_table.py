@@ -1,0 +1,89 @@
+"""The casts of one cluster by id, and what the parts that manage them share."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+
+from castray_desktop.core.casts.admission_queue import AdmissionQueue
+from castray_desktop.core.casts.node_selector import Groups
+from castray_desktop.core.failures.kinds import CastRayError, FailureKind
+from castray_desktop.core.protocol.messages import CastResult, Event, SendRequest
+from castray_desktop.workers.casts.node_speed_store import NodeSpeedStore
+from castray_desktop.workers.casts.session.agent_orders import AgentDirectory
+from castray_desktop.workers.casts.session.cast_session import CastSession
+from castray_desktop.workers.casts.session.cast_status import CastStatus
+from castray_desktop.workers.casts.session.checkpoint import CheckpointStore
+from castray_desktop.workers.casts.session.multicast_control import MulticastGroups
+from castray_desktop.workers.history.history_store import PastCast
+
+CastEnded = Callable[[SendRequest, str, CastResult, bool], None]
+
+FindPastCast = Callable[[str], Awaitable[PastCast]]
+
+
+@dataclass(frozen=True)
+class CastServices:
+    """What the engine has for the casts of all clusters.
+
+    Without `checkpoints`, casts end with their manager. `find_past_cast` finds an ended cast in the history
+    by id or id prefix, and raises CastRayError. `ended` is called when a cast ends, with the request, the
+    cluster's target and the result; and again (True) when its deferred deliveries have ended.
+    """
+
+    clock: Callable[[], float] = time.monotonic
+    wall: Callable[[], float] = time.time  # POSIX seconds
+    groups: Callable[[], Groups] = dict
+    checkpoints: CheckpointStore | None = None
+    speeds: NodeSpeedStore | None = None
+    multicast_groups: MulticastGroups = field(default_factory=MulticastGroups)
+    find_past_cast: FindPastCast | None = None
+    ended: CastEnded | None = None
+
+
+class CastTable:
+    """Every known cast of one cluster: its session, and its task until it has ended."""
+
+    def __init__(self, max_running: int) -> None:
+        self.sessions: dict[str, CastSession] = {}
+        self.tasks: dict[str, asyncio.Task[None]] = {}
+        self.queue = AdmissionQueue(max_running)
+
+    def matching(self, cast: str) -> list[CastSession]:
+        """The casts with this id or id prefix."""
+        return [found for known, found in self.sessions.items() if known.startswith(cast)] if cast else []
+
+    def find(self, cast: str) -> CastSession:
+        """Find a cast by id or unique id prefix. Raises CastRayError."""
+        matching = self.matching(cast)
+        if len(matching) != 1:
+            raise CastRayError(FailureKind.CAST_UNKNOWN, cast=cast)
+        return matching[0]
+
+    def find_unfinished(self, cast: str) -> CastSession:
+        """The same for a cast whose task runs. Raises CastRayError."""
+        session = self.find(cast)
+        if session.status.cast not in self.tasks:
+            raise CastRayError(FailureKind.CAST_FINISHED, cast=cast)
+        return session
+
+    def unfinished(self) -> tuple[CastStatus, ...]:
+        """The status of each cast whose task runs."""
+        return tuple(self.sessions[cast].status for cast in self.tasks)
+
+
+@dataclass(frozen=True)
+class ClusterContext:
+    """The agents of one cluster, its casts, and who is told of changes."""
+
+    agents: AgentDirectory
+    publish: Callable[[Event], None]
+    services: CastServices
+    table: CastTable
+
+    @property
+    def now(self) -> float:
+        """Monotonic seconds."""
+        return self.services.clock()
