@@ -51,5 +51,5 @@ async def house(places: Paths, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator
     monkeypatch.setattr(process, "CHECK_SECONDS", 0.005)
     house = EngineHome(places)
     yield house
-    house.engine._stopping.set()
+    house.engine.commands.stopping.set()
     await house.ended()

@@ -44,7 +44,7 @@ class EngineHome:
     async def alone(self, clients: int = 0) -> None:
         """Wait until the engine has noticed that a client left."""
         async with asyncio.timeout(5):
-            while len(self.engine._hub) > clients:  # noqa: ASYNC110 - nobody tells
+            while len(self.engine.clients) > clients:  # noqa: ASYNC110 - nobody tells
                 await asyncio.sleep(0)
 
     async def checked(self) -> None:

@@ -152,7 +152,7 @@ async def test_the_history_comes_in_pages(house: EngineHome, monkeypatch: pytest
     request = SendRequest(("/x",), ("all",))
     for number in range(5):
         summary = make_cast(f"c{number}", state=CastState.COMPLETED, finished=float(number + 1))
-        house.engine._history.cast_ended(request, "local", CastResult(summary, (), 1.0))
+        house.engine.history.cast_ended(request, "local", CastResult(summary, (), 1.0))
 
     def program() -> None:
         with connect("local") as cluster:

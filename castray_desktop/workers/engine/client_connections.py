@@ -1,4 +1,4 @@
-"""The connected clients, and what each of them is sent.
+"""The connected clients: their commands are read and answered, and each is sent the events that it shows.
 
 A client that reads slowly loses progress events, which the next snapshot makes up for, and never anything
 else.
@@ -10,8 +10,12 @@ import asyncio
 import contextlib
 import itertools
 import logging
-from collections.abc import Collection, Iterator
+import time
+from collections.abc import Awaitable, Callable, Collection, Iterator
 
+import msgspec
+
+from castray_desktop.core.failures.kinds import CastRayError, Failure, FailureKind
 from castray_desktop.core.protocol import messages
 from castray_desktop.core.protocol.messages import (
     CastChanged,
@@ -21,6 +25,7 @@ from castray_desktop.core.protocol.messages import (
     LogLine,
     Throughput,
 )
+from castray_desktop.workers.client.engine_client import read_body
 from castray_desktop.workers.engine.log_tail import LEVELS
 
 SLOW_BYTES = 4 * 1024 * 1024
@@ -30,6 +35,7 @@ DISCONNECT_BYTES = 256 * 1024 * 1024
 """A client with more than this unread is closed; it gets the complete state when it reconnects."""
 
 CLOSE_SECONDS = 1.0
+HELLO_SECONDS = 5.0
 
 WINDOW = "window"
 """The kind of client that sees the casts of every cluster."""
@@ -93,9 +99,11 @@ class ClientConnection:
 
 
 class ClientConnections:
-    """All clients."""
+    """All clients. `idle_since` is when the last one left, None while there is one."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self.idle_since: float | None = clock()
+        self._clock = clock
         self._clients: dict[int, ClientConnection] = {}
         self._numbers = itertools.count()
 
@@ -109,11 +117,14 @@ class ClientConnections:
         """Add a client; returns the number to remove it with."""
         number = next(self._numbers)
         self._clients[number] = client
+        self.idle_since = None
         return number
 
     def remove_client(self, number: int) -> None:
         """Remove a client."""
         self._clients.pop(number, None)
+        if not self._clients:
+            self.idle_since = self._clock()
 
     @property
     def watches_log(self) -> bool:
@@ -156,6 +167,93 @@ class ClientConnections:
     async def close(self) -> None:
         """Close every connection."""
         await asyncio.gather(*(client.close() for client in self._clients.values()))
+
+
+class ClientServer:
+    """Reads the commands of clients and answers them.
+
+    `welcome(client)` returns what a new client is sent first, None to refuse it. `carry_out` may raise
+    CastRayError, which is the answer then.
+    """
+
+    def __init__(
+        self,
+        clients: ClientConnections,
+        welcome: Callable[[ClientConnection], messages.Welcome | None],
+        carry_out: Callable[[ClientConnection, messages.Command], Awaitable[messages.Reply]],
+    ) -> None:
+        self._clients = clients
+        self._welcome = welcome
+        self._carry_out = carry_out
+        self._sessions: set[asyncio.Task[None]] = set()
+
+    def close(self) -> None:
+        """End all sessions."""
+        for session in tuple(self._sessions):
+            session.cancel()
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Serve one client until its connection ends."""
+        task = asyncio.current_task()
+        if task is not None:
+            self._sessions.add(task)
+            task.add_done_callback(self._sessions.discard)
+        requests: set[asyncio.Task[None]] = set()
+        number: int | None = None
+        try:
+            async with asyncio.timeout(HELLO_SECONDS):
+                hello = await _read(reader)
+            client = self._accept(hello, writer)
+            if client is None:
+                return
+            number = self._clients.add_client(client)
+            while True:
+                request = await _read(reader)
+                if isinstance(request, messages.Request):
+                    work = asyncio.create_task(self._answer(client, request))
+                    requests.add(work)
+                    work.add_done_callback(requests.discard)
+        except (OSError, EOFError, TimeoutError, ValueError, msgspec.DecodeError):
+            pass
+        finally:
+            for work in requests:
+                work.cancel()
+            writer.close()
+            if number is not None:
+                self._clients.remove_client(number)
+
+    def _accept(self, hello: messages.ToEngine, writer: asyncio.StreamWriter) -> ClientConnection | None:
+        if not isinstance(hello, messages.Hello) or hello.protocol != messages.PROTOCOL_VERSION:
+            writer.write(messages.encode(messages.Failed(Failure(FailureKind.ENGINE_VERSION))))
+            return None
+        client = ClientConnection(writer, hello.client)
+        welcome = self._welcome(client)
+        if welcome is None:
+            return None
+        writer.write(messages.encode(welcome))
+        return client
+
+    async def _answer(self, client: ClientConnection, request: messages.Request) -> None:
+        reply: messages.Reply
+        try:
+            reply = await self._carry_out(client, request.command)
+        except CastRayError as error:
+            reply = messages.Failed(error.failure)
+        except Exception as error:
+            log.exception("%s", type(request.command).__name__)
+            reason = f"{type(error).__name__}: {error}"
+            reply = messages.Failed(Failure(FailureKind.INTERNAL, {"reason": reason}))
+        answer = messages.Answer(request.number, reply)
+        try:
+            frame = messages.encode(answer)
+        except ValueError as error:  # a name that is not UTF-8, or a message that is too long
+            failure = Failure(FailureKind.INTERNAL, {"reason": str(error)})
+            frame = messages.encode(messages.Answer(request.number, messages.Failed(failure)))
+        client.send(answer, frame)
+
+
+async def _read(reader: asyncio.StreamReader) -> messages.ToEngine:
+    return messages.decode_to_engine(await read_body(reader))
 
 
 def _is_progress(message: FromEngine) -> bool:

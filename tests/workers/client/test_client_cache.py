@@ -63,7 +63,7 @@ async def test_it_comes_back_with_the_next_engine_and_its_cluster(places: Paths)
     assert connection.cache.cluster.target == "local"
     assert (await connection.request(messages.GetStatus(), messages.EngineStatus)).nodes == 4
     await connection.close()
-    second.engine._stopping.set()
+    second.engine.commands.stopping.set()
     await second.ended()
 
 
@@ -80,7 +80,7 @@ async def test_one_that_was_killed_is_started_again_and_one_that_ended_is_waited
         raise CastRayError(FailureKind.ENGINE_UNREACHABLE, reason="this is a test")
 
     monkeypatch.setattr(client_cache.EngineClient, "connect", connect)
-    house.engine._stopping.set()
+    house.engine.commands.stopping.set()
     await house.ended()
     places.socket.touch()  # a killed engine leaves it
     await until(lambda: asked and asked[-1])

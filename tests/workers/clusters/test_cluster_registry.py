@@ -145,7 +145,7 @@ async def test_what_keeps_a_cluster_in_use(house: EngineHome, tmp_path: Path) ->
     await use(client, FAR)
     await client.request(messages.KeepEngine(True), messages.Done)
     await use(client, "held:1")
-    house.engine._clusters.held.add("held:1")
+    house.engine.clusters.held.add("held:1")
     await use(client, "busy:1")
     (tmp_path / "x").write_text("x")
     house.script = lambda driver: driver.come_up()
@@ -162,7 +162,7 @@ async def test_what_keeps_a_cluster_in_use(house: EngineHome, tmp_path: Path) ->
     assert [driver.stopped for driver in house.drivers] == [0, 0, 0, 0]
     await client.request(messages.Cancel(cast), messages.Done)
     await client.request(messages.KeepEngine(False), messages.Done)
-    house.engine._clusters.held.clear()
+    house.engine.clusters.held.clear()
     await house.checked()
     house.now += 6.0
     for driver in house.drivers[:3]:

@@ -146,7 +146,7 @@ def damages(content: bytes, seed: str) -> Iterator[bytes]:
 async def engine(places: Paths) -> AsyncIterator[EngineHome]:
     house = EngineHome(places)
     yield house
-    house.engine._stopping.set()
+    house.engine.commands.stopping.set()
     await house.ended()
 
 
@@ -171,13 +171,13 @@ async def ask_everything(house: EngineHome) -> None:
         RecipientGroupFile(house.places.groups).save_group("added", ("node_9",))
         share_token(house.places)
         DriverEnvironments(house.places.home, house.places.log).use("10.0.0.1:6379", own_versions())
-        house.engine._known.record_status(
+        house.engine.known_clusters.record_status(
             m.ClusterStatus(m.ClusterPhase.READY, "10.0.0.9:1", nodes_total=1), 1.0
         )
         NodeNameStore(house.places.names).save("10.0.0.9:1", {"node_9": ("host", "10.0.0.9")})
         AddedNodeStore(house.places.added_nodes).save_node(AddedNode("another"))
         node = m.NodeInfo("n9", "node_9", "10.0.0.9", "host", m.NodeState.ONLINE)
-        house.engine._cast_services.speeds.record([node], {"node_9": SpeedMeasurement(1e8, True)})
+        house.engine.speeds.record([node], {"node_9": SpeedMeasurement(1e8, True)})
         await client.request(m.AddDemonstration(), m.ScheduleAdded)
     await client.close()
 

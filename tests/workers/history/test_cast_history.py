@@ -463,7 +463,7 @@ async def test_the_engine_remembers_a_cast_for_its_clients(
     assert (report.engine.cancelled, report.ever.cancelled, report.active) == (1, 1, 0)
     assert (await client.request(m.GetRates(60.0), m.RateHistory)).samples == ()
     await client.close()
-    house.engine._stopping.set()
+    house.engine.commands.stopping.set()
     await house.ended()
     assert (tmp_path / "history.sqlite").stat().st_mode & 0o777 == 0o600
     assert not (tmp_path / "history.sqlite-wal").exists()
