@@ -14,7 +14,7 @@ import castray_desktop
 from castray_desktop.core.failures.kinds import CastRayError, FailureKind
 from castray_desktop.core.protocol import messages
 from castray_desktop.core.protocol.messages import ClusterPhase
-from castray_desktop.core.protocol.nodes import agent_protocol
+from castray_desktop.core.protocol.nodes import driver_protocol
 from castray_desktop.workers.base.paths import Paths
 from castray_desktop.workers.base.settings import SettingsFile
 from castray_desktop.workers.casts.cast_commands import CastCommands
@@ -110,8 +110,8 @@ class EngineCommands:
             case messages.Browse(node, path):
                 return await browse(cluster.agents, node, path)
             case messages.ShareCluster():
-                await self._use(client, agent_protocol.SHARED_TARGET)
-                status = await self._clusters.get(agent_protocol.SHARED_TARGET).supervisor.until_settled()
+                await self._use(client, driver_protocol.SHARED_TARGET)
+                status = await self._clusters.get(driver_protocol.SHARED_TARGET).supervisor.until_settled()
                 return share_info(status, self._parts.paths)
             case messages.Diagnose(job):
                 return await self._parts.diagnoses.diagnose(job, cluster.status, cluster.agents)
@@ -218,8 +218,8 @@ class EngineCommands:
         return command
 
     async def _renew_share_token(self) -> None:
-        """Whoever has the token before is shut out: the cluster that takes it is stopped."""
-        cluster = self._clusters.get(agent_protocol.SHARED_TARGET)
+        """The old token is refused from now on: the cluster that accepts it is stopped."""
+        cluster = self._clusters.get(driver_protocol.SHARED_TARGET)
         if cluster.casts.unfinished:
             raise CastRayError(FailureKind.CAST_GOES_ON, cast=", ".join(cluster.casts.unfinished))
         await cluster.supervisor.leave()
