@@ -43,7 +43,7 @@ from castray_desktop.workers.clusters.cluster_registry import (
 from castray_desktop.workers.clusters.cluster_supervisor import ClusterSupervisor
 from castray_desktop.workers.diagnostics.diagnosis import DiagnosisJobs
 from castray_desktop.workers.engine.client_connections import ClientConnections, ClientServer
-from castray_desktop.workers.engine.engine_commands import EngineCommands, EngineParts
+from castray_desktop.workers.engine.command_table import EngineCommands, EngineParts
 from castray_desktop.workers.engine.log_tail import LogTail
 from castray_desktop.workers.engine.sleep_inhibitor import SleepInhibitor
 from castray_desktop.workers.history.cast_history import CastHistory, running_and_queued
