@@ -27,8 +27,7 @@ from castray_desktop.workers.engine.client_connections import WINDOW, ClientConn
 from castray_desktop.workers.engine.log_tail import read_log
 from castray_desktop.workers.engine.sleep_inhibitor import SleepInhibitor
 from castray_desktop.workers.history.cast_history import CastHistory
-from castray_desktop.workers.schedules.schedule_clusters import ScheduleClusters
-from castray_desktop.workers.schedules.schedule_manager import ScheduleManager
+from castray_desktop.workers.schedules.schedule_manager import ScheduleClusters, ScheduleManager
 
 
 @dataclass(frozen=True)
