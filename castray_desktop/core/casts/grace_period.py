@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 from castray_desktop.core.failures.kinds import Failure
@@ -61,27 +60,3 @@ class AbsenceTracker:
                 absence.seconds += now - absence.looked
             absence.looked = now
         return tuple(node for node, absence in self._away.items() if absence.seconds >= self._limit)
-
-
-class RetryBackoff:
-    """A node waits `first` seconds, then twice as long after each attempt."""
-
-    def __init__(self, first: float) -> None:
-        self._first = first
-        self._since: dict[str, float] = {}
-        self._tries: Counter[str] = Counter()
-
-    def due(self, waiting: Iterable[str], now: float) -> tuple[str, ...]:
-        """Nodes of `waiting` that have waited long enough; `now` in seconds.
-
-        A node that is not in `waiting` any more starts its next wait from zero.
-        """
-        self._since = {node: self._since.get(node, now) for node in waiting}
-        return tuple(
-            node for node, since in self._since.items() if now - since >= self._first * 2 ** self._tries[node]
-        )
-
-    def record_attempt(self, node: str) -> None:
-        """Record an attempt."""
-        self._tries[node] += 1
-        self._since.pop(node, None)

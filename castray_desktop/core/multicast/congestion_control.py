@@ -44,7 +44,7 @@ MIN_RATE = 256_000.0
 """Minimum pace in bytes per second."""
 
 INITIAL_RATE = 8e6
-"""Initial pace in bytes per second if nothing is known."""
+"""Initial pace in bytes per second."""
 
 GROWTH, GROWTH_SECONDS = 1.25, 0.1
 """Startup ends when the delivered rate grows by less than this factor in this time, and a queue stands."""
@@ -116,13 +116,12 @@ class CongestionPhase(enum.Enum):
 class MulticastCongestionControl:
     """The pace of one sender.
 
-    `start` is the rate of the source's earlier agent, in bytes of payload per second, 0 without one;
     `listeners` are the names of those who were told to listen, others may join. All times are of one
     monotonic clock, in seconds. `rate` is the payload rate to send at now, in bytes per second.
     """
 
-    def __init__(self, start: float, listeners: Collection[bytes]) -> None:
-        self.rate = max(MIN_RATE, start or INITIAL_RATE)
+    def __init__(self, listeners: Collection[bytes]) -> None:
+        self.rate = INITIAL_RATE
         self._departures = SendLog()
         self._followers = ReceiverSet(listeners, self._departures)
         self._phases: dict[CongestionPhase, Callable[[float], None]] = {
@@ -132,7 +131,7 @@ class MulticastCongestionControl:
             CongestionPhase.PROBE: self._probe,
         }
         self._bandwidth = self.rate  # known rate without overload
-        self._phase = CongestionPhase.CRUISE if start else CongestionPhase.STARTUP
+        self._phase = CongestionPhase.STARTUP
         self._phase_at = -inf
         self._from = 0  # first sequence of this phase
         self._burst = 0  # payload bytes of a burst
@@ -145,10 +144,8 @@ class MulticastCongestionControl:
         self._pushed = 0.0  # delivered rate when the pace was raised in spite of loss
         self._took = False  # that raised the delivered rate, at others' expense
         self._cut_at = -inf
-        self._too_much = inf  # rate that was too high at the last reduction
         self._spoke_at = -inf  # time of the last report, or of the end of a pause
         self._link = 0.0  # measured link rate of the slowest receiver
-        self._alone = False  # a probe has just shown that the link is not shared
         self._reach = 0.0  # rate that most receivers could get at most
 
     # --- what happens ---------------------------------------------------------------------------
@@ -217,16 +214,6 @@ class MulticastCongestionControl:
         """The receivers that ever got a datagram."""
         return self._followers.heard()
 
-    def delivered(self) -> float:
-        """The rate of the slowest receiver that keeps up, over about the last quarter of a second."""
-        samples = self._followers.samples(0, 0.2) or self._followers.samples(0, 0.01)
-        return min((sample.delivered for _, sample in samples), default=0.0)
-
-    def loss(self) -> float:
-        """The worst loss share of a receiver over the last half second, 0..1."""
-        samples = self._followers.samples(0, 0.5) or self._followers.samples(0, 0.01)
-        return max((sample.loss for _, sample in samples), default=0.0)
-
     # --- too fast -------------------------------------------------------------------------------
 
     def _cut_to_what_arrives(self, now: float) -> None:
@@ -241,8 +228,6 @@ class MulticastCongestionControl:
         if not struck:
             return
         most = 2 * len(struck) > len(following)
-        if not most:
-            struck = [pair for pair in struck if _is_plain(*pair) or pair[0].overload_count > 3]
         if most:
             self._reach = typical_rate(self._followers.samples(0, SAMPLE_SECONDS) or struck)
         useful = []
@@ -277,17 +262,14 @@ class MulticastCongestionControl:
         self._followers.ignore_before(self._departures.next)
 
     def _cut(self, now: float, rate: float) -> None:
-        before, tried = self._bandwidth, max(self.rate, self._bandwidth)
         again = now - self._cut_at < SILENCE_SECONDS
-        self._cut_at, self._too_much = now, tried
+        self._cut_at = now
         if not again and self._phase is not CongestionPhase.PROBE:
             self._wait = LEAST_WAIT / 2
         self._end_probe(now, rate)
         if self._bandwidth > rate:
             self._bandwidth = max(MIN_RATE, rate)
             self._pace(self._draining())
-        if self._bandwidth < 0.8 * before:
-            self._step = LARGE_STEP
 
     def _end_probe(self, now: float, rate: float) -> None:
         """A probe has overshot; `rate` arrives. A fair gain is kept."""
@@ -295,7 +277,7 @@ class MulticastCongestionControl:
             self.rate - self._bandwidth
         ):
             self._bandwidth = rate
-        self._step, self._wait = SMALL_STEP, self._longer_wait()
+        self._step, self._wait = SMALL_STEP, min(2 * self._wait, MOST_WAIT)
         self._enter(now, CongestionPhase.DRAIN)
 
     # --- phases ---------------------------------------------------------------------------------
@@ -321,7 +303,6 @@ class MulticastCongestionControl:
         self._clean = self._clean or rate > CLEAN_DELIVERY_SHARE * self.rate
         if rate > GROWTH * self._grown[1]:
             self._grown = now, rate
-        self._reach = max(self._reach, rate)
         self._learn()
         if now - self._grown[0] > GROWTH_SECONDS and self._stands():
             self._cut(now, rate)  # the sender's own device delays it without loss
@@ -337,9 +318,6 @@ class MulticastCongestionControl:
         if stands and self._bandwidth > YIELD_SHARE * self._link:
             rate = max(sustainable_rate(samples, self._burst), 0.8 * self._bandwidth)
             self._bandwidth = min(self._bandwidth, rate)  # the queue does not shrink: others fill it
-        elif self._alone and not stands:
-            self._link = self._bandwidth
-        self._alone = False
         for each, sample in samples:
             each.ambient += (min(sample.loss, OVERLOAD_LOSS) - each.ambient) / 2
         self._enter(now, CongestionPhase.CRUISE)
@@ -377,34 +355,20 @@ class MulticastCongestionControl:
         if more < self._step / 2 * self._bandwidth:  # the sender could not reach the pace
             if not stands:
                 self._bandwidth = max(self._bandwidth, rate)
-            self._step, self._wait = SMALL_STEP, min(self._longer_wait(), MOST_WAIT / 4)
+            self._step, self._wait = SMALL_STEP, min(2 * self._wait, MOST_WAIT / 4)
             self._enter(now, CongestionPhase.CRUISE)
         elif missing < PROBE_FAILURE_SHARE * more and (
             not stands or self._bandwidth < PROBE_FAILURE_SHARE * self._link
         ):
             self._bandwidth = rate
-            self._step, self._wait = self._next_step(), LEAST_WAIT
+            self._step, self._wait = min(2 * self._step, LARGEST_STEP), LEAST_WAIT
             self._enter(now, CongestionPhase.PROBE)
         elif self._followers.queue_delay() < QUEUE_SECONDS and not any(_loses(*each) for each in samples):
             self._enter(now, CongestionPhase.PROBE)  # the rest is still queued: a thread was delayed
         else:
-            self._alone = missing > 0.85 * more
             if missing < 0.7 * more and self._bandwidth > YIELD_SHARE * self._link:
                 self._bandwidth *= 1 - self._step / 2  # others made room for it
             self._end_probe(now, 0.0)
-
-    def _longer_wait(self) -> float:
-        """A sender with much less than a fair share may have failed by chance, and probes again soon."""
-        little = self._bandwidth < 0.5 * PROBE_FAILURE_SHARE * self._link
-        return min(2 * self._wait, MOST_WAIT / 4 if little else MOST_WAIT)
-
-    def _next_step(self) -> float:
-        """Larger probes while they succeed, but not far beyond the last overload at once."""
-        step = min(2 * self._step, LARGEST_STEP)
-        if self._bandwidth > 0.9 * self._too_much:
-            self._too_much = inf
-            return SMALL_STEP
-        return min(step, max(SMALL_STEP, self._too_much / self._bandwidth - 1))
 
     # --- evidence -------------------------------------------------------------------------------
 

@@ -355,16 +355,14 @@ class ReceiverSet:
         return bool(followers) and 4 * sum(each.crowded for each in followers) >= len(followers)
 
     def queue_delay(self, seconds: float = 0.0) -> float:
-        """The longest queue delay of the followed receivers in seconds, without the worst sixteenth."""
-        queues = sorted((each.queue_delay(seconds) for each in self.following()), reverse=True)
-        return queues[len(queues) // 16] if queues else 0.0
+        """The longest queue delay of the followed receivers in seconds."""
+        return max((each.queue_delay(seconds) for each in self.following()), default=0.0)
 
 
 def sustainable_rate(samples: ReceiverSamples, burst: int) -> float:
     """The rate that the slowest receiver sustains, in bytes per second.
 
-    Each is compared with what was sent over its own time. Left out are those on trial, and the worst of each
-    sixteen: they may not have been run for a moment, and if it is more, verdicts of overload will tell. Of a
+    Each is compared with what was sent over its own time. Left out are those on trial. Of a
     single one a `burst` of bytes more or less says nothing, since reports don't come at its end: so the worst
     counts less that, and most as they are.
     """
@@ -375,7 +373,7 @@ def sustainable_rate(samples: ReceiverSamples, burst: int) -> float:
         ),
         reverse=True,
     )
-    worst = max(less - burst / seconds for less, seconds in short[len(short) // 16 :])
+    worst = max(less - burst / seconds for less, seconds in short)
     return offered_rate(samples) - max(worst, short[len(short) // 2][0])
 
 

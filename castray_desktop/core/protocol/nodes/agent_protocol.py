@@ -254,7 +254,6 @@ class SendToGroup:
     cast: str
     group: Optional[MulticastGroup]
     listeners: tuple[str, ...] = ()  # names of the receivers
-    rate: int = 0  # initial rate in bytes per second; 0: unknown
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,7 @@ import itertools
 import logging
 import os
 from collections.abc import Iterable, Mapping
-from statistics import median_low
 
-from castray_desktop.core.casts.grace_period import RetryBackoff
 from castray_desktop.core.casts.states import FailoverState
 from castray_desktop.core.failures.kinds import CastRayError, FailureKind
 from castray_desktop.core.failures.sentences import sentence
@@ -31,24 +29,26 @@ from castray_desktop.workers.casts.session.session_context import SessionContext
 from castray_desktop.workers.casts.session.source_failover import SourceFailover
 
 HOPS_VARIABLE = "CASTRAY_MULTICAST_HOPS"
-
 """Hop limit of datagrams; default 1: they stay within the network."""
 
 PORTS_VARIABLE = "CASTRAY_DATA_PORTS"
 
 MAX_REPORTS = 500
-
 """Reports per second of all receivers together: the sender handles each."""
 
 LONGEST_REPORT_SECONDS = 0.5
-
 """A receiver that is silent for twice this long counts as unable to follow."""
 
 MAX_HOPS = 255
 
 MAX_ATTEMPTS = 100
-
 """With few ports, two casts may have to share one; their addresses differ."""
+
+JOIN_TIMEOUT_SECONDS = 1.5
+"""A recipient that has not joined the group after this long receives everything by the relay."""
+
+BEHIND_BYTES = 4 << 20
+"""A node that lacks more than this, and much more than its downstreams, delays them."""
 
 log = logging.getLogger("castray.cast")
 
@@ -83,15 +83,15 @@ class MulticastGroups:
         self._ports = configured_ports(os.environ) if ports is None else ports
         self._taken: dict[str, MulticastGroup] = {}
 
-    def allocate(self, cast: str, source: str, listeners: int, life: int = 0) -> MulticastGroup:
+    def allocate(self, cast: str, source: str, listeners: int, incarnation: int = 0) -> MulticastGroup:
         """Allocate the group of a cast whose datagrams come from the address `source`; repeated calls return
         the same.
 
-        `listeners` is the expected number of receivers; `life` distinguishes the groups of the source's
-        agents.
+        `listeners` is the expected number of receivers; `incarnation` distinguishes the groups of the
+        source's agents.
         """
         if cast not in self._taken:
-            group = self._free_group(f"{cast} {life}" if life else cast, source)
+            group = self._free_group(f"{cast} {incarnation}" if incarnation else cast, source)
             seconds = max(group.report_seconds, min(listeners / MAX_REPORTS, LONGEST_REPORT_SECONDS))
             self._taken[cast] = dataclasses.replace(group, report_seconds=seconds)
         return self._taken[cast]
@@ -108,24 +108,6 @@ class MulticastGroups:
             if address not in addresses and (port not in ports or attempt > MAX_ATTEMPTS):
                 break
         return MulticastGroup(address, port, source, self._hops)
-
-
-JOIN_TIMEOUT_SECONDS = 1.5
-
-"""A recipient that has not joined the group after this long receives everything by the relay."""
-
-BEHIND_BYTES = 4 << 20
-
-"""A node that lacks more than this, and much more than its downstreams, delays them."""
-
-REJOIN_SECONDS = 30.0
-
-"""A recipient that could not follow tries again after this long: the stream may be slower by then, or its
-link faster. The delay doubles each time, since its connection to its upstream restarts."""
-
-REJOIN_LEFT_SECONDS = 10.0
-
-"""With less than this time remaining, it stays with the relay."""
 
 
 class MulticastControl:
@@ -149,13 +131,11 @@ class MulticastControl:
         self._group: MulticastGroup | None = None  # while recipients are told to listen
         # Without multicast, the relay delivers everything.
         self._over = context.status.request.options.transport is not TransportOption.UDP
-        self._rate = 0  # bytes per second that the source paced itself to, for its next agent; 0: not known
         self._told: dict[str, tuple[int, float]] = {}  # which agent of a node was told to listen, and when
-        self._calling: set[str] = set()  # with an order to listen that has not been answered
+        self._joining: set[str] = set()  # with an order to listen that has not been answered
         self._heard: set[str] = set()  # who has listened
         self._moved: set[str] = set()  # to the tail, since they don't
-        self._back_off = RetryBackoff(REJOIN_SECONDS)
-        self._life = 0  # which agent of the source the group is of
+        self._incarnation = 0  # which agent of the source the group is of
         self._ordered: frozenset[str] = frozenset()  # the listeners that it was told
         self._ordering = False
 
@@ -163,7 +143,7 @@ class MulticastControl:
 
     def group_for(self, node: str) -> MulticastGroup | None:
         """The group for a node that is told to fetch now."""
-        if self._group is None or not self._can_listen(node):
+        if self._group is None or not self._can_receive(node):
             return None
         self._told[node] = self._executor.incarnation(node), self._context.now
         return self._group
@@ -181,18 +161,17 @@ class MulticastControl:
         if route is None:
             return
         if not self._over:
-            self._heed_source()
+            self._follow_report()
         if self._failover.state is not FailoverState.SERVING:
             return
-        self._make_way(route)
+        self._move_to_tail(route)
         if self._over:
             return
         if self._group is None:
             self._begin(route)
         if self._group is not None:
             self._follow_source()
-            self._have_listen()
-            self._let_rejoin()
+            self._order_joins()
             self._order()
 
     def close(self) -> None:
@@ -212,7 +191,7 @@ class MulticastControl:
         elif not listeners:
             self._status.multicast.stop(MulticastEnd.NOBODY)  # unless one joins
         else:
-            self._life = self._executor.incarnation(self._context.source)
+            self._incarnation = self._executor.incarnation(self._context.source)
             self._group = self._groups.allocate(
                 self._context.cast, source.address, len(self._status.unfinished)
             )
@@ -230,10 +209,10 @@ class MulticastControl:
         return [
             hello
             for node in nodes
-            if self._can_listen(node) and (hello := self._context.hello(node)) is not None
+            if self._can_receive(node) and (hello := self._context.hello(node)) is not None
         ]
 
-    def _can_listen(self, node: str) -> bool:
+    def _can_receive(self, node: str) -> bool:
         """Whether a node is online and does not receive everything by the local transport."""
         source, hello = self._context.hello(self._context.source), self._context.hello(node)
         if source is None or hello is None or node in self._context.absences:
@@ -252,61 +231,35 @@ class MulticastControl:
             self._heard.discard(node)
             self._moved.discard(node)
 
-    def _have_listen(self) -> None:
+    def _order_joins(self) -> None:
         """Let recipients that already fetch join as well."""
         for node in self._executor.fetching:
             unfinished = not self._status.delivery(node).state.finished
             told = self._told.get(node, (-1, 0.0))[0] == self._executor.incarnation(node)
-            if not told and unfinished and self._can_listen(node):
-                self._call(node)
+            if not told and unfinished and self._can_receive(node):
+                self._order_to_join(node)
 
-    def _let_rejoin(self) -> None:
-        """Let recipients that could not follow try again, if it is worth it."""
-        left = [
-            node
-            for node in self._listeners()
-            if node in self._executor.fetching and self._has_left(node) and self._has_heard(node)
-        ]
-        due = self._back_off.due(left, self._context.now)
-        if not due or self._left_bytes() < REJOIN_LEFT_SECONDS * self._status.multicast.rate:
-            return
-        for node in due:
-            log.info("cast %s: %s rejoins the multicast group", self._context.cast, node)
-            self._back_off.record_attempt(node)
-            self._heard.discard(node)
-            self._moved.discard(node)
-            self._call(node)
-
-    def _left_bytes(self) -> int:
-        """Bytes of the stream that the middle one of those lacks who were told to listen."""
-        verified = (self._status.verified_bytes(node) for node in self._listeners())
-        return self._status.stream_bytes - median_low(verified)
-
-    def _has_heard(self, node: str) -> bool:
-        """Whether it received anything by multicast; otherwise a filter is in the way."""
-        return self._status.delivery(node).datagram_bytes > 0
-
-    def _call(self, node: str) -> None:
+    def _order_to_join(self, node: str) -> None:
         """Let a node join that already fetches."""
         self._told[node] = self._executor.incarnation(node), self._context.now
-        self._calling.add(node)
-        self._context.orders.run_in_background(self._tell_to_listen(node, self._group))
+        self._joining.add(node)
+        self._context.orders.run_in_background(self._tell_to_join(node, self._group))
 
-    async def _tell_to_listen(self, node: str, group: MulticastGroup | None) -> None:
+    async def _tell_to_join(self, node: str, group: MulticastGroup | None) -> None:
         await self._context.orders.broadcast((node,), JoinGroup(self._context.cast, group))
-        self._calling.discard(node)
+        self._joining.discard(node)
         self._context.wakeup.wake()
 
     def _listeners(self) -> tuple[str, ...]:
         """Nodes that were told to receive."""
-        return tuple(node for node in self._told_to_listen() if not self._status.is_recipient_paused(node))
+        return tuple(node for node in self._told_to_join() if not self._status.is_recipient_paused(node))
 
-    def _told_to_listen(self) -> tuple[str, ...]:
+    def _told_to_join(self) -> tuple[str, ...]:
         """Nodes whose current agent was told to join, and which have not finished."""
         return tuple(
             node
-            for node, (life, _) in self._told.items()
-            if life == self._executor.incarnation(node)
+            for node, (incarnation, _) in self._told.items()
+            if incarnation == self._executor.incarnation(node)
             and node not in self._context.absences
             and not self._status.delivery(node).state.finished
         )
@@ -314,11 +267,11 @@ class MulticastControl:
     def _leave_group(self) -> None:
         """The stream has ended; missing data must not be waited for."""
         self._group, self._over = None, True
-        for node in self._told_to_listen():
+        for node in self._told_to_join():
             if node in self._executor.fetching:
-                self._context.orders.run_in_background(self._tell_to_listen(node, None))
+                self._context.orders.run_in_background(self._tell_to_join(node, None))
 
-    def _make_way(self, route: Route) -> None:
+    def _move_to_tail(self, route: Route) -> None:
         """A node that can't follow must not serve nodes that can, even after the end: it would delay digests
         and repairs."""
         if not self.is_sending and not self._heard:
@@ -351,7 +304,7 @@ class MulticastControl:
 
     # --- the source -----------------------------------------------------------------------------
 
-    def _heed_source(self) -> None:
+    def _follow_report(self) -> None:
         """Act on the source's multicast report."""
         report = self._status.multicast.report
         if self._failover.state is FailoverState.REPLACED and self._group is not None:
@@ -363,21 +316,19 @@ class MulticastControl:
             self._leave_group()
         elif report.state is MulticastState.DONE:
             self._group, self._over = None, True
-        elif report.state is MulticastState.SENDING:
-            self._rate = report.rate
 
     def _follow_source(self) -> None:
         """A new agent of the source has another group: all have left the first one, or are about to."""
-        life, source = (
+        incarnation, source = (
             self._executor.incarnation(self._context.source),
             self._context.hello(self._context.source),
         )
-        if life == self._life or source is None:
+        if incarnation == self._incarnation or source is None:
             return
         self._groups.release(self._context.cast)
         listeners = len(self._status.unfinished)
-        self._group = self._groups.allocate(self._context.cast, source.address, listeners, life)
-        self._life, self._ordered = life, frozenset()
+        self._group = self._groups.allocate(self._context.cast, source.address, listeners, incarnation)
+        self._incarnation, self._ordered = incarnation, frozenset()
         self._told.clear()
         self._heard.clear()
 
@@ -388,19 +339,20 @@ class MulticastControl:
     def _order(self) -> None:
         """Send the source its receivers, once there is one, and whenever there are more."""
         listeners = self._listeners()
-        there = any(node in self._executor.fetching and node not in self._calling for node in listeners)
+        there = any(node in self._executor.fetching and node not in self._joining for node in listeners)
         if there and not self._ordering and not self._ordered.issuperset(listeners):
             self._ordering, self._ordered = True, frozenset(listeners)
-            self._context.orders.run_in_background(self._tell_source(listeners, self._life))
+            self._context.orders.run_in_background(self._tell_source(listeners, self._incarnation))
 
-    async def _tell_source(self, listeners: tuple[str, ...], life: int) -> None:
-        order = SendToGroup(self._context.cast, self._group, listeners, self._rate)
+    async def _tell_source(self, listeners: tuple[str, ...], incarnation: int) -> None:
+        order = SendToGroup(self._context.cast, self._group, listeners)
         try:
-            if life == self._executor.incarnation(self._context.source):
+            if incarnation == self._executor.incarnation(self._context.source):
                 await self._context.orders.call(self._context.source, order)
         except CastRayError as error:
-            lost = error.failure.kind is FailureKind.NODE_OFFLINE or life != self._executor.incarnation(
-                self._context.source
+            lost = (
+                error.failure.kind is FailureKind.NODE_OFFLINE
+                or incarnation != self._executor.incarnation(self._context.source)
             )
             if not lost and not self._over:
                 self._give_up(MulticastEnd.NO_NETWORK, sentence(error.failure))

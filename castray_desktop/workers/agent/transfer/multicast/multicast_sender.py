@@ -35,6 +35,47 @@ from castray_desktop.workers.agent.transfer.store.piece_store import PieceStore,
 from castray_desktop.workers.agent.transfer.system.file_io import page_buffer
 from castray_desktop.workers.agent.transfer.system.rate_limits import wait_for_limits
 
+PROBE_SECONDS = 0.02
+"""Interval of probes before the first piece and after the last one."""
+
+IDLE_PROBE_SECONDS = 0.1
+"""Interval of probes while nothing else is sent."""
+
+FIRST_REPORT_SECONDS = 0.8
+"""Seconds until a receiver must have got a probe; otherwise the network does not carry multicast."""
+
+JOIN_SECONDS = 0.25
+"""Seconds to wait for further receivers after the first one is ready."""
+
+DECIDE_SECONDS = 2.0
+"""The same, while one of them compares existing files."""
+
+SLOW_SECONDS = 2.0
+"""After this time at the lowest pace it stops."""
+
+FINISH_SECONDS = 1.0
+"""Seconds of probes after the end, for receivers that have not confirmed it."""
+
+DEBT_SECONDS = 0.008
+"""Delayed datagrams are sent at once later on, up to this much time's worth."""
+
+NAP_SECONDS = 0.001
+"""Shorter sleeps are skipped: waking up costs as much as sending."""
+
+FULL_SECONDS = 0.001
+"""Wait time if the device's queue is full."""
+
+PIECE_SECONDS = 0.05
+"""Wait time for a piece that the source has not read yet."""
+
+REPORT_POLL_SECONDS = 0.005
+"""Interval of reading reports while sending."""
+
+MAX_REPORTS = 256
+"""Maximum number of reports read before sending goes on."""
+
+log = logging.getLogger("castray.byte_plane")
+
 
 class PieceDatagrams:
     """Builds the datagrams of one piece at a time in memory, with `payload` bytes in each."""
@@ -69,55 +110,6 @@ class PieceDatagrams:
         return number, length - (number - 1) * self._payload
 
 
-log = logging.getLogger("castray.byte_plane")
-
-PROBE_SECONDS = 0.02
-
-IDLE_PROBE_SECONDS = 0.1
-
-FIRST_REPORT_SECONDS = 0.8
-
-"""Seconds until a receiver must have got a probe; otherwise the network does not carry multicast."""
-
-JOIN_SECONDS = 0.25
-
-"""Seconds to wait for further receivers after the first one is ready."""
-
-DECIDE_SECONDS = 2.0
-
-"""The same, while one of them compares existing files."""
-
-SLOW_SECONDS = 2.0
-
-"""After this time at the lowest pace it stops."""
-
-FINISH_SECONDS = 1.0
-
-"""Seconds of probes after the end, for receivers that have not confirmed it."""
-
-DEBT_SECONDS = 0.008
-
-"""Delayed datagrams are sent at once later on, up to this much time's worth."""
-
-NAP_SECONDS = 0.001
-
-"""Shorter sleeps are skipped: waking up costs as much as sending."""
-
-FULL_SECONDS = 0.001
-
-"""Wait time if the device's queue is full."""
-
-PIECE_SECONDS = 0.05
-
-REPORT_POLL_SECONDS = 0.005
-
-"""Interval of reading reports while sending."""
-
-MAX_REPORTS = 256
-
-"""Maximum number of reports read before sending goes on."""
-
-
 class _SenderStoppedError(Exception):
     """Raised internally to end the thread; the reason was recorded."""
 
@@ -140,8 +132,7 @@ class MulticastSender:
         self._ports = ports
         self._keys = keys
         self._names: dict[bytes, str] = {}
-        self._first_rate = order.rate
-        self._pace = MulticastCongestionControl(order.rate, ())
+        self._pace = MulticastCongestionControl(())
         self._state = MulticastState.WAITING
         self._end: Optional[MulticastEnd] = None
         self._reason = ""
@@ -156,10 +147,10 @@ class MulticastSender:
         self._heard = 0  # listeners
         self._followers: tuple[str, ...] = ()  # receivers that keep up
         self._due = 0.0
-        self._heard_at = 0.0
+        self._reports_read_at = 0.0
         self._slow_since = 0.0
         self._probed = 0.0
-        self._listen_to(order.listeners)
+        self._set_receivers(order.listeners)
         self._thread = threading.Thread(target=self._run, name=f"castray-multicast-{order.cast}", daemon=True)
 
     def start(self) -> None:
@@ -172,7 +163,7 @@ class MulticastSender:
 
     def update(self, order: SendToGroup) -> None:
         """Other listeners. From any thread."""
-        self._listen_to(order.listeners)
+        self._set_receivers(order.listeners)
 
     def stop(self, end: MulticastEnd = MulticastEnd.ORDERED) -> None:
         """Request the end. From any thread."""
@@ -191,7 +182,7 @@ class MulticastSender:
             rate=round(self._pace.rate) if self.active else 0,
         )
 
-    def _listen_to(self, listeners: Sequence[str]) -> None:
+    def _set_receivers(self, listeners: Sequence[str]) -> None:
         self._names = {receiver_id(node): node for node in listeners}
 
     # --- the thread
@@ -206,11 +197,11 @@ class MulticastSender:
             self._socket.socket.setblocking(True)
             self._datagrams = PieceDatagrams(self._pieces, self._keys, self._socket.payload)
             self._batches = BatchSender(self._socket, self._datagrams.heads, self._datagrams.payloads)
-            self._gather()
-            self._go(MulticastState.SENDING)
+            self._await_receivers()
+            self._set_state(MulticastState.SENDING)
             self._send_all()
             self._finish(MulticastState.DONE)
-            self._say_end()
+            self._send_end()
         except _SenderStoppedError:
             self._finish(MulticastState.STOPPED, self._end)
         except StoreGoneError:
@@ -223,7 +214,7 @@ class MulticastSender:
         finally:
             self._socket.close()
 
-    def _go(self, state: MulticastState) -> None:
+    def _set_state(self, state: MulticastState) -> None:
         self._state = state
         self._pieces.report_state()
 
@@ -231,15 +222,15 @@ class MulticastSender:
         self._end, self._reason = end, reason
         if end is not None:
             log.info("multicast of cast %s stopped: %s %s", self._pieces.cast, end.value, reason)
-        self._go(state)
+        self._set_state(state)
 
-    def _halt(self, end: MulticastEnd) -> _SenderStoppedError:
+    def _stop_with(self, end: MulticastEnd) -> _SenderStoppedError:
         self._end = end
         return _SenderStoppedError()
 
     # --- its three parts
 
-    def _gather(self) -> None:
+    def _await_receivers(self) -> None:
         """Send probes until the receivers are ready."""
         started, first = time.monotonic(), 0.0
         while True:
@@ -250,16 +241,16 @@ class MulticastSender:
             heard = len(self._wanted)
             if heard and not first:
                 first = now
-            if heard and not self._awaited(heard, now - first):
+            if heard and not self._must_wait(heard, now - first):
                 break
             if not heard and now - started > FIRST_REPORT_SECONDS:
-                raise self._halt(MulticastEnd.NOTHING_ARRIVES)
+                raise self._stop_with(MulticastEnd.NOTHING_ARRIVES)
             self._probe()
-            self._hear(PROBE_SECONDS)
-        self._pace = MulticastCongestionControl(self._first_rate, tuple(set(self._wanted) - self._left))
+            self._receive_reports(PROBE_SECONDS)
+        self._pace = MulticastCongestionControl(set(self._wanted) - self._left)
         self._due = time.monotonic()
 
-    def _awaited(self, heard: int, seconds: float) -> bool:
+    def _must_wait(self, heard: int, seconds: float) -> bool:
         """Whether to wait longer for missing receivers or for those that compare existing files."""
         if any(each not in self._left for each in self._undecided):
             return seconds < DECIDE_SECONDS
@@ -275,7 +266,7 @@ class MulticastSender:
             self._send_piece(piece)
             piece = self._skip(piece + 1)
 
-    def _say_end(self) -> None:
+    def _send_end(self) -> None:
         """Send end probes until every active receiver has left or should have got them."""
         self._at = self._pieces.layout.pieces, 0
         until = time.monotonic() + FINISH_SECONDS
@@ -283,7 +274,7 @@ class MulticastSender:
             if self._stopped is not None:
                 return
             self._probe()
-            self._hear(PROBE_SECONDS)
+            self._receive_reports(PROBE_SECONDS)
 
     def _skip(self, piece: int) -> int:
         """The next piece that any receiver needs, according to their reports."""
@@ -337,26 +328,26 @@ class MulticastSender:
             self._pause(IDLE_PROBE_SECONDS)
         now = time.monotonic()
         self._due = max(self._due, now - DEBT_SECONDS)
-        if now - self._heard_at > REPORT_POLL_SECONDS:
-            self._hear(0.0)
+        if now - self._reports_read_at > REPORT_POLL_SECONDS:
+            self._receive_reports(0.0)
         while (left := self._due - time.monotonic()) > NAP_SECONDS:
-            self._hear(left)
+            self._receive_reports(left)
         self._due += count / max(self._pace.rate, 1.0)
         self._check_speed(now)
 
     def _check_speed(self, now: float) -> None:
-        """Stop where it stays at the lowest pace, which is of no use to anybody."""
+        """Stop where it stays at the lowest pace, which helps nobody."""
         if self._pace.rate > MIN_RATE or any(each.limit for each in self._pieces.limiters):
             self._slow_since = 0.0
         elif not self._slow_since:
             self._slow_since = now
         elif now - self._slow_since > SLOW_SECONDS:
-            raise self._halt(MulticastEnd.TOO_SLOW)
+            raise self._stop_with(MulticastEnd.TOO_SLOW)
 
     def _pause(self, seconds: float) -> None:
         """Pause sending; probes tell the receivers that it continues."""
         self._check()
-        self._hear(min(seconds, IDLE_PROBE_SECONDS))
+        self._receive_reports(min(seconds, IDLE_PROBE_SECONDS))
         if time.monotonic() - self._probed > IDLE_PROBE_SECONDS:
             self._probe()
         self._due = time.monotonic()
@@ -365,30 +356,30 @@ class MulticastSender:
         if self._pieces.gone_reason:
             raise StoreGoneError(self._pieces.gone_reason)
         if self._stopped is not None:
-            raise self._halt(self._stopped)
+            raise self._stop_with(self._stopped)
 
     # --- reports
 
-    def _hear(self, seconds: float) -> None:
+    def _receive_reports(self, seconds: float) -> None:
         """Receive reports for this long; only waiting ones if the time is 0.
 
         Their number is bounded, since anybody may flood the port.
         """
-        self._heard_at = time.monotonic()
-        until, news = self._heard_at + seconds, False
+        self._reports_read_at = time.monotonic()
+        until, news = self._reports_read_at + seconds, False
         for _ in range(MAX_REPORTS):
             left = until - time.monotonic()
             raw = self._socket.receive(max(left, 0.0))
             if raw is not None:
                 with contextlib.suppress(InvalidReportError):
-                    news = self._take(self._keys.parse_report(raw)) or news
+                    news = self._record(self._keys.parse_report(raw)) or news
             elif left <= 0:
                 break
         if news:
             self._pace.update(time.monotonic())
-            self._look_who_follows()
+            self._update_followers()
 
-    def _take(self, report: ReceiverReport) -> bool:
+    def _record(self, report: ReceiverReport) -> bool:
         """Process a report; returns whether it is a valid new one."""
         if report.listener not in self._names:
             return False
@@ -401,7 +392,7 @@ class MulticastSender:
         self._pace.record_report(time.monotonic(), report)
         return True
 
-    def _look_who_follows(self) -> None:
+    def _update_followers(self) -> None:
         names = self._names
         followers = tuple(sorted(names[each] for each in self._pace.followers() if each in names))
         if self.active and (len(self._wanted) != self._heard or followers != self._followers):
@@ -409,7 +400,7 @@ class MulticastSender:
             self._heard = len(self._wanted)
             self._pieces.report_state()
         if self._state is MulticastState.SENDING and not followers and self._left_all():
-            raise self._halt(MulticastEnd.NOBODY)
+            raise self._stop_with(MulticastEnd.NOBODY)
 
     def _left_all(self) -> bool:
         return all(each in self._left for each in self._wanted)

@@ -56,9 +56,9 @@ def group_of(cast: Cast) -> MulticastGroup:
     return MulticastGroup(address, port, cast.source.address)
 
 
-def order(cast: Cast, nodes: list[Node], rate: int = 0) -> None:
+def order(cast: Cast, nodes: list[Node]) -> None:
     names = tuple(node.name for node in nodes)
-    cast.source.plane.carry_out(SendToGroup(cast.cast, group_of(cast), names, rate))
+    cast.source.plane.carry_out(SendToGroup(cast.cast, group_of(cast), names))
 
 
 def start(
@@ -333,7 +333,7 @@ def test_a_limit_holds_for_the_stream(lab: Lab) -> None:
     limit_source(cast, 4 * MIB)
     deliver_to_listeners(cast, nodes)
     began = time.monotonic()
-    order(cast, nodes[1:], 100 * MIB)
+    order(cast, nodes[1:])
     check(path, nodes, cast.results())
     assert time.monotonic() - began > 0.8
     cast.forget()
@@ -358,8 +358,9 @@ def test_what_stands_already_is_not_sent(lab: Lab) -> None:
         node.inbox.mkdir(parents=True)
         (node.inbox / "model.bin").write_bytes(path.read_bytes())
     cast = lab.cast(nodes[0], [path])
+    limit_source(cast, 4 * MIB)
     deliver_to_listeners(cast, nodes)
-    order(cast, nodes[1:], 4 * MIB)
+    order(cast, nodes[1:])
     results = cast.results()
     assert [result.state for result in results] == [R.SKIPPED] * 2
     assert nodes[0].sources[cast.cast].sent_bytes < 2 * MIB
@@ -440,9 +441,10 @@ def test_forged_datagrams_spoil_nothing(lab: Lab, listens: bool) -> None:
     path = lab.file("model.bin", 24 * MIB)
     nodes = lab.chain(2)
     cast = lab.cast(nodes[0], [path])
+    limit_source(cast, 30 * MIB)
     deliver_to_listeners(cast, nodes)
     with forger(group_of(cast), listens) as sent:
-        order(cast, nodes[1:], 30 * MIB)
+        order(cast, nodes[1:])
         results = cast.results()
         assert sent() > 100
     check(path, nodes, results)
