@@ -7,8 +7,9 @@ seconds, times POSIX seconds. The options of a cast are read from JSON here, too
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Literal, get_type_hints
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args, get_type_hints
 
 import msgspec
 
@@ -41,6 +42,8 @@ from castray_desktop.core.protocol.messages import (
 class Form(msgspec.Struct, frozen=True):
     """Base of what scripts get."""
 
+
+FormType = TypeVar("FormType", bound=Form)
 
 OPTION_NAMES = {field.name: field.name for field in dataclasses.fields(TransferOptions)} | {
     "destination": "dest"
@@ -229,45 +232,40 @@ class ResultForm(Form, frozen=True):
         return self.state is CastState.COMPLETED
 
 
+def _form(kind: type[FormType], message: Any, **values: Any) -> FormType:
+    """A form with the message's fields of the same names, and `values` for the others.
+
+    An empty text and the number 0 of a message become null if the form's field may be null.
+    """
+    for name in kind.__struct_fields__:
+        if name not in values:
+            value = getattr(message, name)
+            values[name] = value or None if name in _nullable(kind) else value
+    return kind(**values)
+
+
+@functools.cache
+def _nullable(kind: type[Form]) -> frozenset[str]:
+    types = get_type_hints(kind)
+    return frozenset(name for name, hint in types.items() if type(None) in get_args(hint))
+
+
 def cluster_form(status: ClusterStatus) -> ClusterForm:
-    return ClusterForm(
+    return _form(
+        ClusterForm,
+        status,
         state=status.phase,
-        target=status.target or None,
-        address=status.address or None,
         local=status.target == LOCAL_TARGET,
-        nodes_ready=status.nodes_ready,
-        nodes_total=status.nodes_total,
-        cpus=status.cpus,
-        gpus=status.gpus,
-        memory=status.memory,
-        ray_version=status.ray_version or None,
-        python_version=status.python_version or None,
         reason=failure_sentence(status.failure or status.notice),
     )
 
 
 def cast_cluster_form(cluster: CastCluster) -> CastClusterForm:
-    return CastClusterForm(address=cluster.address or None, local=cluster.local)
+    return _form(CastClusterForm, cluster)
 
 
 def node_form(node: NodeInfo) -> NodeForm:
-    return NodeForm(
-        name=node.name,
-        address=node.address,
-        node_id=node.node_id,
-        state=node.state,
-        inbox=node.inbox,
-        cpus=node.cpus,
-        gpus=node.gpus,
-        memory=node.memory,
-        memory_free=node.memory_free,
-        disk_free=node.disk_free,
-        disk_total=node.disk_total,
-        load=round(node.load, 3),
-        labels=node.labels,
-        this_computer=node.this_computer,
-        reason=failure_sentence(node.failure),
-    )
+    return _form(NodeForm, node, load=round(node.load, 3), reason=failure_sentence(node.failure))
 
 
 def multicast_form(cast: CastSummary) -> MulticastForm | None:
@@ -275,14 +273,8 @@ def multicast_form(cast: CastSummary) -> MulticastForm | None:
     if multicast is None:
         return None
     why = explain_multicast_end(multicast, cast.source)
-    return MulticastForm(
-        state=multicast.state,
-        end=multicast.end,
-        reason=None if why is None else why.text,
-        listeners=multicast.listeners,
-        bytes=multicast.bytes,
-        rate=round(multicast.rate),
-    )
+    reason = None if why is None else why.text
+    return _form(MulticastForm, multicast, reason=reason, rate=round(multicast.rate))
 
 
 def links_form(found: CastSummary | PreflightReport) -> LinksForm:
@@ -290,87 +282,51 @@ def links_form(found: CastSummary | PreflightReport) -> LinksForm:
 
 
 def delivery_form(item: DeliverySnapshot) -> DeliveryForm:
-    return DeliveryForm(
-        node=item.node,
-        address=item.address,
-        state=item.state,
-        paths=item.paths,
-        bytes=item.bytes,
-        skipped_bytes=item.skipped_bytes,
+    return _form(
+        DeliveryForm,
+        item,
         seconds=round(item.seconds, 3),
-        hash=item.hash or None,
-        transport=item.transport,
         reason=failure_sentence(item.failure),
-        upstream=item.upstream or None,
         rate=round(item.rate),
         eta=item.eta,
         hook=item.hook_status or None,
-        removed=item.removed,
-        listening=item.listening,
-        datagram_bytes=item.datagram_bytes,
-        repaired_bytes=item.repaired_bytes,
     )
 
 
 def cast_form(cast: CastSummary, deliveries: tuple[DeliverySnapshot, ...] = ()) -> CastForm:
-    return CastForm(
-        cast=cast.cast,
-        name=cast_name(cast),
-        state=cast.state,
-        source=cast.source,
-        recipients=cast.recipients,
-        mode=cast.mode,
-        destination=cast.options.destination or None,
-        options=options_form(cast.options),
-        started=cast.started,
-        finished=cast.finished or None,
-        files=cast.files,
-        bytes=cast.bytes,
-        links=links_form(cast),
-        done_bytes=cast.done_bytes,
+    return _form(
+        CastForm,
+        cast,
+        **_parts(cast, deliveries),
         rate=round(cast.rate),
         upload_rate=round(cast.upload_rate),
         eta=cast.eta,
-        verified=cast.verified,
-        failed=cast.failed,
-        awaited=cast.awaited,
-        paused=cast.paused,
-        chain=cast.chain,
-        source_copies=cast.source_copies,
-        multicast=multicast_form(cast),
         limit=cast.options.limit or None,
-        place=cast.place,
-        schedule=cast.schedule or None,
-        follows=cast.follows or None,
-        cluster=cast_cluster_form(cast.cluster),
-        reason=failure_sentence(cast.failure),
-        deliveries=tuple(delivery_form(item) for item in deliveries),
     )
 
 
 def result_form(result: CastResult) -> ResultForm:
-    summary = result.summary
-    return ResultForm(
+    return _form(
+        ResultForm,
+        result.summary,
+        **_parts(result.summary, result.deliveries),
         event="result",
-        cast=summary.cast,
-        name=cast_name(summary),
-        state=summary.state,
-        source=summary.source,
-        cluster=cast_cluster_form(summary.cluster),
-        destination=summary.options.destination or None,
-        options=options_form(summary.options),
-        started=summary.started,
-        finished=summary.finished or None,
-        bytes=summary.bytes,
-        files=summary.files,
-        links=links_form(summary),
         seconds=round(result.seconds, 3),
-        source_copies=summary.source_copies,
-        chain=summary.chain,
-        multicast=multicast_form(summary),
-        deliveries=tuple(delivery_form(item) for item in result.deliveries),
-        reason=failure_sentence(summary.failure),
     )
+
+
+def _parts(cast: CastSummary, deliveries: tuple[DeliverySnapshot, ...]) -> dict[str, Any]:
+    """What the forms of a cast and of a result have in common, apart from the plain fields."""
+    return {
+        "name": cast_name(cast),
+        "destination": cast.options.destination or None,
+        "options": options_form(cast.options),
+        "links": links_form(cast),
+        "multicast": multicast_form(cast),
+        "cluster": cast_cluster_form(cast.cluster),
+        "reason": failure_sentence(cast.failure),
+        "deliveries": tuple(map(delivery_form, deliveries)),
+    }
 
 
 def form_to_json(form: Form) -> dict[str, object]:
@@ -449,8 +405,11 @@ def options_from_json(values: Mapping[str, Any]) -> TransferOptions:
 
 
 def schedule_form(info: ScheduleInfo) -> ScheduleForm:
-    schedule = info.schedule
-    return ScheduleForm(
+    schedule, request = info.schedule, info.schedule.request
+    sent = {"paths": request.paths, "recipients": request.recipients, "source": request.source}
+    return _form(
+        ScheduleForm,
+        info,
         schedule=schedule.schedule,
         name=schedule.name,
         cluster=schedule.cluster,
@@ -458,22 +417,6 @@ def schedule_form(info: ScheduleInfo) -> ScheduleForm:
         every=schedule.every or None,
         cron=schedule.cron or None,
         quiet=schedule.quiet or None,
-        next_run=info.next_run or None,
-        last_run=info.last_run or None,
-        last_cast=info.last_cast or None,
-        last_state=info.last_state,
-        running=info.running,
-        unchanged=info.unchanged,
-        changes_seen=info.changes_seen,
-        looks_every=info.looks_every or None,
         reason=failure_sentence(info.failure),
-        request=msgspec.convert(
-            {
-                "paths": schedule.request.paths,
-                "recipients": schedule.request.recipients,
-                "source": schedule.request.source,
-                **_option_values(schedule.request.options),
-            },
-            RequestForm,
-        ),
+        request=msgspec.convert(sent | _option_values(request.options), RequestForm),
     )
