@@ -105,7 +105,7 @@ DESCRIPTION = """\
 Put files on many machines of a Ray cluster at once.
 
 Every request needs the token in `$CASTRAY_HOME/api-token`. `/ws` sends the engine's events as JSON, the
-whole picture first; there the token comes in the header, or as the subprotocol `castray.token.TOKEN` beside
+complete state first; there the token comes in the header, or as the subprotocol `castray.token.TOKEN` beside
 `castray`.
 """
 
@@ -117,15 +117,15 @@ class ApiApp:
 
     def __init__(self, engine: EngineAccess, token: str, names: AllowedHosts) -> None:
         self._engine = engine
-        self._outboxes: set[EventQueue] = set()
+        self._queues: set[EventQueue] = set()
         self.app: ASGIApp = AccessControl(self._build(), token, names)
 
     def publish(self, event: messages.Event) -> None:
         """Publish an event of the engine to every WebSocket."""
-        if self._outboxes:
+        if self._queues:
             outgoing = OutgoingEvent(event)
-            for outbox in self._outboxes:
-                outbox.push(outgoing)
+            for queue in self._queues:
+                queue.push(outgoing)
 
     def _build(self) -> FastAPI:
         app = FastAPI(
@@ -141,7 +141,7 @@ class ApiApp:
         app.add_exception_handler(CastRayError, responses.failed)
         app.add_exception_handler(RequestValidationError, responses.malformed)
         app.add_exception_handler(HTTPException, responses.refused)
-        picture = EngineView(self._engine)
+        view = EngineView(self._engine)
         for make in (
             endpoints.transfer_routes,
             endpoints.node_routes,
@@ -150,7 +150,7 @@ class ApiApp:
             endpoints.schedule_routes,
             endpoints.engine_routes,
         ):
-            app.include_router(make(picture))
+            app.include_router(make(view))
         add_documents(app)
         app.add_api_websocket_route("/ws", self._feed)
         return app
@@ -159,15 +159,15 @@ class ApiApp:
         """Serve one WebSocket client until it disconnects or is too slow."""
         offered = socket.scope.get("subprotocols", ())
         await socket.accept(SUBPROTOCOL if SUBPROTOCOL in offered else None)
-        outbox = EventQueue()
-        outbox.push(OutgoingEvent(_welcome(self._engine.cache)))
-        self._outboxes.add(outbox)
+        queue = EventQueue()
+        queue.push(OutgoingEvent(_welcome(self._engine.cache)))
+        self._queues.add(queue)
         leaving = asyncio.create_task(_wait_for_end(socket), name="websocket reader")
-        sending = asyncio.create_task(_send_all(socket, outbox), name="websocket writer")
+        sending = asyncio.create_task(_send_all(socket, queue), name="websocket writer")
         try:
             await asyncio.wait((leaving, sending), return_when=asyncio.FIRST_COMPLETED)
         finally:
-            self._outboxes.discard(outbox)
+            self._queues.discard(queue)
             for task in (leaving, sending):
                 task.cancel()
             for task in (leaving, sending):
@@ -175,10 +175,10 @@ class ApiApp:
                     await task
 
 
-async def _send_all(socket: WebSocket, outbox: EventQueue) -> None:
-    while not outbox.overrun:
-        await socket.send_text(await outbox.pop())
-    await socket.close(TRY_AGAIN_LATER, "too slow; connect again for the whole picture")
+async def _send_all(socket: WebSocket, queue: EventQueue) -> None:
+    while not queue.overrun:
+        await socket.send_text(await queue.pop())
+    await socket.close(TRY_AGAIN_LATER, "too slow; connect again for the complete state")
 
 
 async def _wait_for_end(socket: WebSocket) -> None:
@@ -187,16 +187,16 @@ async def _wait_for_end(socket: WebSocket) -> None:
         pass
 
 
-def _welcome(mirror: ClientCache) -> messages.Welcome:
+def _welcome(cache: ClientCache) -> messages.Welcome:
     """The complete state, as the engine sends it."""
     return messages.Welcome(
         protocol=messages.PROTOCOL_VERSION,
         version=castray_desktop.__version__,
-        pid=mirror.pid,
-        cluster=mirror.cluster,
-        nodes=tuple(mirror.nodes.values()),
-        casts=tuple(mirror.casts.values()),
-        deliveries={cast: mirror.deliveries(cast) for cast in mirror.casts},
+        pid=cache.pid,
+        cluster=cache.cluster,
+        nodes=tuple(cache.nodes.values()),
+        casts=tuple(cache.casts.values()),
+        deliveries={cast: cache.deliveries(cast) for cast in cache.casts},
     )
 
 

@@ -36,13 +36,30 @@ _DONE = documented(responses.DoneForm)
 _STARTED = documented(responses.StartedForm)
 
 
-def transfer_routes(picture: EngineView) -> APIRouter:
+async def _done(view: EngineView, command: messages.Command) -> Response:
+    await view.request(command, messages.Done)
+    return json_response(responses.DoneForm())
+
+
+async def _started(view: EngineView, command: messages.Command) -> Response:
+    return json_response(responses.StartedForm((await view.request(command, messages.Accepted)).cast))
+
+
+async def _reply(view: EngineView, command: messages.Command, expect: type[messages.Message]) -> Response:
+    return json_response(message_to_json(await view.request(command, expect)))
+
+
+async def _result(view: EngineView, command: messages.GetResult | messages.GetPastCast) -> Response:
+    return json_response(result_form(await view.request(command, messages.CastResult)))
+
+
+def transfer_routes(view: EngineView) -> APIRouter:
     """What the first CastRay had, under the same paths."""
     router = APIRouter(tags=["transfers"])
 
     @router.get("/api/status", responses=documented(responses.StatusForm), summary="Cluster, nodes, totals")
     async def status() -> Response:
-        return Response(picture.status(), media_type="application/json")
+        return Response(view.status(), media_type="application/json")
 
     @router.get(
         "/api/file-transfers/status",
@@ -50,12 +67,11 @@ def transfer_routes(picture: EngineView) -> APIRouter:
         summary="Active casts, their deliveries, statistics",
     )
     async def transfers() -> Response:
-        return json_response(responses.TransfersForm(picture.active(), await picture.statistics()))
+        return json_response(responses.TransfersForm(view.active(), await view.statistics()))
 
     @router.post("/api/file-transfers/manual", responses=_STARTED, summary="Send files")
     async def send(body: request_bodies.Transfer) -> Response:
-        accepted = await picture.request(messages.Send(body.request()), messages.Accepted)
-        return json_response(responses.StartedForm(accepted.cast))
+        return await _started(view, messages.Send(body.request()))
 
     @router.post(
         "/api/file-transfers/check",
@@ -63,11 +79,7 @@ def transfer_routes(picture: EngineView) -> APIRouter:
         summary="Ask every recipient whether it could take this, and send nothing",
     )
     async def check(body: request_bodies.Transfer) -> Response:
-        return json_response(
-            message_to_json(
-                await picture.request(messages.Preflight(body.request()), messages.PreflightReport)
-            )
-        )
+        return await _reply(view, messages.Preflight(body.request()), messages.PreflightReport)
 
     @router.post(
         "/api/file-transfers/auto/toggle",
@@ -75,24 +87,23 @@ def transfer_routes(picture: EngineView) -> APIRouter:
         summary="Switch all schedules on or off",
     )
     async def toggle(body: request_bodies.Switch) -> Response:
-        await picture.request(messages.EnableSchedule("", body.enabled), messages.Done)
+        await view.request(messages.EnableSchedule("", body.enabled), messages.Done)
         return json_response(responses.SwitchedForm(body.enabled))
 
     return router
 
 
-def node_routes(picture: EngineView) -> APIRouter:
+def node_routes(view: EngineView) -> APIRouter:
     router = APIRouter(prefix="/api/nodes", tags=["nodes"])
 
     @router.get("", responses=documented(NodeForm, many=True), summary="The nodes")
     async def nodes() -> Response:
-        return json_response([node_form(node) for node in picture.cache.nodes.values()])
+        return json_response([node_form(node) for node in view.cache.nodes.values()])
 
     @router.post("", responses=_DONE, summary="Add a node to the local cluster")
     async def add(body: request_bodies.NewNode) -> Response:
         command = messages.AddNode(body.node_id, body.on or "", body.inbox or "")
-        await picture.request(command, messages.Done)
-        return json_response(responses.DoneForm())
+        return await _done(view, command)
 
     @router.get(
         "/{node_id}/files",
@@ -100,34 +111,29 @@ def node_routes(picture: EngineView) -> APIRouter:
         summary="What lies in a node's folder",
     )
     async def files(node_id: NodeName, path: Annotated[str, Query(max_length=4096)] = "") -> Response:
-        return json_response(
-            message_to_json(await picture.request(messages.Browse(node_id, path), messages.FolderListing))
-        )
+        return await _reply(view, messages.Browse(node_id, path), messages.FolderListing)
 
     @router.delete("/{node_id}", responses=_DONE, summary="Remove a node that was added")
     async def remove(node_id: NodeName) -> Response:
-        await picture.request(messages.RemoveNode(node_id), messages.Done)
-        return json_response(responses.DoneForm())
+        return await _done(view, messages.RemoveNode(node_id))
 
     return router
 
 
-def cast_routes(picture: EngineView) -> APIRouter:
+def cast_routes(view: EngineView) -> APIRouter:
     router = APIRouter(prefix="/api/casts", tags=["casts"])
 
     @router.get("", responses=documented(CastForm, many=True), summary="The casts, oldest first")
     async def casts() -> Response:
-        mirror = picture.cache
-        return json_response(
-            [cast_form(cast, mirror.deliveries(cast.cast)) for cast in mirror.casts.values()]
-        )
+        cache = view.cache
+        return json_response([cast_form(cast, cache.deliveries(cast.cast)) for cast in cache.casts.values()])
 
-    @router.get("/{cast}", responses=documented(CastForm), summary="A cast as it stands")
+    @router.get("/{cast}", responses=documented(CastForm), summary="A cast with its current state")
     async def one(cast: CastId) -> Response:
-        summary = picture.cache.find(cast)
+        summary = view.cache.find(cast)
         if summary is None:
             raise CastRayError(FailureKind.CAST_UNKNOWN, cast=cast)
-        return json_response(cast_form(summary, picture.cache.deliveries(summary.cast)))
+        return json_response(cast_form(summary, view.cache.deliveries(summary.cast)))
 
     @router.get(
         "/{cast}/result",
@@ -135,39 +141,31 @@ def cast_routes(picture: EngineView) -> APIRouter:
         summary="How a cast ended; waits for its end",
     )
     async def result(cast: CastId) -> Response:
-        return json_response(
-            result_form(await picture.request(messages.GetResult(cast), messages.CastResult))
-        )
+        return await _result(view, messages.GetResult(cast))
 
     @router.post("/{cast}/pause", responses=_DONE, summary="Stop every byte until it is resumed")
     async def pause(cast: CastId) -> Response:
-        await picture.request(messages.Pause(cast), messages.Done)
-        return json_response(responses.DoneForm())
+        return await _done(view, messages.Pause(cast))
 
     @router.post("/{cast}/resume", responses=_DONE, summary="Go on with a paused cast")
     async def resume(cast: CastId) -> Response:
-        await picture.request(messages.Resume(cast), messages.Done)
-        return json_response(responses.DoneForm())
+        return await _done(view, messages.Resume(cast))
 
     @router.post("/{cast}/cancel", responses=_DONE, summary="End a cast; returns when part files are gone")
     async def cancel(cast: CastId) -> Response:
-        await picture.request(messages.Cancel(cast), messages.Done)
-        return json_response(responses.DoneForm())
+        return await _done(view, messages.Cancel(cast))
 
     @router.post("/{cast}/retry", responses=_STARTED, summary="Send to those that did not get it")
     async def retry(cast: CastId, body: request_bodies.SomeRecipients) -> Response:
-        command = messages.Retry(cast, tuple(body.recipients))
-        return json_response(responses.StartedForm((await picture.request(command, messages.Accepted)).cast))
+        return await _started(view, messages.Retry(cast, tuple(body.recipients)))
 
     @router.post("/{cast}/again", responses=_STARTED, summary="Send the same to all of its recipients again")
     async def again(cast: CastId) -> Response:
-        accepted = await picture.request(messages.SendAgain(cast), messages.Accepted)
-        return json_response(responses.StartedForm(accepted.cast))
+        return await _started(view, messages.SendAgain(cast))
 
     @router.put("/{cast}/limit", responses=_DONE, summary="Limit every hop of a cast")
     async def limit(cast: CastId, body: request_bodies.Limit) -> Response:
-        await picture.request(messages.SetLimit(body.rate(), cast), messages.Done)
-        return json_response(responses.DoneForm())
+        return await _done(view, messages.SetLimit(body.rate(), cast))
 
     @router.post(
         "/{cast}/recipients",
@@ -176,7 +174,7 @@ def cast_routes(picture: EngineView) -> APIRouter:
     )
     async def add(cast: CastId, body: request_bodies.Recipients) -> Response:
         command = messages.AddRecipients(cast, tuple(body.recipients))
-        report = await picture.request(command, messages.PreflightReport)
+        report = await view.request(command, messages.PreflightReport)
         problems = {item.node: sentence(item.failure) for item in report.problems}
         return json_response(responses.AddedForm(report.recipients, problems))
 
@@ -186,8 +184,7 @@ def cast_routes(picture: EngineView) -> APIRouter:
         summary="Stop what comes to one recipient; the others go on",
     )
     async def pause_one(cast: CastId, node: NodeName) -> Response:
-        await picture.request(messages.Pause(cast, (node,)), messages.Done)
-        return json_response(responses.DoneForm())
+        return await _done(view, messages.Pause(cast, (node,)))
 
     @router.post(
         "/{cast}/recipients/{node}/resume",
@@ -195,18 +192,16 @@ def cast_routes(picture: EngineView) -> APIRouter:
         summary="Go on with one paused recipient",
     )
     async def resume_one(cast: CastId, node: NodeName) -> Response:
-        await picture.request(messages.Resume(cast, (node,)), messages.Done)
-        return json_response(responses.DoneForm())
+        return await _done(view, messages.Resume(cast, (node,)))
 
     @router.delete("/{cast}/recipients/{node}", responses=_DONE, summary="End one delivery of a cast")
     async def drop(cast: CastId, node: NodeName) -> Response:
-        await picture.request(messages.DropRecipients(cast, (node,)), messages.Done)
-        return json_response(responses.DoneForm())
+        return await _done(view, messages.DropRecipients(cast, (node,)))
 
     return router
 
 
-def history_routes(picture: EngineView) -> APIRouter:
+def history_routes(view: EngineView) -> APIRouter:
     router = APIRouter(tags=["history"])
 
     @router.get("/api/history", responses=documented(responses.HistoryForm), summary="Casts that have ended")
@@ -220,90 +215,80 @@ def history_routes(picture: EngineView) -> APIRouter:
         limit: Annotated[int, Query(ge=1, le=1000)] = 100,
     ) -> Response:
         query = messages.HistoryQuery(text, tuple(state), node, since, until, offset, limit)
-        page = await picture.request(messages.GetHistory(query), messages.HistoryPage)
+        page = await view.request(messages.GetHistory(query), messages.HistoryPage)
         return json_response(responses.HistoryForm(tuple(cast_form(cast) for cast in page.casts), page.total))
 
     @router.get("/api/history/{cast}", responses=documented(ResultForm), summary="A past cast")
     async def past(cast: CastId) -> Response:
-        return json_response(
-            result_form(await picture.request(messages.GetPastCast(cast), messages.CastResult))
-        )
+        return await _result(view, messages.GetPastCast(cast))
 
     @router.delete("/api/history/{cast}", responses=_DONE, summary="Forget a past cast")
     async def forget(cast: CastId) -> Response:
-        await picture.request(messages.ClearHistory((cast,)), messages.Done)
-        return json_response(responses.DoneForm())
+        return await _done(view, messages.ClearHistory((cast,)))
 
     @router.get(
         "/api/statistics", responses=documented(messages.StatisticsReport), summary="All casts in numbers"
     )
     async def statistics() -> Response:
-        report = await picture.request(messages.GetStatistics(), messages.StatisticsReport)
-        return json_response(message_to_json(report))
+        return await _reply(view, messages.GetStatistics(), messages.StatisticsReport)
 
     @router.get("/api/rates", responses=documented(messages.RateHistory), summary="The traffic of the past")
     async def rates(seconds: Annotated[float, Query(gt=0, le=86_400)] = 3600.0) -> Response:
-        report = await picture.request(messages.GetRates(seconds), messages.RateHistory)
-        return json_response(message_to_json(report))
+        return await _reply(view, messages.GetRates(seconds), messages.RateHistory)
 
     return router
 
 
-def schedule_routes(picture: EngineView) -> APIRouter:
+def schedule_routes(view: EngineView) -> APIRouter:
     router = APIRouter(prefix="/api/schedules", tags=["schedules"])
 
     @router.get("", responses=documented(ScheduleForm, many=True), summary="All schedules")
     async def schedules() -> Response:
-        known = await picture.request(messages.ListSchedules(), messages.SchedulesChanged)
+        known = await view.request(messages.ListSchedules(), messages.SchedulesChanged)
         return json_response([schedule_form(info) for info in known.schedules])
 
     @router.post("", responses=documented(responses.ScheduleIdForm), summary="Keep a new schedule")
     async def add(body: request_bodies.NewSchedule) -> Response:
-        added = await picture.request(messages.AddSchedule(body.schedule()), messages.ScheduleAdded)
+        added = await view.request(messages.AddSchedule(body.schedule()), messages.ScheduleAdded)
         return json_response(responses.ScheduleIdForm(added.schedule))
 
     @router.put("/{schedule}", responses=_DONE, summary="Change a schedule")
     async def change(schedule: ScheduleId, body: request_bodies.NewSchedule) -> Response:
-        await picture.request(messages.ChangeSchedule(body.schedule(schedule)), messages.Done)
-        return json_response(responses.DoneForm())
+        return await _done(view, messages.ChangeSchedule(body.schedule(schedule)))
 
     @router.delete("/{schedule}", responses=_DONE, summary="Remove a schedule")
     async def remove(schedule: ScheduleId) -> Response:
-        await picture.request(messages.RemoveSchedule(schedule), messages.Done)
-        return json_response(responses.DoneForm())
+        return await _done(view, messages.RemoveSchedule(schedule))
 
     @router.post("/{schedule}/run", responses=_STARTED, summary="Run it now")
     async def run(schedule: ScheduleId) -> Response:
-        accepted = await picture.request(messages.RunSchedule(schedule), messages.Accepted)
-        return json_response(responses.StartedForm(accepted.cast))
+        return await _started(view, messages.RunSchedule(schedule))
 
     @router.put("/{schedule}/enabled", responses=_DONE, summary="Switch it on or off")
     async def enable(schedule: ScheduleId, body: request_bodies.Switch) -> Response:
-        await picture.request(messages.EnableSchedule(schedule, body.enabled), messages.Done)
-        return json_response(responses.DoneForm())
+        return await _done(view, messages.EnableSchedule(schedule, body.enabled))
 
     return router
 
 
-def engine_routes(picture: EngineView) -> APIRouter:
+def engine_routes(view: EngineView) -> APIRouter:
     router = APIRouter(tags=["engine"])
 
     @router.get("/api/settings", responses=documented(messages.EngineSettings), summary="The settings")
     async def settings() -> Response:
-        kept = await picture.request(messages.GetSettings(), messages.SettingsChanged)
+        kept = await view.request(messages.GetSettings(), messages.SettingsChanged)
         return json_response(message_to_json(kept.settings))
 
     @router.patch("/api/settings", responses=documented(messages.EngineSettings), summary="Change settings")
     async def change(body: request_bodies.Settings) -> Response:
-        kept = await picture.request(messages.GetSettings(), messages.SettingsChanged)
+        kept = await view.request(messages.GetSettings(), messages.SettingsChanged)
         wanted = body.change(kept.settings)
-        await picture.request(messages.ChangeSettings(wanted), messages.Done)
+        await view.request(messages.ChangeSettings(wanted), messages.Done)
         return json_response(message_to_json(wanted))
 
     @router.put("/api/limit", responses=_DONE, summary="Limit what every node passes on, over all casts")
     async def limit(body: request_bodies.Limit) -> Response:
-        await picture.request(messages.SetLimit(body.rate()), messages.Done)
-        return json_response(responses.DoneForm())
+        return await _done(view, messages.SetLimit(body.rate()))
 
     @router.post(
         "/api/verify",
@@ -313,7 +298,7 @@ def engine_routes(picture: EngineView) -> APIRouter:
     async def verify(body: request_bodies.VerificationBody) -> Response:
         job = secrets.token_hex(6)
         command = messages.Verify(job, body.cast or "", body.path or "", tuple(body.nodes))
-        return json_response(message_to_json(await picture.request(command, messages.VerifyReport)))
+        return await _reply(view, command, messages.VerifyReport)
 
     @router.get(
         "/api/doctor",
@@ -321,7 +306,7 @@ def engine_routes(picture: EngineView) -> APIRouter:
         summary="Look at everything that casts need",
     )
     async def doctor() -> Response:
-        found = await picture.request(messages.Diagnose(secrets.token_hex(6)), messages.Diagnosis)
+        found = await view.request(messages.Diagnose(secrets.token_hex(6)), messages.Diagnosis)
         return json_response([responses.check_form(check) for check in found.checks])
 
     @router.get(
@@ -330,6 +315,6 @@ def engine_routes(picture: EngineView) -> APIRouter:
         responses={200: {"description": "Prometheus' text format.", "content": {"text/plain": {}}}},
     )
     async def metrics() -> Response:
-        return Response(await picture.metrics(), media_type="text/plain; version=0.0.4; charset=utf-8")
+        return Response(await view.metrics(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
     return router

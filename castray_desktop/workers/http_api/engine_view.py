@@ -28,42 +28,40 @@ from castray_desktop.workers.client.client_cache import ClientCache
 from castray_desktop.workers.http_api.responses import StatusForm, TotalsForm
 
 
-def prometheus_text(mirror: ClientCache, connected: bool, report: messages.StatisticsReport | None) -> bytes:
+def prometheus_text(cache: ClientCache, connected: bool, report: messages.StatisticsReport | None) -> bytes:
     """All metrics in Prometheus' text format; statistics only if available."""
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(_EngineCollector(mirror, connected, report))
+    registry.register(_EngineCollector(cache, connected, report))
     return generate_latest(registry)
 
 
 class _EngineCollector(Collector):
     """Metrics collected for one request."""
 
-    def __init__(
-        self, mirror: ClientCache, connected: bool, report: messages.StatisticsReport | None
-    ) -> None:
-        self._mirror = mirror
+    def __init__(self, cache: ClientCache, connected: bool, report: messages.StatisticsReport | None) -> None:
+        self._mirror = cache
         self._connected = connected
         self._report = report
 
     def collect(self) -> Iterator[Metric]:
-        mirror = self._mirror
+        cache = self._mirror
         yield GaugeMetricFamily("castray_engine_up", "Whether the engine answers.", int(self._connected))
         yield GaugeMetricFamily(
             "castray_cluster_ready",
             "Whether the cluster can be used.",
-            int(mirror.cluster.phase is messages.ClusterPhase.READY),
+            int(cache.cluster.phase is messages.ClusterPhase.READY),
         )
         yield _labelled_gauge(
-            "castray_nodes", "Nodes by state.", "state", Counter(n.state.value for n in mirror.nodes.values())
+            "castray_nodes", "Nodes by state.", "state", Counter(n.state.value for n in cache.nodes.values())
         )
         yield _labelled_gauge(
             "castray_casts_active",
             "Casts that have not ended, by state.",
             "state",
-            Counter(cast.state.value for cast in mirror.active),
+            Counter(cast.state.value for cast in cache.active),
         )
-        throughput = mirror.throughput
-        rates = throughput.nodes if throughput is not None and mirror.active else ()
+        throughput = cache.throughput
+        rates = throughput.nodes if throughput is not None and cache.active else ()
         yield _labelled_gauge(
             "castray_received_bytes_per_second",
             "What a node receives now.",
@@ -80,7 +78,7 @@ class _EngineCollector(Collector):
             "castray_disk_free_bytes",
             "Room where a node's inbox lies.",
             "node",
-            {node.name: node.disk_free for node in mirror.nodes.values()},
+            {node.name: node.disk_free for node in cache.nodes.values()},
         )
         if self._report is not None:
             yield from _since_ever(self._report.ever)
@@ -129,7 +127,7 @@ class EngineAccess(Protocol):
 
 
 class EngineView:
-    """Answers from the local mirror, and sends other requests to the engine."""
+    """Answers from the local cache, and sends other requests to the engine."""
 
     def __init__(self, engine: EngineAccess) -> None:
         self._engine = engine
@@ -154,8 +152,8 @@ class EngineView:
 
     def active(self) -> tuple[CastForm, ...]:
         """The unfinished casts with their deliveries."""
-        mirror = self.cache
-        return tuple(cast_form(cast, mirror.deliveries(cast.cast)) for cast in mirror.active)
+        cache = self.cache
+        return tuple(cast_form(cast, cache.deliveries(cast.cast)) for cast in cache.active)
 
     async def statistics(self) -> messages.StatisticsReport | None:
         """The engine's statistics; None if unavailable."""
@@ -169,18 +167,18 @@ class EngineView:
         return prometheus_text(self.cache, self._engine.connected, await self.statistics())
 
     def _status_form(self) -> StatusForm:
-        mirror = self.cache
-        active = mirror.active
-        throughput = mirror.throughput if active else None
+        cache = self.cache
+        active = cache.active
+        throughput = cache.throughput if active else None
         return StatusForm(
             state="running" if self._engine.connected else "away",
             version=castray_desktop.__version__,
-            cluster=cluster_form(mirror.cluster),
-            nodes=tuple(node_form(node) for node in mirror.nodes.values()),
+            cluster=cluster_form(cache.cluster),
+            nodes=tuple(node_form(node) for node in cache.nodes.values()),
             totals=TotalsForm(
-                nodes=len(mirror.nodes),
-                nodes_online=sum(node.state is NodeState.ONLINE for node in mirror.nodes.values()),
-                casts=len(mirror.casts),
+                nodes=len(cache.nodes),
+                nodes_online=sum(node.state is NodeState.ONLINE for node in cache.nodes.values()),
+                casts=len(cache.casts),
                 casts_active=len(active),
                 received_rate=round(throughput.total) if throughput else 0,
                 upload_rate=round(throughput.upload) if throughput else 0,

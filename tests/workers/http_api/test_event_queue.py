@@ -16,18 +16,18 @@ from castray_desktop.workers.http_api.engine_view import EventQueue, OutgoingEve
 from tests.helpers.samples import make_cast, make_delivery, make_node
 
 
-def drain(outbox: EventQueue) -> list[dict[str, Any]]:
+def drain(queue: EventQueue) -> list[dict[str, Any]]:
     """All queued events."""
 
     async def take() -> list[dict[str, Any]]:
-        return [json.loads(await outbox.pop()) for _ in range(len(outbox))]
+        return [json.loads(await queue.pop()) for _ in range(len(queue))]
 
     return asyncio.run(take())
 
 
-def put(outbox: EventQueue, *events: m.Event) -> None:
+def put(queue: EventQueue, *events: m.Event) -> None:
     for event in events:
-        outbox.push(OutgoingEvent(event))
+        queue.push(OutgoingEvent(event))
 
 
 def progress(done: int) -> m.CastChanged:
@@ -35,56 +35,56 @@ def progress(done: int) -> m.CastChanged:
 
 
 def test_of_progress_the_last_one_stays() -> None:
-    outbox = EventQueue()
-    put(outbox, *(progress(done) for done in range(1000)), m.Throughput(1.0, 1.0, 1.0, ()))
-    first, second = drain(outbox)
+    queue = EventQueue()
+    put(queue, *(progress(done) for done in range(1000)), m.Throughput(1.0, 1.0, 1.0, ()))
+    first, second = drain(queue)
     assert first["summary"]["done_bytes"] == 999
     assert second["type"] == "Throughput"
 
 
 def test_every_recipient_keeps_its_latest_snapshot() -> None:
-    outbox = EventQueue()
+    queue = EventQueue()
     put(
-        outbox,
+        queue,
         m.DeliveriesChanged("c", (make_delivery("a", bytes=1), make_delivery("b", bytes=1))),
         m.DeliveriesChanged("c", (make_delivery("a", bytes=2),)),
         m.DeliveriesChanged("d", (make_delivery("a", bytes=7),)),
     )
-    first, second = drain(outbox)
+    first, second = drain(queue)
     assert {item["node"]: item["bytes"] for item in first["deliveries"]} == {"a": 2, "b": 1}
     assert second["cast"] == "d"
 
 
 def test_nodes_that_come_and_go() -> None:
-    outbox = EventQueue()
+    queue = EventQueue()
     put(
-        outbox,
+        queue,
         m.NodesChanged((make_node("a"), make_node("b")), ("x",)),
         m.NodesChanged((make_node("x"),), ("a",)),
     )
-    (only,) = drain(outbox)
+    (only,) = drain(queue)
     assert [node["name"] for node in only["changed"]] == ["b", "x"]
     assert only["removed"] == ["a"]
 
 
 def test_results_all_come_in_order() -> None:
-    outbox = EventQueue()
+    queue = EventQueue()
     ended = m.DeliveriesChanged("c", (make_delivery("a", m.DeliveryState.COMPLETED),))
     finished = make_cast("x", cast="c", state=m.CastState.COMPLETED)
     for _ in range(50):
-        put(outbox, progress(1), ended, m.CastChanged(finished), m.CastResult(finished, (), 1.0))
-    kinds = [message["type"] for message in drain(outbox)]
+        put(queue, progress(1), ended, m.CastChanged(finished), m.CastResult(finished, (), 1.0))
+    kinds = [message["type"] for message in drain(queue)]
     assert kinds.count("CastResult") == 50
     assert len(kinds) == 150
 
 
 def test_one_that_reads_nothing_at_all_is_given_up(monkeypatch: Any) -> None:
     monkeypatch.setattr(engine_view, "MAX_QUEUED", 3)
-    outbox = EventQueue()
-    put(outbox, *(m.CastsRemoved((str(number),)) for number in range(3)))
-    assert not outbox.overrun
-    put(outbox, m.CastsRemoved(("3",)))
-    assert outbox.overrun
+    queue = EventQueue()
+    put(queue, *(m.CastsRemoved((str(number),)) for number in range(3)))
+    assert not queue.overrun
+    put(queue, m.CastsRemoved(("3",)))
+    assert queue.overrun
 
 
 EVENTS = st.lists(
@@ -95,14 +95,14 @@ EVENTS = st.lists(
 @given(EVENTS)
 def test_whoever_reads_late_knows_what_a_fast_reader_knows(events: list[tuple[str, int, bool]]) -> None:
     """The last snapshot of every recipient is the same for both, and so are the final states."""
-    outbox, fast, ends = EventQueue(), {}, []
+    queue, fast, ends = EventQueue(), {}, []
     for node, done, finished in events:
         state = m.DeliveryState.COMPLETED if finished else m.DeliveryState.RECEIVING
-        put(outbox, m.DeliveriesChanged("c", (make_delivery(node, state, bytes=done),)))
+        put(queue, m.DeliveriesChanged("c", (make_delivery(node, state, bytes=done),)))
         fast[node] = done
         if finished:
             ends.append((node, done))
-    late = [item for message in drain(outbox) for item in message["deliveries"]]
+    late = [item for message in drain(queue) for item in message["deliveries"]]
     assert [(item["node"], item["bytes"]) for item in late if item["state"] == "completed"] == ends
     assert {item["node"]: item["bytes"] for item in late} == fast
 

@@ -109,9 +109,9 @@ async def test_a_slow_client_loses_progress_and_no_result_and_holds_nobody_up(
 async def test_a_client_that_goes_is_forgotten(address: str, api: ApiApp) -> None:
     async with connect(address, additional_headers=HEADERS) as socket:
         await hear(socket)
-        assert len(api._outboxes) == 1
+        assert len(api._queues) == 1
     async with asyncio.timeout(10):
-        while api._outboxes:
+        while api._queues:
             api.publish(RESULT)
             await asyncio.sleep(0)
 
