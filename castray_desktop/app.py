@@ -316,13 +316,12 @@ class PlotLoader(QObject):
             self._thread.start()
 
     def _import(self) -> None:
-        import castray_desktop.ui.throughput.plot_persistence  # noqa: F401
+        import castray_desktop.ui.throughput.throughput_plot  # noqa: F401
 
         self._imported.emit()
 
     def _put(self) -> None:
-        from castray_desktop.ui.throughput.plot_persistence import PlotPersistence
-        from castray_desktop.ui.throughput.throughput_plot import ThroughputPlot
+        from castray_desktop.ui.throughput.throughput_plot import PlotPersistence, ThroughputPlot
 
         plot = ThroughputPlot(self._theme)
         plot.failed.connect(self._window.show_failure)

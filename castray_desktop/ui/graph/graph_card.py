@@ -39,7 +39,7 @@ from castray_desktop.ui.theme.theme import Theme
 from castray_desktop.ui.transfers.cast_actions import can_pause_delivery, can_resume_delivery
 from castray_desktop.ui.transfers.path_text import path_lines
 from castray_desktop.ui.widgets.basic_widgets import Card, ElidedLabel, icon_button, label
-from castray_desktop.ui.widgets.segmented_buttons import SegmentedButtons
+from castray_desktop.ui.widgets.fields import SegmentedButtons
 
 TITLE_BAR = 48
 COMPACT_WIDTH, COMPACT_HEIGHT = 600, 420

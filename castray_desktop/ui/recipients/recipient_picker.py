@@ -45,8 +45,8 @@ from castray_desktop.ui.recipients.recipient_model import (
 )
 from castray_desktop.ui.theme.theme import Theme, mix
 from castray_desktop.ui.widgets.basic_widgets import Badge, Card, Rule, bind_text, button, label
+from castray_desktop.ui.widgets.fields import SegmentedButtons
 from castray_desktop.ui.widgets.painting import CENTRE, face, icon, paint_text, paint_wrapped
-from castray_desktop.ui.widgets.segmented_buttons import SegmentedButtons
 
 AGES_MS = 30_000
 GHOSTS = ((96, 72, 1.0), (80, 56, 0.8), (104, 72, 0.55), (88, 60, 0.35))

@@ -1,7 +1,7 @@
-"""The rates of the last day in rings of numbers; no widget and no clock.
+"""Rates of the last day in ring buffers; no widget and no clock.
 
 The last half hour is kept in steps of 0.25 s, the last day in means of 15 s. While nothing moves no samples
-arrive: the gap reads as zero.
+arrive: gaps read as zero.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ WIDER_BY = 64  # nodes
 
 
 class Lines(Mapping[str, Values]):
-    """A line for each node that was not silent, taken from the ring when it is first asked for."""
+    """A line for each node that was active, read from the ring at its first use."""
 
     def __init__(self, ring: Ring, slots: range, names: Sequence[str]) -> None:
         self._ring, self._slots, self._names = ring, slots, dict.fromkeys(names)
-        self._taken: dict[str, Values] = {}
+        self._cache: dict[str, Values] = {}
 
     def __getitem__(self, name: str) -> Values:
         if name not in self._names:
             raise KeyError(name)
-        if name not in self._taken:
-            self._taken[name] = self._ring.line(name, self._slots)
-        return self._taken[name]
+        if name not in self._cache:
+            self._cache[name] = self._ring.line(name, self._slots)
+        return self._cache[name]
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._names)
@@ -45,18 +45,18 @@ class Lines(Mapping[str, Values]):
     def __len__(self) -> int:
         return len(self._names)
 
-    def lately(self, count: int) -> dict[str, float]:
+    def recent_means(self, count: int) -> dict[str, float]:
         """Each node's mean over the last samples."""
         return self._ring.means(self._names, self._slots[-count:])
 
 
 @dataclass(frozen=True)
 class RateWindow:
-    """A stretch of the history: `age` in seconds before now (ascending in time, so from high to 0)."""
+    """A part of the history: `age` in seconds before now, from the oldest to 0."""
 
     age: npt.NDArray[np.float64]
     total: Values
-    low: Values  # the least that a node received which received anything
+    low: Values  # the lowest rate of a node that received anything
     high: Values
     nodes: Lines
 
@@ -64,10 +64,9 @@ class RateWindow:
 class Ring:
     """Numbers for the total and for each node in slots of `step` seconds, counted since 1970.
 
-    The nodes' numbers lie in blocks of slots, [slot, column], each made when something is written to it and
-    as wide as there are nodes then. What has no place in a block is zero. Neither time that goes by nor a
-    node that comes costs more than one block, and new memory is touched sample by sample: a day of a
-    thousand nodes made or moved at once would hold up the window.
+    The nodes' numbers are in blocks, [slot, column], which are allocated at the first write, with a column
+    for each node of that time; anything outside of a block is zero. A step of time or a new node costs one
+    block at most: to allocate or move a day of a thousand nodes at once would freeze the window.
     """
 
     def __init__(self, step: float, capacity: int) -> None:
@@ -77,7 +76,7 @@ class Ring:
         self._blocks: dict[int, Values] = {}  # by their first slot's number, divided by BLOCK
         self._columns: dict[str, int] = {}
         self._free: list[int] = []  # columns of nodes that were forgotten
-        self._heard: dict[str, int] = {}  # the last slot in which a node was not silent
+        self._last_slots: dict[str, int] = {}  # the last slot in which a node was not silent
 
     @property
     def _oldest(self) -> int:
@@ -98,10 +97,10 @@ class Ring:
             for number in range(slots.start // BLOCK, (slots.stop - 1) // BLOCK + 1):
                 first, stop = _within(number, slots)
                 self._block(number)[first:stop, columns] = rates
-            self._note(slots.stop - 1, nodes)
+            self._mark_active(slots.stop - 1, nodes)
 
-    def put_more(self, slot: int, share: float, total: float, nodes: Mapping[str, float]) -> None:
-        """Add to a slot's means what held for this share of it."""
+    def add_share(self, slot: int, share: float, total: float, nodes: Mapping[str, float]) -> None:
+        """Add rates that lasted for this share of a slot to its means."""
         place = slot % self.capacity
         self._total[place] += total * share
         if not nodes:
@@ -109,26 +108,26 @@ class Ring:
         columns = self._columns_of(nodes)
         row = self._block(slot // BLOCK)[slot % BLOCK]
         row[columns] += np.fromiter(nodes.values(), np.float32, len(nodes)) * np.float32(share)
-        self._note(slot, nodes)
+        self._mark_active(slot, nodes)
         means = row[columns]
         self._low[place] = means.min()
         self._high[place] = max(self._high[place], means.max())
 
-    def _note(self, slot: int, nodes: Mapping[str, float]) -> None:
-        self._heard.update((name, max(slot, self._heard.get(name, slot))) for name in nodes)
+    def _mark_active(self, slot: int, nodes: Mapping[str, float]) -> None:
+        self._last_slots.update((name, max(slot, self._last_slots.get(name, slot))) for name in nodes)
 
     def _columns_of(self, nodes: Mapping[str, float]) -> npt.NDArray[np.intp]:
         if len(nodes.keys() - self._columns.keys()) > len(self._free):
-            self._forget_silent()
+            self._free_silent_columns()
         for name in nodes.keys() - self._columns.keys():  # one of those may have been forgotten just now
             self._columns[name] = self._free.pop() if self._free else len(self._columns)
         return np.fromiter((self._columns[name] for name in nodes), np.intp, len(nodes))
 
-    def _forget_silent(self) -> None:
+    def _free_silent_columns(self) -> None:
         """Free the columns of nodes that have no value since the oldest slot."""
-        for name in [name for name, slot in self._heard.items() if slot < self._oldest]:
+        for name in [name for name, slot in self._last_slots.items() if slot < self._oldest]:
             self._free.append(self._columns.pop(name))
-            del self._heard[name]
+            del self._last_slots[name]
 
     def _block(self, number: int) -> Values:
         """The block to write to, wide enough for every node that has a column."""
@@ -152,7 +151,7 @@ class Ring:
                 yield block[first:stop], number * BLOCK + first - slots.start
 
     def advance(self, slot: int, *, bridge: bool = False) -> None:
-        """Later slots up to this one are zero. With `bridge` a single missed one is as the one before."""
+        """Make this the newest slot; skipped ones are zero. `bridge` fills a single one with the last."""
         if self.last < 0:
             self.last = slot
             return
@@ -166,7 +165,7 @@ class Ring:
             del self._blocks[number]
 
     def silence(self, first: int) -> None:
-        """Nothing moved from this slot on."""
+        """Set all rates from this slot on to zero."""
         slots = range(max(first, self._oldest), self.last + 1)
         self._sums[:, np.arange(slots.start, slots.stop) % self.capacity] = 0
         for number in [number for number in self._blocks if number * BLOCK >= slots.start]:
@@ -182,7 +181,7 @@ class Ring:
             newest = self.last  # the sample of this moment is still on its way
         slots = range(newest - count + 1, newest + 1)
         age = np.arange(count - 1, -1, -1).astype(np.float64) * self.step
-        names = [name for name, slot in self._heard.items() if slots.start <= slot]
+        names = [name for name, slot in self._last_slots.items() if slots.start <= slot]
         total, low, high = self._sums_of(slots)
         return RateWindow(age, total, low, high, Lines(self, slots, names))
 
@@ -239,10 +238,10 @@ class PlotHistory:
         fine.write(range(slot, slot + 1), total, nodes)
         self._long.advance(int(at / LONG_STEP))
         if new:
-            self._long.put_more(self._long.last, held / LONG_STEP, total, nodes)
+            self._long.add_share(self._long.last, held / LONG_STEP, total, nodes)
 
     def load_past(self, past: RateHistory, now: float) -> None:
-        """What the engine knows of the time before. Ask for the longest stretch first: finer steps of a
+        """Fill in rates that the engine has recorded. Load the longest period first: the finer steps of a
         shorter one replace its means.
         """
         for ring in (self._fine, self._long):

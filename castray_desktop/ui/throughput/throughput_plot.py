@@ -1,4 +1,4 @@
-"""The throughput plot, and its export as a picture and as a table."""
+"""The throughput plot: title bar, drawing schedule, export, and its connection to engine and settings."""
 
 from __future__ import annotations
 
@@ -10,39 +10,42 @@ from datetime import UTC, datetime
 from functools import partial
 
 from PySide6.QtCore import (
-    QBuffer,
-    QByteArray,
     QEvent,
     QIODevice,
+    QObject,
     QPoint,
     QPointF,
     QSaveFile,
+    QSettings,
     QSize,
     Qt,
     QTimer,
     Signal,
 )
-from PySide6.QtGui import QHideEvent, QPixmap, QShowEvent
+from PySide6.QtGui import QHideEvent, QShowEvent
 from PySide6.QtWidgets import QFileDialog, QHBoxLayout, QMenu, QVBoxLayout, QWidget
 
 from castray_desktop.core.failures.kinds import Failure, FailureKind
+from castray_desktop.core.protocol import messages
 from castray_desktop.core.protocol.messages import RateHistory, Throughput
 from castray_desktop.ui.i18n.retranslator import Retranslator
+from castray_desktop.ui.model.engine_link import EngineLink
 from castray_desktop.ui.model.node_list import natural_key
 from castray_desktop.ui.theme.theme import Theme
-from castray_desktop.ui.throughput.plot_curves import MOST_LINES, PlotCurves
-from castray_desktop.ui.throughput.plot_overlay import (
+from castray_desktop.ui.throughput.plot_canvas import (
     HOURS,
+    MAX_LINES,
     MINUTES,
     SPANS,
+    PlotCurves,
     PlotOverlay,
-    Seen,
+    PlotSnapshot,
     nice_top,
     scale_unit,
 )
 from castray_desktop.ui.throughput.rate_history import LONG_STEP, STEP, PlotHistory, RateWindow
 from castray_desktop.ui.widgets.basic_widgets import IconTint, icon_button, label
-from castray_desktop.ui.widgets.segmented_buttons import SegmentedButtons
+from castray_desktop.ui.widgets.fields import SegmentedButtons
 
 PNG, CSV = "png", "csv"
 
@@ -60,44 +63,28 @@ def as_csv(window: RateWindow, now: float) -> str:
     return text.getvalue()
 
 
-def as_png(picture: QPixmap) -> bytes:
-    """The bytes of a PNG file."""
-    data = QByteArray()
-    buffer = QBuffer(data)
-    buffer.open(QBuffer.OpenModeFlag.WriteOnly)
-    picture.save(buffer, "PNG")
-    return bytes(data.data())
-
-
-def save_as(path: str, content: bytes) -> Failure | None:
-    """Write a file, which has its name once it is whole; what went wrong, or None."""
-    file = QSaveFile(path)
-    if file.open(QIODevice.OpenModeFlag.WriteOnly):
-        file.write(content)
-        if file.commit():
-            return None
-    return Failure(FailureKind.FILE_NOT_WRITTEN, {"path": path, "reason": file.errorString()})
-
-
 FRAME_MS = 250
 
-CALM_AFTER = 1.0  # seconds without a sample
+IDLE_AFTER = 1.0  # seconds without a sample
 
-CALM_SECONDS = 4.0  # between frames that only move from then on; each costs as much as one with news
+IDLE_INTERVAL = 4.0  # seconds between frames from then on; each costs as much as one with new samples
 
-FRAMES_A_SPAN = 800  # more than the plot is wide
+FRAMES_PER_SPAN = 800  # more than the plot is wide
 
-MOST_PAUSE = 5.0  # seconds; what is new shall not wait longer
+MAX_INTERVAL = 5.0  # seconds until a new sample is drawn
 
-SCALE_EVERY = 1.0
+SCALE_INTERVAL = 1.0
 
-CHOOSE_EVERY = 5.0
+CHOOSE_INTERVAL = 5.0
 
 SLOWEST = 7
 
 
 class ThroughputPlot(QWidget):
-    """See the module."""
+    """Rates of the last seconds to hours: one line for each node, or a band around many, and their total.
+
+    Signals: `chosen(span, bits)` when the user has chosen; `failed(failure)` when an export was not written.
+    """
 
     chosen = Signal(int, bool)
     failed = Signal(object)
@@ -124,7 +111,7 @@ class ThroughputPlot(QWidget):
         self._curves.set_span(self._span)
         self._curves.set_top(self._top)
         self._curves.viewport.installEventFilter(self)
-        self._overlay = PlotOverlay(theme, self._curves.plot, self._seen, self._curves.area)
+        self._overlay = PlotOverlay(theme, self._curves.plot, self._snapshot, self._curves.area)
         self._build()
         self._timer = QTimer(self)
         self._timer.setInterval(FRAME_MS)
@@ -140,10 +127,10 @@ class ThroughputPlot(QWidget):
         self._pause.setAccessibleName(pause)
         self.export_button.setToolTip(self.tr("Save or change the plot"))
         self.export_button.setAccessibleName(self.tr("Save or change the plot"))
-        self._say_hours()
+        self._set_hours_text()
         self._overlay.update()
 
-    def _say_hours(self) -> None:
+    def _set_hours_text(self) -> None:
         hours = (self._span if self._span in HOURS else HOURS[0]) // 3600
         self._spans.button(len(MINUTES)).setText(self.tr("{count} h").format(count=hours))
 
@@ -155,21 +142,21 @@ class ThroughputPlot(QWidget):
         self._history.add(sample.at, sample.total, received)
         self._moved_at = max(self._moved_at, sample.at)
         self._fresh = True
-        self._keep_time()
+        self._update_timer()
 
     def load_past(self, past: RateHistory) -> None:
         """Load traffic from before this plot was opened; the longest span first."""
         self._history.load_past(past, self._now())
         if past.samples:
             self._moved_at = max(self._moved_at, past.samples[-1].at)
-        self._draw_anew()
+        self._redraw()
 
     @property
-    def _moving_until(self) -> float:
-        """When a frame has been drawn after the last rate has left the plot."""
-        return self._moved_at + self._span + MOST_PAUSE
+    def _moves_until(self) -> float:
+        """The time from which the plot is empty and need not be drawn."""
+        return self._moved_at + self._span + MAX_INTERVAL
 
-    def _draw_anew(self) -> None:
+    def _redraw(self) -> None:
         self._fresh, self._drawn_at, self._scaled_at = True, -1e9, -1e9
         self._frame()
 
@@ -179,30 +166,26 @@ class ThroughputPlot(QWidget):
         return self._frozen_at is not None
 
     def set_paused(self, paused: bool) -> None:
-        """Stand still, or catch up."""
+        """Pause or continue drawing."""
         self._frozen_at = self._now() if paused else None
         self._pause.setChecked(paused)
         self._retranslate()
         self._pause_tint.set_name("play" if paused else "pause")
-        self._draw_anew()
+        self._redraw()
 
     def set_span(self, seconds: int) -> None:
         """Show this many of the last seconds: one of `SPANS`."""
         self._span = seconds
         self._spans.set_checked(min(SPANS.index(seconds), len(MINUTES)))
-        self._say_hours()
+        self._set_hours_text()
         self._curves.set_span(seconds)
-        self._draw_anew()
+        self._redraw()
 
     def set_bits(self, bits: bool) -> None:
-        """Speak of bits per second, or of bytes."""
+        """Show bits per second, or bytes."""
         self._bits = bits
         self._unit.setText(scale_unit(self._top, bits=self._bits)[1])
         self._overlay.update()
-
-    def picture(self) -> QPixmap:
-        """The plot as it is, with its axes and lines."""
-        return self._curves.picture()
 
     def table(self) -> str:
         """The numbers behind the plot as CSV: one line for each step, in bytes per second."""
@@ -255,15 +238,15 @@ class ThroughputPlot(QWidget):
     def _restyle(self) -> None:
         self._curves.restyle(self._theme.palette)
         self._overlay.update()
-        self._draw_anew()
+        self._redraw()
 
     # --- drawing ---------------------------------------------------------------------------
 
-    def _keep_time(self) -> None:
-        """The timer runs only while there is something to move and somebody to see it."""
+    def _update_timer(self) -> None:
+        """Run the timer only while the plot is visible and its content moves."""
         now = self._now()
-        run = self.isVisible() and not self.paused and now <= self._moving_until
-        pause = FRAME_MS if now - self._moved_at < CALM_AFTER else round(CALM_SECONDS * 1000)
+        run = self.isVisible() and not self.paused and now <= self._moves_until
+        pause = FRAME_MS if now - self._moved_at < IDLE_AFTER else round(IDLE_INTERVAL * 1000)
         if self._timer.interval() != pause:
             self._timer.setInterval(pause)
         if run and not self._timer.isActive():
@@ -272,14 +255,16 @@ class ThroughputPlot(QWidget):
             self._timer.stop()
 
     def _frame(self) -> None:
-        self._keep_time()
+        self._update_timer()
         if not self.isVisible() or self.window().isMinimized():
             return
         now = self._frozen_at if self._frozen_at is not None else self._now()
-        if not self._fresh and (self.paused or now > self._moving_until):
+        if not self._fresh and (self.paused or now > self._moves_until):
             return
-        pause = self._span / FRAMES_A_SPAN if self._fresh else max(CALM_SECONDS, self._span / FRAMES_A_SPAN)
-        if 0 <= now - self._drawn_at < min(pause, MOST_PAUSE) - 0.05:
+        pause = (
+            self._span / FRAMES_PER_SPAN if self._fresh else max(IDLE_INTERVAL, self._span / FRAMES_PER_SPAN)
+        )
+        if 0 <= now - self._drawn_at < min(pause, MAX_INTERVAL) - 0.05:
             return
         self._drawn_at = now
         self._fresh = False
@@ -295,19 +280,19 @@ class ThroughputPlot(QWidget):
 
     def _lines_to_draw(self, window: RateWindow, now: float) -> list[str]:
         """All nodes by name; of many, the slowest, chosen again every few seconds only."""
-        if len(window.nodes) <= MOST_LINES:
+        if len(window.nodes) <= MAX_LINES:
             return sorted(window.nodes, key=natural_key)
-        due = abs(now - self._chosen_at) >= CHOOSE_EVERY
+        due = abs(now - self._chosen_at) >= CHOOSE_INTERVAL
         if due or len(self._names) != SLOWEST or not window.nodes.keys() >= set(self._names):
             self._chosen_at = now
             step = STEP if self._span <= MINUTES[-1] else LONG_STEP
-            speeds = window.nodes.lately(max(1, int(CHOOSE_EVERY / step)))
+            speeds = window.nodes.recent_means(max(1, int(CHOOSE_INTERVAL / step)))
             slowest = sorted(speeds, key=lambda name: (speeds[name], natural_key(name)))[:SLOWEST]
             return sorted(slowest, key=natural_key)
         return self._names
 
     def _scale(self, window: RateWindow, now: float) -> None:
-        if abs(now - self._scaled_at) < SCALE_EVERY:
+        if abs(now - self._scaled_at) < SCALE_INTERVAL:
             return
         self._scaled_at = now
         top = nice_top(float(window.total.max(initial=0.0)))
@@ -316,9 +301,9 @@ class ThroughputPlot(QWidget):
             self._curves.set_top(top)
         self._unit.setText(scale_unit(self._top, bits=self._bits)[1])
 
-    def _seen(self) -> Seen:
+    def _snapshot(self) -> PlotSnapshot:
         window = None if self._history.empty else self._shown
-        return Seen(self._span, self._top, self._bits, self._names, window, self._hover_age)
+        return PlotSnapshot(self._span, self._top, self._bits, self._names, window, self._hover_age)
 
     # --- slots -----------------------------------------------------------------------------
 
@@ -369,14 +354,19 @@ class ThroughputPlot(QWidget):
         dialog.open()
 
     def save(self, path: str) -> None:
-        """Write the picture or the numbers, as the name ends; `failed` says when that fails."""
-        png = path.lower().endswith(f".{PNG}")
-        failure = save_as(path, as_png(self.picture()) if png else self.table().encode())
-        if failure is not None:
-            self.failed.emit(failure)
+        """Write a PNG or CSV file, by the ending of the name; emits `failed` on failure."""
+        file = QSaveFile(path)
+        written = file.open(QIODevice.OpenModeFlag.WriteOnly) and (
+            self._curves.picture().save(file, "PNG")
+            if path.lower().endswith(f".{PNG}")
+            else file.write(self.table().encode()) >= 0
+        )
+        if not (written and file.commit()):
+            reason = {"path": path, "reason": file.errorString()}
+            self.failed.emit(Failure(FailureKind.FILE_NOT_WRITTEN, reason))
 
     def hover_at(self, place: QPointF | None) -> None:
-        """Show the read-out for a place in the plot; None takes it away."""
+        """Show the read-out for a position in the plot; None hides it."""
         area = self._curves.area()
         inside = place is not None and area.adjusted(-2, -8, 2, 8).contains(place)
         age = None
@@ -402,11 +392,43 @@ class ThroughputPlot(QWidget):
 
     def showEvent(self, event: QShowEvent) -> None:
         super().showEvent(event)
-        self._draw_anew()
+        self._redraw()
 
     def hideEvent(self, event: QHideEvent) -> None:
         super().hideEvent(event)
-        self._keep_time()
+        self._update_timer()
 
     def sizeHint(self) -> QSize:
         return QSize(432, 256)
+
+
+SPAN, BITS = "plot/span", "plot/bits"
+PERIODS = (24 * 3600.0, 3 * 3600.0, 1800.0, 300.0)
+"""The longest first; the engine has finer steps for shorter periods."""
+
+
+class PlotPersistence(QObject):
+    """Loads past rates from the engine at every connection, and keeps span and unit in the settings."""
+
+    def __init__(self, plot: ThroughputPlot, link: EngineLink, settings: QSettings) -> None:
+        super().__init__(plot)
+        self._plot, self._link, self._settings = plot, link, settings
+        plot.chosen.connect(self._remember)
+        link.welcome.connect(self._ask)
+        self._restore()
+        if link.connected:
+            self._ask()
+
+    def _restore(self) -> None:
+        span = self._settings.value(SPAN, SPANS[0])
+        self._plot.set_bits(str(self._settings.value(BITS, "false")).lower() == "true")
+        known = {str(each): each for each in SPANS}
+        self._plot.set_span(known.get(str(span), SPANS[0]))
+
+    def _remember(self, span: int, bits: bool) -> None:
+        self._settings.setValue(SPAN, span)
+        self._settings.setValue(BITS, bits)
+
+    def _ask(self) -> None:
+        for seconds in PERIODS:
+            self._link.ask(messages.GetRates(seconds), messages.RateHistory, self._plot.load_past)

@@ -1,6 +1,7 @@
-"""A message inside the window: what happened, what to do, and buttons to do it. Never a modal box.
+"""Messages inside the window, which replace modal boxes: what happened, what to do, and buttons to do it.
 
-It lies over a part of its host and is in no layout: nothing moves under the pointer when it comes or goes.
+A banner covers an edge of its host, a toast the lower right corner of the window. Neither is in a layout:
+nothing moves below the pointer when they appear.
 """
 
 from __future__ import annotations
@@ -8,9 +9,9 @@ from __future__ import annotations
 import enum
 from collections.abc import Callable, Sequence
 
-from PySide6.QtCore import QEvent, QMargins, QObject, QRect, QRectF, Qt, QTimer, Signal
-from PySide6.QtGui import QHideEvent, QPainter, QPaintEvent
-from PySide6.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
+from PySide6.QtCore import QEvent, QMargins, QObject, QPoint, QRect, QRectF, Qt, QTimer, Signal
+from PySide6.QtGui import QEnterEvent, QHideEvent, QPainter, QPaintEvent
+from PySide6.QtWidgets import QHBoxLayout, QLabel, QVBoxLayout, QWidget
 
 from castray_desktop.core.failures.sentences import Explanation
 from castray_desktop.ui.i18n.retranslator import Retranslator, Text
@@ -25,7 +26,7 @@ from castray_desktop.ui.widgets.basic_widgets import (
 )
 from castray_desktop.ui.widgets.status_glyphs import GlyphState
 
-_LOOKS = {
+_TONES = {
     "ok": (GlyphState.VERIFIED, "ok_soft", "ok_fill"),
     "warn": (GlyphState.LAGGING, "warn_soft", "warn_line"),
     "bad": (GlyphState.FAILED, "bad_soft", "bad_fill"),
@@ -33,18 +34,53 @@ _LOOKS = {
 
 SIDE_BY_SIDE = 560
 
-"""From this width on the buttons are beside the words; below it they are under them."""
+"""From this width on the buttons are beside the text, else below it."""
 
 
 class Edge(enum.Enum):
-    """The side of its room that a banner keeps to."""
+    """The edge that a banner covers."""
 
     TOP = "top"
     BOTTOM = "bottom"
 
 
-class Banner(QWidget):
-    """Hidden until `show_message`, and only seen once `float_over` has given it a place.
+class _MessageWidget(QWidget):
+    """A glyph, what happened, and what to do, in the current language. Hidden at first."""
+
+    def __init__(
+        self, theme: Theme, parent: QWidget | None, glyph: GlyphLabel, happened: QLabel, remedy: QLabel
+    ) -> None:
+        super().__init__(parent)
+        self._theme = theme
+        self._message: Callable[[], Explanation] | None = None
+        self._glyph, self._happened, self._remedy = glyph, happened, remedy
+        for text in (happened, remedy):
+            text.setWordWrap(True)
+        theme.changed.connect(self.update)
+        self.hide()
+        Retranslator(self, self._retranslate)
+
+    def text(self) -> str:
+        """The message; empty while hidden."""
+        return "" if self.isHidden() or self._message is None else self._message().text
+
+    def place(self) -> None:
+        """Adapt size and position to the message and the surroundings."""
+        raise NotImplementedError
+
+    def _retranslate(self) -> None:
+        if self._message is None:
+            return
+        message = self._message()
+        self._happened.setText(message.happened)
+        self._remedy.setText(message.remedy)
+        self._remedy.setVisible(bool(message.remedy))
+        self.setAccessibleName(message.text)
+        self.place()
+
+
+class Banner(_MessageWidget):
+    """A message at an edge of its host; visible only after `float_over` and `show_message`.
 
     Signals: `dismissed()` when the user closes it; `gone()` whenever it is hidden.
     """
@@ -53,31 +89,23 @@ class Banner(QWidget):
     gone = Signal()
 
     def __init__(self, theme: Theme, tone: str = "bad", parent: QWidget | None = None) -> None:
-        super().__init__(parent)
-        self._theme = theme
+        glyph = GlyphLabel(theme, _TONES[tone][0])
+        super().__init__(theme, parent, glyph, label("", 12, 600, tone), label("", 12, 400, "1"))
         self._host: QWidget | None = None
-        self._room: Callable[[], QRect] = QRect
+        self._area: Callable[[], QRect] = QRect
         self._edge = Edge.TOP
         self._beside = False
         self._tone = self._shown_tone = tone
-        self._message: Callable[[], Explanation] | None = None
-        self._glyph = GlyphLabel(theme, _LOOKS[tone][0])
-        self._happened = label("", 12, 600, tone)
-        self._remedy = label("", 12, 400, "1")
         for text in (self._happened, self._remedy):
-            text.setWordWrap(True)
             text.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         self._buttons = QWidget()
         self._actions = QHBoxLayout(self._buttons)
         self._actions.setContentsMargins(0, 4, 0, 0)
         self._actions.setSpacing(8)
-        self._hiding = QTimer(self)
-        self._hiding.setSingleShot(True)
-        self._hiding.timeout.connect(self.hide)
+        self._hide_timer = QTimer(self)
+        self._hide_timer.setSingleShot(True)
+        self._hide_timer.timeout.connect(self.hide)
         self._build()
-        theme.changed.connect(self.update)
-        self.hide()
-        Retranslator(self, self._tell)
 
     def _build(self) -> None:
         close = icon_button(self._theme, "x", lambda: self.tr("Dismiss"), side=24, size=14)
@@ -94,9 +122,9 @@ class Banner(QWidget):
         row.addLayout(words, 1)
         row.addWidget(close, 0, Qt.AlignmentFlag.AlignTop)
 
-    def float_over(self, host: QWidget, room: Callable[[], QRect], edge: Edge = Edge.TOP) -> None:
-        """Lie over `host`, at an edge of the `room` that it gives in its own coordinates."""
-        self._host, self._room, self._edge = host, room, edge
+    def float_over(self, host: QWidget, area: Callable[[], QRect], edge: Edge = Edge.TOP) -> None:
+        """Cover an edge of an area of `host`; `area` returns it in the host's coordinates."""
+        self._host, self._area, self._edge = host, area, edge
         self.setParent(host)
         host.installEventFilter(self)
         self.hide()
@@ -108,19 +136,19 @@ class Banner(QWidget):
         tone: str = "",
         milliseconds: int = 0,
     ) -> None:
-        """Say this, in place of what was said before; each action is a button that closes the banner.
+        """Show this instead of the previous message; each action is a button, which also closes the banner.
 
-        `message` is asked for again in every new language. `tone` is "ok", "warn" or "bad"; without one it
-        is the banner's own. It stays until it is closed, or for so many `milliseconds`.
+        `message` is called again after a change of language. `tone` is "ok", "warn" or "bad", by default the
+        banner's own. The message stays until it is closed, or for so many `milliseconds`.
         """
-        self._hiding.stop()
+        self._hide_timer.stop()
         if milliseconds:
-            self._hiding.start(milliseconds)
+            self._hide_timer.start(milliseconds)
         self._shown_tone = tone or self._tone
-        self._glyph.set_state(_LOOKS[self._shown_tone][0])
+        self._glyph.set_state(_TONES[self._shown_tone][0])
         set_tone(self._happened, self._shown_tone)
         self._message = message
-        self._tell()
+        self._retranslate()
         self._clear_actions()
         for text, run in actions:
             self._add_action(text, run)
@@ -130,28 +158,18 @@ class Banner(QWidget):
         self.show()
         self.raise_()
 
-    def _tell(self) -> None:
-        if self._message is None:
-            return
-        message = self._message()
-        self._happened.setText(message.happened)
-        self._remedy.setText(message.remedy)
-        self._remedy.setVisible(bool(message.remedy))
-        self.setAccessibleName(message.text)
-        self.place()
-
     def place(self) -> None:
-        """Take the place again; to be called when the room has changed without the host."""
+        """Adapt to the host; call it when the area has changed without the host."""
         layout = self.layout()
         if self._host is None or layout is None:
             return
-        room = self._room()
-        self._put_buttons(beside=room.width() >= SIDE_BY_SIDE)
-        height = max(layout.totalHeightForWidth(room.width()), layout.totalMinimumSize().height())
-        top = room.top() if self._edge is Edge.TOP else max(room.top(), room.bottom() + 1 - height)
-        self.setGeometry(room.left(), top, room.width(), height)
+        area = self._area()
+        self._place_buttons(beside=area.width() >= SIDE_BY_SIDE)
+        height = max(layout.totalHeightForWidth(area.width()), layout.totalMinimumSize().height())
+        top = area.top() if self._edge is Edge.TOP else max(area.top(), area.bottom() + 1 - height)
+        self.setGeometry(area.left(), top, area.width(), height)
 
-    def _put_buttons(self, *, beside: bool) -> None:
+    def _place_buttons(self, *, beside: bool) -> None:
         if beside is self._beside:
             return
         self._beside = beside
@@ -160,10 +178,6 @@ class Banner(QWidget):
         else:
             self._words.addWidget(self._buttons)
         self._actions.setContentsMargins(0, 0 if beside else 4, 0, 0)
-
-    def text(self) -> str:
-        """What is being said; empty while hidden."""
-        return "" if self.isHidden() or self._message is None else self._message().text
 
     def _add_action(self, text: Text, run: Callable[[], None]) -> None:
         def pressed() -> None:
@@ -197,7 +211,7 @@ class Banner(QWidget):
 
     def paintEvent(self, event: QPaintEvent) -> None:
         color = self._theme.color
-        _, fill, border = _LOOKS[self._shown_tone]
+        _, fill, border = _TONES[self._shown_tone]
         paint_round(QPainter(self), QRectF(self.rect()), 10, color(fill), color(border))
 
 
@@ -226,3 +240,103 @@ def lay_out(
     column.addWidget(shown, 1)
     banner.float_over(page, lambda: shown.geometry().marginsRemoved(QMargins(12, 2, 12, 2)))
     return column
+
+
+TOAST_MS = 7000
+TOAST_WIDTH = 360
+TOAST_MARGIN, TOAST_GAP = 20, 8  # to the window's edges, to the widget below
+MOVES = (QEvent.Type.Resize, QEvent.Type.Move, QEvent.Type.Show)
+
+
+class Toast(_MessageWidget):
+    """A message that disappears by itself; a newer one replaces it."""
+
+    def __init__(self, theme: Theme, window: QWidget, above: QWidget | None = None) -> None:
+        """The toast is placed above the widget `above` while that is visible."""
+        glyph = GlyphLabel(theme, GlyphState.VERIFIED, 16)
+        super().__init__(theme, window, glyph, label("", 13, 600), label("", 12, 400, "2"))
+        self._window, self._above = window, above
+        self._action_text: Text | None = None
+        self._run: Callable[[], object] = lambda: None
+        self.action = button(theme, "", kind="link", height=24)
+        self.action.clicked.connect(self._pressed)
+        close = icon_button(theme, "x", lambda: self.tr("Dismiss"), side=24, size=14)
+        close.clicked.connect(self.hide)
+        words = QVBoxLayout()
+        words.setSpacing(2)
+        words.addWidget(self._happened)
+        words.addWidget(self._remedy)
+        words.addWidget(self.action, 0, Qt.AlignmentFlag.AlignLeft)
+        row = QHBoxLayout(self)
+        row.setContentsMargins(14, 12, 8, 12)
+        row.setSpacing(10)
+        row.addWidget(self._glyph, 0, Qt.AlignmentFlag.AlignTop)
+        row.addLayout(words, 1)
+        row.addWidget(close, 0, Qt.AlignmentFlag.AlignTop)
+        self.setFixedWidth(TOAST_WIDTH)
+        self._timer = QTimer(self)
+        self._timer.setSingleShot(True)
+        self._timer.setInterval(TOAST_MS)
+        self._timer.timeout.connect(self.hide)
+        for watched in (window, above):
+            if watched is not None:
+                watched.installEventFilter(self)
+
+    def show_message(
+        self,
+        message: Callable[[], Explanation],
+        *,
+        failed: bool = False,
+        action: tuple[Text, Callable[[], object]] | None = None,
+    ) -> None:
+        """Show this for a few seconds, longer while the pointer is on it; `action` is a link below it."""
+        self._message = message
+        self._glyph.set_state(GlyphState.FAILED if failed else GlyphState.VERIFIED)
+        set_tone(self._happened, "bad" if failed else "1")
+        self._action_text, self._run = action if action is not None else (None, lambda: None)
+        self._retranslate()
+        self.show()
+        self.place()
+        self.raise_()
+        self._timer.start()
+
+    def _retranslate(self) -> None:
+        if self._message is not None:
+            self.action.setVisible(self._action_text is not None)
+            if self._action_text is not None:
+                self.action.setText(self._action_text())
+                self.action.setAccessibleName(self._action_text())
+        super()._retranslate()
+
+    def _pressed(self) -> None:
+        self.hide()
+        self._run()
+
+    def place(self) -> None:
+        layout = self.layout()
+        height = layout.totalHeightForWidth(TOAST_WIDTH) if layout is not None else 0
+        self.resize(TOAST_WIDTH, height if height > 0 else self.sizeHint().height())
+        floor = self._window.height() - 28 - TOAST_MARGIN
+        if self._above is not None and self._above.isVisible():
+            floor = min(floor, self._above.mapTo(self._window, QPoint()).y() - TOAST_GAP)
+        self.move(self._window.width() - TOAST_WIDTH - TOAST_MARGIN, floor - self.height())
+
+    # --- Qt --------------------------------------------------------------------------------
+
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
+        moves = (QEvent.Type.Resize,) if watched is self._window else MOVES
+        if event.type() in moves and not self.isHidden():
+            self.place()
+        return super().eventFilter(watched, event)
+
+    def enterEvent(self, event: QEnterEvent) -> None:
+        super().enterEvent(event)
+        self._timer.stop()
+
+    def leaveEvent(self, event: QEvent) -> None:
+        super().leaveEvent(event)
+        self._timer.start()
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        color = self._theme.color
+        paint_round(QPainter(self), QRectF(self.rect()), 12, color("tip"), color("line_strong"))

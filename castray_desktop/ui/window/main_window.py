@@ -64,11 +64,10 @@ from castray_desktop.ui.transfers.cast_sheets import CastSheets
 from castray_desktop.ui.transfers.transfer_model import TransferModel
 from castray_desktop.ui.transfers.transfer_table import ShownCast, TransferTable
 from castray_desktop.ui.transfers.transfers_card import TransfersCard
-from castray_desktop.ui.widgets.banner import Banner
+from castray_desktop.ui.widgets.banner import Banner, Toast
+from castray_desktop.ui.widgets.basic_widgets import FocusRing
 from castray_desktop.ui.widgets.fields import Dropdown
-from castray_desktop.ui.widgets.focus_ring import FocusRing
 from castray_desktop.ui.widgets.sheet import Sheet
-from castray_desktop.ui.widgets.toast import Toast
 from castray_desktop.ui.window.cast_questions import CastQuestion, CloseController
 from castray_desktop.ui.window.drop_overlay import DropOverlay
 from castray_desktop.ui.window.header import Header

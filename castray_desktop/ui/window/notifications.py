@@ -20,7 +20,7 @@ from castray_desktop.ui.model.node_list import NodeList
 from castray_desktop.ui.model.preferences import Preferences
 from castray_desktop.ui.theme.resources import resource
 from castray_desktop.ui.transfers.transfer_text import cast_title, failure_text
-from castray_desktop.ui.widgets.toast import Toast
+from castray_desktop.ui.widgets.banner import Toast
 
 translate = QCoreApplication.translate
 SHOWN_MS = 8000

@@ -101,17 +101,17 @@ class NaiveRing:
             if self.last - self.capacity < slot <= self.last:
                 self.sums[slot] = (total, min(nodes.values(), default=0), max(nodes.values(), default=0))
                 self.nodes[slot] |= nodes
-                self._note(slot, nodes)
+                self._mark_active(slot, nodes)
 
-    def put_more(self, slot: int, share: float, total: float, nodes: Mapping[str, float]) -> None:
+    def add_share(self, slot: int, share: float, total: float, nodes: Mapping[str, float]) -> None:
         before, low, high = self.sums.get(slot, (0.0, 0.0, 0.0))
         now = {name: self.nodes[slot].get(name, 0.0) + rate * share for name, rate in nodes.items()}
         self.nodes[slot] |= now
         least, most = min(now.values(), default=low), max(now.values(), default=0)
         self.sums[slot] = (before + total * share, least, max(high, most))
-        self._note(slot, nodes)
+        self._mark_active(slot, nodes)
 
-    def _note(self, slot: int, nodes: Iterable[str]) -> None:
+    def _mark_active(self, slot: int, nodes: Iterable[str]) -> None:
         self.heard |= {name: max(slot, self.heard.get(name, slot)) for name in nodes}
 
     def advance(self, slot: int, *, bridge: bool) -> None:
@@ -167,7 +167,7 @@ def test_a_ring_is_as_if_every_number_were_kept(bridge: bool, steps: list[tuple[
                 if kind == "put":
                     each.write(range(each.last, each.last + 1), 7.0, nodes)
                 else:
-                    each.put_more(each.last, 0.25, 8.0, nodes)
+                    each.add_share(each.last, 0.25, 8.0, nodes)
     for seconds, later in ((0, GRACE), (20, GRACE + 1), (SMALL, 0)):
         compare(ring, naive, seconds, later)
 
@@ -181,5 +181,5 @@ def compare(ring: Ring, naive: NaiveRing, seconds: int, later: int) -> None:
     assert set(window.nodes) == {name for name, slot in naive.heard.items() if slot >= slots.start}
     for name in window.nodes:
         assert window.nodes[name].tolist() == naive.line(name, slots)
-    lately = {name: sum(naive.line(name, slots[-20:])) / len(slots[-20:]) for name in window.nodes}
-    assert window.nodes.lately(20) == pytest.approx(lately)
+    recent_means = {name: sum(naive.line(name, slots[-20:])) / len(slots[-20:]) for name in window.nodes}
+    assert window.nodes.recent_means(20) == pytest.approx(recent_means)

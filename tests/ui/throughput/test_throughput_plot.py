@@ -17,10 +17,9 @@ from castray_desktop.core.failures.kinds import Failure, FailureKind
 from castray_desktop.core.protocol import messages as m
 from castray_desktop.core.protocol.messages import NodeRate, RateHistory, RateSample, Throughput
 from castray_desktop.ui.theme.theme import Theme
-from castray_desktop.ui.throughput.plot_overlay import HOURS, MINUTES, SPANS, nice_top, scale_unit
-from castray_desktop.ui.throughput.plot_persistence import PlotPersistence
+from castray_desktop.ui.throughput.plot_canvas import HOURS, MINUTES, SPANS, nice_top, scale_unit
 from castray_desktop.ui.throughput.rate_history import STEP
-from castray_desktop.ui.throughput.throughput_plot import ThroughputPlot
+from castray_desktop.ui.throughput.throughput_plot import PlotPersistence, ThroughputPlot
 from tests.helpers.fake_engine import FakeLink, empty_welcome
 from tests.helpers.samples import NOW
 
