@@ -56,7 +56,9 @@ class Launcher:
             path.mkdir()
         shutil.copy2(ROOT / "castray", self.root)
         (self.root / "requirements.lock").write_text("some-package==1.0 \\\n    --hash=sha256:00\n")
-        (self.root / "requirements-test.lock").write_text("some-tool==1.0 \\\n    --hash=sha256:00\n")
+        for name in ("test", "release"):
+            lock = self.root / f"requirements-{name}.lock"
+            lock.write_text(f"{name}-tool==1.0 \\\n    --hash=sha256:00\n")
         self.tool("python3", PYTHON)
         self.tool("uv", "#!/bin/sh\nexit 127\n")
         self.tool("sudo", '#!/bin/sh\nshift\nexec "$@"\n')
@@ -166,6 +168,18 @@ def test_a_first_start_for_tests_installs_both_locks(launcher: Launcher) -> None
         "requirements.lock",
         "requirements-test.lock",
     ]
+
+
+def test_a_release_adds_its_tools_to_those_of_tests(launcher: Launcher) -> None:
+    launcher.run("test", "tests/core")
+    result = launcher.run("release", "a folder")
+    assert result.stdout == f"{launcher.root}\n[-P][-m][tools.release][a folder]\n"
+    assert [call.rpartition("/")[2] for call in launcher.calls("pip")] == [
+        "requirements.lock",
+        "requirements-test.lock",
+        "requirements-release.lock",
+    ]
+    assert launcher.run("test", "tests/core").stderr == ""
 
 
 def test_a_changed_test_lock_concerns_tests_alone(launcher: Launcher) -> None:

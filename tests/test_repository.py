@@ -16,7 +16,9 @@ from packaging.utils import canonicalize_name
 import castray_desktop
 
 ROOT = Path(__file__).resolve().parent.parent
-LOCK, TEST_LOCK = ROOT / "requirements.lock", ROOT / "requirements-test.lock"
+LOCK = ROOT / "requirements.lock"
+TEST_LOCK, RELEASE_LOCK = ROOT / "requirements-test.lock", ROOT / "requirements-release.lock"
+LOCKS = (LOCK, TEST_LOCK, RELEASE_LOCK)
 
 
 class Locked(NamedTuple):
@@ -76,7 +78,7 @@ def test_no_file_names_a_package_registry() -> None:
     assert guilty == []
 
 
-@pytest.mark.parametrize("lock", [LOCK, TEST_LOCK])
+@pytest.mark.parametrize("lock", LOCKS)
 def test_a_lock_has_a_hash_for_every_package_and_no_address(lock: Path) -> None:
     entries = locked(lock)
     assert len(entries) > 25
@@ -87,10 +89,10 @@ def test_a_lock_has_a_hash_for_every_package_and_no_address(lock: Path) -> None:
     assert "--index-url" not in lock.read_text()
 
 
-def test_no_package_is_in_both_locks() -> None:
-    """Each version has one owner: the test lock adds to the other."""
-    runs, tests = ({entry.requirement.name for entry in locked(lock)} for lock in (LOCK, TEST_LOCK))
-    assert runs & tests == set()
+def test_no_package_is_in_two_locks() -> None:
+    """Each version has one owner: a lock has what it adds to those before."""
+    names = [name for lock in LOCKS for name in {entry.requirement.name for entry in locked(lock)}]
+    assert sorted(name for name in set(names) if names.count(name) > 1) == []
 
 
 @pytest.mark.parametrize("python", ["3.11.2", "3.12.0", "3.13.0"])
@@ -108,6 +110,7 @@ def test_the_locks_satisfy_every_declared_range(python: str) -> None:
 
     check(project["dependencies"] + extras["window"] + extras["serve"], LOCK)
     check(extras["test"] + extras["docs"], LOCK, TEST_LOCK)
+    check(extras["release"], *LOCKS)
 
 
 def test_python_3_11_gets_a_pyside6_that_keeps_count_of_none() -> None:
