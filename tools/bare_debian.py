@@ -2,11 +2,11 @@
 
     python -m tools.bare_debian [--only clone,pipx,window,uv] [--work FOLDER] [--suite trixie]
 
-Makes a Debian with Python alone in a folder (debootstrap; kept for the next time), and for each way a copy of
-it. There the real commands run, with the real package index: a clone and `./castray`; `pipx install` of the
-wheel and a cast; the same with `[window]` and the window's picture; `uv tool install`. What a copy has
-started ends with it. Prints sizes and seconds as a table; the pictures are in FOLDER. Needs root, debootstrap,
-Xvfb, xdotool and ImageMagick.
+Makes a Debian with Python alone in a folder (debootstrap; kept for the next time), and for each way a
+copy of it. There the real commands run, with the real package index: a clone and `./castray`; `pipx
+install` of the wheel and a cast; the same with `[window]` and the window's picture; `uv tool install`.
+What a copy has started ends with it. Prints sizes and seconds as a table; the pictures are in FOLDER.
+Needs root, debootstrap, Xvfb, xdotool and ImageMagick.
 """
 
 from __future__ import annotations
