@@ -26,11 +26,10 @@ from types import MappingProxyType
 import numpy as np
 
 from castray_desktop.core.content.stream_layout import choose_piece_bytes
-from castray_desktop.core.routing.fan_out_watch import FanOutWatch
 from castray_desktop.core.routing.node_speeds import quantized_rate
 from castray_desktop.core.routing.reparenting import ReparentingPlan
 from castray_desktop.core.routing.route_plan import HOP_SECONDS, Move, Route, plan_route
-from castray_desktop.core.routing.stragglers import StragglerDetector
+from castray_desktop.core.routing.stragglers import FanOutWatch, StragglerDetector
 
 LOOK_SECONDS = 0.25
 SOURCE = "source"

@@ -11,7 +11,7 @@ import pytest
 from benchmarks.flipping_proxy import flipping
 from benchmarks.lab import Lab
 from benchmarks.lab_nodes import LabNodes, lab_nodes
-from benchmarks.relay_cases import given_away
+from benchmarks.relay import given_away
 from castray_desktop.core.casts.transfer_options import TransferOptions
 from castray_desktop.core.content.stream_layout import choose_piece_bytes
 from castray_desktop.core.failures.kinds import FailureKind

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from benchmarks.flipping_proxy import Flipper
-from benchmarks.relay import table
-from benchmarks.relay_cases import Options, Row
+from benchmarks.relay import Options, Row, table
 
 
 def test_a_bar_is_met_by_the_figure_and_the_copies() -> None:

@@ -1,4 +1,4 @@
-"""Find the node that slows down those below it, from progress reports alone.
+"""Find nodes that slow down those below them, from progress reports alone.
 
 A node is a straggler when its upstream was far ahead of it in two consecutive checks and it received much
 less than its upstream did. A node that is slowed down from above is close to its upstream, and one that
@@ -8,6 +8,8 @@ node below the same upstream is slow as well, the upstream's own link is slow, a
 Below the source there is nothing to compare with, since it has everything from the start. So if the cast
 will take long, its first recipient is tried at the tail once: that costs one connection, and if the next
 one is no faster, it was the source.
+
+A node may also upload to several others so slowly that a chain would be much faster: see `FanOutWatch`.
 """
 
 from __future__ import annotations
@@ -18,7 +20,8 @@ from dataclasses import dataclass
 from math import inf
 from types import MappingProxyType
 
-from castray_desktop.core.routing.route_plan import Route
+from castray_desktop.core.content.stream_layout import choose_piece_bytes
+from castray_desktop.core.routing.route_plan import HOP_SECONDS, Route
 
 CHECK_SECONDS = 0.1
 """Checks within this time of the previous one are skipped."""
@@ -57,6 +60,20 @@ slow."""
 MAX_TRIALS = 2
 TRIAL_GAIN = 1.5
 """A trial succeeded if the next node receives more than this many times as much."""
+
+FAN_OUT_WINDOW_SECONDS = 1.0
+"""Minimum duration of a rate measurement, from the first bytes that every direct downstream node has
+received."""
+
+GAP_SECONDS = 0.75
+"""Measurements restart after a longer gap between updates."""
+
+FAN_OUT_AHEAD_BYTES = 4 << 20
+"""A node that is this far ahead of all its downstream nodes is not held up by its upstream."""
+
+MAX_TIME_SHARE = 0.85
+MIN_SAVED_SECONDS = 1.0
+"""A chain is worth it if it takes at most this share of the time and saves this many seconds."""
 
 
 class _NodeProgress:
@@ -130,16 +147,16 @@ class StragglerDetector:
         self._zones = zones
         self._speeds = speeds
         self._limit = limit or inf
-        self._paces: dict[str, _NodeProgress] = {}
-        self._found: dict[str, float] = {}  # slow in the last looks, since then
+        self._receiving: dict[str, _NodeProgress] = {}
+        self._found: dict[str, float] = {}  # slow in the last checks, since then
         self._slow: dict[str, float] = {}  # at the tail, since then
         self._moved: dict[str, float] = {}
         self._below: dict[str, _TailMove] = {}  # by upstream: the last node that was slow below it
-        self._accused: _SuspectedUpstream | None = None
-        self._wrong = -inf  # when an accused one was found innocent
+        self._suspect: _SuspectedUpstream | None = None
+        self._wrong = -inf  # when a suspect was found not to be slow
         self._trial: _TailMove | None = None
         self._trials = MAX_TRIALS
-        self._looked = -inf
+        self._checked_at = -inf
 
     def find_straggler(self, now: float, route: Route, progress: Mapping[str, int], total: int) -> str | None:
         """The straggler to move to the tail now (`UpstreamRoute.moved_to_tail`), if any.
@@ -147,10 +164,10 @@ class StragglerDetector:
         `now` in seconds, `progress` in verified bytes of the stream, `total` its length. Nodes without
         progress are left out.
         """
-        if now - self._looked < CHECK_SECONDS:
+        if now - self._checked_at < CHECK_SECONDS:
             return None
-        self._looked = now
-        view = _ProgressView(now, route, progress, total, self._paces)
+        self._checked_at = now
+        view = _ProgressView(now, route, progress, total, self._receiving)
         self._judge_trial(view)
         found = self._found
         self._found = {}
@@ -198,9 +215,9 @@ class StragglerDetector:
             if upstream == view.source or now - self._moved.get(upstream, -inf) < COOLDOWN_SECONDS:
                 return None
             self._slow.pop(first.node, None)
-            self._accused = _SuspectedUpstream(upstream, node, first.node, now)
+            self._suspect = _SuspectedUpstream(upstream, node, first.node, now)
             return self._move(upstream, view)
-        accused = self._accused
+        accused = self._suspect
         if accused is not None and accused.witness == node and now - accused.when < COOLDOWN_SECONDS:
             # Slow below another upstream as well: the accused was innocent, the first one was slow too.
             self._slow.pop(accused.node, None)
@@ -255,21 +272,21 @@ class _ProgressView:
         route: Route,
         progress: Mapping[str, int],
         total: int,
-        paces: dict[str, _NodeProgress],
+        receiving: dict[str, _NodeProgress],
     ) -> None:
         self.now = now
         self.source = route.source
         self._upstreams = route.upstreams
         self._total = total
-        self._paces = paces
+        self._receiving = receiving
         self._children = route.downstreams()
         for node, upstream in route.upstreams.items():
             if node not in progress:
                 continue
-            pace = paces.get(node)
-            if pace is None or pace.upstream != upstream:
-                pace = paces[node] = _NodeProgress(upstream, progress[node])
-            pace.add(now, progress[node])
+            own = receiving.get(node)
+            if own is None or own.upstream != upstream:
+                own = receiving[node] = _NodeProgress(upstream, progress[node])
+            own.add(now, progress[node])
 
     def waiting_below(self, top: str) -> Iterator[str]:
         """Incomplete nodes below `top`, nearest first."""
@@ -288,13 +305,13 @@ class _ProgressView:
 
     def complete(self, node: str) -> bool:
         """A complete node needs nothing; one without reports is not judged."""
-        return node not in self._paces or self._paces[node].done >= self._total
+        return node not in self._receiving or self._receiving[node].done >= self._total
 
     def rate(self, node: str, seconds: float = CONFIRM_SECONDS) -> float | None:
-        return self._paces[node].rate(self.now, self.complete(node), seconds)
+        return self._receiving[node].rate(self.now, self.complete(node), seconds)
 
     def begun(self, node: str) -> bool:
-        return self._paces[node].begun
+        return self._receiving[node].begun
 
     def could_take(self, node: str) -> float | None:
         """The rate that a node could receive: its share of what its upstream receives.
@@ -305,14 +322,83 @@ class _ProgressView:
         fed = self.fed_by(upstream)
         if upstream == self.source:
             return max(filter(None, (self.rate(other) for other in fed if other != node)), default=None)
-        rate = self.rate(upstream) if upstream in self._paces else None
+        rate = self.rate(upstream) if upstream in self._receiving else None
         return None if rate is None else rate / len(fed)
 
     def behind(self, node: str) -> int:
         """How many bytes its upstream is ahead; for recipients of the source, their best sibling."""
         upstream = self._upstreams[node]
         before = self.fed_by(upstream) if upstream == self.source else [upstream]
-        return max(self._paces[other].done for other in before) - self._paces[node].done
+        return max(self._receiving[other].done for other in before) - self._receiving[node].done
 
     def seconds_left(self, node: str, rate: float) -> float:
-        return (self._total - self._paces[node].done) / rate if rate > 0 else inf
+        return (self._total - self._receiving[node].done) / rate if rate > 0 else inf
+
+
+@dataclass(frozen=True)
+class SlowFanOut:
+    """The node and the rate of its link in bytes per second."""
+
+    node: str
+    rate: float
+
+
+class FanOutWatch:
+    """Monitors one cast's progress along one route. `limit` is the rate limit of each hop, 0 for none."""
+
+    def __init__(self, zones: Mapping[str, str], limit: float) -> None:
+        self._zones = zones
+        self._limit = limit or inf
+        self._since: dict[str, tuple[float, frozenset[str], dict[str, int]]] = {}
+        self._checked_at = -inf
+
+    def update(self, now: float, route: Route, progress: Mapping[str, int], total: int) -> SlowFanOut | None:
+        """A node with a link so slow that a chain would finish well before this route, if there is one.
+
+        `now` in seconds, `progress` in verified bytes of the stream, `total` its length.
+        """
+        if now - self._checked_at > GAP_SECONDS:
+            self._since.clear()
+        self._checked_at = now
+        found = (
+            self._judge(now, node, frozenset(below), route, progress, total)
+            for node, below in route.downstreams().items()
+            if len(below) > 1
+        )
+        return next((slow for slow in found if slow is not None), None)
+
+    def _judge(
+        self,
+        now: float,
+        node: str,
+        below: frozenset[str],
+        route: Route,
+        progress: Mapping[str, int],
+        total: int,
+    ) -> SlowFanOut | None:
+        have = {child: progress.get(child, 0) for child in below}
+        most = total if node == route.source else progress.get(node, 0)
+        known = self._since.get(node)
+        held_up = most < total and most - max(have.values()) < FAN_OUT_AHEAD_BYTES
+        borders = any(self._zones.get(child, "") != self._zones.get(node, "") for child in below)
+        if held_up or borders or not all(have.values()) or max(have.values()) >= total:
+            self._since.pop(node, None)
+            return None
+        if known is None or known[1] != below or any(have[child] < known[2][child] for child in below):
+            self._since[node] = (now, below, have)
+            return None
+        since, _, before = known
+        if now - since < FAN_OUT_WINDOW_SECONDS:
+            return None
+        self._since[node] = (now, below, have)
+        rate = sum(have[child] - before[child] for child in below) / (now - since)
+        left = total - min(progress.get(one, 0) for one in route.upstreams)
+        if rate <= 0 or not self._pays(rate, len(below), left, total, len(route.upstreams)):
+            return None
+        return SlowFanOut(node, rate)
+
+    def _pays(self, rate: float, fed: int, left: int, total: int, nodes: int) -> bool:
+        as_it_is = left / min(rate / fed, self._limit)
+        line = min(rate, self._limit)
+        chain = left / line + nodes * max(HOP_SECONDS, choose_piece_bytes(total, nodes) / line)
+        return chain <= MAX_TIME_SHARE * as_it_is and as_it_is - chain > MIN_SAVED_SECONDS

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import random
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import pytest
 from hypothesis import given, settings
@@ -12,12 +12,20 @@ from hypothesis import strategies as st
 
 from castray_desktop.core.routing.reparenting import ReparentingPlan
 from castray_desktop.core.routing.route_plan import Move, Route
-from castray_desktop.core.routing.stragglers import COOLDOWN_SECONDS, StragglerDetector
+from castray_desktop.core.routing.stragglers import (
+    COOLDOWN_SECONDS,
+    FanOutWatch,
+    SlowFanOut,
+    StragglerDetector,
+)
 
 GIGABIT = 125e6
 MIB = 1 << 20
 GIB = 1 << 30
 STEP = 0.01
+MB = 1_000_000
+TOTAL = 300 * MB
+TREE = Route("s", {"f": "s", "a": "f", "b": "f", "c": "f"})
 
 
 def chain(names: list[str]) -> Route:
@@ -92,7 +100,7 @@ def names(count: int) -> list[str]:
     return [f"n{number}" for number in range(count)]
 
 
-def test_a_cast_that_takes_a_moment_to_begin_is_not_taken_for_a_slow_one() -> None:
+def test_a_slow_start_is_no_straggler() -> None:
     """The list of files arrived at once, and the first piece; then a disk was busy for half a second."""
     route, watch, total = chain(names(3)), StragglerDetector(), 100 * MIB
     for now, done in ((0.1, 300), (0.2, MIB), (0.7, 2 * MIB), (0.8, 30 * MIB), (1.05, 90 * MIB)):
@@ -100,7 +108,7 @@ def test_a_cast_that_takes_a_moment_to_begin_is_not_taken_for_a_slow_one() -> No
 
 
 @pytest.mark.parametrize("place", range(7))
-def test_one_link_at_a_tenth_holds_up_nobody_else(place: int) -> None:
+def test_a_link_at_a_tenth_of_the_rate_delays_nobody_else(place: int) -> None:
     nodes = names(8)
     undisturbed = max(Model(chain(nodes), GIB).run(None).finished.values())
     for seed in range(5):
@@ -112,7 +120,7 @@ def test_one_link_at_a_tenth_holds_up_nobody_else(place: int) -> None:
         assert [node for _, node in model.moves] == [nodes[place]]
 
 
-def test_the_slow_node_at_the_tail_stays() -> None:
+def test_a_slow_node_at_the_tail_stays() -> None:
     nodes = names(8)
     model = Model(chain(nodes), GIB)
     model.slow("n7", 0.1)
@@ -120,7 +128,7 @@ def test_the_slow_node_at_the_tail_stays() -> None:
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_an_even_chain_is_left_alone(seed: int) -> None:
+def test_a_chain_of_equal_nodes_is_kept(seed: int) -> None:
     model = Model(chain(names(8)), 2 * GIB, seed=seed, jitter=0.1)
     assert model.run(StragglerDetector()).moves == []
 
@@ -137,7 +145,7 @@ def test_a_short_pause_is_not_slowness(seed: int) -> None:
     assert model.run(watch).moves == []
 
 
-def test_the_end_of_a_cast_is_left_alone() -> None:
+def test_nothing_moves_near_the_end_of_a_cast() -> None:
     model = Model(chain(names(8)), GIB)
     watch = StragglerDetector()
     model.run(watch, until=8.2)
@@ -145,7 +153,7 @@ def test_the_end_of_a_cast_is_left_alone() -> None:
     assert model.run(watch).moves == []
 
 
-def test_where_the_upload_is_slow_the_upstream_goes() -> None:
+def test_an_upstream_with_a_slow_upload_moves() -> None:
     model = Model(chain(names(8)), 4 * GIB)
     model.up["n2"] = GIGABIT / 10
     model.run(StragglerDetector())
@@ -153,7 +161,7 @@ def test_where_the_upload_is_slow_the_upstream_goes() -> None:
     assert max(model.finished.values()) < 1.2 * 4 * GIB / GIGABIT
 
 
-def test_two_slow_neighbours_both_end_at_the_tail() -> None:
+def test_two_slow_neighbours_move_to_the_tail() -> None:
     model = Model(chain(names(8)), 4 * GIB)
     model.slow("n2", 0.1)
     model.slow("n3", 0.1)
@@ -163,7 +171,7 @@ def test_two_slow_neighbours_both_end_at_the_tail() -> None:
     assert set(model.steering.target.order()[-2:]) == {"n2", "n3"}
 
 
-def test_a_slow_source_is_found_out_by_two_trials_at_most() -> None:
+def test_a_slow_source_costs_two_trials_at_most() -> None:
     model = Model(chain(names(8)), GIB)
     model.up["s"] = GIGABIT / 10
     model.run(StragglerDetector())
@@ -171,7 +179,7 @@ def test_a_slow_source_is_found_out_by_two_trials_at_most() -> None:
     assert max(model.finished.values()) < 1.02 * GIB / (GIGABIT / 10)
 
 
-def test_a_rate_that_was_to_be_expected_needs_no_trial() -> None:
+def test_an_expected_rate_needs_no_trial() -> None:
     model = Model(chain(names(8)), GIB)
     model.up["s"] = GIGABIT / 10
     assert model.run(StragglerDetector(limit=GIGABIT / 10)).moves == []
@@ -185,12 +193,12 @@ def test_a_border_between_zones_is_not_judged() -> None:
     assert model.run(StragglerDetector(zones)).moves == []
 
 
-def test_nodes_that_share_their_upstreams_line_are_not_slow() -> None:
+def test_nodes_that_share_the_link_of_their_upstream_are_not_slow() -> None:
     route = Route("s", {"a": "s", "b": "a", "c": "a", "d": "b", "e": "c"})
     assert Model(route, 2 * GIB).run(StragglerDetector()).moves == []
 
 
-def test_a_slow_tail_settles_and_is_left_alone_when_it_is_remembered() -> None:
+def test_a_slow_tail_is_kept_once_its_speed_is_known() -> None:
     nodes = names(6)
     remembered = {node: GIGABIT * (0.3 if node >= "n3" else 1.0) for node in nodes}
     for speeds, most, factor in (({}, 6, 1.7), (remembered, 0, 1.02)):
@@ -208,7 +216,7 @@ def test_a_slow_tail_settles_and_is_left_alone_when_it_is_remembered() -> None:
     slow=st.dictionaries(st.sampled_from(names(6)), st.floats(0.05, 0.9), max_size=3),
     reports=st.floats(0.0, 0.2),
 )
-def test_no_node_is_moved_twice_within_the_rest(seed: int, slow: dict[str, float], reports: float) -> None:
+def test_no_node_moves_twice_within_the_cooldown(seed: int, slow: dict[str, float], reports: float) -> None:
     model = Model(chain(names(6)), GIB, seed=seed, jitter=reports)
     for node, factor in slow.items():
         model.slow(node, factor)
@@ -218,3 +226,76 @@ def test_no_node_is_moved_twice_within_the_rest(seed: int, slow: dict[str, float
         assert all(later - earlier >= COOLDOWN_SECONDS for earlier, later in itertools.pairwise(times))
     if len(slow) == 1:  # two slow nodes at the head look like a slow source
         assert set(model.finished) >= set(names(6)) - slow.keys()
+
+
+# --- a node with several downstream nodes
+
+
+def watch(
+    rates: Callable[[str, float], float],
+    *,
+    route: Route = TREE,
+    limit: float = 0.0,
+    zones: dict[str, str] | None = None,
+    seconds: float = 4.0,
+) -> list[tuple[float, SlowFanOut]]:
+    """The findings over this number of seconds; `rates` are the bytes of a node after a number of seconds."""
+    watch = FanOutWatch(zones or {}, limit)
+    found = []
+    for look in range(int(seconds * 4) + 1):
+        now = look / 4
+        progress = {node: min(TOTAL, int(rates(node, now))) for node in route.upstreams}
+        slow = watch.update(now, route, progress, TOTAL)
+        if slow is not None:
+            found.append((now, slow))
+    return found
+
+
+def slow_fan_out(node: str, now: float) -> float:
+    """200 Mbit/s in, and a third of that for each child."""
+    return now * (25 * MB if node == "f" else 25 * MB / 3)
+
+
+def test_a_slow_fan_out_is_found_within_two_seconds() -> None:
+    (when, slow), *_ = watch(slow_fan_out)
+    assert when <= 2.0
+    assert slow == SlowFanOut("f", pytest.approx(25 * MB, rel=0.01))
+
+
+def test_a_fan_out_that_is_as_fast_as_planned_is_kept() -> None:
+    assert watch(lambda node, now: 25 * MB * now) == []  # all have received what was available
+
+
+def test_a_slow_fan_out_of_the_source_is_found() -> None:
+    (_, slow), *_ = watch(lambda node, now: now * 8 * MB, route=Route("s", {"a": "s", "b": "s", "c": "s"}))
+    assert slow.node == "s"
+
+
+def test_with_a_rate_limit_a_chain_is_no_faster() -> None:
+    assert watch(slow_fan_out, limit=25 * MB / 3) == []
+
+
+def test_a_fan_out_into_another_zone_is_not_judged() -> None:
+    assert watch(slow_fan_out, zones={"a": "x", "b": "x", "c": "x"}) == []
+
+
+def test_near_the_end_of_a_cast_a_fan_out_is_kept() -> None:
+    def nearly(node: str, now: float) -> float:
+        return TOTAL - 20 * MB + slow_fan_out(node, now) if node != "f" else TOTAL
+
+    assert watch(nearly) == []
+
+
+def test_measurements_restart_after_a_pause() -> None:
+    fan_out = FanOutWatch({}, 0.0)
+    for now in (0.25, 0.5, 5.0, 5.25):
+        progress = {node: int(slow_fan_out(node, now)) for node in TREE.upstreams}
+        assert fan_out.update(now, TREE, progress, TOTAL) is None
+
+
+def test_the_chain_begins_with_those_that_have_most_and_keeps_zones_together() -> None:
+    route, moves = TREE.chained({"f": 100, "a": 10, "b": 30, "c": 20})
+    assert dict(route.upstreams) == {"f": "s", "b": "f", "c": "b", "a": "c"}
+    assert {(move.node, move.upstream) for move in moves} == {("c", "b"), ("a", "c")}
+    zoned, _ = TREE.chained({"f": 1, "a": 2, "b": 9, "c": 3}, {"f": "x", "a": "y", "b": "x", "c": "y"})
+    assert dict(zoned.upstreams) == {"b": "s", "f": "b", "c": "f", "a": "c"}

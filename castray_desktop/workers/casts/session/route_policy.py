@@ -8,10 +8,9 @@ from math import inf
 
 from castray_desktop.core.casts.states import FailoverState
 from castray_desktop.core.failures.kinds import Failure, FailureKind
-from castray_desktop.core.routing.fan_out_watch import FanOutWatch, SlowFanOut
 from castray_desktop.core.routing.node_speeds import SpeedMeasurement, SpeedMeter
 from castray_desktop.core.routing.route_plan import Route, choose_upstream, plan_route
-from castray_desktop.core.routing.stragglers import CHECK_SECONDS, StragglerDetector
+from castray_desktop.core.routing.stragglers import CHECK_SECONDS, FanOutWatch, SlowFanOut, StragglerDetector
 from castray_desktop.workers.casts.session.route_executor import RouteExecutor
 from castray_desktop.workers.casts.session.session_context import SessionContext
 from castray_desktop.workers.casts.session.shared_destination import SharedDestinations
