@@ -152,7 +152,7 @@ class DeferredDeliveries:
                 log.info("cast %s: not from %s: %s", status.cast, request.source, error)
                 continue
             first = request.source == status.request.source
-            if not _is_the_same(totals, status.totals, exactly=first):
+            if not _is_the_same(totals, status.source.totals, exactly=first):
                 continue
             if first or await self._is_intact(status, request.source):
                 return request
@@ -166,7 +166,7 @@ class DeferredDeliveries:
         if self._online(plain.source):
             yield plain
         for delivery in map(status.delivery, status.recipients):
-            if _has_the_names(delivery, status.totals) and self._online(delivery.node):
+            if _has_the_names(delivery, status.source.totals) and self._online(delivery.node):
                 yield msgspec.structs.replace(plain, source=delivery.node, paths=delivery.paths).with_options(
                     remove_extra=False, exclude=()
                 )

@@ -189,7 +189,7 @@ class CastPreflight:
         status = self._status
         await self._context.orders.call(self._context.source, self._failover.scan_order())
         await self._context.wakeup.until(self._scanned_or_not)
-        report, totals = status.source, status.totals
+        report, totals = status.source.report, status.source.totals
         if report is None or report.state is not SourceState.PREPARED or totals is None:
             raise CastRayError.of(self._failover.source_failure())
         asked = status.unfinished if ask else ()
@@ -240,7 +240,7 @@ class CastPreflight:
 
     def choose_algorithms(self) -> None:
         """Choose the best algorithms that all participants support, and the piece size."""
-        totals, recipients = self._status.totals, len(self._status.unfinished)
+        totals, recipients = self._status.source.totals, len(self._status.unfinished)
         length = choose_piece_bytes(totals.stream_bytes if totals is not None else 0, recipients)
         if (
             self._status.request.options.transport is TransportOption.UDP
@@ -260,7 +260,7 @@ class CastPreflight:
         )
 
     def _scanned_or_not(self) -> bool:
-        report = self._status.source
+        report = self._status.source.report
         return self._context.source in self._context.absences or (
             report is not None and report.state is not SourceState.SCANNING
         )

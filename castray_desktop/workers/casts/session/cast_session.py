@@ -72,7 +72,7 @@ class CastCompletion:
 
     async def wait_for_final_counts(self) -> None:
         """Wait for the source's final byte counts, so that the result is exact."""
-        if self._status.source is None:
+        if self._status.source.report is None:
             return
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(SETTLE_SECONDS):
@@ -425,14 +425,14 @@ class CastSession:
         self, node: str, epoch: int, upstream: agent_protocol.Upstream
     ) -> agent_protocol.StartDelivery:
         """The first order of a recipient: fetch from `upstream`, as of the route of that epoch."""
-        if self.status.totals is None:
+        if self.status.source.totals is None:
             raise RuntimeError("a delivery before its plan")
         return agent_protocol.StartDelivery(
             cast=self.status.cast,
             secret=self._failover.secret,
             epoch=epoch,
             upstream=upstream,
-            totals=self.status.totals,
+            totals=self.status.source.totals,
             algorithms=self._failover.algorithms,
             options=self.status.request.options,
             prune=self._destinations.may_remove(node),

@@ -70,7 +70,7 @@ class CastStatus:
         self.started = started
         self._began = now
         self._ended: float | None = None
-        self._account = SourceProgress()
+        self.source = SourceProgress()
         self._entries = {
             node: DeliveryProgress(DeliverySnapshot(node, address=address))
             for node, address in addresses.items()
@@ -100,7 +100,7 @@ class CastStatus:
 
         The source had sent `sent_bytes` of the contents; `totals` are the parcel's if known.
         """
-        self._account.restore(sent_bytes, totals)
+        self.source.restore(sent_bytes, totals)
         for snapshot in deliveries:
             self._entries[snapshot.node].snapshot = snapshot
 
@@ -141,12 +141,12 @@ class CastStatus:
 
     def source_reported(self, report: SourceReport, now: float) -> None:
         """Record a report of the source."""
-        self._account.reported(report, now)
+        self.source.reported(report, now)
         self.multicast.reported(report.multicast, now)
 
     def source_away(self, failure: Failure | None) -> None:
         """The source's agent is gone, with its state; `failure` says what is waited for."""
-        self._account.source_away()
+        self.source.source_away()
         self.multicast.source_away()
         self.failure = failure
 
@@ -224,7 +224,7 @@ class CastStatus:
         self, entry: DeliveryProgress, event: DeliveryEvent, now: float, failure: Failure | None
     ) -> None:
         if event in ARRIVED or (failure is not None and failure.kind in _FILES_FAILED):
-            failure = self._account.files_failed() or failure
+            failure = self.source.files_failed() or failure
             event = DeliveryEvent.FAILED if failure is not None else event
         entry.finish(event, now - self._began, failure)
 
@@ -274,44 +274,14 @@ class CastStatus:
     @property
     def source_settled(self) -> bool:
         """Whether the source's report covers what recipients received from it."""
-        if self.source is None:
+        if self.source.report is None:
             return True
         taken = sum(
             entry.report.received_bytes - entry.report.datagram_bytes
             for entry in self._entries.values()
             if entry.report is not None and entry.snapshot.upstream == self.request.source
         )
-        return self.sent_bytes >= taken
-
-    @property
-    def source(self) -> SourceReport | None:
-        """The last report of the source's current agent."""
-        return self._account.report
-
-    @property
-    def totals(self) -> ParcelTotals | None:
-        """The parcel's totals, once known."""
-        return self._account.totals
-
-    @property
-    def trailer_digest(self) -> str:
-        """The trailer's digest, once the source has read everything."""
-        return self._account.trailer_digest
-
-    @property
-    def stream_bytes(self) -> int:
-        """Bytes of the stream, 0 if unknown."""
-        return self.totals.stream_bytes if self.totals is not None else 0
-
-    @property
-    def sent_bytes(self) -> int:
-        """Payload sent by all agents of the source."""
-        return self._account.sent_bytes
-
-    @property
-    def sent_contents(self) -> int:
-        """The part of it that is file contents."""
-        return self._account.sent_contents
+        return self.source.sent_bytes >= taken
 
     def verified_bytes(self, node: str) -> int:
         """Verified bytes of a recipient, as last reported."""
@@ -333,7 +303,7 @@ class CastStatus:
 
     def deliveries(self, now: float) -> tuple[DeliverySnapshot, ...]:
         """Every delivery as of `now`."""
-        contents = self.totals.content_bytes if self.totals is not None else None
+        contents = self.source.totals.content_bytes if self.source.totals is not None else None
         found = []
         for entry in self._entries.values():
             above = self._entries.get(entry.snapshot.upstream)
@@ -348,7 +318,7 @@ class CastStatus:
 
     def rates(self, now: float) -> list[NodeRate]:
         """Traffic of this cast at each node."""
-        rates = [NodeRate(self.request.source, sent=self._account.upload.rate(now))]
+        rates = [NodeRate(self.request.source, sent=self.source.upload.rate(now))]
         for node, entry in self._entries.items():
             rates.append(NodeRate(node, entry.received.rate(now), entry.sent.rate(now)))
         return rates
@@ -365,7 +335,7 @@ class CastStatus:
         going_on = [item for item in active if item.state is not DeliveryState.PAUSED] or active
         receiving = [item for item in active if item.state is DeliveryState.RECEIVING]
         counted = receiving or [item for item in deliveries if item.state.delivered]
-        totals = self.totals
+        totals = self.source.totals
         name, others = self._name()
         return CastSummary(
             cast=self.cast,
@@ -383,15 +353,15 @@ class CastStatus:
             bytes=totals.content_bytes if totals else 0,
             done_bytes=sum(item.bytes for item in deliveries) // max(1, len(deliveries)),
             rate=0.0 if self.is_paused else median_rate([item.rate for item in counted]),
-            upload_rate=0.0 if self.state.finished else self._account.upload.rate(now),
-            checking=0.0 if self.state.finished else rounded_share(self._account.checking, now),
-            reading=0.0 if self.state.finished else rounded_share(self._account.reading, now),
+            upload_rate=0.0 if self.state.finished else self.source.upload.rate(now),
+            checking=0.0 if self.state.finished else rounded_share(self.source.checking, now),
+            reading=0.0 if self.state.finished else rounded_share(self.source.reading, now),
             eta=None if self.state.finished else longest_eta([item.eta for item in going_on]),
             verified=sum(item.state.delivered for item in deliveries),
             failed=sum(item.state is DeliveryState.FAILED for item in deliveries),
             lagging=sum(item.lagging for item in deliveries),
             chain=self._final_chain,
-            source_copies=self._account.copies,
+            source_copies=self.source.copies,
             multicast=self.multicast.snapshot(self.state),
             followed_links=totals.followed_links if totals else 0,
             kept_links=totals.kept_links if totals else 0,
@@ -408,9 +378,9 @@ class CastStatus:
 
     def _name(self) -> tuple[str, int]:
         """Name of the first selected entry, and the number of others."""
-        if self.totals is not None and self.totals.top:
-            first = self.totals.top[0]
-            return f"{first.name}/" if first.folder else first.name, len(self.totals.top) - 1
+        if self.source.totals is not None and self.source.totals.top:
+            first = self.source.totals.top[0]
+            return f"{first.name}/" if first.folder else first.name, len(self.source.totals.top) - 1
         paths = self.request.paths
         return paths[0].rstrip("/").rpartition("/")[2] if paths else "", max(0, len(paths) - 1)
 

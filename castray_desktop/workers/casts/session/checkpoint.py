@@ -183,7 +183,7 @@ class CheckpointWriter:
         """Save the cast's state; `ended` is how many of its deliveries were handled."""
         status, failover = self._status, self._failover
         writers, folders = self._destinations.writers.all(), len(self._destinations.folders)
-        sent = status.sent_contents * SENT_STEPS // (status.stream_bytes or 1)
+        sent = status.source.sent_contents * SENT_STEPS // (status.source.stream_bytes or 1)
         order, pauses = status.order, (status.is_paused, status.paused_recipients)
         state = (ended, pauses, order, failover.digest, status.request, writers, folders, sent)
         if self._keep is None or state == self._kept:
@@ -207,8 +207,8 @@ class CheckpointWriter:
             folders=dict(self._destinations.folders),
             paused=status.is_paused,
             order=status.order,
-            totals=status.totals,
-            sent_bytes=status.sent_contents,
+            totals=status.source.totals,
+            sent_bytes=status.source.sent_contents,
             schedule=status.schedule,
             follows=status.follows,
         )

@@ -123,7 +123,7 @@ class AddedRecipients:
         """
         self._check()
         status = self._status
-        totals = status.totals
+        totals = status.source.totals
         if totals is None:
             raise RuntimeError("a route before the scan")
         self.pending += 1

@@ -247,7 +247,10 @@ def rounded_share(seconds: RateMeter, now: float) -> float:
 
 
 class SourceProgress:
-    """`report` is the last one of the source's current agent. Times are monotonic seconds."""
+    """What the source has read and sent. Times are monotonic seconds.
+
+    `report` is the last one of its current agent; `totals` are known once it has scanned.
+    """
 
     def __init__(self) -> None:
         self.report: SourceReport | None = None
@@ -282,8 +285,13 @@ class SourceProgress:
         self.report = None
 
     @property
+    def stream_bytes(self) -> int:
+        """Bytes of the stream, 0 if unknown."""
+        return self.totals.stream_bytes if self.totals is not None else 0
+
+    @property
     def sent_bytes(self) -> int:
-        """Payload sent."""
+        """Payload sent by all agents of the source."""
         return self._sent_before + (self.report.sent_bytes if self.report is not None else 0)
 
     @property

@@ -229,7 +229,7 @@ class TrailerBroadcast:
 
     def step(self) -> None:
         """Send it to agents that lack it, if it is known."""
-        digest = self._status.trailer_digest
+        digest = self._status.source.trailer_digest
         if not digest:
             return
         unsealed = self._executor.fetching - self._sealed

@@ -106,7 +106,13 @@ class RoutePolicy:
         writers = [node for node in self._status.unfinished if self._is_to_fetch(node)]
         zones = self._zones()
         self._executor.start_route(
-            plan_route(self._context.source, writers, zones=zones, speeds=speeds, size=self._stream_bytes)
+            plan_route(
+                self._context.source,
+                writers,
+                zones=zones,
+                speeds=speeds,
+                size=self._status.source.stream_bytes,
+            )
         )
         self.restart_monitor()
 
@@ -158,7 +164,7 @@ class RoutePolicy:
             and node not in self._failover.changed_copies
         }
         if self._failover.can_serve(route.source):
-            found[route.source] = self._stream_bytes
+            found[route.source] = self._status.source.stream_bytes
         return found
 
     def _go_around(self) -> None:
@@ -183,8 +189,8 @@ class RoutePolicy:
             return
         progress = {node: self._status.verified_bytes(node) for node in route.upstreams}
         received = {node: self._status.received_bytes(node) for node in route.upstreams}
-        fan_out = self.monitor.find_slow_fan_out(now, route, progress, self._stream_bytes)
-        slow = self.monitor.find_straggler(now, route, progress, received, self._stream_bytes)
+        fan_out = self.monitor.find_slow_fan_out(now, route, progress, self._status.source.stream_bytes)
+        slow = self.monitor.find_straggler(now, route, progress, received, self._status.source.stream_bytes)
         if fan_out is not None:
             log.info(
                 "cast %s: %s feeds several at %.1f MB/s in all; a chain is faster",
@@ -196,10 +202,6 @@ class RoutePolicy:
         elif slow is not None:
             log.info("cast %s: %s is a straggler, moved to the tail", self._context.cast, slow)
             self._executor.set_route(route.moved_to_tail(slow)[0])
-
-    @property
-    def _stream_bytes(self) -> int:
-        return self._status.totals.stream_bytes if self._status.totals is not None else 0
 
     def _zones(self) -> dict[str, str]:
         return {name: info.zone for name, info in self._context.agents.nodes.items()}

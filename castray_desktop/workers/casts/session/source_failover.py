@@ -66,7 +66,7 @@ class SourceFailover:
         """Take the next possible step."""
         if self.state is FailoverState.AWAY:
             self._replace()
-        report = self._status.source
+        report = self._status.source.report
         if report is None or self.state is FailoverState.REPLACED:
             return
         if report.state in (SourceState.FAILED, SourceState.CANCELLED):
@@ -74,7 +74,9 @@ class SourceFailover:
         elif self.state is FailoverState.SCANNING and report.state is SourceState.PREPARED:
             self._compare(report)
             self._serve()
-        elif report.state is SourceState.SEALED and report.trailer_digest != self._status.trailer_digest:
+        elif (
+            report.state is SourceState.SEALED and report.trailer_digest != self._status.source.trailer_digest
+        ):
             self.fail(Failure(FailureKind.PARCEL_CHANGED, {"node": self._context.source}))
         elif report.state is SourceState.SERVING and self._resumed and self._nobody_asks():
             self._have_read_to_end()
@@ -100,7 +102,7 @@ class SourceFailover:
         """Why the source can't continue."""
         if self._context.source in self._context.absences:
             return self._context.absences.reason(self._context.source)
-        report = self._status.source
+        report = self._status.source.report
         return (report and report.failure) or offline_failure(self._context.source)
 
     def _replace(self) -> None:
@@ -126,12 +128,12 @@ class SourceFailover:
     def _successor(self) -> str | None:
         """A recipient that has all bytes and hashes, and can serve the others."""
         status, route = self._status, self._status.route
-        if route is None or not status.trailer_digest or status.totals is None:
+        if route is None or not status.source.trailer_digest or status.source.totals is None:
             return None
         for node in route.order()[1:]:
             if node in self._context.absences or node in self.changed_copies:
                 continue
-            if status.verified_bytes(node) >= status.totals.stream_bytes:
+            if status.verified_bytes(node) >= status.source.totals.stream_bytes:
                 return node
         return None
 

@@ -197,7 +197,7 @@ def test_lists_are_no_copies_of_what_was_not_sent(status: CastStatus) -> None:
     status.source_away(None)
     status.source_reported(SourceReport("cast", SourceState.SEALED, sent_bytes=15, sent_lists=10), 20.0)
     assert status.summary(20.0).source_copies == 1.0
-    assert status.sent_bytes == 148
+    assert status.source.sent_bytes == 148
 
 
 def test_the_source_s_last_count_is_waited_for(status: CastStatus) -> None:
