@@ -6,82 +6,30 @@ import hashlib
 import os
 import stat
 import tempfile
-from dataclasses import dataclass
 from pathlib import Path
 
 import platformdirs
 
 
-@dataclass(frozen=True)
 class Paths:
     """Paths of one CastRay home. Two homes have independent engines."""
 
-    home: Path
-    socket: Path
-
-    @property
-    def lock(self) -> Path:
-        """The lock file, held by the running engine."""
-        return self.home / "engine.lock"
-
-    @property
-    def log(self) -> Path:
-        return self.home / "logs"
-
-    @property
-    def runs(self) -> Path:
-        """The folder with one file for each started local cluster, until it has been swept."""
-        return self.home / "runs"
-
-    @property
-    def settings(self) -> Path:
-        """The settings file."""
-        return self.home / "engine.json"
-
-    @property
-    def groups(self) -> Path:
-        """The saved groups of recipients."""
-        return self.home / "groups.json"
-
-    @property
-    def history(self) -> Path:
-        """The database of ended casts and totals."""
-        return self.home / "history.sqlite"
-
-    @property
-    def schedules(self) -> Path:
-        """The schedules."""
-        return self.home / "schedules.json"
-
-    @property
-    def added_nodes(self) -> Path:
-        """The nodes that the user has added to the local cluster."""
-        return self.home / "nodes.json"
-
-    @property
-    def speeds(self) -> Path:
-        """Measured node speeds."""
-        return self.home / "speeds.json"
-
-    @property
-    def clusters(self) -> Path:
-        """The known clusters."""
-        return self.home / "clusters.json"
-
-    @property
-    def names(self) -> Path:
-        """The names of each cluster's nodes."""
-        return self.home / "names.json"
-
-    @property
-    def casts(self) -> Path:
-        """The folder with one file for each unfinished cast."""
-        return self.home / "casts"
-
-    @property
-    def api_token(self) -> Path:
-        """The token of the HTTP API."""
-        return self.home / "api-token"
+    def __init__(self, home: Path, socket: Path) -> None:
+        self.home = home
+        self.socket = socket
+        self.lock = home / "engine.lock"  # held by the running engine
+        self.log = home / "logs"
+        self.runs = home / "runs"  # one file for each started local cluster, until it has been swept
+        self.casts = home / "casts"  # one file for each unfinished cast
+        self.settings = home / "engine.json"
+        self.groups = home / "groups.json"  # saved groups of recipients
+        self.history = home / "history.sqlite"
+        self.schedules = home / "schedules.json"
+        self.added_nodes = home / "nodes.json"  # nodes that the user has added to the local cluster
+        self.speeds = home / "speeds.json"  # measured node speeds
+        self.clusters = home / "clusters.json"  # clusters that were used
+        self.names = home / "names.json"  # the names of each cluster's nodes
+        self.api_token = home / "api-token"  # of the HTTP API
 
     def prepare(self) -> None:
         """Create the folders, for this user only. Raises OSError."""

@@ -16,12 +16,12 @@ class SettingsFile:
 
     def __init__(self, file: Path) -> None:
         self._file = file
-        self.current = _load(file)
+        self.current = load(file, "the settings", lambda content: _decode(file, content), EngineSettings())
 
     def change(self, settings: EngineSettings) -> None:
         """Change and save the settings. Raises OSError, or CastRayError for invalid numbers."""
         _check(settings)
-        _save(self._file, settings)
+        replace_file(self._file, msgspec.json.encode(settings))
         self.current = settings
 
 
@@ -33,10 +33,6 @@ def _check(settings: EngineSettings) -> None:
         raise CastRayError(FailureKind.BAD_SETTING, number=number)
     if not 0 <= settings.demo_nodes <= MOST_DEMO_NODES:
         raise CastRayError(FailureKind.BAD_SETTING, number=settings.demo_nodes)
-
-
-def _load(file: Path) -> EngineSettings:
-    return load(file, "the settings", lambda content: _decode(file, content), EngineSettings())
 
 
 def _decode(file: Path, content: bytes) -> EngineSettings:
@@ -56,8 +52,3 @@ def _decode(file: Path, content: bytes) -> EngineSettings:
     if bad:
         part_with(file, "the settings", bad, msgspec.json.encode(settings))
     return settings
-
-
-def _save(file: Path, settings: EngineSettings) -> None:
-    """Replace the file atomically."""
-    replace_file(file, msgspec.json.encode(settings))

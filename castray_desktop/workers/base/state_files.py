@@ -11,7 +11,7 @@ import math
 import os
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -21,7 +21,6 @@ from castray_desktop.core.casts.node_selector import Groups
 from castray_desktop.core.failures.kinds import CastRayError
 
 DAMAGED = "damaged-"
-
 """What the names of files begin with that were set aside."""
 
 UNREADABLE = (
@@ -33,7 +32,6 @@ UNREADABLE = (
     RecursionError,
     CastRayError,
 )
-
 """What decoding and checking damaged content raises."""
 
 PASSING = frozenset(
@@ -48,18 +46,16 @@ PASSING = frozenset(
         errno.ESTALE,
     )
 )
-
 """Errors that say nothing about the file: the same file may be read a moment later."""
 
 PAUSES = (0.02, 0.05, 0.1, 0.2)
-
 """Seconds before each further attempt."""
 
 LATEST = 1e11
-
 """POSIX seconds, and lengths of time in seconds, beyond which a number is no time: a clock can't show it."""
 
 Kept = TypeVar("Kept")
+Key = TypeVar("Key")
 
 log = logging.getLogger("castray.home")
 
@@ -118,47 +114,55 @@ def load_list(
     """
 
     def decode(content: bytes) -> list[Kept]:
-        good: list[Kept] = []
-        raw: list[msgspec.Raw] = []
-        bad: list[Exception] = []
-        for item in msgspec.json.decode(content, type=list[msgspec.Raw]):
-            try:
-                found = msgspec.convert(upgrade(msgspec.json.decode(item)), kind)
-                check(found)
-            except UNREADABLE as error:
-                bad.append(error)
-            else:
-                good.append(found)
-                raw.append(item)
+        items = dict(enumerate(msgspec.json.decode(content, type=list[msgspec.Raw])))
+        good, raw, bad = _decode_items(items, kind, check, upgrade)
         if bad:
-            part_with(path, what, bad, msgspec.json.encode(raw))
-        return good
+            part_with(path, what, bad, msgspec.json.encode(list(raw.values())))
+        return list(good.values())
 
     return load(path, what, decode, [])
 
 
-def load_dict(
-    path: Path, what: str, kind: type[Kept], check: Callable[[Kept], None] = lambda item: None
-) -> dict[str, Kept]:
+def load_dict(path: Path, what: str, kind: type[Kept]) -> dict[str, Kept]:
     """The same for the members of a JSON object."""
 
     def decode(content: bytes) -> dict[str, Kept]:
-        good: dict[str, Kept] = {}
-        raw: dict[str, msgspec.Raw] = {}
-        bad: list[Exception] = []
-        for name, item in msgspec.json.decode(content, type=dict[str, msgspec.Raw]).items():
-            try:
-                found = msgspec.json.decode(item, type=kind)
-                check(found)
-            except UNREADABLE as error:
-                bad.append(error)
-            else:
-                good[name], raw[name] = found, item
+        items = msgspec.json.decode(content, type=dict[str, msgspec.Raw])
+        good, raw, bad = _decode_items(items, kind)
         if bad:
             part_with(path, what, bad, msgspec.json.encode(raw))
         return good
 
     return load(path, what, decode, {})
+
+
+def _decode_items(
+    items: Mapping[Key, msgspec.Raw],
+    kind: type[Kept],
+    check: Callable[[Kept], None] = lambda item: None,
+    upgrade: Callable[[Any], Any] = lambda item: item,
+) -> tuple[dict[Key, Kept], dict[Key, msgspec.Raw], list[Exception]]:
+    """The items that can be decoded and pass `check`, decoded and as they were, and the errors of the others."""
+    good: dict[Key, Kept] = {}
+    raw: dict[Key, msgspec.Raw] = {}
+    bad: list[Exception] = []
+    for key, item in items.items():
+        try:
+            found = msgspec.convert(upgrade(msgspec.json.decode(item)), kind)
+            check(found)
+        except UNREADABLE as error:
+            bad.append(error)
+        else:
+            good[key], raw[key] = found, item
+    return good, raw, bad
+
+
+def save(path: Path, what: str, value: object) -> None:
+    """Replace the file with `value` as JSON, atomically. An error is logged: the file is kept as it was."""
+    try:
+        replace_file(path, msgspec.json.encode(value))
+    except OSError as error:
+        log.warning("%s could not be saved: %s", what, error)
 
 
 def check_times(times: Iterable[float | None]) -> None:

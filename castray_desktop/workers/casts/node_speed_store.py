@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import time
 from collections.abc import Callable, Iterable, Mapping
 from math import inf
@@ -16,12 +15,10 @@ from castray_desktop.core.routing.node_speeds import (
     average_speed,
     quantized_rate,
 )
-from castray_desktop.workers.base.state_files import load, replace_file
+from castray_desktop.workers.base.state_files import load, save
 
 MAX_NODES = 4096
 """The most recently measured ones are kept."""
-
-log = logging.getLogger("castray.speeds")
 
 
 class NodeSpeedStore:
@@ -56,10 +53,8 @@ class NodeSpeedStore:
                 self._speeds[identity] = average_speed(self._speeds.get(identity), measure, now)
         latest = sorted(self._speeds.items(), key=lambda item: item[1].when, reverse=True)
         self._speeds = {name: speed for name, speed in latest[:MAX_NODES] if not speed.is_old(now)}
-        try:
-            _write(self._path, self._speeds)
-        except OSError as error:
-            log.warning("node speeds not saved: %s", error)
+        stored = {name: [round(speed.rate), speed.when] for name, speed in self._speeds.items()}
+        save(self._path, "the speeds of nodes", {"speeds": stored})
 
 
 def _identity(node: NodeInfo) -> str:
@@ -77,9 +72,3 @@ def _read(path: Path) -> dict[str, KnownSpeed]:
         return {name: speed for name, speed in speeds.items() if 0 < speed.rate < inf and speed.when < inf}
 
     return load(path, "the speeds of nodes", decode, {})
-
-
-def _write(path: Path, speeds: Mapping[str, KnownSpeed]) -> None:
-    """Replace the file as a whole. Raises OSError."""
-    text = json.dumps({"speeds": {name: [round(speed.rate), speed.when] for name, speed in speeds.items()}})
-    replace_file(path, text.encode())

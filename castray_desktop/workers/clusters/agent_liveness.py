@@ -7,11 +7,9 @@ from collections.abc import Callable, Iterable
 CHECK_SECONDS = 1.0
 
 SILENT_SECONDS = 10.0
-
 """An agent reports at least every two seconds."""
 
 START_SECONDS = 60.0
-
 """Time for the first report of a new agent."""
 
 
@@ -51,17 +49,14 @@ class Heartbeats:
 
 
 RESTART_SECONDS = 1.0
-
 """Restart delay, multiplied by the number of failures."""
 
 QUICK_RESTARTS = 3
 
 SLOW_RESTART_SECONDS = 30.0
-
 """Delay after more failures than that."""
 
 STABLE_SECONDS = 60.0
-
 """Earlier failures do not count any more after this uptime."""
 
 
@@ -97,7 +92,6 @@ class RestartBackoff:
 
 
 IDLE_SECONDS = 300.0
-
 """An agent idle for this long is removed; the next order for its node starts another one."""
 
 

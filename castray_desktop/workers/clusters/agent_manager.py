@@ -83,7 +83,6 @@ class PendingCalls:
 PLACE_SECONDS = 30.0
 
 FORGET_NODE_SECONDS = 600.0
-
 """A lost Ray node stays in the list for this time, and until no cast is running."""
 
 

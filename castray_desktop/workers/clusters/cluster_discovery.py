@@ -18,7 +18,7 @@ import msgspec
 from castray_desktop.core.failures.kinds import CastRayError, FailureKind
 from castray_desktop.core.protocol.messages import LOCAL_TARGET, ClusterPhase, ClusterStatus, KnownCluster
 from castray_desktop.core.protocol.nodes.driver_protocol import OWN_TARGETS
-from castray_desktop.workers.base.state_files import DAMAGED, check_times, load_list, replace_file
+from castray_desktop.workers.base.state_files import DAMAGED, check_times, load_list, save
 from castray_desktop.workers.clusters.reaper import is_temp_dir
 
 CLIENT_PREFIX = "ray://"
@@ -175,11 +175,7 @@ class ClusterHistory:
         self._save()
 
     def _save(self) -> None:
-        """Replace the file atomically."""
-        try:
-            replace_file(self._file, msgspec.json.encode(self.remembered))
-        except OSError as error:
-            log.warning("known clusters could not be saved: %s", error)
+        save(self._file, "the clusters that were used", self.remembered)
 
 
 def list_clusters(

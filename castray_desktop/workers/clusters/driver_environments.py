@@ -138,7 +138,6 @@ MARKER_FILE = "castray-driver.json"
 MAX_TARGETS = 200
 
 WHEELS_ALONE = ("--only-binary", ":all:")
-
 """Building a source package would run its code here."""
 
 # As PEP 440 has them: what a head says of itself becomes a part of a path, and of a command.

@@ -18,10 +18,9 @@ from castray_desktop.core.protocol.nodes.agent_protocol import MachineFacts
 from castray_desktop.core.protocol.nodes.driver_protocol import RayNode
 from castray_desktop.workers.base.paths import Paths
 from castray_desktop.workers.base.settings import SettingsFile
-from castray_desktop.workers.base.state_files import load_dict, load_list, replace_file
+from castray_desktop.workers.base.state_files import load_dict, load_list, save
 
 INBOX_SECONDS = 3.0
-
 """An inbox whose disk has not answered for so long is said not to."""
 
 _NODE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,59}")
@@ -177,10 +176,7 @@ class NodeNameStore:
             known[target] = homes
         for old in list(known)[:-MAX_CLUSTERS]:
             del known[old]
-        try:
-            replace_file(self._file, msgspec.json.encode(known))
-        except OSError as error:
-            log.warning("node names could not be saved: %s", error)
+        save(self._file, "the names of nodes", known)
 
     def _read(self) -> dict[str, NodeAddresses]:
         return load_dict(self._file, "the names of nodes", NodeAddresses)
@@ -205,23 +201,16 @@ class AddedNodeStore:
 
     def save_node(self, node: AddedNode) -> None:
         """Add a node, or replace the one of that name."""
-        self._save((*self._others(node.name), node))
+        save(self._file, "the nodes that were added", (*self._others(node.name), node))
 
     def remove_node(self, name: str) -> None:
         """Remove a node."""
         others = self._others(name)
         if len(others) != len(self.load()):
-            self._save(others)
+            save(self._file, "the nodes that were added", others)
 
     def _others(self, name: str) -> tuple[AddedNode, ...]:
         return tuple(node for node in self.load() if node.name != name)
-
-    def _save(self, nodes: tuple[AddedNode, ...]) -> None:
-        """Replace the file atomically."""
-        try:
-            replace_file(self._file, msgspec.json.encode(nodes))
-        except OSError as error:
-            log.warning("added nodes could not be saved: %s", error)
 
 
 class NodeInventory:

@@ -57,7 +57,6 @@ def common_algorithms(hellos: Iterable[agent_protocol.AgentHello]) -> agent_prot
 
 
 ORDER_SECONDS = 15.0
-
 """An agent that has not answered an order by then counts as lost."""
 
 

@@ -29,7 +29,6 @@ from castray_desktop.workers.casts.session.session_context import SessionContext
 from castray_desktop.workers.casts.session.source_failover import SourceFailover
 
 NAMED = 4
-
 """Of the nodes that share a disk, in a sentence."""
 
 

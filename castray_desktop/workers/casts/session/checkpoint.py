@@ -152,7 +152,6 @@ def _decode(name: str, content: bytes) -> CastCheckpoint:
 
 
 SENT_STEPS = 20
-
 """Checkpoints per copy of the parcel that the source sends."""
 
 SaveCheckpoint = Callable[[CastCheckpoint], None]

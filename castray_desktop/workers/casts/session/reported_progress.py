@@ -27,7 +27,6 @@ from castray_desktop.core.protocol.nodes.agent_protocol import (
 )
 
 MEASURED_SECONDS = 0.3
-
 """After this long, the stream's rate is meaningful."""
 
 

@@ -16,7 +16,6 @@ from castray_desktop.workers.casts.session.agent_orders import AgentDirectory, O
 from castray_desktop.workers.casts.session.cast_status import CastStatus
 
 TICK_SECONDS = 0.25
-
 """Polling interval while a node is away."""
 
 

@@ -71,11 +71,9 @@ class WriterAssignment:
 
 
 SHARED_PROBE_SECONDS = 5.0
-
 """Storage that takes longer counts as not shared."""
 
 ROUNDS = 3
-
 """Number of storages with the same name that are distinguished."""
 
 SendOrder = Callable[[str, agent_protocol.Order], Awaitable[agent_protocol.OrderReply | None]]
