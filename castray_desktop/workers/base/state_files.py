@@ -142,7 +142,7 @@ def _decode_items(
     check: Callable[[Kept], None] = lambda item: None,
     upgrade: Callable[[Any], Any] = lambda item: item,
 ) -> tuple[dict[Key, Kept], dict[Key, msgspec.Raw], list[Exception]]:
-    """The items that can be decoded and pass `check`, decoded and as they were, and the errors of the others."""
+    """The items that can be decoded and pass `check`, also undecoded, and the errors of the others."""
     good: dict[Key, Kept] = {}
     raw: dict[Key, msgspec.Raw] = {}
     bad: list[Exception] = []

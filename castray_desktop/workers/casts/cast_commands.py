@@ -67,7 +67,7 @@ class CastCommands:
         Raises CastRayError.
         """
         if nodes := tuple(recipients):
-            chosen = self._chosen_with(cast, nodes)
+            chosen = self._chosen_recipients(cast, nodes)
             await asyncio.gather(*[session.pause_recipients(some) for session, some in chosen])
             return
         sessions = [session for session in self._chosen(cast) if not session.status.is_paused]
@@ -83,7 +83,7 @@ class CastCommands:
         Raises CastRayError.
         """
         if nodes := tuple(recipients):
-            for session, some in self._chosen_with(cast, nodes):
+            for session, some in self._chosen_recipients(cast, nodes):
                 session.resume(some)
             return
         for session in self._chosen(cast):
@@ -165,7 +165,9 @@ class CastCommands:
             if self._is_running(session := self._table.sessions[one])
         ]
 
-    def _chosen_with(self, cast: str, who: tuple[str, ...]) -> list[tuple[CastSession, tuple[str, ...]]]:
+    def _chosen_recipients(
+        self, cast: str, who: tuple[str, ...]
+    ) -> list[tuple[CastSession, tuple[str, ...]]]:
         """The same, with the selected recipients of each; of all casts only those that have some."""
         if cast:
             session = self._running(cast)

@@ -137,7 +137,7 @@ class CastManager:
         `schedule` is the id of its schedule, `follows` that of the cast whose recipients it serves. Raises
         CastRayError for an invalid request.
         """
-        return self._begin(self._new_session(request, schedule, follows))
+        return self._start_session(self._new_session(request, schedule, follows))
 
     def restore(self, record: CastCheckpoint, paused: bool = False) -> None:
         """Restore a cast of a previous engine; it continues once its cluster is in use.
@@ -165,15 +165,15 @@ class CastManager:
             return
         if paused or record.paused:
             session.admission.pause()
-        self._begin(session)
+        self._start_session(session)
 
-    def _begin(self, session: CastSession) -> str:
+    def _start_session(self, session: CastSession) -> str:
         cast = session.status.cast
         self._table.sessions[cast] = session
         self._table.queue.register(cast)
         task = asyncio.create_task(session.run(), name=f"cast {cast}")
         self._table.tasks[cast] = task
-        task.add_done_callback(lambda _: self._ended(cast))
+        task.add_done_callback(lambda _: self._task_ended(cast))
         self._publisher.publish_cast(session.status)  # clients must know the cast before they get its id
         self._publisher.changed()
         return cast
@@ -224,7 +224,7 @@ class CastManager:
         """
         for cast in [cast for cast in self._table.tasks if self._table.sessions[cast].status.is_paused]:
             if cast in self._table.tasks:  # it may have ended while others were looked after
-                await self._wait_again(cast)
+                await self._requeue_paused(cast)
         for cast in self._table.tasks:
             if not self._table.sessions[cast].waits_for_cluster:
                 self._table.sessions[cast].end(failure)
@@ -236,7 +236,7 @@ class CastManager:
         if ending:
             await asyncio.wait(ending)
 
-    async def _wait_again(self, cast: str) -> None:
+    async def _requeue_paused(self, cast: str) -> None:
         """Turn a paused cast into one that waits for its cluster, as after a restart."""
         session, task = self._table.sessions[cast], self._table.tasks[cast]
         if not session.waits_for_cluster:
@@ -317,7 +317,7 @@ class CastManager:
     def cluster_changed(self) -> None:
         """The cluster's status changed; casts may wait for that."""
         for session in self._active_sessions():
-            self._note_address(session.status)
+            self._update_address(session.status)
             session.cluster_changed()
         self._deferred.check_nodes()
 
@@ -390,14 +390,14 @@ class CastManager:
 
     def _make_session(self, status: CastStatus, record: CastCheckpoint | None) -> CastSession:
         status.cluster = CastCluster.of(record.target if record is not None else self._agents.target)
-        self._note_address(status)
+        self._update_address(status)
         nodes = self._agents.nodes.values()
         speeds = self._services.speeds.speeds(nodes) if self._services.speeds is not None else {}
         checkpoints = self._services.checkpoints
         save = checkpoints.save if checkpoints is not None else None
         return CastSession(status, self._session_services, speeds, save, record)
 
-    def _note_address(self, status: CastStatus) -> None:
+    def _update_address(self, status: CastStatus) -> None:
         """The head of its cluster may be started again at another address."""
         target, address = self._agents.target, self._agents.address
         if address and target == status.cluster.target:
@@ -424,7 +424,7 @@ class CastManager:
         self._table.queue.set_max_running(max_running)
         self._admit()
 
-    def _ended(self, cast: str) -> None:
+    def _task_ended(self, cast: str) -> None:
         self._table.queue.remove(cast)
         if self._table.tasks.pop(cast).cancelled():
             return  # the next engine continues it

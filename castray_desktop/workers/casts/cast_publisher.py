@@ -128,14 +128,14 @@ class FinishedCasts:
         self._context.publish(session.status.result(self._context.now))
         self._report_end(session.status, again=False)
         self._publisher.changed()
-        self._keep(session.status)
+        self._keep_cast(session.status)
 
     def deferred_settled(self, status: CastStatus) -> None:
         """Deferred deliveries of an ended cast have ended."""
         self._save_checkpoint(self._context.table.sessions[status.cast])
         self._publisher.publish_cast(status)
         self._report_end(status, again=True)
-        self._keep(status)
+        self._keep_cast(status)
 
     def trim(self, casts: int, deliveries: int) -> None:
         """Remove the oldest ended casts until at most this many are left."""
@@ -148,7 +148,7 @@ class FinishedCasts:
         if gone:
             self._context.publish(CastsRemoved(tuple(gone)))
 
-    def _keep(self, status: CastStatus) -> None:
+    def _keep_cast(self, status: CastStatus) -> None:
         if not status.awaited:
             deliveries = len(status.recipients)
             self._kept[status.cast] = deliveries

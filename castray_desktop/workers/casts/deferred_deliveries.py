@@ -56,7 +56,7 @@ class DeferredDeliveries:
         self._is_intact = is_intact
         self._settled = settled
         self._casts: dict[str, CastStatus] = {}
-        self._work: dict[str, asyncio.Task[None]] = {}
+        self._tasks: dict[str, asyncio.Task[None]] = {}
 
     def __contains__(self, cast: object) -> bool:
         return cast in self._casts
@@ -72,10 +72,10 @@ class DeferredDeliveries:
     def check_nodes(self) -> None:
         """Check whether nodes are online that deferred deliveries need."""
         for cast in self._casts:
-            if cast not in self._work and any(self._due(cast)):
+            if cast not in self._tasks and any(self._due(cast)):
                 work = asyncio.create_task(self._serve(cast), name=f"serve those that cast {cast} waits for")
-                self._work[cast] = work
-                work.add_done_callback(lambda _, cast=cast: self._work.pop(cast))  # type: ignore[misc]
+                self._tasks[cast] = work
+                work.add_done_callback(lambda _, cast=cast: self._tasks.pop(cast))  # type: ignore[misc]
 
     def cast_ended(self, ended: CastStatus) -> None:
         """A cast has ended, possibly one for deferred deliveries."""
@@ -86,7 +86,7 @@ class DeferredDeliveries:
             delivery = ended.delivery(node)
             if delivery.state is not DeliveryState.AWAITED and not _is_gone_again(delivery):
                 status.settle_deferred(delivery)
-        self._check(status)
+        self._update(status)
         self.check_nodes()
 
     def cancel(self, cast: str, nodes: tuple[str, ...] = ()) -> None:
@@ -96,12 +96,12 @@ class DeferredDeliveries:
         if status is None or not waiting:
             raise CastRayError(FailureKind.CAST_FINISHED, cast=cast)
         for node in waiting:
-            self._end(status, node, DeliveryState.CANCELLED, Failure(FailureKind.CANCELLED))
-        self._check(status)
+            self._settle(status, node, DeliveryState.CANCELLED, Failure(FailureKind.CANCELLED))
+        self._update(status)
 
     async def close(self) -> None:
         """Stop. Checkpoints remain for the next engine."""
-        work = tuple(self._work.values())
+        work = tuple(self._tasks.values())
         for task in work:
             task.cancel()
         if work:
@@ -137,8 +137,8 @@ class DeferredDeliveries:
             values = {"source": status.request.source}
             for node in nodes:
                 failure = Failure(FailureKind.NOBODY_HAS_IT, {"node": node, **values})
-                self._end(status, node, DeliveryState.FAILED, failure)
-            self._check(status)
+                self._settle(status, node, DeliveryState.FAILED, failure)
+            self._update(status)
 
     async def _find_source(self, status: CastStatus) -> SendRequest | None:
         """The request for returned recipients; None if no online node has the files.
@@ -152,7 +152,7 @@ class DeferredDeliveries:
                 log.info("cast %s: not from %s: %s", status.cast, request.source, error)
                 continue
             first = request.source == status.request.source
-            if not _is_the_same(totals, status.source.totals, exactly=first):
+            if not _matches(totals, status.source.totals, exactly=first):
                 continue
             if first or await self._is_intact(status, request.source):
                 return request
@@ -166,15 +166,15 @@ class DeferredDeliveries:
         if self._online(plain.source):
             yield plain
         for delivery in map(status.delivery, status.recipients):
-            if _has_the_names(delivery, status.source.totals) and self._online(delivery.node):
+            if _has_original_names(delivery, status.source.totals) and self._online(delivery.node):
                 yield msgspec.structs.replace(plain, source=delivery.node, paths=delivery.paths).with_options(
                     remove_extra=False, exclude=()
                 )
 
-    def _end(self, status: CastStatus, node: str, state: DeliveryState, failure: Failure) -> None:
+    def _settle(self, status: CastStatus, node: str, state: DeliveryState, failure: Failure) -> None:
         status.settle_deferred(msgspec.structs.replace(status.delivery(node), state=state, failure=failure))
 
-    def _check(self, status: CastStatus) -> None:
+    def _update(self, status: CastStatus) -> None:
         if not status.awaited:
             self._casts.pop(status.cast, None)
         self._settled(status)
@@ -184,7 +184,7 @@ class DeferredDeliveries:
         return info is not None and info.state is NodeState.ONLINE
 
 
-def _has_the_names(delivery: DeliverySnapshot, sent: ParcelTotals | None) -> bool:
+def _has_original_names(delivery: DeliverySnapshot, sent: ParcelTotals | None) -> bool:
     """Whether a node has all files under their original names."""
     names = sorted(path.rpartition("/")[2] for path in delivery.paths)
     return (
@@ -199,7 +199,7 @@ def _is_gone_again(delivery: DeliverySnapshot) -> bool:
     return delivery.failure is not None and delivery.failure.kind in RETRIED_FAILURES
 
 
-def _is_the_same(found: ParcelTotals, sent: ParcelTotals | None, exactly: bool) -> bool:
+def _matches(found: ParcelTotals, sent: ParcelTotals | None, exactly: bool) -> bool:
     """Whether a scan matches what was sent. Copies may differ in attributes that a node does not preserve,
     such as modes."""
     if sent is None:

@@ -168,7 +168,7 @@ class VerificationJobs:
         """The files that differ: the first of them by name, and how many."""
         names: list[str] = []
         count = 0
-        async for name in _unlike(self._files(job, one), self._files(job, other)):
+        async for name in _differing_names(self._files(job, one), self._files(job, other)):
             count += 1
             if len(names) < MAX_SHOWN_FILES:
                 names.append(name)
@@ -203,33 +203,33 @@ class _VerificationJob:
         self._orders = orders
         self._publish = publish
         self._clock = clock
-        self._told = 0.0
+        self._published = 0.0
         self._cancelled = False
-        self._news = asyncio.Event()
+        self._changed = asyncio.Event()
 
     async def run(self, order: agent_protocol.VerifyFiles) -> None:
         """Run until every node has finished. Raises CastRayError(CANCELLED)."""
         await asyncio.gather(*(self._order(node, order) for node in self.nodes))
-        while not self._cancelled and not self._is_through():
-            self._news.clear()
-            await self._news.wait()
+        while not self._cancelled and not self._is_finished():
+            self._changed.clear()
+            await self._changed.wait()
         if self._cancelled:
             raise CastRayError(FailureKind.CANCELLED)
-        self._tell()
+        self._publish_progress()
 
     def reported(self, node: str, report: VerificationReport) -> None:
         if self.reports.get(node, report).state is VerificationState.READING and node in self.reports:
             self.reports[node] = report
-            self._news.set()
-            if self._clock() - self._told >= PROGRESS_SECONDS:
-                self._tell()
+            self._changed.set()
+            if self._clock() - self._published >= PROGRESS_SECONDS:
+                self._publish_progress()
 
     def lost(self, node: str, failure: Failure) -> None:
         self.reported(node, VerificationReport(self.name, VerificationState.FAILED, failure=failure))
 
     def cancel(self) -> None:
         self._cancelled = True
-        self._news.set()
+        self._changed.set()
 
     async def _order(self, node: str, order: agent_protocol.VerifyFiles) -> None:
         try:
@@ -237,11 +237,11 @@ class _VerificationJob:
         except CastRayError as error:
             self.lost(node, error.failure)
 
-    def _is_through(self) -> bool:
+    def _is_finished(self) -> bool:
         return all(report.state is not VerificationState.READING for report in self.reports.values())
 
-    def _tell(self) -> None:
-        self._told = self._clock()
+    def _publish_progress(self) -> None:
+        self._published = self._clock()
         reports = self.reports.values()
         known = all(report.total or report.state is not VerificationState.READING for report in reports)
         total = sum(report.total for report in reports) if known else 0
@@ -269,7 +269,7 @@ def _verified(node: str, report: VerificationReport) -> VerifiedNode:
     )
 
 
-async def _unlike(
+async def _differing_names(
     ones: AsyncIterator[agent_protocol.FileHash], others: AsyncIterator[agent_protocol.FileHash]
 ) -> AsyncIterator[str]:
     """Names that only one side has, or whose hashes differ; both are sorted by name."""

@@ -141,7 +141,7 @@ class AgentManager:
         self._placed: set[str] = set()  # nodes with agents of the current driver
         self._idle = IdleShutdown(clock)
         self._waking: dict[str, asyncio.Future[None]] = {}
-        self._stale: set[str] = set()  # nodes with unpublished facts
+        self._unpublished: set[str] = set()  # nodes with unpublished facts
         self._waiting: dict[str, asyncio.Future[None]] = {}
         self._gone: dict[str, float] = {}  # times at which Ray nodes were lost
         self._inventory = NodeInventory(places)
@@ -179,7 +179,7 @@ class AgentManager:
 
         Raises CastRayError, see `PendingCalls.call`.
         """
-        await self._wake(node)
+        await self._start_if_stopped(node)
         if self._send is None or node not in self._hellos:
             raise CastRayError(FailureKind.NODE_OFFLINE, node=node)
         return await self._calls.call(self._send, node, order)
@@ -205,21 +205,21 @@ class AgentManager:
         for name in self._nodes.keys() - plan.keys():
             self._ray_node_gone(name)
         for info in plan.values():
-            self._ray_node_there(info)
+            self._ray_node_found(info)
         self._connection.count(self._nodes.values())
 
     def _is_away(self, name: str) -> bool:
         node = self._nodes.get(name)
         return node is not None and node.state is NodeState.OFFLINE
 
-    def _ray_node_there(self, info: NodeInfo) -> None:
+    def _ray_node_found(self, info: NodeInfo) -> None:
         """Start an agent on it, unless there is or will be one."""
         placement = self._placements.get(info.name)
         if info.name in self._placed and info.name not in self._gone:
             if placement is not None and placement.node_id == info.node_id:
                 return
-            self._tell_driver(driver_protocol.RemoveAgent(info.name))
-            self._lose(info.name, offline_failure(info.name))
+            self._send_to_driver(driver_protocol.RemoveAgent(info.name))
+            self._mark_offline(info.name, offline_failure(info.name))
         self._gone.pop(info.name, None)
         self._backoff.forget_node(info.name)
         self._place(info, placement.inbox if placement else self._inventory.inbox(info.name))
@@ -230,8 +230,8 @@ class AgentManager:
             return
         log.warning("Ray has lost the node %s", name)
         self._gone[name] = self._clock()
-        self._tell_driver(driver_protocol.RemoveAgent(name))
-        self._lose(name, offline_failure(name))
+        self._send_to_driver(driver_protocol.RemoveAgent(name))
+        self._mark_offline(name, offline_failure(name))
 
     def forget_gone_nodes(self) -> None:
         """Remove Ray nodes from the list that were lost long ago."""
@@ -247,7 +247,7 @@ class AgentManager:
         for chore in self._chores:
             chore.cancel()
         for name in tuple(self._nodes):
-            self._lose(name, failure or offline_failure(name))
+            self._mark_offline(name, failure or offline_failure(name))
         for name, future in self._waiting.items():
             if not future.done():
                 future.set_exception(CastRayError.of(failure or offline_failure(name)))
@@ -275,7 +275,7 @@ class AgentManager:
             return True
         for name in silent:
             log.error("no reports of the agent of %s", name)
-            self._tell_driver(driver_protocol.RemoveAgent(name))
+            self._send_to_driver(driver_protocol.RemoveAgent(name))
             seconds = str(int(SILENT_SECONDS))
             self._agent_down(name, Failure(FailureKind.NODE_SILENT, {"node": name, "seconds": seconds}))
         return False
@@ -344,7 +344,7 @@ class AgentManager:
         )
         if (future := self._waiting.get(hello.node)) and not future.done():
             future.set_result(None)
-        self._awake(hello.node)
+        self._wake_waiters(hello.node)
         self._listener.agent_up(hello.node)
         self._connection.count(self._nodes.values())
 
@@ -368,15 +368,15 @@ class AgentManager:
         self._heartbeats.record(name)
         if report.facts is not None:
             self._nodes[name] = with_facts(node, report.facts, time.time())
-            self._stale.add(name)
+            self._unpublished.add(name)
             if not node.disk_total:  # the first facts are waited for
                 self.publish_facts()
         self._listener.agent_reported(name, report)
 
     def publish_facts(self) -> None:
         """Publish changed facts. They are collected, since there are many."""
-        changed = tuple(self._nodes[name] for name in self._stale if name in self._nodes)
-        self._stale.clear()
+        changed = tuple(self._nodes[name] for name in self._unpublished if name in self._nodes)
+        self._unpublished.clear()
         if changed:
             self._listener.nodes_changed(changed, ())
 
@@ -386,7 +386,7 @@ class AgentManager:
 
     # --- inside ---------------------------------------------------------------------------------
 
-    def _tell_driver(self, message: Any) -> None:
+    def _send_to_driver(self, message: Any) -> None:
         if self._send is not None:
             self._send(message)
 
@@ -413,7 +413,7 @@ class AgentManager:
     def _agent_down(self, name: str, failure: Failure) -> None:
         if name not in self._placements:
             return
-        self._lose(name, failure)
+        self._mark_offline(name, failure)
         if (future := self._waiting.get(name)) and not future.done():
             future.set_exception(CastRayError.of(failure))
         self._connection.count(self._nodes.values())
@@ -430,9 +430,9 @@ class AgentManager:
             log.info("removing the idle agent of %s", name)
             del self._hellos[name]
             self._heartbeats.forget_node(name)
-            self._tell_driver(driver_protocol.RemoveAgent(name))
+            self._send_to_driver(driver_protocol.RemoveAgent(name))
 
-    async def _wake(self, node: str) -> None:
+    async def _start_if_stopped(self, node: str) -> None:
         """Start the agent of a node if it was stopped. Raises CastRayError(NODE_SILENT)."""
         if node in self._idle and node in self._placements:
             self._idle.record_use(node)
@@ -443,7 +443,7 @@ class AgentManager:
             await asyncio.wait([waking], timeout=PLACE_SECONDS)
         self._idle.record_use(node)
 
-    def _awake(self, node: str) -> None:
+    def _wake_waiters(self, node: str) -> None:
         """Wake the waiters: the agent has started or failed."""
         if (waking := self._waking.pop(node, None)) is not None and not waking.done():
             waking.set_result(None)
@@ -454,7 +454,7 @@ class AgentManager:
         if placement is not None and name not in self._hellos and name not in self._gone:
             self._send_placement(placement)
 
-    def _lose(self, name: str, failure: Failure) -> None:
+    def _mark_offline(self, name: str, failure: Failure) -> None:
         """Mark the node as offline; it stays in the list."""
         self._heartbeats.forget_node(name)
         node = self._nodes.get(name)
@@ -462,7 +462,7 @@ class AgentManager:
         if node is not None:
             self._set_node(msgspec.structs.replace(node, state=NodeState.OFFLINE, failure=failure))
         self._calls.agent_lost(name)
-        self._awake(name)
+        self._wake_waiters(name)
         self._idle.record_use(name)
         if was_up:
             self._listener.agent_lost(name)
@@ -475,8 +475,8 @@ class AgentManager:
         self._inventory.forget_node(name)
         self._gone.pop(name, None)
         self._placed.discard(name)
-        self._tell_driver(driver_protocol.RemoveAgent(name))
-        self._lose(name, offline_failure(name))
+        self._send_to_driver(driver_protocol.RemoveAgent(name))
+        self._mark_offline(name, offline_failure(name))
         del self._nodes[name]
         self._backoff.forget_node(name)
         self._listener.nodes_changed((), (name,))
@@ -485,5 +485,5 @@ class AgentManager:
     def _set_node(self, info: NodeInfo) -> None:
         if self._nodes.get(info.name) != info:
             self._nodes[info.name] = info
-            self._stale.discard(info.name)
+            self._unpublished.discard(info.name)
             self._listener.nodes_changed((info,), ())

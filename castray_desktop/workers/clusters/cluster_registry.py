@@ -39,7 +39,7 @@ class NodeRateLimit:
     def __init__(self, settings: SettingsFile, agents: AgentDirectory) -> None:
         self._settings = settings
         self._agents = agents
-        self._told: set[str] = set()  # the nodes that are online, as far as they were seen
+        self._online: set[str] = set()  # the nodes that are online, as far as they were seen
         self._chores: set[asyncio.Task[None]] = set()
 
     @property
@@ -57,12 +57,12 @@ class NodeRateLimit:
         """Send the limit to new agents."""
         for node in changed:
             if node.state is not NodeState.ONLINE:
-                self._told.discard(node.name)
-            elif node.name not in self._told:
-                self._told.add(node.name)
+                self._online.discard(node.name)
+            elif node.name not in self._online:
+                self._online.add(node.name)
                 if self.limit:  # a new agent has none
                     self._spawn(node.name)
-        self._told.difference_update(removed)
+        self._online.difference_update(removed)
 
     def _spawn(self, node: str) -> asyncio.Task[None]:
         chore = asyncio.create_task(self._tell(node, self.limit), name=f"limit {node}")
@@ -293,9 +293,9 @@ class ClusterRegistry:
 
     # --- those that nobody needs ----------------------------------------------------------------
 
-    def close_unused(self, looked_at: Iterable[str]) -> None:
+    def close_unused(self, targets_in_use: Iterable[str]) -> None:
         """Leave clusters unused for a while, and drop those without any state."""
-        seen, now = set(looked_at), self._clock()
+        seen, now = set(targets_in_use), self._clock()
         current = self.current()
         for cluster in self:
             if (
@@ -312,18 +312,18 @@ class ClusterRegistry:
             elif cluster.idle_since is None:
                 cluster.idle_since = now
             elif now - cluster.idle_since >= IDLE_SECONDS:
-                self._part_with(cluster, keep=cluster is current or cluster is self.nowhere)
+                self._close_cluster(cluster, keep=cluster is current or cluster is self.nowhere)
 
-    def _part_with(self, cluster: ManagedCluster, keep: bool) -> None:
+    def _close_cluster(self, cluster: ManagedCluster, keep: bool) -> None:
         if cluster.in_use:
             if cluster.target not in self._chores:
                 log.info("leaving %s: unused", cluster.target)
-                self._begin(cluster.target, cluster.supervisor.leave())
+                self._run_in_background(cluster.target, cluster.supervisor.leave())
         elif not (keep or cluster.casts.summaries() or cluster.target in self._chores):
             del self._clusters[cluster.target]
-            self._begin(cluster.target, cluster.casts.close())
+            self._run_in_background(cluster.target, cluster.casts.close())
 
-    def _begin(self, target: str, work: Awaitable[None]) -> None:
+    def _run_in_background(self, target: str, work: Awaitable[None]) -> None:
         chore = asyncio.ensure_future(work)
         self._chores[target] = chore
         chore.add_done_callback(lambda _: self._chores.pop(target, None))

@@ -94,7 +94,7 @@ class ClusterSupervisor:
         start_driver: Callable[..., Awaitable[DriverHandle]] = DriverProcess.start,
         clock: Callable[[], float] = time.monotonic,
         pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
-        greet: Callable[[str], Awaitable[None]] = probe_endpoint,
+        probe: Callable[[str], Awaitable[None]] = probe_endpoint,
         token_origin: Callable[[Mapping[str, str]], str] = token_origin,
         running: Callable[[], tuple[str, ...]] = find_running_clusters,
         environments: DriverEnvironments | None = None,
@@ -106,14 +106,14 @@ class ClusterSupervisor:
         self._start_driver = start_driver
         self._clock = clock
         self._pause = pause
-        self._greet = greet
+        self._probe = probe
         self._token_origin = token_origin
         self._running = running
         self._autoscaled = False
         self._start_options: dict[str, bool] = {}
         self._environments = environments or DriverEnvironments(places.home, places.log)
         self._driver: DriverHandle | None = None
-        self._life: asyncio.Task[None] | None = None
+        self._task: asyncio.Task[None] | None = None
         self._joins = False
         self._changing = asyncio.Lock()  # one change of the cluster at a time
 
@@ -137,7 +137,7 @@ class ClusterSupervisor:
             self._connection.start(target, ours=join or target in driver_protocol.OWN_TARGETS)
             self._joins = join
             self._start_options = {}
-            self._life = asyncio.create_task(self._live(target, prepare), name="cluster")
+            self._task = asyncio.create_task(self._run_cluster(target, prepare), name="cluster")
 
     async def until_settled(self) -> ClusterStatus:
         """Wait until the cluster is ready, or there is none; returns its state."""
@@ -164,22 +164,22 @@ class ClusterSupervisor:
         if self._driver is not None and self.agents.drop_silent():
             self._driver.hang_up()
 
-    # --- the driver's life ----------------------------------------------------------------------
+    # --- the driver -----------------------------------------------------------------------------
 
     async def _leave(self) -> None:
-        life, self._life = self._life, None
-        if life is not None:
+        task, self._task = self._task, None
+        if task is not None:
             self._connection.stop()
             await self._listener.cluster_leaving()
-            life.cancel()
-            await asyncio.wait([life])
+            task.cancel()
+            await asyncio.wait([task])
         self.agents.drop_agents(Failure(FailureKind.CLUSTER_STOPPED))
         self.agents.clear()
         self._connection.clear()
 
-    async def _live(self, target: str, prepare: bool) -> None:
+    async def _run_cluster(self, target: str, prepare: bool) -> None:
         try:
-            await self._keep_driving(target, prepare)
+            await self._run_drivers(target, prepare)
         except CastRayError as error:
             self._connection.give_up(error.failure, 1)
         except Exception as error:
@@ -188,7 +188,7 @@ class ClusterSupervisor:
             failure = Failure(FailureKind.INTERNAL, {"reason": f"{type(error).__name__}: {error}"})
             self._connection.give_up(failure, 1)
 
-    async def _keep_driving(self, target: str, prepare: bool) -> None:
+    async def _run_drivers(self, target: str, prepare: bool) -> None:
         """Start drivers until one keeps running, at most `ATTEMPTS` in a row.
 
         An address that never worked is tried once only.
@@ -196,8 +196,10 @@ class ClusterSupervisor:
         attempt, been_up = 1, False
         tried: set[RayVersions] = set()
         while True:
-            failure = await self._drive(target, attempt)
-            if failure.kind is FailureKind.RAY_DIFFERS and await self._fit(target, failure, prepare, tried):
+            failure = await self._run_driver(target, attempt)
+            if failure.kind is FailureKind.RAY_DIFFERS and await self._prepare_versions(
+                target, failure, prepare, tried
+            ):
                 continue
             if failure.kind is FailureKind.TOKEN_NEEDED and self._may_show_token():
                 continue
@@ -209,7 +211,7 @@ class ClusterSupervisor:
             was_ready = self.status.phase is ClusterPhase.READY
             self.agents.drop_agents()
             if been_up and failure.kind in _LOST:
-                await self._until_back(target, failure)
+                await self._wait_until_back(target, failure)
                 attempt = 1
                 continue
             again = been_up or target in driver_protocol.OWN_TARGETS
@@ -222,14 +224,14 @@ class ClusterSupervisor:
             self._connection.try_again(self._connection.detailed(failure, attempt), attempt, phase)
             await self._pause(BACK_OFF_SECONDS[max(0, attempt - 2)])
 
-    async def _until_back(self, target: str, failure: Failure) -> None:
+    async def _wait_until_back(self, target: str, failure: Failure) -> None:
         """Wait until a lost cluster is back at its address."""
         lost = self._clock()
         self._connection.try_again(failure, 1, ClusterPhase.RECONNECTING)
         while True:
             await self._pause(REPROBE_SECONDS)
             try:
-                await self._greet(target)
+                await self._probe(target)
                 break
             except CastRayError:
                 if self._clock() - lost >= LOST_SECONDS and self.status.phase is not ClusterPhase.FAILED:
@@ -249,7 +251,9 @@ class ClusterSupervisor:
         if self.status.phase in CONNECTED_PHASES and failure.kind in _LOST:
             self._connection.try_again(failure, 1, ClusterPhase.RECONNECTING)
 
-    async def _fit(self, target: str, failure: Failure, prepare: bool, tried: set[RayVersions]) -> bool:
+    async def _prepare_versions(
+        self, target: str, failure: Failure, prepare: bool, tried: set[RayVersions]
+    ) -> bool:
         """Run the next driver on the cluster's own versions, once for each. Raises CastRayError."""
         versions = RayVersions(failure.values["ray"], failure.values["python"])
         if versions in tried:
@@ -262,7 +266,7 @@ class ClusterSupervisor:
         self._connection.start(target, ours=self._joins)
         return True
 
-    async def _drive(self, target: str, attempt: int) -> Failure:
+    async def _run_driver(self, target: str, attempt: int) -> Failure:
         """Run one driver; returns why it ended."""
         try:
             options = self._start_options | ({"join": True} if self._joins else {})
@@ -273,7 +277,7 @@ class ClusterSupervisor:
             return Failure(FailureKind.CLUSTER_START_FAILED, {"reason": str(error)})
         self._driver = driver
         self.agents.connect(driver.send, target)
-        watching = asyncio.create_task(self._watch(), name="watch agents")
+        watching = asyncio.create_task(self._check_agents(), name="watch agents")
         starts = target in driver_protocol.OWN_TARGETS or self._joins
         limit = LOCAL_START_SECONDS if starts else ATTACH_SECONDS
         try:
@@ -314,7 +318,7 @@ class ClusterSupervisor:
             return failure
         return Failure(FailureKind.NODE_OF_ANOTHER, failure.values | {"others": ", ".join(others)})
 
-    async def _watch(self) -> None:
+    async def _check_agents(self) -> None:
         while True:
             await asyncio.sleep(CHECK_SECONDS)
             self.check_heartbeats()
@@ -331,7 +335,9 @@ class ClusterSupervisor:
                 self._autoscaled = autoscaled
                 self._nodes_seen(nodes)
             case driver_protocol.AgentUp(hello):
-                self._note_store(hello)  # before the cluster is ready, so that a waiting command shows it
+                self._check_object_store(
+                    hello
+                )  # before the cluster is ready, so that a waiting command shows it
                 self.agents.agent_up(hello)
             case driver_protocol.AgentLost(name, reason):
                 self.agents.agent_lost(name, reason)
@@ -350,7 +356,7 @@ class ClusterSupervisor:
         self.agents.ray_nodes_changed(nodes, local=self.status.target == driver_protocol.LOCAL_TARGET)
         self._connection.ray_nodes_seen(nodes)
 
-    def _note_store(self, hello: agent_protocol.AgentHello) -> None:
+    def _check_object_store(self, hello: agent_protocol.AgentHello) -> None:
         """Add a notice if Ray keeps objects on disk, which makes transfers through it slow. Not for local
         clusters, where nothing goes through Ray."""
         if not hello.store or hello.store.startswith(SHARED_MEMORY) or self.status.notice is not None:

@@ -22,14 +22,14 @@ _SETTLED = (ClusterPhase.READY, ClusterPhase.FAILED, ClusterPhase.NONE)
 
 
 class ConnectionStatus:
-    """The cluster status. `tell` is called with each changed status; failures name the driver's `log`."""
+    """The cluster status. `publish` is called with each changed status; failures name the driver's `log`."""
 
-    def __init__(self, tell: Callable[[ClusterStatus], None], log: str) -> None:
+    def __init__(self, publish: Callable[[ClusterStatus], None], log: str) -> None:
         self.status = ClusterStatus()
-        self._tell = tell
+        self._publish = publish
         self._log = log
         self._ours = False
-        self._patience: asyncio.TimerHandle | None = None
+        self._slow_timer: asyncio.TimerHandle | None = None
         self._waiting: set[asyncio.Future[None]] = set()
 
     @property
@@ -45,12 +45,12 @@ class ConnectionStatus:
     async def until_settled(self) -> ClusterStatus:
         """Wait until the status is settled and return it."""
         while not self.settled:
-            news = asyncio.get_running_loop().create_future()
-            self._waiting.add(news)
+            waiter = asyncio.get_running_loop().create_future()
+            self._waiting.add(waiter)
             try:
-                await news
+                await waiter
             finally:
-                self._waiting.discard(news)
+                self._waiting.discard(waiter)
         return self.status
 
     # --- what becomes of it ---------------------------------------------------------------------
@@ -130,24 +130,24 @@ class ConnectionStatus:
     def _set(self, status: ClusterStatus) -> None:
         if status == self.status:
             return
-        self._be_patient(status.phase is ClusterPhase.STARTING)
+        self._set_slow_timer(status.phase is ClusterPhase.STARTING)
         self.status = status
-        self._tell(status)
-        for news in self._waiting:
-            if not news.done():
-                news.set_result(None)
+        self._publish(status)
+        for waiter in self._waiting:
+            if not waiter.done():
+                waiter.set_result(None)
 
-    def _be_patient(self, starting: bool) -> None:
+    def _set_slow_timer(self, starting: bool) -> None:
         """Start a timer that reports a slow start."""
         if starting and self.phase is ClusterPhase.STARTING:
             return
-        if self._patience is not None:
-            self._patience.cancel()
-            self._patience = None
+        if self._slow_timer is not None:
+            self._slow_timer.cancel()
+            self._slow_timer = None
         if starting:
-            self._patience = asyncio.get_running_loop().call_later(SLOW_SECONDS, self._say_slow)
+            self._slow_timer = asyncio.get_running_loop().call_later(SLOW_SECONDS, self._report_slow)
 
-    def _say_slow(self) -> None:
+    def _report_slow(self) -> None:
         kind = FailureKind.START_SLOW if self._ours else FailureKind.CLUSTER_SLOW
         values = {"target": self.status.target, "seconds": str(round(SLOW_SECONDS))}
         self.notice(Failure(kind, values))

@@ -60,11 +60,11 @@ class SleepInhibitor:
     def settings_changed(self) -> None:
         """Check the setting again."""
         self._changed.set()
-        if self._task is None and self._wished and self._command:
-            self._task = asyncio.create_task(self._follow(), name="awake")
+        if self._task is None and self._needed and self._command:
+            self._task = asyncio.create_task(self._update(), name="awake")
 
     @property
-    def _wished(self) -> bool:
+    def _needed(self) -> bool:
         return bool(self._busy) and self._wanted()
 
     async def close(self) -> None:
@@ -73,18 +73,18 @@ class SleepInhibitor:
             self._task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._task
-        await self._let_go()
+        await self._release()
 
-    async def _follow(self) -> None:
+    async def _update(self) -> None:
         while True:
             await self._changed.wait()
             self._changed.clear()
-            if self._wished and self._process is None:
-                await self._hold()
-            elif not self._wished:
-                await self._let_go()
+            if self._needed and self._process is None:
+                await self._acquire()
+            elif not self._needed:
+                await self._release()
 
-    async def _hold(self) -> None:
+    async def _acquire(self) -> None:
         try:
             self._process = await asyncio.create_subprocess_exec(
                 *self._command,
@@ -98,7 +98,7 @@ class SleepInhibitor:
             log.info("sleep can't be prevented: %s", error)
             self._command = ()
 
-    async def _let_go(self) -> None:
+    async def _release(self) -> None:
         process, self._process = self._process, None
         if process is None:
             return

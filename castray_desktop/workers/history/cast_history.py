@@ -63,15 +63,15 @@ class CastHistory:
         self._store: HistoryStore | None = None
         self._why_not = CastRayError(FailureKind.HISTORY_UNAVAILABLE, reason="it has not been opened")
         self._engine = StatisticsCounter(CastTotals(since=wall()))
-        self._ever = StatisticsCounter(CastTotals())
+        self._all_time = StatisticsCounter(CastTotals())
         self._busy = BusyIntervals()
         self._rates = TrafficHistory(wall())
-        self._faster: set[str] = set()  # nodes whose new peak was not written yet
+        self._new_peaks: set[str] = set()  # nodes whose new peak was not written yet
         self._days = 0
         self._chores: set[asyncio.Task[None]] = set()
         self._timer: asyncio.Task[None] | None = None
-        self._tells: asyncio.TimerHandle | None = None
-        self._hidden: asyncio.TimerHandle | None = None  # deletes hidden casts later
+        self._publish_timer: asyncio.TimerHandle | None = None
+        self._delete_timer: asyncio.TimerHandle | None = None  # deletes hidden casts later
 
     async def start(self) -> None:
         """Open the file and load it; an unusable file is logged, and queries fail."""
@@ -83,12 +83,12 @@ class CastHistory:
         except Exception as error:  # whatever the file is, the engine starts
             log.exception("there is no history")
             self._why_not = CastRayError(FailureKind.HISTORY_UNAVAILABLE, reason=str(error))
-        self._timer = asyncio.create_task(self._keep_regularly(), name="keep history")
+        self._timer = asyncio.create_task(self._save_regularly(), name="keep history")
 
     def _open(self) -> None:
         store = self._store = HistoryStore(self._path)
         try:
-            self._ever = StatisticsCounter(*self._work(store, HistoryStore.totals))
+            self._all_time = StatisticsCounter(*self._work(store, HistoryStore.totals))
             for step in PERSISTED_STEPS:
                 self._rates.restore(step, self._work(store, functools.partial(HistoryStore.rates, step=step)))
         except BaseException:
@@ -103,17 +103,17 @@ class CastHistory:
         end = result.summary.finished or self._wall()
         busy = self._busy.add_interval(end - result.seconds, end)
         self._engine.count_cast(result, busy)
-        self._ever.count_cast(result, busy)
-        self._remember(PastCast(request, target, result))
+        self._all_time.count_cast(result, busy)
+        self._store_cast(PastCast(request, target, result))
 
     def deferred_settled(self, request: SendRequest, target: str, result: CastResult) -> None:
         """Update the row of an ended cast after its last waiting recipients are done.
 
         Their deliveries were separate casts and are counted already.
         """
-        self._remember(PastCast(request, target, result))
+        self._store_cast(PastCast(request, target, result))
 
-    def _remember(self, past: PastCast) -> None:
+    def _store_cast(self, past: PastCast) -> None:
         self._spawn(self._add(past), f"history of {past.result.summary.cast}")
 
     def throughput(self, cluster: str, now: Throughput) -> None:
@@ -121,13 +121,13 @@ class CastHistory:
         self._rates.record(now, cluster)
         rates = [(item.node, item.received) for item in now.nodes]
         self._engine.record_traffic(now.total, rates)
-        self._faster.update(self._ever.record_traffic(now.total, rates))
+        self._new_peaks.update(self._all_time.record_traffic(now.total, rates))
 
     def set_retention_days(self, days: int) -> None:
         """Delete casts that ended longer ago, now and in future; 0: never."""
         self._days = days
         if days:
-            self._spawn(self._forget_old(), "forget old casts")
+            self._spawn(self._delete_old(), "forget old casts")
 
     # --- what is asked --------------------------------------------------------------------------
 
@@ -139,47 +139,47 @@ class CastHistory:
             case messages.GetPastCast(cast):
                 return (await self.find_cast(cast)).result
             case messages.ClearHistory(casts, grace):
-                await self._forget(casts, min(grace, MOST_GRACE_SECONDS))
+                await self._clear(casts, min(grace, MOST_GRACE_SECONDS))
                 return messages.Done()
             case messages.KeepHistory():
-                await self._keep_hidden()
+                await self._restore_hidden()
                 return messages.Done()
             case messages.GetRates(seconds):
                 return self._rates.history(min(max(seconds, 0.0), MOST_RATE_SECONDS), self._wall())
             case messages.GetStatistics():
                 return self.statistics()
 
-    async def _forget(self, casts: tuple[str, ...], grace: float) -> None:
-        if self._hidden is not None:  # the undo of an earlier clear ends here
-            await self._forget_hidden()
+    async def _clear(self, casts: tuple[str, ...], grace: float) -> None:
+        if self._delete_timer is not None:  # the undo of an earlier clear ends here
+            await self._delete_hidden()
         if grace <= 0:
             await self._ask(lambda store: store.clear(casts))
         else:
             await self._ask(lambda store: store.hide(casts))
-            self._hidden = asyncio.get_running_loop().call_later(
-                grace, lambda: self._spawn(self._forget_in_time(), "forget casts")
+            self._delete_timer = asyncio.get_running_loop().call_later(
+                grace, lambda: self._spawn(self._delete_hidden_or_log(), "forget casts")
             )
-        self._tell_soon()
+        self._publish_soon()
 
-    async def _forget_in_time(self) -> None:
+    async def _delete_hidden_or_log(self) -> None:
         try:
-            await self._forget_hidden()
+            await self._delete_hidden()
         except CastRayError as error:
             log.warning("hidden casts were not deleted: %s", error)
 
-    async def _forget_hidden(self) -> None:
-        hidden, self._hidden = self._hidden, None
-        if hidden is not None:
-            hidden.cancel()
+    async def _delete_hidden(self) -> None:
+        timer, self._delete_timer = self._delete_timer, None
+        if timer is not None:
+            timer.cancel()
             await self._ask(lambda store: store.forget_hidden())
 
-    async def _keep_hidden(self) -> None:
-        hidden, self._hidden = self._hidden, None
-        if hidden is None:
+    async def _restore_hidden(self) -> None:
+        timer, self._delete_timer = self._delete_timer, None
+        if timer is None:
             raise CastRayError(FailureKind.HISTORY_FORGOTTEN)
-        hidden.cancel()
+        timer.cancel()
         await self._ask(lambda store: store.show_hidden())
-        self._tell_soon()
+        self._publish_soon()
 
     async def find_cast(self, cast: str) -> PastCast:
         """Find an ended cast by its id or a prefix of it. Raises CastRayError."""
@@ -188,19 +188,21 @@ class CastHistory:
     def statistics(self) -> messages.StatisticsReport:
         """Totals since this engine's start and of all time."""
         active, queued = self._running()
-        return messages.StatisticsReport(self._engine.statistics(), self._ever.statistics(), active, queued)
+        return messages.StatisticsReport(
+            self._engine.statistics(), self._all_time.statistics(), active, queued
+        )
 
     async def close(self) -> None:
         """Write pending data and close the file."""
         if self._timer is not None:
             self._timer.cancel()
             await asyncio.wait([self._timer])
-        if self._tells is not None:
-            self._tells.cancel()
+        if self._publish_timer is not None:
+            self._publish_timer.cancel()
         if self._chores:
             await asyncio.wait(self._chores)
-        await self._forget_in_time()
-        await self._keep()
+        await self._delete_hidden_or_log()
+        await self._save_totals()
         store, self._store = self._store, None
         if store is not None:
             await self._on_thread(store.close)
@@ -210,37 +212,37 @@ class CastHistory:
 
     async def _add(self, past: PastCast) -> None:
         names = {item.node for item in past.result.deliveries}
-        nodes = {name: self._ever.nodes[name] for name in names & self._ever.nodes.keys()}
+        nodes = {name: self._all_time.nodes[name] for name in names & self._all_time.nodes.keys()}
         try:
-            await self._ask(lambda store: store.add_cast(past, self._ever.all, nodes))
+            await self._ask(lambda store: store.add_cast(past, self._all_time.all, nodes))
         except CastRayError as error:
             log.warning("cast %s was not added to the history: %s", past.result.summary.cast, error)
             return
-        self._tell_soon()
+        self._publish_soon()
 
-    async def _keep_regularly(self) -> None:
+    async def _save_regularly(self) -> None:
         since_forgetting = 0.0
         while True:
             await asyncio.sleep(FLUSH_SECONDS)
-            await self._keep()
+            await self._save_totals()
             since_forgetting += FLUSH_SECONDS
             if self._days and since_forgetting >= FORGET_SECONDS:
                 since_forgetting = 0.0
-                await self._forget_old()
+                await self._delete_old()
 
-    async def _keep(self) -> None:
+    async def _save_totals(self) -> None:
         rates = self._rates.drain_completed(self._wall())
-        faster, self._faster = self._faster, set()
-        if not rates and not faster:
+        new_peaks, self._new_peaks = self._new_peaks, set()
+        if not rates and not new_peaks:
             return
-        nodes = {node: self._ever.nodes.get(node, NodeTotals()) for node in faster}
+        nodes = {node: self._all_time.nodes.get(node, NodeTotals()) for node in new_peaks}
         now = self._wall()
         try:
-            await self._ask(lambda store: store.save_totals(self._ever.all, nodes, rates, now))
+            await self._ask(lambda store: store.save_totals(self._all_time.all, nodes, rates, now))
         except CastRayError as error:
             log.warning("statistics were not saved: %s", error)
 
-    async def _forget_old(self) -> None:
+    async def _delete_old(self) -> None:
         before = self._wall() - self._days * DAY
         try:
             gone = await self._ask(lambda store: store.clear_before(before))
@@ -249,15 +251,15 @@ class CastHistory:
             return
         if gone:
             log.info("deleted %d casts that ended more than %d days ago", gone, self._days)
-            self._tell_soon()
+            self._publish_soon()
 
-    def _tell_soon(self) -> None:
+    def _publish_soon(self) -> None:
         """Notify clients of changes at most once a second."""
-        if self._tells is None:
-            self._tells = asyncio.get_running_loop().call_later(CHANGED_SECONDS, self._tell)
+        if self._publish_timer is None:
+            self._publish_timer = asyncio.get_running_loop().call_later(CHANGED_SECONDS, self._publish_change)
 
-    def _tell(self) -> None:
-        self._tells = None
+    def _publish_change(self) -> None:
+        self._publish_timer = None
         self._publish(messages.HistoryChanged())
 
     async def _ask(self, work: Callable[[HistoryStore], Answer]) -> Answer:
@@ -275,7 +277,7 @@ class CastHistory:
             if not is_damage(error):
                 raise
             store.begin_again(error)
-            store.save_totals(self._ever.all, dict(self._ever.nodes), (), self._wall())
+            store.save_totals(self._all_time.all, dict(self._all_time.nodes), (), self._wall())
             return work(store)
 
     async def _on_thread(self, work: Callable[[], Answer]) -> Answer:

@@ -135,7 +135,7 @@ class HistoryStore:
         self._open(self._path)
 
     def _open(self, path: Path) -> None:
-        self._shown: tuple[str, list[Any]] = ("true", [])  # SQL condition that excludes hidden casts
+        self._visible: tuple[str, list[Any]] = ("true", [])  # SQL condition that excludes hidden casts
         self._all_hidden = False
         self._unreadable = 0
         os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
@@ -217,7 +217,7 @@ class HistoryStore:
             for name in {item.node for item in past.result.deliveries}:
                 self._run("INSERT OR IGNORE INTO nodes(name, text) VALUES (?, ?)", name, name.casefold())
                 self._run("INSERT INTO recipients SELECT ?, number FROM nodes WHERE name = ?", number, name)
-            self._keep_tallies(all_casts, nodes)
+            self._save_totals(all_casts, nodes)
 
     def page(self, query: HistoryQuery) -> HistoryPage:
         """Matching casts, the latest first."""
@@ -234,10 +234,10 @@ class HistoryStore:
             try:
                 return HistoryPage(tuple(_summary(*row) for row in rows), total, self._unreadable)
             except UNREADABLE as error:
-                if not self._leave_out_damaged(error):
+                if not self._exclude_damaged(error):
                     raise _damage("the same row reads differently each time") from error
 
-    def _leave_out_damaged(self, why: Exception) -> int:
+    def _exclude_damaged(self, why: Exception) -> int:
         """Find the casts whose rows can't be decoded, and tell of them no more; how many are new."""
         bad = []
         for number, *row in self._run(
@@ -254,7 +254,7 @@ class HistoryStore:
         return len(bad)
 
     def _condition(self, query: HistoryQuery) -> tuple[str, list[Any]]:
-        shown, hidden = self._shown
+        shown, hidden = self._visible
         parts: list[str] = ["ended >= ?", shown]
         parts += [_READABLE] if self._unreadable else []
         values: list[Any] = [query.since, *hidden]
@@ -276,11 +276,11 @@ class HistoryStore:
         """Find a cast by its id or a unique prefix of it. Raises CastRayError(CAST_UNKNOWN)."""
         rows = self._run(
             "SELECT seconds, target, request, summary, deliveries FROM casts JOIN details ON whose = number "
-            f"WHERE id >= ? AND id < ? AND {self._shown[0]} "
+            f"WHERE id >= ? AND id < ? AND {self._visible[0]} "
             "LIMIT 2",
             cast,
             cast + "\U0010ffff",
-            *self._shown[1],
+            *self._visible[1],
         ).fetchall()
         if not cast or len(rows) != 1:
             raise CastRayError(FailureKind.CAST_UNKNOWN, cast=cast)
@@ -313,18 +313,18 @@ class HistoryStore:
         named = list(casts)
         self._all_hidden = not named
         if named:
-            self._shown = f"id NOT IN ({', '.join('?' * len(named))})", [*named]
+            self._visible = f"id NOT IN ({', '.join('?' * len(named))})", [*named]
         else:
-            self._shown = "number > ?", [self._run("SELECT max(number) FROM casts").fetchone()[0] or 0]
+            self._visible = "number > ?", [self._run("SELECT max(number) FROM casts").fetchone()[0] or 0]
 
     def show_hidden(self) -> None:
         """Show hidden casts again."""
-        self._shown = "true", []
+        self._visible = "true", []
 
     def forget_hidden(self) -> None:
         """Delete hidden casts; totals are kept."""
-        shown, values = self._shown
-        self._shown = "true", []
+        shown, values = self._visible
+        self._visible = "true", []
         with self._transaction():
             self._run(f"DELETE FROM casts WHERE NOT ({shown})", *values)
             self._forget_nodes()
@@ -373,7 +373,7 @@ class HistoryStore:
     ) -> None:
         """Store changed totals and traffic samples; delete samples older than a day."""
         with self._transaction():
-            self._keep_tallies(all_casts, nodes)
+            self._save_totals(all_casts, nodes)
             for step, sample in rates:
                 self._run(
                     "INSERT OR REPLACE INTO rates VALUES (?, ?, ?)",
@@ -406,9 +406,9 @@ class HistoryStore:
         )
         log.warning("a row of %s can't be read and was set aside (%r): %s", origin, name, error)
 
-    def _keep_tallies(self, all_casts: CastTotals, nodes: Mapping[str, NodeTotals]) -> None:
-        for node, tally in ((_ALL, all_casts), *nodes.items()):
-            self._run("INSERT OR REPLACE INTO tallies VALUES (?, ?)", node, msgspec.msgpack.encode(tally))
+    def _save_totals(self, all_casts: CastTotals, nodes: Mapping[str, NodeTotals]) -> None:
+        for node, totals in ((_ALL, all_casts), *nodes.items()):
+            self._run("INSERT OR REPLACE INTO tallies VALUES (?, ?)", node, msgspec.msgpack.encode(totals))
 
     # --- the file -------------------------------------------------------------------------------
 
@@ -458,17 +458,17 @@ def _summary(content: Any, request: Any, target: Any) -> CastSummary:
 
 def _what_is_known(content: Any) -> CastTotals:
     """The numbers of a damaged sum that can be read, those of a later version's states left out."""
-    tally = CastTotals()
+    totals = CastTotals()
     with contextlib.suppress(*UNREADABLE):
         given = msgspec.msgpack.decode(content, type=dict[str, Any])
         casts = given.pop("casts", {})
         for field in msgspec.structs.fields(CastTotals):
             with contextlib.suppress(*UNREADABLE):
-                setattr(tally, field.name, msgspec.convert(given[field.name], field.type))
+                setattr(totals, field.name, msgspec.convert(given[field.name], field.type))
         for state, number in casts.items():
             with contextlib.suppress(*UNREADABLE):
-                tally.casts[CastState(state)] = msgspec.convert(number, int)
-    return tally
+                totals.casts[CastState(state)] = msgspec.convert(number, int)
+    return totals
 
 
 _COLUMNS = (

@@ -58,7 +58,7 @@ class Stage:
             start_driver=self.start_driver,
             clock=lambda: self.now,
             pause=self.pause,
-            greet=self.greet,
+            probe=self.probe,
             token_origin=lambda environment: self.token,
             running=lambda: self.running,
         )
@@ -78,7 +78,7 @@ class Stage:
         self.pauses.append(seconds)
         await asyncio.sleep(0)
 
-    async def greet(self, target: str) -> None:
+    async def probe(self, target: str) -> None:
         if self.away is not None:
             raise CastRayError.of(self.away)
 

@@ -379,8 +379,8 @@ async def test_forgetting_can_be_taken_back_until_its_time_has_passed(
     await history.answer(m.KeepHistory())
     assert await total(history) == 2
     await history.answer(m.ClearHistory((f"{1:012x}",), grace=30.0))
-    assert history._hidden is not None
-    history._hidden._run()  # its time has passed
+    assert history._delete_timer is not None
+    history._delete_timer._run()  # its time has passed
     await wait_until_kept(history)
     with pytest.raises(CastRayError):
         await history.answer(m.KeepHistory())

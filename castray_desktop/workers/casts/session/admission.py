@@ -34,12 +34,12 @@ class Admission:
         self._context = context
         self._status = context.status
         self._executor = executor
-        self._ask = request_admission
-        self._goes_on = on_resume
+        self._request_admission = request_admission
+        self._on_resume = on_resume
         self._changed = changed
         self._ready = False
-        self._pauses = 0  # number of pause and resume orders
-        self._holding: asyncio.Future[None] | None = None  # the last order to pause
+        self._order_count = 0  # number of pause and resume orders
+        self._pause_order: asyncio.Future[None] | None = None  # the last order to pause
 
     @property
     def is_active(self) -> bool:
@@ -55,7 +55,7 @@ class Admission:
         """The cast's cluster is in use: request admission."""
         self._ready = True
         if not self._status.is_paused:
-            self._ask()
+            self._request_admission()
 
     def start(self) -> None:
         """Admitted: start, or continue. No effect if it was paused meanwhile, or has ended."""
@@ -64,17 +64,17 @@ class Admission:
         self._status.advance(CastEvent.STARTED, self._context.now)
         if self._status.route is not None:
             self._status.advance(CastEvent.PREPARED, self._context.now)
-        if self._pauses:
-            self._goes_on()
-            self._context.orders.run_in_background(self._let_go(self._order(False)))
+        if self._order_count:
+            self._on_resume()
+            self._context.orders.run_in_background(self._resume_nodes(self._next_order(False)))
         self._changed()
 
     def pause(self) -> None:
         """Pause until `resume` and admission; nothing leaves any node once `wait_paused` returns."""
         if not self._status.is_paused:
             if self.is_active:
-                self._holding = self._context.orders.run_in_background(
-                    self._executor.broadcast(self._order(True))
+                self._pause_order = self._context.orders.run_in_background(
+                    self._executor.broadcast(self._next_order(True))
                 )
             self._status.advance(CastEvent.PAUSED, self._context.now)
             self._status.pause(self._status.recipients)
@@ -82,8 +82,8 @@ class Admission:
 
     async def wait_paused(self) -> None:
         """Wait until all nodes know of the pause."""
-        if self._holding is not None:
-            await asyncio.wait([self._holding])
+        if self._pause_order is not None:
+            await asyncio.wait([self._pause_order])
 
     def resume(self, nodes: Iterable[str] = ()) -> tuple[str, ...]:
         """Resume these recipients, or all; returns which were paused.
@@ -95,19 +95,19 @@ class Admission:
         if self._status.is_paused and (resumed or not chosen):
             self._status.advance(CastEvent.RESUMED, self._context.now)
             if self._ready:
-                self._ask()
+                self._request_admission()
         self._changed()
         return resumed
 
-    async def _let_go(self, order: PauseCast) -> None:
+    async def _resume_nodes(self, order: PauseCast) -> None:
         """Resume all, after detaching recipients that stay paused."""
         await self._executor.wait_detached(self._status.paused_recipients)
         await self._executor.broadcast(order)
 
-    def _order(self, paused: bool) -> PauseCast:
+    def _next_order(self, paused: bool) -> PauseCast:
         """The order is numbered now, so that no later one has a lower number."""
-        self._pauses += 1
-        return PauseCast(self._context.cast, paused, self._pauses)
+        self._order_count += 1
+        return PauseCast(self._context.cast, paused, self._order_count)
 
 
 class PausedRecipients:
@@ -128,7 +128,7 @@ class PausedRecipients:
         self._executor = executor
         self._destinations = destinations
         self._admission = admission
-        self._step_back = withdraw
+        self._withdraw = withdraw
 
     def pause(self, nodes: tuple[str, ...]) -> None:
         """Pause these recipients until they are resumed."""
@@ -150,7 +150,7 @@ class PausedRecipients:
             return
         if self._status.all_recipients_paused:
             self._admission.pause()
-            self._step_back()
+            self._withdraw()
             return
         for node in self._status.paused_recipients:
             self._destinations.replace_paused_writer(node)

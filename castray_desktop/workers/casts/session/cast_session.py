@@ -151,15 +151,15 @@ class CastSession:
         self._trailer = TrailerBroadcast(context, executor)
         self._reverse_dials = ReverseDialRequests(services.agents, context.orders)
         self._multicast = MulticastControl(context, executor, failover, services.multicast_groups)
-        self._lost_nodes = LostNodes(context, executor, failover, destinations, self._left)
+        self._lost_nodes = LostNodes(context, executor, failover, destinations, self._agent_gone)
         self._policy = RoutePolicy(context, executor, failover, destinations, speeds)
-        self._additions = AddedRecipients(context, failover, destinations, self._check_going_on)
+        self._additions = AddedRecipients(context, failover, destinations, self._check_running)
         self._checkpoints = CheckpointWriter(context, failover, destinations, save_checkpoint, record)
         self.admission = Admission(
             context,
             executor,
             request_admission=lambda: services.request_admission(status.cast),
-            on_resume=self._goes_on,
+            on_resume=self._resumed,
             changed=self._admission_changed,
         )
         self._paused_recipients = PausedRecipients(
@@ -168,13 +168,13 @@ class CastSession:
         self.preflight = CastPreflight(context, failover, self.admission)
         self._completion = CastCompletion(context, executor)
         self.waits_for_cluster = record is not None
-        self._under_way = asyncio.Event()  # set once there is a route, or will never be one
+        self._route_ready = asyncio.Event()  # set once there is a route, or will never be one
         self._closed = False  # no recipients can be added any more
         self._handled: set[str] = set()  # recipients whose end was handled
         self._work: asyncio.Task[None] | None = None
         self._ended_by: Failure | None = None
 
-    # --- news -----------------------------------------------------------------------------------
+    # --- reports --------------------------------------------------------------------------------
 
     def source_reported(self, report: agent_protocol.SourceReport) -> None:
         """Handle a report of the source."""
@@ -212,7 +212,7 @@ class CastSession:
         """A node was removed."""
         self._lost_nodes.node_removed(node)
 
-    def _left(self, node: str) -> None:
+    def _agent_gone(self, node: str) -> None:
         self._trailer.node_lost(node)
         self._completion.stopped.discard(node)
 
@@ -236,7 +236,7 @@ class CastSession:
                 await asyncio.wait([self._work])
             raise
         finally:
-            self._under_way.set()
+            self._route_ready.set()
             self._multicast.close()
             self._context.orders.close()
 
@@ -245,7 +245,7 @@ class CastSession:
             self._work = asyncio.create_task(self._carry_out(), name=f"work of cast {self._context.cast}")
             await asyncio.wait([self._work])
         self._closed = True
-        self._under_way.set()
+        self._route_ready.set()
         cancelled = self._ended_by or Failure(FailureKind.CANCELLED)
         await self._completion.end(_failure_of(self._work, cancelled))
 
@@ -255,7 +255,7 @@ class CastSession:
         if self._work is not None:
             self._work.cancel()
 
-    # --- more and fewer of it -------------------------------------------------------------------
+    # --- commands -------------------------------------------------------------------------------
 
     def checkpoint(self) -> CastCheckpoint:
         """A checkpoint from which another engine can continue."""
@@ -264,19 +264,19 @@ class CastSession:
     def reorder(self, order: float) -> None:
         """Change its position in the queue."""
         self.status.order = order
-        self._note()
+        self._save_checkpoint()
 
-    def _note(self) -> None:
+    def _save_checkpoint(self) -> None:
         self._checkpoints.save_if_changed(len(self._handled))
 
     def pause_recipients(self, nodes: tuple[str, ...]) -> Awaitable[None]:
         """Pause these recipients; done when they receive nothing any more."""
-        self._check_going_on()
+        self._check_running()
         self._paused_recipients.pause(nodes)
         self._wake()
         return self._paused_recipients.wait_paused(nodes)
 
-    def _goes_on(self) -> None:
+    def _resumed(self) -> None:
         """The cast was resumed: detach recipients that stay paused before all others continue."""
         self._paused_recipients.step()
         self._policy.restart_monitor()
@@ -288,7 +288,7 @@ class CastSession:
 
     async def drop_recipients(self, nodes: tuple[str, ...]) -> None:
         """Cancel these deliveries; returns when their part files are removed, or their nodes don't answer."""
-        self._check_going_on()
+        self._check_running()
         for node in nodes:
             self._context.end_delivery(node, DeliveryEvent.CANCELLED, Failure(FailureKind.CANCELLED))
         self._wake()
@@ -299,7 +299,7 @@ class CastSession:
 
         Raises CastRayError: CAST_FINISHED.
         """
-        await self._under_way.wait()
+        await self._route_ready.wait()
         try:
             return await self._additions.add_recipients(nodes, mode)
         finally:
@@ -310,7 +310,7 @@ class CastSession:
         """Whether commands still have an effect."""
         return not self._closed and self._ended_by is None
 
-    def _check_going_on(self) -> None:
+    def _check_running(self) -> None:
         if not self.is_running:
             raise CastRayError(FailureKind.CAST_FINISHED, cast=self._context.cast)
 
@@ -327,17 +327,17 @@ class CastSession:
         await self._context.orders.broadcast({self._context.source, *self.status.recipients}, order)
 
     async def _carry_out(self) -> None:
-        await self._cluster_there()
-        self._note()
+        await self._wait_for_cluster()
+        self._save_checkpoint()
         self.admission.cluster_ready()
         await self._until(lambda: self.admission.is_active)
         if self._record is not None and self._failover.digest:
-            self._go_on(self._record)
+            self._continue(self._record)
         else:
             survey = await self.preflight.survey_with_retries()
             await self._until(lambda: self.admission.is_active)
             self.preflight.leave_out(survey)
-            self._note_ended()
+            self._mark_ended()
             self.preflight.choose_algorithms()
             await self._destinations.find_shared(
                 {node: survey.replies[node] for node in self.status.unfinished}
@@ -347,35 +347,35 @@ class CastSession:
         self._closed = True
         await self._completion.wait_for_final_counts()
 
-    async def _cluster_there(self) -> None:
+    async def _wait_for_cluster(self) -> None:
         """A restored cast waits for its cluster."""
         if self._record is None:
             return
         target = self._record.target
         self.status.wait_for(Failure(FailureKind.CLUSTER_AWAITED, {"target": target}))
         self._context.wakeup.changed()
-        await self._until(lambda: self._context.agents.target == target and self._is_up())
+        await self._until(lambda: self._context.agents.target == target and self._cluster_is_up())
         self.waits_for_cluster = False
         self.status.wait_for(None)
 
     def _admission_changed(self) -> None:
-        self._note()
+        self._save_checkpoint()
         self._wake()
 
-    def _is_up(self) -> bool:
+    def _cluster_is_up(self) -> bool:
         return self._context.agents.settled and any(
             self._context.is_online(node) for node in self._context.agents.nodes
         )
 
-    def _go_on(self, record: CastCheckpoint) -> None:
+    def _continue(self, record: CastCheckpoint) -> None:
         """Continue without a survey: recipients that had started have reserved space."""
-        self._note_ended()
+        self._mark_ended()
         for node in (self._context.source, *self.status.unfinished):
             if not self._context.is_online(node):
                 self._lost_nodes.node_lost(node, offline_failure(node))
         self._failover.start()
 
-    def _note_ended(self) -> None:
+    def _mark_ended(self) -> None:
         """Ended deliveries take no part in the relay."""
         self._handled.update(set(self.status.recipients) - set(self.status.unfinished))
 
@@ -394,7 +394,7 @@ class CastSession:
         ):
             self._policy.plan()
             self._context.advance(CastEvent.PREPARED)
-            self._under_way.set()
+            self._route_ready.set()
         if self._failover.broken is not None:
             self._completion.end_all(DeliveryEvent.FAILED, self._failover.broken)
             return True
@@ -408,11 +408,11 @@ class CastSession:
             self._multicast.step()
             self._executor.send_due_moves()
         self._trailer.step()
-        self._follow_bytes()
-        self._note()
+        self._update_phase()
+        self._save_checkpoint()
         return not self.status.unfinished and not self._additions.pending
 
-    def _follow_bytes(self) -> None:
+    def _update_phase(self) -> None:
         if self.status.all_bytes_there and self.status.state is CastState.SENDING:
             self._context.advance(CastEvent.ALL_BYTES)
         waiting = self.status.unfinished and not self.status.all_bytes_there

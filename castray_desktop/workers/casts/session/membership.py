@@ -23,7 +23,7 @@ from castray_desktop.workers.casts.session.source_failover import SourceFailover
 
 
 class LostNodes:
-    """Tracks lost nodes and what follows for the others; `left(node)` is called when an agent is gone."""
+    """Tracks lost nodes, and what follows for the others. `agent_gone(node)` is called for recipients."""
 
     def __init__(
         self,
@@ -31,14 +31,14 @@ class LostNodes:
         executor: RouteExecutor,
         failover: SourceFailover,
         destinations: SharedDestinations,
-        left: Callable[[str], None],
+        agent_gone: Callable[[str], None],
     ) -> None:
         self._context = context
         self._status = context.status
         self._executor = executor
         self._failover = failover
         self._destinations = destinations
-        self._left = left
+        self._agent_gone = agent_gone
 
     def node_lost(self, node: str, failure: Failure) -> None:
         """The node's agent is gone and may return."""
@@ -46,7 +46,7 @@ class LostNodes:
         if node in self._status.recipients:
             self._context.absences.mark_away(node, failure, now)
             self._status.node_away(node, Failure(FailureKind.NODE_AWAY, {"node": node}))
-            self._left(node)
+            self._agent_gone(node)
             self._destinations.replace_writer(node)
         elif node == source:
             self._context.absences.mark_away(node, failure, now)
@@ -54,11 +54,11 @@ class LostNodes:
         else:
             return
         route = self._status.route
-        feeder = route.source if route is not None else source
-        if feeder == node and self._failover.state is not FailoverState.AWAY:
+        root = route.source if route is not None else source
+        if root == node and self._failover.state is not FailoverState.AWAY:
             self._failover.advance(FailoverEvent.LOST)
             self._status.source_away(Failure(FailureKind.NODE_AWAY, {"node": source}))
-            self._executor.source_changed(feeder)
+            self._executor.source_changed(root)
         self._executor.node_lost(node)
         self._context.wakeup.wake()
 
@@ -136,13 +136,13 @@ class AddedRecipients:
             )
             self._check()
             for node, reply in replies.items():
-                self._join(node, reply, mode)
+                self._add_recipient(node, reply, mode)
             status.request = msgspec.structs.replace(status.request, recipients=status.recipients)
             return RecipientSurvey(survey.totals, replies)
         finally:
             self.pending -= 1
 
-    def _join(self, node: str, reply: DestinationReply, mode: CastMode) -> None:
+    def _add_recipient(self, node: str, reply: DestinationReply, mode: CastMode) -> None:
         """Add one recipient; the next reaction gives it an upstream."""
         info = self._context.agents.nodes.get(node)
         self._status.add_recipient(node, info.address if info is not None else "", mode)

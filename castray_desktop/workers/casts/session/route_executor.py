@@ -43,34 +43,34 @@ class RouteExecutor:
         self._start_order = start_order
         self._can_serve = can_serve
         self.last_epochs: dict[str, int] = {}  # the epoch of the last order that a node was given
-        self._steering: ReparentingPlan | None = None
-        self._under_way: dict[str, asyncio.Future[None]] = {}  # the last order that was not answered yet
-        self._feeds_told = 0  # how often the root has changed
-        self._lives: dict[str, int] = defaultdict(int)  # how many agents of a node have gone
+        self._plan: ReparentingPlan | None = None
+        self._pending: dict[str, asyncio.Future[None]] = {}  # the last order that was not answered yet
+        self._root_changes = 0  # how often the root has changed
+        self._incarnations: dict[str, int] = defaultdict(int)  # how many agents of a node have gone
 
     def start_route(self, route: Route) -> None:
         """Start with the first plan."""
-        self._steering = ReparentingPlan(route)
+        self._plan = ReparentingPlan(route)
         self._status.route_changed(route)
 
     def set_route(self, route: Route) -> None:
         """Set the route. `send_due_moves` sends the orders."""
         self._status.route_changed(route)
-        if self._steering is not None:
-            self._steering.set_target(route)
+        if self._plan is not None:
+            self._plan.set_target(route)
 
     def node_lost(self, node: str) -> None:
         """The node's agent is gone, with its orders."""
-        self._lives[node] += 1
-        self._under_way.pop(node, None)
+        self._incarnations[node] += 1
+        self._pending.pop(node, None)
         self.fetching.discard(node)
         self.notified.discard(node)
         self.remove_node(node)
 
     def remove_node(self, node: str) -> None:
         """Remove the node from the route; its downstreams go below its upstream."""
-        if self._status.route is not None and self._steering is not None:
-            self._steering.forget_node(node)
+        if self._status.route is not None and self._plan is not None:
+            self._plan.forget_node(node)
             self.set_route(self._status.route.without_node(node)[0])
 
     def has_upstream(self, node: str) -> bool:
@@ -88,14 +88,14 @@ class RouteExecutor:
 
     async def wait_detached(self, nodes: Iterable[str]) -> None:
         """Wait until those of the nodes that are not on the route fetch nothing, or have gone."""
-        chosen, steering = tuple(nodes), self._steering
-        while steering is not None:
+        chosen, plan = tuple(nodes), self._plan
+        while plan is not None:
             self.send_detachments()
-            parting = [self._under_way.get(node) for node in chosen if steering.is_detaching(node)]
-            under_way = [order for order in parting if order is not None and not order.done()]
-            if not under_way:
+            detaching = [self._pending.get(node) for node in chosen if plan.is_detaching(node)]
+            pending = [order for order in detaching if order is not None and not order.done()]
+            if not pending:
                 return
-            await asyncio.wait(under_way)
+            await asyncio.wait(pending)
 
     async def broadcast(self, order: agent_protocol.Order) -> None:
         """Send an order to the source and to every node that fetches or is being told to.
@@ -103,104 +103,110 @@ class RouteExecutor:
         A node gets it after the orders that it has not acknowledged yet. Errors are ignored, since lost nodes
         are handled elsewhere.
         """
-        nodes = sorted({self._context.source, *self.notified, *self._under_way})
-        work = (self._tell(node, order, self._lives[node], self._under_way.get(node)) for node in nodes)
+        nodes = sorted({self._context.source, *self.notified, *self._pending})
+        work = (
+            self._send_after(node, order, self._incarnations[node], self._pending.get(node)) for node in nodes
+        )
         await asyncio.gather(*work)
 
-    async def _tell(
-        self, node: str, order: agent_protocol.Order, life: int, before: asyncio.Future[None] | None
+    async def _send_after(
+        self,
+        node: str,
+        order: agent_protocol.Order,
+        incarnation: int,
+        before: asyncio.Future[None] | None,
     ) -> None:
         if before is not None:
             await asyncio.wait([before])
-        if self._lives[node] == life:
+        if self._incarnations[node] == incarnation:
             await self._context.orders.broadcast((node,), order)
 
     def incarnation(self, node: str) -> int:
         """How many agents of the node have gone; replies of earlier ones are ignored."""
-        return self._lives[node]
+        return self._incarnations[node]
 
     def source_changed(self, root: str) -> None:
         """`root` is the source now, or it has a new agent: its direct downstreams are told again."""
         route = self._status.route
-        if route is None or self._steering is None:
+        if route is None or self._plan is None:
             return
-        self._feeds_told += 1
+        self._root_changes += 1
         route = route.rerooted(root)[0]
-        there = self._steering.confirmed
+        there = self._plan.confirmed
         for node in route.direct_downstreams(root):
             # Who has not taken its place below the root yet fetches from another node until it does so, and
             # who has not answered is told again when its answer is there.
-            if there.get(node) == root and node not in self._under_way:
-                self._steering.resend(node)
+            if there.get(node) == root and node not in self._pending:
+                self._plan.resend(node)
         self.set_route(route)
 
     def send_due_moves(self) -> None:
         """Send the orders that are due."""
-        if self._steering is not None:
-            while moves := self._steering.due_moves():
-                self._give(self._steering, moves)
+        if self._plan is not None:
+            while moves := self._plan.due_moves():
+                self._send_moves(self._plan, moves)
 
     def send_detachments(self) -> None:
         """Send detachments only: these are allowed whether the cast is admitted or not."""
-        if self._steering is not None:
-            self._give(self._steering, self._steering.due_detachments())
+        if self._plan is not None:
+            self._send_moves(self._plan, self._plan.due_detachments())
 
-    def _give(self, steering: ReparentingPlan, moves: tuple[Move, ...]) -> None:
+    def _send_moves(self, plan: ReparentingPlan, moves: tuple[Move, ...]) -> None:
         for move in moves:
             if self._status.delivery(move.node).state.finished:
-                steering.acknowledged(move)  # it only serves, and needs no upstream
+                plan.acknowledged(move)  # it only serves, and needs no upstream
             else:
                 self.last_epochs[move.node] = move.epoch
-                before = self._under_way.get(move.node)
-                work = self._carry_out(move, self._lives[move.node], before)
-                self._under_way[move.node] = self._context.orders.run_in_background(work)
+                before = self._pending.get(move.node)
+                work = self._send_move(move, self._incarnations[move.node], before)
+                self._pending[move.node] = self._context.orders.run_in_background(work)
 
-    async def _carry_out(self, move: Move, life: int, before: asyncio.Future[None] | None) -> None:
+    async def _send_move(self, move: Move, incarnation: int, before: asyncio.Future[None] | None) -> None:
         """`before` is the node's pending order, which this one must not overtake."""
         if before is not None:
             await asyncio.wait([before])
-        if self._lives[move.node] != life:
+        if self._incarnations[move.node] != incarnation:
             return
-        node, told = move.node, self._feeds_told
+        node, root_changes = move.node, self._root_changes
         order = self._order(move)
         if order is None:
-            self._not_begun(move)
+            self._drop_move(move)
             return
         self.notified.add(node)
         try:
             await self._context.orders.call(node, order)
         except CastRayError as error:
-            if self._lives[node] == life:
+            if self._incarnations[node] == incarnation:
                 self._context.order_failed(node, error.failure)
             return
-        if self._lives[node] != life or self._steering is None:
+        if self._incarnations[node] != incarnation or self._plan is None:
             return
         log.info("cast %s: %s fetches from %s", self._context.cast, node, move.upstream or "nobody")
         self.fetching.add(node)
-        if self._under_way.get(node) is asyncio.current_task():
-            del self._under_way[node]
-        self._steering.acknowledged(move)
-        if told != self._feeds_told and move.upstream == self._steering.target.source:
-            self._steering.resend(node)  # it has the root's previous address
+        if self._pending.get(node) is asyncio.current_task():
+            del self._pending[node]
+        self._plan.acknowledged(move)
+        if root_changes != self._root_changes and move.upstream == self._plan.target.source:
+            self._plan.resend(node)  # it has the root's previous address
         self._context.wakeup.wake()
 
-    def _not_begun(self, move: Move) -> None:
+    def _drop_move(self, move: Move) -> None:
         """There is no upstream to start with, or nothing to end."""
         if move.upstream != NO_UPSTREAM:
             self.remove_node(move.node)
-        elif self._steering is not None:
-            self._steering.forget_node(move.node)
+        elif self._plan is not None:
+            self._plan.forget_node(move.node)
             self._context.wakeup.wake()
 
     def _order(
         self, move: Move
     ) -> agent_protocol.StartDelivery | agent_protocol.SetUpstream | agent_protocol.PauseDelivery | None:
         """The order for a move; None if the node has not started and has no upstream."""
-        told, cast = move.node in self.notified, self._status.cast
+        notified, cast = move.node in self.notified, self._status.cast
         if move.upstream == NO_UPSTREAM:
-            return agent_protocol.PauseDelivery(cast, move.epoch) if told else None
+            return agent_protocol.PauseDelivery(cast, move.epoch) if notified else None
         upstream = self._upstream(move.upstream)
-        if told:
+        if notified:
             return agent_protocol.SetUpstream(cast, move.epoch, upstream)
         return self._start_order(move.node, move.epoch, upstream) if upstream is not None else None
 
@@ -221,20 +227,20 @@ class TrailerBroadcast:
         self._context = context
         self._status = context.status
         self._executor = executor
-        self._sealed: set[str] = set()  # whose present agent knows the digest
+        self._informed: set[str] = set()  # whose present agent knows the digest
 
     def node_lost(self, node: str) -> None:
         """The node's agent is gone, with its state."""
-        self._sealed.discard(node)
+        self._informed.discard(node)
 
     def step(self) -> None:
         """Send it to agents that lack it, if it is known."""
         digest = self._status.source.trailer_digest
         if not digest:
             return
-        unsealed = self._executor.fetching - self._sealed
-        self._sealed |= unsealed
-        going_on = [node for node in unsealed if not self._status.delivery(node).state.finished]
+        uninformed = self._executor.fetching - self._informed
+        self._informed |= uninformed
+        going_on = [node for node in uninformed if not self._status.delivery(node).state.finished]
         if going_on:
             self._context.orders.run_in_background(
                 self._context.orders.broadcast(going_on, AnnounceTrailer(self._context.cast, digest))

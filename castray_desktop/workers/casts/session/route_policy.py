@@ -23,9 +23,9 @@ class ProgressMonitor:
     def __init__(self, speeds: Mapping[str, float]) -> None:
         self.speeds = speeds
         self._meter = SpeedMeter()
-        self._lag = StragglerDetector()
+        self._stragglers = StragglerDetector()
         self._fan_out = FanOutWatch({}, 0)
-        self._looked = -inf
+        self._last_check = -inf
 
     def restart(self, zones: Mapping[str, str], limit: int) -> None:
         """The cast has started, or a node has returned, whose count starts again.
@@ -33,7 +33,7 @@ class ProgressMonitor:
         `limit` is the cast's own in bytes per second, 0 for none.
         """
         self._meter.interrupt()
-        self._lag = StragglerDetector(zones, self.speeds, limit)
+        self._stragglers = StragglerDetector(zones, self.speeds, limit)
         self._fan_out = FanOutWatch(zones, limit)
 
     def interrupt(self) -> None:
@@ -42,7 +42,7 @@ class ProgressMonitor:
 
     def is_due(self, now: float) -> bool:
         """Whether a check is due."""
-        return now - self._looked >= CHECK_SECONDS
+        return now - self._last_check >= CHECK_SECONDS
 
     def find_straggler(
         self,
@@ -53,9 +53,9 @@ class ProgressMonitor:
         total: int,
     ) -> str | None:
         """The straggler to move to the tail now, if any."""
-        self._looked = now
+        self._last_check = now
         self._meter.update(now, route, progress, received)
-        return self._lag.find_straggler(now, route, progress, total)
+        return self._stragglers.find_straggler(now, route, progress, total)
 
     def find_slow_fan_out(
         self, now: float, route: Route, progress: Mapping[str, int], total: int
@@ -91,19 +91,19 @@ class RoutePolicy:
         self._executor = executor
         self._failover = failover
         self._destinations = destinations
-        self._along_route = True
-        self._cut_off: dict[str, int] = {}  # can't fetch from its upstream, as of the route of that epoch
+        self._used_relay = True
+        self._unreachable: dict[str, int] = {}  # can't fetch from its upstream, as of the route of that epoch
 
     def upstream_unreachable(self, node: str, epoch: int, failure: Failure) -> None:
         """The node can't fetch from the upstream that the route of that epoch gives it."""
-        self._cut_off[node] = epoch
+        self._unreachable[node] = epoch
         if failure.kind is FailureKind.COPY_CHANGED:
             self._failover.changed_copies.add(failure.values.get("upstream", ""))
 
     def plan(self) -> None:
         """Make the first route."""
         speeds = self.monitor.speeds
-        writers = [node for node in self._status.unfinished if self._is_to_fetch(node)]
+        writers = [node for node in self._status.unfinished if self._should_fetch(node)]
         zones = self._zones()
         self._executor.start_route(
             plan_route(
@@ -125,37 +125,39 @@ class RoutePolicy:
 
         Without `uses_relay`, progress says nothing about stragglers.
         """
-        self._bring_in()
-        self._go_around()
-        if uses_relay and not self._along_route:
+        self._attach_nodes()
+        self._bypass_unreachable()
+        if uses_relay and not self._used_relay:
             self.restart_monitor()
-        self._along_route = uses_relay
+        self._used_relay = uses_relay
         if uses_relay:
-            self._move_slow()
+            self._move_straggler()
         else:
             self.monitor.interrupt()
 
-    def _bring_in(self) -> None:
+    def _attach_nodes(self) -> None:
         """Give an upstream to recipients that need one: after a loss or a pause, new ones, new writers."""
         route = self._status.route
         if route is None or self._failover.state is FailoverState.AWAY:
             return
         for node in self._status.unfinished:
-            if node in route.upstreams or node == route.source or not self._is_to_fetch(node):
+            if node in route.upstreams or node == route.source or not self._should_fetch(node):
                 continue
-            upstream = choose_upstream(route, self._feeders(route), self._status.verified_bytes(node))
+            upstream = choose_upstream(
+                route, self._possible_upstreams(route), self._status.verified_bytes(node)
+            )
             if upstream is not None:
                 route = route.with_leaf(node, upstream)[0]
                 self._executor.set_route(route)
 
-    def _is_to_fetch(self, node: str) -> bool:
+    def _should_fetch(self, node: str) -> bool:
         return (
             node not in self._context.absences
             and not self._status.is_recipient_paused(node)
             and self._destinations.writers.writer_of(node) is None
         )
 
-    def _feeders(self, route: Route) -> dict[str, int]:
+    def _possible_upstreams(self, route: Route) -> dict[str, int]:
         """Nodes that can serve now, and their bytes of the stream."""
         found = {
             node: self._status.verified_bytes(node)
@@ -167,10 +169,10 @@ class RoutePolicy:
             found[route.source] = self._status.source.stream_bytes
         return found
 
-    def _go_around(self) -> None:
-        """Whoever can't fetch from its upstream fetches from the one above it, or goes to the tail."""
-        cut_off, self._cut_off = self._cut_off, {}
-        for node, epoch in cut_off.items():
+    def _bypass_unreachable(self) -> None:
+        """Give a node that can't reach its upstream the one above it, or move it to the tail."""
+        unreachable, self._unreachable = self._unreachable, {}
+        for node, epoch in unreachable.items():
             route = self._status.route
             if route is None or node not in route.upstreams or self._status.delivery(node).state.finished:
                 continue
@@ -182,7 +184,7 @@ class RoutePolicy:
             elif self._failover.can_serve(upstream):
                 self._executor.set_route(route.moved_to_tail(node)[0])
 
-    def _move_slow(self) -> None:
+    def _move_straggler(self) -> None:
         """Move a straggler to the tail."""
         route, now = self._status.route, self._context.now
         if route is None or not self.monitor.is_due(now) or not self._failover.can_serve(route.source):

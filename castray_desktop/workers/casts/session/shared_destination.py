@@ -1,7 +1,7 @@
 """Recipients that write to the same folder: one writes, the others wait for it.
 
 Agents of one machine report equal storage themselves. For agents of several machines, an equal mount is a
-reason to probe: one of them creates a uniquely named file, and whoever finds it with that content writes
+reason to probe: one of them creates a uniquely named file, and a node that finds it with that content writes
 to the same folder. The same probe finds recipients that would write to the very folder that is sent,
 where nothing may be pruned.
 """
@@ -29,45 +29,45 @@ class WriterAssignment:
 
     def __init__(self) -> None:
         self._writers: dict[str, str] = {}  # storage: the first that would write there
-        self._followed: dict[str, str] = {}  # follower: its writer
+        self._writer_by_node: dict[str, str] = {}  # follower: its writer
 
     def assign(self, node: str, storage: str) -> None:
         """Assign `node`, which would write to `storage`; an empty storage is not shared."""
         writer = self._writers.setdefault(storage, node) if storage else node
         if writer != node:
-            self._followed[node] = writer
+            self._writer_by_node[node] = writer
 
     def all(self) -> dict[str, str]:
         """The writer of each node that does not write itself."""
-        return dict(self._followed)
+        return dict(self._writer_by_node)
 
     def restore(self, writers: Mapping[str, str]) -> None:
         """Restore the assignment of a previous engine."""
-        self._followed.update(writers)
+        self._writer_by_node.update(writers)
 
     def writer_of(self, node: str) -> str | None:
         """The writer for `node`; None if it writes itself."""
-        return self._followed.get(node)
+        return self._writer_by_node.get(node)
 
     def served_by(self, writer: str) -> tuple[str, ...]:
         """The nodes that `writer` writes for."""
-        return tuple(node for node, its in self._followed.items() if its == writer)
+        return tuple(node for node, current in self._writer_by_node.items() if current == writer)
 
-    def promote(self, writer: str, heir: str) -> None:
-        """Make `heir`, one of the nodes of `writer`, the writer for all of them, including the former writer.
+    def promote(self, writer: str, successor: str) -> None:
+        """Make `successor`, one of the nodes of `writer`, the writer for all of them and for `writer`.
 
         Raises KeyError if it is not one of them.
         """
-        if self._followed.get(heir) != writer:
-            raise KeyError(heir)
-        del self._followed[heir]
-        for node, its in self._followed.items():
-            if its == writer:
-                self._followed[node] = heir
-        self._followed[writer] = heir
-        for storage, its in self._writers.items():
-            if its == writer:
-                self._writers[storage] = heir
+        if self._writer_by_node.get(successor) != writer:
+            raise KeyError(successor)
+        del self._writer_by_node[successor]
+        for node, current in self._writer_by_node.items():
+            if current == writer:
+                self._writer_by_node[node] = successor
+        self._writer_by_node[writer] = successor
+        for storage, current in self._writers.items():
+            if current == writer:
+                self._writers[storage] = successor
 
 
 SHARED_PROBE_SECONDS = 5.0
@@ -97,13 +97,15 @@ class SharedStorageFinder:
     async def find_shared(self, replies: Mapping[str, agent_protocol.DestinationReply]) -> dict[str, str]:
         """A text for each node's storage: equal for nodes that write to one folder."""
         storage = {node: reply.storage or f"of {node} alone" for node, reply in replies.items()}
-        groups = await asyncio.gather(*(self._look(nodes) for nodes in _nodes_by_mount(replies, storage)))
+        groups = await asyncio.gather(
+            *(self._group_nodes(nodes) for nodes in _nodes_by_mount(replies, storage))
+        )
         for group in (group for found in groups for group in found):
             merged = {storage[node]: storage[group[0]] for node in group}
             storage = {node: merged.get(key, key) for node, key in storage.items()}
         return storage
 
-    async def _look(self, nodes: Sequence[str]) -> list[Sequence[str]]:
+    async def _group_nodes(self, nodes: Sequence[str]) -> list[Sequence[str]]:
         """Groups of two or more nodes that see each other's files."""
         groups: list[Sequence[str]] = []
         for _ in range(ROUNDS):
@@ -195,10 +197,10 @@ async def _writes_to_source_folder(context: SessionContext, node: str) -> bool:
         return True
     finally:
         orders.run_in_background(orders.broadcast((node,), Probe(cast, ProbeVerb.REMOVE, name)))
-    return not _says(placed, True) or not all(_says(answer, False) for answer in answers)
+    return not _answered(placed, True) or not all(_answered(answer, False) for answer in answers)
 
 
-def _says(answer: object, yes: bool) -> bool:
+def _answered(answer: object, yes: bool) -> bool:
     return isinstance(answer, ProbeReply) and answer.yes is yes
 
 
@@ -289,23 +291,25 @@ class SharedDestinations:
         """Let another recipient write instead of a lost writer, if one is online."""
         if self._status.delivery(writer).state.delivered:
             return False
-        heirs = self._heirs(writer)
-        heirs = [heir for heir in heirs if not self._status.is_recipient_paused(heir)] or heirs
-        if heirs:
-            self.writers.promote(writer, heirs[0])
-        return bool(heirs)
+        successors = self._successors(writer)
+        successors = [
+            successor for successor in successors if not self._status.is_recipient_paused(successor)
+        ] or successors
+        if successors:
+            self.writers.promote(writer, successors[0])
+        return bool(successors)
 
     def replace_paused_writer(self, node: str) -> None:
         """Let another active recipient write instead of a paused writer, if there is one.
 
         The writer keeps its data, in case it writes again.
         """
-        for heir in self._heirs(node):
-            if not self._status.is_recipient_paused(heir):
-                self.writers.promote(node, heir)
+        for successor in self._successors(node):
+            if not self._status.is_recipient_paused(successor):
+                self.writers.promote(node, successor)
                 return
 
-    def _heirs(self, writer: str) -> list[str]:
+    def _successors(self, writer: str) -> list[str]:
         followers = self.writers.served_by(writer)
         return [
             node

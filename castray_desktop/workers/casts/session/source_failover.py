@@ -30,7 +30,7 @@ class SourceFailover:
         self.broken: Failure | None = None  # why the source can't continue
         self.digest = digest
         self._resumed = bool(digest)  # agents before the source's present one have served
-        self._read_to_end = False  # its present agent was told to
+        self._reads_to_end = False  # its present agent was told to
         self.secret = secrets.token_hex(32)
         self.algorithms = agent_protocol.Algorithms()
         self.changed_copies: set[str] = set()  # recipients whose copy is not what was delivered there
@@ -78,25 +78,25 @@ class SourceFailover:
             report.state is SourceState.SEALED and report.trailer_digest != self._status.source.trailer_digest
         ):
             self.fail(Failure(FailureKind.PARCEL_CHANGED, {"node": self._context.source}))
-        elif report.state is SourceState.SERVING and self._resumed and self._nobody_asks():
-            self._have_read_to_end()
+        elif report.state is SourceState.SERVING and self._resumed and self._recipients_have_all():
+            self._order_read_to_end()
 
-    def _nobody_asks(self) -> bool:
+    def _recipients_have_all(self) -> bool:
         """Who has all bytes fetches nothing any more, and waits for the trailer's digest."""
         status = self._status
         states = {status.delivery(node).state for node in status.unfinished}
         return DeliveryState.VERIFYING in states and DeliveryState.RECEIVING not in states
 
-    def _have_read_to_end(self) -> None:
+    def _order_read_to_end(self) -> None:
         """A source reads as far as its recipients ask, and those may have all bytes from its agent before."""
-        if not self._read_to_end:
-            self._read_to_end = True
+        if not self._reads_to_end:
+            self._reads_to_end = True
             log.info(
                 "cast %s: %s reads to the end, since nobody asks it for more",
                 self._context.cast,
                 self._context.source,
             )
-            self._tell(agent_protocol.ReadToEnd(self._context.cast))
+            self._send(agent_protocol.ReadToEnd(self._context.cast))
 
     def source_failure(self) -> Failure:
         """Why the source can't continue."""
@@ -118,7 +118,7 @@ class SourceFailover:
             self._context.source
         ):
             self.advance(FailoverEvent.BACK)
-            self._resumed, self._read_to_end = True, False
+            self._resumed, self._reads_to_end = True, False
             self._scan()
         else:
             self._context.absences.mark_away(
@@ -144,7 +144,7 @@ class SourceFailover:
             self.fail(Failure(FailureKind.PARCEL_CHANGED, {"node": self._context.source}))
 
     def _scan(self) -> None:
-        self._tell(self.scan_order())
+        self._send(self.scan_order())
 
     def _serve(self) -> None:
         """Nobody waits for the reply: a recipient that dials before the source serves retries at once."""
@@ -152,21 +152,21 @@ class SourceFailover:
         epoch = self._status.route.epoch if self._status.route is not None else 1
         options = self._status.request.options
         serve = agent_protocol.ServeSource(self._context.cast, self.secret, epoch, self.algorithms, options)
-        self._tell(serve)
+        self._send(serve)
         self._status.source_back()
         self._executor.source_changed(self._context.source)
 
-    def _tell(self, order: SourceOrder) -> None:
+    def _send(self, order: SourceOrder) -> None:
         self._context.orders.run_in_background(
-            self._ask(order, self._executor.incarnation(self._context.source))
+            self._send_order(order, self._executor.incarnation(self._context.source))
         )
 
-    async def _ask(self, order: SourceOrder, life: int) -> None:
+    async def _send_order(self, order: SourceOrder, incarnation: int) -> None:
         """The order is for one agent of the source: the next agent needs other orders first."""
-        if life != self._executor.incarnation(self._context.source):
+        if incarnation != self._executor.incarnation(self._context.source):
             return
         try:
             await self._context.orders.call(self._context.source, order)
         except CastRayError as error:
-            if life == self._executor.incarnation(self._context.source):
+            if incarnation == self._executor.incarnation(self._context.source):
                 self._context.order_failed(self._context.source, error.failure)

@@ -373,7 +373,7 @@ async def test_a_cancelled_cast_releases_its_group(scene: Scene) -> None:
     await scene.order()
     await scene.cast_manager.cancel(cast)
     assert scene.multicast(cast).end is MulticastEnd.ORDERED
-    assert not scene.groups._taken
+    assert not scene.groups._allocated
 
 
 async def test_simultaneous_casts_have_different_groups(
