@@ -30,7 +30,7 @@ def test_two_homes_have_two_sockets(tmp_path: Path) -> None:
         for name in ("one", "other", "one")
     )
     assert one.socket != other.socket
-    assert one == again
+    assert (one.home, one.socket) == (again.home, again.socket)
 
 
 def test_without_a_home_or_a_run_time_folder() -> None:
