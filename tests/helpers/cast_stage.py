@@ -54,14 +54,14 @@ class Stage:
         async with asyncio.timeout(5):
             return await self.cast_manager.result(cast)
 
-    async def land(self, cast: str, *hops: str) -> None:
+    async def complete(self, cast: str, *hops: str) -> None:
         """These recipients complete it; a hop is a recipient and its upstream, `s` if omitted."""
-        for node, *feeder in hops:
+        for node, *upstream in hops:
             await self.agents.wait_for(node, agent_protocol.AnnounceTrailer)
-            self.agents.complete(node, cast, *feeder or "s")
+            self.agents.complete(node, cast, *upstream or "s")
 
     async def finish(self, cast: str, *hops: str) -> CastState:
         """The source announces the trailer and these recipients complete it; returns the final state."""
         self.seal(cast)
-        await self.land(cast, *hops)
+        await self.complete(cast, *hops)
         return (await self.result(cast)).summary.state

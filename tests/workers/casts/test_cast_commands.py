@@ -61,7 +61,7 @@ async def test_every_node_hears_of_a_pause_and_the_cast_goes_on_afterwards(stage
     assert await stage.finish(cast, "a", "b", "c") is CastState.COMPLETED
 
 
-async def test_who_is_away_while_it_is_paused_is_missed_only_afterwards(stage: Stage) -> None:
+async def test_absence_does_not_count_while_the_cast_is_paused(stage: Stage) -> None:
     cast = await stage.start()
     await stage.cast_manager.commands.pause(cast)
     stage.agents.go_away("b")
@@ -90,7 +90,7 @@ async def test_a_source_that_comes_back_is_asked_to_serve_once_the_cast_goes_on(
     assert await stage.finish(cast, "a", "b", "c") is CastState.COMPLETED
 
 
-async def test_what_has_all_its_bytes_lands_although_the_cast_is_paused(stage: Stage) -> None:
+async def test_a_delivery_with_all_bytes_completes_although_the_cast_is_paused(stage: Stage) -> None:
     cast = await stage.start()
     stage.seal(cast)
     for node in "abc":
@@ -173,7 +173,7 @@ async def test_one_recipient_is_dropped_and_those_below_it_go_on(stage: Stage) -
     assert await stage.finish(cast, "a", "c") is CastState.PARTLY_FAILED
 
 
-async def test_a_cast_that_nobody_is_to_receive_any_more_is_cancelled(stage: Stage) -> None:
+async def test_a_cast_without_recipients_left_is_cancelled(stage: Stage) -> None:
     cast = await stage.start()
     await stage.cast_manager.commands.drop_recipients(cast, ("a", "b", "c"))
     assert (await stage.result(cast)).summary.state is CastState.CANCELLED

@@ -430,7 +430,7 @@ async def test_a_recipient_lost_before_the_start_is_the_only_one_that_fails(stag
     assert states == [DeliveryState.FAILED, DeliveryState.COMPLETED, DeliveryState.COMPLETED]
 
 
-async def test_the_seal_comes_after_the_start(stage: Stage) -> None:
+async def test_the_trailer_is_announced_after_the_start(stage: Stage) -> None:
     """The trailer of a small cast is announced before any recipient has confirmed its start."""
     stage.agents.hold(agent_protocol.StartDelivery)
     cast = stage.cast_manager.send(REQUEST)
@@ -546,7 +546,7 @@ async def test_a_preflight_tells_what_would_be_removed(stage: Stage) -> None:
     await stage.result(cast)
 
 
-async def test_without_a_wish_nobody_is_asked_what_would_be_removed(stage: Stage) -> None:
+async def test_no_recipient_is_asked_for_removals_unless_requested(stage: Stage) -> None:
     assert (await stage.cast_manager.dry_runs.preflight(REQUEST)).removals == ()
     kinds = {type(order) for _, order in stage.agents.orders}
     assert not kinds & {agent_protocol.GetManifest, agent_protocol.FindPrunable}

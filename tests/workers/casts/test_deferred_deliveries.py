@@ -98,7 +98,7 @@ async def finish(stage: Stage, later: CastSummary, *nodes: str) -> None:
     await settle()
 
 
-async def test_a_recipient_that_comes_back_is_served_without_a_hand(stage: Stage, tmp_path: Path) -> None:
+async def test_a_returned_recipient_is_served_by_a_new_cast(stage: Stage, tmp_path: Path) -> None:
     cast = await send(stage, "b")
     assert (summary(stage, cast).state, summary(stage, cast).awaited) == (CastState.PARTLY_FAILED, 1)
     assert states(stage, cast)["b"] is DeliveryState.AWAITED
@@ -133,7 +133,7 @@ async def test_nobody_has_to_be_there_at_first(stage: Stage) -> None:
 
 
 @pytest.mark.parametrize("gone", [True, False])
-async def test_whoever_has_it_serves_in_the_place_of_the_source(stage: Stage, gone: bool) -> None:
+async def test_a_recipient_with_the_files_serves_deferred_deliveries(stage: Stage, gone: bool) -> None:
     cast = await send(stage, "b")
     if gone:
         stage.agents.go_away("s")
@@ -149,7 +149,7 @@ async def test_whoever_has_it_serves_in_the_place_of_the_source(stage: Stage, go
     assert states(stage, cast)["b"] is DeliveryState.COMPLETED
 
 
-async def test_who_goes_away_for_too_long_is_waited_for_as_well(stage: Stage) -> None:
+async def test_a_recipient_whose_grace_period_expires_is_deferred(stage: Stage) -> None:
     cast = stage.cast_manager.send(PATIENT)
     for node in "abc":
         await stage.agents.wait_for(node, agent_protocol.StartDelivery)
@@ -209,7 +209,7 @@ async def test_the_next_engine_serves_them_too(stage: Stage, tmp_path: Path) -> 
     assert summary(stage, cast).state is CastState.COMPLETED
 
 
-async def test_who_goes_away_again_is_waited_for_again(stage: Stage) -> None:
+async def test_a_recipient_that_is_lost_again_is_deferred_again(stage: Stage) -> None:
     cast = await send(stage, "b")
     stage.agents.come_back("b")
     later = await follow(stage, cast, "b")
@@ -224,14 +224,14 @@ async def test_who_goes_away_again_is_waited_for_again(stage: Stage) -> None:
     await stage.agents.wait_for("b", agent_protocol.StartDelivery, 2)
 
 
-async def test_the_survey_does_not_mind_who_is_offline(stage: Stage) -> None:
+async def test_the_survey_ignores_offline_recipients_that_may_be_deferred(stage: Stage) -> None:
     stage.agents.go_away("b")
     assert (await stage.cast_manager.dry_runs.preflight(PATIENT)).problems == ()
     impatient = PATIENT.with_options(await_offline=False)
     assert [item.node for item in (await stage.cast_manager.dry_runs.preflight(impatient)).problems] == ["b"]
 
 
-async def test_who_is_sent_the_same_again_while_it_is_offline_is_waited_for_still(
+async def test_an_offline_recipient_of_a_second_cast_stays_deferred(
     stage: Stage, caplog: pytest.LogCaptureFixture
 ) -> None:
     cast = await send(stage, "b")

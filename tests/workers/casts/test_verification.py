@@ -84,7 +84,7 @@ async def test_what_a_cast_delivered(stage: Stage) -> None:
     assert found["b"].differing == ("model.bin",)
 
 
-async def test_a_node_that_goes_away_holds_up_nobody(stage: Stage) -> None:
+async def test_a_lost_node_delays_no_other(stage: Stage) -> None:
     task = await begin(stage, Verify("j", path="/data", nodes=("a", "c")))
     say(stage, "a", digest="blake3:00")
     stage.agents.go_away("c")

@@ -249,7 +249,7 @@ async def test_the_cluster_of_this_machine_where_none_is_named(house: EngineHome
     await client.close()
 
 
-async def test_a_newcomer_looks_at_what_is_kept_rather_than_at_the_latest(house: EngineHome) -> None:
+async def test_a_new_client_gets_the_kept_cluster_rather_than_the_latest(house: EngineHome) -> None:
     client = await house.connect()
     await use(client, FAR)
     await client.request(messages.KeepEngine(True), messages.Done)

@@ -247,16 +247,14 @@ async def test_an_interpreter_that_is_not_there(stage: Stage) -> None:
     assert "/no/python" in stage.supervisor.status.failure.values["reason"]
 
 
-async def test_a_driver_that_talks_nonsense_is_replaced(stage: Stage) -> None:
+async def test_a_driver_that_sends_invalid_messages_is_replaced(stage: Stage) -> None:
     driver = await stage.ready()
     driver.say(ValueError("not a message of this protocol"))
     await stage.until(lambda: len(stage.drivers) == 2)
     await stage.phase(ClusterPhase.READY)
 
 
-async def test_a_mistake_of_ours_is_a_failure_and_no_silence(
-    stage: Stage, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_an_internal_error_is_a_failure(stage: Stage, caplog: pytest.LogCaptureFixture) -> None:
     stage.script = lambda driver: driver.say(driver_protocol.ClusterUp("a", "2", "3", ()))
     await stage.supervisor.use("local")
     await stage.phase(ClusterPhase.FAILED)
@@ -323,7 +321,7 @@ async def test_a_lost_agent_is_replaced_three_times(stage: Stage) -> None:
     assert stage.lost == ["node_1"] * 4
 
 
-async def test_an_agent_that_ran_for_long_has_all_its_lives_again(stage: Stage) -> None:
+async def test_a_long_uptime_resets_the_restart_count(stage: Stage) -> None:
     driver = await stage.ready()
     for count in range(1, 6):
         stage.now += 61.0
@@ -393,7 +391,7 @@ async def test_when_nobody_says_anything_it_is_the_driver(stage: Stage) -> None:
     assert not driver.sent(driver_protocol.RemoveAgent)
 
 
-async def test_an_engine_that_was_held_up_blames_nobody(stage: Stage) -> None:
+async def test_a_suspended_engine_drops_no_agents(stage: Stage) -> None:
     await stage.ready()
     pass_time(stage, 2, *LOCAL_NAMES)
     stage.now += 300.0
@@ -453,7 +451,7 @@ async def test_of_two_clients_the_later_one_gets_its_cluster(stage: Stage) -> No
     assert all(driver.stopped == 1 for driver in stage.drivers[:-1])
 
 
-async def test_a_client_that_goes_while_the_cluster_is_left(stage: Stage) -> None:
+async def test_a_client_disconnects_while_the_cluster_is_left(stage: Stage) -> None:
     driver = await stage.ready()
     driver.stop_allowed.clear()
     leaving = asyncio.create_task(stage.supervisor.use("other:1"))
@@ -749,7 +747,7 @@ async def test_somebody_may_wait_until_it_is_ready_or_has_failed(stage: Stage) -
 NEEDED = driver_protocol.ClusterFailed(Failure(FailureKind.TOKEN_NEEDED, {"target": FAR}))
 
 
-async def test_a_token_is_shown_to_who_asks_for_it(stage: Stage) -> None:
+async def test_a_token_is_sent_to_a_cluster_that_requires_one(stage: Stage) -> None:
     stage.token = "~/.ray/auth_token"
     stage.script = lambda driver: driver.come_up() if stage.shown[-1] else driver.say(NEEDED)
     await stage.supervisor.use(FAR)
@@ -811,7 +809,7 @@ async def rested(stage: Stage) -> FakeDriver:
     return driver
 
 
-async def test_an_agent_without_work_rests_and_its_node_stays(stage: Stage) -> None:
+async def test_an_idle_agent_is_removed_and_its_node_stays(stage: Stage) -> None:
     driver = await rested(stage)
     assert driver.sent(driver_protocol.RemoveAgent) == [driver_protocol.RemoveAgent("host-2")]
     assert stage.state("host-2") is NodeState.ONLINE
@@ -820,7 +818,7 @@ async def test_an_agent_without_work_rests_and_its_node_stays(stage: Stage) -> N
     assert stage.state("host-2") is NodeState.ONLINE
 
 
-async def test_nobody_rests_while_casts_run(stage: Stage) -> None:
+async def test_no_agent_is_removed_while_casts_run(stage: Stage) -> None:
     driver = await attached(stage, ray_node(1), ray_node(2))
     for _ in range(3):
         stage.supervisor.agents.shut_down_idle()
@@ -828,7 +826,7 @@ async def test_nobody_rests_while_casts_run(stage: Stage) -> None:
     assert driver.sent(driver_protocol.RemoveAgent) == []
 
 
-async def test_an_order_wakes_an_agent_that_rests(stage: Stage) -> None:
+async def test_an_order_starts_an_idle_agent_again(stage: Stage) -> None:
     driver = await rested(stage)
     calls = [
         asyncio.create_task(stage.supervisor.agents.call("host-2", agent_protocol.CancelCast(cast)))

@@ -39,7 +39,7 @@ def kind_of(notice: Failure | None) -> FailureKind | None:
         ("local", False, FailureKind.START_SLOW),
     ],
 )
-async def test_a_start_that_takes_long_is_spoken_of_and_goes_on(
+async def test_a_slow_start_gives_a_notice_and_continues(
     stage: Stage, target: str, join: bool, kind: FailureKind
 ) -> None:
     await stage.supervisor.use(target, join=join)
@@ -51,7 +51,7 @@ async def test_a_start_that_takes_long_is_spoken_of_and_goes_on(
     assert stage.supervisor.status.notice is None
 
 
-async def test_one_that_is_left_in_time_is_not_spoken_of(stage: Stage) -> None:
+async def test_a_cluster_that_is_left_in_time_gives_no_notice(stage: Stage) -> None:
     await stage.supervisor.use(TARGET)
     await stage.supervisor.leave()
     await stage.ready("local")
@@ -96,7 +96,7 @@ async def test_a_node_of_other_clusters_is_told_which(stage: Stage) -> None:
         ("local", "/tmp/ray", False),  # nothing goes through Ray there
     ],
 )
-async def test_objects_on_disk_are_spoken_of_where_that_makes_something_slow(
+async def test_objects_on_disk_give_a_notice_where_they_make_transfers_slow(
     stage: Stage, target: str, store: str, told: bool
 ) -> None:
     driver = await stage.ready(target)

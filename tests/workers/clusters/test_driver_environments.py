@@ -208,7 +208,7 @@ async def test_what_pip_says_is_the_reason_and_nothing_is_left(tmp_path: Path, n
     assert left_over(tmp_path) == []
 
 
-async def test_a_cancelled_one_leaves_nothing(tmp_path: Path, no_pythons: Path) -> None:
+async def test_a_cancelled_preparation_leaves_no_files(tmp_path: Path, no_pythons: Path) -> None:
     begun = tmp_path / "begun"
     add_python(no_pythons, install=f"echo $$ > {begun}; exec sleep 600")
     waiting = asyncio.Event()
@@ -361,7 +361,7 @@ async def test_versions_that_never_fit_end_the_attempts(stage: Stage, no_pythons
     assert len(stage.drivers) == 2
 
 
-async def test_a_cluster_that_was_brought_up_to_date_is_found_out(stage: Stage, no_pythons: Path) -> None:
+async def test_another_ray_version_of_a_known_cluster_is_noticed(stage: Stage, no_pythons: Path) -> None:
     """A driver of the previous Ray version does not mention versions: it fails to connect."""
     add_python(no_pythons)
     stage.script = first_differs()

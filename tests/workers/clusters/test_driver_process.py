@@ -164,7 +164,7 @@ def left_over(places: Paths) -> list[Path]:
     return list(places.runs.iterdir())
 
 
-async def test_a_conversation(places: Paths, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_messages_go_both_ways(places: Paths, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     lost = driver_protocol.AgentLost("node", "why")
     answer = agent_protocol.to_json(lost) + b"\n"
     monkeypatch.setenv("CASTRAY_DRIVER_PYTHON", str(interpreter(tmp_path, answer)))
@@ -181,7 +181,7 @@ async def test_a_conversation(places: Paths, tmp_path: Path, monkeypatch: pytest
     assert list(reaper.processes_of(record["run"], Path(record["temp_dir"]))) == []
 
 
-async def test_a_driver_that_reads_nothing_can_be_parted_with(
+async def test_a_driver_that_reads_nothing_can_be_stopped(
     places: Paths, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is suspended, and more orders wait for it than fit into the socket."""
@@ -199,7 +199,7 @@ async def test_a_driver_that_reads_nothing_can_be_parted_with(
     assert left_over(places) == []
 
 
-async def test_garbage_is_a_value_error(
+async def test_an_invalid_message_is_a_value_error(
     places: Paths, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CASTRAY_DRIVER_PYTHON", str(interpreter(tmp_path, b"Segmentation fault\n")))
@@ -345,7 +345,7 @@ def test_addresses() -> None:
 
 
 @pytest.mark.parametrize("on", ["1", "true"])
-async def test_with_tls_nothing_is_said_in_clear(monkeypatch: pytest.MonkeyPatch, on: str) -> None:
+async def test_with_tls_no_plain_text_is_sent_to_the_head(monkeypatch: pytest.MonkeyPatch, on: str) -> None:
     monkeypatch.setenv("RAY_USE_TLS", on)
     heard = asyncio.get_running_loop().create_future()
 

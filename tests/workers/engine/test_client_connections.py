@@ -69,7 +69,7 @@ def got(writer: FakeWriter) -> list[Event]:
     return [messages.decode_from_engine(frame[4:]) for frame in writer.frames]  # type: ignore[misc]
 
 
-def test_everybody_gets_everything() -> None:
+def test_all_clients_get_all_events() -> None:
     clients = ClientConnections()
     (one, one_writer), (other, other_writer) = make_client(), make_client()
     clients.add_client(one)
@@ -80,7 +80,7 @@ def test_everybody_gets_everything() -> None:
     assert got(one_writer) == got(other_writer) == events
 
 
-def test_who_has_left_gets_nothing() -> None:
+def test_a_removed_client_gets_no_events() -> None:
     clients = ClientConnections()
     client, writer = make_client()
     number = clients.add_client(client)
@@ -129,7 +129,7 @@ def test_deliveries_go_to_those_who_watch() -> None:
     assert got(writer) == [SENDING, RECEIVING, LANDED]
 
 
-def test_what_can_not_be_told_ends_nobody(caplog: pytest.LogCaptureFixture) -> None:
+def test_an_event_that_can_not_be_encoded_disconnects_no_client(caplog: pytest.LogCaptureFixture) -> None:
     clients = ClientConnections()
     client, writer = make_client()
     clients.add_client(client)
@@ -149,7 +149,7 @@ async def unread() -> AsyncIterator[asyncio.StreamWriter]:
     theirs.close()
 
 
-async def test_closing_does_not_wait_for_who_stands_still(
+async def test_close_does_not_wait_for_a_blocked_client(
     unread: asyncio.StreamWriter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(client_connections, "CLOSE_SECONDS", 0.01)

@@ -339,7 +339,7 @@ def test_one_damaged_item_harms_no_other(places: Paths) -> None:
     raw[0]["a later version's"] = {"field": 1}
     places.schedules.write_text(json.dumps(raw))
     read = ScheduleFile(places.schedules).read()
-    assert [standing.schedule.name for standing in read] == ["nightly 0", "nightly 2"]
+    assert [state.schedule.name for state in read] == ["nightly 0", "nightly 2"]
     (aside,) = places.home.glob("damaged-*-schedules.json")
     assert json.loads(aside.read_bytes()) == raw
     assert stat.S_IMODE(aside.stat().st_mode) == 0o600

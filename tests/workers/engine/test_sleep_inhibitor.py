@@ -44,7 +44,7 @@ async def until(tmp_path: Path, there: bool) -> None:
     await become(lambda: (tmp_path / "awake").exists() is there)
 
 
-async def test_it_holds_while_a_cast_runs(tool: tuple[str, ...], tmp_path: Path) -> None:
+async def test_sleep_is_prevented_while_a_cast_runs(tool: tuple[str, ...], tmp_path: Path) -> None:
     awake = SleepInhibitor(lambda: True, tool)
     awake.record_event(CastChanged(make_cast("a", state=CastState.QUEUED)))
     awake.record_event(Throughput(1.0, 1.0, 1.0, ()))
@@ -76,7 +76,7 @@ async def test_the_setting_holds_at_once(tool: tuple[str, ...], tmp_path: Path) 
     await awake.close()
 
 
-async def test_closing_lets_go(tool: tuple[str, ...], tmp_path: Path) -> None:
+async def test_close_allows_sleep(tool: tuple[str, ...], tmp_path: Path) -> None:
     awake = SleepInhibitor(lambda: True, tool)
     awake.record_event(CastChanged(make_cast("a")))
     await until(tmp_path, there=True)

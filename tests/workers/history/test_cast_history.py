@@ -317,7 +317,7 @@ async def test_an_ended_cast_can_be_asked_for_with_its_deliveries(history: CastH
     assert report.engine.mean_rate == 1000.0
 
 
-async def test_a_cast_whose_last_recipient_came_later_is_told_anew_and_counted_once(
+async def test_a_cast_with_a_deferred_recipient_is_reported_twice_and_counted_once(
     history: CastHistory,
 ) -> None:
     first, later = past_cast(1, state=CastState.PARTLY_FAILED), past_cast(1)

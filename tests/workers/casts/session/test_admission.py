@@ -62,7 +62,7 @@ async def test_the_others_go_on_without_it_and_it_comes_back_at_the_end(stage: S
     assert await stage.finish(cast, "a", "b", "c") is CastState.COMPLETED
 
 
-async def test_what_feeds_several_on_a_slow_line_becomes_a_chain(stage: Stage) -> None:
+async def test_a_slow_fan_out_becomes_a_chain(stage: Stage) -> None:
     """A recipient that has more than the others returns below the source, which then feeds two."""
     mb = 1_000_000
     totals = stage.agents.totals
@@ -111,7 +111,7 @@ async def test_an_order_for_it_comes_after_the_one_that_it_has_not_answered(stag
     assert await stage.finish(cast, "a", "b", "c") is CastState.COMPLETED
 
 
-async def test_a_cast_is_paused_when_nobody_else_is_left_and_takes_nobody_s_turn(stage: Stage) -> None:
+async def test_a_cast_is_paused_when_all_its_recipients_are_and_gives_up_admission(stage: Stage) -> None:
     stage.cast_manager.set_max_running(1)
     cast = await stage.start()
     other = stage.cast_manager.send(REQUEST)
@@ -176,7 +176,7 @@ async def test_the_last_one_that_is_paused_pauses_the_cast(stage: Stage) -> None
     assert await stage.finish(cast, "a", "b", "c") is CastState.COMPLETED
 
 
-async def test_nothing_flows_before_those_that_stay_paused_have_parted(stage: Stage) -> None:
+async def test_no_data_flows_before_paused_recipients_are_detached(stage: Stage) -> None:
     cast = await stage.start()
     await stage.cast_manager.commands.pause(cast)
     stage.agents.hold(agent_protocol.PauseDelivery)
@@ -195,7 +195,7 @@ def is_to_go_on(order: agent_protocol.Order) -> bool:
     return isinstance(order, agent_protocol.PauseCast) and not order.paused
 
 
-async def test_one_that_stays_paused_parts_while_the_cast_waits_for_its_turn(stage: Stage) -> None:
+async def test_a_paused_recipient_is_detached_while_the_cast_is_queued(stage: Stage) -> None:
     stage.cast_manager.set_max_running(1)
     cast = await stage.start()
     await stage.cast_manager.commands.pause(cast)
@@ -225,7 +225,7 @@ async def test_a_pause_comes_after_the_start_that_was_not_answered_yet(stage: St
     assert await stage.finish(cast, "a", "b", "c") is CastState.COMPLETED
 
 
-async def test_who_is_paused_while_the_source_is_away_knows_it(stage: Stage) -> None:
+async def test_a_recipient_paused_while_the_source_is_away_is_ordered_to_pause(stage: Stage) -> None:
     cast = await stage.start()
     await settle()
     stage.agents.go_away("s")
@@ -277,7 +277,7 @@ async def test_resuming_a_running_cast_resumes_all_of_it(stage: Stage) -> None:
     assert deliveries(stage, cast)["a"] is WAITING
 
 
-async def test_who_is_away_while_it_is_paused_is_not_missed(stage: Stage) -> None:
+async def test_a_paused_recipient_has_no_grace_period(stage: Stage) -> None:
     cast = await stage.start()
     await pause(stage, cast, "b")
     stage.agents.go_away("b")
@@ -311,7 +311,7 @@ async def test_one_that_is_paused_before_the_start_is_not_told_to_fetch(stage: S
     assert await stage.finish(cast, "a", "b", "c") is CastState.COMPLETED
 
 
-async def test_a_follower_writes_while_the_writer_of_its_folder_is_paused(stage: Stage) -> None:
+async def test_another_recipient_of_the_folder_writes_while_the_writer_is_paused(stage: Stage) -> None:
     for node in "ab":
         stage.agents.replies[node] = agent_protocol.DestinationReply("/shared", "same", free_bytes=1 << 40)
     cast = stage.cast_manager.send(REQUEST)

@@ -132,7 +132,7 @@ def test_one_upload_for_all(status: CastStatus) -> None:
     assert result.summary.eta is None
 
 
-def test_whoever_shares_a_folder_gets_what_the_writer_wrote(status: CastStatus) -> None:
+def test_recipients_of_a_shared_folder_get_the_writer_s_paths(status: CastStatus) -> None:
     landed(status, "a", 20.0)
     status.mark_shared("b", "a", 20.0)
     b = status.delivery("b")

@@ -61,7 +61,7 @@ async def engines(tmp_path: Path) -> AsyncIterator[Engines]:
         await stage.cast_manager.close()
 
 
-async def test_a_cast_goes_on_under_the_next_engine(engines: Engines) -> None:
+async def test_a_cast_continues_under_the_next_engine(engines: Engines) -> None:
     first = await engines.start()
     cast = await first.start()
     old = await first.agents.wait_for("b", agent_protocol.StartDelivery)

@@ -27,7 +27,7 @@ def received(stage: Stage, node: str, cast: str, count: int, state: str = "recei
     stage.agents.report_delivery(node, cast, RecipientState(state), stream_bytes=count, content_bytes=count)
 
 
-async def test_a_recipient_that_comes_back_is_fed_again_by_whoever_has_most_time(stage: Stage) -> None:
+async def test_a_returned_recipient_gets_an_upstream_again(stage: Stage) -> None:
     cast = await stage.start()
     for node in "abc":
         received(stage, node, cast, 1000)
@@ -52,7 +52,7 @@ async def test_the_others_do_not_wait_for_the_one_that_is_away(stage: Stage) -> 
     cast = await stage.start()
     stage.agents.go_away("a")
     stage.seal(cast)
-    await stage.land(cast, "bs", "cb")
+    await stage.complete(cast, "bs", "cb")
     states = [item.state for item in stage.cast_manager.deliveries()[cast]]
     assert states == [DeliveryState.WAITING, DeliveryState.COMPLETED, DeliveryState.COMPLETED]
     stage.agents.come_back("a")
@@ -112,7 +112,7 @@ async def everybody_away_and_back(stage: Stage) -> None:
         await stage.agents.wait_for(node, agent_protocol.StartDelivery, 2)
 
 
-async def test_a_new_source_of_which_nobody_asks_more_reads_to_its_end(stage: Stage) -> None:
+async def test_a_restarted_source_reads_to_the_end_when_no_recipient_requests_more(stage: Stage) -> None:
     """The recipients have every byte from the source's previous agent, which never reported the trailer."""
     cast = await stage.start()
     await everybody_away_and_back(stage)
@@ -128,7 +128,7 @@ async def test_a_new_source_of_which_nobody_asks_more_reads_to_its_end(stage: St
     assert sum(isinstance(order, agent_protocol.ReadToEnd) for _, order in stage.agents.orders) == 1
 
 
-async def test_a_first_source_is_asked_for_everything_anyway(stage: Stage) -> None:
+async def test_the_first_source_gets_no_order_to_read_to_the_end(stage: Stage) -> None:
     cast = await stage.start()
     stage.agents.report_source("s", cast, SourceState.SERVING, totals=TOTALS)
     for node in "abc":
@@ -175,7 +175,7 @@ async def test_a_source_that_comes_back_with_other_files_ends_the_cast(stage: St
     assert [item.failure for item in result.deliveries] == [changed] * 3
 
 
-async def test_whoever_has_everything_feeds_the_others_when_the_source_is_gone(stage: Stage) -> None:
+async def test_a_complete_recipient_replaces_a_lost_source(stage: Stage) -> None:
     cast = await stage.start()
     stage.seal(cast)
     received(stage, "b", cast, STREAM, "verifying")
@@ -190,7 +190,7 @@ async def test_whoever_has_everything_feeds_the_others_when_the_source_is_gone(s
     assert (await stage.result(cast)).summary.state is CastState.COMPLETED
 
 
-async def test_a_relay_whose_copy_has_changed_feeds_nobody_new(stage: Stage) -> None:
+async def test_a_relay_whose_copy_has_changed_gets_no_new_downstreams(stage: Stage) -> None:
     cast = await stage.start(TO_A_AND_B, "ab")
     received(stage, "a", cast, STREAM, "verifying")
     received(stage, "b", cast, STREAM - 10)
@@ -207,8 +207,8 @@ async def test_a_relay_whose_copy_has_changed_feeds_nobody_new(stage: Stage) -> 
     stage.agents.go_away("s")
     received(stage, "b", cast, STREAM, "verifying")
     stage.skip()
-    for node, feeder in (("a", "s"), ("b", "s"), ("c", "b")):
-        stage.agents.complete(node, cast, feeder)
+    for node, upstream_node in (("a", "s"), ("b", "s"), ("c", "b")):
+        stage.agents.complete(node, cast, upstream_node)
     assert (await stage.result(cast)).summary.state is CastState.COMPLETED
 
 
@@ -261,7 +261,7 @@ async def test_a_slow_node_goes_to_the_tail(stage: Stage) -> None:
     assert order == ["c", "b"]
 
 
-async def test_a_late_answer_of_an_agent_that_is_gone_says_nothing(stage: Stage) -> None:
+async def test_a_late_answer_of_a_lost_agent_is_ignored(stage: Stage) -> None:
     stage.agents.hold(agent_protocol.StartDelivery)
     cast = stage.cast_manager.send(REQUEST)
     await stage.agents.wait_for("c", agent_protocol.StartDelivery)
@@ -270,11 +270,11 @@ async def test_a_late_answer_of_an_agent_that_is_gone_says_nothing(stage: Stage)
     stage.agents.release()
     await stage.agents.wait_for("c", agent_protocol.StartDelivery, 2)
     stage.agents.report_source("s", cast, SourceState.SEALED, trailer_digest="t", sent_bytes=STREAM)
-    await stage.land(cast, "as", "ba", "cb")
+    await stage.complete(cast, "as", "ba", "cb")
     assert (await stage.result(cast)).summary.state is CastState.COMPLETED
 
 
-async def test_a_late_joiner_goes_below_whoever_feeds_nobody(stage: Stage) -> None:
+async def test_an_added_recipient_goes_to_the_tail(stage: Stage) -> None:
     cast = await stage.start(TO_A_AND_B, "ab")
     received(stage, "a", cast, 500)
     received(stage, "b", cast, 490)

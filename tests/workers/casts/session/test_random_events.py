@@ -169,8 +169,10 @@ class World:
         while above is not None and above != "s":
             assert above not in seen, f"{node} fetches from itself by way of {above}"
             seen.add(above)
-            feeder = self.agents.get(above)
-            above = feeder.upstream if feeder is not None and not feeder.ended else None
+            upstream_agent = self.agents.get(above)
+            above = (
+                upstream_agent.upstream if upstream_agent is not None and not upstream_agent.ended else None
+            )
 
     def report(self, node: str, state: RecipientState) -> None:
         agent = self.agents[node]
@@ -222,10 +224,10 @@ class World:
         agent = self.agents.get(node)
         if agent is None or not agent.fetching or agent.ended:
             return
-        feeder = self.agents.get(agent.upstream or "")
-        silent = feeder is None or feeder.paused > feeder.resumed
-        if feeder is not None and not silent and 7000 + feeder.life == agent.port:
-            there = STREAM if agent.upstream == "s" and feeder.serving else feeder.has
+        upstream_agent = self.agents.get(agent.upstream or "")
+        silent = upstream_agent is None or upstream_agent.paused > upstream_agent.resumed
+        if upstream_agent is not None and not silent and 7000 + upstream_agent.life == agent.port:
+            there = STREAM if agent.upstream == "s" and upstream_agent.serving else upstream_agent.has
             gain = max(0, there - agent.has)
             assert not gain or not self.is_paused(node), f"bytes come to {node}, which is paused"
             agent.has += gain if gain < STREAM // 4 else gain // 2
@@ -300,10 +302,12 @@ def test_every_cast_ends_and_what_was_delivered_stays_so(
 
 
 async def play(
-    events: list[tuple[str, object]], seed: int, all_return: bool, begun: bool, ways: TransportOption
+    events: list[tuple[str, object]], seed: int, all_return: bool, begun: bool, transport: TransportOption
 ) -> None:
     world = World(random.Random(seed))
-    request = SendRequest(("/x",), ("a", "b", "c"), leave_out=True, options=TransferOptions(transport=ways))
+    request = SendRequest(
+        ("/x",), ("a", "b", "c"), leave_out=True, options=TransferOptions(transport=transport)
+    )
     world.cast = world.cast_manager.send(request)
     joining: list[asyncio.Task[object]] = []
     for _ in range(99 if begun else 0):  # until it runs

@@ -126,7 +126,7 @@ async def test_slow_storage_counts_as_not_shared(monkeypatch: pytest.MonkeyPatch
     assert here.files == {0: {}}
 
 
-async def test_a_cancelled_cast_takes_its_probe_along() -> None:
+async def test_a_cancelled_cast_removes_its_probe() -> None:
     here = world([(0, 0, True, False), (0, 1, True, False)], [0])
     looking, never = asyncio.Event(), asyncio.Event()
     answer = here.call
