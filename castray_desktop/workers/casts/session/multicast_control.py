@@ -290,7 +290,7 @@ class MulticastControl:
     def _holds_up(self, node: str, child: str) -> bool:
         """Whether a node without multicast lacks what a downstream waits for."""
         lacks, waits_for = (
-            self._status.stream_bytes - self._status.verified_bytes(at) for at in (node, child)
+            self._status.source.stream_bytes - self._status.verified_bytes(at) for at in (node, child)
         )
         if self.is_sending and self._status.delivery(child).listening:
             return lacks > 0

@@ -108,7 +108,7 @@ class Scene(Stage):
         """Every recipient has everything."""
         if seal:
             self.seal(cast)
-        await self.land(cast, "as", "ba", "cb")
+        await self.complete(cast, "as", "ba", "cb")
         await self.result(cast)
 
 
@@ -373,7 +373,7 @@ async def test_a_cancelled_cast_releases_its_group(scene: Scene) -> None:
     await scene.order()
     await scene.cast_manager.cancel(cast)
     assert scene.multicast(cast).end is MulticastEnd.ORDERED
-    assert not scene.groups._allocated
+    assert not scene.groups._taken
 
 
 async def test_simultaneous_casts_have_different_groups(
