@@ -36,7 +36,7 @@ def _check(settings: EngineSettings) -> None:
 
 
 def _decode(file: Path, content: bytes) -> EngineSettings:
-    """Each setting by itself, so that one that is damaged does not reset the others."""
+    """Decode each setting alone, so that a damaged one does not reset the others."""
     settings, bad = EngineSettings(), []
     given = msgspec.json.decode(content, type=dict[str, msgspec.Raw])
     for field in msgspec.structs.fields(EngineSettings):

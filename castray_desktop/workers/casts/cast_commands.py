@@ -168,7 +168,7 @@ class CastCommands:
     def _chosen_recipients(
         self, cast: str, who: tuple[str, ...]
     ) -> list[tuple[CastSession, tuple[str, ...]]]:
-        """The same, with the selected recipients of each; of all casts only those that have some."""
+        """The same, each with its selected recipients; casts without any are left out."""
         if cast:
             session = self._running(cast)
             return [(session, _known_recipients(session, who))]

@@ -268,7 +268,7 @@ class CastManager:
             chore.cancel()
         await self._publisher.close()
 
-    # --- what is there --------------------------------------------------------------------------
+    # --- the casts ------------------------------------------------------------------------------
 
     @property
     def unfinished(self) -> tuple[str, ...]:

@@ -272,7 +272,7 @@ def _verified(node: str, report: VerificationReport) -> VerifiedNode:
 async def _differing_names(
     ones: AsyncIterator[agent_protocol.FileHash], others: AsyncIterator[agent_protocol.FileHash]
 ) -> AsyncIterator[str]:
-    """Names that only one side has, or whose hashes differ; both are sorted by name."""
+    """Names that only one side has, or whose hashes differ. Both sides are sorted by name."""
     one, other = await anext(ones, None), await anext(others, None)
     while one is not None or other is not None:
         if other is None or (one is not None and _key(one) < _key(other)):

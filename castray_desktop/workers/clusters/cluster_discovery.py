@@ -114,7 +114,7 @@ class ClusterHistory:
         self._mark = file.with_name(MARK)
         self._clusters = {item.target: item for item in _load_clusters(file)}
         damaged = any(file.parent.glob(f"{DAMAGED}*-{file.name}"))
-        if damaged or self._others():  # in doubt, one was used
+        if damaged or self._others():  # if unsure, assume that one was used
             self._note_other()
 
     @property

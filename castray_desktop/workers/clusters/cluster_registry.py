@@ -60,7 +60,7 @@ class NodeRateLimit:
                 self._online.discard(node.name)
             elif node.name not in self._online:
                 self._online.add(node.name)
-                if self.limit:  # a new agent has none
+                if self.limit:  # a new agent has no limit
                     self._spawn(node.name)
         self._online.difference_update(removed)
 
@@ -291,7 +291,7 @@ class ClusterRegistry:
                 self._tell(messages.CastChanged(summary), cluster.target, False)
                 self._tell(messages.DeliveriesChanged(summary.cast, rows), cluster.target, False)
 
-    # --- those that nobody needs ----------------------------------------------------------------
+    # --- unused clusters -----------------------------------------------------------------------
 
     def close_unused(self, targets_in_use: Iterable[str]) -> None:
         """Leave clusters unused for a while, and drop those without any state."""

@@ -50,7 +50,7 @@ def share_token(places: Paths) -> str:
 
 
 def renew_share_token(places: Paths) -> str:
-    """Another token: nobody joins with the one before any more. Raises OSError."""
+    """Replace the token: the old one is refused from now on. Raises OSError."""
     token, path = secrets.token_hex(32), _token_file(places)
     path.unlink(missing_ok=True)
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)

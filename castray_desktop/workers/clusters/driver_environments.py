@@ -342,10 +342,10 @@ class DriverEnvironments:
 
 
 def _ray_requirements(version: str, folder: Path) -> list[str]:
-    """What pip and uv take for this Ray, which can be spoken to from outside as well (`client`)."""
+    """Arguments of pip and uv for this Ray, with its client server (`client`)."""
     known = known_hashes().for_ray(version)
     if known is None:
-        log.warning("the hashes of Ray %s are not known: it is installed without comparing any", version)
+        log.warning("the hashes of Ray %s are not known: it is installed without checking hashes", version)
         return [f"ray[client]=={version}"]
     return _required(known, folder / "requirements.txt")
 

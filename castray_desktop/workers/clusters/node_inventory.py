@@ -21,7 +21,7 @@ from castray_desktop.workers.base.settings import SettingsFile
 from castray_desktop.workers.base.state_files import load_dict, load_list, save
 
 INBOX_SECONDS = 3.0
-"""An inbox whose disk has not answered for so long is said not to."""
+"""An inbox whose disk has not answered for this long is reported as silent."""
 
 _NODE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,59}")
 
@@ -157,7 +157,7 @@ log = logging.getLogger("castray.cluster")
 
 
 class NodeNameStore:
-    """Reads and writes one file. What is damaged is set aside; an unwritable one is no error."""
+    """Reads and writes one file. Damaged entries are set aside; write errors are logged."""
 
     def __init__(self, file: Path) -> None:
         self._file = file
@@ -196,7 +196,7 @@ class AddedNodeStore:
         self._file = file
 
     def load(self) -> tuple[AddedNode, ...]:
-        """In the order in which they were added; what is damaged is set aside."""
+        """In the order in which they were added; damaged entries are set aside."""
         return tuple(load_list(self._file, "the nodes that were added", AddedNode))
 
     def save_node(self, node: AddedNode) -> None:

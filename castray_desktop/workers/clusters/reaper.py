@@ -48,12 +48,12 @@ def make_temp_dir(folder: Path) -> None:
 
 
 def is_temp_dir(folder: Path) -> bool:
-    """Whether a folder was made as the temp folder of a run, by whatever engine."""
+    """Whether a folder was made as the temp folder of a run, by any engine."""
     if TEMP_NAME.fullmatch(folder.name) is None:
         return False
     try:
         (folder / MARK).lstat()
-    except PermissionError:  # it is another user's: its name has to do
+    except PermissionError:  # it is another user's: only the name is known
         return True
     except OSError:
         return False

@@ -80,7 +80,7 @@ class CastHistory:
         except CastRayError as error:
             self._why_not = error
             log.warning("history is not available: %s", error.failure.values["reason"])
-        except Exception as error:  # whatever the file is, the engine starts
+        except Exception as error:  # the engine starts without a history
             log.exception("there is no history")
             self._why_not = CastRayError(FailureKind.HISTORY_UNAVAILABLE, reason=str(error))
         self._timer = asyncio.create_task(self._save_regularly(), name="keep history")
@@ -96,7 +96,7 @@ class CastHistory:
             store.close()
             raise
 
-    # --- what happens ---------------------------------------------------------------------------
+    # --- events ---------------------------------------------------------------------------------
 
     def cast_ended(self, request: SendRequest, target: str, result: CastResult) -> None:
         """A cast on the cluster `target` has ended; it is written in a thread."""
@@ -129,7 +129,7 @@ class CastHistory:
         if days:
             self._spawn(self._delete_old(), "forget old casts")
 
-    # --- what is asked --------------------------------------------------------------------------
+    # --- commands -------------------------------------------------------------------------------
 
     async def answer(self, command: messages.HistoryCommand) -> messages.Reply:
         """Execute a command about the history. Raises CastRayError."""

@@ -238,7 +238,7 @@ class HistoryStore:
                     raise _damage("the same row reads differently each time") from error
 
     def _exclude_damaged(self, why: Exception) -> int:
-        """Find the casts whose rows can't be decoded, and tell of them no more; how many are new."""
+        """Exclude casts whose rows can't be decoded from every page; returns how many are new."""
         bad = []
         for number, *row in self._run(
             f"SELECT number, summary, request, target FROM {_JOINED} WHERE {_READABLE}"

@@ -100,7 +100,7 @@ async def survey_recipients(
     answers = await asyncio.gather(*(ask(node) for node in asked))
     replies = dict(zip(asked, answers, strict=True))
     short = _short_together(replies, totals.content_bytes)
-    if short:  # unless what they need is there already, which takes a while to look for
+    if short:  # ask again what is present already, which takes a while to find out
         disks = {replies[node].disk for node in short}
         sharing = [node for node, reply in replies.items() if reply.disk in disks and not reply.failure]
         again = await asyncio.gather(*(ask(node, count_present=True) for node in sharing))
@@ -112,7 +112,7 @@ async def survey_recipients(
 def _short_together(
     replies: Mapping[str, agent_protocol.DestinationReply], size: int
 ) -> dict[str, agent_protocol.DestinationReply]:
-    """The answers of those that have room alone, and none beside the others that write to their disk."""
+    """Failures of recipients that share a disk, which has room for each alone but not for all."""
     claims = [
         SpaceClaim(
             node,

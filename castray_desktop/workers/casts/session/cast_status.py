@@ -145,13 +145,13 @@ class CastStatus:
         self.multicast.reported(report.multicast, now)
 
     def source_away(self, failure: Failure | None) -> None:
-        """The source's agent is gone, with its state; `failure` says what is waited for."""
+        """The source's agent is gone, with its state; `failure` says that the cast waits for it."""
         self.source.source_away()
         self.multicast.source_away()
         self.failure = failure
 
     def source_back(self) -> None:
-        """The cast does not wait for its source any more."""
+        """The cast does not wait for its source any longer."""
         self.failure = None
 
     def add_recipient(self, node: str, address: str, mode: CastMode) -> None:
@@ -228,7 +228,7 @@ class CastStatus:
             event = DeliveryEvent.FAILED if failure is not None else event
         entry.finish(event, now - self._began, failure)
 
-    # --- what others ask ------------------------------------------------------------------------
+    # --- queries ---------------------------------------------------------------------------------
 
     @property
     def recipients(self) -> tuple[str, ...]:

@@ -60,14 +60,14 @@ class CheckpointStore:
         self._folder = folder
         self._waiting: dict[str, CastCheckpoint | None] = {}
         self._writing: asyncio.Task[None] | None = None
-        self._seen: set[str] = set()  # those that were loaded, or belong to casts of this engine
+        self._seen: set[str] = set()  # casts that were loaded, or belong to this engine
         self.unread = False
         """Whether something could not be read for a passing reason: `load` is worth another try."""
 
     def load(self) -> tuple[CastCheckpoint, ...]:
-        """What the last engine left and was not loaded yet, in the order of the queue.
+        """The checkpoints of the previous engine that were not loaded yet, in the order of the queue.
 
-        A damaged record is set aside. One that can't be read now stays, and `unread` says so.
+        A damaged file is set aside. One that can't be read now stays, and sets `unread`.
         """
         records, again, self.unread = [], self.unread, False
         try:
@@ -93,7 +93,7 @@ class CheckpointStore:
         return tuple(sorted(records, key=lambda record: record.order or record.started))
 
     def set_aside(self, record: CastCheckpoint, error: Exception) -> None:
-        """Nobody can go on with this one; its file is kept under another name."""
+        """Keep the file of a cast that can't be continued under another name."""
         quarantine_file(self._folder / f"{record.cast}.json", "a cast that had not ended", error)
 
     def _pass_over(self, path: Path, error: OSError, again: bool) -> None:
@@ -138,7 +138,7 @@ class CheckpointStore:
 
 
 def _decode(name: str, content: bytes) -> CastCheckpoint:
-    """The record of that cast. Raises what is in `UNREADABLE` where it can be none."""
+    """Decode the checkpoint of the cast `name`. Raises an error of `UNREADABLE` if it is damaged."""
     fields = msgspec.json.decode(content)
     fields["request"] = nest_options(fields["request"])
     record = msgspec.convert(fields, CastCheckpoint)

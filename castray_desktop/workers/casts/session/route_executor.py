@@ -46,7 +46,7 @@ class RouteExecutor:
         self._plan: ReparentingPlan | None = None
         self._pending: dict[str, asyncio.Future[None]] = {}  # the last order that was not answered yet
         self._root_changes = 0  # how often the root has changed
-        self._incarnations: dict[str, int] = defaultdict(int)  # how many agents of a node have gone
+        self._incarnations: dict[str, int] = defaultdict(int)  # how many agents of a node were lost
 
     def start_route(self, route: Route) -> None:
         """Start with the first plan."""
@@ -87,7 +87,7 @@ class RouteExecutor:
             self.set_route(self._status.route.without_node(node)[0])
 
     async def wait_detached(self, nodes: Iterable[str]) -> None:
-        """Wait until those of the nodes that are not on the route fetch nothing, or have gone."""
+        """Wait until those of the nodes that are not on the route fetch nothing, or are lost."""
         chosen, plan = tuple(nodes), self._plan
         while plan is not None:
             self.send_detachments()
@@ -122,7 +122,7 @@ class RouteExecutor:
             await self._context.orders.broadcast((node,), order)
 
     def incarnation(self, node: str) -> int:
-        """How many agents of the node have gone; replies of earlier ones are ignored."""
+        """How many agents of the node were lost; replies of earlier ones are ignored."""
         return self._incarnations[node]
 
     def source_changed(self, root: str) -> None:
@@ -134,8 +134,8 @@ class RouteExecutor:
         route = route.rerooted(root)[0]
         there = self._plan.confirmed
         for node in route.direct_downstreams(root):
-            # Who has not taken its place below the root yet fetches from another node until it does so, and
-            # who has not answered is told again when its answer is there.
+            # A node that has not confirmed the root as its upstream still fetches from another node. A node
+            # with a pending order is told again after its answer.
             if there.get(node) == root and node not in self._pending:
                 self._plan.resend(node)
         self.set_route(route)
@@ -216,7 +216,7 @@ class RouteExecutor:
             return None
         hello = self._context.hello(node)
         if hello is None:
-            return None  # it has gone as well, and its own loss gives another move
+            return None  # it is lost as well, which gives another move
         return agent_protocol.Upstream(node, hello.address, hello.port, hello.host, hello.local_path)
 
 
@@ -227,7 +227,7 @@ class TrailerBroadcast:
         self._context = context
         self._status = context.status
         self._executor = executor
-        self._informed: set[str] = set()  # whose present agent knows the digest
+        self._informed: set[str] = set()  # nodes whose current agent knows the digest
 
     def node_lost(self, node: str) -> None:
         """The node's agent is gone, with its state."""

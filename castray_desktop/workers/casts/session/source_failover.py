@@ -30,7 +30,7 @@ class SourceFailover:
         self.broken: Failure | None = None  # why the source can't continue
         self.digest = digest
         self._resumed = bool(digest)  # agents before the source's present one have served
-        self._reads_to_end = False  # its present agent was told to
+        self._reads_to_end = False  # its current agent was ordered to
         self.secret = secrets.token_hex(32)
         self.algorithms = agent_protocol.Algorithms()
         self.changed_copies: set[str] = set()  # recipients whose copy is not what was delivered there
@@ -82,17 +82,17 @@ class SourceFailover:
             self._order_read_to_end()
 
     def _recipients_have_all(self) -> bool:
-        """Who has all bytes fetches nothing any more, and waits for the trailer's digest."""
+        """Whether recipients wait for the trailer's digest, and none fetches anything."""
         status = self._status
         states = {status.delivery(node).state for node in status.unfinished}
         return DeliveryState.VERIFYING in states and DeliveryState.RECEIVING not in states
 
     def _order_read_to_end(self) -> None:
-        """A source reads as far as its recipients ask, and those may have all bytes from its agent before."""
+        """A source reads as far as recipients request; they may have all bytes from its earlier agent."""
         if not self._reads_to_end:
             self._reads_to_end = True
             log.info(
-                "cast %s: %s reads to the end, since nobody asks it for more",
+                "cast %s: %s reads to the end, since no recipient requests more",
                 self._context.cast,
                 self._context.source,
             )
@@ -147,7 +147,7 @@ class SourceFailover:
         self._send(self.scan_order())
 
     def _serve(self) -> None:
-        """Nobody waits for the reply: a recipient that dials before the source serves retries at once."""
+        """Don't wait for the reply: a recipient that dials before the source serves retries at once."""
         self.advance(FailoverEvent.SCANNED)
         epoch = self._status.route.epoch if self._status.route is not None else 1
         options = self._status.request.options
