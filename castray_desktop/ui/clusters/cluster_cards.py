@@ -30,6 +30,7 @@ from castray_desktop.ui.widgets.basic_widgets import (
     button,
     icon_button,
     label,
+    lay_in,
 )
 from castray_desktop.ui.widgets.fields import CheckBox, Stepper
 from castray_desktop.ui.widgets.status_glyphs import GlyphState
@@ -51,17 +52,8 @@ class StartProgress(QWidget):
         self._bar = StartBar(theme)
         self.cancel_button = button(theme, lambda: self.tr("Cancel"))
         self.cancel_button.clicked.connect(self.cancel_requested)
-        words = QVBoxLayout()
-        words.setSpacing(6)
-        words.addStretch()
-        words.addWidget(self._step)
-        words.addWidget(self._bar)
-        words.addStretch()
-        row = QHBoxLayout(self)
-        row.setContentsMargins(0, 0, 0, 0)
-        row.setSpacing(12)
-        row.addLayout(words, 1)
-        row.addWidget(self.cancel_button)
+        words = lay_in(QVBoxLayout(), None, self._step, self._bar, None, spacing=6)
+        lay_in(QHBoxLayout(self), (words, 1), self.cancel_button, spacing=12, margins=(0, 0, 0, 0))
         self.setFixedHeight(40)
         Retranslator(self, self._retranslate)
 
@@ -93,8 +85,7 @@ class StartBar(QWidget):
         self._theme = theme
         self._shown = 0.0
         self._aim = 0.0
-        self._timer = QTimer(self)
-        self._timer.setInterval(TICK_MS)
+        self._timer = QTimer(self, interval=TICK_MS)
         self._timer.timeout.connect(self._tick)
         self.setFixedHeight(4)
         theme.changed.connect(self.update)
@@ -146,26 +137,14 @@ class ChoiceCard(Card):
         self._build(icon_name, title, line, points)
 
     def _build(self, icon_name: str, title: Text, line: Text, points: Sequence[Text]) -> None:
-        head = QHBoxLayout()
-        head.setSpacing(12)
-        head.addWidget(IconLabel(self._theme, icon_name, "accent", 20, side=40, tile="accent_soft"))
-        words = QVBoxLayout()
-        words.setSpacing(1)
-        words.addWidget(label(title, 14, 600))
-        words.addWidget(ElidedLabel(line, 12, 400, "2"))
-        head.addLayout(words, 1)
-        self.head = head
-        rows = QVBoxLayout(self._points)
-        rows.setContentsMargins(0, 2, 0, 0)
-        rows.setSpacing(10)
-        for point in points:
-            rows.addLayout(self._point(point))
-        self.column = QVBoxLayout(self)
-        self.column.setContentsMargins(15, 15, 15, 15)
-        self.column.setSpacing(14)
-        self.column.addLayout(head)
-        self.column.addWidget(self._points)
-        self.column.addStretch()
+        tile = IconLabel(self._theme, icon_name, "accent", 20, side=40, tile="accent_soft")
+        words = lay_in(QVBoxLayout(), label(title, 14, 600), ElidedLabel(line, 12, 400, "2"), spacing=1)
+        self.head = lay_in(QHBoxLayout(), tile, (words, 1), spacing=12)
+        rows = [self._point(point) for point in points]
+        lay_in(QVBoxLayout(self._points), *rows, spacing=10, margins=(0, 2, 0, 0))
+        self.column = lay_in(
+            QVBoxLayout(self), self.head, self._points, None, spacing=14, margins=(15, 15, 15, 15)
+        )
 
     def _point(self, text: Text) -> QHBoxLayout:
         row = QHBoxLayout()
@@ -218,15 +197,9 @@ class LocalCard(ChoiceCard):
         self.progress.hide()
 
     def _build_choices(self) -> None:
-        row = QHBoxLayout()
-        row.addWidget(label(lambda: self.tr("Demo nodes"), 12, 500, "2"))
-        row.addStretch()
-        row.addWidget(self.demo_nodes)
-        column = QVBoxLayout(self._choices)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.setSpacing(10)
-        column.addLayout(row)
-        column.addWidget(self.share)
+        name = label(lambda: self.tr("Demo nodes"), 12, 500, "2")
+        row = lay_in(QHBoxLayout(), name, None, self.demo_nodes)
+        lay_in(QVBoxLayout(self._choices), row, self.share, spacing=10, margins=(0, 0, 0, 0))
 
     def show_state(self, moving: ClusterStatus | None, enabled: bool) -> None:
         """`moving`: this cluster is on its way."""
@@ -261,15 +234,10 @@ class ClusterRow(QWidget):
         self.button = button(theme, lambda: self.tr("Attach"))
         name = ElidedLabel(lambda: cluster_title(cluster), 13, 600)
         line = ElidedLabel(lambda: cluster_line(cluster), 12, 400, "2")
-        words = QVBoxLayout()
-        words.setSpacing(0)
-        words.addWidget(name)
-        words.addWidget(line)
-        layout = QHBoxLayout(self)
-        layout.setContentsMargins(0, 4, 0, 4)
-        layout.setSpacing(8)
-        layout.addWidget(GlyphLabel(theme, state))
-        layout.addLayout(words, 1)
+        words = lay_in(QVBoxLayout(), name, line, spacing=0)
+        layout = lay_in(
+            QHBoxLayout(self), GlyphLabel(theme, state), (words, 1), spacing=8, margins=(0, 4, 0, 4)
+        )
         if not cluster.running and not cluster.in_use:
             forget = icon_button(theme, "x", lambda: self.tr("Forget this cluster"), side=24, size=14)
             forget.clicked.connect(lambda: self.forgotten.emit(cluster.target))
@@ -366,11 +334,8 @@ class AttachCard(ChoiceCard):
         self.address.setFont(font(13))
         self.address.setPlaceholderText("host:6379, ray://host:10001")
         bind_text(self.address, self.address.setAccessibleName, lambda: self.tr("Address of the cluster"))
-        row = QHBoxLayout(self._foot)
-        row.setContentsMargins(0, 4, 0, 4)
-        row.setSpacing(8)
-        row.addWidget(self.address, 1)
-        row.addWidget(self.attach_button)
+        parts = ((self.address, 1), self.attach_button)
+        lay_in(QHBoxLayout(self._foot), *parts, spacing=8, margins=(0, 4, 0, 4))
 
     def _refresh(self) -> None:
         self.address.setEnabled(self._enabled)

@@ -26,9 +26,7 @@ class KnownClusters(QObject):
         super().__init__(parent)
         self._link = link
         self.clusters: tuple[KnownCluster, ...] = ()
-        self._soon = QTimer(self)
-        self._soon.setSingleShot(True)
-        self._soon.setInterval(SOON_MS)
+        self._soon = QTimer(self, singleShot=True, interval=SOON_MS)
         self._soon.timeout.connect(self.refresh)
         link.welcome.connect(lambda _: self.refresh())
         link.cluster_changed.connect(lambda _: self._soon.start())

@@ -12,7 +12,7 @@ from castray_desktop.ui.model.engine_link import EngineLink
 from castray_desktop.ui.model.node_list import NodeList
 from castray_desktop.ui.theme.fonts import font
 from castray_desktop.ui.theme.theme import Theme
-from castray_desktop.ui.widgets.basic_widgets import bind_text, button, label
+from castray_desktop.ui.widgets.basic_widgets import bind_text, button, label, lay_in
 from castray_desktop.ui.widgets.sheet import Sheet
 
 
@@ -98,17 +98,8 @@ class ShareSheet(Sheet):
         bind_text(self.command, self.command.setAccessibleName, lambda: translate("Share", "Command to join"))
         self.copy_button = button(theme, lambda: translate("Share", "Copy the command"), "copy", height=32)
         self.copy_button.clicked.connect(lambda: copy(self.command.toPlainText()))
-        body = QVBoxLayout()
-        body.setSpacing(10)
-        body.addWidget(hint)
-        body.addWidget(self.command, 1)
-        body.addWidget(warning)
-        body.addWidget(self.network)
-        self.set_body(body)
-        row = QHBoxLayout()
-        row.addStretch()
-        row.addWidget(self.copy_button)
-        self.set_foot(row)
+        self.set_body(lay_in(QVBoxLayout(), hint, (self.command, 1), warning, self.network, spacing=10))
+        self.set_foot(lay_in(QHBoxLayout(), None, self.copy_button))
         self.finished.connect(self.command.clear)
 
     def show_info(self, info: ShareInfo) -> None:

@@ -17,7 +17,7 @@ from castray_desktop.ui.i18n.retranslator import Retranslator, Text
 from castray_desktop.ui.model.cluster_text import explain_failure
 from castray_desktop.ui.theme.theme import BRAND_END, BRAND_START, ON_GRADIENT, SOURCE_START, Theme, mix
 from castray_desktop.ui.widgets.banner import Banner, Edge
-from castray_desktop.ui.widgets.basic_widgets import Card, button, label, paint_icon
+from castray_desktop.ui.widgets.basic_widgets import Card, button, label, lay_in, paint_icon
 
 
 class RelayPicture(QWidget):
@@ -187,9 +187,7 @@ class WelcomePage(Card):
         ]
 
     def _build(self) -> None:
-        column = QVBoxLayout(self)
-        column.setContentsMargins(16, 12, 16, 12)
-        column.setSpacing(0)
+        column = lay_in(QVBoxLayout(self), spacing=0, margins=(16, 12, 16, 12))
         center = Qt.AlignmentFlag.AlignHCenter
         column.addWidget(self.back_button, 0, Qt.AlignmentFlag.AlignLeft)
         column.addStretch(3)
@@ -197,9 +195,7 @@ class WelcomePage(Card):
         kept = self._head.sizePolicy()
         kept.setRetainSizeWhenHidden(True)  # a message takes its place, and the cards stay where they are
         self._head.setSizePolicy(kept)
-        head = QVBoxLayout(self._head)
-        head.setContentsMargins(0, 0, 0, 0)
-        head.setSpacing(0)
+        head = lay_in(QVBoxLayout(self._head), spacing=0, margins=(0, 0, 0, 0))
         head.addWidget(self.illustration, 0, center)
         self._picture_gap = QWidget()
         self._picture_gap.setFixedHeight(14)
@@ -213,13 +209,13 @@ class WelcomePage(Card):
         self._cards.setSpacing(16)
         self._cards.addWidget(self.local, 304)
         self._cards.addWidget(self.attach, 368)
+        self._holder = QWidget()
+        self._holder.setMaximumWidth(688)
+        self._holder.setLayout(self._cards)
+        self._cards.setContentsMargins(0, 0, 0, 0)
         inner = QHBoxLayout()
         inner.addStretch(1)
-        self._holder = holder = QWidget()
-        holder.setMaximumWidth(688)
-        holder.setLayout(self._cards)
-        self._cards.setContentsMargins(0, 0, 0, 0)
-        inner.addWidget(holder, 1000)
+        inner.addWidget(self._holder, 1000)
         inner.addStretch(1)
         column.addLayout(inner)
         column.addStretch(4)

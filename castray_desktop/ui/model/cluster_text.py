@@ -15,7 +15,7 @@ translate = QCoreApplication.translate
 
 def explain_failure(failure: Failure) -> Explanation:
     """The failure in the window's language."""
-    return explain(failure, lambda text: QCoreApplication.translate("Failure", text))
+    return explain(failure, lambda text: translate("Failure", text))
 
 
 def cluster_name(cluster: ClusterStatus, connection: EngineLinkState) -> str:

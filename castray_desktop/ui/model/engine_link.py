@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from PySide6.QtCore import QObject, Signal
+from PySide6.QtCore import QObject, Signal, SignalInstance
 
 from castray_desktop.core.failures.kinds import CastRayError, Failure, FailureKind
 from castray_desktop.core.protocol import messages
@@ -101,6 +101,14 @@ class EngineLink(QObject):
         self._next_turn: asyncio.TimerHandle | None = None
         self.connection = EngineLinkState.CONNECTING
         self._turn_begun.connect(lambda part: part())
+        self._signals: dict[type[messages.Message], SignalInstance] = {
+            messages.Welcome: self.welcome,
+            messages.CastResult: self.cast_finished,
+            messages.Throughput: self.throughput,
+            messages.LogLine: self.log_line,
+            messages.VerifyProgress: self.verify_progress,
+            messages.DiagnosisProgress: self.diagnosis_progress,
+        }
 
     @property
     def connected(self) -> bool:
@@ -216,32 +224,16 @@ class EngineLink(QObject):
         match event:
             case messages.ClusterChanged(cluster):
                 self.cluster_changed.emit(cluster)
-            case messages.CastResult():
-                self.cast_finished.emit(event)
             case messages.CastsRemoved(casts):
                 self.casts_removed.emit(casts)
-            case messages.Throughput():
-                self.throughput.emit(event)
-            case messages.Welcome():
-                self.welcome.emit(event)
-            case _:
-                self._emit_rest(event)
-
-    def _emit_rest(self, event: messages.Event) -> None:
-        """Pass on events that only some pages need."""
-        match event:
             case messages.SettingsChanged(settings):
                 self.settings_changed.emit(settings)
             case messages.SchedulesChanged(schedules):
                 self.schedules_changed.emit(schedules)
             case messages.HistoryChanged():
                 self.history_changed.emit()
-            case messages.LogLine():
-                self.log_line.emit(event)
-            case messages.VerifyProgress():
-                self.verify_progress.emit(event)
-            case messages.DiagnosisProgress():
-                self.diagnosis_progress.emit(event)
+            case _ if type(event) in self._signals:
+                self._signals[type(event)].emit(event)
             case _:
                 pass
 

@@ -25,6 +25,8 @@ from castray_desktop.core.protocol.messages import (
 from castray_desktop.core.routing.bottleneck import SlowestHop, slowest_hop
 from castray_desktop.ui.widgets.status_glyphs import GlyphState
 
+translate = QCoreApplication.translate
+
 REPAIRS_MS = 600
 MANY = 200
 REPAIRED_IN = (CastState.SENDING, CastState.VERIFYING)
@@ -68,8 +70,7 @@ class NodeList(QObject):
         self.repairs: Mapping[str, float] = {}
         self._repair_rates = RepairRates()
         self._repairs_due = 0.0  # where they are many, they are not looked at each time
-        self._repairs_end = QTimer(self)  # where nothing more is said of a repair
-        self._repairs_end.setInterval(REPAIRS_MS)
+        self._repairs_end = QTimer(self, interval=REPAIRS_MS)  # where nothing more is said of a repair
         self._repairs_end.timeout.connect(self._see_repairs_again)
 
     def nodes(self) -> tuple[NodeInfo, ...]:
@@ -209,15 +210,15 @@ def node_glyph(node: NodeInfo, delivery: DeliverySnapshot | None) -> GlyphState:
 def glyph_word(state: GlyphState) -> str:
     """The state in one word, for tool tips, legend and screen readers."""
     words = {
-        GlyphState.ONLINE: QCoreApplication.translate("State", "Online"),
-        GlyphState.SELECTED: QCoreApplication.translate("State", "Selected"),
-        GlyphState.RECEIVING: QCoreApplication.translate("State", "Receiving"),
-        GlyphState.CHECKING: QCoreApplication.translate("State", "Checking hash"),
-        GlyphState.VERIFIED: QCoreApplication.translate("State", "Verified"),
-        GlyphState.LAGGING: QCoreApplication.translate("State", "Lagging"),
-        GlyphState.FAILED: QCoreApplication.translate("State", "Failed"),
-        GlyphState.OFFLINE: QCoreApplication.translate("State", "Offline"),
-        GlyphState.QUEUED: QCoreApplication.translate("State", "Waiting"),
-        GlyphState.PAUSED: QCoreApplication.translate("State", "Paused"),
+        GlyphState.ONLINE: translate("State", "Online"),
+        GlyphState.SELECTED: translate("State", "Selected"),
+        GlyphState.RECEIVING: translate("State", "Receiving"),
+        GlyphState.CHECKING: translate("State", "Checking hash"),
+        GlyphState.VERIFIED: translate("State", "Verified"),
+        GlyphState.LAGGING: translate("State", "Lagging"),
+        GlyphState.FAILED: translate("State", "Failed"),
+        GlyphState.OFFLINE: translate("State", "Offline"),
+        GlyphState.QUEUED: translate("State", "Waiting"),
+        GlyphState.PAUSED: translate("State", "Paused"),
     }
     return words[state]

@@ -18,7 +18,7 @@ from castray_desktop.ui.model.desktop_services import copy
 from castray_desktop.ui.model.engine_link import EngineLink, EngineLinkState
 from castray_desktop.ui.theme.theme import Theme
 from castray_desktop.ui.widgets.banner import Banner, lay_out
-from castray_desktop.ui.widgets.basic_widgets import bind_text, button, label, set_tone
+from castray_desktop.ui.widgets.basic_widgets import bind_text, button, label, lay_in, set_tone
 from castray_desktop.ui.widgets.status_glyphs import GlyphState
 from castray_desktop.ui.widgets.text_table import TableCell, TextTable, TextTableModel
 
@@ -87,13 +87,10 @@ class DoctorPage(QWidget):
             lambda: self.tr("Everything that was found, without tokens"),
         )
         self._details = QWidget()
-        details = QVBoxLayout(self._details)
-        details.setContentsMargins(16, 8, 16, 8)
-        details.setSpacing(2)
         for text in (self.found, self.remedy):
             text.setWordWrap(True)
             text.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
-            details.addWidget(text)
+        lay_in(QVBoxLayout(self._details), self.found, self.remedy, spacing=2, margins=(16, 8, 16, 8))
         tools = (self.diagnose_button, self.cancel_button, self.verdict)
         column = lay_out(self, tools, (self.copy_button,), self.banner, self.table)
         column.addWidget(self._details)

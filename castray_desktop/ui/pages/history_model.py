@@ -59,9 +59,7 @@ class HistoryModel(TextTableModel):
         self._pages: OrderedDict[int, tuple[CastSummary, ...]] = OrderedDict()
         self._asked: set[int] = set()
         self._version = 0  # answers to older questions are thrown away
-        self._again = QTimer(self)
-        self._again.setSingleShot(True)
-        self._again.setInterval(AGAIN_MS)
+        self._again = QTimer(self, singleShot=True, interval=AGAIN_MS)
         self._again.timeout.connect(self.refresh)
 
     def search(self, text: str, states: tuple[CastState, ...]) -> None:

@@ -115,9 +115,7 @@ class CastHistoryPage(QWidget):
         )
 
     def _wire(self) -> None:
-        self._typing = QTimer(self)
-        self._typing.setSingleShot(True)
-        self._typing.setInterval(SEARCH_MS)
+        self._typing = QTimer(self, singleShot=True, interval=SEARCH_MS)
         self._typing.timeout.connect(self._search)
         self.search.textChanged.connect(self._typing.start)
         self.state.currentIndexChanged.connect(self._search)

@@ -30,7 +30,7 @@ from castray_desktop.ui.send.option_fields import LimitField, conflict_field
 from castray_desktop.ui.theme.fonts import font
 from castray_desktop.ui.theme.theme import DARK, LIGHT, Contrast, Theme
 from castray_desktop.ui.widgets.banner import Banner
-from castray_desktop.ui.widgets.basic_widgets import bind_text, button, label
+from castray_desktop.ui.widgets.basic_widgets import bind_text, button, label, lay_in
 from castray_desktop.ui.widgets.fields import CheckBox, Dropdown, NumberField, labelled_form
 from castray_desktop.ui.widgets.sheet import Sheet
 
@@ -202,19 +202,12 @@ class SettingsSheet(Sheet):
             page.setLayout(form)
             self._stack.addWidget(page)
             self._rows = []
-        row = QHBoxLayout()
-        row.setSpacing(20)
         self.list.setFixedWidth(160)
-        row.addWidget(self.list)
-        row.addWidget(self._stack, 1)
-        body = QVBoxLayout()
-        body.addLayout(row, 1)
-        self.set_body(body)
+        row = lay_in(QHBoxLayout(), self.list, (self._stack, 1), spacing=20)
+        self.set_body(lay_in(QVBoxLayout(), (row, 1)))
         self.float_banner(self.banner)
-        foot = QHBoxLayout()
-        foot.addWidget(label(lambda: translate("Settings", "Changes hold at once."), 12, 400, "2"))
-        foot.addStretch()
-        self.set_foot(foot)
+        hint = label(lambda: translate("Settings", "Changes hold at once."), 12, 400, "2")
+        self.set_foot(lay_in(QHBoxLayout(), hint, None))
 
     def _build_general(self) -> None:
         self.language = self._dropdown(

@@ -30,7 +30,7 @@ from castray_desktop.ui.i18n.retranslator import Retranslator
 from castray_desktop.ui.model.cluster_text import explain_failure
 from castray_desktop.ui.model.engine_link import EngineLink
 from castray_desktop.ui.theme.theme import Theme
-from castray_desktop.ui.widgets.basic_widgets import label
+from castray_desktop.ui.widgets.basic_widgets import label, lay_in
 from castray_desktop.ui.widgets.text_table import TableCell, TextTable, TextTableModel
 
 translate = QCoreApplication.translate
@@ -109,11 +109,7 @@ class StatisticsView(QWidget):
             ),
         )
         left = QWidget()
-        column = QVBoxLayout(left)
-        column.setContentsMargins(16, 10, 16, 8)
-        column.addLayout(self._numbers)
-        column.addWidget(self._hint)
-        column.addStretch()
+        lay_in(QVBoxLayout(left), self._numbers, self._hint, None, margins=(16, 10, 16, 8))
         scroll = QScrollArea()
         scroll.setWidget(left)
         scroll.setWidgetResizable(True)
@@ -124,9 +120,7 @@ class StatisticsView(QWidget):
         split.addWidget(scroll)
         split.addWidget(self.table)
         split.setSizes([420, 560])
-        row = QHBoxLayout(self)
-        row.setContentsMargins(0, 0, 0, 0)
-        row.addWidget(split)
+        lay_in(QHBoxLayout(self), split, margins=(0, 0, 0, 0))
         Retranslator(self, self._show)
 
     def refresh(self) -> None:

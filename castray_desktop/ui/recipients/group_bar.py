@@ -15,7 +15,7 @@ from castray_desktop.ui.i18n.retranslator import Retranslator
 from castray_desktop.ui.model.node_list import NodeList, natural_key
 from castray_desktop.ui.model.recipient_selection import RecipientSelection
 from castray_desktop.ui.theme.theme import Theme
-from castray_desktop.ui.widgets.basic_widgets import button, icon_button
+from castray_desktop.ui.widgets.basic_widgets import button, icon_button, lay_in
 
 TAG_HEIGHT = 24
 
@@ -45,10 +45,7 @@ class GroupBar(QWidget):
         self._theme, self._nodes, self._selection, self._store = theme, nodes, selection, store
         self._shown: list[tuple[str, tuple[str, ...], bool]] = []
         self.tags: list[QPushButton] = []
-        self._row = QHBoxLayout()
-        self._row.setContentsMargins(0, 0, 0, 0)
-        self._row.setSpacing(6)
-        self._row.addStretch()
+        self._row = lay_in(QHBoxLayout(), None, spacing=6, margins=(0, 0, 0, 0))
         holder = QWidget()
         holder.setLayout(self._row)
         self._scroll = scroll = QScrollArea()
@@ -63,10 +60,7 @@ class GroupBar(QWidget):
             theme, "plus", lambda: self.tr("Save the chosen nodes as a group"), side=24, size=14
         )
         self.save_button.clicked.connect(self._ask_name)
-        row = QHBoxLayout(self)
-        row.setContentsMargins(15, 0, 15, 8)
-        row.setSpacing(6)
-        row.addWidget(scroll, 1)
+        lay_in(QHBoxLayout(self), (scroll, 1), spacing=6, margins=(15, 0, 15, 8))
         self.setFixedHeight(TAG_HEIGHT + 12)
         nodes.changed.connect(self.refresh)
         selection.changed.connect(self._show_saving)

@@ -38,7 +38,7 @@ from castray_desktop.ui.transfers.transfer_text import (
     full_time,
     hook_text,
 )
-from castray_desktop.ui.widgets.basic_widgets import button, label, set_tone
+from castray_desktop.ui.widgets.basic_widgets import button, label, lay_in, set_tone
 from castray_desktop.ui.widgets.sheet import Sheet
 from castray_desktop.ui.widgets.status_glyphs import GlyphState
 from castray_desktop.ui.widgets.text_table import TableCell, TextTable, TextTableModel
@@ -167,15 +167,8 @@ class CastDetails(Sheet):
         self._facts.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         copy_button = button(theme, lambda: translate("CastDetails", "Copy all"), "copy")
         copy_button.clicked.connect(self._copy)
-        body = QVBoxLayout()
-        body.setSpacing(12)
-        body.addWidget(self._facts)
-        body.addWidget(self.table, 1)
-        self.set_body(body)
-        row = QHBoxLayout()
-        row.addStretch()
-        row.addWidget(copy_button)
-        self.set_foot(row)
+        self.set_body(lay_in(QVBoxLayout(), self._facts, (self.table, 1), spacing=12))
+        self.set_foot(lay_in(QHBoxLayout(), None, copy_button))
 
     def show_cast(self, cast: CastSummary, deliveries: tuple[DeliverySnapshot, ...]) -> None:
         """Show the current state of a cast."""
@@ -267,16 +260,8 @@ class VerifySheet(Sheet):
         self.bar.setFixedHeight(6)
         self.stop_button = button(theme, lambda: translate("Verify", "Stop"), height=32)
         self.stop_button.clicked.connect(self.stop)
-        body = QVBoxLayout()
-        body.setSpacing(10)
-        body.addWidget(self.words)
-        body.addWidget(self.bar)
-        body.addWidget(self.table, 1)
-        self.set_body(body)
-        row = QHBoxLayout()
-        row.addStretch()
-        row.addWidget(self.stop_button)
-        self.set_foot(row)
+        self.set_body(lay_in(QVBoxLayout(), self.words, self.bar, (self.table, 1), spacing=10))
+        self.set_foot(lay_in(QHBoxLayout(), None, self.stop_button))
         link.verify_progress.connect(self._on_progress)
         self.retranslate()
 

@@ -25,10 +25,11 @@ from castray_desktop.core.routing.bottleneck import BottleneckCause, SlowestHop
 from castray_desktop.ui.i18n.number_format import format_rate
 from castray_desktop.ui.model.node_list import NodeList
 
+translate = QCoreApplication.translate
+
 
 def bottleneck_cause_text(hop: SlowestHop) -> str:
     """What holds the hop up: "disk of gpu-b2"."""
-    translate = QCoreApplication.translate
     words = {
         BottleneckCause.LINK: translate("Relay", "the link"),
         BottleneckCause.LIMIT: translate("Relay", "the speed limit"),
@@ -42,7 +43,6 @@ def bottleneck_cause_text(hop: SlowestHop) -> str:
 
 def slowest_lines(hop: SlowestHop) -> tuple[str, str]:
     """The slowest hop in two lines: its name and speed, and what limits it."""
-    translate = QCoreApplication.translate
     which = translate("Relay", "Slowest: {upstream} → {node}, {rate}")
     why = translate("Relay", "Held up by {cause}")
     rate = format_rate(hop.rate)
@@ -53,15 +53,13 @@ def slowest_lines(hop: SlowestHop) -> tuple[str, str]:
 
 def bottleneck_short_line(hop: SlowestHop) -> str:
     """The slowest hop in one line, for the status bar."""
-    template = QCoreApplication.translate("Relay", "slowest {upstream} → {node}: {cause}")
+    template = translate("Relay", "slowest {upstream} → {node}: {cause}")
     return template.format(upstream=hop.upstream, node=hop.node, cause=bottleneck_cause_text(hop))
 
 
 def held_up_line(hop: SlowestHop) -> str:
     """For the slowest node's own facts."""
-    return QCoreApplication.translate("Relay", "Holds up the cast: {cause}").format(
-        cause=bottleneck_cause_text(hop)
-    )
+    return translate("Relay", "Holds up the cast: {cause}").format(cause=bottleneck_cause_text(hop))
 
 
 def share_text(share: float) -> str:
@@ -76,7 +74,6 @@ def share_text(share: float) -> str:
 
 def rate_line(listening: MulticastStatus) -> str:
     """How fast, and to how many: "Multicast: 118 MB/s to 4 at once"."""
-    translate = QCoreApplication.translate
     count = len(listening.listeners)
     template = (
         translate("Multicast", "Multicast: {rate} to {count} listener")
@@ -88,7 +85,6 @@ def rate_line(listening: MulticastStatus) -> str:
 
 def shares(datagrams: float, repaired: float) -> list[str]:
     """What came by the stream, and what had to be repaired, where anything had."""
-    translate = QCoreApplication.translate
     parts = [translate("Multicast", "{share} by datagrams").format(share=share_text(datagrams))]
     if repaired:
         parts.append(translate("Multicast", "{share} repaired").format(share=share_text(repaired)))
@@ -102,7 +98,6 @@ def shares_line(datagrams: float, repaired: float) -> str:
 
 def left_line(left: Mapping[str, RelayOnlyReason]) -> str:
     """Who gets everything by the relay, and why; "" for nobody."""
-    translate = QCoreApplication.translate
     if not left:
         return ""
     if len(left) == 1:
@@ -130,7 +125,7 @@ def read_out_lines(listening: MulticastStatus | None) -> tuple[str, ...]:
     if listening.sending:
         return tuple(filter(None, (rate_line(listening), shares, left_line(listening.left))))
     if state is MulticastState.DONE:
-        return QCoreApplication.translate("Multicast", "Multicast: everything was sent once"), shares
+        return translate("Multicast", "Multicast: everything was sent once"), shares
     return ()
 
 
@@ -138,7 +133,6 @@ def stopped_line(multicast: MulticastSnapshot | None) -> str:
     """That it was stopped, in a few words; "" where it was not."""
     if multicast is None or multicast.state is not MulticastState.STOPPED:
         return ""
-    translate = QCoreApplication.translate
     return {
         MulticastEnd.ORDERED: translate("Multicast", "Multicast was ended"),
         MulticastEnd.NOTHING_ARRIVES: translate("Multicast", "No multicast: nothing arrives"),
@@ -153,7 +147,7 @@ def stopped_line(multicast: MulticastSnapshot | None) -> str:
 
 def stopped_text(multicast: MulticastSnapshot | None, source: str) -> str:
     """Why it was stopped and what can be done; "" where it was not."""
-    why = explain_multicast_end(multicast, source, lambda text: QCoreApplication.translate("Failure", text))
+    why = explain_multicast_end(multicast, source, lambda text: translate("Failure", text))
     return why.text if why is not None else ""
 
 
@@ -161,7 +155,6 @@ def multicast_cast_text(cast: CastSummary, listening: MulticastStatus | None) ->
     """Everything about a cast's stream in a line or two, for the details; "" where none was tried."""
     if cast.multicast is None or listening is None:
         return ""
-    translate = QCoreApplication.translate
     if cast.multicast.state is MulticastState.WAITING:
         return translate("Multicast", "Waits for its listeners")
     shares = shares_line(listening.datagram_share, listening.repaired_share)
@@ -183,7 +176,6 @@ def multicast_short_line(listening: MulticastStatus | None) -> str:
         return ""
     if not listening.sending:
         return stopped_line(listening.multicast)
-    translate = QCoreApplication.translate
     heard, everybody = len(listening.listeners), len(listening.listeners) + len(listening.left)
     template = (
         translate("Multicast", "multicast to {count} of {total}")
@@ -198,7 +190,6 @@ def transport_text(
     name: str, listening: MulticastStatus | None, repairs: Mapping[str, float]
 ) -> Iterable[str]:
     """How the bytes come to a node of a cast to a group, as a screen reader says it."""
-    translate = QCoreApplication.translate
     if listening is None:
         return
     if name in listening.listeners:
@@ -213,14 +204,13 @@ def repair_rate(rate: float, *, short: bool) -> str:
     """What is written beside a repair."""
     if short:
         return "+" + format_rate(rate).split(" ")[0]
-    return QCoreApplication.translate("Multicast", "Repair {rate}").format(rate=format_rate(rate))
+    return translate("Multicast", "Repair {rate}").format(rate=format_rate(rate))
 
 
 def delivery_lines(
     delivery: DeliverySnapshot, listening: MulticastStatus | None, repairing: float
 ) -> Iterable[str]:
     """How the stream serves one recipient, line by line."""
-    translate = QCoreApplication.translate
     if listening is None or delivery.state is not DeliveryState.RECEIVING:
         return
     if delivery.node in listening.listeners:
@@ -252,7 +242,6 @@ def came_lines(cast: CastSummary, delivery: DeliverySnapshot) -> Iterable[str]:
 
 def left_text(why: RelayOnlyReason) -> str:
     """Why a recipient is served by the relay alone, and what can be done."""
-    translate = QCoreApplication.translate
     return {
         RelayOnlyReason.CANT_FOLLOW: translate(
             "Multicast",

@@ -175,9 +175,7 @@ class TransferModel(QAbstractItemModel):
         self._words: list[str] = []  # what a row has to hold to be shown
         self._here = ""
         self._order = CastSortOrder()
-        self._resort = QTimer(self)
-        self._resort.setSingleShot(True)
-        self._resort.setInterval(RESORT_MS)
+        self._resort = QTimer(self, singleShot=True, interval=RESORT_MS)
         self._resort.timeout.connect(self._sort_now)
 
     def retranslate(self) -> None:

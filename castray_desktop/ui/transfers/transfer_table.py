@@ -102,13 +102,10 @@ class TransferTable(QTreeView):
         self._hovered = QModelIndex()
         self._menu = TransferMenu(self, actions, nodes)
         self._before_reset = ""
-        self._measuring = QTimer(self)  # once for all rows that open or come at a time
-        self._measuring.setSingleShot(True)
+        self._measuring = QTimer(self, singleShot=True)  # once for all rows that open or come at a time
         self._measuring.timeout.connect(self._measure_or_not)
         self._changed: set[int] = set()  # columns that have to be painted
-        self._painting = QTimer(self)
-        self._painting.setSingleShot(True)
-        self._painting.setInterval(PAINT_MS)
+        self._painting = QTimer(self, singleShot=True, interval=PAINT_MS)
         self._painting.timeout.connect(self._paint_changed)
         self.setModel(model)
         self.columns = TransferHeader(theme, self)
@@ -125,8 +122,7 @@ class TransferTable(QTreeView):
         for column, spec in COLUMNS.items():
             self.columns.setSectionHidden(column, spec.hidden)
         self.columns.arranged.connect(self._arrange)
-        self._ticking = QTimer(self)
-        self._ticking.setInterval(TICK_MS)
+        self._ticking = QTimer(self, interval=TICK_MS)
         self._ticking.timeout.connect(model.tick)
         model.modelAboutToBeReset.connect(self._remember_current)
         model.modelReset.connect(self._rows_changed)
@@ -449,9 +445,7 @@ class ShownCast(QObject):
         super().__init__(parent)
         self._transfers, self._table = transfers, table
         self._expected = ""  # a cast that was accepted and is to be selected
-        self._timer = QTimer(self)
-        self._timer.setSingleShot(True)
-        self._timer.setInterval(SHOW_MS)
+        self._timer = QTimer(self, singleShot=True, interval=SHOW_MS)
         self._timer.timeout.connect(self._emit)
 
     def select_newest(self, casts: tuple[CastSummary, ...]) -> None:

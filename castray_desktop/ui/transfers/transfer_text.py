@@ -13,12 +13,14 @@ from castray_desktop.core.protocol.messages import CastState, CastSummary, Deliv
 from castray_desktop.ui.i18n.number_format import DASH, format_bytes, format_rate
 from castray_desktop.ui.widgets.status_glyphs import GlyphState
 
+translate = QCoreApplication.translate
+
 
 def cast_title(cast: CastSummary) -> str:
     """A cast's name, in the window's language: "model.bin and 2 more"."""
     if not cast.others:
         return cast.name
-    template = QCoreApplication.translate("Transfers", "{name} and {count} more")
+    template = translate("Transfers", "{name} and {count} more")
     return template.format(name=cast.name, count=cast.others)
 
 
@@ -43,7 +45,7 @@ def percent_text(share: float) -> str:
 
 def destination_text(cast: CastSummary) -> str:
     """The folder that a cast is saved to."""
-    return cast.options.destination or QCoreApplication.translate("Transfers", "Inboxes")
+    return cast.options.destination or translate("Transfers", "Inboxes")
 
 
 def rate_text(rate: float) -> str:
@@ -54,10 +56,10 @@ def rate_text(rate: float) -> str:
 def direction(cast: CastSummary, here: str) -> str:
     """Whether this computer sends or receives."""
     if cast.source == here:
-        return QCoreApplication.translate("Transfers", "Sent")
+        return translate("Transfers", "Sent")
     if here in cast.recipients:
-        return QCoreApplication.translate("Transfers", "Received")
-    return QCoreApplication.translate("Transfers", "Elsewhere")
+        return translate("Transfers", "Received")
+    return translate("Transfers", "Elsewhere")
 
 
 def elapsed(cast: CastSummary) -> float | None:
@@ -77,21 +79,20 @@ def delivery_rate(delivery: DeliverySnapshot) -> float:
 def hash_text(delivery: DeliverySnapshot) -> str:
     """The file's hash, shortened in the middle: "blake3 9f2c…e41a"."""
     if delivery.state is DeliveryState.VERIFYING:
-        return QCoreApplication.translate("Transfers", "pending")
+        return translate("Transfers", "pending")
     kind, _, digits = delivery.hash.partition(":")
     return f"{kind} {digits[:4]}…{digits[-4:]}" if digits else ""
 
 
 def failure_text(failure: Failure) -> str:
     """What happened and what to do, in one line, in the window's language."""
-    return explain(failure, lambda text: QCoreApplication.translate("Failure", text)).text
+    return explain(failure, lambda text: translate("Failure", text)).text
 
 
 def hook_text(delivery: DeliverySnapshot) -> str:
     """What became of the command after a delivery, in the window's language; "" where there was none."""
     if not delivery.hook_status:
         return ""
-    translate = QCoreApplication.translate
     what = translate_value(delivery.hook_status, lambda text: translate("Failure", text))
     return translate("Transfers", "Command afterwards: {what}").format(what=what)
 
@@ -99,14 +100,14 @@ def hook_text(delivery: DeliverySnapshot) -> str:
 def cast_status(cast: CastSummary) -> str:
     """The state of a cast in a word or two."""
     if cast.paused and not cast.failed and cast.state in (CastState.SENDING, CastState.VERIFYING):
-        return QCoreApplication.translate("Transfers", "{count} paused").format(count=cast.paused)
+        return translate("Transfers", "{count} paused").format(count=cast.paused)
     if _has_dead_links(cast):
-        one = QCoreApplication.translate("Transfers", "{count} link leads nowhere")
-        many = QCoreApplication.translate("Transfers", "{count} links lead nowhere")
+        one = translate("Transfers", "{count} link leads nowhere")
+        many = translate("Transfers", "{count} links lead nowhere")
         return (one if cast.broken_links == 1 else many).format(count=f"{cast.broken_links:,}")
     if cast.state is CastState.FAILED or cast.failed == 0 or cast.state is CastState.CANCELLED:
         return _cast_words()[cast.state]
-    return QCoreApplication.translate("Transfers", "{count} failed").format(count=cast.failed)
+    return translate("Transfers", "{count} failed").format(count=cast.failed)
 
 
 def _has_dead_links(cast: CastSummary) -> bool:
@@ -142,7 +143,6 @@ def cast_word(state: CastState) -> str:
 
 
 def _cast_words() -> Mapping[CastState, str]:
-    translate = QCoreApplication.translate
     return {
         CastState.QUEUED: translate("Transfers", "Waiting"),
         CastState.PREPARING: translate("Transfers", "Preparing"),
@@ -158,7 +158,6 @@ def _cast_words() -> Mapping[CastState, str]:
 
 def delivery_status(delivery: DeliverySnapshot) -> str:
     """The state of a delivery in a word or two."""
-    translate = QCoreApplication.translate
     if delivery.state is DeliveryState.RECEIVING and delivery.lagging:
         return translate("Transfers", "{size} behind").format(size=format_bytes(delivery.behind))
     words = {
@@ -181,9 +180,7 @@ def files_text(cast: CastSummary) -> str:
     if cast.files <= 1 and not cast.folder:
         return ""
     template = (
-        QCoreApplication.translate("Transfers", "{count} file")
-        if cast.files == 1
-        else QCoreApplication.translate("Transfers", "{count} files")
+        translate("Transfers", "{count} file") if cast.files == 1 else translate("Transfers", "{count} files")
     )
     return template.format(count=f"{cast.files:,}")
 

@@ -27,7 +27,7 @@ from castray_desktop.ui.theme.theme import Theme
 from castray_desktop.ui.transfers.cast_actions import CastActions, can_pause, can_resume, can_retry
 from castray_desktop.ui.transfers.transfer_model import TransferModel
 from castray_desktop.ui.transfers.transfer_table import TransferTable
-from castray_desktop.ui.widgets.basic_widgets import Card, IconTint, Rule, button, icon_button
+from castray_desktop.ui.widgets.basic_widgets import Card, IconTint, Rule, button, icon_button, lay_in
 from castray_desktop.ui.widgets.fields import search_field
 from castray_desktop.ui.widgets.tabs import RING_ROOM, Tabs
 
@@ -133,19 +133,13 @@ class TransfersCard(Card):
         self._show_tab()
 
     def _build(self) -> None:
-        tabs = QHBoxLayout()
-        tabs.setContentsMargins(16 - RING_ROOM, 0, 10, 0)
-        tabs.addWidget(self.tabs)
-        tabs.addStretch()
-        self._tool_row = QHBoxLayout()
-        tabs.addLayout(self._tool_row)
-        tabs.addWidget(self.enlarge_button)
+        self._tool_row = lay_in(QHBoxLayout(), self.tools)
+        parts = (self.tabs, None, self._tool_row, self.enlarge_button)
+        tabs = lay_in(QHBoxLayout(), *parts, margins=(16 - RING_ROOM, 0, 10, 0))
         self.tabs.add(TRANSFERS, lambda: self.tr("Transfers"))
         self.tabs.add(THROUGHPUT, lambda: self.tr("Throughput"))
-        self._tool_row.addWidget(self.tools)
         self._tools[TRANSFERS] = self.tools
-        holder = QVBoxLayout(self._plot_place)
-        holder.setContentsMargins(0, 0, 0, 0)
+        lay_in(QVBoxLayout(self._plot_place), margins=(0, 0, 0, 0))
         self._split.addWidget(self.table)
         self._split.addWidget(self._plot_place)
         self._split.setStretchFactor(0, SHARES[0])
@@ -153,19 +147,12 @@ class TransfersCard(Card):
         self._split.setSizes(list(SHARES))
         self.table.setMinimumWidth(400)
         self._stack.addWidget(self._split)
-        column = QVBoxLayout(self)
-        column.setContentsMargins(1, 0, 1, 8)
-        column.setSpacing(0)
-        column.addLayout(tabs)
-        column.addWidget(Rule(self._theme))
-        column.addWidget(self._stack, 1)
+        lay_in(QVBoxLayout(self), tabs, Rule(self._theme), (self._stack, 1), spacing=0, margins=(1, 0, 1, 8))
 
     def _wire(self) -> None:
         self.tabs.chosen.connect(self.show_page)
         self._model.counts_changed.connect(self._count_soon)
-        self._counting = QTimer(self)
-        self._counting.setSingleShot(True)
-        self._counting.setInterval(COUNT_MS)
+        self._counting = QTimer(self, singleShot=True, interval=COUNT_MS)
         self._counting.timeout.connect(self._count_late)
         self._count_again = False
 
@@ -235,12 +222,8 @@ class TransferTools(QWidget):
         self.pause_button = button(theme, "", "pause", kind="flat")
         self.retry_button = button(theme, "", "rotate-cw", kind="flat")
         self.clear_button = button(theme, "", "list-x", kind="flat")
-        row = QHBoxLayout(self)
-        row.setContentsMargins(0, 0, 0, 0)
-        row.setSpacing(4)
         buttons = (self.filter_button, self.pause_button, self.retry_button, self.clear_button)
-        for widget in (self.filter, *buttons):
-            row.addWidget(widget)
+        lay_in(QHBoxLayout(self), self.filter, *buttons, spacing=4, margins=(0, 0, 0, 0))
         self.filter_button.clicked.connect(self.focus_filter)
         self.filter.textChanged.connect(model.set_filter)
         self.pause_button.clicked.connect(self._pause_or_resume)

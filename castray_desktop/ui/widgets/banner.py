@@ -21,6 +21,7 @@ from castray_desktop.ui.widgets.basic_widgets import (
     button,
     icon_button,
     label,
+    lay_in,
     paint_round,
     set_tone,
 )
@@ -225,19 +226,8 @@ def lay_out(
     spacing: int = 8,
 ) -> QVBoxLayout:
     """Fill a page: widgets in a row at the top, below them `shown` in the room that is left."""
-    tools = QHBoxLayout()
-    tools.setContentsMargins(7 + spacing, 6, 15, 6)
-    tools.setSpacing(spacing)
-    for widget in left:
-        tools.addWidget(widget)
-    tools.addStretch()
-    for widget in right:
-        tools.addWidget(widget)
-    column = QVBoxLayout(page)
-    column.setContentsMargins(0, 0, 0, 0)
-    column.setSpacing(0)
-    column.addLayout(tools)
-    column.addWidget(shown, 1)
+    tools = lay_in(QHBoxLayout(), *left, None, *right, spacing=spacing, margins=(7 + spacing, 6, 15, 6))
+    column = lay_in(QVBoxLayout(page), tools, (shown, 1), spacing=0, margins=(0, 0, 0, 0))
     banner.float_over(page, lambda: shown.geometry().marginsRemoved(QMargins(12, 2, 12, 2)))
     return column
 

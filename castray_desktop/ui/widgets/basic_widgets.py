@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 from PySide6.QtCore import QEvent, QObject, QPointF, QRect, QRectF, QSize, Qt
 from PySide6.QtGui import (
@@ -15,7 +16,7 @@ from PySide6.QtGui import (
     QPixmap,
     QResizeEvent,
 )
-from PySide6.QtWidgets import QFrame, QLabel, QPushButton, QSizePolicy, QWidget
+from PySide6.QtWidgets import QBoxLayout, QFrame, QLabel, QLayout, QPushButton, QSizePolicy, QWidget
 
 from castray_desktop.ui.i18n.retranslator import Retranslator, Text
 from castray_desktop.ui.theme.fonts import font
@@ -454,3 +455,30 @@ class FocusRing(QWidget):
 
     def paintEvent(self, event: QPaintEvent) -> None:
         paint_round(QPainter(self), QRectF(self.rect()), 11, None, self._theme.color("accent"), 2)
+
+
+BoxLayout = TypeVar("BoxLayout", bound=QBoxLayout)
+
+
+def lay_in(
+    layout: BoxLayout,
+    *parts: QWidget | QLayout | tuple[QWidget | QLayout, int] | int | None,
+    spacing: int | None = None,
+    margins: tuple[int, int, int, int] | None = None,
+) -> BoxLayout:
+    """Add parts to a box layout: widgets and layouts, with a stretch in a pair; a gap; None for a stretch."""
+    if margins is not None:
+        layout.setContentsMargins(*margins)
+    if spacing is not None:
+        layout.setSpacing(spacing)
+    for part in parts:
+        added, stretch = part if isinstance(part, tuple) else (part, 0)
+        if isinstance(added, QWidget):
+            layout.addWidget(added, stretch)
+        elif isinstance(added, QLayout):
+            layout.addLayout(added, stretch)
+        elif added is None:
+            layout.addStretch()
+        else:
+            layout.addSpacing(added)
+    return layout

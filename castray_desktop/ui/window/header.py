@@ -28,7 +28,15 @@ from castray_desktop.ui.model.engine_link import EngineLinkState
 from castray_desktop.ui.send.option_fields import COMMON, ask_for_limit
 from castray_desktop.ui.theme.resources import resource
 from castray_desktop.ui.theme.theme import BRAND_END, BRAND_START, Theme
-from castray_desktop.ui.widgets.basic_widgets import IconTint, Rule, bind_text, icon_button, label, set_tone
+from castray_desktop.ui.widgets.basic_widgets import (
+    IconTint,
+    Rule,
+    bind_text,
+    icon_button,
+    label,
+    lay_in,
+    set_tone,
+)
 
 HEIGHT = 56
 SPARK_POINTS = 72
@@ -83,34 +91,30 @@ class Header(QWidget):
         Retranslator(self, self._retranslate)
 
     def _build(self) -> None:
-        rates = QVBoxLayout()
-        rates.setSpacing(0)
-        rates.addStretch()
-        rates.addWidget(self.total)
-        rates.addWidget(self.upload)
-        rates.addStretch()
         self.total.setMinimumWidth(112)
-        row = QHBoxLayout(self)
-        row.setContentsMargins(16, 3, 16, 1)
-        row.setSpacing(0)
-        row.addWidget(AppMark())
-        row.addSpacing(12)
-        row.addWidget(label("CastRay", 15, 700))
-        row.addSpacing(24)
-        row.addWidget(self.chip)
-        row.addStretch()
-        row.addWidget(self.sparkline)
-        row.addSpacing(12)
-        row.addLayout(rates)
-        row.addWidget(self.limit_button)
-        row.addSpacing(8)
-        row.addWidget(Rule(self._theme, upright=True, length=24))
-        row.addSpacing(12)
-        row.addWidget(self.language_button)
-        row.addSpacing(4)
-        row.addWidget(self.theme_button)
-        row.addSpacing(4)
-        row.addWidget(self.settings_button)
+        lay_in(
+            QHBoxLayout(self),
+            AppMark(),
+            12,
+            label("CastRay", 15, 700),
+            24,
+            self.chip,
+            None,
+            self.sparkline,
+            12,
+            lay_in(QVBoxLayout(), None, self.total, self.upload, None, spacing=0),
+            self.limit_button,
+            8,
+            Rule(self._theme, upright=True, length=24),
+            12,
+            self.language_button,
+            4,
+            self.theme_button,
+            4,
+            self.settings_button,
+            spacing=0,
+            margins=(16, 3, 16, 1),
+        )
 
     def _retranslate(self) -> None:
         # In both languages, for users who cannot read the current one.

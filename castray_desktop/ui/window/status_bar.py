@@ -16,7 +16,7 @@ from castray_desktop.ui.theme.theme import Theme
 from castray_desktop.ui.transfers import path_text
 from castray_desktop.ui.transfers.path_text import bottleneck_short_line
 from castray_desktop.ui.transfers.transfer_text import cast_glyph, cast_title
-from castray_desktop.ui.widgets.basic_widgets import DotLabel, GlyphLabel, label
+from castray_desktop.ui.widgets.basic_widgets import DotLabel, GlyphLabel, label, lay_in
 from castray_desktop.ui.widgets.status_glyphs import GlyphState
 
 
@@ -36,14 +36,8 @@ class StatusBar(QWidget):
         self._facts = DotLabel(theme)
         self._versions = label("", 12, 400, "2", tabular=True)
         self.setFixedHeight(28)
-        row = QHBoxLayout(self)
-        row.setContentsMargins(16, 1, 16, 0)
-        row.setSpacing(8)
-        for widget in (self._glyph, self._name):
-            row.addWidget(widget)
-        row.addSpacing(4)
-        row.addWidget(self._facts, 1)
-        row.addWidget(self._versions)
+        parts = (self._glyph, self._name, 4, (self._facts, 1), self._versions)
+        lay_in(QHBoxLayout(self), *parts, spacing=8, margins=(16, 1, 16, 0))
         theme.changed.connect(self.update)
         Retranslator(self, self._refresh)
 

@@ -36,7 +36,7 @@ from castray_desktop.ui.send.send_panel import SendPanel
 from castray_desktop.ui.theme.theme import Theme
 from castray_desktop.ui.transfers.transfers_card import TRANSFERS, TransfersCard
 from castray_desktop.ui.widgets.banner import Banner, Edge
-from castray_desktop.ui.widgets.basic_widgets import paint_round
+from castray_desktop.ui.widgets.basic_widgets import lay_in, paint_round
 from castray_desktop.ui.window.header import Header
 from castray_desktop.ui.window.status_bar import StatusBar
 
@@ -135,14 +135,10 @@ class WindowLayout(QWidget):
         self.rows.setStretchFactor(1, 2)
         self._limit_sizes()
         self.setObjectName("central")
-        column = QVBoxLayout(self)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.setSpacing(0)
-        self._inner = QVBoxLayout()
-        self._inner.addWidget(self.rows, 1)
-        column.addWidget(parts.header)
-        column.addLayout(self._inner, 1)
-        column.addWidget(parts.status)
+        self._inner = lay_in(QVBoxLayout(), (self.rows, 1))
+        lay_in(
+            QVBoxLayout(self), parts.header, (self._inner, 1), parts.status, spacing=0, margins=(0, 0, 0, 0)
+        )
         parts.banner.float_over(self, self._room_for_messages, Edge.BOTTOM)
 
     def _room_for_messages(self) -> QRect:
