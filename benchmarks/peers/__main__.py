@@ -1,12 +1,13 @@
 """The chart of the README: the relay beside rsync, scp, UFTP, BitTorrent and Ray's object store.
 
     python -m benchmarks.peers
-    python -m benchmarks.peers --size 64MiB --recipients 3 --times 1 --folder /tmp/chart   a quick look
-    python -m benchmarks.peers --read                                                   draws again
+    python -m benchmarks.peers --size 64MiB --recipients 3 --times 1 --folder /tmp/chart
+    python -m benchmarks.peers --read
 
-    python -m benchmarks.peers --size 64MiB --recipients 3 --times 1 --folder /tmp/chart    is a quick look
-    python -m benchmarks.peers --read    draws chart.json again
-is one that fails: a chart that lacks a bar would say something else.
+The second is a quick look, the third draws again. Needs root and a quiet machine, as `benchmarks.compare`
+does, which measures. Writes `chart.svg`, light and dark, and the figures as `chart.json` to `docs/images`.
+A tool that is not installed is an error here, and so is one that fails: a chart that lacks a bar would say
+something else.
 """
 
 from __future__ import annotations
