@@ -1,4 +1,4 @@
-"""Curves of hops and lines of the multicast bus, clear of nodes and their names: geometry, no widget."""
+"""Curves of hops and lines of the multicast bus that avoid nodes and their names: geometry, no widget."""
 
 from __future__ import annotations
 
@@ -18,8 +18,7 @@ from castray_desktop.ui.graph.node_layout import (
 )
 
 BADGE_CLEARANCE = 12.0
-
-"""From a badge's centre to where a hop can end beside it."""
+"""Pixels between a badge's centre and the end of a hop."""
 
 
 @dataclass(frozen=True)
@@ -81,16 +80,16 @@ def route_hop(
     end: Point,
     centre: Point,
     cuts: tuple[float, float],
-    most: float,
+    max_bend: float,
     obstacles: Sequence[Box],
     badge: float = 0.0,
 ) -> Curve:
-    """The way of a hop as `hop_curve` makes it, or a wider one or one on the other side, where that covers
-    less of the obstacles.
+    """The route of a hop: the first of several curves that crosses no obstacle, else the one that crosses
+    the least. The curves are those of `hop_curve` with more and more bend, on both sides.
     """
-    best, least = hop_curve(start, end, centre, *cuts, most, badge), 1e9
-    for other, wider in ((False, 1.0), (False, 1.8), (True, 1.0), (True, 1.8), (False, 2.6), (True, 2.6)):
-        curve = hop_curve(start, end, centre, *cuts, most * wider, badge, other=other)
+    best, least = hop_curve(start, end, centre, *cuts, max_bend, badge), 1e9
+    for inward, wider in ((False, 1.0), (False, 1.8), (True, 1.0), (True, 1.8), (False, 2.6), (True, 2.6)):
+        curve = hop_curve(start, end, centre, *cuts, max_bend * wider, badge, inward=inward)
         points = [curve.at(step / 24) for step in range(2, 23)]
         covered = sum(box.contains(point) for box in obstacles for point in points)
         if covered < least:
@@ -106,27 +105,27 @@ def hop_curve(
     centre: Point,
     cut_start: float,
     cut_end: float,
-    most: float = 84.0,
+    max_bend: float = 84.0,
     badge: float = 0.0,
     *,
-    other: bool = False,
+    inward: bool = False,
 ) -> Curve:
-    """The way of a hop: bent away from `centre`, by `most` at most, cut clear of both circles; with
-    `other` bent towards it.
+    """A curve between two nodes, cut clear of both circles.
 
-    It leaves no node downwards and enters none upwards, since the names stand there. It ends beside the
-    badges, which are that far to the right of the circle's centre, and up or down.
+    It bends away from `centre`, or towards it with `inward`, by at most `max_bend`. It leaves no node
+    downwards and enters none from below, where the names are, and ends beside the badges, which are `badge`
+    pixels to the right of the circle's centre and as far up and down.
     """
     dx, dy = end.x - start.x, end.y - start.y
     distance = math.hypot(dx, dy) or 1.0
     chord = math.atan2(dy, dx)
-    # On which side of the chord the centre lies: the curve goes to the other one.
+    # The sign says on which side of the chord the centre is; the curve bends to the other side.
     cross = dx * (centre.y - start.y) - dy * (centre.x - start.x)
-    side = -1.0 if (cross >= 0) is not other else 1.0
+    side = -1.0 if (cross >= 0) is not inward else 1.0
     steep = abs(dy) / distance
     bend = math.radians(18 + 50 * steep) * side
     reach = distance * (0.36 + 0.36 * steep * steep)
-    reach = min(reach, most / (0.75 * max(0.2, abs(math.sin(bend)))))
+    reach = min(reach, max_bend / (0.75 * max(0.2, abs(math.sin(bend)))))
     leaving = _avoid_label(chord + bend)
     arriving = math.pi + _avoid_label(chord - bend + math.pi)
     curve = Curve(
@@ -140,7 +139,7 @@ def hop_curve(
 
 
 def _avoid_label(angle: float) -> float:
-    """The direction seen from a circle's centre, turned out of the sector below it."""
+    """The direction from a circle's centre, turned out of the sector below it, where the name is."""
     angle = math.remainder(angle, 2 * math.pi)
     low, high = math.radians(38), math.radians(142)
     if low < angle < high:
@@ -166,46 +165,30 @@ def _entry_parameter(curve: Curve, centre: Point, radius: float, badges: Sequenc
 
 Line = tuple[Point, ...]
 
-TRUNK_OFFSET = {
-    True: SOURCE_HALF + 10.0,
-    False: SOURCE_HALF + 3.0,
-}  # beside the source's centre; on a ring or not
+TRUNK_OFFSET = {True: SOURCE_HALF + 10.0, False: SOURCE_HALF + 3.0}  # from the source; on a ring or not
+WIDTHS = {NodeShape.FULL: 4.0, NodeShape.COMPACT: 3.0, NodeShape.GLYPH: 2.0, NodeShape.DOT: 1.0}  # of lines
 
-WIDTHS = {
-    NodeShape.FULL: 4.0,
-    NodeShape.COMPACT: 3.0,
-    NodeShape.GLYPH: 2.0,
-    NodeShape.DOT: 1.0,
-}  # of its lines
-
-NAME_BOTTOM = {NodeShape.FULL: 70.0, NodeShape.COMPACT: 40.0}  # below a circle's centre
-
-RING_RADIUS = {
-    NodeShape.FULL: 35.0,
-    NodeShape.COMPACT: 25.0,
-    NodeShape.GLYPH: 11.0,
-    NodeShape.DOT: 4.5,
-}  # above and beside it
-
-BRANCH_OFFSET = {NodeShape.FULL: 60.0, NodeShape.COMPACT: 39.0}  # left of it, where a branch leaves the rail
+# Distances from a circle's centre: to the end of a line, to the name's lower edge, to a branch at its left.
+RING_RADIUS = {NodeShape.FULL: 35.0, NodeShape.COMPACT: 25.0, NodeShape.GLYPH: 11.0, NodeShape.DOT: 4.5}
+NAME_BOTTOM = {NodeShape.FULL: 70.0, NodeShape.COMPACT: 40.0}
+BRANCH_OFFSET = {NodeShape.FULL: 60.0, NodeShape.COMPACT: 39.0}
 
 LABEL_MARGIN = 8.0
-
 RAIL_CLEARANCE = 10.0  # between a rail and the names
 
 
 @dataclass(frozen=True)
 class Bus:
-    """Lines with corners. Each of `lines` begins at the source; `branches` leave the lines in a grid."""
+    """The lines of a multicast stream. `lines` begin at the source; in a grid `branches` leave them."""
 
-    lines: tuple[Line, ...]  # on a ring one to each listener, which overlap; in a grid one for each row
-    branches: tuple[Line, ...]  # short ones from a row's way to its listeners
-    label: Point  # the summary of the right end of what is written beside it
-    end: float  # how far to the right it goes
+    lines: tuple[Line, ...]  # on a ring one to each receiver, which overlap; in a grid one for each row
+    branches: tuple[Line, ...]  # from the line of a row to its receivers
+    label: Point  # the middle of the right end of its label
+    end: float  # the x of its right end
 
 
 def route_bus(layout: GraphLayout, receivers: Collection[str]) -> Bus:
-    """The bus to these nodes; those that have no place are left out."""
+    """The bus to these nodes; unknown names are ignored."""
     trunk_x = _snap_to_pixel(layout.source.x + TRUNK_OFFSET[layout.ring], layout.cell)
     places = [place for name, place in layout.nodes.items() if name in receivers]
     lines = tuple((_ring_lines if layout.ring else _rows)(layout, places, trunk_x))
@@ -215,15 +198,15 @@ def route_bus(layout: GraphLayout, receivers: Collection[str]) -> Bus:
 
 
 def line_boxes(bus: Bus, reach: float = 4.0) -> Iterator[Box]:
-    """Where its lines are, with so much to both sides; each stretch once."""
-    seen = {stretch for line in (*bus.lines, *bus.branches) for stretch in pairwise(line)}
-    for start, end in sorted(seen):
+    """A box around each segment of its lines, `reach` wide to both sides."""
+    segments = {segment for line in (*bus.lines, *bus.branches) for segment in pairwise(line)}
+    for start, end in sorted(segments):
         x, y = min(start.x, end.x) - reach, min(start.y, end.y) - reach
         yield Box(x, y, abs(end.x - start.x) + 2 * reach, abs(end.y - start.y) + 2 * reach)
 
 
 def clears(bus: Bus, figures: Box) -> bool:
-    """Whether it runs over none of these figures, which have some air around them."""
+    """Whether no line crosses these figures, apart from their margin."""
     words = Box(
         figures.x + LABEL_MARGIN,
         figures.y + LABEL_MARGIN,
@@ -249,7 +232,7 @@ def _ring_lines(layout: GraphLayout, places: Sequence[Point], trunk_x: float) ->
 
 
 def _rails(layout: GraphLayout) -> tuple[float, float]:
-    """The heights of the upper and the lower one; the same where no figures lie between the rows."""
+    """The heights of the upper and the lower rail; the same where no figures are between the rows."""
     names, highlights = NAME_BOTTOM[layout.cell], RING_RADIUS[layout.cell]
     centre, summary = layout.source.y, layout.summary
     above = max((p.y + names for p in layout.nodes.values() if p.y < centre - 1), default=None)
@@ -271,12 +254,12 @@ def _start(layout: GraphLayout) -> Point:
 
 
 def _snap_to_pixel(at: float, cell: NodeShape) -> float:
-    """Where a line's edges fall between two pixels."""
+    """The coordinate at which the edges of a line fall between two pixels."""
     return math.floor(at) + 0.5 if WIDTHS[cell] % 2 else float(round(at))
 
 
 def _without_repeats(line: Line) -> Line:
-    """The line without points that lie on the one before."""
+    """The line without repeated points."""
     kept = [line[0]]
     for point in line[1:]:
         if abs(point.x - kept[-1].x) > 0.5 or abs(point.y - kept[-1].y) > 0.5:

@@ -128,11 +128,11 @@ def machine_facts(node: NodeInfo) -> str:
     return " · ".join(parts) or node.address
 
 
-def tool_tip(node: NodeInfo, delivery: DeliverySnapshot | None, way: Sequence[str] = ()) -> str:
-    """A node's facts, one a line; `way` says how the bytes come to it."""
+def tool_tip(node: NodeInfo, delivery: DeliverySnapshot | None, route: Sequence[str] = ()) -> str:
+    """A node's facts, one on each line; `route` are the lines about how it receives data."""
     translate = QCoreApplication.translate
     lines = [f"{node.name} — {glyph_word(node_glyph(node, delivery))}"]
-    lines += way
+    lines += route
     if node.address:
         lines.append(translate("GraphCard", "Address: {address}").format(address=node.address))
     if node.cpus or node.gpus:
@@ -180,7 +180,7 @@ def route_lines(
 
 @dataclass(frozen=True)
 class Hop:
-    """One link of the shown cast's path: `order` 0..1 is where it lies between source and end."""
+    """One link of the shown cast's path; `first` and `last`, 0..1, are its part of the path's gradient."""
 
     upstream: str
     node: str
@@ -189,10 +189,10 @@ class Hop:
     rate: float
     lagging: bool
     moving: bool
-    failed: bool = False  # bytes will not take this way any more
+    failed: bool = False  # no more data uses this hop
     rerouted: bool = False  # the node fetched from another one before
     repair: bool = False  # brings what datagrams did not; `rate` is that of this alone
-    paused: bool = False  # no bytes take this way until the node is resumed
+    paused: bool = False  # no data uses this hop until the node is resumed
 
 
 def hops(
@@ -246,7 +246,7 @@ def hops(
 
 @dataclass(frozen=True)
 class MulticastStream:
-    """The one stream for many recipients, as it is drawn."""
+    """The multicast stream of a cast, as it is drawn."""
 
     receivers: tuple[str, ...]
     rate: float
@@ -279,7 +279,7 @@ def cast_lines(cast: CastSummary) -> tuple[str, str, str]:
 
 
 def cast_line(cast: CastSummary) -> str:
-    """The shown cast in one short line, for where there is no room for three."""
+    """The shown cast in one short line, where there is no space for three."""
     parts = [percent_text(cast_share(cast))]
     if not cast.state.finished and cast.eta is not None:
         template = QCoreApplication.translate("GraphCard", "{time} left")

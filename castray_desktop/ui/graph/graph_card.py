@@ -157,12 +157,12 @@ class GraphCard(Card):
         *,
         under_way_on: Callable[[str], Iterable[CastOnNode]] = lambda node: (),
     ) -> None:
-        """`under_way_on` says which casts under way a node takes part in, for its facts."""
+        """`under_way_on` returns the running casts of a node, for its facts."""
         super().__init__(theme, parent)
         self._nodes, self._selection = nodes, selection
         self._editable = False
         self._legend_wanted: bool | None = None
-        self._no_place_key: tuple[object, ...] = ()  # where the read-out found none among the nodes
+        self._no_place_key: tuple[object, ...] = ()  # the layout in which the read-out found no place
         self.scene_ = GraphScene(theme, nodes, selection, self, now)
         self._container = ViewContainer(self)
         self.view = GraphView(theme, self.scene_, selection, self._container)
@@ -352,7 +352,7 @@ class GraphCard(Card):
             self.view.overlays.show_read_out(lines, icon)
 
     def _make_strip(self, cell: NodeShape) -> None:
-        """Room for the read-out where it finds none among the nodes, also before a hop is the slowest."""
+        """Reserve a strip for the read-out where it has no place among the nodes, even before it has text."""
         cast = self._nodes.cast
         relayed = cast is not None and not cast.state.finished and len(cast.recipients) > 1
         if not relayed:

@@ -49,11 +49,11 @@ class GraphKeys(QObject):
         self._space_used = False
 
     def use_space(self) -> None:
-        """It was held for something else, and ticks nothing when it is let go."""
+        """Keep the release of the space key from selecting a node: it was held for panning."""
         self._space_used = True
 
     def description(self) -> str:
-        """Of the node that the keyboard is at; else where a screen reader finds the same nodes."""
+        """The accessible description: the focused node, else where the same nodes are in a list."""
         return self._graph.spoken_description(self._graph.focus_node) or QCoreApplication.translate(
             "GraphView", "The recipient list beside this shows the same nodes and the same selection."
         )
@@ -69,7 +69,7 @@ class GraphKeys(QObject):
         self.current_changed.emit(name)
 
     def _move(self, key: Qt.Key) -> None:
-        """To the nearest node in that direction, sideways steps counting double."""
+        """Focus the nearest node in that direction; distance to the side counts double."""
         places = self._graph.places()
         here = places.get(self._graph.focus_node)
         if here is None:
@@ -122,13 +122,13 @@ class GraphKeys(QObject):
         return True
 
     def focus_in(self, event: QFocusEvent) -> None:
-        """The view has the keyboard; by Tab it is at a node at once."""
+        """Focus a node at once when the view gets the focus by Tab."""
         by_keyboard = event.reason() in (Qt.FocusReason.TabFocusReason, Qt.FocusReason.BacktabFocusReason)
         if by_keyboard and not self._graph.focus_node:
             self.focus(next(iter(sorted(self._selection.selected() or self._selection.recipients())), ""))
 
     def focus_out(self, event: QFocusEvent) -> None:
-        """Something else has it."""
+        """Drop the focused node, except while a menu is open."""
         self.space = False
         if event.reason() is not Qt.FocusReason.PopupFocusReason and self._graph.focus_node:
             self._graph.focus_node = ""
@@ -225,10 +225,10 @@ class GraphDrops(QObject):
         pill.show_state(words.format(count=everyone), target=on_pill)
         pill.move(self._pill_place(), 8)
         pill.setVisible(dragging and everyone > 1)
-        self.drop_hint.emit(_words(targets))
+        self.drop_hint.emit(_drop_hint(targets))
 
     def _pill_place(self) -> int:
-        """In the middle of the upper edge, or beside it where a node lies there."""
+        """The middle of the upper edge, or another position there that covers no node."""
         pill = self._pill
         free = max(0, self._view.viewport().width() - pill.width())
         covered = self._overlays.node_rects()
@@ -244,7 +244,7 @@ def _accept_copy(event: QDropEvent) -> None:
     event.accept()
 
 
-def _words(targets: frozenset[str]) -> str:
+def _drop_hint(targets: frozenset[str]) -> str:
     translate = QCoreApplication.translate
     if not targets:
         return ""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
 from collections.abc import Callable
 
 from PySide6.QtCore import QPointF, QRectF, Signal
@@ -37,9 +36,9 @@ _CachedInput = tuple[tuple[NodeInfo, ...], tuple[object, ...], Places]  # of the
 
 
 class GraphScene(QGraphicsScene):
-    """The items and where they are.
+    """The items of the graph.
 
-    Signal: `layout_changed()` when nodes lie elsewhere or the middle came or went.
+    Signal: `layout_changed()` after nodes have moved.
     """
 
     layout_changed = Signal()
@@ -66,8 +65,8 @@ class GraphScene(QGraphicsScene):
         self._summary.hide()
         self._laid_out_for: tuple[object, ...] = ()
         self._path_for: tuple[object, ...] = ()
-        self._path: list[Hop] = []  # as it was for that
-        self._path_layout: GraphLayout | None = None  # where it is drawn
+        self._path: list[Hop] = []  # for `_path_for`
+        self._path_layout: GraphLayout | None = None  # in which it is drawn
         self._dots_for: tuple[object, ...] = ()
         self._layout_input: _CachedInput | None = None
         self.focus_node = ""
@@ -96,7 +95,7 @@ class GraphScene(QGraphicsScene):
         return bool(self._laid_out_for) and self._laid_out_for[2] != self.source
 
     def layout_input(self) -> Places:
-        """What the places depend on beside the room: the source, and the recipients with their zones."""
+        """What the layout depends on apart from the size: the source, and the recipients with their zones."""
         source, nodes = self.source, self._nodes.nodes()
         known = self._layout_input
         if known is not None and known[0] is nodes and known[2][0] == source:
@@ -115,7 +114,7 @@ class GraphScene(QGraphicsScene):
         return compute_layout(width, height, self.layout_input()[1])
 
     def fit(self, width: float, height: float) -> None:
-        """Lay everything out for this room; does nothing when nothing about it is different."""
+        """Compute the layout for this size and move all items; does nothing without a change."""
         source, recipients = self.layout_input()
         key = (width, height, source, recipients)
         if key == self._laid_out_for:
@@ -155,7 +154,7 @@ class GraphScene(QGraphicsScene):
             self.addItem(item.name)
 
     def place(self, name: str) -> Point | None:
-        """Where a node's circle lies."""
+        """The centre of a node's circle."""
         return self.layout.source if name == self.source else self.layout.nodes.get(name)
 
     # --- appearances -----------------------------------------------------------------------------
@@ -244,7 +243,7 @@ class GraphScene(QGraphicsScene):
         return tool_tip(node, delivery, way) if node else ""
 
     def tool_tip_at(self, place: QPointF) -> str:
-        """What there is to say about what lies at a place; "" for nothing."""
+        """The tool tip at a position; "" for none."""
         if name := self.node_at(place):
             return self.tool_tip(name)
         point = Point(place.x(), place.y())
@@ -252,7 +251,7 @@ class GraphScene(QGraphicsScene):
         return "\n".join(read_out_lines(self._nodes.listening)) if on_bus else ""
 
     def spoken_description(self, name: str) -> str:
-        """A node in one line, as a screen reader says it; "" for an unknown one."""
+        """A node in one line, for screen readers; "" for an unknown one."""
         node = self._nodes.get(name)
         if node is None:
             return ""
@@ -299,7 +298,7 @@ class GraphScene(QGraphicsScene):
 
     @property
     def has_summary(self) -> bool:
-        """Whether a cast's figures have a place among the nodes."""
+        """Whether the layout has space for a cast's figures."""
         return self.layout.summary is not None and self.path.clears(self.layout.summary)
 
     def label_boxes(self) -> list[Box]:
@@ -311,17 +310,8 @@ class GraphScene(QGraphicsScene):
 
     # --- motion and finding ----------------------------------------------------------------
 
-    @property
-    def moving(self) -> bool:
-        """Whether dots run along a hop or the bus."""
-        return self.path.moving
-
-    def advance_dots(self, pixels: float) -> None:
-        """Move the dots to where they are after having run that far."""
-        self.path.advance_dots(pixels)
-
     def ease(self) -> None:
-        """Move every ring a part of its way."""
+        """Move every ring a step towards its share."""
         for item in self.items_by_name.values():
             item.ease()
 
@@ -336,7 +326,7 @@ class GraphScene(QGraphicsScene):
         return ""
 
     def places(self) -> dict[str, Point]:
-        """Every node and where its circle lies."""
+        """The centre of the circle of every node."""
         source = self.source
         return ({source: self.layout.source} if source else {}) | self.layout.nodes
 
@@ -354,12 +344,8 @@ class GraphScene(QGraphicsScene):
             if name != self._selection.source and reach.contains(*place)
         )
 
-    def counts(self) -> Counter[str]:
-        """How many items of each kind there are, for tests."""
-        return Counter(type(item).__name__ for item in self.items())
-
 
 def _network_order(node: NodeInfo) -> tuple[object, ...]:
-    """Neighbours in the network lie side by side; the nodes of one machine keep the order of their names."""
+    """Sorts neighbours in the network side by side, and the nodes of one machine by name."""
     address = "" if node.address.startswith("127.") else node.address
     return (natural_key(address), natural_key(node.name))

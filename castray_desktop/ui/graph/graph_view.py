@@ -69,7 +69,7 @@ class GraphView(QGraphicsView):
         self._pan_from: QPoint | None = None
         self._run = 0.0
         self._laid_out_for: tuple[object, ...] = ()
-        self._small_for: tuple[object, ...] = ()  # a room where the whole scene has small cells
+        self._small_for: tuple[object, ...] = ()  # the size in which the whole scene has small cells
         self._canvas = GridBackground(theme)
         self._dots = QTimer(self)
         self._dots.setInterval(DOT_INTERVAL_MS)
@@ -112,11 +112,11 @@ class GraphView(QGraphicsView):
 
     @property
     def zoom(self) -> float:
-        """1 is the whole scene in the view."""
+        """The zoom factor; 1 shows the whole scene."""
         return self._zoom
 
     def set_zoom(self, zoom: float, anchor: QPoint | None = None) -> None:
-        """Show the scene larger, up to 4 times, around a place in the view."""
+        """Magnify the scene, up to 4 times, around a position in the view."""
         zoom = min(ZOOM_MOST, max(1.0, zoom))
         if abs(zoom - 1.0) < 0.05:
             zoom = 1.0
@@ -148,7 +148,7 @@ class GraphView(QGraphicsView):
         Large cells grow with the zoom; small ones get more room, and so larger cells.
         """
         if self._zoom > 1.0:
-            self._show_bar(False)  # first, since the room is another one then
+            self._show_bar(False)  # first, since it changes the size
         size = self.viewport().size()
         key = (size.width(), size.height(), self._zoom, self._graph.layout_input())
         if key == self._laid_out_for:
@@ -173,7 +173,7 @@ class GraphView(QGraphicsView):
         return True
 
     def prepare(self, width: float, height: float) -> None:
-        """Lay out for this room, which the view gets when it is shown."""
+        """Compute the layout for the size that the view will have when it is shown."""
         self._show_bar(taller := self._graph.preview_layout(width, height).height > height + 0.5)
         self._graph.fit(width - taller * self.verticalScrollBar().sizeHint().width(), height)
 
@@ -184,26 +184,26 @@ class GraphView(QGraphicsView):
     def _show_whole(self, width: float, height: float) -> None:
         self._graph.fit(width, height)
         if self._container.below and self._graph.layout.cell in (NodeShape.GLYPH, NodeShape.DOT):
-            # Rather as it was before something stood below it, and a part of it, than all of it tiny.
+            # Show a part in the size without a card below rather than everything in tiny cells.
             self._graph.fit(width, height + self._container.below)
 
     # --- motion ----------------------------------------------------------------------------
 
     def refresh_motion(self) -> None:
-        """Run the dots' timer only while a cast moves bytes and somebody can see it."""
-        run = self._graph.moving and self.isVisible() and not self.reduce_motion
+        """Run the dots' timer only while a cast moves data and the view is visible."""
+        run = self._graph.path.moving and self.isVisible() and not self.reduce_motion
         if run != self._dots.isActive():
             self._dots.start() if run else self._dots.stop()
         eased = run and len(self._graph.items_by_name) <= MAX_EASED
         if eased is not self._graph.easing:
             self._graph.easing = eased
-            self._graph.refresh()  # at its place at once from now on, or from there
+            self._graph.refresh()  # rings jump from now on, or glide from where they are
 
     def _advance_dots(self) -> None:
         if self.window().isMinimized():
             return
         self._run = (self._run + DOT_SPEED * DOT_INTERVAL_MS / 1000) % 1100
-        self._graph.advance_dots(self._run)
+        self._graph.path.advance_dots(self._run)
         if self._graph.easing:
             self._graph.ease()
 
@@ -231,13 +231,13 @@ class GraphView(QGraphicsView):
     # --- single nodes ----------------------------------------------------------------------
 
     def reveal(self, name: str) -> None:
-        """Scroll to where this node can be seen; does nothing for one that has no place."""
+        """Scroll to this node; does nothing for an unknown one."""
         place = self._graph.place(name)
         if place is not None:
             self.ensureVisible(to_rect(self._graph.layout.cell.box(place)), 8, 8)
 
     def go_to(self, name: str) -> None:
-        """Take the keyboard to this node."""
+        """Move the keyboard focus to this node."""
         self.setFocus(Qt.FocusReason.OtherFocusReason)
         self.keys.focus(name if self._graph.place(name) is not None else "")
 

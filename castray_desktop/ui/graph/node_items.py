@@ -35,16 +35,16 @@ class NodeAppearance:
     badge: GlyphState | None = None
 
 
-EASED_PART, EASED_ENOUGH = 0.35, 0.002  # of what is left at each step; of the whole
+EASED_PART, EASED_ENOUGH = 0.35, 0.002  # share of the remaining distance at each step; distance to stop at
 
 
 class NodeItem(SceneItem):
-    """A node: ring, percent or icon, badges, name and facts, as much as its cell has room for."""
+    """A node: ring, percent or icon, badges, name and facts, as far as its cell has space."""
 
     def __init__(self, theme: Theme, appearance: NodeAppearance, cell: NodeShape) -> None:
         super().__init__(theme, Z_NODE)
         self.appearance, self.cell = appearance, cell
-        self.shown = appearance.share  # of the ring, on its way to the appearance's
+        self.shown = appearance.share  # of the ring; `ease` moves it to the appearance's
         self.hovered = False
         self.setAcceptHoverEvents(True)
         self.setCursor(Qt.CursorShape.PointingHandCursor)
@@ -66,7 +66,7 @@ class NodeItem(SceneItem):
         self.update()
 
     def ease(self) -> None:
-        """Move the ring a part of the way that is left."""
+        """Move the ring a part of the remaining distance."""
         if self.shown is None or self.appearance.share is None or self.shown == self.appearance.share:
             return
         left = self.appearance.share - self.shown
@@ -263,7 +263,7 @@ class DotsItem(SceneItem):
         self._dots: tuple[Dot, ...] = ()
 
     def show_dots(self, dots: tuple[Dot, ...], box: QRectF, *, dim: bool) -> None:
-        """Draw these from now on, all of them inside `box`."""
+        """Draw these, all inside `box`."""
         if (dots, box, dim) != (self._dots, self._rect, self.dim):
             self._dots, self.dim = dots, dim
             self.set_rect(box)
@@ -289,7 +289,7 @@ DOT_STAMP = 12
 
 
 def _dot_stamp(palette: Palette, state: GlyphState, selected: bool, ratio: float) -> QPixmap:
-    """A dot drawn once, since stamping it a thousand times is quick and stroking it is not."""
+    """A pixmap of a dot: drawing it a thousand times is faster than stroking."""
     stamp = QPixmap(round(DOT_STAMP * ratio), round(DOT_STAMP * ratio))
     stamp.setDevicePixelRatio(ratio)
     stamp.fill(Qt.GlobalColor.transparent)
@@ -305,7 +305,7 @@ def _dot_stamp(palette: Palette, state: GlyphState, selected: bool, ratio: float
 
 
 def paint_dot(painter: QPainter, state: GlyphState, color: QColor) -> None:
-    """A state in six pixels around the origin: every one has a shape of its own."""
+    """A state in six pixels around the origin; each state has its own shape."""
     painter.setPen(Qt.PenStyle.NoPen)
     painter.setBrush(color)
     match state:

@@ -43,7 +43,7 @@ class Box(NamedTuple):
         )
 
     def contains(self, point: Point) -> bool:
-        """Whether the point lies inside, not on the edge."""
+        """Whether the point is inside, not on the edge."""
         return self.x < point.x < self.x + self.width and self.y < point.y < self.y + self.height
 
 
@@ -61,11 +61,11 @@ class NodeShape(enum.Enum):
 
     @property
     def badge(self) -> float:
-        """How far to the right, and up or down, of the circle's centre its badges are."""
+        """The distance of the badges from the circle's centre, to the right and up or down."""
         return self.radius * 0.92
 
     def box(self, centre: Point) -> Box:
-        """The room of a node whose circle lies there."""
+        """The cell of a node with this centre of its circle."""
         width, height, _, above = self.value
         return Box(centre.x - width / 2, centre.y - above, width, height)
 
@@ -118,7 +118,7 @@ ZONE_DROP = {
 }  # from the circles to the middle of what is drawn of nodes
 LABEL_HALF = 10.0  # of the height of a zone's name
 GRID_GAP = {NodeShape.COMPACT: 8, NodeShape.GLYPH: 4, NodeShape.DOT: 4}
-ZONE_HEADER = 30  # room above a zone's rows in the grid for its pill
+ZONE_HEADER = 30  # above a zone's rows in the grid, for its name
 
 
 def compute_layout(width: float, height: float, recipients: Sequence[tuple[str, str]]) -> GraphLayout:
@@ -173,7 +173,7 @@ def _ring(
     lift = [bulge * (1 - (2 * i / (columns - 1) - 1) ** 2) if columns > 1 else 0.0 for i in range(columns)]
     places += [Point(x, top + bulge - up) for x, up in zip(xs, lift, strict=True)]
     if odd:
-        places.append(Point(right if columns else _single(left, right), middle_y))
+        places.append(Point(right if columns else left + (right - left) * 0.85, middle_y))
     places += [Point(x, bottom - bulge + up) for x, up in zip(reversed(xs), reversed(lift), strict=True)]
     nodes = {name: place for (name, _), place in zip(recipients, places, strict=True)}
     if _collide(nodes, cell) or any(not _inside(cell.box(p), width, height) for p in places):
@@ -203,12 +203,8 @@ def _columns(left: float, right: float, count: int, *, odd: bool) -> list[float]
     return [left + (right - left) * i / (count - 1) for i in range(count)]
 
 
-def _single(left: float, right: float) -> float:
-    return left + (right - left) * 0.85
-
-
 def _summary(source: Point, places: Sequence[Point], cell: NodeShape, middle_y: float) -> Box | None:
-    """The figures' room: between the rows, clear of every cell."""
+    """The box of the figures: between the rows, clear of every cell."""
     if not places:
         return None
     boxes = [cell.box(place) for place in places]

@@ -36,7 +36,7 @@ STRIP_GAP = 10
 
 
 class Legend(QWidget):
-    """What the shapes mean; lies over the scene and lets the pointer through."""
+    """What the shapes mean; over the scene, transparent for the pointer."""
 
     def __init__(self, theme: Theme, parent: QWidget) -> None:
         super().__init__(parent)
@@ -67,9 +67,9 @@ class Legend(QWidget):
 
 
 class ReadOut(QWidget):
-    """A few lines about the shown cast's path. Lies over the scene and lets the pointer through.
+    """A few lines about the shown cast's path, over the scene, transparent for the pointer.
 
-    Where it is no higher than a line of text, all of them are one line without a frame.
+    In a height of one line of text, they become one line without a frame.
     """
 
     def __init__(self, theme: Theme, parent: QWidget) -> None:
@@ -89,12 +89,12 @@ class ReadOut(QWidget):
             self.update()
 
     def wanted_size(self) -> QSize:
-        """With all lines in a frame."""
+        """The size with all lines in a frame."""
         widest = max((_width(line, first=not row) for row, line in enumerate(self.lines)), default=0)
         return QSize(min(MAX_WIDTH, math.ceil(widest) + 44), max(32, 10 + 17 * len(self.lines)))
 
     def _placed(self) -> list[tuple[str, QRectF]]:
-        """The lines and where they are; what is not the first one keeps its width where all share a line."""
+        """The lines and their rectangles; in a single line the first one is shortened before the others."""
         if self.height() > STRIP:
             top = (self.height() - 17 * len(self.lines)) / 2
             inner = self.width() - 40
@@ -107,7 +107,7 @@ class ReadOut(QWidget):
         return [(first, QRectF(left, 0, width, height)), (rest, QRectF(after, 0, right - after, height))]
 
     def _rest(self, room: float) -> str:
-        """As many of the lines after the first as fit behind that, and one of them at least."""
+        """The second line, with as many of the following ones as fit behind the first."""
         room -= min(_width(self.lines[0], first=True) + 2, room / 2) + STRIP_GAP
         for end in range(len(self.lines), 2, -1):
             rest = " · ".join(self.lines[1:end])
@@ -140,7 +140,7 @@ def _width(line: str, *, first: bool) -> float:
 
 
 class AllNodesPill(QWidget):
-    """A place to drop files for every node; there only while files are dragged over the graph."""
+    """The drop target for all nodes; visible while files are dragged over the graph."""
 
     def __init__(self, theme: Theme, parent: QWidget) -> None:
         super().__init__(parent)
@@ -202,7 +202,7 @@ class ViewContainer(QWidget):
 GRID_STEP = 16  # between the positions that are tried
 CARD_MARGIN = 10
 MIN_VIEW_WIDTH, MIN_VIEW_HEIGHT = 440, 120  # what a side card beside or below the view leaves of it
-MIN_CARD_HEIGHT = 90  # below the view; a lower card lies over the view
+MIN_CARD_HEIGHT = 90  # below the view; a lower card is placed over it
 OWN_NODE_WEIGHT = 4.0  # of the node that the card describes
 MAX_FINE_PARTS = 80  # with more parts only the edges and the middle are tried
 OVERLAP_COST = 2000.0  # of touching a part at all, in square pixels
@@ -210,7 +210,7 @@ OVERLAP_COST = 2000.0  # of touching a part at all, in square pixels
 
 @dataclass(frozen=True)
 class OccupiedArea:
-    """An area that is better not covered; `weight` says by how much."""
+    """An area to keep free; `weight` is its importance."""
 
     area: QRect
     weight: float = 1.0

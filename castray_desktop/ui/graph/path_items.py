@@ -38,7 +38,7 @@ REPAIR_DASHES, SHORT_DASHES = [4.0, 2.5], [1.6, 1.2]  # in widths of the line
 
 @dataclass(frozen=True)
 class HopAppearance:
-    """A hop's way and how it is drawn: its slice of the path's gradient, its width, whether bytes move."""
+    """A hop's curve and how it is drawn: its part of the path's gradient, its width, whether data moves."""
 
     curve: Curve
     first: float
@@ -48,14 +48,14 @@ class HopAppearance:
     faded: bool  # the cast has ended
     dim: bool = False
     head: bool = True
-    failed: bool = False  # dashed, with a cross: bytes will not take this way any more
-    repair: bool = False  # thin and in long dashes: only what datagrams did not bring takes this way
-    paused: bool = False  # thin and pale, with the sign of a pause: no bytes take this way for now
-    marker_position: float = 0.5  # where on the curve the cross or the sign is
+    failed: bool = False  # dashed, with a cross: no more data uses it
+    repair: bool = False  # thin, in long dashes: only data that multicast has lost uses it
+    paused: bool = False  # thin and pale, with a pause sign: no data uses it for now
+    marker_position: float = 0.5  # of the cross or pause sign, on the curve
 
 
 class HopItem(SceneItem):
-    """One link of the relay chain with its arrow head, kept as a picture; its dots run on top of it."""
+    """One link of the relay chain with its arrow head; moving dots are an item above it."""
 
     def __init__(self, theme: Theme, appearance: HopAppearance) -> None:
         super().__init__(theme, Z_HOP)
@@ -64,7 +64,7 @@ class HopItem(SceneItem):
         self._update_path()
 
     def set_appearance(self, appearance: HopAppearance) -> None:
-        """Draw this from now on."""
+        """Repaint if the appearance is another one."""
         if appearance != self.appearance:
             self.appearance = appearance
             self._update_path()
@@ -77,7 +77,7 @@ class HopItem(SceneItem):
         self.setZValue(Z_PAUSED if self.appearance.paused else Z_HOP)
 
     def advance_dots(self, phase: float) -> None:
-        """Move the dots to where they are after that many pixels; does nothing for a hop without them."""
+        """Show the dots where they are after that many pixels, if the hop has any."""
         if self.appearance.moving:
             self._dots.set_phase(phase)
 
@@ -111,7 +111,7 @@ class HopItem(SceneItem):
                 self._paint_pause(painter)
 
     def _paint_pause(self, painter: QPainter) -> None:
-        """Told from a hop that waits for its first bytes, whatever the colours."""
+        """Distinguishes it from a hop that waits for its first data, without colour."""
         middle = to_point(self.appearance.curve.at(self.appearance.marker_position))
         painter.setPen(Qt.PenStyle.NoPen)
         painter.setBrush(QColor(self._theme.palette.card))
@@ -121,7 +121,7 @@ class HopItem(SceneItem):
         paint_glyph(painter, place, GlyphState.PAUSED, self._theme.palette)
 
     def _paint_failed(self, painter: QPainter) -> None:
-        """Told from a whole one by its dashes and its cross, whatever the colours."""
+        """Dashes and a cross distinguish a failed hop without colour."""
         palette = self._theme.palette
         color = mix(palette.card, palette.bad_fill, DIM_OPACITY if self.appearance.dim else 1.0)
         pen = QPen(color, 2)
@@ -240,7 +240,7 @@ Segment = tuple[Point, Point]
 
 
 class SegmentsItem(SceneItem):
-    """The hops between dots: as many as there are nodes, painted as a path for each kind."""
+    """The hops between dots, as thin lines: one call of the painter for each kind."""
 
     def __init__(self, theme: Theme) -> None:
         super().__init__(theme, Z_HOP)
@@ -306,7 +306,7 @@ class RateItem(SceneItem):
 
 
 BRANCH_WIDTHS = {NodeShape.FULL: 3.0, NodeShape.COMPACT: 2.0, NodeShape.GLYPH: 1.5, NodeShape.DOT: 1.0}
-HEADS = {NodeShape.FULL: 11.0, NodeShape.COMPACT: 7.0}  # length; smaller cells have no room for one
+HEADS = {NodeShape.FULL: 11.0, NodeShape.COMPACT: 7.0}  # length; smaller cells have none
 STRENGTHS = {NodeShape.DOT: 0.6}  # where there are many
 DOT = 2.0  # diameter
 DOT_COLOR = QColor.fromRgbF(1, 1, 1, 0.85)
@@ -325,7 +325,7 @@ class MulticastAppearance:
 
 
 class MulticastItem(SceneItem):
-    """The bus, kept as a picture; its dots run on top of it."""
+    """The multicast bus; moving dots are an item above it."""
 
     def __init__(self, theme: Theme, appearance: MulticastAppearance) -> None:
         super().__init__(theme, Z_HOP)
@@ -334,7 +334,7 @@ class MulticastItem(SceneItem):
         self._update_path()
 
     def set_appearance(self, appearance: MulticastAppearance) -> None:
-        """Draw this from now on."""
+        """Repaint if the appearance is another one."""
         if appearance == self.appearance:
             return
         moved = appearance.bus != self.appearance.bus
@@ -363,7 +363,7 @@ class MulticastItem(SceneItem):
         self._dots.setVisible(appearance.moving)
 
     def advance_dots(self, phase: float) -> None:
-        """Move the dots to where they are after that many pixels."""
+        """Show the dots where they are after that many pixels."""
         if self.appearance.moving:
             self._dots.set_phase(phase)
 
@@ -399,7 +399,7 @@ class MulticastItem(SceneItem):
 
 
 def _shortened(line: Line, by: float) -> Line:
-    """Without so much of its end, where the head is."""
+    """The line without `by` pixels at its end, where the head is."""
     before, end = line[-2], line[-1]
     length = math.dist(before, end) or 1.0
     share = max(0.0, 1 - by / length)
@@ -428,7 +428,7 @@ def _towards(start: QPointF, end: QPointF, by: float) -> QPointF:
 
 
 class MulticastRateItem(SceneItem):
-    """The stream's rate, once for all, in a pill that ends at the bus."""
+    """The rate of the multicast stream, in a pill beside the bus."""
 
     def __init__(self, theme: Theme) -> None:
         super().__init__(theme, Z_RATE)

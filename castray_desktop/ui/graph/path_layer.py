@@ -1,4 +1,4 @@
-"""The shown cast's path on the scene: hops with their rates, and the bus of the stream for many at once."""
+"""The shown cast's path on the scene: hops with their rates, and the multicast bus."""
 
 from __future__ import annotations
 
@@ -35,15 +35,15 @@ from castray_desktop.ui.transfers.path_text import repair_rate
 REROUTED = "↪"
 """Before the rate of a hop that has replaced another one."""
 
-BUS_COST = 4  # what a rate costs there; 10: it is not shown
+BUS_COST = 4  # of covering the bus with a rate; from 10 on the rate is hidden
 MARKER_RADIUS = 8.0
 MARKER_POSITIONS = (0.5, 0.42, 0.58, 0.35, 0.65, 0.28, 0.72, 0.2, 0.8)
-MAX_MOVING = 16  # ways of a bus with dots that run
+MAX_MOVING = 16  # lines of a bus up to which its dots move
 LARGE = (NodeShape.FULL, NodeShape.COMPACT)
 
 
 class PathLayer:
-    """Keeps these items in step with the path that it is told; among dots a hop is a thread."""
+    """Creates, updates and removes the items of the path; among dots, hops are thin lines."""
 
     def __init__(self, theme: Theme, scene: QGraphicsScene) -> None:
         self._theme, self._scene = theme, scene
@@ -52,13 +52,11 @@ class PathLayer:
         self.rates: dict[str, RateItem] = {}
         self.bus: MulticastItem | None = None
         self.bus_label: MulticastRateItem | None = None
-        self._bus_for: tuple[GraphLayout, Collection[str], Bus] | None = (
-            None  # laid once for the same listeners
-        )
+        self._bus_for: tuple[GraphLayout, Collection[str], Bus] | None = None  # cached for the same receivers
         self._bus_boxes: tuple[Box, ...] = ()  # where its lines are
         self._labels: list[Box] = []  # of the zones
-        self._curves: dict[tuple[Point, Point, tuple[float, float]], Curve] = {}  # as the nodes lie now
-        self._rate_boxes: dict[str, tuple[object, Box | None]] = {}  # a place is searched once for a hop
+        self._curves: dict[tuple[Point, Point, tuple[float, float]], Curve] = {}  # of the current layout
+        self._rate_boxes: dict[str, tuple[object, Box | None]] = {}  # cached for each hop
         self.segments = SegmentsItem(theme)
         scene.addItem(self.segments)
 
@@ -68,14 +66,14 @@ class PathLayer:
         self._curves = {}
 
     def refresh_hops(self, path: Sequence[Hop], *, faded: bool, dim: bool) -> None:
-        """Draw these hops; faded once the cast has ended."""
+        """Draw these hops; `faded` after the end of the cast."""
         shown = [hop for hop in path if self._can_draw(hop)]
         dots = self._layout.cell is NodeShape.DOT
         self._refresh_segments(shown if dots else [], dim=dim)
         self._refresh_hops([] if dots else shown, faded=faded, dim=dim)
 
     def place(self, name: str) -> Point | None:
-        """Where a node's circle lies."""
+        """The centre of a node's circle."""
         return self._layout.source if name == self._source else self._layout.nodes.get(name)
 
     def label_boxes(self) -> list[Box]:
@@ -83,7 +81,7 @@ class PathLayer:
         return [*self._hop_figures(), *self.bus_figures()]
 
     def bus_figures(self) -> list[Box]:
-        """Where the rate of the stream for many is drawn; nowhere without one."""
+        """The box of the multicast rate; none without a bus."""
         if self.bus_label is None:
             return []
         label = self.bus_label.boundingRect()
@@ -93,13 +91,13 @@ class PathLayer:
         return [box for name, (_, box) in self._rate_boxes.items() if box is not None and name in self.rates]
 
     def clears(self, figures: Box) -> bool:
-        """Whether the bus, where there is one, runs over none of these figures."""
+        """Whether the bus, if any, crosses none of these figures."""
         return self._bus_for is None or clears(self._bus_for[2], figures)
 
     # --- the bus ---------------------------------------------------------------------------
 
     def refresh_stream(self, stream: MulticastStream | None, *, faded: bool, dim: bool) -> None:
-        """Draw this stream for many at once; None draws none."""
+        """Draw this multicast stream, or none."""
         receivers = (
             [name for name in stream.receivers if name in self._layout.nodes] if stream is not None else []
         )
@@ -155,7 +153,7 @@ class PathLayer:
                 self._show_rate(hop, appearance.curve, taken, dim=dim)
 
     def _refresh_segments(self, shown: Iterable[Hop], *, dim: bool) -> None:
-        """All of them are one item."""
+        """Draw all hops between dots by one item."""
         whole: list[Segment] = []
         failed: list[Segment] = []
         repairs: list[Segment] = []
@@ -199,7 +197,7 @@ class PathLayer:
         )
 
     def _marker_position(self, curve: Curve) -> float:
-        """Near the middle, where the sign of a failed or paused hop covers no circle and no name."""
+        """The position nearest to the middle where the sign of a hop covers no circle and no name."""
         taken = [
             box for place in self._layout.nodes.values() for box in painted_boxes(self._layout.cell, place)
         ]
@@ -212,7 +210,7 @@ class PathLayer:
         return MARKER_POSITIONS[0]
 
     def _curve(self, start: Point, end: Point, cuts: tuple[float, float]) -> Curve:
-        """Clear of other nodes and of the figures, as far as that goes; worked out once for each hop."""
+        """A cached curve that avoids other nodes and the figures if possible."""
         known = self._curves.get((start, end, cuts))
         if known is None:
             layout, others = (
@@ -266,7 +264,7 @@ class PathLayer:
     def _rate_box(
         self, curve: Curve, width: float, height: float, taken: list[Box], *, outside: bool
     ) -> Box | None:
-        """Beside the middle of the curve, where it covers the least; None where it would cover something."""
+        """The box beside the curve that covers nothing and is nearest to its middle; None without one."""
         cells = [
             box for place in self._layout.nodes.values() for box in painted_boxes(self._layout.cell, place)
         ]
@@ -312,13 +310,13 @@ class PathLayer:
 
     @property
     def moving(self) -> bool:
-        """Whether dots run along a hop or the bus."""
+        """Whether dots move along a hop or the bus."""
         return any(item.appearance.moving for item in self.hops.values()) or (
             self.bus is not None and self.bus.appearance.moving
         )
 
     def advance_dots(self, pixels: float) -> None:
-        """Move the dots to where they are after having run that far."""
+        """Show all dots where they are after that many pixels."""
         for item in self.hops.values():
             item.advance_dots(pixels % DOT_GAP)
         if self.bus is not None:

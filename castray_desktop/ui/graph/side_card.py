@@ -54,7 +54,7 @@ MAX_DOWNSTREAM = 2
 
 @dataclass(frozen=True)
 class Fact:
-    """One line: what it is about, "" as the line above, and what is so."""
+    """One line: its title, empty for the same as above, and its value."""
 
     title: str
     value: str
@@ -62,7 +62,7 @@ class Fact:
 
 @dataclass(frozen=True)
 class Remark:
-    """A sentence about what is the matter, in the tone of a `label`."""
+    """A sentence about a problem, in the tone of a `label`."""
 
     text: str
     tone: str
@@ -111,7 +111,7 @@ def _remarks(node: NodeInfo, delivery: DeliverySnapshot | None, nodes: NodeList)
 
 
 def _path(name: str, delivery: DeliverySnapshot | None, nodes: NodeList) -> Iterable[Fact]:
-    """The nodes that it receives from and sends to now, by multicast and by the relay."""
+    """The current upstream and downstream nodes, by multicast and by the relay."""
     heard = nodes.listening.listeners if nodes.listening is not None else ()
     source = nodes.cast.source if nodes.cast is not None else ""
     if delivery is not None and _receives(delivery):
@@ -236,7 +236,7 @@ MOST_COLUMNS = 2
 
 
 class SideCard(Card):
-    """Says what it is given by `show_facts`; lies over the graph.
+    """Shows the facts given to `show_facts`, over the graph.
 
     Signal: `close_requested()` on Esc or its button. Not seen at first.
     """
@@ -314,7 +314,7 @@ class SideCard(Card):
                 line.setText(remarks[number].text)
 
     def _show_lines(self, facts: tuple[Fact, ...]) -> None:
-        """In columns one beside the other, each read from its top to its bottom."""
+        """Fill the columns one after the other, each from top to bottom."""
         while len(self._lines) < len(facts):
             self._lines.append(FactLabel())
         rows = _rows(len(facts), self._columns)
@@ -328,14 +328,14 @@ class SideCard(Card):
             self._grid.setColumnStretch(column, 1 if column < self._columns else 0)
 
     def set_columns(self, columns: int) -> None:
-        """Show the facts in so many columns, 1 or 2."""
+        """Show the facts in 1 or 2 columns."""
         if columns != self._columns:
             self._columns = columns
             if self.shown is not None:
                 self._show_lines(self.shown.facts)
 
     def wanted_size(self, room: QSize, columns: int) -> QSize:
-        """As large as everything on it, and not larger than the room; what is too much scrolls.
+        """The size of the content, not larger than `room`; the rest scrolls.
 
         With two columns it is as wide as the room.
         """
@@ -358,7 +358,7 @@ class SideCard(Card):
 
 
 class FactLabel(QWidget):
-    """One fact: its title at the left, its value at the right of that, whole in the tool tip."""
+    """One fact: its title, and right of it its value, elided; the tool tip has all of it."""
 
     def __init__(self) -> None:
         super().__init__()

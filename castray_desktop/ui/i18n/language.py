@@ -17,9 +17,9 @@ SPOKEN = {"en": ENGLISH, "zh": CHINESE}
 
 
 class Language(QObject):
-    """The window's language: the system's, until `choose` is called; that choice is kept in `settings`.
+    """The window's language: the system's until `choose` is called; `settings` keeps the choice.
 
-    `start` before the first widget is made. A change reaches every widget as Qt's `LanguageChange` event.
+    Call `start` before creating widgets. A change reaches every widget as Qt's `LanguageChange` event.
     """
 
     def __init__(self, settings: QSettings, parent: QObject | None = None) -> None:
@@ -37,24 +37,24 @@ class Language(QObject):
 
     @property
     def spoken(self) -> str:
-        """What is spoken now: `ENGLISH` or `CHINESE`."""
+        """The current language: `ENGLISH` or `CHINESE`."""
         return self._spoken
 
     def start(self) -> None:
-        """Speak the language that was chosen, or the system's."""
-        self._speak(self._choice or system_language(QLocale.system().uiLanguages()))
+        """Load the chosen language, or the system's."""
+        self._load(self._choice or system_language(QLocale.system().uiLanguages()))
 
     def choose(self, choice: str) -> None:
-        """Speak this one of `CHOICES` from now on, and remember it."""
+        """Load one of `CHOICES`, and remember it."""
         self._choice = choice
         self._settings.setValue(SETTING, choice)
         self.start()
 
     def stop(self) -> None:
-        """Leave the application in English, as it was."""
-        self._speak(ENGLISH)
+        """Unload translations: the application is in English again."""
+        self._load(ENGLISH)
 
-    def _speak(self, language: str) -> None:
+    def _load(self, language: str) -> None:
         if language == self._spoken:
             return
         self._spoken = language
@@ -74,10 +74,7 @@ class Language(QObject):
 
 
 def system_language(wanted: Iterable[str]) -> str:
-    """The first of the user's languages that the window speaks, most wanted first; else English.
-
-    They are written like "zh-Hans-CN" or "en-GB".
-    """
+    """The first of the preferred languages ("zh-Hans-CN") that has a translation; else English."""
     for name in wanted:
         found = SPOKEN.get(name.replace("_", "-").split("-")[0].casefold())
         if found is not None:

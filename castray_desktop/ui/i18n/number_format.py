@@ -40,12 +40,12 @@ def format_duration(seconds: float | None) -> str:
 
 
 def format_count(count: int) -> str:
-    """A number with its thousands apart: "1,408"."""
+    """A number with separated thousands: "1,408"."""
     return f"{count:,}"
 
 
 def format_percent(part: float, whole: float) -> str:
-    """A share in whole percent, never 100 % before everything is there; an empty whole is all there."""
+    """A share in whole percent, rounded down; 100 % of an empty whole."""
     return f"{percent(part, whole)}%"
 
 

@@ -1,7 +1,7 @@
-"""Words that follow the window's language.
+"""Texts that follow the window's language.
 
-Qt sends a `LanguageChange` event to every widget and every child of one when a translation comes or goes.
-A `Retranslator` is such a child: it says its owner's words once more.
+Qt sends a `LanguageChange` event to every widget and every child of one when a translator is installed or
+removed. A `Retranslator` is such a child: it sets its owner's texts again.
 """
 
 from __future__ import annotations
@@ -11,18 +11,18 @@ from collections.abc import Callable
 from PySide6.QtCore import QEvent, QObject
 
 Text = Callable[[], str]
-"""A text in the language that is spoken when it is asked for."""
+"""Returns a text in the current language."""
 
 
 class Retranslator(QObject):
-    """Calls `say` now, and again whenever the language has changed; lives as long as its owner."""
+    """Calls `retranslate` now and after each change of language; lives as long as its owner."""
 
-    def __init__(self, owner: QObject, say: Callable[[], None]) -> None:
+    def __init__(self, owner: QObject, retranslate: Callable[[], None]) -> None:
         super().__init__(owner)
-        self._say = say
-        say()
+        self._retranslate = retranslate
+        retranslate()
 
     def event(self, event: QEvent) -> bool:
         if event.type() is QEvent.Type.LanguageChange:
-            self._say()
+            self._retranslate()
         return super().event(event)

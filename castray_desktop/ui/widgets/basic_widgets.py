@@ -73,7 +73,7 @@ def set_tone(widget: QWidget, tone: str) -> None:
 
 
 def refresh_style(widget: QWidget) -> None:
-    """Have the style sheet look at the widget's properties again."""
+    """Apply the style sheet to the widget's changed properties."""
     widget.style().unpolish(widget)
     widget.style().polish(widget)
 
@@ -109,7 +109,7 @@ class IconTint(QObject):
 
 
 class Card(QFrame):
-    """A surface with rounded corners that its children don't reach."""
+    """A surface with rounded corners; its children don't cover the corners."""
 
     def __init__(
         self,
@@ -166,7 +166,7 @@ def icon_button(
 
 
 class ElidedLabel(QLabel):
-    """A line of text that is shortened where it doesn't fit; the whole of it is its tool tip then."""
+    """A line of text that is elided where it doesn't fit; the tool tip then has all of it."""
 
     def __init__(
         self,
@@ -231,7 +231,7 @@ class GlyphLabel(QWidget):
 
 
 class IconLabel(QWidget):
-    """An icon that is no button; with a tile behind it when `tile` names a colour role."""
+    """An icon without a button, on a tile if `tile` names a colour role."""
 
     def __init__(
         self, theme: Theme, name: str, role: str = "text_2", size: int = 16, *, side: int = 0, tile: str = ""
@@ -260,7 +260,7 @@ def paint_icon(painter: QPainter, rect: QRect, name: str, color: str, size: int)
 
 
 class PrimaryButton(QPushButton):
-    """The one button that the eye should find: gradient, icon, text, and the key that presses it."""
+    """The most important button of a form: gradient, icon, text, and its keyboard shortcut."""
 
     def __init__(self, theme: Theme, text: str | Text, icon_name: str, key: str = "") -> None:
         super().__init__()
@@ -324,7 +324,7 @@ class PrimaryButton(QPushButton):
 
 
 class DotLabel(QWidget):
-    """Facts in a row with dots between them; what doesn't fit is left out at the end."""
+    """Facts in a row with dots between them; those at the end are left out where they don't fit."""
 
     def __init__(self, theme: Theme) -> None:
         super().__init__()
@@ -384,7 +384,7 @@ class Badge(QWidget):
 
 
 class Rule(QWidget):
-    """A line of one pixel, lying or standing."""
+    """A horizontal or vertical line of one pixel."""
 
     def __init__(self, theme: Theme, *, upright: bool = False, length: int = 0) -> None:
         super().__init__()

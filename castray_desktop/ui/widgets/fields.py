@@ -29,7 +29,7 @@ RADIUS = 8.0
 
 
 class Dropdown(QComboBox):
-    """A field that opens a short list."""
+    """A combo box in the window's style."""
 
     def __init__(self, theme: Theme, name: Text) -> None:
         super().__init__()
@@ -56,7 +56,7 @@ class Dropdown(QComboBox):
 
 
 class TextField(QLineEdit):
-    """A line to type into."""
+    """A line edit."""
 
     def __init__(self, name: Text) -> None:
         super().__init__()
@@ -79,7 +79,7 @@ def search_field(hint: Text, name: Text) -> QLineEdit:
 
 
 class IconField(TextField):
-    """A line to type into, with an icon in front."""
+    """A line edit with an icon in front."""
 
     def __init__(self, theme: Theme, icon_name: str, name: Text) -> None:
         super().__init__(name)
@@ -95,9 +95,9 @@ class IconField(TextField):
 
 
 class NumberField(QSpinBox):
-    """A whole number to type, or to change with the arrow keys.
+    """A spin box without buttons.
 
-    Its buttons have no width in the style sheet: asked for none, Qt leaves the number no room either.
+    The style sheet gives the buttons no width: with `NoButtons` Qt leaves no space for the number.
     """
 
     def __init__(self, name: Text, least: int, most: int) -> None:
@@ -113,7 +113,7 @@ TICK_SIDE, TICK_GAP = 16, 10
 
 
 class CheckBox(QCheckBox):
-    """A box with its words beside it, on several lines where they don't fit on one."""
+    """A check box whose text wraps."""
 
     def __init__(self, theme: Theme, text: Text, size: int = 13) -> None:
         super().__init__()
@@ -165,7 +165,7 @@ class CheckBox(QCheckBox):
 
 
 def paint_tick_box(painter: QPainter, rect: QRectF, palette: Palette, *, ticked: bool, enabled: bool) -> None:
-    """The box alone, 16 by 16."""
+    """Paint the box of a check box, 16 by 16."""
     painter.setRenderHint(QPainter.RenderHint.Antialiasing)
     if not ticked:
         painter.setPen(QPen(QColor(palette.control if enabled else palette.line_strong), 1.5))
@@ -247,7 +247,7 @@ class Stepper(QWidget):
         return self.field.value()
 
     def show_value(self, value: int) -> None:
-        """Show this number, without a signal."""
+        """Set the number, without a signal."""
         self._showing = True
         self.field.setValue(value)
         self._showing = False
@@ -295,9 +295,9 @@ HEIGHT = 28
 
 
 class SegmentedButtons(QWidget):
-    """A strip of buttons. Signal: `pressed(index)`.
+    """Joined buttons: All | None | Invert. Signal: `pressed(index)`.
 
-    With `exclusive` one of them is pressed in; else they are plain buttons. `texts` are pairs of the
+    With `exclusive` one of them is checked; else they are plain buttons. `texts` are pairs of the
     text shown and the accessible name; a plain text that begins with ":" names an icon.
     """
 
@@ -353,7 +353,7 @@ class SegmentedButtons(QWidget):
         return found
 
     def set_checked(self, index: int) -> None:
-        """Press one in, without the signal."""
+        """Check a button, without a signal."""
         self.button(index).setChecked(True)
 
     def _restyle(self) -> None:

@@ -24,7 +24,7 @@ from castray_desktop.ui.theme.resources import resource
 def icon(name: str, color: str, size: int = 16, gap: int = 0) -> QIcon:
     """The icon for buttons and menus, sharp at `size`. Empty when there is no icon of that name.
 
-    `gap` logical pixels of nothing follow it: a style sheet can't set a button's icon apart from its text.
+    `gap` empty pixels follow it: a style sheet can't separate a button's icon from its text.
     """
     application = QGuiApplication.instance()
     ratio = application.devicePixelRatio() if isinstance(application, QGuiApplication) else 1.0
@@ -41,7 +41,7 @@ def icon(name: str, color: str, size: int = 16, gap: int = 0) -> QIcon:
 
 
 def pixmap(name: str, color: str, size: int = 16, ratio: float = 1.0) -> QPixmap:
-    """The icon as a picture of `size` logical pixels, kept in Qt's own cache."""
+    """The icon as a pixmap of `size` logical pixels, from Qt's pixmap cache."""
     key = f"castray-icon/{name}/{color}/{size}/{ratio}"
     cached = QPixmap()
     if QPixmapCache.find(key, cached):
@@ -83,7 +83,7 @@ def face(size_px: int, weight: int = 400, tabular: bool = False) -> QFont:
 
 @cache
 def metrics(size_px: int, weight: int = 400, tabular: bool = False) -> QFontMetricsF:
-    """The measures of `face`."""
+    """The font metrics of `face`."""
     return QFontMetricsF(face(size_px, weight, tabular))
 
 
@@ -107,7 +107,7 @@ def paint_text(
         width = min(measures.horizontalAdvance(text), rect.width())
     painter.setFont(face(size_px, weight, tabular))
     painter.setPen(QColor(color))
-    # The rectangle is widened by a pixel: Qt clips a line that fits to the fraction of one.
+    # Widen the rectangle by a pixel: Qt clips a line that fits to a fraction of a pixel.
     painter.drawText(rect.adjusted(-1, 0, 1, 0) if align & CENTRE == CENTRE else rect, align | NO_CLIP, text)
     return width
 

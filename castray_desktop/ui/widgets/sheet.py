@@ -1,4 +1,4 @@
-"""A window of its own beside the main one: title, body, buttons. Esc closes it, and nothing waits for it."""
+"""A non-modal dialog: title, body, buttons. Esc closes it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from castray_desktop.ui.widgets.basic_widgets import ElidedLabel, Rule, button
 
 
 class Sheet(QDialog):
-    """Not modal: the main window can be used beside it."""
+    """A dialog that does not block the main window."""
 
     def __init__(self, theme: Theme, title: Text, parent: QWidget, *, size: tuple[int, int]) -> None:
         super().__init__(parent)
@@ -34,13 +34,13 @@ class Sheet(QDialog):
         Retranslator(self, self.retranslate)
 
     def set_body(self, body: QLayout) -> None:
-        """What the sheet is about."""
+        """Set the content."""
         self._body = body
         self._column.addLayout(body, 1)
         self._column.addWidget(Rule(self._theme))
 
     def float_banner(self, banner: Banner) -> None:
-        """Have a banner's messages over the lower end of the body."""
+        """Show a banner's messages over the lower end of the body."""
 
         def room() -> QRect:
             return self._body.geometry().marginsAdded(QMargins(8, 0, 8, 4))
@@ -48,21 +48,21 @@ class Sheet(QDialog):
         banner.float_over(self, room, Edge.BOTTOM)
 
     def set_foot(self, row: QHBoxLayout, *, with_close: bool = True) -> None:
-        """The buttons; *Close* comes last."""
+        """Set the row of buttons; *Close* is the last one."""
         if with_close:
             row.addWidget(self.close_button)
         self._column.addLayout(row)
 
     def set_fixed_title(self, title: str) -> None:
-        """A title that is a name, the same in every language."""
+        """Set a title that is a name, the same in every language."""
         self._fixed_title = title
-        self._say_title()
+        self._set_title()
 
     def retranslate(self) -> None:
-        """Set all texts; subclasses extend it. It is also called before they are built."""
-        self._say_title()
+        """Set all texts; subclasses extend it. The first call is before they are built."""
+        self._set_title()
 
-    def _say_title(self) -> None:
+    def _set_title(self) -> None:
         text = self._title_text()
         self._title.set_full_text(self._fixed_title or text)
         self.setWindowTitle(f"{self._fixed_title} – {text}" if self._fixed_title else text)

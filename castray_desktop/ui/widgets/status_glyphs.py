@@ -1,4 +1,4 @@
-"""State by shape first, colour second: one small sign for each state."""
+"""One glyph for each state: shapes differ, colours only add to them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ UNIT = 14.0  # the shapes are described in a square of this side
 
 
 class GlyphState(enum.Enum):
-    """What a glyph says."""
+    """The states that have a glyph."""
 
     ONLINE = "online"
     SELECTED = "selected"

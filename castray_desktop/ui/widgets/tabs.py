@@ -1,4 +1,4 @@
-"""Titles in a row, one of which is chosen."""
+"""A tab bar with counts."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from castray_desktop.ui.widgets.basic_widgets import bind_text, paint_round
 
 TABS_HEIGHT = 40
 BADGE_GAP = 8
-RING_ROOM = 6  # between a title and the ring that shows the keyboard's focus
+RING_ROOM = 6  # between a title and its focus ring
 
 
 class Tabs(QTabBar):
-    """Titles that can be chosen, each with a number beside it, and a line below the one that is.
+    """Tabs with a count beside each title, and a line below the current one.
 
-    Signal: `chosen(str)` with the key of the title that the user has gone to. To screen readers it is a list
-    of page tabs, to the keyboard one stop, in which the arrows, Home and End choose.
+    Signal: `chosen(str)` with the key of the tab that the user has selected. For screen readers it is a list
+    of page tabs; for the keyboard it is one stop, in which arrows, Home and End select.
     """
 
     chosen = Signal(str)
@@ -46,7 +46,7 @@ class Tabs(QTabBar):
         self.setDrawBase(False)
         self.setUsesScrollButtons(False)
         for unused in self.findChildren(QToolButton):
-            unused.setAccessibleName("")  # it would stay in the language that it was made in
+            unused.setAccessibleName("")  # it would not follow the language
         self.setElideMode(Qt.TextElideMode.ElideNone)
         self.setMouseTracking(True)
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
@@ -55,36 +55,36 @@ class Tabs(QTabBar):
         theme.changed.connect(self.update)
 
     def add(self, key: str, title: Text) -> None:
-        """One more title, at the end."""
+        """Append a tab."""
         place = len(self._keys)
         self._keys.append(key)
         self.addTab("")
         bind_text(self, lambda text: self._retranslate(place, text), title)
 
     def order(self) -> list[str]:
-        """Of the titles, from left to right."""
+        """The keys of the tabs, from left to right."""
         return list(self._keys)
 
     def choose(self, key: str) -> None:
-        """Make this the chosen one, without a signal. Raises ValueError for an unknown key."""
+        """Select a tab without a signal. Raises ValueError for an unknown key."""
         before = self.blockSignals(True)
         self.setCurrentIndex(self._keys.index(key))
         self.blockSignals(before)
         self.update()
 
     def step(self, by: int) -> None:
-        """Go so many titles on, round and round; `chosen` follows."""
+        """Select the tab `by` places further on, cyclically, with a signal."""
         self.setCurrentIndex((self.currentIndex() + by) % max(1, self.count()))
 
     def set_count(self, key: str, count: int) -> None:
-        """Show a number beside a title; zero shows none. Raises ValueError for an unknown key."""
+        """Show a count beside a title; zero hides it. Raises ValueError for an unknown key."""
         if count != self._counts.get(key, 0):
             self._counts[key] = count
             place = self._keys.index(key)
             self._retranslate(place, self.tabText(place))
 
     def set_gap(self, gap: int) -> None:
-        """So many pixels between two titles."""
+        """Set the pixels between two titles."""
         self._gap = gap
         self._resize()
 
@@ -95,7 +95,7 @@ class Tabs(QTabBar):
         self._resize()
 
     def _resize(self) -> None:
-        """Qt asks for the sizes of all titles again when it is given one."""
+        """Setting a text makes Qt compute the sizes of all tabs again."""
         if self.count():
             self.setTabText(0, self.tabText(0))
         self.update()
@@ -114,7 +114,7 @@ class Tabs(QTabBar):
         return QFontMetrics(self.font()).horizontalAdvance(self.tabText(place)) + 1
 
     def content(self, key: str) -> QRect:
-        """Where a title and its number are. Raises ValueError for an unknown key."""
+        """The rectangle of a title and its count. Raises ValueError for an unknown key."""
         place = self._keys.index(key)
         badge = self._badge_width(place)
         width = self._title_width(place) + (BADGE_GAP + badge if badge else 0)
@@ -146,7 +146,7 @@ class Tabs(QTabBar):
         self.update()
 
     def focusInEvent(self, event: QFocusEvent) -> None:
-        if event.reason() is not Qt.FocusReason.ActiveWindowFocusReason:  # that is how it was before
+        if event.reason() is not Qt.FocusReason.ActiveWindowFocusReason:  # keeps the ring as it was
             self._by_keyboard = event.reason() is not Qt.FocusReason.MouseFocusReason
         super().focusInEvent(event)
         self.update()
@@ -169,7 +169,7 @@ class Tabs(QTabBar):
             self.update()
 
     def wheelEvent(self, event: QWheelEvent) -> None:
-        """Nobody means to change the page by that."""
+        """Ignore the wheel: scrolling must not change the page."""
         event.ignore()
 
     def paintEvent(self, event: QPaintEvent) -> None:

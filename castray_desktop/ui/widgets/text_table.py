@@ -1,4 +1,4 @@
-"""Tables of words: rows of text under headings, as the pages and sheets need them."""
+"""Tables of text, for pages and sheets."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ STRETCH_LEAST = 180
 
 
 class TableCell:
-    """A text with a shape before it and a tone."""
+    """A text with a tone, and a glyph before it."""
 
     __slots__ = ("glyph", "text", "tip", "tone")
 
@@ -69,11 +69,11 @@ class TextTableModel(QAbstractTableModel):
         self.endResetModel()
 
     def retranslate(self) -> None:
-        """The language is another one."""
+        """Announce headings in the new language."""
         self.headerDataChanged.emit(Qt.Orientation.Horizontal, 0, len(self._headings) - 1)
 
     def cell(self, row: int, column: int) -> TableCell | None:
-        """What stands there; for models that make their cells when they are asked for."""
+        """The cell at this place; models that create cells on demand override it."""
         return self._rows[row][1][column]
 
     def key(self, row: int) -> object:
@@ -126,7 +126,7 @@ class TextTableModel(QAbstractTableModel):
 
 
 class _Header(QHeaderView):
-    """Titles 11 px high."""
+    """A header in the window's style."""
 
     def __init__(self, theme: Theme, parent: QWidget) -> None:
         super().__init__(Qt.Orientation.Horizontal, parent)
@@ -150,7 +150,7 @@ class _Header(QHeaderView):
 
 
 class _Delegate(QStyledItemDelegate):
-    """Cells in the window's look."""
+    """Paints cells in the window's style."""
 
     def __init__(self, theme: Theme, parent: QWidget) -> None:
         super().__init__(parent)
@@ -197,7 +197,7 @@ class _Delegate(QStyledItemDelegate):
 
 
 class TextTable(QTableView):
-    """A table of rows; `stretch` is the column that takes what the others leave, `widths` theirs."""
+    """A table of rows; `widths` are those of the columns, `stretch` is the column that takes the rest."""
 
     def __init__(
         self,
@@ -258,7 +258,7 @@ class TextTable(QTableView):
         self.viewport().update()
 
     def _fit(self) -> None:
-        """One column takes what the others leave; where there is too little they all give way."""
+        """Give one column the rest of the width; without enough space all columns shrink."""
         room, header = self.viewport().width(), self.horizontalHeader()
         least = min(self._widths[self._stretch], STRETCH_LEAST)
         others = sum(self._widths) - self._widths[self._stretch]
@@ -289,5 +289,5 @@ class TextTable(QTableView):
 
 
 def text_width(text: str) -> int:
-    """How wide a cell has to be for this text."""
+    """The width of a cell with this text."""
     return round(metrics(12, 400, True).horizontalAdvance(text)) + 2 * PADDING + 2

@@ -1,4 +1,4 @@
-"""The bus of a stream for many: it reaches everybody who listens, and runs over nobody."""
+"""The multicast bus ends at each receiver, and crosses no node."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def circle(layout: GraphLayout, place: Point) -> Box:
 
 @given(ROOMS, RECIPIENTS)
 @settings(max_examples=100, deadline=None)
-def test_it_ends_at_everybody_who_listens_and_crosses_no_circle(
+def test_the_bus_ends_at_each_receiver_and_crosses_no_circle(
     room: tuple[int, int], recipients: list[tuple[str, str]]
 ) -> None:
     layout = compute_layout(*room, recipients)
@@ -47,7 +47,7 @@ def test_it_ends_at_everybody_who_listens_and_crosses_no_circle(
 
 @given(ROOMS, RECIPIENTS)
 @settings(max_examples=100, deadline=None)
-def test_figures_that_have_room_between_the_rows_are_left_free(
+def test_the_bus_does_not_cross_figures_that_fit_between_the_rows(
     room: tuple[int, int], recipients: list[tuple[str, str]]
 ) -> None:
     layout = compute_layout(*room, recipients)
@@ -69,7 +69,7 @@ def test_figures_that_have_room_between_the_rows_are_left_free(
     ("count", "cell"),
     [(4, NodeShape.FULL), (12, NodeShape.COMPACT), (100, NodeShape.GLYPH), (900, NodeShape.DOT)],
 )
-def test_lines_leave_the_source_together(count: int, cell: NodeShape) -> None:
+def test_bus_lines_share_their_first_segment(count: int, cell: NodeShape) -> None:
     layout = compute_layout(736, 424, [(f"n{i:03}", "") for i in range(count)])
     assert layout.cell is cell
     bus = route_bus(layout, layout.nodes.keys())
@@ -77,7 +77,7 @@ def test_lines_leave_the_source_together(count: int, cell: NodeShape) -> None:
     assert all(line[1].x > layout.source.x + 60 for line in bus.lines)
 
 
-def test_a_grid_has_one_way_for_each_row_and_a_tap_for_each_listener() -> None:
+def test_a_grid_has_a_line_for_each_row_and_a_branch_for_each_receiver() -> None:
     layout = compute_layout(736, 424, [(f"n{i:03}", "") for i in range(900)])
     receivers = [name for number, name in enumerate(layout.nodes) if number % 3]
     bus = route_bus(layout, receivers)
@@ -85,6 +85,6 @@ def test_a_grid_has_one_way_for_each_row_and_a_tap_for_each_listener() -> None:
     assert len(bus.branches) == len(receivers)
 
 
-def test_nobody_listens_to_an_empty_bus() -> None:
+def test_a_bus_without_receivers_has_no_lines() -> None:
     layout = compute_layout(736, 424, [("n1", "")])
     assert route_bus(layout, ["gone"]).lines == ()

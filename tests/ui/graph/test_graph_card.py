@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections import Counter
 from collections.abc import Callable
 
 import pytest
@@ -52,6 +53,9 @@ class Stage:
 
     def at(self, name: str) -> QPoint:
         return self.view.mapFromScene(to_point(self.scene.places()[name]))
+
+    def item_counts(self) -> Counter[str]:
+        return Counter(type(item).__name__ for item in self.scene.items())
 
     def click(self, name: str, modifiers: Qt.KeyboardModifier = NONE) -> None:
         QTest.mouseClick(self.view.viewport(), LEFT, modifiers, self.at(name))
@@ -105,7 +109,7 @@ def test_a_rubber_band_selects_what_it_touches(stage: Stage) -> None:
     assert stage.selection.selected() == {"node_1", "node_2", "node_3"}
 
 
-def test_the_keyboard_does_all_of_it(stage: Stage, qtbot: QtBot) -> None:
+def test_nodes_are_selected_by_keyboard(stage: Stage, qtbot: QtBot) -> None:
     view = stage.view
     view.setFocus()
     QTest.keyClick(view, Qt.Key.Key_Right)
@@ -168,7 +172,7 @@ def test_files_dropped_on_all_nodes_are_for_every_node_online(stage: Stage, qtbo
 
 
 @pytest.mark.parametrize("place", ["canvas", "desk", "offline"])
-def test_files_dropped_elsewhere_are_the_windows(stage: Stage, qtbot: QtBot, place: str) -> None:
+def test_files_dropped_elsewhere_have_no_recipients(stage: Stage, qtbot: QtBot, place: str) -> None:
     stage.nodes.apply([make_node("node_3", NodeState.OFFLINE)])
     spot = {"canvas": QPoint(5, 200), "desk": stage.at("desk"), "offline": stage.at("node_3")}[place]
     with qtbot.waitSignal(stage.graph.drag_entered) as entered:
@@ -183,7 +187,7 @@ def test_files_dropped_elsewhere_are_the_windows(stage: Stage, qtbot: QtBot, pla
     assert dropped.args == [["/data/a"], frozenset()]
 
 
-def test_a_drag_says_what_it_would_do_and_leaves_no_trace(stage: Stage) -> None:
+def test_a_drag_shows_a_hint_and_resets_the_scene(stage: Stage) -> None:
     hints: list[str] = []
     stage.graph.drop_hint.connect(hints.append)
     stage.drag(stage.at("node_1"), QDragEnterEvent)
@@ -239,7 +243,7 @@ def test_a_running_cast_is_drawn_with_rates_and_moves(stage: Stage) -> None:
     cast = make_cast()
     deliveries = [make_delivery(f"node_{i}", lagging=i == 3, behind=GB) for i in (1, 2, 3)]
     stage.graph.show_cast(cast, deliveries)
-    counts = stage.scene.counts()
+    counts = stage.item_counts()
     assert counts["HopItem"] == 3
     assert counts["RateItem"] == 3
     assert stage.view._dots.isActive()
@@ -254,24 +258,24 @@ def test_a_running_cast_is_drawn_with_rates_and_moves(stage: Stage) -> None:
     assert not stage.view._dots.isActive()
 
 
-def test_an_ended_cast_is_calm(stage: Stage) -> None:
+def test_a_finished_cast_is_faded(stage: Stage) -> None:
     stage.graph.show_cast(make_cast(), [make_delivery("node_1")])
     ended = make_cast(state=CastState.PARTLY_FAILED, failed=1, verified=2, eta=None)
     done = [make_delivery(f"node_{i}", DeliveryState.COMPLETED, rate=0.0) for i in (1, 2)]
     stage.graph.show_cast(ended, [*done, make_delivery("node_3", DeliveryState.FAILED)])
     assert not stage.view._dots.isActive()
     failed = [item for item in stage.scene.path.hops.values() if item.appearance.failed]
-    assert (stage.scene.counts()["HopItem"], len(failed)) == (3, 1)
-    assert stage.scene.counts()["RateItem"] == 0
+    assert (stage.item_counts()["HopItem"], len(failed)) == (3, 1)
+    assert stage.item_counts()["RateItem"] == 0
     appearances = {name: item.appearance for name, item in stage.scene.items_by_name.items()}
     assert appearances["node_1"].share == 1.0
     assert appearances["node_3"].facts == "Failed"
     stage.graph.show_cast(None)
-    assert stage.scene.counts()["HopItem"] == 0
+    assert stage.item_counts()["HopItem"] == 0
     stage.graph.grab()
 
 
-def test_hops_follow_the_upstream_rather_than_the_plan() -> None:
+def test_hops_follow_the_upstream_rather_than_the_planned_chain() -> None:
     repaired = {"node_3": make_delivery("node_3", upstream="node_1")}
     assert [(hop.upstream, hop.node) for hop in hops(make_cast(), repaired)] == [
         ("desk", "node_1"),
@@ -289,7 +293,7 @@ def test_the_figures_of_a_cast() -> None:
 def test_nodes_that_come_and_go(stage: Stage) -> None:
     stage.nodes.apply([make_node("node_4", zone="rack a"), make_node("node_5", zone="rack a")], ["node_1"])
     assert set(stage.scene.items_by_name) == {"desk", "node_2", "node_3", "node_4", "node_5"}
-    assert stage.scene.counts()["ZoneItem"] == 1
+    assert stage.item_counts()["ZoneItem"] == 1
     stage.nodes.replace([])
     assert stage.scene.items_by_name == {}
     stage.graph.grab()
@@ -306,7 +310,7 @@ def test_zooming_and_fitting(stage: Stage) -> None:
     assert view.transform().m11() == 1.0
 
 
-def test_a_refresh_does_not_move_what_is_looked_at(stage: Stage) -> None:
+def test_a_refresh_keeps_the_scroll_position(stage: Stage) -> None:
     stage.view.set_zoom(2.0, QPoint(600, 300))
     bars = (stage.view.horizontalScrollBar(), stage.view.verticalScrollBar())
     before = [bar.value() for bar in bars]
@@ -355,7 +359,7 @@ def test_zooming_gives_many_nodes_larger_cells(qtbot: QtBot) -> None:
 
 def test_a_thousand_nodes(qtbot: QtBot) -> None:
     stage = Stage(qtbot, 1000)
-    assert stage.scene.counts()["NodeItem"] == 1
+    assert stage.item_counts()["NodeItem"] == 1
     assert len(stage.scene.places()) == 1001
     stage.graph.show_cast(make_cast(recipients=1000), [make_delivery(f"node_{i}") for i in range(1, 1001)])
     stage.graph.grab()
@@ -387,7 +391,7 @@ def relayed(*upstreams: str, failed: str = "") -> list[DeliverySnapshot]:
     return result
 
 
-def test_a_lost_node_and_the_hop_that_replaces_it_are_seen(stage: Stage) -> None:
+def test_a_lost_node_and_its_replacement_hop_are_drawn(stage: Stage) -> None:
     stage.graph.show_cast(make_cast(), relayed("desk", "node_1", "node_2"))
     assert not any(rate.text.startswith(REROUTED) for rate in stage.scene.path.rates.values())
     stage.graph.show_cast(make_cast(failed=1), relayed("desk", "node_1", "node_1", failed="node_2"))
@@ -408,7 +412,7 @@ def test_a_lost_node_and_the_hop_that_replaces_it_are_seen(stage: Stage) -> None
     assert "before" not in stage.scene.tool_tip("node_3")
 
 
-def test_a_chain_that_branches_is_drawn_as_it_is(stage: Stage) -> None:
+def test_a_branching_route_is_drawn(stage: Stage) -> None:
     stage.graph.show_cast(make_cast(), relayed("desk", "desk", "node_1"))
     ways = {hop.node: hop.upstream for hop in hops(stage.nodes.cast, by_node(stage))}
     assert ways == {"node_1": "desk", "node_2": "desk", "node_3": "node_1"}
@@ -418,7 +422,7 @@ def by_node(stage: Stage) -> dict[str, DeliverySnapshot]:
     return {delivery.node: delivery for delivery in stage.nodes.deliveries()}
 
 
-def test_the_slowest_hop_and_what_holds_it_up_are_read_out(stage: Stage) -> None:
+def test_the_read_out_names_the_slowest_hop_and_its_bottleneck(stage: Stage) -> None:
     slow = make_delivery("node_3", upstream="node_2", bytes=GB, rate=20e6, writing=0.9)
     stage.graph.show_cast(make_cast(), [*relayed("desk", "node_1"), slow])
     assert stage.view.overlays.read_out.isVisible()
@@ -432,7 +436,7 @@ def test_the_slowest_hop_and_what_holds_it_up_are_read_out(stage: Stage) -> None
     assert not stage.view.overlays.read_out.isVisible()
 
 
-def test_it_is_read_out_in_a_line_of_its_own_where_the_window_is_small(stage: Stage) -> None:
+def test_a_small_window_reserves_a_strip_for_the_read_out(stage: Stage) -> None:
     stage.window.resize(440, 392)
     stage.graph.show_cast(make_cast(), relayed("desk", "node_1", "node_2"))
     read_out = stage.view.overlays.read_out
@@ -454,19 +458,19 @@ def test_a_limit_over_all_casts_is_named(stage: Stage) -> None:
     assert stage.view.overlays.read_out.lines[1] == "Held up by the speed limit"
 
 
-def test_among_dots_the_relay_is_threads(qtbot: QtBot) -> None:
+def test_among_dots_hops_are_segments(qtbot: QtBot) -> None:
     stage = Stage(qtbot, 900)
     names = [f"node_{number}" for number in range(1, 901)]
     stage.graph.show_cast(make_cast(recipients=900), relayed("desk", *names[:-1], failed="node_5"))
     assert stage.scene.layout.cell is NodeShape.DOT
     whole, failed, _, _ = stage.scene.path.segments.segments
     assert (len(whole), len(failed)) == (899, 1)
-    assert stage.scene.counts()["HopItem"] == 0
+    assert stage.item_counts()["HopItem"] == 0
     assert stage.view.overlays.read_out.isVisible()
     assert not stage.view.overlays.read_out.geometry().intersects(stage.view.geometry())
 
 
-def test_rings_glide_unless_motion_is_reduced(stage: Stage) -> None:
+def test_rings_are_animated_unless_motion_is_reduced(stage: Stage) -> None:
     stage.graph.show_cast(make_cast(), [make_delivery("node_1", bytes=2 * GB)])
     item = stage.scene.items_by_name["node_1"]
     assert (item.shown, stage.scene.easing) == (0.2, True)

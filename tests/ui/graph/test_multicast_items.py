@@ -70,7 +70,7 @@ def hops(stage: Stage) -> dict[str, bool]:
     return {name: item.appearance.repair for name, item in stage.scene.path.hops.items()}
 
 
-def test_one_bus_feeds_the_listeners_and_the_others_keep_their_hops(stage: Stage) -> None:
+def test_receivers_have_a_bus_and_other_nodes_keep_their_hops(stage: Stage) -> None:
     show(stage, multicast(), heard())
     path = stage.scene.path
     assert hops(stage) == {"node_4": False}
@@ -82,17 +82,17 @@ def test_one_bus_feeds_the_listeners_and_the_others_keep_their_hops(stage: Stage
 
 
 @pytest.mark.parametrize("state", [MulticastState.WAITING, MulticastState.STOPPED])
-def test_before_and_after_it_the_relay_is_drawn(stage: Stage, state: MulticastState) -> None:
+def test_the_relay_is_drawn_before_and_after_multicast(stage: Stage, state: MulticastState) -> None:
     show(stage, multicast(MulticastSnapshot(state)), heard(0))
     assert stage.scene.path.bus is None
     assert set(hops(stage)) == {"node_1", "node_2", "node_3", "node_4"}
 
 
-def test_a_bus_that_is_stopped_leaves_no_trace(stage: Stage) -> None:
+def test_a_stopped_bus_is_removed(stage: Stage) -> None:
     show(stage, multicast(), heard())
     stopped = MulticastSnapshot(MulticastState.STOPPED, MulticastEnd.TOO_SLOW)
     show(stage, multicast(stopped), heard(0))
-    counts = stage.scene.counts()
+    counts = stage.item_counts()
     assert (counts["MulticastItem"], counts["MulticastRateItem"], counts["HopItem"]) == (0, 0, 4)
 
 
@@ -103,7 +103,7 @@ def test_a_repair_is_drawn_only_while_bytes_are_repaired(stage: Stage, qtbot: Qt
     assert hops(stage) == {"node_2": True, "node_4": False}
     assert stage.scene.path.rates["node_2"].text == "Repair 8.0 MB/s"
     assert not stage.scene.path.hops["node_2"].appearance.moving
-    # Nothing more is said, and it goes by itself.
+    # Without further messages the repair disappears after a while.
     qtbot.waitUntil(lambda: hops(stage) == {"node_4": False}, timeout=5000)
 
 
@@ -115,7 +115,7 @@ def test_a_repair_is_not_drawn_while_the_cast_is_paused(stage: Stage) -> None:
     assert True not in hops(stage).values()
 
 
-def test_it_moves_while_bytes_do_and_stands_still_with_reduced_motion(stage: Stage) -> None:
+def test_bus_dots_move_with_data_unless_motion_is_reduced(stage: Stage) -> None:
     show(stage, multicast(), heard(4))
     assert stage.view._dots.isActive()
     stage.view._advance_dots()
@@ -126,7 +126,7 @@ def test_it_moves_while_bytes_do_and_stands_still_with_reduced_motion(stage: Sta
     assert not stage.view._dots.isActive()
 
 
-def test_after_all_was_sent_the_bus_is_calm_and_stays_for_those_whom_it_served(stage: Stage) -> None:
+def test_a_finished_bus_is_faded_and_keeps_its_receivers(stage: Stage) -> None:
     show(stage, multicast(DONE), heard(listening=False))
     bus = stage.scene.path.bus
     assert bus is not None
@@ -143,7 +143,7 @@ def test_after_all_was_sent_the_bus_is_calm_and_stays_for_those_whom_it_served(s
 @pytest.mark.parametrize(
     ("count", "cell"), [(14, NodeShape.COMPACT), (60, NodeShape.GLYPH), (1000, NodeShape.DOT)]
 )
-def test_many_listeners_are_one_item(qtbot: QtBot, count: int, cell: NodeShape) -> None:
+def test_many_receivers_share_one_item(qtbot: QtBot, count: int, cell: NodeShape) -> None:
     stage = Stage(qtbot, count)
     stage.nodes._clock = itertools.count().__next__  # a second later each time
     cast = make_cast(recipients=count, multicast=SENDING)
@@ -154,7 +154,7 @@ def test_many_listeners_are_one_item(qtbot: QtBot, count: int, cell: NodeShape) 
     ]
     show(stage, cast, deliveries)
     assert stage.scene.layout.cell is cell
-    counts = stage.scene.counts()
+    counts = stage.item_counts()
     assert (counts["MulticastItem"], counts["HopItem"]) == (1, 0)
     again = [
         *deliveries[:-1],
@@ -162,12 +162,10 @@ def test_many_listeners_are_one_item(qtbot: QtBot, count: int, cell: NodeShape) 
     ]
     show(stage, cast, again)
     segments = stage.scene.path.segments.segments
-    assert (len(segments[2]), stage.scene.counts()["HopItem"]) == (
-        (1, 0) if cell is NodeShape.DOT else (0, 1)
-    )
+    assert (len(segments[2]), stage.item_counts()["HopItem"]) == ((1, 0) if cell is NodeShape.DOT else (0, 1))
 
 
-def test_figures_that_the_bus_runs_over_go_to_the_title(qtbot: QtBot) -> None:
+def test_figures_move_to_the_title_when_the_bus_crosses_them(qtbot: QtBot) -> None:
     stage = Stage(qtbot, 2)
     stage.window.resize(600, 356)
     cast = make_cast(recipients=2, multicast=SENDING)
@@ -178,7 +176,7 @@ def test_figures_that_the_bus_runs_over_go_to_the_title(qtbot: QtBot) -> None:
     assert "40%" in stage.graph._count.full_text()
 
 
-def test_the_read_out_says_how_it_goes(stage: Stage) -> None:
+def test_the_read_out_shows_multicast_progress(stage: Stage) -> None:
     show(stage, multicast(), heard(repaired=40 * MB))
     assert stage.view.overlays.read_out.isVisible()
     assert stage.view.overlays.read_out.accessibleName() == (
@@ -189,7 +187,7 @@ def test_the_read_out_says_how_it_goes(stage: Stage) -> None:
     assert stage.view.overlays.read_out.lines[0] == "Multicast: everything was sent once"
 
 
-def test_the_read_out_says_beside_the_slowest_hop_why_it_stopped(stage: Stage) -> None:
+def test_the_read_out_shows_why_multicast_stopped(stage: Stage) -> None:
     stopped = MulticastSnapshot(MulticastState.STOPPED, MulticastEnd.NOTHING_ARRIVES)
     show(stage, multicast(stopped), heard(0))
     lines = stage.view.overlays.read_out.lines
@@ -199,7 +197,7 @@ def test_the_read_out_says_beside_the_slowest_hop_why_it_stopped(stage: Stage) -
     assert stage.view.overlays.read_out.lines == ("No multicast: nothing arrives",)
 
 
-def test_what_a_screen_reader_and_the_pointer_hear_of_a_node(stage: Stage) -> None:
+def test_accessible_description_and_tool_tip_of_a_receiver(stage: Stage) -> None:
     show(stage, multicast(), heard(repaired=MB))
     show(stage, multicast(), heard(repaired=3 * MB))
     assert stage.scene.spoken_description("node_2") == "node_2, Receiving, 40%, by multicast, being repaired"
@@ -226,7 +224,7 @@ def remarks(stage: Stage, name: str) -> str:
     return "\n".join(remark.text for remark in facts_of(node, stage.nodes, (), NOW).remarks)
 
 
-def test_the_card_says_what_comes_by_which_way(stage: Stage) -> None:
+def test_the_side_card_shows_the_share_of_each_transport(stage: Stage) -> None:
     show(stage, multicast(), heard())
     show(stage, multicast(), heard(repaired=2 * MB))
     assert facts(stage, "desk")["To"] == "3 at once at 100 MB/s"
@@ -240,7 +238,7 @@ def test_the_card_says_what_comes_by_which_way(stage: Stage) -> None:
 
 
 @pytest.mark.parametrize("end", [*MulticastEnd, None])
-def test_every_end_is_told_with_what_follows_from_it(stage: Stage, end: MulticastEnd | None) -> None:
+def test_every_multicast_end_is_explained(stage: Stage, end: MulticastEnd | None) -> None:
     stopped = MulticastSnapshot(MulticastState.STOPPED, end, "Network is unreachable")
     cast = multicast(stopped)
     told = path_text.stopped_text(stopped, "desk")
@@ -251,7 +249,7 @@ def test_every_end_is_told_with_what_follows_from_it(stage: Stage, end: Multicas
     assert dict(cast_facts(cast, heard(0)))["Multicast"] == told
 
 
-def test_the_details_say_how_it_went() -> None:
+def test_cast_details_show_multicast() -> None:
     cast, deliveries = multicast(), heard(repaired=40 * MB)
     told = dict(cast_facts(cast, deliveries))["Multicast"]
     assert told == (
@@ -264,7 +262,7 @@ def test_the_details_say_how_it_went() -> None:
     assert (cells[6].text, cells[6].tip) == ("Multicast", "100% by datagrams")
 
 
-def test_the_table_explains_a_state_where_the_pointer_rests() -> None:
+def test_the_table_has_a_tool_tip_for_the_state() -> None:
     (*_, left) = heard()
     cast = multicast()
     assert tool_tip(cast, heard()[0], TransferColumn.STATUS) == "99% by datagrams"
@@ -275,7 +273,7 @@ def test_the_table_explains_a_state_where_the_pointer_rests() -> None:
     assert tool_tip(cast, cast, TransferColumn.STATUS) is None
 
 
-def test_the_status_bar_follows_it(window: MainWindow, link: FakeLink, qtbot: QtBot) -> None:
+def test_the_status_bar_shows_multicast(window: MainWindow, link: FakeLink, qtbot: QtBot) -> None:
     link.start(fake.multicast_welcome(4))
     window.table.select_cast("c0ffee000001")
     assert "multicast to 3 of 4, 0.7% repaired" in window.status.text()
@@ -296,11 +294,11 @@ def test_the_status_bar_follows_it(window: MainWindow, link: FakeLink, qtbot: Qt
         (1.0, "100%"),
     ],
 )
-def test_shares_are_told_as_exactly_as_it_matters(share: float, text: str) -> None:
+def test_shares_are_rounded_sensibly(share: float, text: str) -> None:
     assert path_text.share_text(share) == text
 
 
-def test_those_who_left_are_counted() -> None:
+def test_nodes_that_left_multicast_are_counted() -> None:
     many = [make_delivery(f"node_{number}", datagram_bytes=GB * (number % 2)) for number in range(1, 4)]
     found = multicast_status(multicast(), many)
     assert found is not None

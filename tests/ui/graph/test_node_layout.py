@@ -41,7 +41,7 @@ def check(layout: GraphLayout, width: float, height: float, count: int) -> None:
 
 @given(ROOMS, RECIPIENTS)
 @settings(max_examples=200, deadline=None)
-def test_no_node_covers_another_and_all_are_inside(
+def test_nodes_do_not_overlap_and_are_inside(
     room: tuple[int, int], recipients: list[tuple[str, str]]
 ) -> None:
     width, height = room
@@ -50,9 +50,7 @@ def test_no_node_covers_another_and_all_are_inside(
 
 @given(ROOMS, RECIPIENTS)
 @settings(max_examples=50, deadline=None)
-def test_the_same_nodes_lie_at_the_same_places(
-    room: tuple[int, int], recipients: list[tuple[str, str]]
-) -> None:
+def test_the_layout_is_deterministic(room: tuple[int, int], recipients: list[tuple[str, str]]) -> None:
     assert compute_layout(*room, recipients) == compute_layout(*room, recipients)
 
 
@@ -72,7 +70,7 @@ def test_a_thousand_nodes_are_dots_that_do_not_touch() -> None:
     assert [zone.name for zone in layout.zones] == ["rack 0", "rack 1", "rack 2", "rack 3"]
 
 
-def test_six_nodes_in_two_zones_lie_as_drawn() -> None:
+def test_six_nodes_in_two_zones_form_two_arcs() -> None:
     recipients = [(f"a{i}", "rack a") for i in range(3)] + [(f"b{i}", "rack b") for i in range(3)]
     layout = compute_layout(736, 424, recipients)
     upper, lower = [layout.nodes[f"a{i}"] for i in range(3)], [layout.nodes[f"b{i}"] for i in range(3)]

@@ -1,4 +1,4 @@
-"""The relay on the graph: what is read out about it is always seen, and a paused hop is told from others."""
+"""The relay on the graph: the read-out is always visible, and paused hops differ from others."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def read_out_covers_nothing(stage: Stage) -> bool:
 
 @pytest.mark.parametrize("count", range(1, 17))
 @pytest.mark.parametrize("size", [(736, 472), (610, 430), (900, 440)])
-def test_the_read_out_is_seen_whatever_lies_there(qtbot: QtBot, count: int, size: tuple[int, int]) -> None:
+def test_the_read_out_is_visible_and_covers_nothing(qtbot: QtBot, count: int, size: tuple[int, int]) -> None:
     stage = Stage(qtbot, count)
     stage.window.resize(*size)
     stage.graph.show_cast(make_cast(recipients=count, multicast=STOPPED), relay(count))
@@ -60,7 +60,7 @@ def test_the_read_out_is_seen_whatever_lies_there(qtbot: QtBot, count: int, size
     assert read_out_covers_nothing(stage)
 
 
-def test_where_it_finds_no_place_among_twelve_it_has_one_below_them(qtbot: QtBot) -> None:
+def test_the_read_out_gets_a_strip_where_nodes_leave_no_place(qtbot: QtBot) -> None:
     stage = Stage(qtbot, 0)
     names = [f"a-machine-with-a-long-name-{number}" for number in range(1, 13)]
     stage.nodes.apply([make_node(name, zone="rack a" if n < 6 else "rack b") for n, name in enumerate(names)])
@@ -82,7 +82,7 @@ def test_where_it_finds_no_place_among_twelve_it_has_one_below_them(qtbot: QtBot
 @pytest.mark.parametrize("name", ["node_1", "node_3", "desk"])
 @pytest.mark.parametrize("count", [3, 6, 12])
 @pytest.mark.parametrize("size", [(736, 472), (1000, 520), (700, 700), (1300, 600), (600, 480)])
-def test_the_side_card_leaves_it_to_be_seen_at_once(
+def test_the_side_card_does_not_cover_the_read_out(
     qtbot: QtBot, size: tuple[int, int], count: int, name: str
 ) -> None:
     stage = Stage(qtbot, count)
@@ -115,8 +115,8 @@ def picture(stage: Stage, node: str) -> tuple[QImage, Box]:
     return stage.view.grab().toImage(), Box(middle.x() - 8, middle.y() - 8, 16, 16)
 
 
-def ink_in(image: QImage, box: Box, color: QColor) -> int:
-    """How many pixels of about that colour there are."""
+def count_pixels(image: QImage, box: Box, color: QColor) -> int:
+    """The number of pixels with about that colour."""
     return sum(
         abs(seen.red() - color.red()) + abs(seen.green() - color.green()) + abs(seen.blue() - color.blue())
         < 60
@@ -138,14 +138,14 @@ def test_a_paused_hop_is_pale_and_has_a_sign(qtbot: QtBot) -> None:
     assert "node_2" not in stage.scene.path.rates
     after, box = picture(stage, "node_2")
     sign = QColor(stage.graph._theme.palette.offline)
-    assert ink_in(after, box, sign) >= ink_in(before, box, sign) + 20
+    assert count_pixels(after, box, sign) >= count_pixels(before, box, sign) + 20
     assert stage.scene.path.hops["node_3"].appearance.paused is False
     assert stage.scene.tool_tip("node_2").splitlines()[0] == "node_2 — Paused"
     stage.graph.show_cast(make_cast(), paused())
     assert stage.scene.path.hops["node_2"].appearance == going
 
 
-def test_among_dots_paused_hops_are_threads_of_their_own(qtbot: QtBot) -> None:
+def test_among_dots_paused_hops_are_separate_segments(qtbot: QtBot) -> None:
     stage = Stage(qtbot, 400)
     deliveries = relay(400)
     stage.graph.show_cast(make_cast(recipients=400), deliveries)

@@ -1,4 +1,4 @@
-"""The side card: a node's facts, where the card lies, and how it is opened and closed."""
+"""The side card: a node's facts, the place of the card, and how it is opened and closed."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def lines(nodes: NodeList, name: str, *under_way: str) -> list[tuple[str, str]]:
     return [(fact.title, fact.value) for fact in facts_of(node, nodes, others, NOW).facts]
 
 
-def test_a_machine_in_lines() -> None:
+def test_facts_of_a_machine() -> None:
     nodes = NodeList()
     facts = {
         "zone": "rack a",
@@ -61,14 +61,14 @@ def test_a_machine_in_lines() -> None:
     ]
 
 
-def test_what_is_not_known_is_not_made_up() -> None:
+def test_unknown_facts_are_left_out() -> None:
     nodes = NodeList()
     bare = {"address": "", "cpus": 0.0, "disk_total": 0, "last_seen": NOW - 240}
     nodes.apply([make_node("gpu-a1", NodeState.OFFLINE, **bare)])
     assert lines(nodes, "gpu-a1")[1:] == [("Last seen", "4 min ago"), ("Link", "speed not known")]
 
 
-def test_what_a_node_does_now() -> None:
+def test_current_transfers_of_a_node() -> None:
     nodes = NodeList()
     nodes.apply([make_node(f"node_{number}") for number in range(1, 6)])
     receivers = [make_delivery(f"node_{number}", upstream="node_1", rate=50e6) for number in (2, 3, 4, 5)]
@@ -85,7 +85,7 @@ def test_what_a_node_does_now() -> None:
     ]
 
 
-def test_the_state_is_a_shape_and_a_word_and_a_failure_a_sentence() -> None:
+def test_state_and_failure_of_a_node() -> None:
     nodes = NodeList()
     nodes.apply([make_node("node_1")])
     lost = Failure(FailureKind.NODE_OFFLINE, {"node": "node_1"})
@@ -100,7 +100,7 @@ def test_the_state_is_a_shape_and_a_word_and_a_failure_a_sentence() -> None:
     assert facts.facts[0].value == "model.bin · Failed"
 
 
-def test_the_key_opens_and_closes_it(stage: Stage) -> None:
+def test_a_key_opens_and_closes_the_side_card(stage: Stage) -> None:
     view, card = stage.view, stage.view.overlays.side_card
     view.setFocus()
     QTest.keyClick(view, Qt.Key.Key_I)
@@ -120,7 +120,7 @@ def test_the_key_opens_and_closes_it(stage: Stage) -> None:
     assert not card.isVisible()
 
 
-def test_the_keyboard_goes_back_to_the_node(stage: Stage, qtbot: QtBot) -> None:
+def test_the_focus_returns_to_the_node(stage: Stage, qtbot: QtBot) -> None:
     qtbot.waitUntil(stage.window.isActiveWindow, timeout=2000)
     card = stage.view.overlays.side_card
     stage.graph.side_card.show("node_2")
@@ -131,7 +131,7 @@ def test_the_keyboard_goes_back_to_the_node(stage: Stage, qtbot: QtBot) -> None:
     assert stage.scene.focus_node == "node_2"
 
 
-def test_two_clicks_open_it_and_one_goes_on_to_another_node(stage: Stage) -> None:
+def test_a_double_click_opens_the_side_card_and_a_click_changes_its_node(stage: Stage) -> None:
     card = stage.view.overlays.side_card
     stage.click("node_1")
     assert not card.isVisible()
@@ -146,13 +146,13 @@ def test_two_clicks_open_it_and_one_goes_on_to_another_node(stage: Stage) -> Non
     assert not card.isVisible()
 
 
-def test_the_menu_opens_it_for_the_source_too(stage: Stage) -> None:
+def test_the_menu_opens_the_side_card_of_the_source(stage: Stage) -> None:
     titles = {action.text(): action for action in stage.graph.context_menu("desk").actions()}
     titles["Facts"].trigger()
     assert stage.view.overlays.side_card.accessibleName() == "Facts of desk"
 
 
-def test_it_goes_with_its_node_and_is_kept_true(stage: Stage, qtbot: QtBot) -> None:
+def test_the_side_card_is_updated_and_closes_with_its_node(stage: Stage, qtbot: QtBot) -> None:
     card = stage.view.overlays.side_card
     stage.graph.side_card.show("node_2")
     stage.nodes.apply([make_node("node_2", zone="rack b")])
@@ -161,7 +161,7 @@ def test_it_goes_with_its_node_and_is_kept_true(stage: Stage, qtbot: QtBot) -> N
     qtbot.waitUntil(lambda: not card.isVisible(), timeout=2000)
 
 
-def test_it_makes_way_for_a_drag(stage: Stage) -> None:
+def test_a_drag_hides_the_side_card(stage: Stage) -> None:
     stage.graph.side_card.show("node_2")
     stage.drag(stage.at("node_1"), QDragEnterEvent)
     assert not stage.view.overlays.side_card.isVisible()
@@ -170,7 +170,7 @@ def test_it_makes_way_for_a_drag(stage: Stage) -> None:
 
 
 @pytest.mark.parametrize("width", [736, 1600])
-def test_it_covers_no_node_and_no_figures(stage: Stage, width: int) -> None:
+def test_the_side_card_covers_no_node_and_no_figures(stage: Stage, width: int) -> None:
     stage.window.resize(width, 600)
     hops = [make_delivery(f"node_{number}", upstream=f"node_{number - 1}") for number in (2, 3)]
     stage.graph.show_cast(make_cast(), [make_delivery("node_1", upstream="desk"), *hops])
@@ -187,7 +187,7 @@ def test_it_covers_no_node_and_no_figures(stage: Stage, width: int) -> None:
     assert stage.view.width() == width - 2 >= before
 
 
-def test_in_a_small_window_it_stands_below_the_nodes(stage: Stage) -> None:
+def test_in_a_small_window_the_side_card_is_below_the_nodes(stage: Stage) -> None:
     stage.window.resize(440, 392)
     hops = [make_delivery(f"node_{number}", upstream=f"node_{number - 1}") for number in (2, 3)]
     stage.graph.show_cast(make_cast(), [make_delivery("node_1", upstream="desk"), *hops])
@@ -205,7 +205,7 @@ def test_in_a_small_window_it_stands_below_the_nodes(stage: Stage) -> None:
     assert stage.view.height() == height
 
 
-def test_many_nodes_stay_as_large_as_they_were_above_it(qtbot: QtBot) -> None:
+def test_many_nodes_keep_their_size_above_the_side_card(qtbot: QtBot) -> None:
     stage = Stage(qtbot, 70)
     stage.window.resize(440, 392)
     QApplication.processEvents()
@@ -218,7 +218,7 @@ def test_many_nodes_stay_as_large_as_they_were_above_it(qtbot: QtBot) -> None:
     assert stage.view.rect().contains(spot)
 
 
-def test_what_has_no_room_is_scrolled_to(stage: Stage, qtbot: QtBot) -> None:
+def test_a_long_side_card_scrolls(stage: Stage, qtbot: QtBot) -> None:
     stage.window.resize(380, 240)
     stage.graph.side_card.show("node_3")
     card = stage.view.overlays.side_card
@@ -233,7 +233,7 @@ def test_what_has_no_room_is_scrolled_to(stage: Stage, qtbot: QtBot) -> None:
     assert bar.value()
 
 
-def test_a_place_that_covers_nothing_is_found_else_the_least() -> None:
+def test_least_covering_prefers_free_places() -> None:
     room, size = QRect(0, 0, 300, 200), QSize(100, 100)
     left, right = OccupiedArea(QRect(0, 0, 150, 200)), OccupiedArea(QRect(280, 0, 20, 200), 0.5)
     place = QRect(least_covering(size, room, [left, right], QPoint(0, 0)), size)
@@ -247,7 +247,7 @@ def test_a_place_that_covers_nothing_is_found_else_the_least() -> None:
     assert least_covering(size, room, many, QPoint(0, 0)).y() >= 50
 
 
-def test_a_screen_reader_finds_what_lies_over_the_graph(window: MainWindow, link: FakeLink) -> None:
+def test_overlays_are_accessible(window: MainWindow, link: FakeLink) -> None:
     link.start(fake.busy_welcome())
     window.graph.side_card.show("node_1")
     found = [
@@ -259,7 +259,7 @@ def test_a_screen_reader_finds_what_lies_over_the_graph(window: MainWindow, link
     assert any(said.startswith("Facts of node_1: ") and "Address 127.0.0.2" in said for said in found)
 
 
-def test_the_window_says_which_casts_a_node_takes_part_in(window: MainWindow, link: FakeLink) -> None:
+def test_the_side_card_lists_casts_of_the_window(window: MainWindow, link: FakeLink) -> None:
     link.start(fake.busy_welcome())
     casts = [cast.name for cast, _ in window.transfers.under_way_on("node_1")]
     assert casts == ["qwen2.5-14b-instruct/"]
