@@ -50,7 +50,8 @@ def collect(stage: Path) -> None:
                 page = page.with_name("index.md")  # the page that a folder's address opens
             page.parent.mkdir(parents=True, exist_ok=True)
             page.write_text(_README.sub(r"\1index.md", path.read_text()))
-    shutil.copytree(ROOT / "docs" / "images", stage / "docs" / "images")
+    for folder in ("docs/images", "deploy"):  # pictures, and files that readers download
+        shutil.copytree(ROOT / folder, stage / folder)
 
     document = http_document()
     pages = stage / "docs"
