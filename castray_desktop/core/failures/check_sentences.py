@@ -104,9 +104,9 @@ TEMPLATES: Mapping[str, CheckTemplates] = {
     ),
     "connections": CheckTemplates(
         "Connections",
-        "All {count} connections between {nodes} nodes came about, the slowest in {milliseconds} ms.",
+        "All {count} connections between {nodes} nodes succeeded, the slowest in {milliseconds} ms.",
         (
-            "{failed} of {count} connections between {nodes} nodes did not come about.",
+            "{failed} of {count} connections between {nodes} nodes failed.",
             "See the connections by name.",
         ),
     ),

@@ -47,7 +47,7 @@ INITIAL_RATE = 8e6
 """Initial pace in bytes per second."""
 
 GROWTH, GROWTH_SECONDS = 1.25, 0.1
-"""Startup ends when the delivered rate grows by less than this factor in this time, and a queue stands."""
+"""Startup ends when the delivered rate grows by less than this factor in this time, and a queue persists."""
 
 CLEAN_DELIVERY_SHARE = 0.8
 """Share of delivered data above which a rate counts as reached without competition during startup."""
@@ -116,14 +116,14 @@ class CongestionPhase(enum.Enum):
 class MulticastCongestionControl:
     """The pace of one sender.
 
-    `listeners` are the names of those who were told to listen, others may join. All times are of one
+    `receivers` are the ids of the nodes that were told to join; others may follow. All times are of one
     monotonic clock, in seconds. `rate` is the payload rate to send at now, in bytes per second.
     """
 
-    def __init__(self, listeners: Collection[bytes]) -> None:
+    def __init__(self, receivers: Collection[bytes]) -> None:
         self.rate = INITIAL_RATE
-        self._departures = SendLog()
-        self._followers = ReceiverSet(listeners, self._departures)
+        self._send_log = SendLog()
+        self._receivers = ReceiverSet(receivers, self._send_log)
         self._phases: dict[CongestionPhase, Callable[[float], None]] = {
             CongestionPhase.STARTUP: self._start_up,
             CongestionPhase.DRAIN: self._drain,
@@ -135,33 +135,33 @@ class MulticastCongestionControl:
         self._phase_at = -inf
         self._from = 0  # first sequence of this phase
         self._burst = 0  # payload bytes of a burst
-        self._news = False  # new reports since the last judgement
+        self._has_reports = False  # new reports since the last judgement
         self._judged_at = -inf
         self._step = LARGE_STEP
         self._wait = LEAST_WAIT
         self._grown = -inf, 0.0  # time and value of the last growth of the common rate
         self._clean = False  # everything arrived during startup, at some rate
-        self._pushed = 0.0  # delivered rate when the pace was raised in spite of loss
-        self._took = False  # that raised the delivered rate, at others' expense
+        self._pushed_rate = 0.0  # delivered rate when the pace was raised in spite of loss
+        self._displaced_others = False  # that raised the delivered rate, at others' expense
         self._cut_at = -inf
-        self._spoke_at = -inf  # time of the last report, or of the end of a pause
+        self._reported_at = -inf  # time of the last report, or of the end of a pause
         self._link = 0.0  # measured link rate of the slowest receiver
         self._reach = 0.0  # rate that most receivers could get at most
 
-    # --- what happens ---------------------------------------------------------------------------
+    # --- events ---------------------------------------------------------------------------
 
     def record_burst(self, now: float, sequence: int, datagrams: int, payload: int) -> None:
         """Record a burst: first sequence number, number of datagrams, payload bytes.
 
         `now` must be taken before the system call: a later time would make every later queue look longer.
         """
-        gap = now - self._departures.last_at
-        self._departures.record_burst(now, sequence, datagrams, payload)
+        gap = now - self._send_log.last_at
+        self._send_log.record_burst(now, sequence, datagrams, payload)
         if gap > PAUSE_SECONDS:
-            self._spoke_at = now  # there was nothing to report
-        elif now - self._spoke_at > SILENCE_SECONDS:
-            self._spoke_at = now
-            self._followers.update_following(now)
+            self._reported_at = now  # there was nothing to report
+        elif now - self._reported_at > SILENCE_SECONDS:
+            self._reported_at = now
+            self._receivers.update_following(now)
             self._bandwidth = max(MIN_RATE, self.rate / 2)
             self._step = LARGE_STEP
             self._enter(now, CongestionPhase.CRUISE)
@@ -171,17 +171,17 @@ class MulticastCongestionControl:
 
         Reports older than the newest of the same receiver are ignored.
         """
-        self._spoke_at = now
-        self._news = self._followers.record_report(now, report) or self._news
+        self._reported_at = now
+        self._has_reports = self._receivers.record_report(now, report) or self._has_reports
 
     def update(self, now: float) -> None:
         """Adjust the pace to the reports."""
-        if now - self._judged_at < JUDGE_SECONDS * (self._followers.count - FEW_RECEIVERS):
+        if now - self._judged_at < JUDGE_SECONDS * (self._receivers.count - FEW_RECEIVERS):
             return
         self._judged_at = now
-        self._followers.update_following(now)
-        if self._news:
-            self._news = False
+        self._receivers.update_following(now)
+        if self._has_reports:
+            self._has_reports = False
             self._cut_to_what_arrives(now)
             self._phases[self._phase](now)
 
@@ -192,7 +192,7 @@ class MulticastCongestionControl:
         need a call for each burst; so there is a minimum, and with many receivers a full burst. A fast pace
         takes several bursts.
         """
-        seconds = BURST_SECONDS * max(1.0, self._followers.count / FEW_RECEIVERS)
+        seconds = BURST_SECONDS * max(1.0, self._receivers.count / FEW_RECEIVERS)
         one = int(self.rate * seconds / size)
         one = MAX_BATCH_DATAGRAMS if one > FULL_BATCH_SHARE * MAX_BATCH_DATAGRAMS else one
         bursts = self.rate * BURST_SECONDS / size / MAX_BATCH_DATAGRAMS
@@ -204,62 +204,62 @@ class MulticastCongestionControl:
         self._burst = turn * size
         return turn
 
-    # --- what is known --------------------------------------------------------------------------
+    # --- results --------------------------------------------------------------------------
 
-    def followers(self) -> frozenset[bytes]:
+    def following(self) -> frozenset[bytes]:
         """The receivers that keep up. The relay chain serves the others."""
-        return frozenset(listener.name for listener in self._followers.following())
+        return frozenset(receiver.name for receiver in self._receivers.following())
 
     def heard(self) -> frozenset[bytes]:
         """The receivers that ever got a datagram."""
-        return self._followers.heard()
+        return self._receivers.heard()
 
     # --- too fast -------------------------------------------------------------------------------
 
     def _cut_to_what_arrives(self, now: float) -> None:
         """Reduce the pace if a receiver was overloaded in two consecutive judgements. A single one is a pause
         of the receiver."""
-        following = self._followers.following()
-        struck = [
+        following = self._receivers.following()
+        overloaded = [
             (each, sample)
             for each in following
             if each.overload_count > 1 and (sample := each.overload_sample())
         ]
-        if not struck:
+        if not overloaded:
             return
-        most = 2 * len(struck) > len(following)
+        most = 2 * len(overloaded) > len(following)
         if most:
-            self._reach = typical_rate(self._followers.samples(0, SAMPLE_SECONDS) or struck)
+            self._reach = typical_rate(self._receivers.samples(0, SAMPLE_SECONDS) or overloaded)
         useful = []
-        for each, sample in struck:
+        for each, sample in overloaded:
             if each.max_delivered < 0.5 * self._reach:
                 each.trial = now if each.trial is None else each.trial
             else:
                 useful.append((each.max_delivered / (1 - each.ambient), each, sample))
         if useful and (most or self._phase is not CongestionPhase.STARTUP):
             useful.sort(key=itemgetter(0))  # if most are overloaded, a single rate means little
-            rate, listener, sample = useful[len(useful) // 4 if most else 0]
-            begins, crowded = self._phase is CongestionPhase.STARTUP, listener.crowded
+            rate, receiver, sample = useful[len(useful) // 4 if most else 0]
+            begins, crowded = self._phase is CongestionPhase.STARTUP, receiver.crowded
             if begins and not crowded:
-                self._begin_well(now, rate)
-            elif _is_plain(listener, sample) and (begins or sample.overloaded):
+                self._handle_startup_overload(now, rate)
+            elif _is_plain(receiver, sample) and (begins or sample.overloaded):
                 self._cut(now, rate)
             elif self._phase is not CongestionPhase.DRAIN and (
-                crowded or listener.queue_delay(0.0) > LONG_QUEUE_SECONDS
+                crowded or receiver.queue_delay(0.0) > LONG_QUEUE_SECONDS
             ):
                 self._end_probe(now, 0.0 if crowded else rate)
 
-    def _begin_well(self, now: float, rate: float) -> None:
+    def _handle_startup_overload(self, now: float, rate: float) -> None:
         """Startup has overshot. If so from the start, either little fits or others fill the link: a higher
         pace tells which."""
-        self._took = self._took or rate > 1.1 * self._pushed > 0
-        if self._clean or rate < GROWTH * self._pushed or self.rate > 3 * rate:
+        self._displaced_others = self._displaced_others or rate > 1.1 * self._pushed_rate > 0
+        if self._clean or rate < GROWTH * self._pushed_rate or self.rate > 3 * rate:
             self._link = max(self._link, rate)
-            self._cut(now, rate * (YIELD_SHARE if self._took else 1.0))
+            self._cut(now, rate * (YIELD_SHARE if self._displaced_others else 1.0))
             return
-        self._pushed = rate
+        self._pushed_rate = rate
         self._bandwidth = self.rate = 2 * self.rate
-        self._followers.ignore_before(self._departures.next)
+        self._receivers.ignore_before(self._send_log.next)
 
     def _cut(self, now: float, rate: float) -> None:
         again = now - self._cut_at < SILENCE_SECONDS
@@ -283,11 +283,11 @@ class MulticastCongestionControl:
     # --- phases ---------------------------------------------------------------------------------
 
     def _enter(self, now: float, phase: CongestionPhase) -> None:
-        self._phase, self._phase_at, self._from = phase, now, self._departures.next
+        self._phase, self._phase_at, self._from = phase, now, self._send_log.next
         if phase is CongestionPhase.PROBE:
             self._pace(1 + self._step)
         elif phase is CongestionPhase.DRAIN:
-            self._followers.ignore_before(self._from)
+            self._receivers.ignore_before(self._from)
             self._pace(self._draining())
         else:
             self._pace(1.0)
@@ -296,7 +296,7 @@ class MulticastCongestionControl:
         self.rate = max(MIN_RATE, self._bandwidth * gain)
 
     def _start_up(self, now: float) -> None:
-        samples = self._followers.samples(0, JUDGED_SECONDS)
+        samples = self._receivers.samples(0, JUDGED_SECONDS)
         if not samples:
             return
         rate = typical_rate(samples)
@@ -304,18 +304,18 @@ class MulticastCongestionControl:
         if rate > GROWTH * self._grown[1]:
             self._grown = now, rate
         self._learn()
-        if now - self._grown[0] > GROWTH_SECONDS and self._stands():
+        if now - self._grown[0] > GROWTH_SECONDS and self._queue_persists():
             self._cut(now, rate)  # the sender's own device delays it without loss
         else:
             self._bandwidth = self.rate = max(self.rate, 2 * rate)
 
     def _drain(self, now: float) -> None:
         self._pace(self._draining())
-        samples = self._followers.majority_samples(self._from, SAMPLE_SECONDS)
-        stands = self._stands()
-        if samples is None or (stands and now - self._phase_at < 3 * DRAIN_SECONDS):
+        samples = self._receivers.majority_samples(self._from, SAMPLE_SECONDS)
+        persists = self._queue_persists()
+        if samples is None or (persists and now - self._phase_at < 3 * DRAIN_SECONDS):
             return
-        if stands and self._bandwidth > YIELD_SHARE * self._link:
+        if persists and self._bandwidth > YIELD_SHARE * self._link:
             rate = max(sustainable_rate(samples, self._burst), 0.8 * self._bandwidth)
             self._bandwidth = min(self._bandwidth, rate)  # the queue does not shrink: others fill it
         for each, sample in samples:
@@ -323,18 +323,18 @@ class MulticastCongestionControl:
         self._enter(now, CongestionPhase.CRUISE)
 
     def _draining(self) -> float:
-        if self._followers.crowded():
+        if self._receivers.crowded():
             return 1 - MOST_DRAINED
-        return 1 - min(MOST_DRAINED, max(0.05, self._followers.queue_delay() / DRAIN_SECONDS))
+        return 1 - min(MOST_DRAINED, max(0.05, self._receivers.queue_delay() / DRAIN_SECONDS))
 
     def _cruise(self, now: float) -> None:
-        samples = self._followers.majority_samples(self._from, SAMPLE_SECONDS)
+        samples = self._receivers.majority_samples(self._from, SAMPLE_SECONDS)
         if samples is None:
             return
         self._learn()
         if now - self._phase_at >= self._wait:
             self._enter(now, CongestionPhase.PROBE)
-        elif not self._stands():
+        elif not self._queue_persists():
             self._pace(1.0)
         else:
             large = self._bandwidth > YIELD_SHARE * self._link
@@ -345,25 +345,25 @@ class MulticastCongestionControl:
             self._pace(0.96 if large else 1.0)
 
     def _probe(self, now: float) -> None:
-        samples = self._followers.majority_samples(self._from, SAMPLE_SECONDS)
+        samples = self._receivers.majority_samples(self._from, SAMPLE_SECONDS)
         if samples is None:
             return
         self._learn()
         sent = offered_rate(samples)
         rate = min(sustainable_rate(samples, self._burst), sent)
-        more, missing, stands = sent - self._bandwidth, sent - rate, self._stands()
+        more, missing, persists = sent - self._bandwidth, sent - rate, self._queue_persists()
         if more < self._step / 2 * self._bandwidth:  # the sender could not reach the pace
-            if not stands:
+            if not persists:
                 self._bandwidth = max(self._bandwidth, rate)
             self._step, self._wait = SMALL_STEP, min(2 * self._wait, MOST_WAIT / 4)
             self._enter(now, CongestionPhase.CRUISE)
         elif missing < PROBE_FAILURE_SHARE * more and (
-            not stands or self._bandwidth < PROBE_FAILURE_SHARE * self._link
+            not persists or self._bandwidth < PROBE_FAILURE_SHARE * self._link
         ):
             self._bandwidth = rate
             self._step, self._wait = min(2 * self._step, LARGEST_STEP), LEAST_WAIT
             self._enter(now, CongestionPhase.PROBE)
-        elif self._followers.queue_delay() < QUEUE_SECONDS and not any(_loses(*each) for each in samples):
+        elif self._receivers.queue_delay() < QUEUE_SECONDS and not any(_loses(*each) for each in samples):
             self._enter(now, CongestionPhase.PROBE)  # the rest is still queued: a thread was delayed
         else:
             if missing < 0.7 * more and self._bandwidth > YIELD_SHARE * self._link:
@@ -374,20 +374,20 @@ class MulticastCongestionControl:
 
     def _learn(self) -> None:
         """Measure the link rate over a longer time, since shapers let a saved burst through."""
-        samples = self._followers.samples(0, LINK_SECONDS)
+        samples = self._receivers.samples(0, LINK_SECONDS)
         if samples:
             self._link = max(self._link, sustainable_rate(samples, self._burst))
             self._reach = max(self._reach, typical_rate(samples))
 
-    def _stands(self) -> bool:
+    def _queue_persists(self) -> bool:
         """Whether there is a standing queue on the path or at its end."""
-        return self._followers.crowded() or self._followers.queue_delay(STANDING_SECONDS) > QUEUE_SECONDS
+        return self._receivers.crowded() or self._receivers.queue_delay(STANDING_SECONDS) > QUEUE_SECONDS
 
 
-def _is_plain(listener: ReceiverState, sample: DeliverySample) -> bool:
+def _is_plain(receiver: ReceiverState, sample: DeliverySample) -> bool:
     """Whether the overload is certain: datagrams were lost, or the receiver reports it."""
-    return sample.lossy or listener.crowded
+    return sample.lossy or receiver.crowded
 
 
-def _loses(listener: ReceiverState, sample: DeliverySample) -> bool:
-    return sample.loss > listener.ambient + 0.01
+def _loses(receiver: ReceiverState, sample: DeliverySample) -> bool:
+    return sample.loss > receiver.ambient + 0.01

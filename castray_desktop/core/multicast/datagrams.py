@@ -45,7 +45,7 @@ TagZone = tuple[int, int, int, int]
 
 
 class MulticastState(str, enum.Enum):
-    """Where the one stream of datagrams for all recipients stands."""
+    """State of the one stream of datagrams for all recipients."""
 
     WAITING = "waiting"  # for its listeners
     SENDING = "sending"
@@ -89,14 +89,14 @@ class DatagramHeader(NamedTuple):
 class ReceiverReport(NamedTuple):
     """What a receiver has received so far. Counters start with the first datagram that it received."""
 
-    listener: bytes  # `listener_name` of the node
-    number: int  # of this report; see `is_newer`
+    receiver: bytes  # `receiver_id` of the node
+    number: int  # of this report; see `is_newer_report`
     leaving: bool  # it can't follow, or needs nothing any more
     sequence: int  # the sender's, of the latest datagram that came, plus one
     datagrams: int  # how many have come
     payload: int  # bytes that have come
     micros: int  # its clock when the latest of these came
-    wanted: int  # the first piece at or after the sender's place that it still lacks
+    wanted: int  # the first piece at or after the sender's place that is still missing
     undecided: bool = False  # what it needs is not clear yet, since it looks at what it has
     crowded: bool = False  # its receive buffer is filling: it is slow itself
 
@@ -131,16 +131,16 @@ class DatagramKeys:
         return body + self._mac(body)
 
     def parse_report(self, raw: bytes) -> ReceiverReport:
-        """Parse a receiver's report. Raises MulticastError for anything else."""
+        """Parse a receiver's report. Raises InvalidReportError for anything else."""
         if len(raw) != REPORT_BYTES:
             raise InvalidReportError(f"a report of {len(raw)} bytes")
         body, mac = raw[: _REPORT.size], raw[_REPORT.size :]
         if not hmac.compare_digest(mac, self._mac(body)):
             raise InvalidReportError("a report without the right MAC")
-        listener, number, flags, sequence, datagrams, payload, micros, wanted = _REPORT.unpack(body)
+        receiver, number, flags, sequence, datagrams, payload, micros, wanted = _REPORT.unpack(body)
         leaving, undecided, crowded = (bool(flags & each) for each in (_LEAVING, _UNDECIDED, _CROWDED))
         return ReceiverReport(
-            listener, number, leaving, sequence, datagrams, payload, micros, wanted, undecided, crowded
+            receiver, number, leaving, sequence, datagrams, payload, micros, wanted, undecided, crowded
         )
 
     def _mac(self, body: bytes) -> bytes:

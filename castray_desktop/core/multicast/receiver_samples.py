@@ -56,14 +56,14 @@ class ReportMark(NamedTuple):
     """A report, with what the sender knows about it."""
 
     at: float  # when it came, by the sender's clock, in seconds
-    clock: float  # when the latest datagram had come, by the listener's, in seconds
+    clock: float  # when the latest datagram had come, by the receiver's, in seconds
     sequence: int
     datagrams: int
     payload: int
     left: float  # when the sender had sent as far as `sequence`
     offered: float  # payload bytes before `sequence`
     awaited: float  # how long what comes next had been under way by then, in seconds; clocks differ
-    crowded: bool  # much more had come than the listener had taken
+    crowded: bool  # much more had come than the receiver had taken
 
 
 class DeliverySample(NamedTuple):
@@ -162,19 +162,19 @@ class ReceiverState:
         self._base = inf  # of the path without queues, in seconds; clocks differ
         self._from = 0
         self._judged: Optional[ReportMark] = None
-        self._struck: Optional[ReportMark] = None  # where the strikes begin
+        self._overloaded_since: Optional[ReportMark] = None  # where the strikes begin
 
-    def record_report(self, now: float, report: ReceiverReport, departures: SendLog) -> bool:
+    def record_report(self, now: float, report: ReceiverReport, send_log: SendLog) -> bool:
         """Record a report; returns whether it has news of the path."""
         if not is_newer_report(report.number, self._number):
             return False
         self._number = report.number
         if self.marks and report.datagrams < self.marks[-1].datagrams:
-            self._begin_anew()
+            self._restart()
         self.last_at = now
         self.leaving, self.crowded = report.leaving, report.crowded
         sequence = report.sequence
-        if not report.datagrams or not departures.knows(sequence):
+        if not report.datagrams or not send_log.knows(sequence):
             return False
         self.heard = True
         clock = report.micros / 1e6
@@ -188,11 +188,11 @@ class ReceiverState:
         self.sequence = sequence
         if self.marks:
             self._base += CLOCK_DRIFT * (clock - self.marks[-1].clock)
-        came = departures.sent_at(sequence - 1)
+        came = send_log.sent_at(sequence - 1)
         if came is not None:
             self._base = min(self._base, clock - came)
-        left, offered = departures.progress_at(now, sequence)
-        awaited = departures.sent_at(sequence)
+        left, offered = send_log.progress_at(now, sequence)
+        awaited = send_log.sent_at(sequence)
         under_way = -inf if awaited is None else clock - awaited
         payload, crowded = report.payload, report.crowded
         mark = ReportMark(now, clock, sequence, report.datagrams, payload, left, offered, under_way, crowded)
@@ -202,7 +202,7 @@ class ReceiverState:
         self._judge(mark)
         return True
 
-    def _begin_anew(self) -> None:
+    def _restart(self) -> None:
         """The node's new agent counts from zero, possibly with another clock."""
         self.ignore_before(0)
         self.marks.clear()
@@ -211,7 +211,7 @@ class ReceiverState:
     def ignore_before(self, sequence: int) -> None:
         """Verdicts count only for what is sent from here on: the rate has just been changed."""
         self.overload_count = 0
-        self._struck = self._judged = None
+        self._overloaded_since = self._judged = None
         self._from = sequence
 
     def sample(self, sequence: int, seconds: float) -> Optional[DeliverySample]:
@@ -236,7 +236,11 @@ class ReceiverState:
 
     def overload_sample(self) -> Optional[DeliverySample]:
         """The sample since overload was first detected."""
-        return sample_between(self._struck, self.marks[-1]) if self._struck and self.marks else None
+        return (
+            sample_between(self._overloaded_since, self.marks[-1])
+            if self._overloaded_since and self.marks
+            else None
+        )
 
     def _judge(self, mark: ReportMark) -> None:
         if self._judged is None:
@@ -248,12 +252,12 @@ class ReceiverState:
             return
         if sample.overloaded or self.crowded:
             if not self.overload_count:
-                self._struck, self.max_delivered = self._judged, 0.0
+                self._overloaded_since, self.max_delivered = self._judged, 0.0
             self.overload_count += 1
             self.max_delivered = max(self.max_delivered, sample.delivered)
         else:
             self.overload_count = 0
-            self._struck = self.trial = None
+            self._overloaded_since = self.trial = None
         self._judged = mark
 
 
@@ -292,38 +296,38 @@ ReceiverSamples = list[tuple[ReceiverState, DeliverySample]]
 class ReceiverSet:
     """All receivers of one sender, by id, and which of them are followed."""
 
-    def __init__(self, listeners: Collection[bytes], departures: SendLog) -> None:
-        self._listeners = {name: ReceiverState(name) for name in listeners}
-        self._departures = departures
+    def __init__(self, receivers: Collection[bytes], send_log: SendLog) -> None:
+        self._by_id = {name: ReceiverState(name) for name in receivers}
+        self._send_log = send_log
 
     def record_report(self, now: float, report: ReceiverReport) -> bool:
         """Record a report. Returns whether it is new information about a followed receiver's path."""
-        listener = self._listeners.get(report.listener)
-        if listener is None:
-            listener = self._listeners[report.listener] = ReceiverState(report.listener)
-        news = listener.record_report(now, report, self._departures)
-        return news and listener.follows
+        receiver = self._by_id.get(report.receiver)
+        if receiver is None:
+            receiver = self._by_id[report.receiver] = ReceiverState(report.receiver)
+        news = receiver.record_report(now, report, self._send_log)
+        return news and receiver.follows
 
     @property
     def count(self) -> int:
         """The number of receivers, followed or not."""
-        return len(self._listeners)
+        return len(self._by_id)
 
     def following(self) -> list[ReceiverState]:
         """The followed receivers."""
-        return [each for each in self._listeners.values() if each.heard and each.follows and not each.leaving]
+        return [each for each in self._by_id.values() if each.heard and each.follows and not each.leaving]
 
     def heard(self) -> frozenset[bytes]:
         """Receivers that have received at least one datagram."""
-        return frozenset(name for name, listener in self._listeners.items() if listener.heard)
+        return frozenset(name for name, receiver in self._by_id.items() if receiver.heard)
 
     def update_following(self, now: float) -> None:
         """Update which receivers are followed."""
-        furthest = max((each.sequence for each in self._listeners.values()), default=0)
-        for each in self._listeners.values():
+        furthest = max((each.sequence for each in self._by_id.values()), default=0)
+        for each in self._by_id.values():
             if not each.heard:
                 continue
-            awaited = self._departures.sent_at(each.sequence) if each.sequence < furthest else None
+            awaited = self._send_log.sent_at(each.sequence) if each.sequence < furthest else None
             deaf = awaited is not None and now - awaited > TRIAL_SECONDS
             if deaf or now - each.last_at > ABSENT_SECONDS:
                 _set_following(now, each, False)
@@ -336,8 +340,8 @@ class ReceiverSet:
 
     def ignore_before(self, sequence: int) -> None:
         """Ignore samples of what was sent before `sequence`."""
-        for listener in self._listeners.values():
-            listener.ignore_before(sequence)
+        for receiver in self._by_id.values():
+            receiver.ignore_before(sequence)
 
     def samples(self, sequence: int, seconds: float) -> ReceiverSamples:
         """A sample for each followed receiver that has one: the latest `seconds` of what was sent from
@@ -368,8 +372,8 @@ def sustainable_rate(samples: ReceiverSamples, burst: int) -> float:
     """
     short = sorted(
         (
-            (each.sent - each.delivered / (1 - listener.ambient), each.seconds)
-            for listener, each in [pair for pair in samples if pair[0].trial is None] or samples
+            (each.sent - each.delivered / (1 - receiver.ambient), each.seconds)
+            for receiver, each in [pair for pair in samples if pair[0].trial is None] or samples
         ),
         reverse=True,
     )
@@ -387,6 +391,6 @@ def typical_rate(samples: ReceiverSamples) -> float:
     return sorted(sample.delivered for _, sample in samples)[len(samples) // 2]
 
 
-def _set_following(now: float, listener: ReceiverState, follows: bool) -> None:
-    if listener.follows != follows:
-        listener.follows, listener.since, listener.trial = follows, now, None
+def _set_following(now: float, receiver: ReceiverState, follows: bool) -> None:
+    if receiver.follows != follows:
+        receiver.follows, receiver.since, receiver.trial = follows, now, None

@@ -40,7 +40,7 @@ def shares(model: Network, seconds: float) -> list[float]:
 
 def loss(model: Network) -> float:
     """The worst share of lost datagrams of a receiver, over the last half second."""
-    receivers = model.pace._followers
+    receivers = model.pace._receivers
     samples = receivers.samples(0, 0.5) or receivers.samples(0, 0.01)
     return max((sample.loss for _, sample in samples), default=0.0)
 
@@ -61,7 +61,7 @@ def test_a_gigabit_is_found_within_a_third_of_a_second_and_kept(listeners: int) 
     assert shares(model, 0.2)[0] > 0.9
     assert shares(model, 1.5)[0] > 0.98
     assert loss(model) < 0.01
-    assert len(model.pace.followers()) == len(model.pace.heard()) == listeners
+    assert len(model.pace.following()) == len(model.pace.heard()) == listeners
 
 
 def test_one_gibibyte_takes_hardly_longer_than_the_link_needs() -> None:
@@ -127,59 +127,59 @@ def test_a_pause_changes_nothing() -> None:
     model.run(3.0)
     model.limit = 1e12
     assert shares(model, 0.5)[0] > 0.95
-    assert len(model.pace.followers()) == 2
+    assert len(model.pace.following()) == 2
 
 
 # --- receivers --------------------------------------------------------------------------------------
 
 
-def test_one_of_eight_that_gets_a_tenth_is_left_to_the_relay() -> None:
+def test_one_of_eight_receivers_that_gets_a_tenth_is_not_followed() -> None:
     model = network(8)
     slow = model.receivers[3]
     slow.link = Queue(GIGABIT / 10, 250e3)
     assert shares(model, 1.0)[0] > 0.75
-    assert model.pace.heard() - model.pace.followers() == {slow.name}
+    assert model.pace.heard() - model.pace.following() == {slow.name}
     assert shares(model, 1.0)[0] > 0.97
     assert loss(model) < 0.05
 
 
-def test_one_that_becomes_slow_holds_up_the_others_for_half_a_second_only() -> None:
+def test_a_receiver_that_becomes_slow_delays_the_others_for_half_a_second() -> None:
     model = network(8).run(1.0)
     slow = model.receivers[3]
     slow.link = Queue(GIGABIT / 10, 250e3)
     model.run(0.5)
     assert shares(model, 1.0)[0] > 0.95
-    assert model.pace.heard() - model.pace.followers() == {slow.name}
+    assert model.pace.heard() - model.pace.following() == {slow.name}
     slow.link = Queue(2 * GIGABIT, 250e3)
     model.run(1.0)
-    assert len(model.pace.followers()) == 8, "it follows again"
+    assert len(model.pace.following()) == 8, "it follows again"
 
 
-def test_the_slowest_sets_the_pace_if_it_gets_more_than_half() -> None:
+def test_the_slowest_receiver_with_more_than_half_sets_the_rate() -> None:
     model = network(8)
     model.receivers[3].link = Queue(0.7 * GIGABIT, 1e6)
     model.run(0.7)
     assert 0.68 < sent(model, 2.0) < 0.75
-    assert len(model.pace.followers()) == 8
+    assert len(model.pace.following()) == 8
     assert loss(model) < 0.05
 
 
-def test_if_most_get_little_the_sender_was_too_fast() -> None:
+def test_if_most_receivers_get_little_the_sender_slows_down() -> None:
     model = network(8)
     for receiver in model.receivers[:6]:
         receiver.link = Queue(GIGABIT / 10, 250e3)
     model.run(1.0)
     assert 0.09 < sent(model, 1.0) < 0.11
-    assert len(model.pace.followers()) == 8
+    assert len(model.pace.following()) == 8
 
 
-def test_listeners_that_are_not_run_for_a_moment_do_not_slow_it() -> None:
+def test_receivers_that_pause_for_a_moment_do_not_slow_it() -> None:
     model = network(8)
     for number, receiver in enumerate(model.receivers):
         receiver.stops = ((1.0 + number / 4, 1.06 + number / 4),)
     model.run(0.9)
     assert shares(model, 2.0)[0] > 0.95
-    assert len(model.pace.followers()) == 8
+    assert len(model.pace.following()) == 8
 
 
 def test_busy_machines_do_not_slow_it_much() -> None:
@@ -193,7 +193,7 @@ def test_busy_machines_do_not_slow_it_much() -> None:
     assert shares(model, 2.0)[0] > 0.9
 
 
-def test_clocks_that_run_apart_are_no_queue() -> None:
+def test_clock_drift_is_no_queue() -> None:
     model = network()
     model.receivers[0].pace += 9e-5
     model.run(14.0)
@@ -210,25 +210,25 @@ def test_a_link_that_stops_for_a_moment_does_not_mislead_it() -> None:
     assert shares(model, 0.5)[0] > 0.9
 
 
-def test_whoever_is_silent_or_deaf_is_no_follower() -> None:
+def test_receivers_that_are_silent_get_nothing_or_leave_are_not_followed() -> None:
     model = network(4).run(0.5)
     silent, deaf, leaving = model.receivers[:3]
     silent.gone_at = model.elapsed
     deaf.lose = 1.0
     model.run(0.5)
-    assert deaf.name not in model.pace.followers()
+    assert deaf.name not in model.pace.following()
     model.run(0.8)
     report = ReceiverReport(leaving.name, leaving.number + 50, True, 0, 0, 0, 0, 0)
     model.pace.record_report(model.now, report)
     model.pace.update(model.now)
-    assert model.pace.followers() == {model.receivers[3].name}
+    assert model.pace.following() == {model.receivers[3].name}
     assert len(model.pace.heard()) == 4
     assert shares(model, 0.5)[0] > 0.95
 
 
 @pytest.mark.parametrize("away", [0.1, 1.2])
 @pytest.mark.parametrize("clock", [0.0, 100.0])
-def test_whoever_begins_anew_is_followed_again_and_slows_nobody(away: float, clock: float) -> None:
+def test_a_restarted_receiver_is_followed_again_and_slows_nobody(away: float, clock: float) -> None:
     model = network(3)
     model.receivers[0].clock = clock
     model.run(0.6)
@@ -244,7 +244,7 @@ def test_whoever_begins_anew_is_followed_again_and_slows_nobody(away: float, clo
     assert 0.02 < max(loss for _, loss in seen) < 0.1
     killed.lose = 0.0
     model.run(1.0)
-    assert killed.name in model.pace.followers()
+    assert killed.name in model.pace.following()
     assert loss(model) < 0.01  # its current rate is known
 
 
@@ -254,7 +254,7 @@ def test_without_any_report_the_pace_falls_to_the_floor_and_recovers() -> None:
     for receiver in model.receivers:
         receiver.gone_at = model.elapsed
     model.run(1.7)
-    assert not model.pace.followers()
+    assert not model.pace.following()
     assert model.pace.rate < 0.3 * GIGABIT
     model.run(6.0)
     assert model.pace.rate == MIN_RATE
@@ -262,7 +262,7 @@ def test_without_any_report_the_pace_falls_to_the_floor_and_recovers() -> None:
         assert receiver.number == number
         receiver.gone_at = 1e9
     model.run(2.0)
-    assert len(model.pace.followers()) == 2
+    assert len(model.pace.following()) == 2
     assert shares(model, 0.5)[0] > 0.9
 
 
@@ -285,7 +285,7 @@ def test_reports_may_come_twice_and_out_of_order() -> None:
     assert shares(model, 2.0)[0] > 0.93
 
 
-def test_whoever_comes_later_is_followed_too() -> None:
+def test_a_late_receiver_is_followed_too() -> None:
     model = network(4)
     late = model.receivers.pop()
     model.run(0.6)
@@ -293,14 +293,14 @@ def test_whoever_comes_later_is_followed_too() -> None:
     late.link = Queue(0.7 * GIGABIT, 1e6)
     model.receivers.append(late)
     model.run(0.6)
-    assert late.name in model.pace.followers()
+    assert late.name in model.pace.following()
     assert 0.65 < sent(model, 0.5) < 0.77
 
 
-def test_nothing_is_known_at_first_and_strange_reports_do_no_harm() -> None:
+def test_invalid_reports_do_no_harm() -> None:
     pace = MulticastCongestionControl([b"a" * 8])
     assert pace.rate == INITIAL_RATE
-    assert not pace.followers()
+    assert not pace.following()
     assert not pace.heard()
     pace.record_report(1.0, ReceiverReport(b"a" * 8, 1, False, 0, 0, 0, 5, 0))
     pace.update(1.0)
@@ -333,7 +333,7 @@ def test_a_burst_takes_a_millisecond_and_longer_for_many(rate: float, listeners:
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_many_listeners_and_a_busy_machine_do_not_hide_what_the_link_carries(seed: int) -> None:
+def test_with_many_receivers_on_a_busy_machine_the_link_s_rate_is_found(seed: int) -> None:
     """Long bursts, few reports, and a sender that does not always run: each receiver has got a little less or
     more than was sent in its time.
     """
@@ -347,7 +347,7 @@ def test_many_listeners_and_a_busy_machine_do_not_hide_what_the_link_carries(see
 
 @pytest.mark.parametrize("count", [1, 8])
 @pytest.mark.parametrize("slow", [40e6, 100e6])
-def test_listeners_that_are_slow_themselves_lose_nothing_and_are_kept_busy(count: int, slow: float) -> None:
+def test_slow_receivers_lose_nothing_and_are_kept_busy(count: int, slow: float) -> None:
     """The path would carry more, and has no queue; only the receivers can report that it is too much."""
     model = network(count, rate=1e9)
     for index, receiver in enumerate(model.receivers):
@@ -358,10 +358,10 @@ def test_listeners_that_are_slow_themselves_lose_nothing_and_are_kept_busy(count
     model.run(2.0)
     after = [receiver.sequence - receiver.datagrams for receiver in model.receivers]
     assert after == pytest.approx(before, abs=1)
-    assert len(model.pace.followers()) == count
+    assert len(model.pace.following()) == count
 
 
-def test_a_listener_that_takes_all_but_has_much_left_to_take_ends_the_beginning_at_what_it_takes() -> None:
+def test_startup_ends_at_the_rate_of_a_receiver_that_reports_a_filled_buffer() -> None:
     name, rate, every = b"a" * 8, 50e6, 0.02
     pace, datagrams = MulticastCongestionControl([name]), int(rate * every / DATAGRAM)
     for number in range(1, 12):
@@ -376,11 +376,11 @@ def test_a_listener_that_takes_all_but_has_much_left_to_take_ends_the_beginning_
         assert number < 4 or pace.rate > 0.5 * rate
 
 
-def test_one_that_is_slow_itself_does_not_hold_the_others_up() -> None:
+def test_one_slow_receiver_does_not_delay_the_others() -> None:
     model = network(8)
     model.receivers[3].socket = Queue(10e6, 10e6)
     model.run(2.0)
-    assert len(model.pace.followers()) == 7
+    assert len(model.pace.following()) == 7
     assert shares(model, 1.0)[0] > 0.95
 
 
@@ -392,7 +392,7 @@ FLOWS: dict[str, Callable[[float], Flow]] = {"cubic": Cubic, "bbr": Bbr}
 @pytest.mark.parametrize("flow", FLOWS)
 @pytest.mark.parametrize("rate", [GIGABIT, FAST_ETHERNET])
 @pytest.mark.parametrize("delay", [0.0003, 0.002])
-def test_it_leaves_a_fair_share_to_tcp_that_comes_later(flow: str, rate: float, delay: float) -> None:
+def test_tcp_that_starts_later_gets_a_fair_share(flow: str, rate: float, delay: float) -> None:
     model = network(rate=rate, delay=delay, flows=(FLOWS[flow](1.0),)).run(3.0)
     ours, theirs = shares(model, 3.0)
     assert 0.3 < ours < 0.7
@@ -401,7 +401,7 @@ def test_it_leaves_a_fair_share_to_tcp_that_comes_later(flow: str, rate: float, 
 
 @pytest.mark.parametrize("flow", FLOWS)
 @pytest.mark.parametrize("rate", [GIGABIT, FAST_ETHERNET])
-def test_it_gets_a_fair_share_from_tcp_that_was_there_before(flow: str, rate: float) -> None:
+def test_it_gets_a_fair_share_beside_tcp_that_started_before(flow: str, rate: float) -> None:
     model = network(rate=rate, delay=0.001, flows=(FLOWS[flow](0.0),))
     model.pace.rate = model.limit = 0.0
     model.run(2.0)
@@ -412,7 +412,7 @@ def test_it_gets_a_fair_share_from_tcp_that_was_there_before(flow: str, rate: fl
     assert 0.3 < theirs < 0.7
 
 
-def test_a_link_that_is_full_from_the_start_is_not_taken_for_a_slow_one() -> None:
+def test_a_link_that_is_full_from_the_start_is_not_mistaken_for_a_slow_one() -> None:
     rate = 25e6
     model = network(rate=rate, flows=(Flood(1.5 * rate),)).run(0.3)
     assert sent(model, 0.3) > 0.25, "a fight that it can't win, but not one to starve in"
@@ -420,7 +420,7 @@ def test_a_link_that_is_full_from_the_start_is_not_taken_for_a_slow_one() -> Non
     assert sent(slow, 0.5) < 1.1
 
 
-def test_what_another_flow_leaves_is_used_soon() -> None:
+def test_capacity_that_another_flow_frees_is_used_soon() -> None:
     flow = Cubic(0.0)
     model = network(rate=FAST_ETHERNET, delay=0.002, flows=(flow,)).run(3.0)
     flow.start = 1e9

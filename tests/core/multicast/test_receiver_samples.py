@@ -28,31 +28,31 @@ def uneven() -> ReceiverSamples:
     return [sample(rate, rate) for rate in (21e6, 19e6, 25e6, 22e6, 18e6, 23e6, 24e6, 20e6)]
 
 
-def test_what_came_is_compared_with_what_was_sent_meanwhile() -> None:
+def test_delivered_data_is_compared_with_data_sent_in_the_same_time() -> None:
     assert offered_rate(uneven()) == 22e6
     assert sustainable_rate(uneven(), BURST) == 22e6
 
 
-def test_a_burst_more_or_less_is_nothing() -> None:
+def test_one_burst_of_difference_is_ignored() -> None:
     assert sustainable_rate([*uneven(), sample(22e6, 21.3e6)], BURST) == 22e6
 
 
-def test_the_slowest_counts() -> None:
+def test_the_slowest_receiver_counts() -> None:
     assert sustainable_rate([*uneven(), sample(22e6, 11e6)], BURST) == pytest.approx(11.8e6)
 
 
-def test_what_most_lack_counts_as_it_is() -> None:
+def test_a_shortage_of_most_receivers_counts_in_full() -> None:
     short = [sample(22e6, 21.5e6) for _ in range(9)]
     assert sustainable_rate([*uneven(), *short], BURST) == 21.5e6
 
 
-def test_whoever_is_on_trial_does_not_count() -> None:
+def test_a_receiver_on_trial_does_not_count() -> None:
     slow, slowly = sample(22e6, 2e6)
     slow.trial = 1.0
     assert sustainable_rate([*uneven(), (slow, slowly)], BURST) == 22e6
     assert sustainable_rate([(slow, slowly)], BURST) == 2e6
 
 
-def test_what_always_gets_lost_does_not_count() -> None:
+def test_ambient_loss_does_not_count() -> None:
     samples = [sample(20e6, 19.6e6, ambient=0.02) for _ in range(4)]
     assert sustainable_rate(samples, BURST) == pytest.approx(20e6)

@@ -381,20 +381,20 @@ class MulticastSender:
 
     def _record(self, report: ReceiverReport) -> bool:
         """Process a report; returns whether it is a valid new one."""
-        if report.listener not in self._names:
+        if report.receiver not in self._names:
             return False
-        if not is_newer_report(report.number, self._numbers.get(report.listener)):
+        if not is_newer_report(report.number, self._numbers.get(report.receiver)):
             return False  # a replayed report
-        self._numbers[report.listener] = report.number
-        self._wanted[report.listener] = report.wanted
+        self._numbers[report.receiver] = report.number
+        self._wanted[report.receiver] = report.wanted
         for those, belongs in ((self._left, report.leaving), (self._undecided, report.undecided)):
-            (those.add if belongs else those.discard)(report.listener)
+            (those.add if belongs else those.discard)(report.receiver)
         self._pace.record_report(time.monotonic(), report)
         return True
 
     def _update_followers(self) -> None:
         names = self._names
-        followers = tuple(sorted(names[each] for each in self._pace.followers() if each in names))
+        followers = tuple(sorted(names[each] for each in self._pace.following() if each in names))
         if self.active and (len(self._wanted) != self._heard or followers != self._followers):
             self._followers = followers  # receivers leave at the end
             self._heard = len(self._wanted)
