@@ -7,6 +7,8 @@ import dataclasses
 from collections import Counter
 from collections.abc import Mapping
 
+import msgspec
+
 from castray_desktop.core.failures.kinds import CastRayError, Failure, FailureKind
 from castray_desktop.core.protocol.messages import NodeInfo, NodeState
 from castray_desktop.core.protocol.nodes import agent_protocol
@@ -81,6 +83,9 @@ class FakeAgents:
         )
 
     async def call(self, node: str, order: agent_protocol.Order) -> agent_protocol.OrderReply | None:
+        while self._nodes[node].state is NodeState.STARTING:
+            async with self.ordered:
+                await self.ordered.wait()
         if self._nodes[node].state is not NodeState.ONLINE:
             raise CastRayError(FailureKind.NODE_OFFLINE, node=node)
         self.orders.append((node, order))
@@ -134,6 +139,12 @@ class FakeAgents:
 
     def release(self) -> None:
         self._gate.set()
+
+    async def set_state(self, node: str, state: NodeState) -> None:
+        """Change a node's state without any event."""
+        self._nodes[node] = msgspec.structs.replace(self._nodes[node], state=state)
+        async with self.ordered:
+            self.ordered.notify_all()
 
     def go_away(self, node: str, failure: Failure | None = None) -> None:
         """The node's agent is lost."""

@@ -175,11 +175,11 @@ class AgentManager:
             raise CastRayError(FailureKind.NODE_OFFLINE, node=node) from None
 
     async def call(self, node: str, order: agent_protocol.Order) -> agent_protocol.OrderReply | None:
-        """Send an order to an agent, starting it if it was stopped.
+        """Send an order to an agent, after it has started; it is started if it was stopped.
 
         Raises CastRayError, see `PendingCalls.call`.
         """
-        await self._start_if_stopped(node)
+        await self._wait_for_start(node)
         if self._send is None or node not in self._hellos:
             raise CastRayError(FailureKind.NODE_OFFLINE, node=node)
         return await self._calls.call(self._send, node, order)
@@ -432,15 +432,22 @@ class AgentManager:
             self._heartbeats.forget_node(name)
             self._send_to_driver(driver_protocol.RemoveAgent(name))
 
-    async def _start_if_stopped(self, node: str) -> None:
-        """Start the agent of a node if it was stopped. Raises CastRayError(NODE_SILENT)."""
+    async def _wait_for_start(self, node: str) -> None:
+        """Wait until the agent of a node has started; start it if it was stopped.
+
+        Raises CastRayError(NODE_SILENT).
+        """
         if node in self._idle and node in self._placements:
             self._idle.record_use(node)
-            self._waking[node] = asyncio.get_running_loop().create_future()
             self._set_node(msgspec.structs.replace(self._nodes[node], state=NodeState.STARTING))
             self._send_placement(self._placements[node])
-        if (waking := self._waking.get(node)) is not None:
-            await asyncio.wait([waking], timeout=PLACE_SECONDS)
+        info = self._nodes.get(node)
+        if info is not None and info.state is NodeState.STARTING:
+            if node not in self._waking:
+                self._waking[node] = asyncio.get_running_loop().create_future()
+            _, pending = await asyncio.wait([self._waking[node]], timeout=PLACE_SECONDS)
+            if pending:
+                raise CastRayError(FailureKind.NODE_SILENT, node=node, seconds=int(PLACE_SECONDS))
         self._idle.record_use(node)
 
     def _wake_waiters(self, node: str) -> None:

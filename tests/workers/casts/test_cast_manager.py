@@ -14,6 +14,7 @@ from castray_desktop.core.protocol.messages import (
     CastsRemoved,
     CastState,
     DeliveryState,
+    NodeState,
     OnConflict,
     Removal,
     SendRequest,
@@ -154,6 +155,19 @@ async def test_a_missing_file_fails_the_cast_by_name(stage: Stage) -> None:
     result = await stage.result(stage.cast_manager.send(REQUEST))
     assert result.summary.state is CastState.FAILED
     assert result.summary.failure == failure
+
+
+async def test_a_cast_waits_for_the_agent_of_a_recipient_that_is_starting(stage: Stage) -> None:
+    await stage.agents.set_state("b", NodeState.STARTING)
+    cast = stage.cast_manager.send(REQUEST)
+    await stage.agents.wait_for("a", agent_protocol.CheckDestination)
+    await stage.agents.set_state("b", NodeState.ONLINE)
+    await stage.agents.wait_for("b", agent_protocol.StartDelivery)
+    stage.seal(cast)
+    for node, upstream in (("a", "s"), ("b", "a"), ("c", "b")):
+        stage.agents.complete(node, cast, upstream)
+    result = await stage.result(cast)
+    assert result.summary.state is CastState.COMPLETED
 
 
 async def test_a_lost_node_leaves_its_downstream_to_its_upstream(stage: Stage) -> None:

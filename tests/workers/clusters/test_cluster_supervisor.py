@@ -844,6 +844,18 @@ async def test_an_order_starts_an_idle_agent_again(stage: Stage) -> None:
     assert stage.state("host-2") is NodeState.ONLINE
 
 
+async def test_an_order_waits_for_an_agent_that_is_starting(stage: Stage) -> None:
+    driver = await attached(stage, ray_node(1))
+    driver.say(driver_protocol.NodesSeen((ray_node(1), ray_node(2))))
+    await driver.wait_for(driver_protocol.PlaceAgent, 2)
+    call = asyncio.create_task(stage.supervisor.agents.call("host-2", agent_protocol.CancelCast("c")))
+    await stage.until(lambda: stage.state("host-2") is NodeState.STARTING)
+    driver.say(driver_protocol.AgentUp(hello("host-2")))
+    await driver.wait_for(driver_protocol.AgentCall)
+    driver.say(driver_protocol.AgentCallResult(driver.sent(driver_protocol.AgentCall)[0].number))
+    await call
+
+
 async def test_an_agent_that_can_not_be_woken(stage: Stage) -> None:
     driver = await rested(stage)
     call = asyncio.create_task(stage.supervisor.agents.call("host-2", agent_protocol.CancelCast("c")))

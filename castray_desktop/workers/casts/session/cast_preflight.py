@@ -78,7 +78,7 @@ async def survey_recipients(
     cast, request = context.cast, context.status.request
 
     async def ask(node: str, count_present: bool = False) -> agent_protocol.DestinationReply:
-        if not context.is_online(node):
+        if context.is_offline(node):
             return agent_protocol.DestinationReply(failure=offline_failure(node))
         order = agent_protocol.CheckDestination(
             cast,

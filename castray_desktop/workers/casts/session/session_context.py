@@ -76,6 +76,11 @@ class SessionContext:
         info = self.agents.nodes.get(node)
         return info is not None and info.state is NodeState.ONLINE
 
+    def is_offline(self, node: str) -> bool:
+        """Whether the node has no agent, and none is starting."""
+        info = self.agents.nodes.get(node)
+        return info is None or info.state is NodeState.OFFLINE
+
     def hello(self, node: str) -> AgentHello | None:
         """The hello of the node's agent; None while it is offline."""
         try:
