@@ -24,7 +24,7 @@ def test_times_as_people_write_them(given: str, seconds: float) -> None:
 
 
 @pytest.mark.parametrize("given", ["", "soon", "0s", "-5s", "5 years"])
-def test_what_is_no_time(given: str) -> None:
+def test_wrong_times_are_refused(given: str) -> None:
     with pytest.raises(argparse.ArgumentTypeError):
         duration(given)
 
@@ -54,7 +54,7 @@ def test_a_request_from_its_options(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert request.leave_out
 
 
-def test_a_link_is_what_it_points_to(tmp_path: Path) -> None:
+def test_a_link_to_a_folder_is_checked_as_its_target(tmp_path: Path) -> None:
     link = tmp_path / "link"
     link.symlink_to("x")
     command = ["send", str(link), "--to", "all"]

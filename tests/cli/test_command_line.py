@@ -44,7 +44,7 @@ NOT_UTF_8 = os.fsdecode(b"/tmp/caf\xe9.bin")
         (["engine", "stop"], False),
     ],
 )
-def test_what_opens_the_window(arguments: list[str], expected: bool) -> None:
+def test_which_arguments_open_the_window(arguments: list[str], expected: bool) -> None:
     assert is_window_start(arguments) is expected
 
 

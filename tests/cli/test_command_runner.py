@@ -59,7 +59,7 @@ def test_how_a_command_ends(
     assert len(output.err.splitlines()) == isinstance(error, CastRayError)
 
 
-def test_what_nobody_expected_is_a_sentence_too(
+def test_an_unexpected_error_is_one_sentence(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("CASTRAY_HOME", str(tmp_path))

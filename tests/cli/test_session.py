@@ -56,7 +56,7 @@ async def test_the_demo_in_use_is_not_taken_for_a_cluster_that_was_used_before(
 
 
 @pytest.mark.parametrize("target", [None, ""])  # an empty CASTRAY_CLUSTER names no cluster
-async def test_a_program_hears_as_well_that_it_is_the_demo(
+async def test_a_program_gets_the_note_about_the_demo(
     house: EngineHome, capsys: pytest.CaptureFixture[str], target: str | None
 ) -> None:
     async with Session(start=False, quiet=True) as session:
@@ -64,7 +64,7 @@ async def test_a_program_hears_as_well_that_it_is_the_demo(
     assert capsys.readouterr().err.splitlines() == [session_module.DEMO_INSTEAD]
 
 
-async def test_what_takes_long_is_said_once(
+async def test_a_slow_step_is_printed_once(
     house: EngineHome, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(connection_status, "SLOW_SECONDS", 0.01)

@@ -91,12 +91,12 @@ class Stage:
         return reply.schedule
 
     def info(self) -> m.ScheduleInfo:
-        return self.schedules._told().schedules[0]
+        return self.schedules._message().schedules[0]
 
-    def life(self) -> ScheduleRunner:
+    def runner(self) -> ScheduleRunner:
         """Of the only schedule."""
-        (life,) = self.schedules._lives.values()
-        return life
+        (runner,) = self.schedules._runners.values()
+        return runner
 
     async def settle(self) -> None:
         """Run everything that is due as far as it gets."""

@@ -92,7 +92,7 @@ async def test_a_cluster_that_does_not_come_up_leaves_no_thread(house: EngineHom
     assert [thread.name for thread in threading.enumerate() if thread.name == "castray"] == []
 
 
-async def test_what_is_closed_says_so(house: EngineHome) -> None:
+async def test_a_closed_cluster_raises(house: EngineHome) -> None:
     def program() -> None:
         cluster = connect("local")
         cluster.close()
@@ -122,7 +122,7 @@ def test_inside_a_ray_driver_its_cluster_is_meant(monkeypatch: pytest.MonkeyPatc
     assert cluster_handle._session_target("auto") == "10.0.0.5:6379"
 
 
-def test_the_package_gives_what_programs_use() -> None:
+def test_the_package_exports_what_programs_use() -> None:
     assert castray_desktop.Cluster is Cluster
     with pytest.raises(AttributeError, match="nonsense"):
         castray_desktop.nonsense  # noqa: B018
@@ -146,7 +146,7 @@ async def test_an_unknown_option_is_a_type_error(house: EngineHome) -> None:
     await in_thread(program)
 
 
-async def test_the_history_comes_in_pages(house: EngineHome, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_history_is_requested_in_pages(house: EngineHome, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cluster_handle, "PAGE", 2)
     client = await house.connect()  # the history is open
     request = SendRequest(("/x",), ("all",))

@@ -60,7 +60,7 @@ def test_names_of_files_are_no_markup_and_many_recipients_are_counted() -> None:
     assert "and 6 more" in page
 
 
-def test_bars_where_a_person_looks(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bars_are_shown_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys.stderr, "isatty", lambda: False, raising=False)
     assert type(bars_for(None)) is NoBars
     assert isinstance(bars_for(True), TerminalBars)

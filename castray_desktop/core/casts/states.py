@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Iterable, Mapping
+from typing import TypeVar
 
 from castray_desktop.core.failures.kinds import FailureKind
 from castray_desktop.core.protocol.messages import (
@@ -18,6 +19,9 @@ from castray_desktop.core.protocol.messages import (
     DeliverySnapshot,
     DeliveryState,
 )
+
+State = TypeVar("State", bound=enum.Enum)
+StateEvent = TypeVar("StateEvent", bound=enum.Enum)
 
 
 class IllegalEventError(Exception):
@@ -69,7 +73,7 @@ _ANY_END_OF_DELIVERY = {
     _DE.PUT_OFF: _D.AWAITED,
 }
 
-_LANDING = {_DE.LANDED: _D.COMPLETED, _DE.IDENTICAL: _D.SKIPPED}
+_COMMITTED = {_DE.LANDED: _D.COMPLETED, _DE.IDENTICAL: _D.SKIPPED}
 
 DELIVERY_TRANSITIONS: Mapping[DeliveryState, Mapping[DeliveryEvent, DeliveryState]] = {
     _D.WAITING: {
@@ -78,27 +82,27 @@ DELIVERY_TRANSITIONS: Mapping[DeliveryState, Mapping[DeliveryEvent, DeliveryStat
         _DE.SHARED: _D.SHARED,
         _DE.AWAY: _D.WAITING,
         _DE.PAUSED: _D.PAUSED,
-        **_LANDING,
+        **_COMMITTED,
         **_ANY_END_OF_DELIVERY,
     },
     _D.RECEIVING: {
         _DE.ALL_BYTES: _D.VERIFYING,
         _DE.AWAY: _D.WAITING,
         _DE.PAUSED: _D.PAUSED,
-        **_LANDING,
+        **_COMMITTED,
         **_ANY_END_OF_DELIVERY,
     },
-    _D.VERIFYING: {_DE.AWAY: _D.WAITING, **_LANDING, **_ANY_END_OF_DELIVERY},
+    _D.VERIFYING: {_DE.AWAY: _D.WAITING, **_COMMITTED, **_ANY_END_OF_DELIVERY},
     _D.PAUSED: {
         _DE.RESUMED: _D.WAITING,
         _DE.ALL_BYTES: _D.VERIFYING,  # they were in flight: it is committed nevertheless
         _DE.SHARED: _D.SHARED,
         _DE.AWAY: _D.PAUSED,
-        **_LANDING,
+        **_COMMITTED,
         **_ANY_END_OF_DELIVERY,
     },
     _D.AWAITED: {  # the outcome in the cast that served it
-        **_LANDING,
+        **_COMMITTED,
         _DE.SHARED: _D.SHARED,
         _DE.FAILED: _D.FAILED,
         _DE.CANCELLED: _D.CANCELLED,
@@ -149,20 +153,21 @@ CAST_TRANSITIONS: Mapping[CastState, Mapping[CastEvent, CastState]] = {
 }
 
 
-def next_delivery_state(state: DeliveryState, event: DeliveryEvent) -> DeliveryState:
-    """The state after `event`. Raises IllegalEventError."""
+def _next_state(table: Mapping[State, Mapping[StateEvent, State]], state: State, event: StateEvent) -> State:
     try:
-        return DELIVERY_TRANSITIONS[state][event]
+        return table[state][event]
     except KeyError:
         raise IllegalEventError(f"{event.value} while {state.value}") from None
+
+
+def next_delivery_state(state: DeliveryState, event: DeliveryEvent) -> DeliveryState:
+    """The state after `event`. Raises IllegalEventError."""
+    return _next_state(DELIVERY_TRANSITIONS, state, event)
 
 
 def next_cast_state(state: CastState, event: CastEvent) -> CastState:
     """The state after `event`. Raises IllegalEventError."""
-    try:
-        return CAST_TRANSITIONS[state][event]
-    except KeyError:
-        raise IllegalEventError(f"{event.value} while {state.value}") from None
+    return _next_state(CAST_TRANSITIONS, state, event)
 
 
 def outcome(deliveries: Iterable[DeliverySnapshot]) -> CastEvent:
@@ -226,7 +231,4 @@ FAILOVER_TRANSITIONS: Mapping[FailoverState, Mapping[FailoverEvent, FailoverStat
 
 def next_failover_state(state: FailoverState, event: FailoverEvent) -> FailoverState:
     """The state after `event`. Raises IllegalEventError."""
-    try:
-        return FAILOVER_TRANSITIONS[state][event]
-    except KeyError:
-        raise IllegalEventError(f"{event.value} while {state.value}") from None
+    return _next_state(FAILOVER_TRANSITIONS, state, event)

@@ -53,7 +53,7 @@ CONNECT_RETRY_SECONDS = 60.0
 
 
 class ScheduleClusters:
-    """Follows `schedule_life.Casts`."""
+    """`ScheduledCasts` on the clusters of the engine."""
 
     def __init__(self, clusters: ClusterRegistry, clock: Callable[[], float] = time.monotonic) -> None:
         self._clusters = clusters
@@ -71,7 +71,7 @@ class ScheduleClusters:
 
     def is_ready(self, target: str) -> bool:
         """See `ScheduledCasts`."""
-        cluster = self._known(target)
+        cluster = self._find_cluster(target)
         return (
             cluster is not None
             and cluster.agents.settled
@@ -80,7 +80,7 @@ class ScheduleClusters:
 
     async def bring_up(self, target: str) -> None:
         """See `ScheduledCasts`."""
-        cluster, now = self._clusters.get(self._meant(target)), self._clock()
+        cluster, now = self._clusters.get(self._resolve(target)), self._clock()
         if (
             cluster.target in self._left
             or not cluster.target
@@ -96,7 +96,7 @@ class ScheduleClusters:
         """See `ScheduledCasts`."""
         if source == THIS_COMPUTER or target == LOCAL_TARGET:
             return True
-        cluster = self._known(target)
+        cluster = self._find_cluster(target)
         if cluster is None:
             return False
         try:
@@ -106,7 +106,7 @@ class ScheduleClusters:
 
     async def snapshot(self, target: str, request: SendRequest) -> SourceSnapshot:
         """See `ScheduledCasts`."""
-        cluster = self._clusters.get(self._meant(target))
+        cluster = self._clusters.get(self._resolve(target))
         digest, source, recipients = await cluster.casts.dry_runs.snapshot(request)
         await asyncio.to_thread(_check_apart, cluster, request, source, recipients)
         nodes = cluster.agents.nodes
@@ -115,7 +115,7 @@ class ScheduleClusters:
 
     def send(self, target: str, request: SendRequest, schedule: str) -> str:
         """See `ScheduledCasts`."""
-        return self._clusters.get(self._meant(target)).casts.send(request, schedule=schedule)
+        return self._clusters.get(self._resolve(target)).casts.send(request, schedule=schedule)
 
     def is_running(self, cast: str) -> bool:
         """See `ScheduledCasts`."""
@@ -123,15 +123,15 @@ class ScheduleClusters:
 
     def keep_in_use(self, targets: set[str]) -> None:
         """See `ScheduledCasts`."""
-        self._clusters.held = {self._meant(target) for target in targets}
+        self._clusters.held = {self._resolve(target) for target in targets}
 
-    def _meant(self, target: str) -> str:
+    def _resolve(self, target: str) -> str:
         """The schedule's cluster; the current one if it names none."""
         return self._clusters.current().target if target in ("", "auto") else target
 
-    def _known(self, target: str) -> ManagedCluster | None:
-        meant = self._meant(target)
-        return next((cluster for cluster in self._clusters if cluster.target == meant), None)
+    def _find_cluster(self, target: str) -> ManagedCluster | None:
+        resolved = self._resolve(target)
+        return next((cluster for cluster in self._clusters if cluster.target == resolved), None)
 
 
 def _check_apart(
@@ -172,7 +172,7 @@ def local_zone(variable: str | None = None, file: Path = LOCAL_ZONE) -> tzinfo:
 
 
 def next_cron_time(cron: str, after: datetime) -> datetime | None:
-    """See `core.schedule.NextTime`. Five fields, as Debian's cron reads them."""
+    """See `schedule_rules.NextTime`. Five fields, as Debian's cron reads them."""
     try:
         return next(CronSim(cron, after), None)
     except CronSimError as error:
@@ -209,46 +209,46 @@ class ScheduleManager:
         self._publish = publish
         self._wall = wall
         self._demonstration = path.parent / DEMONSTRATION_FILE
-        self._around = ScheduleContext(casts, self._changed, wall, zone, cron, self._demonstration)
-        self._lives: dict[str, ScheduleRunner] = {}
+        self._context = ScheduleContext(casts, self._changed, wall, zone, cron, self._demonstration)
+        self._runners: dict[str, ScheduleRunner] = {}
         self._wake = asyncio.Event()
         self._dirty = asyncio.Event()
         self._written = b""
-        self._chores: dict[ScheduleRunner, asyncio.Task[None]] = {}
+        self._runs: dict[ScheduleRunner, asyncio.Task[None]] = {}
         self._tasks: tuple[asyncio.Task[None], ...] = ()
 
     async def start(self) -> None:
         """Load the schedules; resumed casts have to be known by now."""
-        for standing in await asyncio.to_thread(self._file.read, self._check):
-            life = self._lives[standing.schedule.schedule] = ScheduleRunner(standing, self._around)
-            life.start(missed=True)
-        self._hold()
+        for state in await asyncio.to_thread(self._file.read, self._check):
+            runner = self._runners[state.schedule.schedule] = ScheduleRunner(state, self._context)
+            runner.start(missed=True)
+        self._keep_clusters()
         self._tasks = (
-            asyncio.create_task(self._attend(), name="schedules"),
-            asyncio.create_task(self._tell(), name="tell schedules"),
+            asyncio.create_task(self._start_due_runs(), name="schedules"),
+            asyncio.create_task(self._publish_changes(), name="publish schedules"),
         )
 
     async def close(self) -> None:
         """Stop all watches and timers, and write pending changes."""
-        ending = [*self._tasks, *self._chores.values()]
+        ending = [*self._tasks, *self._runs.values()]
         for task in ending:
             task.cancel()
         if ending:
             await asyncio.wait(ending)
-        for life in self._lives.values():
-            await life.stop()
+        for runner in self._runners.values():
+            await runner.stop()
         await self._write()
 
     @property
     def active(self) -> bool:
         """Whether any schedule is enabled: the engine keeps running then."""
-        return any(life.schedule.enabled for life in self._lives.values())
+        return any(runner.schedule.enabled for runner in self._runners.values())
 
     def ended(self, result: CastResult) -> None:
         """Handle the end of a cast, which may belong to a schedule."""
-        life = self._lives.get(result.summary.schedule)
-        if life is not None:
-            life.cast_ended(result)
+        runner = self._runners.get(result.summary.schedule)
+        if runner is not None:
+            runner.cast_ended(result)
 
     # --- commands -------------------------------------------------------------------------------
 
@@ -256,7 +256,7 @@ class ScheduleManager:
         """Execute a command about schedules. Raises CastRayError."""
         match command:
             case messages.ListSchedules():
-                return self._told()
+                return self._message()
             case messages.AddSchedule(schedule):
                 return self._added(self._add(schedule))
             case messages.AddDemonstration():
@@ -266,36 +266,36 @@ class ScheduleManager:
             case messages.ChangeSchedule(schedule):
                 await self._change(schedule)
             case messages.RemoveSchedule(schedule):
-                life = self._find(schedule)
-                del self._lives[life.schedule.schedule]
-                await self._end(life)
+                runner = self._find(schedule)
+                del self._runners[runner.schedule.schedule]
+                await self._end(runner)
             case messages.EnableSchedule(schedule, enabled):
-                for life in [self._find(schedule)] if schedule else tuple(self._lives.values()):
-                    await self._replace(life, msgspec.structs.replace(life.schedule, enabled=enabled))
-        self._hold()
+                for runner in [self._find(schedule)] if schedule else tuple(self._runners.values()):
+                    await self._replace(runner, msgspec.structs.replace(runner.schedule, enabled=enabled))
+        self._keep_clusters()
         self._changed()
         return messages.Done()
 
     def _check(self, schedule: Schedule) -> None:
-        check_schedule(schedule, self._around.next_time)
+        check_schedule(schedule, self._context.next_time)
 
     def _added(self, schedule: str) -> messages.ScheduleAdded:
-        return messages.ScheduleAdded(schedule, self._lives[schedule].schedule.cluster)
+        return messages.ScheduleAdded(schedule, self._runners[schedule].schedule.cluster)
 
     def _add(self, schedule: Schedule) -> str:
         self._check(schedule)
         self._check_name(schedule)
         name = secrets.token_hex(6)
         schedule = msgspec.structs.replace(schedule, schedule=name, name=schedule.name.strip())
-        life = self._lives[name] = ScheduleRunner(ScheduleState(schedule), self._around)
-        life.start(missed=False)
-        self._hold()
+        runner = self._runners[name] = ScheduleRunner(ScheduleState(schedule), self._context)
+        runner.start(missed=False)
+        self._keep_clusters()
         self._changed()
         return name
 
     def _add_demonstration(self) -> str:
-        for name, life in self._lives.items():
-            if life.schedule.demonstration:
+        for name, runner in self._runners.items():
+            if runner.schedule.demonstration:
                 return name
         request = SendRequest(
             (str(self._demonstration),),
@@ -317,17 +317,17 @@ class ScheduleManager:
     def _check_name(self, schedule: Schedule, own: str = "") -> None:
         """Raises CastRayError(SCHEDULE_EXISTS) where another one than `own` has that name."""
         name = schedule.name.strip()
-        if any(life.schedule.name == name for other, life in self._lives.items() if other != own):
+        if any(runner.schedule.name == name for other, runner in self._runners.items() if other != own):
             raise CastRayError(FailureKind.SCHEDULE_EXISTS, name=name)
 
     async def _change(self, schedule: Schedule) -> None:
         self._check(schedule)
-        life = self._find(schedule.schedule)
-        own = life.schedule  # the id may be a prefix
+        runner = self._find(schedule.schedule)
+        own = runner.schedule  # the id may be a prefix
         if schedule.name.strip() != own.name:  # two that have shared one since earlier can be changed
             self._check_name(schedule, own.schedule)
         await self._replace(
-            life,
+            runner,
             msgspec.structs.replace(
                 schedule,
                 schedule=own.schedule,
@@ -336,86 +336,86 @@ class ScheduleManager:
             ),
         )
 
-    async def _replace(self, life: ScheduleRunner, schedule: Schedule) -> None:
-        """Replace a schedule, keeping its state; its times start anew."""
-        standing, before = life.saved, life.schedule
+    async def _replace(self, runner: ScheduleRunner, schedule: Schedule) -> None:
+        """Replace a schedule, keeping its state; its times start again."""
+        state, before = runner.state, runner.schedule
         if schedule == before:
             return
-        await self._end(life)
-        standing.schedule = schedule
-        standing.failure, standing.failures = None, 0
+        await self._end(runner)
+        state.schedule = schedule
+        state.failure, state.failures = None, 0
         if (schedule.cluster, content_key(schedule.request)) != (
             before.cluster,
             content_key(before.request),
         ):
-            standing.sent_to, standing.unchanged = {}, False
-        fresh = self._lives[schedule.schedule] = ScheduleRunner(standing, self._around)
+            state.sent_to, state.unchanged = {}, False
+        fresh = self._runners[schedule.schedule] = ScheduleRunner(state, self._context)
         fresh.start(missed=False)
 
-    async def _end(self, life: ScheduleRunner) -> None:
+    async def _end(self, runner: ScheduleRunner) -> None:
         """Stop a schedule; a run that is still scanning is cancelled."""
-        chore = self._chores.get(life)
-        if chore is not None and chore is not asyncio.current_task():
-            chore.cancel()
-            await asyncio.wait([chore])
-        await life.stop()
+        run = self._runs.get(runner)
+        if run is not None and run is not asyncio.current_task():
+            run.cancel()
+            await asyncio.wait([run])
+        await runner.stop()
 
     def _find(self, schedule: str) -> ScheduleRunner:
-        """See `core.schedule.find`."""
-        found = find(schedule, (life.schedule for life in self._lives.values()))
-        return self._lives[found.schedule]
+        """See `schedule_rules.find`."""
+        found = find(schedule, (runner.schedule for runner in self._runners.values()))
+        return self._runners[found.schedule]
 
-    def _hold(self) -> None:
-        enabled = (life.schedule for life in self._lives.values() if life.schedule.enabled)
+    def _keep_clusters(self) -> None:
+        enabled = (runner.schedule for runner in self._runners.values() if runner.schedule.enabled)
         self._casts.keep_in_use({schedule.cluster for schedule in enabled})
         self._wake.set()
 
-    # --- what goes on ---------------------------------------------------------------------------
+    # --- runs -----------------------------------------------------------------------------------
 
-    async def _attend(self) -> None:
+    async def _start_due_runs(self) -> None:
         while True:
             self._wake.clear()
             now = self._wall()
-            for life in tuple(self._lives.values()):
-                if life.due_at() <= now:
-                    self._spawn(life)
+            for runner in tuple(self._runners.values()):
+                if runner.due_at() <= now:
+                    self._spawn(runner)
             await asyncio.sleep(0)  # a started run is not due
-            due = min((life.due_at() for life in self._lives.values()), default=now + MAX_SLEEP_SECONDS)
+            due = min((runner.due_at() for runner in self._runners.values()), default=now + MAX_SLEEP_SECONDS)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(min(max(due - self._wall(), 0.01), MAX_SLEEP_SECONDS)):
                     await self._wake.wait()
 
-    def _spawn(self, life: ScheduleRunner) -> None:
-        chore = asyncio.create_task(self._run(life), name=f"schedule {life.schedule.schedule}")
-        self._chores[life] = chore
-        chore.add_done_callback(lambda _: self._chores.pop(life, None))
+    def _spawn(self, runner: ScheduleRunner) -> None:
+        run = asyncio.create_task(self._run(runner), name=f"schedule {runner.schedule.schedule}")
+        self._runs[runner] = run
+        run.add_done_callback(lambda _: self._runs.pop(runner, None))
 
-    async def _run(self, life: ScheduleRunner) -> None:
+    async def _run(self, runner: ScheduleRunner) -> None:
         try:
-            await life.run_if_due()
+            await runner.run_if_due()
         except Exception as error:  # an error of one schedule must not stop the others
-            log.exception("schedule %s", life.schedule.name)
-            life.failed(Failure(FailureKind.INTERNAL, {"reason": f"{type(error).__name__}: {error}"}))
+            log.exception("schedule %s", runner.schedule.name)
+            runner.failed(Failure(FailureKind.INTERNAL, {"reason": f"{type(error).__name__}: {error}"}))
             self._changed()
 
     def _changed(self) -> None:
         self._dirty.set()
         self._wake.set()
 
-    def _told(self) -> SchedulesChanged:
-        return SchedulesChanged(tuple(life.info() for life in self._lives.values()))
+    def _message(self) -> SchedulesChanged:
+        return SchedulesChanged(tuple(runner.info() for runner in self._runners.values()))
 
-    async def _tell(self) -> None:
+    async def _publish_changes(self) -> None:
         """Notify clients and write the file at most twice a second."""
         while True:
             await self._dirty.wait()
             self._dirty.clear()
-            self._publish(self._told())
+            self._publish(self._message())
             await self._write()
             await asyncio.sleep(PUBLISH_SECONDS)
 
     async def _write(self) -> None:
-        content = encode_states([life.saved for life in self._lives.values()])
+        content = encode_states([runner.state for runner in self._runners.values()])
         if content == self._written:
             return
         try:

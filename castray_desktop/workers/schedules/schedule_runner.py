@@ -57,9 +57,9 @@ class ScheduleFile:
         deleted.
         """
 
-        def check_one(standing: ScheduleState) -> None:
-            check_times((standing.next_run, standing.last_run))
-            check(standing.schedule)
+        def check_one(state: ScheduleState) -> None:
+            check_times((state.next_run, state.last_run))
+            check(state.schedule)
 
         return load_list(self._path, "the schedules", ScheduleState, check_one, _upgrade)
 
@@ -73,9 +73,9 @@ def _upgrade(item: Any) -> Any:
     return {**item, "schedule": {**schedule, "request": nest_options(schedule["request"])}}
 
 
-def encode_states(standings: list[ScheduleState]) -> bytes:
+def encode_states(states: list[ScheduleState]) -> bytes:
     """Encode the schedules for `write`."""
-    return msgspec.json.encode(standings)
+    return msgspec.json.encode(states)
 
 
 WAIT_SECONDS = 5.0
@@ -142,14 +142,14 @@ class ScheduleContext:
 class ScheduleRunner:
     """Runs one schedule. `run_if_due` is called often; at most one run is active."""
 
-    def __init__(self, standing: ScheduleState, around: ScheduleContext) -> None:
-        self.saved = standing
-        self._around = around
+    def __init__(self, state: ScheduleState, context: ScheduleContext) -> None:
+        self.state = state
+        self._context = context
         self._watch: FileWatch | None = None
         self._retired: list[FileWatch] = []
         self._watch_again = 0.0
-        self._looks_every = 0.0
-        self._look_due = 0.0
+        self._poll_interval = 0.0
+        self._scan_due = 0.0
         self._seen = ""  # digest of the last scan, if the files can't be watched
         self._changes: set[str] = set()
         self._changed_at = 0.0
@@ -160,48 +160,48 @@ class ScheduleRunner:
 
     @property
     def schedule(self) -> Schedule:
-        return self.saved.schedule
+        return self.state.schedule
 
     @property
     def running(self) -> bool:
         """Whether its last cast still runs."""
-        return bool(self.saved.last_cast) and self.saved.last_state is None
+        return bool(self.state.last_cast) and self.state.last_state is None
 
     def info(self) -> ScheduleInfo:
         """As clients see it."""
-        standing = self.saved
+        state = self.state
         return ScheduleInfo(
-            standing.schedule,
-            next_run=standing.next_run if standing.schedule.enabled else 0.0,
-            last_run=standing.last_run,
-            last_cast=standing.last_cast,
-            last_state=standing.last_state,
+            state.schedule,
+            next_run=state.next_run if state.schedule.enabled else 0.0,
+            last_run=state.last_run,
+            last_cast=state.last_cast,
+            last_state=state.last_state,
             running=self.running,
-            unchanged=standing.unchanged,
+            unchanged=state.unchanged,
             changes_seen=len(self._changes),
-            looks_every=self._looks_every,
-            failure=standing.failure,
+            looks_every=self._poll_interval,
+            failure=state.failure,
         )
 
     # --- orders ---------------------------------------------------------------------------------
 
     def start(self, missed: bool) -> None:
         """Start after creation or after the engine's start; `missed` runs are made up for."""
-        standing, now = self.saved, self._around.wall()
-        if self.running and not self._around.casts.is_running(standing.last_cast):
-            standing.last_state = CastState.FAILED  # lost with a killed engine
-        if not standing.schedule.enabled:
+        state, now = self.state, self._context.wall()
+        if self.running and not self._context.casts.is_running(state.last_cast):
+            state.last_state = CastState.FAILED  # lost with a killed engine
+        if not state.schedule.enabled:
             return
-        due = missed and 0 < standing.next_run <= now
-        if standing.schedule.quiet:
-            standing.next_run = now  # for changes while nothing was watched
+        due = missed and 0 < state.next_run <= now
+        if state.schedule.quiet:
+            state.next_run = now  # for changes while nothing was watched
         elif not due:
-            standing.next_run = self._next(now)
+            state.next_run = self._next(now)
 
     async def stop(self) -> None:
         """Stop watching."""
         watches = [*self._retired, *([self._watch] if self._watch is not None else [])]
-        self._watch, self._retired, self._looks_every = None, [], 0.0
+        self._watch, self._retired, self._poll_interval = None, [], 0.0
         self._changes.clear()
         for watch in watches:
             await watch.stop()
@@ -212,20 +212,20 @@ class ScheduleRunner:
         """Time of the next call of `run_if_due`, if known; POSIX seconds."""
         if not self.schedule.enabled or self.running or self._busy:
             return float("inf")
-        times = [self.saved.next_run] if self.saved.next_run else []
+        times = [self.state.next_run] if self.state.next_run else []
         if self._changes:
             times.append(self._changed_at + self.schedule.quiet)
-        if self.schedule.quiet and self._look_due:
-            times.append(self._look_due)
+        if self.schedule.quiet and self._scan_due:
+            times.append(self._scan_due)
         return max(self._wait_until, min(times, default=float("inf")))
 
     async def run_if_due(self) -> None:
         """Do what is due."""
-        if self.due_at() > self._around.wall():
+        if self.due_at() > self._context.wall():
             return
         self._busy = True
         try:
-            if not self._around.casts.is_ready(self.schedule.cluster):
+            if not self._context.casts.is_ready(self.schedule.cluster):
                 await self._wait_for_cluster()
             else:
                 await self._run()
@@ -235,169 +235,175 @@ class ScheduleRunner:
             self.failed(Failure(FailureKind.INTERNAL, {"reason": str(error)}))
         finally:
             self._busy = False
-            self._around.changed()
+            self._context.changed()
 
     async def run_now(self) -> str:
         """Start a cast to all recipients, whether or not anything has changed. Raises CastRayError."""
         if self.running or self._busy:
             raise CastRayError(FailureKind.SCHEDULE_RUNNING, name=self.schedule.name)
-        if not self._around.casts.is_ready(self.schedule.cluster):
+        if not self._context.casts.is_ready(self.schedule.cluster):
             raise CastRayError(FailureKind.NO_CLUSTER)
         self._busy = True
         try:
-            look = await self._look()
-            self._send(look, look.recipients)
+            snapshot = await self._scan()
+            self._send(snapshot, snapshot.recipients)
         finally:
             self._busy = False
-            self._around.changed()
-        return self.saved.last_cast
+            self._context.changed()
+        return self.state.last_cast
 
     # --- a run ----------------------------------------------------------------------------------
 
     async def _wait_for_cluster(self) -> None:
-        self._wait_until = self._around.wall() + WAIT_SECONDS
-        self.saved.failure = Failure(FailureKind.SCHEDULE_WAITS, {"target": self.schedule.cluster})
-        await self._around.casts.bring_up(self.schedule.cluster)
+        self._wait_until = self._context.wall() + WAIT_SECONDS
+        self.state.failure = Failure(FailureKind.SCHEDULE_WAITS, {"target": self.schedule.cluster})
+        await self._context.casts.bring_up(self.schedule.cluster)
 
     async def _run(self) -> None:
-        self._see_to_watch()
-        started, self._look_due = self._around.wall(), 0.0
-        look = await self._look()
-        now = self._around.wall()
-        if self._looks_every:
-            self._looks_every = max(POLL_SECONDS, self.schedule.quiet, 10 * (now - started))
-        if not self._look_due:  # otherwise the watch has asked for another scan
-            self._look_due = now + (self._looks_every or RECHECK_SECONDS)
-        if self._changes_still(look):
+        self._start_watch()
+        started, self._scan_due = self._context.wall(), 0.0
+        snapshot = await self._scan()
+        now = self._context.wall()
+        if self._poll_interval:
+            self._poll_interval = max(POLL_SECONDS, self.schedule.quiet, 10 * (now - started))
+        if not self._scan_due:  # otherwise the watch has asked for another scan
+            self._scan_due = now + (self._poll_interval or RECHECK_SECONDS)
+        if self._still_changing(snapshot):
             return
-        lacking = self._lacking(look)
-        if lacking:
-            self._send(look, lacking)
+        unserved = self._unserved(snapshot)
+        if unserved:
+            self._send(snapshot, unserved)
         else:
-            self._nothing_to_send(look)
+            self._nothing_to_send(snapshot)
 
-    async def _look(self) -> SourceSnapshot:
+    async def _scan(self) -> SourceSnapshot:
         if self.schedule.demonstration:
-            _write_demonstration(self._around.demonstration, self._around.wall())
+            _write_demonstration(self._context.demonstration, self._context.wall())
         self._changes.clear()
-        return await self._around.casts.snapshot(self.schedule.cluster, self.schedule.request)
+        return await self._context.casts.snapshot(self.schedule.cluster, self.schedule.request)
 
-    def _changes_still(self, look: SourceSnapshot) -> bool:
+    def _still_changing(self, snapshot: SourceSnapshot) -> bool:
         """Whether unwatched files must be scanned again before they count as unchanged."""
-        if not self._looks_every or look.digest == self._seen or not self._lacking(look):
+        if not self._poll_interval or snapshot.digest == self._seen or not self._unserved(snapshot):
             return False
-        self._seen, self.saved.next_run = look.digest, 0.0
+        self._seen, self.state.next_run = snapshot.digest, 0.0
         return True
 
-    def _lacking(self, look: SourceSnapshot) -> tuple[str, ...]:
+    def _unserved(self, snapshot: SourceSnapshot) -> tuple[str, ...]:
         """Recipients without the current content that can be served."""
         awaited = self.schedule.request.options.await_offline
         return tuple(
             node
-            for node in look.recipients
-            if self.saved.sent_to.get(node) != look.digest and (awaited or node not in look.offline)
+            for node in snapshot.recipients
+            if self.state.sent_to.get(node) != snapshot.digest and (awaited or node not in snapshot.offline)
         )
 
-    def _send(self, look: SourceSnapshot, recipients: tuple[str, ...]) -> None:
+    def _send(self, snapshot: SourceSnapshot, recipients: tuple[str, ...]) -> None:
         request = msgspec.structs.replace(self.schedule.request, recipients=recipients, leave_out=True)
-        cast = self._around.casts.send(self.schedule.cluster, request, self.schedule.schedule)
-        standing = self.saved
-        standing.last_cast, standing.last_state, standing.sending = cast, None, look.digest
-        self._has_run(unchanged=False)
+        cast = self._context.casts.send(self.schedule.cluster, request, self.schedule.schedule)
+        state = self.state
+        state.last_cast, state.last_state, state.sending = cast, None, snapshot.digest
+        self._record_run(unchanged=False)
 
-    def _nothing_to_send(self, look: SourceSnapshot) -> None:
-        self._has_run(unchanged=True)
-        missing = [node for node in look.recipients if self.saved.sent_to.get(node) != look.digest]
+    def _nothing_to_send(self, snapshot: SourceSnapshot) -> None:
+        self._record_run(unchanged=True)
+        missing = [node for node in snapshot.recipients if self.state.sent_to.get(node) != snapshot.digest]
         if missing:  # offline recipients get it when they are back
-            self.saved.failure = Failure(FailureKind.NODE_OFFLINE, {"node": ", ".join(missing)})
+            self.state.failure = Failure(FailureKind.NODE_OFFLINE, {"node": ", ".join(missing)})
             self._try_again()
 
-    def _has_run(self, unchanged: bool) -> None:
-        standing, now = self.saved, self._around.wall()
-        standing.last_run, standing.unchanged, standing.failure = now, unchanged, None
-        standing.next_run = self._next(now)
+    def _record_run(self, unchanged: bool) -> None:
+        state, now = self.state, self._context.wall()
+        state.last_run, state.unchanged, state.failure = now, unchanged, None
+        state.next_run = self._next(now)
 
     def failed(self, failure: Failure) -> None:
         """A run could not start; schedule a retry."""
-        now = self._around.wall()
+        now = self._context.wall()
         log.warning("schedule %s: %s %s", self.schedule.name, failure.kind.value, failure.values)
-        self.saved.last_run, self.saved.failure = now, failure
-        self.saved.failures += 1
-        self.saved.next_run = self._next(now)
-        self._look_due = now + (self._looks_every or RECHECK_SECONDS)
+        self.state.last_run, self.state.failure = now, failure
+        self.state.failures += 1
+        self.state.next_run = self._next(now)
+        self._scan_due = now + (self._poll_interval or RECHECK_SECONDS)
         self._try_again()
 
     def _try_again(self) -> None:
         """Set a retry time for a schedule without fixed times."""
         if self.schedule.quiet:
-            self.saved.next_run = self._around.wall() + retry_delay(self.saved.failures)
+            self.state.next_run = self._context.wall() + retry_delay(self.state.failures)
 
     def cast_ended(self, result: CastResult) -> None:
         """Handle the end of its cast."""
-        standing = self.saved
-        if result.summary.cast != standing.last_cast:
+        state = self.state
+        if result.summary.cast != state.last_cast:
             return
-        standing.last_state = result.summary.state
+        state.last_state = result.summary.state
         for delivery in result.deliveries:
             if delivery.state.delivered or delivery.state is DeliveryState.AWAITED:
-                standing.sent_to[delivery.node] = standing.sending
+                state.sent_to[delivery.node] = state.sending
             else:
-                standing.sent_to.pop(delivery.node, None)
+                state.sent_to.pop(delivery.node, None)
         served = result.summary.state is CastState.COMPLETED
-        standing.failures = 0 if served else standing.failures + 1
+        state.failures = 0 if served else state.failures + 1
         if self.schedule.enabled:
-            standing.next_run = self._next(self._around.wall())
+            state.next_run = self._next(self._context.wall())
             if not served:
                 self._try_again()
-        self._around.changed()
+        self._context.changed()
 
     def _next(self, now: float) -> float:
-        around = self._around
-        return next_run(self.schedule, self.saved.last_run, now, around.zone(), around.next_time)
+        context = self._context
+        return next_run(self.schedule, self.state.last_run, now, context.zone(), context.next_time)
 
     # --- watching -------------------------------------------------------------------------------
 
-    def _see_to_watch(self) -> None:
+    def _start_watch(self) -> None:
         """Watch the files if possible, otherwise set the scan interval."""
-        schedule, now = self.schedule, self._around.wall()
+        schedule, now = self.schedule, self._context.wall()
         if not schedule.quiet or self._watch is not None or now < self._watch_again:
             return
         self._watch_again = now + RECHECK_SECONDS
-        if not self._around.casts.is_local(schedule.cluster, schedule.request.source):
-            self._looks_every = max(POLL_SECONDS, schedule.quiet)
+        if not self._context.casts.is_local(schedule.cluster, schedule.request.source):
+            self._poll_interval = max(POLL_SECONDS, schedule.quiet)
             return
         request = schedule.request
-        self._looks_every = 0.0
-        self._watch = FileWatch(request.paths, request.options.exclude, self._watches, self._saw, self._lost)
+        self._poll_interval = 0.0
+        self._watch = FileWatch(
+            request.paths,
+            request.options.exclude,
+            self._watch_started,
+            self._files_changed,
+            self._watch_failed,
+        )
         self._watch.start()
 
-    def _watches(self) -> None:
+    def _watch_started(self) -> None:
         """The watch is complete: scan once for earlier changes."""
-        self._look_due = self._around.wall()
-        self._around.changed()
+        self._scan_due = self._context.wall()
+        self._context.changed()
 
-    def _saw(self, paths: set[str]) -> None:
+    def _files_changed(self, paths: set[str]) -> None:
         if len(self._changes) < MAX_CHANGES:
             self._changes |= paths
-        self._changed_at = self._around.wall()
-        self._around.changed()
+        self._changed_at = self._context.wall()
+        self._context.changed()
 
-    def _lost(self, error: Exception) -> None:
+    def _watch_failed(self, error: Exception) -> None:
         """The watch has failed. Missing files are watched again when they are back."""
         if self._watch is not None:
             self._retired.append(self._watch)
             self._watch = None
-        self._looks_every = max(POLL_SECONDS, self.schedule.quiet)
-        self._look_due = now = self._around.wall()
+        self._poll_interval = max(POLL_SECONDS, self.schedule.quiet)
+        self._scan_due = now = self._context.wall()
         if isinstance(error, FileNotFoundError):
             self._watch_again = now + POLL_SECONDS
         log.warning(
-            "The files of schedule %s can't be watched (%s); they are looked at every %.0f s.",
+            "The files of schedule %s can't be watched (%s); they are scanned every %.0f s.",
             self.schedule.name,
             error,
-            self._looks_every,
+            self._poll_interval,
         )
-        self._around.changed()
+        self._context.changed()
 
 
 def _write_demonstration(path: Path, now: float) -> None:

@@ -20,7 +20,7 @@ async def share(house: EngineHome, capsys: pytest.CaptureFixture[str], *options:
     return capsys.readouterr().out
 
 
-async def test_sharing_says_what_the_network_can_read(
+async def test_sharing_warns_about_an_unencrypted_network(
     house: EngineHome, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     said = await share(house, capsys)

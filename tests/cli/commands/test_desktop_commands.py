@@ -51,7 +51,7 @@ def words_of(line: str) -> list[str]:
     return [re.sub(r"\\(.)", r"\1", quoted).replace("%%", "%") or plain for quoted, plain in words]
 
 
-def test_what_was_installed_is_removed_and_nothing_else(desktop: Desktop, folders: Path) -> None:
+def test_only_installed_files_are_removed(desktop: Desktop, folders: Path) -> None:
     before = tree(folders)
     outcomes = desktop.install(FILES)
     assert all(outcome.done for outcome in outcomes)
@@ -63,9 +63,7 @@ def test_what_was_installed_is_removed_and_nothing_else(desktop: Desktop, folder
     assert tree(folders) == before
 
 
-def test_a_second_install_renews_and_takes_away_what_is_no_longer_part(
-    desktop: Desktop, folders: Path
-) -> None:
+def test_a_second_install_updates_files_and_removes_obsolete_ones(desktop: Desktop, folders: Path) -> None:
     desktop.install(FILES)
     newer = desktop_files(("/usr/bin/castray",), ROOT / "resources")[:-1]
     assert all(outcome.done for outcome in desktop.install(newer))
@@ -75,7 +73,7 @@ def test_a_second_install_renews_and_takes_away_what_is_no_longer_part(
     assert tree(folders / "data") == {"applications", "applications/editor.desktop"}
 
 
-def test_a_file_of_somebody_elses_is_left_alone(desktop: Desktop, folders: Path) -> None:
+def test_a_foreign_file_is_not_touched(desktop: Desktop, folders: Path) -> None:
     theirs = folders / "data/applications/castray.desktop"
     theirs.write_text("[Desktop Entry]\nName=Another\n")
     [left] = [outcome for outcome in desktop.install(FILES) if not outcome.done]

@@ -18,7 +18,7 @@ from tests.helpers.samples import make_node
 K = FailureKind
 
 
-def test_what_is_the_matter_with_a_node_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_failure_of_a_node_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
     failure = Failure(K.INBOX_SILENT, {"node": "node_1", "path": "/mnt/in"})
     print_nodes([make_node("node_1", failure=failure)])
     assert "its inbox does not answer: /mnt/in" in capsys.readouterr().err

@@ -25,7 +25,7 @@ from tests.helpers.fake_driver import RAY_NODE, FakeDriver
 K = FailureKind
 
 
-def test_a_preflight_names_what_can_not_be_sent(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_preflight_names_unsent_files(capsys: pytest.CaptureFixture[str]) -> None:
     pipe = messages.UnsentFile("top/pipe", Failure(K.NOT_SENDABLE, {"path": "top/pipe", "what": "a socket"}))
     print_preflight(messages.PreflightReport(3, 10, ("node_1",), left_out=(pipe,), left_out_count=2))
     told = capsys.readouterr()
@@ -121,7 +121,7 @@ def without_agents(driver: FakeDriver) -> None:
     driver.say(driver_protocol.AgentLost("second", "RuntimeEnvSetupError: No space left on device"))
 
 
-async def test_where_no_agent_can_be_placed_it_says_what_ray_said_for_each_node(
+async def test_a_failed_placement_prints_the_error_of_ray_for_each_node(
     house: EngineHome, tmp_path: Path
 ) -> None:
     house.script = without_agents

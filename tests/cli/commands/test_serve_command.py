@@ -10,7 +10,7 @@ from castray_desktop.workers.base.paths import Paths
 from tests.cli.run_words import run_words
 
 
-async def test_an_api_that_can_t_be_served_says_why(
+async def test_an_api_that_can_not_start_prints_the_reason(
     places: Paths, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:

@@ -31,7 +31,7 @@ async def test_pause_resume_and_cancel_all(house: EngineHome, tmp_path: Path) ->
     assert await run_words("cancel", "all") == 0  # it no longer exists
 
 
-async def test_one_recipient_is_paused_and_goes_on(house: EngineHome, tmp_path: Path) -> None:
+async def test_one_recipient_is_paused_and_resumed(house: EngineHome, tmp_path: Path) -> None:
     cast = await running_cast(house, tmp_path)
     client = await house.connect()
     (node, *_) = client.welcome.deliveries[cast]

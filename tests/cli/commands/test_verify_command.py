@@ -9,7 +9,7 @@ from castray_desktop.core.failures.kinds import Failure, FailureKind
 from castray_desktop.core.protocol import messages as m
 
 
-def test_what_was_read_back(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_result_of_a_verification_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
     failure = Failure(FailureKind.NODE_OFFLINE, {"node": "node_3"})
     print_verified(
         m.VerifyReport(

@@ -104,13 +104,13 @@ def test_the_result_is_the_object_that_scripts_rely_on(said: Said) -> None:
     }
 
 
-def test_a_cast_that_failed_as_a_whole_says_why(said: Said) -> None:
+def test_a_failed_cast_prints_its_reason(said: Said) -> None:
     failure = Failure(K.NO_SUCH_FILE, {"path": "/x"})
     line = said(ended(CastState.FAILED, failure=failure))
     assert line["reason"] == "/x does not exist. Check the name and send it again."
 
 
-def test_a_delivery_by_datagrams_says_what_was_repaired(said: Said) -> None:
+def test_a_multicast_delivery_prints_repaired_bytes(said: Said) -> None:
     delivery = make_delivery(
         "node_1",
         DeliveryState.COMPLETED,
@@ -155,7 +155,7 @@ async def test_progress_leaves_at_most_ten_times_a_second(
     assert lines[-1]["event"] == "result"
 
 
-def test_links_that_lead_nowhere_are_told_before_anything_is_sent(
+def test_broken_links_are_printed_before_anything_is_sent(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     cast = make_cast(state=CastState.SENDING, kept_links=1, broken_links=1, broken_names=("top/dead",))
@@ -218,9 +218,7 @@ def test_a_cast_that_never_started_ends_with_its_reason() -> None:
     assert caught.value.failure == failure
 
 
-async def test_a_command_that_is_interrupted_cancels_what_it_has_just_sent(
-    house: EngineHome, tmp_path: Path
-) -> None:
+async def test_an_interrupted_command_cancels_its_cast(house: EngineHome, tmp_path: Path) -> None:
     (tmp_path / "x").write_text("x")
     sending = asyncio.create_task(send(parse_command(["send", str(tmp_path / "x"), "--to", "node_1"])))
     async with asyncio.timeout(5):

@@ -12,7 +12,7 @@ from castray_desktop.core.protocol.messages import CastResult
 from tests.cli.examples import Said, ended
 
 
-def test_what_came_of_multicast_is_part_of_the_result(said: Said, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_result_has_the_outcome_of_multicast(said: Said, capsys: pytest.CaptureFixture[str]) -> None:
     stopped = messages.MulticastSnapshot(MulticastState.STOPPED, MulticastEnd.NOTHING_ARRIVES, rate=1.2)
     line = said(ended(multicast=stopped))
     assert line["multicast"] == {
@@ -31,7 +31,7 @@ def test_what_came_of_multicast_is_part_of_the_result(said: Said, capsys: pytest
     assert "10.0 GB by multicast, once for all." in capsys.readouterr().out
 
 
-def test_links_that_lead_nowhere_are_told(capsys: pytest.CaptureFixture[str]) -> None:
+def test_broken_links_are_printed(capsys: pytest.CaptureFixture[str]) -> None:
     print_result(ended(followed_links=1200, kept_links=3, broken_links=2, broken_names=("top/dead",)))
     print_result(ended(kept_links=3))
     print_result(ended())

@@ -17,7 +17,7 @@ STEPS = st.one_of(
 
 
 @given(st.lists(STEPS), st.integers(0, 4))
-def test_never_more_than_may_run_and_nobody_is_forgotten(steps: list[tuple[object, ...]], bound: int) -> None:
+def test_the_limit_holds_and_every_cast_is_admitted(steps: list[tuple[object, ...]], bound: int) -> None:
     queue, running, asking = AdmissionQueue(bound), set[str](), set[str]()
     for name, *values in steps:
         found = getattr(queue, str(name))(*values)
@@ -55,7 +55,7 @@ def test_the_first_that_came_is_the_next() -> None:
     assert queue.admit() == ("c",)
 
 
-def test_a_paused_cast_takes_nobody_s_turn_and_keeps_its_place() -> None:
+def test_a_paused_cast_keeps_its_position_and_blocks_no_other() -> None:
     queue = waiting("a", "b", "c", "d")
     assert queue.admit() == ("a",)
     queue.withdraw("a")

@@ -38,7 +38,7 @@ def result(state: CastState, *deliveries: DeliverySnapshot, seconds: float = 10.
     return CastResult(summary, deliveries, seconds)
 
 
-def test_what_was_there_already_is_no_delivered_bytes_and_no_speed() -> None:
+def test_existing_files_count_for_neither_bytes_nor_speed() -> None:
     tally = StatisticsCounter(CastTotals())
     moved = DeliverySnapshot("a", D.COMPLETED, bytes=1300, skipped_bytes=300, seconds=10.0)
     found = DeliverySnapshot("b", D.SKIPPED, bytes=1300, skipped_bytes=1300, seconds=0.1)
@@ -52,7 +52,7 @@ def test_what_was_there_already_is_no_delivered_bytes_and_no_speed() -> None:
     }
 
 
-def test_failures_are_counted_and_what_was_cancelled_is_neither() -> None:
+def test_failures_are_counted_and_cancelled_deliveries_are_not() -> None:
     tally = StatisticsCounter(CastTotals(since=5.0))
     tally.count_cast(result(CastState.PARTLY_FAILED, DeliverySnapshot("a", D.FAILED, bytes=10)), 1.0)
     tally.count_cast(result(CastState.CANCELLED, DeliverySnapshot("a", D.CANCELLED, bytes=10)), 1.0)
@@ -102,7 +102,7 @@ def fill(log: TrafficHistory, start: float, seconds: float, rate: float, *nodes:
     log.record(traffic(start + seconds, 0.0, *nodes))
 
 
-def test_a_steady_rate_is_told_at_every_resolution() -> None:
+def test_a_steady_rate_is_the_same_at_every_resolution() -> None:
     log = TrafficHistory()
     fill(log, 1_200_000.0, 240.0, 100.0, "a", "b")
     for step, length in RESOLUTIONS:
@@ -120,7 +120,7 @@ def test_the_finest_steps_that_reach_back_far_enough() -> None:
     ]
 
 
-def test_what_has_just_been_is_told_in_coarse_steps_as_well() -> None:
+def test_recent_traffic_is_part_of_coarse_steps() -> None:
     log = TrafficHistory()
     fill(log, 1_200_000.0, 3.0, 100.0)
     (sample,) = log.history(86400, 1_200_006.0).samples
@@ -128,7 +128,7 @@ def test_what_has_just_been_is_told_in_coarse_steps_as_well() -> None:
     assert sample.total == pytest.approx(50.0)  # three of six seconds
 
 
-def test_nothing_is_told_of_times_without_traffic() -> None:
+def test_times_without_traffic_have_no_samples() -> None:
     log = TrafficHistory()
     fill(log, 1_200_000.0, 2.0, 100.0)
     fill(log, 1_200_200.0, 2.0, 100.0)
@@ -145,7 +145,7 @@ def test_a_rate_holds_no_longer_than_a_second_without_news() -> None:
     assert sum(sample.total for sample in samples) == pytest.approx(100.0)
 
 
-def test_what_was_taken_to_be_kept_comes_back() -> None:
+def test_saved_samples_are_restored() -> None:
     log, later = TrafficHistory(), TrafficHistory()
     fill(log, 1_200_000.0, 240.0, 100.0)
     kept = log.drain_completed(1_200_240.0)
@@ -158,7 +158,7 @@ def test_what_was_taken_to_be_kept_comes_back() -> None:
         assert later.history(seconds, 1_200_300.0) == log.history(seconds, 1_200_300.0)
 
 
-def test_of_very_many_nodes_the_busiest_are_told() -> None:
+def test_of_many_nodes_the_busiest_are_kept() -> None:
     log = TrafficHistory()
     nodes = tuple(NodeRate(f"n{number}", 1.0 + number, 0.0) for number in range(1000))
     log.record(Throughput(1_200_000.0, 5e5, 1.0, nodes))
@@ -191,7 +191,7 @@ def test_the_traffic_of_several_clusters_is_added_up() -> None:
     assert second.total == pytest.approx(110.0)
 
 
-def test_it_says_since_when_it_knows() -> None:
+def test_the_history_has_the_time_of_its_start() -> None:
     log = TrafficHistory(began=1_200_000.0)
     assert log.history(300, 1_200_060.0).since == 1_200_000.0
     assert log.history(300, 1_200_900.0).since == 1_200_600.0

@@ -31,7 +31,7 @@ def test_a_cast_by_the_relay_has_no_listeners() -> None:
     assert multicast_status(make_cast(), [make_delivery("node_1", listening=True)]) is None
 
 
-def test_listeners_and_those_who_left_are_told_apart() -> None:
+def test_listeners_and_former_listeners_are_distinguished() -> None:
     found = multicast_status(
         make_cast(recipients=4, multicast=SENDING),
         [
@@ -52,7 +52,7 @@ def test_listeners_and_those_who_left_are_told_apart() -> None:
 
 
 @pytest.mark.parametrize("state", [state for state in MulticastState if state is not MulticastState.SENDING])
-def test_nobody_is_fed_and_nobody_has_left_while_nothing_is_sent(state: MulticastState) -> None:
+def test_there_are_no_listeners_while_nothing_is_sent(state: MulticastState) -> None:
     cast = make_cast(multicast=MulticastSnapshot(state, MulticastEnd.ORDERED))
     deliveries = [make_delivery("node_1", listening=True), make_delivery("node_2")]
     found = multicast_status(cast, deliveries)
@@ -60,19 +60,19 @@ def test_nobody_is_fed_and_nobody_has_left_while_nothing_is_sent(state: Multicas
     assert (found.listeners, found.left, found.sending) == ((), {}, False)
 
 
-def test_a_paused_cast_keeps_its_listeners_and_nobody_has_left_it() -> None:
+def test_a_paused_cast_keeps_its_listeners() -> None:
     cast = make_cast(state=CastState.PAUSED, multicast=SENDING)
     found = multicast_status(cast, [make_delivery("node_1", listening=True), make_delivery("node_2")])
     assert found is not None
     assert (found.listeners, found.left) == (("node_1",), {})
 
 
-def test_a_cast_that_has_ended_feeds_nobody() -> None:
+def test_an_ended_cast_has_no_listeners() -> None:
     cast = make_cast(state=CastState.COMPLETED, multicast=SENDING)
     assert not receives_multicast(cast, make_delivery("node_1", listening=True))
 
 
-def test_what_brought_most_of_the_bytes() -> None:
+def test_the_transport_is_the_one_of_most_bytes() -> None:
     assert received_mostly_multicast(make_delivery("node_1", datagram_bytes=3 * GB))
     assert not received_mostly_multicast(make_delivery("node_1", datagram_bytes=2 * GB))
     assert not received_mostly_multicast(make_delivery("node_1", bytes=0))
@@ -111,7 +111,7 @@ def test_a_repair_is_over_soon_after_it_stops_growing() -> None:
     assert 0.5 <= sum(shown) / 10 <= 1.25
 
 
-def test_what_was_repaired_before_is_no_repair_now() -> None:
+def test_earlier_repairs_do_not_count_as_current() -> None:
     rates = RepairRates()
     assert rates.update(repaired(GB), 0.0) == {}
     assert rates.update(repaired(GB), 0.3) == {}
@@ -126,7 +126,7 @@ def test_who_has_everything_is_not_repaired() -> None:
 
 
 @pytest.mark.parametrize("end", list(MulticastEnd))
-def test_every_end_says_what_happened_and_leaves_no_blank(end: MulticastEnd) -> None:
+def test_every_end_has_a_complete_sentence(end: MulticastEnd) -> None:
     why = explain_multicast_end(
         MulticastSnapshot(MulticastState.STOPPED, end, "Network is unreachable"), "node_1"
     )
@@ -136,7 +136,7 @@ def test_every_end_says_what_happened_and_leaves_no_blank(end: MulticastEnd) -> 
     assert "{" not in why.text
 
 
-def test_what_the_system_said_is_part_of_it() -> None:
+def test_the_system_error_is_part_of_the_reason() -> None:
     snapshot = MulticastSnapshot(MulticastState.STOPPED, MulticastEnd.NO_NETWORK, "Network is unreachable.")
     why = explain_multicast_end(snapshot, "node_1")
     assert why is not None
@@ -146,7 +146,7 @@ def test_what_the_system_said_is_part_of_it() -> None:
 
 
 @pytest.mark.parametrize("state", [MulticastState.WAITING, MulticastState.SENDING, MulticastState.DONE])
-def test_what_has_not_stopped_needs_no_reason(state: MulticastState) -> None:
+def test_running_multicast_has_no_reason(state: MulticastState) -> None:
     assert explain_multicast_end(MulticastSnapshot(state), "s") is None
     assert explain_multicast_end(None, "s") is None
 

@@ -21,7 +21,7 @@ def test_an_ipv6_address_with_and_without_brackets() -> None:
 NODES = {name: NodeInfo(name, NodeState.ONLINE) for name in ("here", "a", "b", "c")}
 
 
-def test_a_group_stands_for_its_members_that_are_here_without_the_source() -> None:
+def test_a_group_is_its_present_members_without_the_source() -> None:
     groups = {"rack": ("here", "b", "gone"), "other": ("b", "c")}
     assert resolve_recipients(("@rack", "a", "@other"), "here", NODES, groups) == ("b", "a", "c")
 
@@ -29,7 +29,7 @@ def test_a_group_stands_for_its_members_that_are_here_without_the_source() -> No
 @pytest.mark.parametrize(
     ("who", "kind"), [("@nobody", FailureKind.GROUP_UNKNOWN), ("@empty", FailureKind.GROUP_EMPTY)]
 )
-def test_a_group_that_is_not_there_and_one_with_nobody_in_it(who: str, kind: FailureKind) -> None:
+def test_an_unknown_group_and_an_empty_group(who: str, kind: FailureKind) -> None:
     with pytest.raises(CastRayError) as raised:
         resolve_recipients((who,), "here", NODES, {"empty": ("gone", "here")})
     assert raised.value.failure.kind is kind
@@ -72,7 +72,7 @@ def test_a_file_that_is_none_has_no_groups(tmp_path: Path) -> None:
     assert aside.read_text() == '{"a": 1}'
 
 
-def test_why_nobody_is_there() -> None:
+def test_the_reason_for_no_recipients() -> None:
     assert nobody_online({}, "local").failure == Failure(FailureKind.NO_CLUSTER)
 
     def lost(name: str, reason: str) -> Failure:

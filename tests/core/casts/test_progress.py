@@ -22,7 +22,7 @@ def test_a_steady_flow_has_its_rate() -> None:
     assert meter.rate(4.75) == pytest.approx(1000)
 
 
-def test_the_rate_forgets_what_is_older_than_its_window() -> None:
+def test_the_rate_ignores_samples_older_than_its_window() -> None:
     meter = RateMeter(window=1.0)
     meter.record(0.0, 0)
     meter.record(1.0, 1000)

@@ -74,7 +74,7 @@ def test_working_days_and_the_last_of_a_month() -> None:
     st.floats(1.0, 2e9),
     st.floats(0.0, 1e8),
 )
-def test_an_interval_goes_from_start_to_start_and_missed_runs_do_not_pile_up(
+def test_an_interval_counts_from_start_to_start_and_missed_runs_do_not_accumulate(
     every: float, last: float, passed: float
 ) -> None:
     schedule = msgspec.structs.replace(EVERY, every=every)
@@ -85,7 +85,7 @@ def test_an_interval_goes_from_start_to_start_and_missed_runs_do_not_pile_up(
     assert turns == pytest.approx(round(turns), abs=1e-2)
 
 
-def test_what_has_never_run_begins_at_once() -> None:
+def test_a_schedule_that_has_never_run_starts_at_once() -> None:
     assert next_run(EVERY, 0.0, 1000.0, BERLIN, next_cron_time) == 1000.0
 
 
@@ -93,7 +93,7 @@ def test_a_clock_that_was_set_back_does_not_stop_it() -> None:
     assert next_run(EVERY, 5000.0, 1000.0, BERLIN, next_cron_time) == 1000.0
 
 
-def test_what_waits_for_changes_has_no_time() -> None:
+def test_a_schedule_that_waits_for_changes_has_no_time() -> None:
     assert next_run(Schedule("", "m", REQUEST, quiet=5.0), 1.0, 2.0, BERLIN, next_cron_time) == 0.0
 
 
@@ -114,7 +114,7 @@ def test_what_waits_for_changes_has_no_time() -> None:
         {"name": "  "},
     ],
 )
-def test_what_makes_no_sense_is_refused(changes: dict[str, object]) -> None:
+def test_wrong_schedules_are_refused(changes: dict[str, object]) -> None:
     with pytest.raises(CastRayError) as caught:
         check_schedule(msgspec.structs.replace(EVERY, **changes), next_cron_time)
     assert caught.value.failure.kind is FailureKind.BAD_SCHEDULE
@@ -138,7 +138,7 @@ def test_so_is_a_request_that_could_never_be_sent(request_: SendRequest, kind: F
     assert caught.value.failure.kind is kind
 
 
-def test_what_can_be_a_schedule() -> None:
+def test_which_schedules_are_valid() -> None:
     check_schedule(EVERY, next_cron_time)
     check_schedule(Schedule("", "m", REQUEST, cron="*/5 0-8 * * 1-5"), next_cron_time)
     check_schedule(Schedule("", "m", REQUEST, quiet=1.0), next_cron_time)
@@ -153,7 +153,7 @@ def test_failures_are_tried_again_more_and_more_seldom() -> None:
     assert waits[-1] == retry_delay(10_000) == 3600.0
 
 
-def test_what_decides_what_recipients_have() -> None:
+def test_which_fields_are_part_of_the_content_key() -> None:
     same = msgspec.structs.replace(REQUEST, recipients=("a",), leave_out=True).with_options(limit=5)
     assert content_key(same) == content_key(REQUEST)
     other = REQUEST.with_options(exclude=("*.tmp",))

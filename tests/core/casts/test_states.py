@@ -61,7 +61,7 @@ def test_any_events_of_a_cast_end_in_at_most_one_final_state(events: list[CastEv
     assert ends <= 1
 
 
-def test_every_state_that_goes_on_can_fail_and_be_cancelled() -> None:
+def test_every_unfinished_state_can_fail_and_be_cancelled() -> None:
     for delivery in DELIVERY_TRANSITIONS.values():
         assert {DeliveryEvent.FAILED, DeliveryEvent.CANCELLED} <= set(delivery)
     for cast in CAST_TRANSITIONS.values():

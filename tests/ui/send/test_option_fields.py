@@ -52,7 +52,7 @@ def test_one_that_is_typed(field: LimitField) -> None:
     assert (field.value(), field.currentText()) == (25_000_000, "25 MB/s")
 
 
-def test_what_is_not_a_rate_is_asked_again(field: LimitField) -> None:
+def test_a_wrong_rate_is_asked_for_again(field: LimitField) -> None:
     choose(field, "50 MB/s")
     choose(field, "Other…")
     first = dialog(field)

@@ -86,15 +86,13 @@ def test_each_path_is_there_once(qtbot: QtBot, panel: SendPanel) -> None:
     assert panel.entries.bytes == 15_000_086_000
 
 
-def test_sizes_come_from_the_engine_and_only_for_what_is_new(
-    qtbot: QtBot, panel: SendPanel, link: FakeLink
-) -> None:
+def test_sizes_are_requested_for_new_entries_only(qtbot: QtBot, panel: SendPanel, link: FakeLink) -> None:
     add(qtbot, panel, MODEL)
     add(qtbot, panel, CONFIGS)
     assert [command.paths for command in link.asked(m.MeasurePaths)] == [(MODEL,), (CONFIGS,)]
 
 
-def test_what_was_added_before_the_engine_came_is_measured_then(
+def test_entries_added_before_the_connection_are_measured_after_it(
     qtbot: QtBot, theme: Theme, link: FakeLink, nodes: NodeList, selection: RecipientSelection
 ) -> None:
     panel = SendPanel(theme, link, nodes, selection)
@@ -107,7 +105,7 @@ def test_what_was_added_before_the_engine_came_is_measured_then(
     assert panel.entries.unmeasured() == ()
 
 
-def test_what_was_added_before_the_cluster_came_stays(
+def test_entries_added_before_the_cluster_is_ready_stay(
     qtbot: QtBot, theme: Theme, link: FakeLink, nodes: NodeList, selection: RecipientSelection
 ) -> None:
     early = SendPanel(theme, link, nodes, selection)
@@ -120,7 +118,7 @@ def test_what_was_added_before_the_cluster_came_stays(
     assert early.entries.paths() == ()
 
 
-def test_the_button_says_to_how_many_and_why_not(
+def test_the_button_shows_the_number_of_recipients_and_the_hint_the_reason(
     qtbot: QtBot, panel: SendPanel, nodes: NodeList, selection: RecipientSelection
 ) -> None:
     assert (panel.send_button.isEnabled(), panel.hint.text.full_text()) == (False, "Add what to send first")
@@ -137,7 +135,9 @@ def test_the_button_says_to_how_many_and_why_not(
     assert not panel.send_button.isEnabled()
 
 
-def test_what_can_not_be_sent_is_named(qtbot: QtBot, panel: SendPanel, selection: RecipientSelection) -> None:
+def test_an_entry_that_can_not_be_sent_is_named(
+    qtbot: QtBot, panel: SendPanel, selection: RecipientSelection
+) -> None:
     selection.select_all()
     add(qtbot, panel, MODEL, "/home/ada/missing.bin")
     assert panel.why_not() == "missing.bin can't be sent, remove it"
@@ -147,7 +147,7 @@ def test_what_can_not_be_sent_is_named(qtbot: QtBot, panel: SendPanel, selection
     assert panel.why_not() == ""
 
 
-def test_the_request_holds_what_the_fields_say(
+def test_the_request_has_the_values_of_the_fields(
     qtbot: QtBot, panel: SendPanel, selection: RecipientSelection
 ) -> None:
     ready(qtbot, panel, selection)
@@ -225,7 +225,7 @@ def test_a_list_that_changed_meanwhile_is_kept(
     assert panel.entries.paths() == (MODEL, CONFIGS, "/home/ada/more.bin")
 
 
-def test_a_long_hint_is_shortened_and_its_tool_tip_says_all_of_it(
+def test_a_long_hint_is_elided_and_complete_in_its_tool_tip(
     qtbot: QtBot, panel: SendPanel, selection: RecipientSelection
 ) -> None:
     panel.resize(280, 480)
@@ -269,7 +269,7 @@ UNSENT = m.PreflightReport(1, 1, ("node_1", "node_2"), left_out=(PIPE,), left_ou
         (UNSENT, "configs/pipe is a named pipe and can't be sent. (and 2 more)"),
     ],
 )
-def test_what_would_not_arrive_is_said_before_it_is_sent(
+def test_unsent_files_are_shown_before_the_cast(
     qtbot: QtBot,
     panel: SendPanel,
     selection: RecipientSelection,
@@ -313,7 +313,7 @@ def test_a_recipient_without_room_can_be_left_out(
     assert panel.banner.text() == ""
 
 
-def test_a_row_goes_by_its_cross_or_by_delete(qtbot: QtBot, panel: SendPanel) -> None:
+def test_a_row_is_removed_by_its_cross_or_the_delete_key(qtbot: QtBot, panel: SendPanel) -> None:
     add(qtbot, panel, MODEL, CONFIGS)
     view = panel.drop_area.view
     row = view.visualRect(panel.entries.index(0))
@@ -333,7 +333,7 @@ def test_clear_empties_the_list(qtbot: QtBot, panel: SendPanel) -> None:
     assert panel.entries.paths() == ()
 
 
-def test_everything_has_a_name_for_those_who_do_not_see_it(qtbot: QtBot, panel: SendPanel) -> None:
+def test_every_field_has_an_accessible_name(qtbot: QtBot, panel: SendPanel) -> None:
     assert panel.form["destination"].accessibleName() == "Save to"
     assert panel.form["on_conflict"].accessibleName() == "If a file exists"
     assert panel.source.accessibleName() == "From: This computer ubuntu-ws"

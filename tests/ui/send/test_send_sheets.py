@@ -143,7 +143,7 @@ def test_another_node_is_the_source_and_its_files_are_browsed(
     assert panel.request().source == "node_2"
 
 
-def test_what_can_not_be_looked_into_is_said(ready: MainWindow, link: FakeLink) -> None:
+def test_a_node_that_does_not_answer_is_reported(ready: MainWindow, link: FakeLink) -> None:
     failure = Failure(FailureKind.NODE_SILENT, {"node": "node_1"})
     link.answers[m.Browse] = lambda command: m.Failed(failure)
     ready.selection.source = "node_1"
@@ -152,7 +152,7 @@ def test_what_can_not_be_looked_into_is_said(ready: MainWindow, link: FakeLink) 
     assert ready.send_panel.sheets.browser.banner.text()
 
 
-def test_verifying_shows_how_far_it_is_and_what_it_found(ready: MainWindow, link: FakeLink) -> None:
+def test_verification_shows_its_progress_and_result(ready: MainWindow, link: FakeLink) -> None:
     link.start(fake.busy_welcome())
     asked: list[m.Verify] = []
     kept = link.ask

@@ -42,7 +42,7 @@ async def until(wanted: object) -> None:
             await asyncio.sleep(0.001)
 
 
-async def test_it_comes_back_with_the_next_engine_and_its_cluster(places: Paths) -> None:
+async def test_the_next_engine_restores_the_schedule_and_its_cluster(places: Paths) -> None:
     first = EngineHome(places)
     listener = Listener()
     connection = ReconnectingClient(places, "api", "local")

@@ -141,7 +141,7 @@ async def test_it_is_kept(house: EngineHome) -> None:
     await house.ended()
 
 
-async def test_stopping_ends_what_was_started(house: EngineHome) -> None:
+async def test_stopping_ends_the_started_engine(house: EngineHome) -> None:
     client = await house.connect()
     await ready(client)
     await client.request(messages.StopEngine(), messages.Done)
@@ -167,7 +167,7 @@ async def test_an_engine_in_use_is_not_stopped(house: EngineHome) -> None:
     await other.close()
 
 
-async def test_who_comes_while_it_ends_is_sent_away(house: EngineHome) -> None:
+async def test_a_client_is_refused_while_the_engine_ends(house: EngineHome) -> None:
     client = await house.connect()
     await client.request(messages.StopEngine(), messages.Done)
     with pytest.raises(CastRayError) as caught:
@@ -180,7 +180,7 @@ async def test_who_comes_while_it_ends_is_sent_away(house: EngineHome) -> None:
     await client.close()
 
 
-async def test_a_client_that_goes_in_the_middle_of_a_request(house: EngineHome) -> None:
+async def test_a_client_that_disconnects_during_a_request(house: EngineHome) -> None:
     client = await house.connect()
     await ready(client)
     adding = asyncio.create_task(client.request(messages.AddNode("extra"), messages.Done))
@@ -272,7 +272,7 @@ async def test_a_home_that_can_not_be_made(places: Paths, monkeypatch: pytest.Mo
     assert caught.value.failure.kind is FailureKind.ENGINE_UNREACHABLE
 
 
-async def test_an_engine_that_stands_still(places: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_engine_that_does_not_answer(places: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(client_module, "WELCOME_SECONDS", 0.01)
     with open_socket(places.socket), pytest.raises(CastRayError) as caught:
         await EngineClient.connect(places, "test", start=False)
@@ -334,7 +334,7 @@ async def test_the_limit_of_every_node_and_of_a_cast(house: EngineHome, tmp_path
     await client.close()
 
 
-async def test_settings_are_told_to_everybody_and_kept(house: EngineHome, places: Paths) -> None:
+async def test_settings_are_sent_to_every_client_and_saved(house: EngineHome, places: Paths) -> None:
     client, other = await house.connect(), await house.connect()
     assert (await client.request(messages.GetSettings(), messages.SettingsChanged)).settings.go_on
     wanted = messages.EngineSettings(limit=7000, casts_at_once=2, go_on=False)
@@ -355,7 +355,7 @@ async def test_settings_are_told_to_everybody_and_kept(house: EngineHome, places
     await other.close()
 
 
-async def test_what_steers_casts_reaches_those_that_there_are(house: EngineHome) -> None:
+async def test_control_commands_reach_the_running_casts(house: EngineHome) -> None:
     client = await house.connect()
     await client.request(messages.Pause(), messages.Done)  # all of none
     await client.request(messages.Resume(), messages.Done)

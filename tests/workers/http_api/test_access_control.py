@@ -38,7 +38,7 @@ def every_request() -> list[tuple[str, str]]:
 REQUESTS = every_request()
 
 
-def test_those_are_all_of_them() -> None:
+def test_the_document_has_every_route() -> None:
     assert len(REQUESTS) > 40
     assert {
         ("GET", "/docs"),
@@ -66,7 +66,7 @@ def test_those_are_all_of_them() -> None:
     ],
     ids=repr,
 )
-async def test_without_the_token_nothing_is_told_or_done(
+async def test_without_the_token_every_request_is_refused(
     client: httpx.AsyncClient, engine: AnsweringEngine, headers: dict[str, str]
 ) -> None:
     del client.headers["Authorization"]
@@ -126,7 +126,7 @@ async def test_a_browser_reads_the_documents_by_password_and_nothing_else(client
     assert (await client.post("/api/casts/c0ffee/cancel", auth=("", TOKEN))).status_code == 401
 
 
-def test_what_a_server_for_others_goes_by() -> None:
+def test_names_of_a_server_for_other_machines() -> None:
     everywhere = AllowedHosts("0.0.0.0", own=("Box", "box.lan"))
     assert all(everywhere.allows(name) for name in ("box:8001", "box.lan", "10.0.0.7:8001", "[fe80::1]:8001"))
     assert not everywhere.allows("evil.example")
@@ -286,7 +286,7 @@ async def test_a_second_request_has_its_time_as_well(served: Served) -> None:
     ],
     ids=["length", "chunks", "headers"],
 )
-async def test_what_is_too_large_is_refused(served: Served, said: bytes, status: bytes) -> None:
+async def test_too_large_requests_are_refused(served: Served, said: bytes, status: bytes) -> None:
     assert (await answer(await served.connect(said))).startswith(b"HTTP/1.1 " + status)
     assert await served.owner() == 200
 

@@ -33,7 +33,7 @@ async def test_the_status_is_made_from_the_picture_alone(
     assert engine.commands == []
 
 
-async def test_the_status_follows_what_the_engine_says(
+async def test_the_status_follows_the_events_of_the_engine(
     client: httpx.AsyncClient, engine: AnsweringEngine
 ) -> None:
     await client.get("/api/status")
@@ -142,7 +142,7 @@ async def test_everything_that_can_be_asked_for_reaches_the_engine(
         ({"file_path": "/x", "recipients": ["a"], "limit": -1}, "greater than or equal to 0"),
     ],
 )
-async def test_what_makes_no_sense_is_told_in_a_sentence(
+async def test_an_invalid_request_is_answered_with_a_sentence(
     client: httpx.AsyncClient, engine: AnsweringEngine, body: dict[str, Any], sentence: str
 ) -> None:
     response = await client.post("/api/file-transfers/manual", json=body)
@@ -280,13 +280,13 @@ async def test_the_documents_come_from_here_alone(client: httpx.AsyncClient) -> 
     }
 
 
-async def test_what_is_the_matter_in_words(client: httpx.AsyncClient) -> None:
+async def test_the_diagnosis_has_sentences(client: httpx.AsyncClient) -> None:
     (check,) = (await client.get("/api/doctor")).json()
     assert (check["kind"], check["state"], check["node"]) == ("engine", "good", None)
     assert check["text"]
 
 
-async def test_what_lies_on_a_node(client: httpx.AsyncClient, engine: AnsweringEngine) -> None:
+async def test_the_contents_of_a_folder_on_a_node(client: httpx.AsyncClient, engine: AnsweringEngine) -> None:
     listing = (await client.get("/api/nodes/node_1/files?path=/data")).json()
     assert [entry["name"] for entry in listing["entries"]] == ["x"]
     assert engine.commands == [m.Browse("node_1", "/data")]
@@ -304,7 +304,7 @@ def test_every_failure_is_documented() -> None:
     assert {TEMPLATES[kind].status.http for kind in FailureKind} <= set(responses.PROBLEMS)
 
 
-async def test_what_a_command_ends_with_3_for_is_503_here() -> None:
+async def test_failures_with_exit_status_3_are_503() -> None:
     for kind in FailureKind:
         response = await responses.failed(Request({"type": "http"}), CastRayError(kind))
         assert (response.status_code == 503) >= (TEMPLATES[kind].status.exit == 3), kind

@@ -93,7 +93,7 @@ EVENTS = st.lists(
 
 
 @given(EVENTS)
-def test_whoever_reads_late_knows_what_a_fast_reader_knows(events: list[tuple[str, int, bool]]) -> None:
+def test_a_late_reader_gets_the_same_state_as_a_fast_one(events: list[tuple[str, int, bool]]) -> None:
     """The last snapshot of every recipient is the same for both, and so are the final states."""
     queue, fast, ends = EventQueue(), {}, []
     for node, done, finished in events:

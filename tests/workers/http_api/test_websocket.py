@@ -43,7 +43,7 @@ async def hear(socket: ClientConnection) -> dict[str, Any]:
         return message
 
 
-async def test_the_whole_picture_comes_first_and_then_what_happens(address: str, api: ApiApp) -> None:
+async def test_the_complete_state_comes_first_then_events(address: str, api: ApiApp) -> None:
     async with connect(address, additional_headers=HEADERS) as socket:
         welcome = await hear(socket)
         assert welcome["type"] == "Welcome"
@@ -78,7 +78,7 @@ async def test_strangers_are_refused(address: str, asking: dict[str, Any]) -> No
     assert caught.value.response.status_code == 403
 
 
-async def test_a_slow_client_loses_progress_and_no_result_and_holds_nobody_up(
+async def test_a_slow_client_loses_progress_but_no_result_and_delays_no_other(
     address: str, api: ApiApp, engine: AnsweringEngine
 ) -> None:
     """It reads nothing while progress and results fill every buffer many times."""
@@ -106,7 +106,7 @@ async def test_a_slow_client_loses_progress_and_no_result_and_holds_nobody_up(
     assert last["summary"]["done_bytes"] == 399
 
 
-async def test_a_client_that_goes_is_forgotten(address: str, api: ApiApp) -> None:
+async def test_a_disconnected_client_is_removed(address: str, api: ApiApp) -> None:
     async with connect(address, additional_headers=HEADERS) as socket:
         await hear(socket)
         assert len(api._queues) == 1

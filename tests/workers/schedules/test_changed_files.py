@@ -34,14 +34,14 @@ async def test_a_thousand_changes_are_one_cast_once_it_is_quiet(stage: Stage) ->
     assert len(stage.casts.sent) == 2
 
 
-async def test_what_changed_before_it_was_watched_is_found_although_the_first_look_takes_long(
+async def test_a_change_before_the_watch_is_found_despite_a_long_first_scan(
     stage: Stage,
 ) -> None:
     stage.casts.gate.clear()
     await stage.add(quiet=2.0)
     await stage.settle()
-    life = stage.life()
-    life._watches()  # the kernel has reported everything, and the first scan has seen the earlier files
+    runner = stage.runner()
+    runner._watch_started()  # the kernel has reported everything; the first scan saw the earlier files
     stage.casts.gate.set()
     await stage.settle()
     assert len(stage.casts.sent) == 1
@@ -59,7 +59,7 @@ async def test_touching_without_changing_sends_nothing(stage: Stage) -> None:
     assert stage.info().unchanged
 
 
-async def test_what_changes_during_a_cast_is_sent_after_it(stage: Stage) -> None:
+async def test_changes_during_a_cast_are_sent_after_it(stage: Stage) -> None:
     await quiet_schedule(stage)
     for digest, name in (("second", "a"), ("third", "b")):
         stage.casts.digest = digest
@@ -87,14 +87,14 @@ async def test_a_failed_recipient_is_tried_again_more_and_more_seldom(stage: Sta
         assert stage.casts.sent[-1][1].recipients == ("b",)
 
 
-async def test_it_is_looked_at_now_and_then_all_the_same(stage: Stage) -> None:
+async def test_watched_files_are_still_scanned_at_intervals(stage: Stage) -> None:
     await quiet_schedule(stage)
     stage.casts.digest = "second"
     await stage.later(RECHECK_SECONDS)
     assert len(stage.casts.sent) == 2
 
 
-async def test_what_is_elsewhere_is_looked_at_until_it_is_quiet(stage: Stage) -> None:
+async def test_remote_files_are_scanned_until_they_are_stable(stage: Stage) -> None:
     stage.casts.here = False
     await stage.add(quiet=5.0)
     await stage.settle()

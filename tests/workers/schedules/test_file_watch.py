@@ -110,7 +110,7 @@ async def test_a_file_that_another_one_replaces(eyes: list[Eye], tmp_path: Path)
         assert seen.paths == {str(file)}
 
 
-async def test_what_is_excluded_does_not_count(eyes: list[Eye], tmp_path: Path) -> None:
+async def test_changes_of_excluded_files_are_ignored(eyes: list[Eye], tmp_path: Path) -> None:
     folder = tmp_path / "data"
     (folder / "cache" / "deep").mkdir(parents=True)
     seen = await open_eye(eyes, folder, exclude=("*.tmp", "cache/"))
@@ -131,7 +131,7 @@ async def test_files_and_folders_together(eyes: list[Eye], tmp_path: Path) -> No
     await seen.until(lambda: len(seen.paths) == 2)
 
 
-async def test_what_a_link_points_to_is_watched(eyes: list[Eye], tmp_path: Path) -> None:
+async def test_the_target_of_a_link_is_watched(eyes: list[Eye], tmp_path: Path) -> None:
     """A named link is sent as its target."""
     folder, file = tmp_path / "real" / "folder", tmp_path / "real" / "file"
     folder.mkdir(parents=True)
@@ -171,12 +171,12 @@ async def test_a_folder_that_another_one_replaces_is_lost(eyes: list[Eye], tmp_p
     assert isinstance(seen.error, FileNotFoundError)
 
 
-async def test_what_is_not_there_is_lost_at_once(eyes: list[Eye], tmp_path: Path) -> None:
+async def test_a_missing_path_fails_the_watch_at_once(eyes: list[Eye], tmp_path: Path) -> None:
     seen = await open_eye(eyes, tmp_path / "no" / "file")
     assert isinstance(seen.error, FileNotFoundError)
 
 
-async def test_a_kernel_that_watches_no_more_is_told(
+async def test_a_watch_limit_of_the_kernel_is_reported(
     eyes: list[Eye], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(*paths: str, **options: object) -> None:

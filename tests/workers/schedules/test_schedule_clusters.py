@@ -59,7 +59,7 @@ def nodes(tmp_path: Path) -> dict[str, m.NodeInfo]:
         (("beside",), "HOME/link/x", True),
     ],
 )
-async def test_what_is_received_must_not_lie_in_what_is_sent(
+async def test_the_destination_must_not_be_inside_of_the_source(
     tmp_path: Path,
     nodes: dict[str, m.NodeInfo],
     recipients: tuple[str, ...],

@@ -72,7 +72,7 @@ async def test_another_destination_has_got_nothing_yet(stage: Stage) -> None:
     assert stage.casts.sent[1][2] == name
 
 
-async def test_one_that_is_removed_while_it_looks_sends_nothing(stage: Stage) -> None:
+async def test_a_schedule_removed_during_its_scan_sends_nothing(stage: Stage) -> None:
     stage.casts.gate.clear()
     name = await stage.add(every=600.0)
     await stage.settle()
@@ -81,7 +81,7 @@ async def test_one_that_is_removed_while_it_looks_sends_nothing(stage: Stage) ->
     stage.casts.gate.set()
     await stage.settle()
     assert stage.casts.sent == []
-    assert stage.schedules._told().schedules == ()
+    assert stage.schedules._message().schedules == ()
     with pytest.raises(CastRayError) as caught:
         await stage.schedules.answer(m.RemoveSchedule(name))
     assert caught.value.failure.kind is FailureKind.SCHEDULE_UNKNOWN
@@ -90,7 +90,7 @@ async def test_one_that_is_removed_while_it_looks_sends_nothing(stage: Stage) ->
 async def test_clients_hear_of_every_change(stage: Stage) -> None:
     await stage.add(every=600.0)
     await stage.until(lambda: bool(stage.events))
-    assert stage.events[-1] == stage.schedules._told()
+    assert stage.events[-1] == stage.schedules._message()
 
 
 async def test_the_demonstration_writes_a_file_that_differs_each_time(stage: Stage) -> None:
@@ -120,7 +120,7 @@ async def test_a_damaged_file_is_set_aside(stage: Stage, caplog: pytest.LogCaptu
     file.write_text("[{]")
     with caplog.at_level(logging.WARNING):
         await stage.restart()
-    assert stage.schedules._told().schedules == ()
+    assert stage.schedules._message().schedules == ()
     (aside,) = stage.home.glob("damaged-*")
     assert aside.read_text() == "[{]"
     assert "set aside" in caplog.text
@@ -133,7 +133,7 @@ async def test_no_two_schedules_have_one_name(stage: Stage) -> None:
             await stage.add(every=60.0, name=name)
         assert caught.value.failure.kind is FailureKind.SCHEDULE_EXISTS
     other = await stage.add(every=600.0, enabled=False, name="others")
-    schedules = {info.schedule.schedule: info.schedule for info in stage.schedules._told().schedules}
+    schedules = {info.schedule.schedule: info.schedule for info in stage.schedules._message().schedules}
     with pytest.raises(CastRayError) as caught:
         await stage.schedules.answer(
             m.ChangeSchedule(msgspec.structs.replace(schedules[other], name="models"))
@@ -141,4 +141,4 @@ async def test_no_two_schedules_have_one_name(stage: Stage) -> None:
     assert caught.value.failure.kind is FailureKind.SCHEDULE_EXISTS
     await stage.schedules.answer(m.ChangeSchedule(msgspec.structs.replace(schedules[first], every=60.0)))
     await stage.schedules.answer(m.RemoveSchedule("models"))
-    assert [info.schedule.name for info in stage.schedules._told().schedules] == ["others"]
+    assert [info.schedule.name for info in stage.schedules._message().schedules] == ["others"]

@@ -70,7 +70,7 @@ async def test_cron_waits_for_its_time(stage: Stage) -> None:
     assert len(stage.casts.sent) == 1
 
 
-async def test_only_those_that_lack_it_are_sent_to(stage: Stage) -> None:
+async def test_only_recipients_without_the_content_are_served(stage: Stage) -> None:
     await stage.add(every=600.0)
     await stage.settle()
     await stage.end("b")
@@ -100,7 +100,7 @@ async def test_a_node_that_is_offline_gets_it_when_it_is_back(stage: Stage) -> N
     assert stage.info().failure is None
 
 
-async def test_one_whose_recipients_may_be_awaited_leaves_nobody_out(stage: Stage) -> None:
+async def test_with_await_offline_no_recipient_is_left_out(stage: Stage) -> None:
     stage.casts.offline = frozenset({"b"})
     request = SendRequest(("/data",), ("all",), options=TransferOptions(await_offline=True))
     await stage.add(every=600.0, request=request)
@@ -119,7 +119,7 @@ async def test_one_that_was_awaited_in_vain_is_sent_to_again(stage: Stage) -> No
     assert stage.casts.sent[1][1].recipients == ("b",)
 
 
-async def test_without_its_cluster_it_waits_and_says_so(stage: Stage) -> None:
+async def test_without_its_cluster_it_waits_with_a_reason(stage: Stage) -> None:
     stage.casts.ready = False
     await stage.add(every=600.0, cluster="10.0.0.1:6379")
     await stage.later(2000)
@@ -132,7 +132,7 @@ async def test_without_its_cluster_it_waits_and_says_so(stage: Stage) -> None:
     assert stage.info().failure is None
 
 
-async def test_what_keeps_it_from_beginning_is_told_and_the_next_run_comes(stage: Stage) -> None:
+async def test_a_run_that_can_not_start_has_a_reason_and_the_next_one_follows(stage: Stage) -> None:
     stage.casts.failure = Failure(FailureKind.NO_SUCH_FILE, {"path": "/data"})
     await stage.add(every=600.0)
     await stage.settle()
@@ -143,7 +143,7 @@ async def test_what_keeps_it_from_beginning_is_told_and_the_next_run_comes(stage
     assert stage.info().failure is None
 
 
-async def test_an_error_that_nobody_expected_is_told_and_ends_no_schedule(
+async def test_an_unexpected_error_is_reported_and_stops_no_schedule(
     stage: Stage, caplog: pytest.LogCaptureFixture
 ) -> None:
     stage.casts.recipients = 5  # type: ignore[assignment]
@@ -159,7 +159,7 @@ async def test_an_error_that_nobody_expected_is_told_and_ends_no_schedule(
     assert len(stage.casts.sent) == 1
 
 
-async def test_a_cast_that_goes_on_under_the_next_engine_is_waited_for(stage: Stage) -> None:
+async def test_a_cast_resumed_by_the_next_engine_is_awaited(stage: Stage) -> None:
     await stage.add(every=600.0)
     await stage.settle()
     await stage.restart()
