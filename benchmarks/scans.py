@@ -12,7 +12,7 @@ from pathlib import Path
 
 from castray_desktop.workers.agent.node_inspection import measure_path
 from castray_desktop.workers.agent.transfer.source.scan_cache import ScanCache, is_current
-from castray_desktop.workers.agent.transfer.source.scanner import ScanResult, WentOn, scan_paths
+from castray_desktop.workers.agent.transfer.source.scanner import OnProgress, ScanResult, scan_paths
 from castray_desktop.workers.agent.transfer.store.hash_cache import SETTLED_NS
 
 FILES_IN_A_FOLDER = 100
@@ -24,10 +24,12 @@ class CountedScans:
     def __init__(self) -> None:
         self.count = 0
 
-    def scan(self, paths: Sequence[str], links: str, exclude: Sequence[str], went_on: WentOn) -> ScanResult:
+    def scan(
+        self, paths: Sequence[str], links: str, exclude: Sequence[str], on_progress: OnProgress
+    ) -> ScanResult:
         """Scan."""
         self.count += 1
-        return scan_paths(paths, links, exclude, went_on)
+        return scan_paths(paths, links, exclude, on_progress)
 
 
 def _no_progress(_: ScanResult) -> None:

@@ -53,9 +53,9 @@ class RangeSet:
 
     def copy(self) -> RangeSet:
         """An independent copy."""
-        twin = RangeSet()
-        twin._starts, twin._ends, twin.total = self._starts[:], self._ends[:], self.total
-        return twin
+        copied = RangeSet()
+        copied._starts, copied._ends, copied.total = self._starts[:], self._ends[:], self.total
+        return copied
 
     def add(self, start: int, end: int) -> None:
         """Add `[start, end)`, merged with adjacent ranges. Raises ValueError for a negative range."""

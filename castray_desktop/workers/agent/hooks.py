@@ -6,6 +6,8 @@ The sender names the command; a file on the node decides whether it runs: `node.
     {"hooks": true, "hook_seconds": 60}
 
 `hooks` may be a list of programs instead, each as written first in a command; others are not run then.
+
+This module imports nothing of CastRay: the guard of a hook runs it as a script.
 """
 
 from __future__ import annotations
@@ -27,11 +29,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Callable, Optional
 
-from castray_desktop.workers.agent import hook_guard
-
 SECONDS = 60.0
 LONGEST_SECONDS = 24 * 3600.0
 LOOK_SECONDS = 0.1
+GUARD_GRACE_SECONDS = 2.0
+GUARD_POLL_SECONDS = 0.05
 TAIL_BYTES = 600
 READS = 16
 """Reads in a row, so that a command with endless output is still checked for its end."""
@@ -99,7 +101,7 @@ def run_hook(
 ) -> str:
     """Run a command, without a shell, in `folder`; returns "done" or an error text.
 
-    `CASTRAY_PATHS_FILE` names a file with the `paths`, each ended by a NUL byte; it goes with the command.
+    `CASTRAY_PATHS_FILE` names a file with the `paths`, each ended by a NUL byte, which is removed at the end.
     `CASTRAY_PATHS` has a line for each, and is set only where that is unmistakable.
 
     The window translates these texts, see `core.failures.translation`.
@@ -121,11 +123,11 @@ def run_hook(
         return f"not allowed on this node: {reason}"
     environment = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
     guard: Optional[subprocess.Popen[bytes]] = None
-    listed = ""
+    paths_file = ""
     try:
-        listed = _list(paths)
-        variables = {**variables, **_lines(paths), "CASTRAY_PATHS_FILE": listed}
-        guard = _guard(environment, listed)
+        paths_file = _write_paths(paths)
+        variables = {**variables, **_paths_variable(paths), "CASTRAY_PATHS_FILE": paths_file}
+        guard = _start_guard(environment, paths_file)
         process = subprocess.Popen(
             words,
             cwd=folder,
@@ -135,38 +137,38 @@ def run_hook(
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
-        _tell(guard, process.pid)
+        _tell_guard(guard, process.pid)
     except (OSError, ValueError) as error:
-        _let_go(guard)
-        _remove(listed)
+        _end_guard(guard)
+        _remove_file(paths_file)
         return f"could not be started: {error}"
     try:
-        return _watch(process, rules.seconds, stopped)
+        return _await_end(process, rules.seconds, stopped)
     finally:
-        _tell(guard, 0)
-        _let_go(guard)
-        _remove(listed)
+        _tell_guard(guard, 0)
+        _end_guard(guard)
+        _remove_file(paths_file)
 
 
-def _list(paths: Sequence[bytes]) -> str:
+def _write_paths(paths: Sequence[bytes]) -> str:
     """A new file with these, for this user alone. Raises OSError."""
     descriptor, name = tempfile.mkstemp(prefix="castray-paths-")
     try:
         with os.fdopen(descriptor, "wb") as file:
             file.writelines(path + b"\0" for path in paths)
     except OSError:
-        _remove(name)
+        _remove_file(name)
         raise
     return name
 
 
-def _remove(listed: str) -> None:
-    if listed:
+def _remove_file(paths_file: str) -> None:
+    if paths_file:
         with contextlib.suppress(OSError):
-            os.unlink(listed)
+            os.unlink(paths_file)
 
 
-def _lines(paths: Sequence[bytes]) -> dict[str, str]:
+def _paths_variable(paths: Sequence[bytes]) -> dict[str, str]:
     """A line for each path, unless a name has a line end or is no UTF-8, or they are too long."""
     text = b"\n".join(paths)
     try:
@@ -178,11 +180,11 @@ def _lines(paths: Sequence[bytes]) -> dict[str, str]:
     return {"CASTRAY_PATHS": lines}
 
 
-def _guard(environment: dict[str, str], listed: str) -> subprocess.Popen[bytes]:
+def _start_guard(environment: dict[str, str], paths_file: str) -> subprocess.Popen[bytes]:
     """Start the guard in its own session, without the variable by which the engine's sweep finds processes.
     Raises OSError."""
     return subprocess.Popen(
-        [sys.executable, "-I", "-S", hook_guard.__file__, listed],
+        [sys.executable, "-I", "-S", __file__, paths_file],
         env=environment,
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
@@ -191,7 +193,7 @@ def _guard(environment: dict[str, str], listed: str) -> subprocess.Popen[bytes]:
     )
 
 
-def _tell(guard: subprocess.Popen[bytes], group: int) -> None:
+def _tell_guard(guard: subprocess.Popen[bytes], group: int) -> None:
     """Tell the guard the process group, or 0 once it has ended."""
     assert guard.stdin is not None
     with contextlib.suppress(BrokenPipeError):  # the guard was killed
@@ -199,7 +201,7 @@ def _tell(guard: subprocess.Popen[bytes], group: int) -> None:
         guard.stdin.flush()
 
 
-def _let_go(guard: Optional[subprocess.Popen[bytes]]) -> None:
+def _end_guard(guard: Optional[subprocess.Popen[bytes]]) -> None:
     if guard is None:
         return
     assert guard.stdin is not None
@@ -208,7 +210,7 @@ def _let_go(guard: Optional[subprocess.Popen[bytes]]) -> None:
     guard.wait()
 
 
-def _watch(process: subprocess.Popen[bytes], seconds: float, stopped: Callable[[], bool]) -> str:
+def _await_end(process: subprocess.Popen[bytes], seconds: float, stopped: Callable[[], bool]) -> str:
     """Wait for the command's end, keeping the last part of its output."""
     assert process.stdout is not None
     tail = bytearray()
@@ -223,22 +225,22 @@ def _watch(process: subprocess.Popen[bytes], seconds: float, stopped: Callable[[
             if time.monotonic() >= deadline:
                 _end(process)
                 limit = f"{seconds:g}"
-                said = _single_line(tail)
-                if said:
-                    return f"ended after {limit} s, as it did not end by itself: {said}"
+                output = _single_line(tail)
+                if output:
+                    return f"ended after {limit} s, as it did not end by itself: {output}"
                 return f"ended after {limit} s, as it did not end by itself"
             if selector.get_map() and selector.select(LOOK_SECONDS):
                 if not _read(process, tail):
                     selector.unregister(process.stdout)
             else:
-                _pause(process)
+                _wait_briefly(process)
         _read(process, tail)
     if process.returncode == 0:
         return DONE
-    status, number, said = process.returncode, -process.returncode, _single_line(tail)
+    status, number, output = process.returncode, -process.returncode, _single_line(tail)
     if status > 0:
-        return f"ended with status {status}: {said}" if said else f"ended with status {status}"
-    return f"ended with signal {number}: {said}" if said else f"ended with signal {number}"
+        return f"ended with status {status}: {output}" if output else f"ended with status {status}"
+    return f"ended with signal {number}: {output}" if output else f"ended with signal {number}"
 
 
 def _read(process: subprocess.Popen[bytes], tail: bytearray) -> bool:
@@ -255,7 +257,7 @@ def _read(process: subprocess.Popen[bytes], tail: bytearray) -> bool:
     return True
 
 
-def _pause(process: subprocess.Popen[bytes]) -> None:
+def _wait_briefly(process: subprocess.Popen[bytes]) -> None:
     with contextlib.suppress(subprocess.TimeoutExpired):
         process.wait(LOOK_SECONDS)
 
@@ -276,3 +278,33 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 def _single_line(tail: bytearray) -> str:
     return " ".join(tail.decode("utf-8", "replace").split())
+
+
+def guard() -> None:
+    """End a hook whose agent has gone, for whatever reason.
+
+    The agent runs this module as a script. It writes the id of the hook's process group, and another line
+    once the hook has ended. The kernel closes the pipe when the agent has ended.
+    """
+    group = sys.stdin.readline()
+    if group and not sys.stdin.readline():
+        end_group(int(group))
+        with contextlib.suppress(OSError):
+            os.unlink(sys.argv[1])
+
+
+def end_group(group: int) -> None:
+    """End a process group: SIGTERM, then SIGKILL."""
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        deadline = time.monotonic() + GUARD_GRACE_SECONDS
+        try:
+            os.killpg(group, number)
+            while time.monotonic() < deadline:
+                time.sleep(GUARD_POLL_SECONDS)
+                os.killpg(group, 0)
+        except (ProcessLookupError, PermissionError):  # it has ended; macOS says the latter of what is dead
+            return
+
+
+if __name__ == "__main__":
+    guard()

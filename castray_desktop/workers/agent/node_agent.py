@@ -60,7 +60,7 @@ class DiskThreads:
             value: object
             try:
                 value = work(argument)
-            except Exception as error:  # noqa: BLE001 - whoever awaits it gets it
+            except Exception as error:  # noqa: BLE001 - raised where it is awaited
                 how, value = answer.set_exception, error
             with contextlib.suppress(RuntimeError):  # the loop was closed
                 loop.call_soon_threadsafe(settle, how, value)
@@ -106,22 +106,22 @@ class NodeAgent:
     ) -> None:
         """`remote_of` returns the agents of other nodes, for tunnels through Ray."""
         self._place = place
-        self._tunnels = TunnelClient(remote_of) if remote_of is not None else None
-        self._mouths: Optional[TunnelServer] = None
+        self._tunnel_client = TunnelClient(remote_of) if remote_of is not None else None
+        self._tunnel_server: Optional[TunnelServer] = None
         self._inbox = Path(place.inbox).expanduser()
         self._host = machine_identity(place.address)
         self._facts = MachineFactsMeter(self._inbox, place.address)
         self._facts_due = 0.0
         self._address = place.address
-        self._plane: Optional[TransferService] = None
+        self._service: Optional[TransferService] = None
         self._loop: Optional[asyncio.AbstractEventLoop] = None
         self._changed = asyncio.Event()
         self._changed.set()  # the first report, with the facts, leaves at once
         self._urgent = asyncio.Event()
-        self._side = DiskThreads()
+        self._disk_threads = DiskThreads()
         self._requests = InClusterRequests(lambda: self._wake(True))
-        self._counts = InClusterCounters()
-        self._verifications = FileAudits(place.name, self._byte_plane_changed)
+        self._counters = InClusterCounters()
+        self._audits = FileAudits(place.name, self._service_changed)
 
     async def start(self, node_id: str = "") -> bytes:
         """Open the data port. Returns an `AgentHello` as JSON; raises OSError, or ValueError for
@@ -135,7 +135,7 @@ class NodeAgent:
         )
         self._address = address
         certificates = ray_certificates(os.environ)
-        self._plane = TransferService(
+        self._service = TransferService(
             node=self._place.name,
             inbox=self._inbox,
             address=address,
@@ -144,13 +144,13 @@ class NodeAgent:
             runtime_dir=Path(self._place.runtime_dir) if self._place.runtime_dir else None,
             local_copy=os.environ.get("CASTRAY_LOCAL_COPY", "1") != "0",
             certificates=certificates,
-            open_tunnel=self._tunnels.open_tunnel if self._tunnels is not None else None,
-            changed=self._byte_plane_changed,
+            open_tunnel=self._tunnel_client.open_tunnel if self._tunnel_client is not None else None,
+            changed=self._service_changed,
             engine=self._place.engine,
             keep=self._place.keep,
         )
-        self._mouths = TunnelServer(self._plane.adopt)
-        port, local_path = self._plane.start()
+        self._tunnel_server = TunnelServer(self._service.adopt)
+        port, local_path = self._service.start()
         hello = agent_protocol.AgentHello(
             node=self._place.name,
             pid=os.getpid(),
@@ -171,45 +171,47 @@ class NodeAgent:
     async def order(self, text: bytes) -> bytes:
         """Carry out an order. Returns its answer as JSON, or nothing."""
         order = agent_protocol.from_json(text, agent_protocol.Order)
-        plane = self._plane
-        if plane is None:
+        service = self._service
+        if service is None:
             raise RuntimeError("the agent has not been started")
-        verifications = self._verifications
+        audits = self._audits
         asked: dict[type, Callable[[Any], agent_protocol.OrderReply]] = {  # these read disks
-            agent_protocol.DescribeFiles: verifications.describe,
-            agent_protocol.CheckDestination: plane.preflight,
-            agent_protocol.Probe: plane.probe,
-            agent_protocol.GetManifest: plane.manifest,
-            agent_protocol.FindPrunable: plane.find_prunable,
+            agent_protocol.DescribeFiles: audits.describe,
+            agent_protocol.CheckDestination: service.preflight,
+            agent_protocol.Probe: service.probe,
+            agent_protocol.GetManifest: service.manifest,
+            agent_protocol.FindPrunable: service.find_prunable,
             agent_protocol.ListFolder: node_inspection.list_folder,
-            agent_protocol.MeasureSizes: lambda order: node_inspection.measure_sizes(order, plane.scans.scan),
-            agent_protocol.InspectNode: self._examine,
+            agent_protocol.MeasureSizes: lambda order: node_inspection.measure_sizes(
+                order, service.scans.scan
+            ),
+            agent_protocol.InspectNode: self._inspect,
         }
         if isinstance(order, agent_protocol.DialPeers):
             return agent_protocol.to_json(await node_inspection.dial_peers(order, self._address))
         if type(order) in asked:
             if not isinstance(order, agent_protocol.CheckDestination):
-                return agent_protocol.to_json(await self._side.run(asked[type(order)], order))
+                return agent_protocol.to_json(await self._disk_threads.run(asked[type(order)], order))
             try:
-                answer = await self._side.run(plane.preflight, order, PREFLIGHT_SECONDS)
+                answer = await self._disk_threads.run(service.preflight, order, PREFLIGHT_SECONDS)
             except asyncio.TimeoutError:
                 answer = agent_protocol.DestinationReply(failure=self._folder_silent(order))
             return agent_protocol.to_json(answer)
         handlers: dict[type, Callable[[Any], None]] = {
-            agent_protocol.VerifyFiles: verifications.start,
-            agent_protocol.EndVerification: verifications.end,
+            agent_protocol.VerifyFiles: audits.start,
+            agent_protocol.EndVerification: audits.end,
             agent_protocol.AnswerTransfer: self._requests.answer,
         }
         if isinstance(order, agent_protocol.ForgetCast):
-            self._counts.forget_cast(order.cast)
-        handlers.get(type(order), plane.carry_out)(order)
+            self._counters.forget_cast(order.cast)
+        handlers.get(type(order), service.carry_out)(order)
         return b""
 
     def _folder_silent(self, order: agent_protocol.CheckDestination) -> Failure:
         path = order.destination or str(self._inbox)
         return Failure(FailureKind.FOLDER_SILENT, {"node": self._place.name, "path": path})
 
-    def _examine(self, _order: agent_protocol.InspectNode) -> agent_protocol.NodeInspection:
+    def _inspect(self, _order: agent_protocol.InspectNode) -> agent_protocol.NodeInspection:
         ray_version = node_inspection.ray_of_this_process()
         return node_inspection.inspect_node(ray_version, self._inbox, self._address, self._place.ports)
 
@@ -229,31 +231,31 @@ class NodeAgent:
 
     async def get_file_transfer_stats(self) -> dict[str, Any]:
         """Totals sent and received by this node since its agent started."""
-        return {"node": self._place.name, **self._counts.stats()}
+        return {"node": self._place.name, **self._counters.stats()}
 
     async def get_active_transfers_count(self) -> int:
         """The number of casts that this node takes part in."""
-        return self._counts.active
+        return self._counters.active
 
     # --- tunnels --------------------------------------------------------------------------------
 
     async def open_tunnel(self, tunnel: str) -> None:
         """Open a tunnel for a recipient's agent that reaches this node through Ray alone. Raises
         ConnectionError."""
-        self._open_mouths().open(tunnel)
+        self._running_tunnel_server().open(tunnel)
 
     async def put_into_tunnel(self, tunnel: str, data: bytes) -> None:
         """Accept bytes from that recipient. Raises ConnectionError."""
-        await self._open_mouths().put(tunnel, data)
+        await self._running_tunnel_server().put(tunnel, data)
 
     async def get_from_tunnel(self, tunnel: str, number: int) -> bytes:
         """Return bytes for that recipient, see `TunnelPeer`. Raises ConnectionError."""
-        return await self._open_mouths().get(tunnel, number)
+        return await self._running_tunnel_server().get(tunnel, number)
 
-    def _open_mouths(self) -> TunnelServer:
-        if self._mouths is None:
+    def _running_tunnel_server(self) -> TunnelServer:
+        if self._tunnel_server is None:
             raise ConnectionRefusedError("this agent does not run")
-        return self._mouths
+        return self._tunnel_server
 
     async def report(self) -> bytes:
         """Long poll: wait for changes, at most two seconds. Returns an `AgentReport` as JSON.
@@ -265,11 +267,11 @@ class NodeAgent:
             await _wait(self._urgent, PROGRESS_SECONDS)
         self._changed.clear()
         self._urgent.clear()
-        if self._mouths is not None:
-            self._mouths.sweep()
-        sources, deliveries = self._plane.drain_reports() if self._plane else ((), ())
-        self._counts.record_reports(sources, deliveries)
-        verified = self._verifications.drain_reports()
+        if self._tunnel_server is not None:
+            self._tunnel_server.sweep()
+        sources, deliveries = self._service.drain_reports() if self._service else ((), ())
+        self._counters.record_reports(sources, deliveries)
+        verified = self._audits.drain_reports()
         report = agent_protocol.AgentReport(
             sources, deliveries, self._due_facts(), self._requests.drain(), verified
         )
@@ -277,15 +279,15 @@ class NodeAgent:
 
     async def stop(self, keep: bool = False) -> None:
         """Stop threads and close sockets; remove unfinished part files, or keep them for a later agent."""
-        self._verifications.close(TUNNEL_SECONDS)
-        plane, self._plane = self._plane, None
-        mouths, self._mouths = self._mouths, None
-        if mouths is not None:
-            mouths.close()
-        if plane is not None:
-            await asyncio.get_running_loop().run_in_executor(None, plane.close, keep)
-        if self._tunnels is not None:
-            await asyncio.get_running_loop().run_in_executor(None, self._tunnels.join, TUNNEL_SECONDS)
+        self._audits.close(TUNNEL_SECONDS)
+        service, self._service = self._service, None
+        tunnel_server, self._tunnel_server = self._tunnel_server, None
+        if tunnel_server is not None:
+            tunnel_server.close()
+        if service is not None:
+            await asyncio.get_running_loop().run_in_executor(None, service.close, keep)
+        if self._tunnel_client is not None:
+            await asyncio.get_running_loop().run_in_executor(None, self._tunnel_client.join, TUNNEL_SECONDS)
 
     def _due_facts(self) -> Optional[agent_protocol.MachineFacts]:
         now = time.monotonic()
@@ -298,7 +300,7 @@ class NodeAgent:
             logging.getLogger("castray.agent").warning("facts of %s: %s", self._place.name, error)
             return None
 
-    def _byte_plane_changed(self, urgent: bool) -> None:
+    def _service_changed(self, urgent: bool) -> None:
         """Called by transfer threads.
 
         Further changes while a report is already pending do not wake the loop again.

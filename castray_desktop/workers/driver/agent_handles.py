@@ -18,9 +18,13 @@ import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from castray_desktop.core.protocol.nodes import driver_protocol
-from castray_desktop.workers.agent.agent_mailbox import AgentMailbox, MailboxCall, carry_out
 from castray_desktop.workers.agent.node_agent import NAMESPACE, NodeAgent, actor_name
-from castray_desktop.workers.agent.transfer.peer.tunnel import PendingResult
+from castray_desktop.workers.agent.transfer.peer.tunnel import (
+    AgentMailbox,
+    MailboxCall,
+    PendingResult,
+    carry_out,
+)
 
 _CALL_ERRORS = (ray.exceptions.RayError, RuntimeError, ValueError)
 RAY_ERRORS = (*_CALL_ERRORS, OSError, asyncio.TimeoutError)

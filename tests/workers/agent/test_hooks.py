@@ -54,7 +54,7 @@ def test_nothing_is_allowed_without_a_file(tmp_path: Path, monkeypatch: pytest.M
         ({"hooks": True, "hook_seconds": 0}, HookRules(True, None, 1.0)),
     ],
 )
-def test_what_the_owner_allows(tmp_path: Path, given: Any, expected: HookRules) -> None:
+def test_the_rules_of_the_nodes_owner(tmp_path: Path, given: Any, expected: HookRules) -> None:
     assert read_rules(write_rules(tmp_path / "node.json", given)) == expected
 
 
@@ -100,14 +100,14 @@ def test_there_is_no_shell_and_no_secret(tmp_path: Path, monkeypatch: pytest.Mon
         (python("import os; os.kill(os.getpid(), 9)"), "ended with signal 9"),
     ],
 )
-def test_what_went_wrong_is_said(tmp_path: Path, command: str, status: str) -> None:
+def test_the_result_gives_the_reason_of_a_failure(tmp_path: Path, command: str, status: str) -> None:
     assert run(command, tmp_path).startswith(status)
 
 
 NAMES = (b"/in/plain", b"/in/two\nlines", b"/in/latin \xe4", b"/in/ - 'quoted' $HOME")
 
 
-def test_names_arrive_as_they_are_whatever_they_hold(tmp_path: Path) -> None:
+def test_all_bytes_of_a_name_are_kept(tmp_path: Path) -> None:
     hook = (
         'cp "$CASTRAY_PATHS_FILE" names; stat -c %a "$CASTRAY_PATHS_FILE" > mode; '
         'echo "$CASTRAY_PATHS_FILE" > where; '
@@ -121,7 +121,7 @@ def test_names_arrive_as_they_are_whatever_they_hold(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_line_for_each_is_there_only_where_it_is_unmistakable(tmp_path: Path, name: bytes) -> None:
+def test_the_variable_of_lines_is_set_only_if_it_is_unambiguous(tmp_path: Path, name: bytes) -> None:
     command = shlex.join(["sh", "-c", 'printf %s "${CASTRAY_PATHS-none}" > lines'])
     assert run_hook(command, ANY, {}, str(tmp_path), bool, (b"/in/x", name)) == DONE
     plain = name in (NAMES[0], NAMES[3])

@@ -35,7 +35,7 @@ def test_the_facts_of_this_machine(tmp_path: Path) -> None:
         ((100, 200), None, 0.0),
     ],
 )
-def test_the_load_is_what_was_not_idle(
+def test_the_load_is_the_share_of_time_that_was_not_idle(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     before: tuple[int, int] | None,

@@ -35,7 +35,7 @@ def test_a_node_serves_in_the_network_that_was_named(networks: str, address: str
     assert data_address("10.0.0.5", networks, OWN) == address
 
 
-def test_a_node_outside_of_that_network_says_so_and_uses_rays_address(
+def test_a_node_outside_the_network_uses_rays_address(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     with caplog.at_level(logging.WARNING):
@@ -43,7 +43,7 @@ def test_a_node_outside_of_that_network_says_so_and_uses_rays_address(
     assert "172.16.0.0/12" in caplog.text
 
 
-def test_what_is_no_network_is_refused_by_the_variables_name() -> None:
+def test_an_invalid_network_is_refused_with_the_name_of_the_variable() -> None:
     with pytest.raises(ValueError, match=r"CASTRAY_DATA_NETWORK.*10\.0\.0"):
         data_address("10.0.0.5", "10.0.0/8", OWN)
 

@@ -187,7 +187,7 @@ async def test_a_change_of_state_overtakes_waiting_progress(
     assert (await after).deliveries == ()
 
 
-async def test_nothing_to_say_is_said_too(agent: NodeAgent, waits: Waits) -> None:
+async def test_an_empty_report_is_sent_too(agent: NodeAgent, waits: Waits) -> None:
     await quiet(agent, waits)
     said = asyncio.create_task(report(agent))
     await waits.begun(1)
@@ -221,7 +221,7 @@ async def test_a_preflight_is_answered(agent: NodeAgent, planes: list[FakePlane]
     assert reply == agent_protocol.DestinationReply("/inbox", "storage", 7)
 
 
-async def test_what_the_byte_plane_raises_is_the_driver_s_to_tell(
+async def test_an_error_of_the_transfer_service_reaches_the_driver(
     agent: NodeAgent, planes: list[FakePlane]
 ) -> None:
     planes[0].failure = OSError("disk")

@@ -32,7 +32,7 @@ def test_folders_come_first_and_names_may_be_of_any_script(tmp_path: Path) -> No
     assert (reply.path, reply.left_out, reply.failure) == (str(tmp_path), 0, None)
 
 
-def test_a_listing_is_bounded_and_counts_what_it_leaves_out(tmp_path: Path) -> None:
+def test_a_listing_is_limited_and_counts_omitted_entries(tmp_path: Path) -> None:
     for number in range(30):
         (tmp_path / f"{number:02}").touch()
     Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff")).touch()
@@ -42,7 +42,7 @@ def test_a_listing_is_bounded_and_counts_what_it_leaves_out(tmp_path: Path) -> N
     assert listing(tmp_path).left_out == 1  # a name that is not UTF-8
 
 
-def test_what_can_not_be_listed_says_why(tmp_path: Path) -> None:
+def test_a_folder_that_can_not_be_listed_has_a_reason(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     kinds = []
     for name in ("gone", "file", "file/below", "x" * 300):
@@ -111,7 +111,7 @@ async def test_a_port_that_stays_silent_ends_in_time() -> None:
     assert silent.reason == "timed out"
 
 
-def test_what_casts_need_of_a_node(tmp_path: Path) -> None:
+def test_an_inspection_of_a_node(tmp_path: Path) -> None:
     found = node_inspection.inspect_node("2.60.0", tmp_path / "not yet", "10.0.0.1", "7000-7010")
     assert found.inbox_writable
     assert found.inbox_free > 0

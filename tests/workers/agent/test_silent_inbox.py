@@ -62,7 +62,7 @@ def test_measuring_a_node_does_not_wait_for_its_inbox(hung: Path) -> None:
     assert others.measure().inbox_silent == 0
 
 
-def test_a_node_says_that_its_inbox_does_not_answer_until_it_does() -> None:
+def test_a_node_reports_while_its_inbox_does_not_answer() -> None:
     node = NodeInfo("a", NodeState.ONLINE, inbox="/mnt/in")
     silent = with_facts(node, agent_protocol.MachineFacts(inbox_silent=INBOX_SECONDS), 1.0)
     assert silent.failure is not None
@@ -73,7 +73,7 @@ def test_a_node_says_that_its_inbox_does_not_answer_until_it_does() -> None:
     )
 
 
-async def test_an_agent_goes_on_reports_and_cancels(
+async def test_an_agent_continues_reports_and_cancels(
     hung: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("CASTRAY_HOME", str(tmp_path / "home"))

@@ -24,7 +24,7 @@ from castray_desktop.core.protocol import messages as m
 from castray_desktop.core.protocol.messages import CastMode, DeliverySnapshot, DeliveryState, SendRequest
 from castray_desktop.core.routing.node_speeds import SpeedMeasurement
 from castray_desktop.workers.agent.hooks import read_rules
-from castray_desktop.workers.agent.transfer.delivery.receipts import ReceiptItem, Receipts
+from castray_desktop.workers.agent.transfer.delivery.audit import ReceiptItem, Receipts
 from castray_desktop.workers.agent.transfer.store.hash_cache import FileKey, HashCache
 from castray_desktop.workers.agent.transfer.store.staging import StagingRegistry
 from castray_desktop.workers.agent.transfer.store.staging import remove_abandoned_staging as sweep_staging

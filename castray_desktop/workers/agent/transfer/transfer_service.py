@@ -60,7 +60,7 @@ from castray_desktop.workers.agent.transfer.store.destination_check import (
     resolve_destination,
 )
 from castray_desktop.workers.agent.transfer.store.hash_cache import HashCache
-from castray_desktop.workers.agent.transfer.store.piece_store import PieceStore
+from castray_desktop.workers.agent.transfer.store.piece_store import PieceStore, RateLimiter
 from castray_desktop.workers.agent.transfer.store.shared_storage_probe import StorageProbes
 from castray_desktop.workers.agent.transfer.store.staging import (
     StagingRegistry,
@@ -68,7 +68,6 @@ from castray_desktop.workers.agent.transfer.store.staging import (
     remove_abandoned_staging,
     remove_delivery_staging,
 )
-from castray_desktop.workers.agent.transfer.system.rate_limits import RateLimiter
 
 log = logging.getLogger("castray.byte_plane")
 

@@ -55,9 +55,9 @@ class DeliveryCommit:
         on_conflict: str,
         file_hash: str,
         cache: HashCache,
-        extras: Optional[Pruner] = None,
+        pruner: Optional[Pruner] = None,
     ) -> None:
-        """`extras` says what goes in the sent folders, None: nothing does."""
+        """`pruner` says which existing entries are removed; None: none are."""
         self._manifest = manifest
         self._parts = parts
         self._results = results
@@ -65,14 +65,14 @@ class DeliveryCommit:
         self._file_hash = file_hash
         self._new_hasher = file_hasher(file_hash)
         self._cache = cache
-        self._extras = extras
+        self._pruner = pruner
         self._known: dict[FileKey, bytes] = {}  # cached hashes of existing files
-        self._learned: dict[FileKey, bytes] = {}
+        self._new_hashes: dict[FileKey, bytes] = {}
         self._numbers: dict[bytes, int] = {}
-        self._proved: set[bytes] = set()  # files compared by hash and unchanged since
+        self._verified: set[bytes] = set()  # files compared by hash and unchanged since
         self._children: dict[bytes, list[ManifestEntry]] = {}
         self._failed: set[bytes] = set()  # files that will not be committed
-        self._standing: set[bytes] = set()  # existing files that were not sent, and their folders
+        self._existing: set[bytes] = set()  # existing files that were not sent, and their folders
         self._new_folders = 0
         self.result = CommitResult()
 
@@ -82,12 +82,12 @@ class DeliveryCommit:
         self._arrange()
         destination = self._parts.destination
         for entry in self._children.get(b"", ()):
-            place = self.result.paths_by_entry[entry.path] = self._land_top(entry, destination)
+            place = self.result.paths_by_entry[entry.path] = self._commit_top_entry(entry, destination)
             self.result.paths.append(place)
         if self._new_folders > FEW_FILES:
             self._parts.sync_all()
         linux_calls.sync(destination.fd, destination.path)
-        self._cache.save(self._file_hash, self._learned)
+        self._cache.save(self._file_hash, self._new_hashes)
         self.result.has_new_files = self._parts.something_moved
         return self.result
 
@@ -107,7 +107,7 @@ class DeliveryCommit:
 
     def _arrange(self) -> None:
         """What failed at the source is dropped, the rest is listed by folder."""
-        number, unproved = 0, []
+        number, unverified = 0, []
         for entry in self._manifest.entries:
             if entry.kind is EntryKind.FILE:
                 result = self._results[number]
@@ -117,15 +117,15 @@ class DeliveryCommit:
                     self._failed.add(entry.path)
                     continue
                 if self._parts.is_existing(number - 1):
-                    self._note_standing(entry.path)
+                    self._note_existing(entry.path)
                     if self._parts.is_settled(number - 1):
-                        self._proved.add(entry.path)
+                        self._verified.add(entry.path)
                     else:
-                        unproved.append(self._parts.destination.child_path(entry.path))
+                        unverified.append(self._parts.destination.child_path(entry.path))
             elif entry.kind is EntryKind.HARDLINK and entry.target in self._failed:
                 continue
             self._children.setdefault(entry.path.rpartition(b"/")[0], []).append(entry)
-        self._known = self._cache.find(self._file_hash, file_keys(unproved))
+        self._known = self._cache.find(self._file_hash, file_keys(unverified))
 
     def _number_of(self, path: bytes) -> int:
         """A file's number; computed on first use."""
@@ -133,28 +133,28 @@ class DeliveryCommit:
             self._numbers = {entry.path: number for number, entry in enumerate(self._manifest.files)}
         return self._numbers[path]
 
-    def _note_standing(self, path: bytes) -> None:
-        while path and path not in self._standing:
-            self._standing.add(path)
+    def _note_existing(self, path: bytes) -> None:
+        while path and path not in self._existing:
+            self._existing.add(path)
             path = path.rpartition(b"/")[0]
 
-    def _land_top(self, entry: ManifestEntry, destination: OpenFolder) -> bytes:
-        landed = self._landed_before(entry)
-        if landed is not None:
-            return landed
+    def _commit_top_entry(self, entry: ManifestEntry, destination: OpenFolder) -> bytes:
+        committed = self._committed_before(entry)
+        if committed is not None:
+            return committed
         if self._on_conflict == "rename":
             return self._move_to_free_name(entry, destination, entry.path)
-        return self._land(entry, destination, entry.path)
+        return self._commit_entry(entry, destination, entry.path)
 
-    def _land(self, entry: ManifestEntry, folder: OpenFolder, name: bytes) -> bytes:
+    def _commit_entry(self, entry: ManifestEntry, folder: OpenFolder, name: bytes) -> bytes:
         """Give one entry its name in an existing folder; returns its path."""
-        landed = self._landed_before(entry)
-        if landed is not None:
-            return landed
+        committed = self._committed_before(entry)
+        if committed is not None:
+            return committed
         target = folder.child_path(name)
-        with _naming(target):
-            if entry.path in self._standing:
-                return self._leave_standing(entry, folder, name)
+        with _errors_naming(target):
+            if entry.path in self._existing:
+                return self._keep_existing(entry, folder, name)
             try:
                 return self._move(entry, folder, name)
             except FileExistsError:
@@ -171,11 +171,11 @@ class DeliveryCommit:
                 if entry.kind is not EntryKind.FOLDER and not stat.S_ISDIR(found.st_mode):
                     self._parts.replace(entry.path, folder, name)
                     return target
-                if self._make_way(entry, folder, name, found):
+                if self._replace_other_kind(entry, folder, name, found):
                     return target
             return self._move_to_free_name(entry, folder, name)
 
-    def _leave_standing(self, entry: ManifestEntry, folder: OpenFolder, name: bytes) -> bytes:
+    def _keep_existing(self, entry: ManifestEntry, folder: OpenFolder, name: bytes) -> bytes:
         """An existing file that was not sent must still be there and unchanged."""
         target = folder.child_path(name)
         if entry.kind is EntryKind.FOLDER:
@@ -183,14 +183,14 @@ class DeliveryCommit:
                 return target
         else:
             found = lstat_in(name, folder.fd)
-            if entry.path in self._proved or (
+            if entry.path in self._verified or (
                 found is not None and self._identical(entry, folder, name, found)
             ):
                 self._parts.keep_existing(entry.path, target)
                 return target
         raise OSError(errno.ESTALE, CHANGED_WHILE_COMPARED, os.fsdecode(target))
 
-    def _landed_before(self, entry: ManifestEntry) -> Optional[bytes]:
+    def _committed_before(self, entry: ManifestEntry) -> Optional[bytes]:
         target = self._parts.committed_path(entry.path)
         if target is not None and entry.kind is EntryKind.FOLDER:
             below = self._parts.below_destination(target)
@@ -208,7 +208,7 @@ class DeliveryCommit:
             self._parts.note_open(entry.path, target.mode)
         with contextlib.closing(target):
             for child in self._children.get(entry.path, ()):
-                place = self._land(child, target, child.path.rpartition(b"/")[2])
+                place = self._commit_entry(child, target, child.path.rpartition(b"/")[2])
                 self.result.paths_by_entry[child.path] = place
             linux_calls.sync(target.fd, target.path)
         return True
@@ -245,16 +245,18 @@ class DeliveryCommit:
         finally:
             os.close(fd)
 
-    def _make_way(self, entry: ManifestEntry, folder: OpenFolder, name: bytes, found: os.stat_result) -> bool:
+    def _replace_other_kind(
+        self, entry: ManifestEntry, folder: OpenFolder, name: bytes, found: os.stat_result
+    ) -> bool:
         """Put an entry in the place of one of another kind. False where that has to stay."""
         removed: Optional[PrunedEntries] = None
         if stat.S_ISDIR(found.st_mode):
             if self._remove_empty(folder, name):
                 self._move(entry, folder, name)
                 return True
-            if self._extras is None or b"/" not in entry.path:  # beside what was sent nothing goes
+            if self._pruner is None or b"/" not in entry.path:  # nothing beside the sent entries is removed
                 return False
-            removed = self._extras.could_remove(folder, name, entry.path)
+            removed = self._pruner.could_remove(folder, name, entry.path)
             if removed is None:
                 return False
         aside = self._parts.set_aside(folder, name)
@@ -321,13 +323,13 @@ class DeliveryCommit:
         except OSError:
             return None
         if key is not None:
-            self._learned[key] = hash_
+            self._new_hashes[key] = hash_
         return hash_
 
 
 @contextlib.contextmanager
-def _naming(path: bytes) -> Iterator[None]:
-    """Errors name the whole path of what gets its name."""
+def _errors_naming(path: bytes) -> Iterator[None]:
+    """Errors name the whole final path of the entry."""
     try:
         yield
     except OSError as error:
@@ -338,8 +340,8 @@ def _naming(path: bytes) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _unless_moved() -> Iterator[None]:
-    """A new folder landed before an agent's end. The user has moved it since, or it got a mode by then with
-    which it can't be opened.
+    """Ignore that a folder of an earlier commit can't be opened: the user has moved it since, or its mode
+    forbids it.
     """
     try:
         yield

@@ -25,10 +25,10 @@ from castray_desktop.core.protocol.nodes.agent_protocol import (
     StartDelivery,
 )
 from castray_desktop.workers.agent.hooks import read_rules, rules_path, run_hook
+from castray_desktop.workers.agent.transfer.delivery.audit import Receipts, receipt_items
 from castray_desktop.workers.agent.transfer.delivery.commit import CommitResult, DeliveryCommit
 from castray_desktop.workers.agent.transfer.delivery.download import DeliveryStatus, DownloadSession
 from castray_desktop.workers.agent.transfer.delivery.prune import Pruner, not_removed
-from castray_desktop.workers.agent.transfer.delivery.receipts import Receipts, receipt_items
 from castray_desktop.workers.agent.transfer.node_context import NodeContext
 from castray_desktop.workers.agent.transfer.source.scanner import MAX_PROBLEMS
 from castray_desktop.workers.agent.transfer.store.cancellation import CancellationToken, CastCancelledError
@@ -104,7 +104,7 @@ class Delivery:
         self.store = ReceiveStore(order, context, changed, self._cancellation)
         self._status = DeliveryStatus(self.store.pieces.lock, self.store.pieces.report_state)
         self.session = DownloadSession(order, context, self.store, self._status)
-        self._seal = ""
+        self._trailer_digest = ""
         self._paths: tuple[str, ...] = ()
         self._placed: tuple[bytes, ...] = ()  # the same, as they are
         self._removed = 0
@@ -113,9 +113,9 @@ class Delivery:
         self._hook = ""
         self._problems: tuple[FileProblem, ...] = ()
         self._problem_count = 0
-        self._left = False
+        self._keeps_staging = False
         self._forgotten = False
-        self._landed: Optional[tuple[Manifest, list[FileResult], dict[bytes, bytes]]] = None
+        self._committed: Optional[tuple[Manifest, list[FileResult], dict[bytes, bytes]]] = None
         self._thread = threading.Thread(target=self._run, name=f"castray-delivery-{self.cast}", daemon=True)
 
     @property
@@ -129,13 +129,13 @@ class Delivery:
 
     def set_trailer_digest(self, order: AnnounceTrailer) -> None:
         with self.store.pieces.lock:
-            self._seal = order.trailer_digest
+            self._trailer_digest = order.trailer_digest
             self.store.pieces.condition.notify_all()
 
     def stop_and_keep(self) -> None:
         """End it, but keep its data for a later delivery."""
         with self.store.pieces.lock:
-            self._left = True
+            self._keeps_staging = True
         self.cancel()
 
     def cancel(self) -> None:
@@ -198,7 +198,7 @@ class Delivery:
             self.store.open()
             self.session.run()
             self._status.enter(R.VERIFYING)
-            final, failure = self._verify_and_land()
+            final, failure = self._verify_and_commit()
             if self._order.options.hook and failure is None:
                 self._hook = self._run_hook(final)
         except CastCancelledError:
@@ -215,7 +215,7 @@ class Delivery:
         if self.store.hashes is not None:
             self.store.hashes.stop()
         self._finish(final, failure)
-        self._keep_receipt()
+        self._save_receipt()
 
     def _finish(self, final: RecipientState, failure: Optional[Failure]) -> None:
         whole = final in (R.COMPLETED, R.SKIPPED) or (failure is not None and failure.kind in STILL_SERVED)
@@ -248,54 +248,54 @@ class Delivery:
             {"path": path, "node": self._context.node, "upstream": upstream.node if upstream else ""},
         )
 
-    def _keep_receipt(self) -> None:
+    def _save_receipt(self) -> None:
         """Save a receipt of the committed files, so that they can be verified later. Nothing waits
         for that.
         """
-        landed, self._landed = self._landed, None
-        if landed is None:
+        committed, self._committed = self._committed, None
+        if committed is None:
             return
         try:
-            Receipts().save(self._order, self._context.node, receipt_items(*landed))
+            Receipts().save(self._order, self._context.node, receipt_items(*committed))
         except OSError as error:
             log.warning("cast %s on %s can't be verified later: %s", self.cast, self._context.node, error)
 
     def _clean_up(self, final: RecipientState) -> None:
         if self.store.staging is not None:
-            if self._left and final is R.CANCELLED:
+            if self._keeps_staging and final is R.CANCELLED:
                 self.store.staging.keep()
                 return
             self.store.staging.remove()
             if not self._paths:
                 self.store.staging.remove_made_folders()
 
-    # --- verifying and landing
+    # --- verify and commit
 
-    def _verify_and_land(self) -> tuple[RecipientState, Optional[Failure]]:
+    def _verify_and_commit(self) -> tuple[RecipientState, Optional[Failure]]:
         assert self.store.pieces.manifest is not None
         assert self.store.parts is not None
         assert self.store.staging is not None
         results = self._checked_results(self.store.pieces.manifest)
-        extras = self._extra_finder(self.store.pieces.manifest, self.store.parts)
+        pruner = self._new_pruner(self.store.pieces.manifest, self.store.parts)
         whole = all(result.status is FileStatus.OK for result in results)
-        landing = DeliveryCommit(
+        commit = DeliveryCommit(
             self.store.pieces.manifest,
             self.store.parts,
             results,
             self._order.options.on_conflict,
             self._order.algorithms.file,
             self._context.hash_cache,
-            extras if whole else None,
+            pruner if whole else None,
         )
-        landing.make_links()
+        commit.make_links()
         self.store.parts.sync()
         self._cancellation.check()
         try:
-            landed = landing.run()
+            committed = commit.run()
         finally:
-            self._placed = tuple(landing.result.paths)
+            self._placed = tuple(commit.result.paths)
             self._paths = tuple(display_name(path) for path in self._placed)
-        self._landed = self.store.pieces.manifest, results, landing.result.paths_by_entry
+        self._committed = self.store.pieces.manifest, results, commit.result.paths_by_entry
         self._skipped_bytes = sum(
             entry.content_bytes
             for number, entry in enumerate(self.store.pieces.manifest.files)
@@ -310,11 +310,13 @@ class Delivery:
         if problems:
             self._problems, self._problem_count = problems[:MAX_PROBLEMS], len(problems)
             return R.FAILED, files_failure(self.store.pieces.manifest, problems)
-        failure = self._remove_extras(extras, landed, self.store.parts) if extras is not None else None
-        return (R.COMPLETED if landed.has_new_files else R.SKIPPED) if failure is None else R.FAILED, failure
+        failure = self._prune(pruner, committed, self.store.parts) if pruner is not None else None
+        return (
+            R.COMPLETED if committed.has_new_files else R.SKIPPED
+        ) if failure is None else R.FAILED, failure
 
-    def _extra_finder(self, manifest: Manifest, parts: PartFiles) -> Optional[Pruner]:
-        """What finds what the source no longer has, None where all of that stays.
+    def _new_pruner(self, manifest: Manifest, parts: PartFiles) -> Optional[Pruner]:
+        """The pruner of what the source no longer has; None if all of that stays.
 
         Nothing is pruned if the source could not send everything, since that would look the same.
         """
@@ -325,25 +327,25 @@ class Delivery:
             manifest, parts.destination.path, order.options.exclude, self._cancellation.check, parts.note_open
         )
 
-    def _remove_extras(self, finder: Pruner, landed: CommitResult, parts: PartFiles) -> Optional[Failure]:
+    def _prune(self, pruner: Pruner, committed: CommitResult, parts: PartFiles) -> Optional[Failure]:
         """Every file is committed: prune what the source no longer has."""
-        extras = finder.remove(parts.renamed_paths())
-        for replaced in landed.removed:
-            extras.add(replaced)
-        self._removed = extras.count
-        if extras.count:
-            log.info("cast %s on %s: pruned %d entries", self.cast, self._context.node, extras.count)
-        return None if extras.first_error is None else not_removed(self._context.node, extras)
+        pruned = pruner.remove(parts.renamed_paths())
+        for replaced in committed.removed:
+            pruned.add(replaced)
+        self._removed = pruned.count
+        if pruned.count:
+            log.info("cast %s on %s: pruned %d entries", self.cast, self._context.node, pruned.count)
+        return None if pruned.first_error is None else not_removed(self._context.node, pruned)
 
     def _checked_results(self, manifest: Manifest) -> list[FileResult]:
         """The trailer's records, once its digest has arrived from the source and matches."""
         assert self.store.hashes is not None
         mine = self.store.hashes.finish()
         with self.store.pieces.lock:
-            while not self._seal and not self._cancellation.requested:
+            while not self._trailer_digest and not self._cancellation.requested:
                 self.store.pieces.condition.wait()
         self._cancellation.check()
-        if hashlib.sha256(self.store.trailer_bytes()).hexdigest() != self._seal:
+        if hashlib.sha256(self.store.trailer_bytes()).hexdigest() != self._trailer_digest:
             raise DamagedListError("the list of hashes")
         try:
             results = decode_trailer(bytes(self.store.trailer_bytes()), len(manifest.files))

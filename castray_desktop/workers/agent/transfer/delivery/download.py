@@ -91,7 +91,7 @@ UpstreamRoute = tuple[int, Optional[Upstream]]  # epoch, and where to fetch from
 
 MAX_LOST = 4
 
-"""So many upstreams in a row are said to be lost; the one after them is the last that is tried."""
+"""How many upstreams in a row are reported as lost; the one after them is the last that is tried."""
 
 
 class Patience:
@@ -244,7 +244,7 @@ class DownloadSession:
         return request.times, request.upstream
 
     def close(self) -> None:
-        """Close connections that nobody uses any more."""
+        """Close unused connections."""
         self._dialer.close()
 
     # --- the thread

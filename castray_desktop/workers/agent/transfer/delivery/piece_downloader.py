@@ -71,7 +71,7 @@ class GroupMembership:
         self._context = context
         self._group = store.order.group
         self._receiver: Optional[MulticastReceiver] = None
-        self._rejoins = False  # it was told to join since it last received
+        self._rejoins = False  # an order to join has come since it last received
 
     @property
     def is_receiving(self) -> bool:

@@ -57,20 +57,20 @@ class PrunedEntries:
 
 
 class Pruner:
-    """Searches one destination. `went_on` is called for each entry and may raise to stop."""
+    """Searches one destination. `on_progress` is called for each entry and may raise to stop."""
 
     def __init__(
         self,
         manifest: Manifest,
         destination: bytes,
         exclude: Collection[str],
-        went_on: Callable[[], None] = lambda: None,
+        on_progress: Callable[[], None] = lambda: None,
         noting: Callable[[bytes, int], None] = lambda path, mode: None,
     ) -> None:
-        """`noting` is told the path and the mode of a folder of the parcel before it is made writable."""
+        """`noting` gets the path and the mode of a folder of the parcel before it is made writable."""
         self._destination = destination
         self._exclusions = ExcludePatterns(tuple(exclude))
-        self._went_on = went_on
+        self._on_progress = on_progress
         self._noting = noting
         self._keep: frozenset[bytes] = frozenset()
         self._remove = False
@@ -139,7 +139,7 @@ class Pruner:
                     self._look_at_other_kind(folder, found, below)
 
     def _look_at_other_kind(self, above: OpenFolder, name: bytes, path: bytes) -> None:
-        """Count what would go where a folder stands in the place of something else."""
+        """Count what would be removed if a folder has the name of another kind of entry."""
         facts = lstat_in(name, above.fd)
         if facts is None or not stat.S_ISDIR(facts.st_mode):
             return
@@ -153,7 +153,7 @@ class Pruner:
         self, folder: OpenFolder, name: bytes, path: bytes, known: Collection[tuple[int, int]]
     ) -> bool:
         """Handle one entry that is not in the parcel; returns whether it is gone, or would be."""
-        self._went_on()
+        self._on_progress()
         try:
             facts = os.stat(name, dir_fd=folder.fd, follow_symlinks=False)
         except OSError:  # removed by another process
@@ -222,16 +222,16 @@ class Pruner:
             self._found.first_error = OSError(error.errno, error.strerror, place)
 
 
-def not_removed(node: str, extras: PrunedEntries) -> Failure:
+def not_removed(node: str, pruned: PrunedEntries) -> Failure:
     """The failure of a delivery that could not prune everything."""
-    assert extras.first_error is not None
+    assert pruned.first_error is not None
     return Failure(
         FailureKind.NOT_REMOVED,
         {
             "node": node,
-            "count": str(extras.failed),
-            "path": display_name(extras.first_error.filename or ""),
-            "reason": reason_of(extras.first_error),
+            "count": str(pruned.failed),
+            "path": display_name(pruned.first_error.filename or ""),
+            "reason": reason_of(pruned.first_error),
         },
     )
 

@@ -33,7 +33,6 @@ from castray_desktop.core.protocol.nodes.agent_protocol import MulticastGroup, M
 from castray_desktop.workers.agent.transfer.multicast.multicast_sockets import BatchSender, SendingSocket
 from castray_desktop.workers.agent.transfer.store.piece_store import PieceStore, StoreGoneError, read_some
 from castray_desktop.workers.agent.transfer.system.file_io import page_buffer
-from castray_desktop.workers.agent.transfer.system.rate_limits import wait_for_limits
 
 PROBE_SECONDS = 0.02
 """Interval of probes before the first piece and after the last one."""
@@ -323,7 +322,7 @@ class MulticastSender:
 
     def _await_turn(self, count: int) -> None:
         """Wait until the pace and the limits allow these bytes."""
-        wait_for_limits(self._pieces.limiters, count, self._pause)
+        self._pieces.wait_for_limits(count, self._pause)
         while self._pieces.paused:
             self._pause(IDLE_PROBE_SECONDS)
         now = time.monotonic()

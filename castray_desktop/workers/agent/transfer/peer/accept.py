@@ -45,16 +45,16 @@ class UnauthenticatedConnections(Generic[Key]):
 
     def add(self, key: Key, address: str, now: float) -> Optional[Key]:
         """Add a peer; returns the one that has to be dropped for it."""
-        victim = None
+        oldest_peer = None
         if self._of_one[address] >= self._most_of_one:
-            victim = next(other for other, (where, _) in self._since.items() if where == address)
+            oldest_peer = next(other for other, (where, _) in self._since.items() if where == address)
         elif len(self._since) >= self._most:
-            victim = self.oldest()
-        if victim is not None:
-            self.remove(victim)
+            oldest_peer = self.oldest()
+        if oldest_peer is not None:
+            self.remove(oldest_peer)
         self._since[key] = address, now
         self._of_one[address] += 1
-        return victim
+        return oldest_peer
 
     def remove(self, key: Key) -> None:
         """Remove a peer that has disconnected or authenticated. Does nothing if it was dropped."""
@@ -85,11 +85,11 @@ class UnauthenticatedConnections(Generic[Key]):
 
 log = logging.getLogger("castray.byte_plane")
 
-MAX_SILENT = 512  # that have dialled and said nothing yet; they cost no thread
+MAX_SILENT = 512  # that have dialled and sent nothing yet; they cost no thread
 MAX_SILENT_OF_ONE = 256  # of these from one address
-MAX_UNAUTHENTICATED = 64  # in their handshake, of each way
-MAX_STRANGERS_OF_ONE = 32  # of these from one address
-MAX_CONNECTIONS = 512  # that have proved themselves, of each way
+MAX_UNAUTHENTICATED = 64  # in their handshake, of each origin
+MAX_UNAUTHENTICATED_OF_ONE = 32  # of these from one address
+MAX_CONNECTIONS = 512  # that have proved themselves, of each origin
 ACCEPTED_AT_ONCE = 64
 BACKLOG = 1024
 LOCAL = ""  # the address of a peer on this machine, or one that came through Ray
@@ -103,8 +103,8 @@ T = TypeVar("T")
 UpstreamConnected = Callable[[str, int, PeerConnection], bool]
 
 
-class Way(enum.Enum):
-    """How a connection has come about. Each has a budget of its own, so that none can use up the others'."""
+class ConnectionOrigin(enum.Enum):
+    """Who opened a connection. Each origin has limits of its own, so that none can use up the others'."""
 
     DIRECT = "direct"  # the peer has dialled
     REVERSE = "reverse"  # this node has
@@ -123,22 +123,25 @@ class PeerAcceptor:
     ) -> None:
         self._find_store = find_store
         self._upstream_came = upstream_came
-        self._around = connections
+        self._factory = connections
         self._lock = threading.Lock()
-        self._strangers: dict[Way, UnauthenticatedConnections[threading.Thread]] = {
-            way: UnauthenticatedConnections(
-                MAX_UNAUTHENTICATED, MAX_STRANGERS_OF_ONE if way is Way.DIRECT else MAX_UNAUTHENTICATED
+        self._unauthenticated: dict[ConnectionOrigin, UnauthenticatedConnections[threading.Thread]] = {
+            origin: UnauthenticatedConnections(
+                MAX_UNAUTHENTICATED,
+                MAX_UNAUTHENTICATED_OF_ONE if origin is ConnectionOrigin.DIRECT else MAX_UNAUTHENTICATED,
             )
-            for way in Way
+            for origin in ConnectionOrigin
         }
-        self._ways: dict[threading.Thread, Way] = {}
-        self._known: dict[Way, set[threading.Thread]] = {way: set() for way in Way}
+        self._origins: dict[threading.Thread, ConnectionOrigin] = {}
+        self._authenticated: dict[ConnectionOrigin, set[threading.Thread]] = {
+            origin: set() for origin in ConnectionOrigin
+        }
         self._refused = RepeatedLogLines(log, logging.INFO, "a peer was refused: %s")
         self._not_dialled = RepeatedLogLines(log, logging.INFO, "%s could not be dialled: %s")
         self._crowded = RepeatedLogLines(log, logging.WARNING, "there are too many connections (%s)")
         self._not_accepted = RepeatedLogLines(log, logging.WARNING, "a connection could not be accepted: %s")
         self._connections: dict[threading.Thread, Optional[PeerConnection]] = {}
-        self._reaching: set[tuple[str, str]] = set()
+        self._dialing: set[tuple[str, str]] = set()
         self._sockets: list[socket.socket] = []
         self._wake_read, self._wake_write = socket.socketpair()
         self._closing = False
@@ -223,7 +226,7 @@ class PeerAcceptor:
             os.rmdir(self._local_folder)
 
     def _accept_all(self) -> None:
-        """Nobody gets a thread before saying something: a peer that dials speaks first, and at once."""
+        """A peer gets a thread once it has sent something: a peer that dials sends first, and at once."""
         with selectors.DefaultSelector() as selector:
             for sock in [*self._sockets, self._wake_read]:
                 selector.register(sock, selectors.EVENT_READ)
@@ -237,7 +240,7 @@ class PeerAcceptor:
                 for sock in sockets:
                     if sock in silent:
                         _drop(selector, silent, sock)
-                        self._spoke(sock)
+                        self._begin_handshake(sock)
                 for sock in sockets:
                     if sock in self._sockets:
                         self._accept(sock, selector, silent)
@@ -273,51 +276,64 @@ class PeerAcceptor:
                 selector.unregister(evicted)
                 evicted.close()
 
-    def _spoke(self, sock: socket.socket) -> None:
-        """Somebody who has dialled has said something, or has gone."""
+    def _begin_handshake(self, sock: socket.socket) -> None:
+        """A peer that has dialled has sent something, or has closed the connection."""
         try:
             if not sock.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT):
                 raise ConnectionResetError
             address = sock.getpeername()
-            channel = self._around.connection(sock, listening=True)
+            channel = self._factory.connection(sock, listening=True)
         except OSError:  # closed already
             sock.close()
             return
-        self._begin(Way.DIRECT, address[0] if address else LOCAL, channel, lambda: self._meet(channel))
+        self._begin(
+            ConnectionOrigin.DIRECT,
+            address[0] if address else LOCAL,
+            channel,
+            lambda: self._serve_dialer(channel),
+        )
 
     def adopt(self, sock: socket.socket) -> bool:
         """Serve a connection that came through Ray; False: it was closed, since there are too many."""
         channel = PeerConnection(sock, local=False)
-        return self._begin(Way.TUNNEL, LOCAL, channel, lambda: self._meet(channel))
+        return self._begin(ConnectionOrigin.TUNNEL, LOCAL, channel, lambda: self._serve_dialer(channel))
 
     def dial_recipient(self, order: DialRecipient) -> None:
         """Dial a recipient and serve it, in a thread; one attempt at a time."""
         key = order.cast, order.node
         with self._lock:
-            if key in self._reaching or self._closing:
+            if key in self._dialing or self._closing:
                 return
-            self._reaching.add(key)
-        if not self._begin(Way.REVERSE, order.address, None, lambda: self._visit(order)):
-            self._reached(order)
+            self._dialing.add(key)
+        if not self._begin(
+            ConnectionOrigin.REVERSE, order.address, None, lambda: self._serve_recipient(order)
+        ):
+            self._end_dialing(order)
 
     def _begin(
-        self, way: Way, address: str, channel: Optional[PeerConnection], work: Callable[[], None]
+        self,
+        origin: ConnectionOrigin,
+        address: str,
+        channel: Optional[PeerConnection],
+        work: Callable[[], None],
     ) -> bool:
-        """A thread for a connection, until it has proved itself as a stranger.
+        """Start a thread for a connection, which is unauthenticated at first.
 
-        Where there are too many strangers, the oldest has to go; of those that this node dials, the new one.
+        If there are too many of these, the oldest is closed; of those that this node dials, the new one.
         """
         thread = threading.Thread(target=work, name="castray-serve", daemon=True)
         with self._lock:
-            strangers = self._strangers[way]
-            full = self._closing or (way is Way.REVERSE and len(strangers) >= MAX_UNAUTHENTICATED)
+            unauthenticated = self._unauthenticated[origin]
+            full = self._closing or (
+                origin is ConnectionOrigin.REVERSE and len(unauthenticated) >= MAX_UNAUTHENTICATED
+            )
             if not full:
-                victim = strangers.add(thread, address, time.monotonic())
-                evicted = self._connections.get(victim) if victim is not None else None
+                oldest_peer = unauthenticated.add(thread, address, time.monotonic())
+                evicted = self._connections.get(oldest_peer) if oldest_peer is not None else None
                 if evicted is not None:
                     evicted.abort()
                 self._connections[thread] = channel
-                self._ways[thread] = way
+                self._origins[thread] = origin
         if full:
             if channel is not None:
                 channel.close()
@@ -325,15 +341,15 @@ class PeerAcceptor:
         thread.start()
         return True
 
-    def _meet(self, channel: PeerConnection) -> None:
+    def _serve_dialer(self, channel: PeerConnection) -> None:
         """Handle a peer that has dialled."""
         kept = False
         try:
-            greeting = self._shake_hands(lambda: channel.accept(self._secret_of, HANDSHAKE_SECONDS))
-            if greeting.role is PeerRole.SERVE:
-                kept = self._upstream_came(greeting.cast, greeting.epoch, channel)
+            hello = self._authenticate(lambda: channel.accept(self._secret_of, HANDSHAKE_SECONDS))
+            if hello.role is PeerRole.SERVE:
+                kept = self._upstream_came(hello.cast, hello.epoch, channel)
             else:
-                self._serve(channel, greeting.cast)
+                self._serve(channel, hello.cast)
         except UntrustedPeerError as error:
             self._refused.log(str(error))
         except (OSError, ProtocolError) as error:
@@ -345,12 +361,12 @@ class PeerAcceptor:
                 channel.close()
             self._ended()
 
-    def _visit(self, order: DialRecipient) -> None:
+    def _serve_recipient(self, order: DialRecipient) -> None:
         """Dial a recipient and serve it."""
         channel: Optional[PeerConnection] = None
         try:
-            channel = self._shake_hands(lambda: self._dial(order))
-            self._reached(order)
+            channel = self._authenticate(lambda: self._dial(order))
+            self._end_dialing(order)
             if channel is not None:
                 self._serve(channel, order.cast)
         except (OSError, ProtocolError) as error:
@@ -360,7 +376,7 @@ class PeerAcceptor:
         finally:
             if channel is not None:
                 channel.close()
-            self._reached(order)
+            self._end_dialing(order)
             self._ended()
 
     def _dial(self, order: DialRecipient) -> Optional[PeerConnection]:
@@ -381,10 +397,10 @@ class PeerAcceptor:
         return channel
 
     def _connect(self, order: DialRecipient) -> PeerConnection:
-        where = self._around.scoped_address(order.address), order.port
+        where = self._factory.scoped_address(order.address), order.port
         sock = socket.create_connection(where, CONNECT_SECONDS)
         try:
-            return self._around.connection(sock, listening=False)
+            return self._factory.connection(sock, listening=False)
         except OSError:
             sock.close()
             raise
@@ -395,32 +411,32 @@ class PeerAcceptor:
             channel.set_timeouts(HANDSHAKE_SECONDS, SEND_SECONDS)
             PieceUploader(channel, found[1]).run()
 
-    def _shake_hands(self, work: Callable[[], T]) -> T:
+    def _authenticate(self, work: Callable[[], T]) -> T:
         """Until the handshake is over, the peer counts as unauthenticated. Raises ConnectionError where too
         many are none."""
         thread = threading.current_thread()
         found = work()
         with self._lock:
-            way = self._ways[thread]
-            self._strangers[way].remove(thread)
-            self._known[way].add(thread)
-            full = len(self._known[way]) > MAX_CONNECTIONS
+            origin = self._origins[thread]
+            self._unauthenticated[origin].remove(thread)
+            self._authenticated[origin].add(thread)
+            full = len(self._authenticated[origin]) > MAX_CONNECTIONS
         if full:
-            self._crowded.log(way.value)
+            self._crowded.log(origin.value)
             raise ConnectionError("there are too many connections")
         return found
 
-    def _reached(self, order: DialRecipient) -> None:
+    def _end_dialing(self, order: DialRecipient) -> None:
         with self._lock:
-            self._reaching.discard((order.cast, order.node))
+            self._dialing.discard((order.cast, order.node))
 
     def _ended(self) -> None:
         thread = threading.current_thread()
         with self._lock:
             self._connections.pop(thread, None)
-            way = self._ways.pop(thread)
-            self._strangers[way].remove(thread)
-            self._known[way].discard(thread)
+            origin = self._origins.pop(thread)
+            self._unauthenticated[origin].remove(thread)
+            self._authenticated[origin].discard(thread)
 
     def _secret_of(self, cast: str) -> Optional[bytes]:
         found = self._find_store(cast)
@@ -430,7 +446,7 @@ class PeerAcceptor:
 def _drop(
     selector: selectors.BaseSelector, silent: UnauthenticatedConnections[socket.socket], sock: socket.socket
 ) -> socket.socket:
-    """It is not one of the silent ones any more."""
+    """Remove a socket from those that have sent nothing yet."""
     selector.unregister(sock)
     silent.remove(sock)
     return sock

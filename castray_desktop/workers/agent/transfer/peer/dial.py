@@ -64,7 +64,7 @@ class PeerDialer:
     ) -> None:
         dial_strategy.dial_plan(wanted, dial_strategy.DIRECT)
         self.reverse_request = ReverseDialRequest()
-        self._around = connections
+        self._factory = connections
         self._cast = cast
         self._secret = secret
         self._wanted = wanted
@@ -73,26 +73,26 @@ class PeerDialer:
         self._wake: Optional[tuple[int, int]] = None
         self._closed = False
         self._expected = 0  # epoch of the upstream that may dial; 0: none
-        self._come: Optional[PeerConnection] = None
+        self._offered: Optional[PeerConnection] = None
         self._using: Optional[PeerConnection] = None  # in its handshake
         self._target: tuple[int, Optional[Upstream]] = (0, None)
         self._since = 0.0
-        self._next_ask = 0.0
+        self._next_request = 0.0
         self._next_ray = 0.0
-        self._no_local_way = RepeatedLogLines(log, logging.INFO, "no local connection to %s")
+        self._no_local_connection = RepeatedLogLines(log, logging.INFO, "no local connection to %s")
         self._through = RepeatedLogLines(log, logging.INFO, "cast %s: connecting to %s through Ray")
 
     @property
     def upstream_connected(self) -> bool:
         """Whether the upstream has dialled."""
-        return self._come is not None
+        return self._offered is not None
 
     def offer(self, channel: PeerConnection, epoch: int) -> bool:
         """Offer an authenticated connection from the upstream. True: the channel is ours now."""
         with self._lock:
-            if self._closed or epoch != self._expected or self._come is not None:
+            if self._closed or epoch != self._expected or self._offered is not None:
                 return False
-            self._come = channel
+            self._offered = channel
             self._write_wake()
         self._changed(False)
         return True
@@ -109,11 +109,11 @@ class PeerDialer:
         with self._lock:
             self._closed = True
             wake, self._wake = self._wake, None
-            come, self._come = self._come, None
+            offered, self._offered = self._offered, None
         for fd in wake or ():
             os.close(fd)
-        if come is not None:
-            come.close()
+        if offered is not None:
+            offered.close()
 
     def connect(
         self, epoch: int, upstream: Upstream, wanted: Callable[[], bool]
@@ -123,31 +123,31 @@ class PeerDialer:
         Raises OSError or ProtocolError on failure: pause, and call it again.
         """
         if self._target != (epoch, upstream):
-            self._begin(epoch, upstream)
+            self._set_target(epoch, upstream)
         if self._since == 0.0:
             self._since = time.monotonic()
         try:
-            channel, way = self._connect(upstream, epoch, wanted)
+            channel, transport = self._connect(upstream, epoch, wanted)
         except (ProtocolError, UntrustedPeerError):
             self._since = 0.0  # it is reachable, but refuses us
             raise
         with self._lock:
             self._expected = 0
-            late, self._come = self._come, None
+            late, self._offered = self._offered, None
         if late is not None:
             late.close()
         self._since = 0.0
-        if way != dial_strategy.LOCAL:
-            self._around.record_transport(upstream, way)
+        if transport != dial_strategy.LOCAL:
+            self._factory.record_transport(upstream, transport)
         channel.set_timeouts(SILENCE_SECONDS, SEND_SECONDS)
-        return channel, way
+        return channel, transport
 
-    def _begin(self, epoch: int, upstream: Upstream) -> None:
+    def _set_target(self, epoch: int, upstream: Upstream) -> None:
         self._target = epoch, upstream
-        self._since = self._next_ask = self._next_ray = 0.0
+        self._since = self._next_request = self._next_ray = 0.0
         with self._lock:
             self._expected = 0
-            late, self._come = self._come, None
+            late, self._offered = self._offered, None
             if self._wake is None:
                 self._wake = _pipe()
         if late is not None:
@@ -156,59 +156,59 @@ class PeerDialer:
     def _connect(
         self, upstream: Upstream, epoch: int, wanted: Callable[[], bool]
     ) -> tuple[PeerConnection, str]:
-        plan = self._around.plan(upstream, self._wanted)
+        plan = self._factory.plan(upstream, self._wanted)
         if self._wanted != dial_strategy.RAY:
-            channel = self._locally(upstream)
+            channel = self._connect_locally(upstream)
             if channel is not None:
-                return self._prove(channel, epoch), dial_strategy.LOCAL
+                return self._authenticate(channel, epoch), dial_strategy.LOCAL
         with self._lock:
             self._expected = epoch
-            come, self._come = self._come, None
-        if come is not None:
-            return come, dial_strategy.REVERSE
+            offered, self._offered = self._offered, None
+        if offered is not None:
+            return offered, dial_strategy.REVERSE
         now = time.monotonic()
-        if self._around.open_tunnel is not None and now >= max(self._since + plan.ray_after, self._next_ray):
+        if self._factory.open_tunnel is not None and now >= max(self._since + plan.ray_after, self._next_ray):
             if plan.dial_after != math.inf:  # then dialling is tried in between
                 self._next_ray = now + RAY_RETRY_SECONDS
-            return self._through_ray(self._around.open_tunnel, upstream, epoch), dial_strategy.RAY
+            return self._through_ray(self._factory.open_tunnel, upstream, epoch), dial_strategy.RAY
         if now < self._since + plan.dial_after:
             raise OSError(errno.EHOSTUNREACH, "there is no way through Ray to it")
         return self._dial(upstream, epoch, plan, wanted)
 
-    def _locally(self, upstream: Upstream) -> Optional[PeerConnection]:
-        if not (self._around.local_copy and upstream.local_path and upstream.host == self._around.host):
+    def _connect_locally(self, upstream: Upstream) -> Optional[PeerConnection]:
+        if not (self._factory.local_copy and upstream.local_path and upstream.host == self._factory.host):
             return None
         try:
             return connect_local(upstream.local_path, CONNECT_SECONDS)
         except OSError:  # another user, or another container: its port still works
-            self._no_local_way.log(upstream.node)
+            self._no_local_connection.log(upstream.node)
             return None
 
-    def _through_ray(self, carry: OpenTunnel, upstream: Upstream, epoch: int) -> PeerConnection:
+    def _through_ray(self, open_tunnel: OpenTunnel, upstream: Upstream, epoch: int) -> PeerConnection:
         self._through.log(self._cast, upstream.node)
-        return self._prove(PeerConnection(carry(upstream.node), local=False), epoch)
+        return self._authenticate(PeerConnection(open_tunnel(upstream.node), local=False), epoch)
 
     def _dial(
         self, upstream: Upstream, epoch: int, plan: dial_strategy.DialPlan, wanted: Callable[[], bool]
     ) -> tuple[PeerConnection, str]:
         """Dial, and ask to be dialled when that takes too long; the first connection wins."""
         try:
-            sock = begin_connecting(self._around.scoped_address(upstream.address), upstream.port)
+            sock = begin_connecting(self._factory.scoped_address(upstream.address), upstream.port)
             try:
-                come = self._await(sock, upstream, plan, wanted)
-                if come is not None:
+                offered = self._await(sock, upstream, plan, wanted)
+                if offered is not None:
                     sock.close()
-                    return come, dial_strategy.REVERSE
-                channel = self._around.connection(sock, listening=False)
+                    return offered, dial_strategy.REVERSE
+                channel = self._factory.connection(sock, listening=False)
             except BaseException:
                 sock.close()
                 raise
-            return self._prove(channel, epoch), dial_strategy.DIRECT
+            return self._authenticate(channel, epoch), dial_strategy.DIRECT
         except UntrustedPeerError:
             raise
         except OSError:
             if wanted():
-                self._ask(upstream)
+                self._request_reverse_dial(upstream)
             raise
 
     def _await(
@@ -226,20 +226,20 @@ class PeerDialer:
         poll.register(self._wake[0], select.POLLIN)
         started = time.monotonic()
         until = started + CONNECT_SECONDS
-        if self._around.open_tunnel is not None:
+        if self._factory.open_tunnel is not None:
             until = min(until, max(self._since + plan.ray_after, self._next_ray, started))
         while True:
             now = time.monotonic()
             if now >= self._since + plan.ask_after:
-                self._ask(upstream)
-            events = [until, max(self._since + plan.ask_after, self._next_ask)]
+                self._request_reverse_dial(upstream)
+            events = [until, max(self._since + plan.ask_after, self._next_request)]
             ready = dict(poll.poll(max(0.0, min(events) - now) * 1000 + 1))
             if self._wake[0] in ready:
                 os.read(self._wake[0], 4096)
             with self._lock:
-                come, self._come = self._come, None
-            if come is not None:
-                return come
+                offered, self._offered = self._offered, None
+            if offered is not None:
+                return offered
             if not wanted():
                 raise InterruptedError(errno.EINTR, "another upstream is wanted")
             if sock.fileno() in ready:
@@ -250,16 +250,16 @@ class PeerDialer:
             if time.monotonic() >= until:
                 raise TimeoutError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT))
 
-    def _ask(self, upstream: Upstream) -> None:
+    def _request_reverse_dial(self, upstream: Upstream) -> None:
         """Ask the engine to let the upstream dial us; not too often."""
         now = time.monotonic()
-        if now < self._next_ask:
+        if now < self._next_request:
             return
-        self._next_ask = now + REPEAT_REQUEST_SECONDS
+        self._next_request = now + REPEAT_REQUEST_SECONDS
         self.reverse_request = ReverseDialRequest(self.reverse_request.times + 1, upstream.node)
         self._changed(True)
 
-    def _prove(self, channel: PeerConnection, epoch: int) -> PeerConnection:
+    def _authenticate(self, channel: PeerConnection, epoch: int) -> PeerConnection:
         """The handshake, which `interrupt` aborts."""
         try:
             with self._lock:

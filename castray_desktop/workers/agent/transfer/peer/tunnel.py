@@ -4,19 +4,23 @@ Each end is a socket pair: the transfer service has one end of each and notices 
 included. The recipient calls its upstream's agent: `open`, `put` for its requests, and a few `get` at a
 time, each of which waits for the next bytes. Memory is bounded by what those few calls bring, whatever
 the parcel's size; a recipient that does not read does not call.
+
+A computer outside the cluster runs its agent itself, so no actor in the cluster could call it. A mailbox, an
+actor with the agent's name, queues the calls of tunnels until the agent's process fetches them.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import logging
 import secrets
 import socket
 import threading
 import time
 from collections import deque
-from typing import Callable, Optional, Protocol
+from typing import Any, Callable, Optional, Protocol
 
 CHUNK_BYTES = 1 << 20
 """Maximum size of one call's data; it is in Ray's object store for a moment, on both sides."""
@@ -57,70 +61,70 @@ class TunnelServer:
 
     def __init__(self, adopt: Callable[[socket.socket], bool]) -> None:
         self._adopt = adopt
-        self._mouths: dict[str, _TunnelEnd] = {}
+        self._ends: dict[str, _TunnelEnd] = {}
 
     def open(self, tunnel: str) -> None:
         """Open a tunnel. Raises ConnectionError when there are too many."""
-        if tunnel in self._mouths or len(self._mouths) >= MAX_TUNNELS:
+        if tunnel in self._ends or len(self._ends) >= MAX_TUNNELS:
             raise ConnectionRefusedError("there are too many tunnels")
         ours, theirs = socket.socketpair()
         if not self._adopt(theirs):
             ours.close()
             raise ConnectionRefusedError("there are too many connections")
         ours.setblocking(False)
-        self._mouths[tunnel] = _TunnelEnd(ours)
+        self._ends[tunnel] = _TunnelEnd(ours)
 
     async def put(self, tunnel: str, data: bytes) -> None:
         """Accept bytes from the recipient; empty: it has closed. Raises ConnectionError."""
-        mouth = self._mouth(tunnel)
+        end = self._end(tunnel)
         if data:
-            async with mouth.putting:
-                await asyncio.get_running_loop().sock_sendall(mouth.sock, data)
+            async with end.putting:
+                await asyncio.get_running_loop().sock_sendall(end.sock, data)
         else:
             self._close(tunnel)
 
     async def get(self, tunnel: str, number: int) -> bytes:
         """Return the next bytes for the recipient; empty if there are none for a while. Raises
         ConnectionError."""
-        mouth = self._mouth(tunnel)
-        async with mouth.turning:
-            await mouth.turning.wait_for(lambda: mouth.turn == number or mouth.closed)
+        end = self._end(tunnel)
+        async with end.turning:
+            await end.turning.wait_for(lambda: end.turn == number or end.closed)
             try:
-                if mouth.closed:
+                if end.closed:
                     raise ConnectionResetError("the tunnel was closed")
-                data = await mouth.read()
+                data = await end.read()
             except ConnectionError:
                 self._close(tunnel)
                 raise
             finally:
-                mouth.turn += 1
-                mouth.turning.notify_all()
+                end.turn += 1
+                end.turning.notify_all()
         return data
 
     def sweep(self) -> None:
         """Close tunnels that were not used for a while."""
         now = time.monotonic()
-        for tunnel in [name for name, mouth in self._mouths.items() if now - mouth.used > IDLE_SECONDS]:
+        for tunnel in [name for name, end in self._ends.items() if now - end.used > IDLE_SECONDS]:
             log.info("closing an unused tunnel")
             self._close(tunnel)
 
     def close(self) -> None:
         """Close all tunnels."""
-        for tunnel in list(self._mouths):
+        for tunnel in list(self._ends):
             self._close(tunnel)
 
-    def _mouth(self, tunnel: str) -> _TunnelEnd:
+    def _end(self, tunnel: str) -> _TunnelEnd:
         try:
-            mouth = self._mouths[tunnel]
+            end = self._ends[tunnel]
         except KeyError:
             raise ConnectionResetError("there is no such tunnel") from None
-        mouth.used = time.monotonic()
-        return mouth
+        end.used = time.monotonic()
+        return end
 
     def _close(self, tunnel: str) -> None:
-        mouth = self._mouths.pop(tunnel, None)
-        if mouth is not None:
-            mouth.close()
+        end = self._ends.pop(tunnel, None)
+        if end is not None:
+            end.close()
 
 
 class _TunnelEnd:
@@ -175,9 +179,9 @@ class _TunnelEnd:
         self.sock.close()
         if self._waiting is not None:
             _settle(self._waiting)
-        self._goodbye = asyncio.ensure_future(self._let_go())
+        self._waking = asyncio.ensure_future(self._wake_readers())
 
-    async def _let_go(self) -> None:
+    async def _wake_readers(self) -> None:
         """Wake readers that wait for their turn, with an error."""
         async with self.turning:
             self.turning.notify_all()
@@ -201,8 +205,8 @@ class TunnelClient:
         remote, tunnel = self._remote_of(node), secrets.token_hex(8)
         remote.open(tunnel).result(OPEN_SECONDS)
         ours, theirs = socket.socketpair()
-        self._begin(lambda: _upwards(remote, tunnel, theirs))
-        self._begin(lambda: _downwards(remote, tunnel, theirs))
+        self._begin(lambda: _send(remote, tunnel, theirs))
+        self._begin(lambda: _receive(remote, tunnel, theirs))
         return ours
 
     def join(self, seconds: float) -> None:
@@ -227,7 +231,7 @@ class TunnelClient:
         thread.start()
 
 
-def _upwards(remote: TunnelPeer, tunnel: str, sock: socket.socket) -> None:
+def _send(remote: TunnelPeer, tunnel: str, sock: socket.socket) -> None:
     """Send what the transfer writes, until it closes; in order, since each call waits for the
     previous one.
     """
@@ -242,7 +246,7 @@ def _upwards(remote: TunnelPeer, tunnel: str, sock: socket.socket) -> None:
         remote.put(tunnel, b"").result(CALL_SECONDS)
 
 
-def _downwards(remote: TunnelPeer, tunnel: str, sock: socket.socket) -> None:
+def _receive(remote: TunnelPeer, tunnel: str, sock: socket.socket) -> None:
     """Receive what the upstream sends, with a few calls at a time, until either end closes."""
     calls: deque[PendingResult] = deque()
     number = 0
@@ -259,3 +263,77 @@ def _downwards(remote: TunnelPeer, tunnel: str, sock: socket.socket) -> None:
         with contextlib.suppress(OSError):
             sock.shutdown(socket.SHUT_RDWR)
         sock.close()
+
+
+MAILBOX_SECONDS = 2.0
+
+TUNNEL_METHODS = ("open_tunnel", "put_into_tunnel", "get_from_tunnel")
+
+MailboxCall = tuple[int, str, tuple[Any, ...]]
+"""Call number, method name of the agent, arguments."""
+
+
+class AgentMailbox:
+    """The actor. `next_calls` and `answer` are called by the agent's process, the others by agents of the
+    cluster."""
+
+    def __init__(self) -> None:
+        self._numbers = itertools.count()
+        self._calls: list[MailboxCall] = []
+        self._answers: dict[int, asyncio.Future[bytes]] = {}
+        self._called = asyncio.Event()
+
+    async def open_tunnel(self, tunnel: str) -> bytes:
+        """See `NodeAgent.open_tunnel`. Raises ConnectionError."""
+        return await self._ask("open_tunnel", tunnel)
+
+    async def put_into_tunnel(self, tunnel: str, data: bytes) -> bytes:
+        """See `NodeAgent.put_into_tunnel`. Raises ConnectionError."""
+        return await self._ask("put_into_tunnel", tunnel, data)
+
+    async def get_from_tunnel(self, tunnel: str, number: int) -> bytes:
+        """See `NodeAgent.get_from_tunnel`. Raises ConnectionError."""
+        return await self._ask("get_from_tunnel", tunnel, number)
+
+    async def _ask(self, method: str, *arguments: Any) -> bytes:
+        number = next(self._numbers)
+        answer: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+        self._answers[number] = answer
+        self._calls.append((number, method, arguments))
+        self._called.set()
+        try:
+            return await answer
+        finally:
+            del self._answers[number]
+
+    async def next_calls(self) -> list[MailboxCall]:
+        """The pending calls; waits up to two seconds for some."""
+        try:
+            await asyncio.wait_for(self._called.wait(), MAILBOX_SECONDS)
+        except asyncio.TimeoutError:
+            return []
+        self._called.clear()
+        calls, self._calls = self._calls, []
+        return calls
+
+    async def answer(self, number: int, data: bytes, error: str) -> None:
+        """Deliver the result or the error of a call."""
+        waiting = self._answers.get(number)
+        if waiting is None or waiting.done():
+            return
+        if error:
+            waiting.set_exception(ConnectionResetError(error))
+        else:
+            waiting.set_result(data)
+
+
+async def carry_out(agent: Any, call: MailboxCall) -> tuple[int, bytes, str]:
+    """Carry out a tunnel call on the agent. Returns the arguments of `answer`."""
+    number, method, arguments = call
+    if method not in TUNNEL_METHODS:
+        return number, b"", f"{method} can't be called from here"
+    try:
+        data = await getattr(agent, method)(*arguments)
+    except OSError as error:
+        return number, b"", str(error) or type(error).__name__
+    return number, data or b"", ""

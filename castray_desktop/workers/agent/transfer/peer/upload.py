@@ -13,7 +13,6 @@ from castray_desktop.core.protocol.nodes.peer_frames import FrameType, PieceFlag
 from castray_desktop.workers.agent.transfer.peer.connection import PeerConnection
 from castray_desktop.workers.agent.transfer.store.piece_store import PieceStore, Spoilt, StoreGoneError
 from castray_desktop.workers.agent.transfer.system.os_failures import reason_of
-from castray_desktop.workers.agent.transfer.system.rate_limits import wait_for_limits
 
 log = logging.getLogger("castray.byte_plane")
 
@@ -52,7 +51,7 @@ class PieceUploader:
             self._channel.write(peer_frames.gone_frame(str(gone)))
 
     def _go_on(self) -> None:
-        """One step. A piece that can't be served is said to be so, and the others still are."""
+        """One step. A piece that can't be served is reported as spoilt; the others are still served."""
         try:
             self._step()
         except Spoilt as spoilt:
@@ -236,7 +235,7 @@ class PieceUploader:
 
     def _keep_to_limits(self, length: int) -> None:
         """Wait until `length` bytes may leave."""
-        wait_for_limits(self._pieces.limiters, length, self._pause)
+        self._pieces.wait_for_limits(length, self._pause)
         self._take_requests()
         while self._rests:
             self._rest()

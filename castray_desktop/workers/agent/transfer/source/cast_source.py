@@ -227,7 +227,7 @@ class CastSource:
             self.pieces.report_state()
 
     def _enter(self, state: SourceState) -> bool:
-        """Change the state; returns whether it changed. Somebody is to be told."""
+        """Change the state; returns whether it changed, and has to be reported."""
         with self.pieces.lock:
             if state not in SOURCE_TRANSITIONS[self.state]:
                 return False

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import Callable, Optional
 
 from castray_desktop.core.content.manifest import EntryKind
-from castray_desktop.workers.agent.transfer.source.scanner import ScanResult, WentOn, scan_paths
+from castray_desktop.workers.agent.transfer.source.scanner import OnProgress, ScanResult, scan_paths
 from castray_desktop.workers.agent.transfer.store.hash_cache import SETTLED_NS
 
 log = logging.getLogger("castray.byte_plane")
@@ -30,7 +30,7 @@ CLOCK_STEP_NS = 1_000_000_000
 TURN_SECONDS = 0.25
 CHECKED_AT_ONCE = 1000
 
-ScanPaths = Callable[[Sequence[str], str, Sequence[str], WentOn], ScanResult]
+ScanPaths = Callable[[Sequence[str], str, Sequence[str], OnProgress], ScanResult]
 """Paths, links mode, exclude patterns, progress. Raises CastRayError."""
 
 _Key = tuple[tuple[str, ...], str, tuple[str, ...]]
@@ -65,13 +65,15 @@ class ScanCache:
         self._scanning: set[_Key] = set()
         self._kept: OrderedDict[_Key, _KeptScan] = OrderedDict()  # the least recently used first
 
-    def scan(self, paths: Sequence[str], links: str, exclude: Sequence[str], went_on: WentOn) -> ScanResult:
+    def scan(
+        self, paths: Sequence[str], links: str, exclude: Sequence[str], on_progress: OnProgress
+    ) -> ScanResult:
         """As `scan_paths`; the result is shared, and must not be changed. Raises CastRayError."""
         key = (tuple(os.path.abspath(path) for path in paths), links, tuple(exclude))
-        self._await_turn(key, went_on)
+        self._await_turn(key, on_progress)
         try:
-            found = self._find(key, went_on)
-            return found if found is not None else self._scan(key, went_on)
+            found = self._find(key, on_progress)
+            return found if found is not None else self._scan(key, on_progress)
         finally:
             with self._turns:
                 self._scanning.discard(key)
@@ -90,7 +92,7 @@ class ScanCache:
         with self._turns:
             return sum(len(kept.scan.entries) for kept in self._kept.values())
 
-    def _await_turn(self, key: _Key, went_on: WentOn) -> None:
+    def _await_turn(self, key: _Key, on_progress: OnProgress) -> None:
         while True:
             with self._turns:
                 if key in self._scanning:
@@ -98,23 +100,23 @@ class ScanCache:
                 if key not in self._scanning:
                     self._scanning.add(key)
                     return
-            went_on(ScanResult())  # without the lock: it may raise, and report
+            on_progress(ScanResult())  # without the lock: it may raise, and report
 
-    def _find(self, key: _Key, went_on: WentOn) -> Optional[ScanResult]:
+    def _find(self, key: _Key, on_progress: OnProgress) -> Optional[ScanResult]:
         self.drop_expired()
         with self._turns:
             kept = self._kept.pop(key, None)
         if kept is None or abs(_clock_offset() - kept.clock_offset) > CLOCK_STEP_NS:
             return None
-        if not is_current(kept.scan, went_on):
+        if not is_current(kept.scan, on_progress):
             return None
         self._keep(key, kept.scan, kept.clock_offset)
         log.info("used an earlier scan of %d entries", len(kept.scan.entries))
         return kept.scan
 
-    def _scan(self, key: _Key, went_on: WentOn) -> ScanResult:
+    def _scan(self, key: _Key, on_progress: OnProgress) -> ScanResult:
         start, offset = time.time_ns(), _clock_offset()
-        found = self._scan_paths(*key, went_on)
+        found = self._scan_paths(*key, on_progress)
         if found.reusable and _newest_ctime(found) <= start - self._settled_ns and not _has_remote(found):
             self._keep(key, found, offset)
         return found
@@ -128,7 +130,7 @@ class ScanCache:
                 self._kept.popitem(last=False)
 
 
-def is_current(scan: ScanResult, went_on: WentOn) -> bool:
+def is_current(scan: ScanResult, on_progress: OnProgress) -> bool:
     """Whether every entry of a reusable scan is unchanged: the same inode with the same ctime.
 
     A folder's ctime shows added, removed and renamed entries; a file's shows writes, also where the writer
@@ -139,7 +141,7 @@ def is_current(scan: ScanResult, went_on: WentOn) -> bool:
     above = b""
     for number, entry in enumerate(scan.entries):
         if number % CHECKED_AT_ONCE == 0:
-            went_on(scan)
+            on_progress(scan)
         path = entry.path
         if path in scan.top_paths:
             above = scan.top_paths[path][: -len(path)]

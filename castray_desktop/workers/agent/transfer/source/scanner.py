@@ -175,7 +175,7 @@ class ScanResult:
         )
 
 
-WentOn = Callable[[ScanResult], None]
+OnProgress = Callable[[ScanResult], None]
 """Called for each entry of a scan; may raise to end it."""
 
 _KINDS = (
@@ -187,17 +187,17 @@ _KINDS = (
 
 
 class Scanner:
-    """Walks the chosen paths. `went_on` is called for each entry, and may raise to end it.
+    """Walks the chosen paths. `on_progress` is called for each entry, and may raise to end it.
 
     `links` says what becomes of symbolic links: `keep` sends them as links, `follow` what they point to, and
     `auto` what those point to that were chosen themselves or lead out of the parcel. With `auto` a file is
     sent once, however many links lead to it.
     """
 
-    def __init__(self, links: str, exclude: Iterable[str], went_on: WentOn) -> None:
+    def __init__(self, links: str, exclude: Iterable[str], on_progress: OnProgress) -> None:
         self._links = links
         self._exclusions = ExcludePatterns(tuple(exclude))
-        self._went_on = went_on
+        self._on_progress = on_progress
         self._scan = ScanResult()
         self._targets = LinkTargets(self._is_excluded)
         self._behind_links = 0  # so many of the folders being walked are sent instead of links
@@ -249,7 +249,7 @@ class Scanner:
         self, place: bytes, path: bytes, found: os.stat_result, followed: bool = False
     ) -> Optional[Failure]:
         """Add one entry and all below it; returns the failure if it can't be sent."""
-        self._went_on(self._scan)
+        self._on_progress(self._scan)
         mode, mtime = stat.S_IMODE(found.st_mode), found.st_mtime_ns
         if len(path) > MAX_PATH:
             return Failure(
@@ -396,9 +396,11 @@ class Scanner:
             self._scan.problems.append(FileProblem(display_name(path), failure))
 
 
-def scan_paths(paths: Iterable[str], links: str, exclude: Iterable[str], went_on: WentOn) -> ScanResult:
+def scan_paths(
+    paths: Iterable[str], links: str, exclude: Iterable[str], on_progress: OnProgress
+) -> ScanResult:
     """Scan, see `Scanner`. Raises CastRayError if one of the paths itself can't be sent."""
-    return Scanner(links, exclude, went_on).run(paths)
+    return Scanner(links, exclude, on_progress).run(paths)
 
 
 def _not_followed(place: bytes, error: OSError) -> Failure:

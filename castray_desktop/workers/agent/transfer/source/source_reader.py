@@ -81,7 +81,7 @@ class SourceFiles:
         return fd, found
 
     def unchanged(self, file: int, fd: int) -> bool:
-        """Whether it is still as it was scanned, and nobody has touched it."""
+        """Whether its state is that of the scan, the ctime included."""
         return self.scanned_state(file, fd) is not None and bool(self._unchanged[file])
 
     def scanned_state(self, file: int, fd: int) -> Optional[os.stat_result]:
@@ -382,7 +382,7 @@ class SourceReader:
         return self._manifest.files[file].size
 
     def _has_what_was_read(self, file: int, hash_: bytes, found: os.stat_result) -> bool:
-        """Whether nobody has written to the file since it was opened.
+        """Whether the file was not written to since it was opened.
 
         A write shows in its ctime even where the writer restores the time stamp. So does a change of mode,
         owner or number of names: then the bytes are read once more.

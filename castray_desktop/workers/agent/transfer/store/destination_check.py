@@ -192,7 +192,7 @@ def check_destination(
 ) -> DestinationReply:
     """The reply, with the failure if this node can't.
 
-    Without `share`, the storage is not told to other machines.
+    Without `share`, the reply does not identify the storage.
     """
     try:
         destination = resolve_destination(order.destination, node, inbox)

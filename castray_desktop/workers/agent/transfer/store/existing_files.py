@@ -39,21 +39,21 @@ class ExistingFiles:
         destination: bytes,
         parts: bytes,
         settled: Container[int] = (),
-        went_on: Callable[[], None] = lambda: None,
+        on_progress: Callable[[], None] = lambda: None,
     ) -> None:
         """Files that an earlier delivery has started to write to `parts` are excluded.
 
-        `went_on` is called regularly while a file is read, and may raise to stop.
+        `on_progress` is called regularly while a file is read, and may raise to stop.
         """
         self.systems = FileSystems()
         self._manifest = manifest
         self._destination = destination
         self._is = bytearray(len(manifest.files))
         self._ctimes = array("q", bytes(8 * len(manifest.files)))
-        self._find(parts, settled, went_on)
+        self._find(parts, settled, on_progress)
         self.pieces = self._whole_pieces(layout)
 
-    def _find(self, parts: bytes, settled: Container[int], went_on: Callable[[], None]) -> None:
+    def _find(self, parts: bytes, settled: Container[int], on_progress: Callable[[], None]) -> None:
         folders = {b""}  # existing real folders: files are never committed through a link
         number = -1
         for entry in self._manifest.entries:
@@ -71,7 +71,7 @@ class ExistingFiles:
                 if number in settled or os.path.lexists(parts + b"/" + entry.path):
                     continue
                 if entry.data is not None and not has_same_holes(
-                    self._destination + b"/" + entry.path, entry.data, entry.size, went_on
+                    self._destination + b"/" + entry.path, entry.data, entry.size, on_progress
                 ):
                     continue  # nothing that is sent would reveal a difference
                 self._is[number] = SAME_SIZE
@@ -155,29 +155,29 @@ def _is_real_folder(path: bytes) -> bool:
 
 
 def files_with_same_hash(
-    twins: ExistingFiles,
+    existing: ExistingFiles,
     hashes: Sequence[bytes],
     cache: HashCache,
     algorithm: str,
     new_hasher: Callable[[], Hasher],
-    went_on: Callable[[], None],
+    on_progress: Callable[[], None],
 ) -> dict[int, bool]:
     """Existing files that have the hash of the incoming file; True if a later write to them would show.
 
-    Files without a cached hash are read. `went_on` is called regularly and may raise to stop.
+    Files without a cached hash are read. `on_progress` is called regularly and may raise to stop.
     """
     keys: dict[int, FileKey] = {}
     for file, hash_ in enumerate(hashes):
-        if hash_ and file in twins:
+        if hash_ and file in existing:
             try:
-                keys[file] = FileKey.of(twins.systems.lstat(twins.path(file)))
+                keys[file] = FileKey.of(existing.systems.lstat(existing.path(file)))
             except OSError:
                 continue
     now = time.time_ns()
     lasting = (
         key
         for file, key in keys.items()
-        if key.is_settled(now, twins.systems.is_remote(key.device, twins.path(file)))
+        if key.is_settled(now, existing.systems.is_remote(key.device, existing.path(file)))
     )
     known = cache.find(algorithm, lasting)
     learned: dict[FileKey, bytes] = {}
@@ -186,13 +186,13 @@ def files_with_same_hash(
         mine, settled = known.get(key), True
         if mine is None:
             try:
-                read, mine = hash_file(twins.path(file), new_hasher, went_on)
+                read, mine = hash_file(existing.path(file), new_hasher, on_progress)
             except OSError:
                 continue
             settled = read is not None
             if read is not None:
                 learned[read] = mine
-        if mine == hashes[file] and twins.is_unchanged(file):
+        if mine == hashes[file] and existing.is_unchanged(file):
             agreed[file] = settled
     cache.save(algorithm, learned)
     return agreed
@@ -279,11 +279,15 @@ class ExistingFileComparison:
         return True
 
     def compare_hashes(
-        self, cache: HashCache, algorithm: str, new_hasher: Callable[[], Hasher], went_on: Callable[[], None]
+        self,
+        cache: HashCache,
+        algorithm: str,
+        new_hasher: Callable[[], Hasher],
+        on_progress: Callable[[], None],
     ) -> tuple[dict[int, bytes], RangeSet]:
         """Existing files with the hash of the source, and their whole pieces. Reads files."""
         assert self.files is not None
         assert self.known_hashes is not None
         hashes = self.known_hashes
-        same = files_with_same_hash(self.files, hashes, cache, algorithm, new_hasher, went_on)
+        same = files_with_same_hash(self.files, hashes, cache, algorithm, new_hasher, on_progress)
         return {file: hashes[file] for file in same}, self.files.mark_same_hash(self._layout, same)

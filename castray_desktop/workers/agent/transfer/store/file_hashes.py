@@ -149,7 +149,7 @@ class FileHashes:
         """Release the hasher; contents before `at` are hashed."""
         with self._lock:
             self._at, self._working = at, False
-            if self._behind or at == self._manifest.content_bytes:  # else nobody has to do with it
+            if self._behind or at == self._manifest.content_bytes:  # else no thread waits for it
                 self._condition.notify_all()
 
     def _ready(self) -> int:
@@ -199,10 +199,10 @@ class FileHashes:
 
     def _hash_hole(self, end: int) -> None:
         """Hash zeros up to `end`."""
-        hash_zeros(self._hasher, end - self._in_file, self._went_on)
+        hash_zeros(self._hasher, end - self._in_file, self._check_stop)
         self._in_file = end
 
-    def _went_on(self) -> None:
+    def _check_stop(self) -> None:
         """Check for a stop within a large hole."""
         if self._stopped:
             raise CastCancelledError
@@ -218,6 +218,6 @@ class FileHashes:
         """Finish empty or all-hole files before `file`."""
         while len(self.hashes) < file:
             hasher = self._new_hasher()
-            hash_zeros(hasher, self._manifest.files[len(self.hashes)].size, self._went_on)
+            hash_zeros(hasher, self._manifest.files[len(self.hashes)].size, self._check_stop)
             self.hashes.append(hasher.digest())
             self._completed(len(self.hashes) - 1)

@@ -175,11 +175,12 @@ def file_keys(paths: Iterable[bytes]) -> Iterator[FileKey]:
 def hash_file(
     path: bytes,
     new_hasher: Callable[[], Hasher],
-    went_on: Callable[[], None] = lambda: None,
+    on_progress: Callable[[], None] = lambda: None,
     folder: Optional[int] = None,
 ) -> tuple[Optional[FileKey], bytes]:
-    """A file's hash, and its key if it may be cached. `went_on` is called now and then, and may raise. `path`
-    may be that of an entry in an open folder.
+    """A file's hash, and its key if it may be cached. `path` may be that of an entry in an open folder.
+
+    `on_progress` is called now and then, and may raise.
 
     Raises OSError where it can't be read.
     """
@@ -190,7 +191,7 @@ def hash_file(
         remote = is_remote(fd)
         before, now = FileKey.of(fstat(fd, remote)), time.time_ns()
         while True:
-            went_on()
+            on_progress()
             count = file.readinto(buffer)
             if not count:
                 break

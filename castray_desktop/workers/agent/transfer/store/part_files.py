@@ -35,7 +35,7 @@ from castray_desktop.workers.agent.transfer.system.open_folders import (
 
 RESERVE_FROM = 1 << 20
 FEW_FILES = 16
-"""So many are synced one by one, so that nobody waits for what else the file system has to write."""
+"""Up to this number, files are synced one by one, which does not wait for other writes to the file system."""
 
 CREATED, RESERVED, WHOLE = 1, 2, 3
 _NO_LINKS = (errno.EPERM, errno.EMLINK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EXDEV)
@@ -75,18 +75,18 @@ class PartFiles:
         self._careful = on_conflict == "rename"
         self._manifest = manifest
         self._cast = cast
-        self._ledger = reservations
+        self._reservations = reservations
         self._umask = current_umask()
         self._created = bytearray(len(manifest.files))
-        self._unsaid = 0  # written bytes of small files not yet recorded in reservations
+        self._unrecorded = 0  # written bytes of small files not yet recorded in reservations
         self._lock = threading.Lock()
         self._moved: dict[bytes, bytes] = {}  # path in the parcel -> where it is now
         self._dropped: set[bytes] = set()
         self._modes: dict[bytes, int] = {}  # of folders that an earlier delivery has made writable
-        self._settled: set[int] = set()  # files that an earlier delivery has landed or dropped
+        self._settled: set[int] = set()  # files that an earlier delivery has committed or dropped
         self.something_moved = False
         self.existing: Optional[ExistingFiles] = None  # existing files that need no part
-        self._lost: dict[int, int] = {}  # files that are not committed: kept open for downstreams
+        self._dropped_files: dict[int, int] = {}  # files that are not committed: kept open for downstreams
         self.destination = OpenFolder(os.dup(staging.destination_fd), staging.destination)
         self._writing = OpenFiles(self._open_for_writing)
 
@@ -118,7 +118,7 @@ class PartFiles:
                 offset += count
                 view = view[count:]
         if self._created[file] != RESERVED:
-            self._ledger.record_written(self._cast, length)
+            self._reservations.record_written(self._cast, length)
 
     def _write_whole(self, file: int, entry: ManifestEntry, view: memoryview) -> None:
         """Write a small file at once: it is created with its final mode and never reopened."""
@@ -132,14 +132,14 @@ class PartFiles:
         finally:
             os.close(fd)
         self._created[file] = WHOLE
-        self._unsaid += len(view)
-        if self._unsaid >= RESERVE_FROM:
-            self._ledger.record_written(self._cast, self._unsaid)
-            self._unsaid = 0
+        self._unrecorded += len(view)
+        if self._unrecorded >= RESERVE_FROM:
+            self._reservations.record_written(self._cast, self._unrecorded)
+            self._unrecorded = 0
 
     def complete(self, file: int) -> None:
         """The file is complete: set mode and time, and close it. Of few files syncing uses the same
-        descriptor, since another one might not be told of an error of the disk.
+        descriptor, since another one might not report an error of the disk.
         """
         if self._created[file] == WHOLE or self.is_existing(file) or file in self._settled:
             return
@@ -181,10 +181,10 @@ class PartFiles:
     def open(self, file: int) -> int:
         """Open the file for reading, wherever it is by now."""
         with self._lock:
-            lost = self._lost.get(file)
+            lost = self._dropped_files.get(file)
             if lost is not None:
                 return os.dup(lost)
-            path, folder = self._place(file)
+            path, folder = self._locate(file)
             if folder == self._staging.parts_fd:
                 return self._open_staged(path, os.O_RDONLY)
             return open_below(path, folder, os.O_RDONLY)
@@ -220,7 +220,7 @@ class PartFiles:
     def make_link(self, entry: ManifestEntry) -> None:
         """Stage a symbolic link."""
         parts = self._staging.parts_fd
-        if self.is_staged(entry.path):  # an earlier delivery went on to here
+        if self.is_staged(entry.path):  # an earlier delivery has made it
             os.unlink(entry.path, dir_fd=parts)
         os.symlink(entry.target, entry.path, dir_fd=parts)
         os.utime(entry.path, ns=(entry.mtime_ns, entry.mtime_ns), dir_fd=parts, follow_symlinks=False)
@@ -229,10 +229,10 @@ class PartFiles:
         """Stage a hard link of a file, or a copy if the file system has none."""
         parts = self._staging.parts_fd
         with self._lock:
-            first, folder = self._place(file)
+            first, folder = self._locate(file)
         with open_parent(first, folder) as (above, name):
             there = self.facts_of(path)
-            if there is not None:  # an earlier delivery went on to here; the file may have been lost since
+            if there is not None:  # an earlier delivery has made it; the file may have been lost since
                 if os.path.samestat(os.stat(name, dir_fd=above, follow_symlinks=False), there):
                     return
                 os.unlink(path, dir_fd=parts)
@@ -271,7 +271,7 @@ class PartFiles:
             self.something_moved = True
 
     def set_aside(self, folder: OpenFolder, name: bytes) -> bytes:
-        """Take away what has the name of an entry of another kind; it goes with the staging, by this name."""
+        """Move away what has the name of an entry of another kind; it is removed with the staging."""
         staging, number = self._staging.folder_fd, 0
         while lstat_in(b"aside-%d" % number, staging) is not None:
             number += 1
@@ -312,11 +312,11 @@ class PartFiles:
             if entry.path in self._dropped or self.is_existing(file):
                 return
             self._log.append(DROP, entry.path)
-            if len(self._lost) < 256:
-                self._lost[file] = self._open_staged(entry.path, os.O_RDONLY)
+            if len(self._dropped_files) < 256:
+                self._dropped_files[file] = self._open_staged(entry.path, os.O_RDONLY)
             os.unlink(entry.path, dir_fd=self._staging.parts_fd)
 
-    # --- landing, and going on with it
+    # --- commit, and resuming it
 
     def begin_commit(self) -> None:
         """All files were verified and synced: renames start."""
@@ -330,30 +330,32 @@ class PartFiles:
         """The entry's final path, if it has one."""
         return self._moved.get(path)
 
-    def take_up(self, went_on: Callable[[], None]) -> None:
-        """Find out what an earlier delivery has landed. What it has not is written again where it is wrong.
+    def resume(self, on_progress: Callable[[], None]) -> None:
+        """Find out what an earlier delivery has committed. The rest is written again where it is wrong.
 
-        `went_on` is called now and then, and may raise.
+        `on_progress` is called now and then, and may raise.
         """
         if self._staging.has_started_commit():
-            self._take_up_landing()
+            self._read_commit_log()
         for number, entry in enumerate(self._manifest.files):
             if entry.path in self._dropped or self.is_committed(entry.path):
                 self._settled.add(number)
-            elif entry.data is not None and not self._may_go_on(entry, went_on):
+            elif entry.data is not None and not self._can_resume(entry, on_progress):
                 os.unlink(entry.path, dir_fd=self._staging.parts_fd)  # no digest of a piece would tell
 
-    def _may_go_on(self, entry: ManifestEntry, went_on: Callable[[], None]) -> bool:
+    def _can_resume(self, entry: ManifestEntry, on_progress: Callable[[], None]) -> bool:
         """Whether nothing lies in the holes of a file that was begun."""
         path = self.staged(entry.path)
-        return not self.is_staged(entry.path) or has_same_holes(path, entry.data or (), entry.size, went_on)
+        return not self.is_staged(entry.path) or has_same_holes(
+            path, entry.data or (), entry.size, on_progress
+        )
 
     @property
     def settled(self) -> AbstractSet[int]:
-        """Files that an earlier delivery has landed or dropped: nothing of them is needed."""
+        """Files that an earlier delivery has committed or dropped: nothing of them is needed."""
         return self._settled
 
-    def _take_up_landing(self) -> None:
+    def _read_commit_log(self) -> None:
         for path, step in self._log.steps().items():
             if step.verb == OPEN:
                 self._modes[path] = int(step.target, 8)
@@ -386,9 +388,9 @@ class PartFiles:
     def close(self) -> None:
         self._writing.close()
         with self._lock:
-            for fd in self._lost.values():
+            for fd in self._dropped_files.values():
                 os.close(fd)
-            self._lost.clear()
+            self._dropped_files.clear()
             if self.destination.fd >= 0:
                 self.destination.close()
                 self.destination.fd = -1
@@ -396,7 +398,7 @@ class PartFiles:
     def mode_of(self, entry: ManifestEntry) -> int:
         return entry.mode & PERMISSIONS & ~self._umask
 
-    def _place(self, file: int) -> tuple[bytes, int]:
+    def _locate(self, file: int) -> tuple[bytes, int]:
         """Where a file is by now: a path below an open folder."""
         path = self._manifest.files[file].path
         if self.existing is not None and file in self.existing:
@@ -414,7 +416,7 @@ class PartFiles:
         entry = self._manifest.files[file]
         if self._created[file]:
             return self._open_staged(entry.path, os.O_RDWR)
-        fd = self._open_anew(entry.path) if self._staging.resumed else -1
+        fd = self._reopen(entry.path) if self._staging.resumed else -1
         if fd < 0:
             fd = self._open_staged(entry.path, os.O_RDWR | _NEW)
         self._created[file] = CREATED
@@ -431,9 +433,9 @@ class PartFiles:
             os.ftruncate(fd, entry.size)
         elif entry.size >= RESERVE_FROM and linux_calls.reserve_space(fd, entry.size):
             self._created[file] = RESERVED
-            self._ledger.record_written(self._cast, entry.size)
+            self._reservations.record_written(self._cast, entry.size)
 
-    def _open_anew(self, path: bytes) -> int:
+    def _reopen(self, path: bytes) -> int:
         """Reopen what an earlier delivery left of a file; -1 for nothing."""
         try:
             return self._open_staged(path, os.O_RDWR)

@@ -1,7 +1,7 @@
 """The pieces that a node has of one cast, for uploads to wait for and to read.
 
-The source and every recipient own one. An upload waits here until a piece is there; the thread that adds it
-wakes the upload.
+The source and every recipient own one. An upload waits here until a piece is there, and until the rate limits
+of the cast and the node let it leave; the thread that adds a piece wakes the upload.
 """
 
 from __future__ import annotations
@@ -19,9 +19,50 @@ from castray_desktop.core.content.manifest import FileSpan, Manifest
 from castray_desktop.core.content.stream_layout import StreamLayout
 from castray_desktop.core.failures.kinds import FailureKind
 from castray_desktop.core.protocol.nodes.peer_frames import DIGEST_BYTES, MAX_PIECE
+from castray_desktop.core.protocol.nodes.token_bucket import TokenBucket
 from castray_desktop.workers.agent.transfer.system.digests import PIECE_DIGESTS, piece_hasher
 from castray_desktop.workers.agent.transfer.system.file_io import OpenFiles
-from castray_desktop.workers.agent.transfer.system.rate_limits import RateLimiter
+
+CHECK_SECONDS = 0.1
+"""A changed limit, or the end of a cast, takes effect within this time."""
+
+
+class RateLimiter:
+    """A token bucket that threads share, on the monotonic clock. Limits are in bytes per second, 0
+    is none.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._pacer = TokenBucket()
+
+    @property
+    def limit(self) -> int:
+        return self._pacer.limit
+
+    def set_limit(self, limit: int) -> None:
+        """Change the limit, also for waiting threads."""
+        with self._lock:
+            self._pacer.set_limit(time.monotonic(), limit)
+
+    def wait(self, length: int, pause: Callable[[float], None]) -> None:
+        """Wait until `length` bytes may leave. `pause(seconds)` waits; what it raises ends the waiting."""
+        if not self._pacer.limit:  # the common case needs no lock
+            return
+        with self._lock:
+            ticket = self._pacer.reserve(time.monotonic(), length)
+        try:
+            while (left := self._left(ticket)) > 0:
+                pause(min(left, CHECK_SECONDS))
+        except BaseException:
+            with self._lock:
+                self._pacer.release(time.monotonic(), length)
+            raise
+
+    def _left(self, ticket: int) -> float:
+        with self._lock:
+            return self._pacer.delay(time.monotonic(), ticket)
+
 
 RECENT_BYTES = 8 << 20
 PROGRESS_SECONDS = 0.1
@@ -235,6 +276,14 @@ class PieceStore:
         self.limiters = (self.limiter, limiter)
 
     # --- for the servers
+
+    def wait_for_limits(self, length: int, pause: Callable[[float], None]) -> None:
+        """Wait until `length` bytes may leave by every limit, one after the other.
+
+        The narrower limit, the cast's own, comes first: a waiting cast takes nothing from other casts.
+        """
+        for limiter in self.limiters:
+            limiter.wait(length, pause)
 
     def wait_piece(self, index: int, seconds: float) -> bool:
         """Wait up to `seconds` for the piece; returns whether it is there. Raises StoreGoneError if it never

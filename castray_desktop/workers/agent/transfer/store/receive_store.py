@@ -153,10 +153,10 @@ class ReceiveStore:
         self._raw_manifest[:] = raw
         trailer = self.staging.saved_trailer()[: len(self._raw_trailer)]
         self._raw_trailer[: len(trailer)] = trailer
-        journalled = bytearray(self.pieces.layout.pieces)
+        journaled = bytearray(self.pieces.layout.pieces)
         for index, digest in self.staging.journal.records():
             if index < self.pieces.layout.pieces:
-                journalled[index] = 1
+                journaled[index] = 1
                 self.pieces.expect_digest(index, digest)
         self._use_manifest(raw)
         assert self.pieces.manifest is not None
@@ -165,10 +165,10 @@ class ReceiveStore:
             for start, end in whole_pieces(
                 self.pieces.manifest, self.pieces.layout, self.parts.settled.__contains__
             ):
-                self.pieces.add_resumed(start, end, journalled)
+                self.pieces.add_resumed(start, end, journaled)
                 self._count(start, end)
         for index in range(self.pieces.layout.pieces):
-            if journalled[index] and not self.pieces.has_piece(index):
+            if journaled[index] and not self.pieces.has_piece(index):
                 self.journaled.add(*self.pieces.layout.piece(index))
         return True
 
@@ -377,7 +377,7 @@ class ReceiveStore:
         self.parts = parts
         self._check_names(manifest, self.staging)
         if self.staging.resumed:
-            parts.take_up(self.cancellation.check)
+            parts.resume(self.cancellation.check)
         parts.make_folders()
         self._find_existing_files(manifest, parts)
         self.hashes = FileHashes(self, manifest, self._new_file_hasher, parts.complete)
@@ -626,17 +626,17 @@ class ReceiveStore:
         try:
             payload = self.pieces.piece_bytes(index)
         except (OSError, EOFError):
-            self._must_not_land(index)
+            self._prevent_commit(index)
             raise
         hasher = self.pieces.new_piece_hasher()
         hasher.update(payload)
         if hasher.digest() != self.pieces.digest(index):
-            self._must_not_land(index)
+            self._prevent_commit(index)
             raise Spoilt(index, f"its copy on {self._context.node} has been damaged")
         return RereadPiece(payload, self.pieces.digest(index), False)
 
-    def _must_not_land(self, index: int) -> None:
-        """A piece reads back wrong. A file that has landed is the user's; one that has not must not land."""
+    def _prevent_commit(self, index: int) -> None:
+        """A piece reads back wrong: fail, unless its file is committed and so the user's."""
         parts, manifest = self.parts, self.pieces.manifest
         if parts is None or manifest is None:
             return

@@ -194,7 +194,7 @@ class Staging:
         return True
 
     def _check_owner(self) -> None:
-        """Nobody but us can change what lies in it. Raises OSError.
+        """Check that no other user can change its contents. Raises OSError.
 
         Who makes a file is no owner that the process knows: a file server may take one user for another.
         """

@@ -179,29 +179,29 @@ def holes(data: tuple[Range, ...], size: int) -> Iterator[Range]:
         yield at, size
 
 
-def has_same_holes(path: bytes, data: tuple[Range, ...], size: int, went_on: Callable[[], None]) -> bool:
+def has_same_holes(path: bytes, data: tuple[Range, ...], size: int, on_progress: Callable[[], None]) -> bool:
     """Whether a file reads as zeros in all holes of `data`, allocated or not.
 
-    `went_on` is called now and then, and may raise. False if it can't be read.
+    `on_progress` is called now and then, and may raise. False if it can't be read.
     """
     try:
         fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
     except OSError:
         return False
     try:
-        return all(_is_zero(fd, low, high, went_on) for low, high in holes(data, size))
+        return all(_is_zero(fd, low, high, on_progress) for low, high in holes(data, size))
     except OSError:
         return False
     finally:
         os.close(fd)
 
 
-def _is_zero(fd: int, low: int, high: int, went_on: Callable[[], None]) -> bool:
+def _is_zero(fd: int, low: int, high: int, on_progress: Callable[[], None]) -> bool:
     buffer = page_buffer(min(ZERO_BYTES, high - low))
     for start, end in _ranges(fd, low, high):
         at = start
         while at < end:
-            went_on()
+            on_progress()
             view = buffer[: end - at]
             count = os.preadv(fd, [view], at)
             if not count or view[:count] != _ZEROS[:count]:
@@ -210,10 +210,10 @@ def _is_zero(fd: int, low: int, high: int, went_on: Callable[[], None]) -> bool:
     return True
 
 
-def hash_zeros(hasher: Hasher, count: int, went_on: Callable[[], None]) -> None:
-    """Hash `count` zeros. `went_on` is called now and then, and may raise."""
+def hash_zeros(hasher: Hasher, count: int, on_progress: Callable[[], None]) -> None:
+    """Hash `count` zeros. `on_progress` is called now and then, and may raise."""
     while count > 0:
-        went_on()
+        on_progress()
         part = min(count, ZERO_BYTES)
         hasher.update(_ZEROS if part == ZERO_BYTES else _ZEROS[:part])
         count -= part

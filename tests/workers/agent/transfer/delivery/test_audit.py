@@ -19,9 +19,8 @@ from castray_desktop.core.protocol.nodes.agent_protocol import (
     VerificationState,
     VerifyFiles,
 )
-from castray_desktop.workers.agent.transfer.delivery import audit, receipts
-from castray_desktop.workers.agent.transfer.delivery.audit import FileAudits
-from castray_desktop.workers.agent.transfer.delivery.receipts import ReceiptItem, Receipts
+from castray_desktop.workers.agent.transfer.delivery import audit
+from castray_desktop.workers.agent.transfer.delivery.audit import FileAudits, ReceiptItem, Receipts
 from castray_desktop.workers.agent.transfer.system.digests import FILE_HASHES, file_hasher
 from tests.helpers.samples import delivery_order
 from tests.workers.agent.transfer.lab import Lab, await_true
@@ -100,7 +99,7 @@ def test_a_delivered_folder_is_read_back_file_by_file(lab: Lab, reader: Reader, 
     reader.jobs.close(5)
 
 
-def test_what_is_gone_is_missing_and_what_was_never_delivered_says_so(lab: Lab, reader: Reader) -> None:
+def test_removed_files_are_missing_and_undelivered_casts_fail(lab: Lab, reader: Reader) -> None:
     source, node = lab.node("s"), lab.node("a")
     lab.send([source, node], [lab.file("x", 1000)])
     cast = cast_of(lab)
@@ -118,7 +117,7 @@ def test_what_is_gone_is_missing_and_what_was_never_delivered_says_so(lab: Lab, 
     reader.jobs.close(5)
 
 
-def test_equal_trees_have_equal_digests_whatever_their_times(lab: Lab, reader: Reader) -> None:
+def test_digests_of_trees_ignore_times(lab: Lab, reader: Reader) -> None:
     first = tree(lab)
     digests = [reader.read("1", path=str(first)).digest]
     (first / "one.bin").touch()
@@ -141,7 +140,7 @@ def test_equal_trees_have_equal_digests_whatever_their_times(lab: Lab, reader: R
     reader.jobs.close(5)
 
 
-def test_a_file_is_told_from_a_folder_with_one_file(lab: Lab, reader: Reader) -> None:
+def test_a_file_and_a_folder_with_one_file_have_different_digests(lab: Lab, reader: Reader) -> None:
     for name, within in (("one", "x"), ("two", "y")):
         (lab.files / name).mkdir()
         (lab.files / name / within).write_bytes(b"equal")
@@ -183,7 +182,7 @@ def test_a_receipt_has_the_options_of_its_delivery(home: Path) -> None:
 
 
 def test_the_oldest_receipts_go(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(receipts, "MAX_RECEIPTS", 2)
+    monkeypatch.setattr(audit, "MAX_RECEIPTS", 2)
     kept = Receipts()
     strange = ReceiptItem(b"n\xff", b"/in/n\xff", 3, bytes(32))
     for number in range(4):

@@ -54,7 +54,7 @@ def test_a_delivered_file_that_is_changed_is_fetched_from_another_node(lab: Lab,
     assert (last.inbox / "a.bin").read_bytes() == path.read_bytes()
 
 
-def test_a_copy_that_is_changed_in_mid_cast_ends_by_name_where_nobody_else_has_it(lab: Lab) -> None:
+def test_a_copy_changed_during_a_cast_fails_with_its_name_if_no_other_node_has_it(lab: Lab) -> None:
     source, relay, last = lab.chain(2)
     path = lab.file("a.bin", SIZE)
     cast = lab.cast(source, [path])
@@ -75,7 +75,7 @@ def test_a_copy_that_is_changed_in_mid_cast_ends_by_name_where_nobody_else_has_i
     assert result.received_bytes <= SIZE + 4 * MIB
 
 
-def test_a_delivered_file_that_is_removed_or_cut_short_is_told_at_once(lab: Lab) -> None:
+def test_a_delivered_file_that_is_removed_or_truncated_is_reported_at_once(lab: Lab) -> None:
     source, relay, last = lab.chain(2)
     path = lab.file("a.bin", SIZE)
     cast = lab.cast(source, [path])
@@ -89,7 +89,7 @@ def test_a_delivered_file_that_is_removed_or_cut_short_is_told_at_once(lab: Lab)
     assert last.await_end(cast.cast).state is RecipientState.COMPLETED
 
 
-def test_a_relay_never_lands_a_part_file_that_is_known_to_be_damaged(lab: Lab) -> None:
+def test_a_relay_never_commits_a_damaged_part_file(lab: Lab) -> None:
     source, relay, last = lab.chain(2)
     path = lab.file("a.bin", SIZE)
     cast = lab.cast(source, [path])
@@ -113,7 +113,7 @@ def test_a_relay_never_lands_a_part_file_that_is_known_to_be_damaged(lab: Lab) -
     assert (last.inbox / "a.bin").read_bytes() == path.read_bytes()
 
 
-def test_nobody_goes_back_for_a_piece_that_was_given_up(lab: Lab) -> None:
+def test_a_spoilt_piece_is_not_requested_from_the_same_node_again(lab: Lab) -> None:
     source, relay, last = lab.chain(2)
     path = lab.file("a.bin", SIZE)
     cast = lab.cast(source, [path])

@@ -47,7 +47,7 @@ def send(lab: Lab, nodes: list[Node], path: Path, on_conflict: str) -> DeliveryR
 
 
 @pytest.mark.parametrize("on_conflict", ["skip", "overwrite"])
-def test_an_identical_file_is_left_as_it_is(lab: Lab, nodes: list[Node], on_conflict: str) -> None:
+def test_an_identical_file_is_not_replaced(lab: Lab, nodes: list[Node], on_conflict: str) -> None:
     path = lab.file("a.bin", MIB + 1)
     there = nodes[1].inbox / "a.bin"
     there.write_bytes(path.read_bytes())
@@ -153,7 +153,7 @@ def make_two(lab: Lab, nodes: list[Node]) -> tuple[Path, Path]:
     return new, old
 
 
-def test_skip_goes_into_a_folder_file_by_file(lab: Lab, nodes: list[Node]) -> None:
+def test_skip_merges_a_folder_file_by_file(lab: Lab, nodes: list[Node]) -> None:
     new, old = make_two(lab, nodes)
     result = send(lab, nodes, new, "skip")
     assert result.paths == (str(old),)
@@ -167,7 +167,7 @@ def test_skip_goes_into_a_folder_file_by_file(lab: Lab, nodes: list[Node]) -> No
     assert send(lab, nodes, new / "only new", "skip").state is RecipientState.COMPLETED
 
 
-def test_overwrite_goes_into_a_folder_file_by_file(lab: Lab, nodes: list[Node]) -> None:
+def test_overwrite_merges_a_folder_file_by_file(lab: Lab, nodes: list[Node]) -> None:
     new, old = make_two(lab, nodes)
     send(lab, nodes, new, "overwrite")
     assert names(old / "both") == ["differs", "mine", "same"]
@@ -183,7 +183,7 @@ def test_rename_puts_the_whole_folder_beside_it(lab: Lab, nodes: list[Node]) -> 
     assert names(old / "both") == ["differs", "mine", "same"]
 
 
-def test_a_folder_never_goes_through_a_link(lab: Lab, nodes: list[Node]) -> None:
+def test_a_folder_is_never_committed_through_a_link(lab: Lab, nodes: list[Node]) -> None:
     (lab.files / "folder").mkdir()
     (lab.files / "folder" / "x").write_bytes(b"x")
     outside = lab.folder / "outside"
@@ -271,7 +271,7 @@ os._exit(9)
 """
 
 
-def test_what_a_killed_agent_left_is_swept(tmp_path: Path, home: Path) -> None:
+def test_staging_of_a_killed_agent_is_removed(tmp_path: Path, home: Path) -> None:
     subprocess.run([sys.executable, "-c", KILLED, str(tmp_path)], check=False)
     (left,) = tmp_path.glob(".castray-*")
     assert (left / "parts" / "half").exists()
@@ -289,7 +289,7 @@ def test_another_machines_staging_is_left_alone(tmp_path: Path, home: Path, key:
     assert record.exists() is not swept
 
 
-def test_what_the_engine_wants_to_go_on_with_is_kept(tmp_path: Path) -> None:
+def test_staging_of_a_cast_that_will_continue_is_kept(tmp_path: Path) -> None:
     subprocess.run([sys.executable, "-c", KILLED, str(tmp_path)], check=False)
     assert remove_abandoned_staging(StagingRegistry("engine a"), keep={"c0ffee"}) == []
     assert remove_abandoned_staging(StagingRegistry("engine a"), keep={"another"}) != []
@@ -307,7 +307,7 @@ def test_another_engines_staging_is_kept_for_a_week(tmp_path: Path, home: Path) 
     assert names(tmp_path) == []
 
 
-def test_what_a_living_agent_has_is_not_swept(tmp_path: Path) -> None:
+def test_staging_of_a_running_agent_is_kept(tmp_path: Path) -> None:
     staging = Staging(os.fsencode(tmp_path), "c0ffee", "node", {"manifest": "x"}, StagingRegistry("engine a"))
     assert remove_abandoned_staging(StagingRegistry("engine a")) == []
     journal = Path(os.fsdecode(staging.folder), "journal")
@@ -333,7 +333,7 @@ def stuck(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], None]]:
         yield patch.undo
 
 
-def test_what_could_not_be_removed_is_removed_at_a_later_start(
+def test_staging_that_could_not_be_removed_is_removed_at_a_later_start(
     tmp_path: Path, home: Path, stuck: Callable[[], None]
 ) -> None:
     subprocess.run([sys.executable, "-c", KILLED, str(tmp_path)], check=False)
@@ -349,7 +349,7 @@ def test_what_could_not_be_removed_is_removed_at_a_later_start(
     assert not left.exists()
 
 
-def test_a_delivery_that_cannot_remove_its_staging_says_so_and_keeps_its_record(
+def test_a_delivery_that_cannot_remove_its_staging_logs_it_and_keeps_its_record(
     tmp_path: Path, home: Path, stuck: Callable[[], None]
 ) -> None:
     staging = Staging(os.fsencode(tmp_path), "c0ffee", "node", {}, StagingRegistry("engine a"))

@@ -24,7 +24,7 @@ def allowed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("allowed")
-def test_it_sees_the_whole_file_under_its_name(lab: Lab, tmp_path: Path) -> None:
+def test_a_hook_finds_the_complete_file_under_its_final_name(lab: Lab, tmp_path: Path) -> None:
     source, node = lab.chain(1)
     path, dest = lab.file("x.bin", 3_000_000), tmp_path / "in" / "here"
     for state in (RecipientState.COMPLETED, RecipientState.SKIPPED):
@@ -37,7 +37,7 @@ def test_it_sees_the_whole_file_under_its_name(lab: Lab, tmp_path: Path) -> None
 
 
 @pytest.mark.usefixtures("allowed")
-def test_it_is_told_every_name_byte_by_byte(lab: Lab, tmp_path: Path) -> None:
+def test_a_hook_gets_every_name_byte_by_byte(lab: Lab, tmp_path: Path) -> None:
     source, node = lab.chain(1)
     folder = lab.folder / "odd"
     folder.mkdir()
@@ -69,7 +69,7 @@ def test_one_that_fails_undoes_nothing(lab: Lab, tmp_path: Path) -> None:
     assert (tmp_path / "in" / "x.bin").read_bytes() == path.read_bytes()
 
 
-def test_it_is_off_unless_the_node_allows_it(
+def test_a_hook_does_not_run_unless_the_node_allows_it(
     lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "nothing"))

@@ -74,7 +74,7 @@ def there(tmp_path: Path) -> Path:
 # --- finding and removing ----------------------------------------------------------------------------
 
 
-def test_what_is_found_is_what_is_removed_and_no_more(source: Path, there: Path) -> None:
+def test_exactly_the_found_entries_are_removed(source: Path, there: Path) -> None:
     before = everything(there)
     make(there / "data", "old", "folder/old/deep/x", "folder/old/y", "gone/z")
     make(there, "data.txt", "neighbour/file")
@@ -112,9 +112,7 @@ def test_links_are_removed_and_never_followed(source: Path, there: Path, tmp_pat
     assert everything(outside) == {"precious", "deep", "deep/precious"}
 
 
-def test_a_link_in_the_place_of_a_folder_is_not_gone_through(
-    source: Path, there: Path, tmp_path: Path
-) -> None:
+def test_a_link_in_the_place_of_a_folder_is_not_followed(source: Path, there: Path, tmp_path: Path) -> None:
     outside = make(tmp_path / "outside", "precious", "b")
     shutil.rmtree(there / "data" / "folder")
     (there / "data" / "folder").symlink_to(outside)
@@ -169,7 +167,7 @@ def test_a_sent_file_removes_nothing_beside_it(tmp_path: Path, there: Path) -> N
     assert everything(there) == before
 
 
-def test_what_no_parcel_can_hold_stays(source: Path, there: Path) -> None:
+def test_special_files_are_kept(source: Path, there: Path) -> None:
     os.mkfifo(there / "data" / "pipe")
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(os.path.relpath(there / "data" / "socket"))
@@ -197,7 +195,7 @@ def test_a_name_that_the_file_system_takes_for_another_is_the_parcels(
     assert (there / "data" / "A").exists()
 
 
-def test_what_cannot_be_removed_is_told_and_the_rest_goes(
+def test_a_failed_removal_is_reported_and_the_rest_is_removed(
     source: Path, there: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     make(there / "data", "stuck", "gone", "old/stuck", "old/x")
@@ -266,7 +264,7 @@ def test_afterwards_both_have_the_same(tmp_path: Path, mine: set[str], theirs: s
     assert (work / "there" / "beside").exists()
 
 
-def test_a_kill_in_the_middle_leaves_each_entry_whole_or_gone(source: Path, there: Path) -> None:
+def test_a_kill_while_pruning_leaves_each_entry_complete_or_removed(source: Path, there: Path) -> None:
     make(there / "data", *(f"old/{number % 7}/{number}" for number in range(200)))
     script = (
         "import os, signal, sys\n"
@@ -318,7 +316,7 @@ def sync(lab: Lab, nodes: list[Node], path: Path, *exclude: str) -> list[Deliver
     return lab.send(nodes, [path], on_conflict="overwrite", exclude=exclude, remove_extra=True)
 
 
-def test_every_recipient_ends_up_with_what_the_source_has(lab: Lab, nodes: list[Node]) -> None:
+def test_every_recipient_has_the_entries_of_the_source(lab: Lab, nodes: list[Node]) -> None:
     top = make(lab.files / "data", *TREE)
     assert [report.removed for report in sync(lab, nodes, top)] == [0, 0]
     shutil.rmtree(top / "folder")
@@ -337,7 +335,7 @@ def test_every_recipient_ends_up_with_what_the_source_has(lab: Lab, nodes: list[
 
 
 @pytest.mark.parametrize("on_conflict", ["skip", "rename"])
-def test_nothing_goes_where_names_may_differ(lab: Lab, nodes: list[Node], on_conflict: str) -> None:
+def test_nothing_is_pruned_if_names_may_differ(lab: Lab, nodes: list[Node], on_conflict: str) -> None:
     top = make(lab.files / "data", *TREE)
     make(nodes[1].inbox / "data", "mine")
     (result, _) = lab.send(nodes, [top], on_conflict=on_conflict, remove_extra=True)
@@ -345,7 +343,7 @@ def test_nothing_goes_where_names_may_differ(lab: Lab, nodes: list[Node], on_con
     assert (nodes[1].inbox / "data" / "mine").exists()
 
 
-def test_nothing_goes_when_the_source_could_not_send_all(lab: Lab, nodes: list[Node]) -> None:
+def test_nothing_is_pruned_if_the_source_could_not_send_all(lab: Lab, nodes: list[Node]) -> None:
     top = make(lab.files / "data", *TREE)
     os.mkfifo(top / "pipe")
     make(nodes[1].inbox / "data", "mine")
@@ -354,7 +352,7 @@ def test_nothing_goes_when_the_source_could_not_send_all(lab: Lab, nodes: list[N
     assert (nodes[1].inbox / "data" / "mine").exists()
 
 
-def test_nothing_goes_when_a_file_failed(lab: Lab, nodes: list[Node]) -> None:
+def test_nothing_is_pruned_if_a_file_failed(lab: Lab, nodes: list[Node]) -> None:
     top = make(lab.files / "data", *TREE)
     make(nodes[1].inbox / "data", "mine")
     cast_id, report = lab.prepare(nodes[0], [top])
@@ -394,7 +392,7 @@ def test_a_change_of_type_settles(lab: Lab, nodes: list[Node]) -> None:
 
 
 @pytest.mark.parametrize("in_the_way", ["a/keep.log", "a/deep/keep.log", "a/pipe"])
-def test_what_has_to_stay_keeps_its_folder(lab: Lab, nodes: list[Node], in_the_way: str) -> None:
+def test_a_folder_with_a_kept_entry_is_kept(lab: Lab, nodes: list[Node], in_the_way: str) -> None:
     """The arriving file gets a free name, once, and does not count as prunable."""
     top = make(lab.files / "data", *TREE)
     there = make(nodes[1].inbox / "data", "a/other", in_the_way)
@@ -408,7 +406,7 @@ def test_what_has_to_stay_keeps_its_folder(lab: Lab, nodes: list[Node], in_the_w
         assert not (there / "a (3)").exists()
 
 
-def test_beside_what_was_sent_no_folder_goes(lab: Lab, nodes: list[Node]) -> None:
+def test_no_folder_beside_the_sent_entries_is_removed(lab: Lab, nodes: list[Node]) -> None:
     file = make(lab.files, "data") / "data"
     make(nodes[1].inbox, "data/precious")
     for _ in range(2):
@@ -416,7 +414,7 @@ def test_beside_what_was_sent_no_folder_goes(lab: Lab, nodes: list[Node]) -> Non
     assert everything(nodes[1].inbox) == {"data", "data/precious", "data (2)"}
 
 
-def test_a_removal_that_fails_is_told(lab: Lab, nodes: list[Node], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_removal_is_reported(lab: Lab, nodes: list[Node], monkeypatch: pytest.MonkeyPatch) -> None:
     top = make(lab.files / "data", *TREE)
     make(nodes[1].inbox / "data", "stuck")
 
@@ -438,7 +436,7 @@ def test_a_removal_that_fails_is_told(lab: Lab, nodes: list[Node], monkeypatch: 
     assert everything(nodes[1].inbox / "data") == everything(top) | {"stuck"}
 
 
-def test_a_recipient_tells_beforehand_what_it_would_remove(lab: Lab, nodes: list[Node]) -> None:
+def test_a_recipient_lists_what_it_would_prune(lab: Lab, nodes: list[Node]) -> None:
     top = make(lab.files / "data", *TREE)
     make(nodes[1].inbox / "data", "old", "b.log")
     cast, _ = lab.prepare(nodes[0], [top])

@@ -80,7 +80,7 @@ def test_an_error_of_the_disk_ends_the_delivery(lab: Lab, nodes: list[Node], dis
 
 
 @pytest.mark.parametrize("code", [errno.EINVAL, errno.ENOTSUP])
-def test_where_a_file_system_cannot_sync_as_a_whole_each_file_is_synced(
+def test_each_file_is_synced_if_the_file_system_has_no_syncfs(
     lab: Lab, nodes: list[Node], disk: Disk, code: int
 ) -> None:
     disk.whole = code

@@ -76,7 +76,7 @@ def test_an_upstream_that_can_not_be_dialled_dials(
     assert source.sources[cast.cast].sent_bytes == cast.totals.stream_bytes
 
 
-def test_the_way_is_remembered_for_the_next_cast(lab: Lab, silent: int) -> None:
+def test_the_transport_is_remembered_for_the_next_cast(lab: Lab, silent: int) -> None:
     source, node = lab.chain(1)
     first = lab.cast(source, [lab.file("a.bin", MIB)])
     first.deliver(node, closed(source, silent))
@@ -92,7 +92,7 @@ def test_the_way_is_remembered_for_the_next_cast(lab: Lab, silent: int) -> None:
     assert result.transport == "reverse"
 
 
-def test_an_upstream_that_comes_too_late_is_sent_away(lab: Lab) -> None:
+def test_an_upstream_that_dials_too_late_is_rejected(lab: Lab) -> None:
     source, node = lab.chain(1)
     cast = lab.cast(source, [lab.file("a.bin", MIB)])
     cast.deliver(node, source.upstream())
@@ -102,7 +102,7 @@ def test_an_upstream_that_comes_too_late_is_sent_away(lab: Lab) -> None:
     source.reach(node, cast.cast, epoch=7)
 
 
-def test_an_upstream_of_an_older_order_is_sent_away(lab: Lab, silent: int) -> None:
+def test_an_upstream_of_an_older_order_is_rejected(lab: Lab, silent: int) -> None:
     source, node = lab.chain(1)
     cast = lab.cast(source, [lab.file("a.bin", MIB)])
     cast.deliver(node, closed(source, silent))
@@ -116,7 +116,7 @@ def test_an_upstream_of_an_older_order_is_sent_away(lab: Lab, silent: int) -> No
     assert (result.state, result.epoch, result.transport) == (RecipientState.COMPLETED, 2, "reverse")
 
 
-def test_who_does_not_know_the_secret_can_not_come(lab: Lab, silent: int) -> None:
+def test_a_peer_without_the_secret_is_rejected(lab: Lab, silent: int) -> None:
     source, stranger, node = lab.chain(2)
     cast = lab.cast(source, [lab.file("a.bin", MIB)])
     cast.deliver(node, closed(source, silent))
@@ -141,7 +141,7 @@ def test_a_new_order_ends_dialling_at_once(lab: Lab, silent: int) -> None:
     assert (result.state, result.transport) == (RecipientState.COMPLETED, "direct")
 
 
-def test_a_cancelled_recipient_dials_nobody(lab: Lab, silent: int) -> None:
+def test_a_cancelled_recipient_does_not_dial(lab: Lab, silent: int) -> None:
     source, node = lab.chain(1)
     cast = lab.cast(source, [lab.file("a.bin", MIB)])
     cast.deliver(node, closed(source, silent))
@@ -150,7 +150,7 @@ def test_a_cancelled_recipient_dials_nobody(lab: Lab, silent: int) -> None:
     assert node.await_end(cast.cast).state is RecipientState.CANCELLED
 
 
-def test_nobody_gets_through(lab: Lab, refusing: int) -> None:
+def test_no_transport_works(lab: Lab, refusing: int) -> None:
     source = lab.node("source")
     node = lab.node("node", timing=PeerTiming(lost_after=0.3, grace=0.3))
     cast = lab.cast(source, [lab.file("a.bin", MIB)])
@@ -160,9 +160,7 @@ def test_nobody_gets_through(lab: Lab, refusing: int) -> None:
     assert result.failure.values["reason"] == "Connection refused"
 
 
-def test_connections_that_have_proved_themselves_are_bounded(
-    lab: Lab, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_authenticated_connections_are_limited(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(accept, "MAX_CONNECTIONS", 1)
     source = lab.node("source")
     first = lab.node("first")

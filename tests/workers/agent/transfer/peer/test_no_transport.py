@@ -16,7 +16,7 @@ MIB = 1 << 20
 pytestmark = pytest.mark.timeout(30)
 
 
-def test_without_a_way_a_delivery_ends_however_often_it_gets_another_upstream(
+def test_a_delivery_without_a_transport_fails_however_often_it_gets_another_upstream(
     lab: Lab, refusing: int, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO")
@@ -50,7 +50,7 @@ def test_without_a_way_a_delivery_ends_however_often_it_gets_another_upstream(
     assert len(tried) == 1
 
 
-def test_what_fails_again_and_again_is_one_line_in_the_log(
+def test_repeated_failures_are_one_line_in_the_log(
     lab: Lab, refusing: int, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO")

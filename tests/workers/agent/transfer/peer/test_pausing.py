@@ -60,7 +60,7 @@ def chain_of_three(lab: Lab, size: int, limit: int, local: bool = False) -> tupl
 
 
 @pytest.mark.parametrize("local", [False, True])
-def test_every_hop_stops_and_goes_on_at_the_same_offset(lab: Lab, local: bool) -> None:
+def test_every_hop_stops_and_continues_at_the_same_offset(lab: Lab, local: bool) -> None:
     cast, nodes = chain_of_three(lab, 48 * MIB, 32 * MIB, local)
     nodes[-1].await_delivery(cast.cast, lambda report: report.content_bytes >= 2 * MIB)
     pause(cast, True, 1)
@@ -74,7 +74,7 @@ def test_every_hop_stops_and_goes_on_at_the_same_offset(lab: Lab, local: bool) -
     cast.forget()
 
 
-def test_a_connection_that_is_lost_meanwhile_is_missed_by_nobody(lab: Lab) -> None:
+def test_a_connection_lost_during_a_pause_is_not_reported(lab: Lab) -> None:
     cast, nodes = chain_of_three(lab, 32 * MIB, 16 * MIB)
     nodes[-1].await_delivery(cast.cast, lambda report: report.content_bytes >= 2 * MIB)
     pause(cast, True, 1)
@@ -143,7 +143,7 @@ def goes_on(cast: Cast, node: Node, upstream: Upstream) -> int:
 
 
 @pytest.mark.parametrize("local", [False, True])
-def test_a_paused_recipient_stands_still_and_goes_on_over_the_same_connection(lab: Lab, local: bool) -> None:
+def test_a_paused_recipient_stops_and_continues_over_the_same_connection(lab: Lab, local: bool) -> None:
     cast, first, second = pause_first(lab, local)
     cast.seal()
     assert second.await_end(cast.cast).state is RecipientState.COMPLETED
@@ -167,13 +167,13 @@ def test_a_connection_is_not_kept_for_ever(lab: Lab) -> None:
     cast.forget()
 
 
-def test_a_paused_recipient_goes_on_elsewhere(lab: Lab) -> None:
+def test_a_paused_recipient_continues_from_another_upstream(lab: Lab) -> None:
     cast, first, second = pause_first(lab)
     assert goes_on(cast, first, second.upstream()) <= cast.totals.stream_bytes + MIB
     cast.forget()
 
 
-def test_an_older_order_pauses_nobody(lab: Lab) -> None:
+def test_an_older_order_is_ignored(lab: Lab) -> None:
     source, node = lab.chain(1)
     cast = lab.cast(source, [lab.file("x", 4 * MIB)])
     cast.deliver(node, source.upstream())

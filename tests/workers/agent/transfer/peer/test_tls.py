@@ -76,7 +76,7 @@ def test_an_upstream_that_dials_does_it_through_tls(lab: Lab, authority: Authori
     assert (result.state, result.transport) == (RecipientState.COMPLETED, "reverse")
 
 
-def test_damage_on_the_way_ends_the_connection_and_nothing_else(lab: Lab, authority: Authority) -> None:
+def test_damaged_data_ends_the_connection_only(lab: Lab, authority: Authority) -> None:
     source, node = members(lab, authority, 2)
     path = lab.file("a.bin", 4 * MIB)
     cast = lab.cast(source, [path])
@@ -131,7 +131,7 @@ def test_a_certificate_that_has_run_out_is_refused(lab: Lab, authority: Authorit
 
 
 @pytest.mark.parametrize("encrypted", ["source", "node"])
-def test_nothing_goes_to_or_comes_from_a_node_without_tls(
+def test_a_node_without_tls_can_neither_send_nor_receive(
     lab: Lab, authority: Authority, encrypted: str
 ) -> None:
     source, node = (
@@ -145,7 +145,7 @@ def test_nothing_goes_to_or_comes_from_a_node_without_tls(
     assert result.received_bytes == 0
 
 
-def test_a_stranger_without_a_certificate_gets_no_further(lab: Lab, authority: Authority) -> None:
+def test_a_peer_without_a_certificate_is_rejected(lab: Lab, authority: Authority) -> None:
     (node,) = members(lab, authority, 1)
     with socket.create_connection(("127.0.0.1", node.port)) as sock:
         sock.sendall(b"GET / HTTP/1.0\r\n\r\n")

@@ -187,7 +187,7 @@ def test_the_secret_is_needed_through_calls_as_well(lab: Lab, network: Network) 
     assert result.received_bytes == 0
 
 
-def test_a_node_that_has_gone_is_noticed(lab: Lab, network: Network) -> None:
+def test_a_lost_node_is_noticed(lab: Lab, network: Network) -> None:
     source = network.node("source")
     node = network.node("node", timing=PeerTiming(lost_after=0.2, grace=0.2))
     cast = lab.cast(source, [lab.file("a.bin", MIB)])
@@ -197,7 +197,7 @@ def test_a_node_that_has_gone_is_noticed(lab: Lab, network: Network) -> None:
     assert "nobody" in result.failure.values["reason"]
 
 
-def test_a_tunnel_that_breaks_is_opened_anew(lab: Lab, network: Network) -> None:
+def test_a_broken_tunnel_is_opened_again(lab: Lab, network: Network) -> None:
     source, node = network.chain(1)
     path = lab.file("a.bin", 8 * MIB)
     cast = lab.cast(source, [path])
@@ -218,7 +218,7 @@ def test_tunnels_are_bounded_and_swept(lab: Lab, network: Network, monkeypatch: 
     with pytest.raises(ConnectionRefusedError):
         peer.open("2").result(5)
     waiting, later = peer.get("1", 0), peer.get("1", 2)  # one waits for bytes, one for its turn
-    await_true(lambda: bool(network.mouths["a"]._mouths["1"]._waiting))
+    await_true(lambda: bool(network.mouths["a"]._ends["1"]._waiting))
     network.run(network.mouths["a"].sweep)
     for call in (waiting, later):
         with pytest.raises(ConnectionResetError):

@@ -63,7 +63,9 @@ def strangers(node: Node, count: int, at_first: int, says: bytes = b"") -> Itera
 
 @pytest.mark.parametrize("says", [b"", HALF_A_HELLO], ids=["silent", "half a hello"])
 @pytest.mark.parametrize("way", ["direct", "reverse", "tunnel"])
-def test_a_cast_completes_beside_strangers(lab: Lab, way: str, says: bytes, refusing: int) -> None:
+def test_a_cast_completes_beside_unauthenticated_peers(
+    lab: Lab, way: str, says: bytes, refusing: int
+) -> None:
     source = lab.node("source")
 
     def carry(node: str) -> socket.socket:
@@ -89,7 +91,7 @@ def test_a_cast_completes_beside_strangers(lab: Lab, way: str, says: bytes, refu
     assert result.transport == {"tunnel": "ray"}.get(way, way)
 
 
-def test_a_cast_completes_while_ten_thousand_strangers_come(lab: Lab, many_files: int) -> None:
+def test_a_cast_completes_while_ten_thousand_unauthenticated_peers_connect(lab: Lab, many_files: int) -> None:
     source, first, second = lab.chain(2)
     cast = lab.cast(source, [lab.file("a.bin", 8 * MIB)])
     with strangers(source, many_files, 600), strangers(first, 600, 600):
@@ -99,7 +101,7 @@ def test_a_cast_completes_while_ten_thousand_strangers_come(lab: Lab, many_files
     assert [result.state for result in results] == [RecipientState.COMPLETED] * 2
 
 
-def test_the_oldest_of_those_that_say_nothing_goes_first(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_oldest_silent_connection_is_closed_first(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(accept, "MAX_SILENT", 3)
     monkeypatch.setattr(accept, "HANDSHAKE_SECONDS", 600.0)
     node = lab.node("a")
@@ -115,8 +117,8 @@ def test_the_oldest_of_those_that_say_nothing_goes_first(lab: Lab, monkeypatch: 
         sock.close()
 
 
-def test_the_oldest_handshake_goes_first(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(accept, "MAX_STRANGERS_OF_ONE", 2)
+def test_the_oldest_handshake_is_aborted_first(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(accept, "MAX_UNAUTHENTICATED_OF_ONE", 2)
     node = lab.node("a")
     sockets = []
     for _ in range(3):
@@ -129,7 +131,9 @@ def test_the_oldest_handshake_goes_first(lab: Lab, monkeypatch: pytest.MonkeyPat
 
 
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.booleans()), max_size=60))
-def test_strangers_are_bounded_in_all_and_for_each_address(steps: list[tuple[str, bool]]) -> None:
+def test_unauthenticated_peers_are_limited_in_total_and_for_each_address(
+    steps: list[tuple[str, bool]],
+) -> None:
     found: UnauthenticatedConnections[int] = UnauthenticatedConnections(5, 3)
     there: list[tuple[int, str]] = []
     for number, (address, leaves) in enumerate(steps):

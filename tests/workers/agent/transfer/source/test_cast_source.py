@@ -16,7 +16,7 @@ from castray_desktop.workers.agent.transfer.source.cast_source import CastSource
 from tests.workers.agent.transfer.lab import Lab
 
 
-def test_a_report_has_the_state_and_the_digest_of_a_sealed_source_or_neither(
+def test_a_report_has_both_the_state_and_the_digest_of_a_sealed_source_or_neither(
     lab: Lab, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     enter, seen = CastSource._enter, list[SourceReport]()
@@ -37,7 +37,7 @@ def test_a_report_has_the_state_and_the_digest_of_a_sealed_source_or_neither(
     assert bool(report.trailer_digest) is (report.state is SourceState.SEALED)
 
 
-def test_a_source_that_nobody_asks_reads_to_its_end_when_it_is_told_to(lab: Lab) -> None:
+def test_a_source_without_requests_reads_to_its_end_on_an_order(lab: Lab) -> None:
     """Its recipients have everything from an earlier agent, and request nothing any more."""
     source, recipient = lab.chain(1)
     cast = lab.cast(source, [lab.file("large", 20 << 20), lab.file("small", 1000)])

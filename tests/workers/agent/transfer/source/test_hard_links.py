@@ -61,7 +61,7 @@ def test_names_that_are_chosen_themselves(lab: Lab) -> None:
 
 
 @pytest.mark.parametrize("on_conflict", ["skip", "overwrite"])
-def test_the_second_time_all_of_it_is_there(lab: Lab, on_conflict: str) -> None:
+def test_a_second_cast_sends_nothing(lab: Lab, on_conflict: str) -> None:
     nodes, top = lab.chain(1), make_tree(lab)
     lab.send(nodes, [top])
     (result,) = lab.send(nodes, [top], on_conflict=on_conflict)

@@ -237,7 +237,7 @@ def test_a_named_link_to_a_folder_is_that_folder(lab: Lab) -> None:
     assert contents(nodes[1].inbox / "latest") == contents(snapshot)
 
 
-def test_keep_and_follow_do_what_they_say(tmp_path: Path) -> None:
+def test_keep_and_follow_links(tmp_path: Path) -> None:
     snapshot = model_cache(tmp_path)
     assert len(kept(scan([snapshot], "keep"))) == 4
     (snapshot / "same").symlink_to("config.json")

@@ -19,7 +19,7 @@ from castray_desktop.core.protocol.nodes.agent_protocol import ForgetCast, Recip
 from castray_desktop.workers.agent import node_inspection
 from castray_desktop.workers.agent.transfer.source import scan_cache
 from castray_desktop.workers.agent.transfer.source.scan_cache import ScanCache, ScanPaths
-from castray_desktop.workers.agent.transfer.source.scanner import ScanResult, WentOn, scan_paths
+from castray_desktop.workers.agent.transfer.source.scanner import OnProgress, ScanResult, scan_paths
 from castray_desktop.workers.agent.transfer.store.hash_cache import SETTLED_NS
 from tests.workers.agent.transfer.lab import PATIENCE, Lab, Node, await_true, tree
 
@@ -34,9 +34,11 @@ class CountedScans:
         self.count = 0
         self._change = change
 
-    def scan(self, paths: Sequence[str], links: str, exclude: Sequence[str], went_on: WentOn) -> ScanResult:
+    def scan(
+        self, paths: Sequence[str], links: str, exclude: Sequence[str], on_progress: OnProgress
+    ) -> ScanResult:
         self.count += 1
-        found = scan_paths(paths, links, exclude, went_on)
+        found = scan_paths(paths, links, exclude, on_progress)
         self._change(found)
         return found
 
@@ -198,9 +200,7 @@ def change_mode_of_folder(folder: Path) -> None:
         change_mode_of_folder,
     ],
 )
-def test_what_changed_since_the_survey_is_sent_as_it_is(
-    lab: Lab, folder: Path, change: Callable[[Path], None]
-) -> None:
+def test_changes_since_the_survey_are_sent(lab: Lab, folder: Path, change: Callable[[Path], None]) -> None:
     wait_until_settled(folder)
     counted = CountedScans()
     source, recipient = lab.node("source", scans=new_cache(counted.scan)), lab.node("recipient")
@@ -212,7 +212,7 @@ def test_what_changed_since_the_survey_is_sent_as_it_is(
     assert counted.count == 2
 
 
-def test_a_folder_that_is_gone_is_reported(lab: Lab, folder: Path) -> None:
+def test_a_removed_folder_is_reported(lab: Lab, folder: Path) -> None:
     wait_until_settled(folder)
     source = lab.node("source", scans=new_cache())
     survey(lab, source, folder)
@@ -255,7 +255,7 @@ def test_patterns_do_not_prevent_reuse(folder: Path) -> None:
     assert count_two(folder, exclude=("*.tmp",)) == 1
 
 
-def test_links_that_depend_on_what_is_elsewhere_prevent_reuse(folder: Path) -> None:
+def test_links_out_of_the_parcel_prevent_reuse(folder: Path) -> None:
     assert count_two(folder) == 1  # its link stays in it
     assert count_two(folder, links="keep") == 1
     assert count_two(folder, links="follow") == 2
@@ -270,7 +270,7 @@ def test_links_that_depend_on_what_is_elsewhere_prevent_reuse(folder: Path) -> N
     assert count_two(folder, links="keep") == 1
 
 
-def test_what_can_not_be_sent_prevents_reuse(folder: Path) -> None:
+def test_an_unsendable_entry_prevents_reuse(folder: Path) -> None:
     os.mkfifo(folder / "pipe")
     assert count_two(folder) == 2
 
@@ -318,7 +318,7 @@ def test_a_network_file_system_prevents_reuse(folder: Path) -> None:
     assert counted.count == 2
 
 
-def test_what_was_just_written_prevents_reuse(folder: Path) -> None:
+def test_a_recent_write_prevents_reuse(folder: Path) -> None:
     """Another write might get the same time stamp."""
 
     def write(found: ScanResult) -> None:
@@ -375,7 +375,7 @@ def test_so_is_the_number_of_entries(folder: Path) -> None:
     assert new_cache(max_entries=size - 1).scan([str(folder)], "auto", (), no_progress).files == 2
 
 
-def test_who_comes_during_a_scan_waits_for_it(folder: Path) -> None:
+def test_a_second_scan_of_the_same_paths_waits_for_the_first(folder: Path) -> None:
     wait_until_settled(folder)
     begun, may_end, waits = threading.Event(), threading.Event(), threading.Event()
 
@@ -386,8 +386,8 @@ def test_who_comes_during_a_scan_waits_for_it(folder: Path) -> None:
     counted, found = CountedScans(hold), []
     cache = new_cache(counted.scan)
 
-    def scan(went_on: WentOn) -> None:
-        found.append(cache.scan([str(folder)], "auto", (), went_on))
+    def scan(on_progress: OnProgress) -> None:
+        found.append(cache.scan([str(folder)], "auto", (), on_progress))
 
     first = threading.Thread(target=scan, args=(no_progress,))
     second = threading.Thread(target=scan, args=(lambda _: waits.set(),))
@@ -402,7 +402,7 @@ def test_who_comes_during_a_scan_waits_for_it(folder: Path) -> None:
     assert found[0] is found[1]
 
 
-def test_who_waits_may_give_up_and_who_scans_may_fail(folder: Path) -> None:
+def test_a_waiting_scan_may_be_cancelled_and_a_running_one_may_fail(folder: Path) -> None:
     wait_until_settled(folder)
     begun, may_end = threading.Event(), threading.Event()
 

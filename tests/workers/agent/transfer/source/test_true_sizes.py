@@ -39,7 +39,7 @@ def test_a_folder_of_them_is_left_out_by_name(tmp_path: Path) -> None:
 
 
 @needs_sys
-def test_what_does_not_end_where_its_size_says_fails_by_name(
+def test_a_file_that_does_not_have_its_stated_size_fails_with_its_name(
     lab: Lab, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A file system that is not known to do this."""

@@ -66,7 +66,7 @@ def recipient(lab: Lab) -> Iterator[Recipient]:
 
 
 @pytest.mark.parametrize("backwards", [False, True])
-def test_all_of_it_comes_out_right(recipient: Recipient, backwards: bool) -> None:
+def test_pieces_in_any_order_give_the_right_files(recipient: Recipient, backwards: bool) -> None:
     store, layout = recipient.store, recipient.store.pieces.layout
     for index in sorted(range(FIRST, layout.pieces), reverse=backwards):
         recipient.place(index)

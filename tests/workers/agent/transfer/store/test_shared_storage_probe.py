@@ -41,7 +41,7 @@ def test_one_places_it_the_others_find_it(lab: Lab, tmp_path: Path) -> None:
     assert not dest.exists()
 
 
-def test_what_is_no_probe_is_neither_written_nor_read(lab: Lab, tmp_path: Path) -> None:
+def test_a_name_that_is_no_probe_is_neither_written_nor_read(lab: Lab, tmp_path: Path) -> None:
     plane = lab.node("a").plane
     (tmp_path / "secret").write_text("abc")
     for bad in ("secret", "../secret", ".castray-probe-/../secret", "", ".castray-probe-xyz"):
@@ -57,7 +57,7 @@ def test_what_is_no_probe_is_neither_written_nor_read(lab: Lab, tmp_path: Path) 
     assert not plane.probe(probe(ProbeVerb.PLACE, name(), tmp_path / "secret" / "x")).yes
 
 
-def test_it_goes_with_the_cast_and_with_the_agent(lab: Lab, tmp_path: Path) -> None:
+def test_probes_are_removed_with_the_cast_and_with_the_agent(lab: Lab, tmp_path: Path) -> None:
     plane = lab.node("a").plane
     assert plane.probe(probe(ProbeVerb.PLACE, name(), tmp_path)).yes
     plane.carry_out(ForgetCast("c"))
@@ -72,7 +72,7 @@ def test_an_order_to_remove_may_come_first(tmp_path: Path) -> None:
     assert list(tmp_path.glob(".castray-probe-*")) == []
 
 
-def test_nobody_waits_any_more_when_slow_storage_has_it(
+def test_a_probe_that_slow_storage_creates_too_late_is_removed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     probes, file = StorageProbes("a", tmp_path, StagingRegistry()), name()
@@ -108,7 +108,7 @@ def test_a_killed_agent_leaves_nothing_for_ever(lab: Lab, tmp_path: Path, home: 
     assert list((home / "staging").iterdir()) == []
 
 
-def test_other_machines_are_not_told_where_short_cuts_are_off(lab: Lab, tmp_path: Path) -> None:
+def test_storage_is_not_reported_if_local_copies_are_off(lab: Lab, tmp_path: Path) -> None:
     order = CheckDestination("c", str(tmp_path), (), 1, 1)
     with_short_cuts = lab.node("a", local=True).plane.preflight(order)
     without = lab.node("b").plane.preflight(order)

@@ -6,8 +6,8 @@ import asyncio
 
 import pytest
 
-from castray_desktop.workers.agent import agent_mailbox as mailbox_module
-from castray_desktop.workers.agent.agent_mailbox import AgentMailbox, carry_out
+from castray_desktop.workers.agent.transfer.peer import tunnel
+from castray_desktop.workers.agent.transfer.peer.tunnel import AgentMailbox, carry_out
 
 
 class Agent:
@@ -34,7 +34,7 @@ async def serve(mailbox: AgentMailbox, agent: Agent) -> None:
             await mailbox.answer(*await carry_out(agent, letter))
 
 
-async def test_what_is_called_is_done_elsewhere() -> None:
+async def test_calls_are_carried_out_by_the_agent() -> None:
     mailbox, agent = AgentMailbox(), Agent()
     serving = asyncio.create_task(serve(mailbox, agent))
     async with asyncio.timeout(5):
@@ -65,5 +65,5 @@ async def test_a_caller_that_has_given_up_is_not_answered(monkeypatch: pytest.Mo
     call.cancel()
     await asyncio.wait([call])
     await mailbox.answer(letter[0], b"", "")
-    monkeypatch.setattr(mailbox_module, "WAIT_SECONDS", 0.01)
+    monkeypatch.setattr(tunnel, "MAILBOX_SECONDS", 0.01)
     assert await mailbox.next_calls() == []

@@ -131,10 +131,10 @@ def test_a_hole_is_hashed_while_the_source_is_at_it(lab: Lab, monkeypatch: pytes
     both = threading.Barrier(2)
     module = "castray_desktop.workers.agent.transfer"
 
-    def together(hasher: Hasher, count: int, went_on: Callable[[], None]) -> None:
+    def together(hasher: Hasher, count: int, on_progress: Callable[[], None]) -> None:
         if count == 38 * MIB:
             both.wait(20)
-        hash_zeros(hasher, count, went_on)
+        hash_zeros(hasher, count, on_progress)
 
     monkeypatch.setattr(f"{module}.source.source_reader.hash_zeros", together)
     monkeypatch.setattr(f"{module}.store.file_hashes.hash_zeros", together)

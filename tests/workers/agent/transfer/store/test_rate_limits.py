@@ -7,7 +7,7 @@ import time
 import pytest
 
 from castray_desktop.core.protocol.nodes.agent_protocol import RecipientState, SetCastLimit, SetNodeLimit
-from castray_desktop.workers.agent.transfer.system.rate_limits import RateLimiter, wait_for_limits
+from castray_desktop.workers.agent.transfer.store.piece_store import RateLimiter
 from tests.workers.agent.transfer.lab import Cast, Lab, Node
 
 MB = 1_000_000
@@ -93,10 +93,10 @@ def test_who_stops_waiting_gives_its_bytes_back() -> None:
 
     limiter = RateLimiter()
     limiter.set_limit(1000)
-    wait_for_limits((limiter,), 10_000_000, stop)  # nothing was sent before it
+    limiter.wait(10_000_000, stop)  # nothing was sent before it
     with pytest.raises(Stop):
-        wait_for_limits((limiter,), 5, stop)
+        limiter.wait(5, stop)
     before = limiter._pacer._taken - limiter._pacer._earned
     with pytest.raises(Stop):
-        wait_for_limits((limiter,), 10_000_000, stop)
+        limiter.wait(10_000_000, stop)
     assert limiter._pacer._taken - limiter._pacer._earned <= before
