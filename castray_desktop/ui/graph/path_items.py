@@ -227,7 +227,7 @@ def _hop_path(appearance: HopAppearance) -> tuple[QPainterPath, QPainterPath]:
 
 def _arrow_head(tip: QPointF, back: QPointF, slope: float) -> QPainterPath:
     """`back` leads from the tip to the middle of the base; `slope` is half the width by the length."""
-    across = QPointF(-back.y(), back.x()) * slope
+    across = QPointF(back.y(), -back.x()) * slope
     head = QPainterPath(tip)
     head.lineTo(tip + back + across)
     head.lineTo(tip + back * 0.75)
