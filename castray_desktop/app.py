@@ -50,7 +50,7 @@ FIRST_PAINT_SECONDS = 0.5  # a hidden desktop may never paint; go on without it
 PLOT_DELAY_MS = 400
 SLICE_SECONDS = 0.006
 SLICE_EVERY_MS = 12
-GOODBYE_SECONDS = 3.0
+CLOSE_SECONDS = 3.0
 
 
 def run(files: list[str], cluster: str | None) -> int:
@@ -83,11 +83,11 @@ def run(files: list[str], cluster: str | None) -> int:
     preferences = Preferences(settings, application)
     window = MainWindow(theme, language, link, preferences, RecipientGroupFile(places.groups), wanted)
     window.add_files(paths)
-    doorkeeper = InstanceReceiver(places, window)
+    receiver = InstanceReceiver(places, window)
     trace.follow(window, link)
     # Given to the finished window: one that is there before is worked out at every step of building.
     apply_style(application, theme)
-    wish = QuitRequest(window)
+    quit_request = QuitRequest(window)
     window.show()
     wait_for_paint(window)
     window_log = open_log(places)
@@ -99,8 +99,8 @@ def run(files: list[str], cluster: str | None) -> int:
     plot = PlotLoader(theme, window, link)
     plot.loaded.connect(collector.settle)
     with closing_signals(window):
-        status = serve(application, wish, link)
-    doorkeeper.close()
+        status = serve(application, quit_request, link)
+    receiver.close()
     window.shut_down()
     plot.stop()
     collector.stop()
@@ -151,39 +151,39 @@ class InstanceReceiver(QObject):
     def __init__(self, places: Paths, window: MainWindow) -> None:
         super().__init__(window)
         self._window = window
-        self._visitors: dict[int, tuple[SecondInstance, QSocketNotifier]] = {}
-        self._door: InstanceListener | None = None
+        self._handovers: dict[int, tuple[SecondInstance, QSocketNotifier]] = {}
+        self._listener: InstanceListener | None = None
         with contextlib.suppress(OSError):  # without it further starts open a window of their own
-            self._door = InstanceListener(places)
-            self._notifier = QSocketNotifier(self._door.fileno(), QSocketNotifier.Type.Read, self)
-            self._notifier.activated.connect(self._let_in)
+            self._listener = InstanceListener(places)
+            self._notifier = QSocketNotifier(self._listener.fileno(), QSocketNotifier.Type.Read, self)
+            self._notifier.activated.connect(self._accept)
 
     def close(self) -> None:
-        """Let nobody in any more."""
-        for number in tuple(self._visitors):
-            self._send_away(number)
-        if self._door is not None:
+        """Accept no more."""
+        for number in tuple(self._handovers):
+            self._drop(number)
+        if self._listener is not None:
             self._notifier.setEnabled(False)
-            self._door.close()
-            self._door = None
+            self._listener.close()
+            self._listener = None
 
-    def _let_in(self) -> None:
-        visitor = self._door.accept() if self._door is not None else None
-        if visitor is None:
+    def _accept(self) -> None:
+        handover = self._listener.accept() if self._listener is not None else None
+        if handover is None:
             return
-        number = visitor.connection.fileno()
+        number = handover.connection.fileno()
         notifier = QSocketNotifier(number, QSocketNotifier.Type.Read, self)
-        notifier.activated.connect(lambda: self._listen(number))
-        self._visitors[number] = (visitor, notifier)
+        notifier.activated.connect(lambda: self._read(number))
+        self._handovers[number] = (handover, notifier)
 
-    def _listen(self, number: int) -> None:
-        if number not in self._visitors:
+    def _read(self, number: int) -> None:
+        if number not in self._handovers:
             return
-        visitor = self._visitors[number][0]
+        handover = self._handovers[number][0]
         try:
-            handed = visitor.read_request()
+            handed = handover.read_request()
         except (OSError, ValueError):
-            self._send_away(number)
+            self._drop(number)
             return
         if handed is None:
             return
@@ -191,17 +191,17 @@ class InstanceReceiver(QObject):
         self._window.add_files(list(handed.files))
         if handed.cluster:
             self._window.cluster_selector.use(handed.cluster)
-        self._visitors.pop(number)[1].setEnabled(False)
-        visitor.confirm()
+        self._handovers.pop(number)[1].setEnabled(False)
+        handover.confirm()
 
-    def _send_away(self, number: int) -> None:
-        visitor, notifier = self._visitors.pop(number)
+    def _drop(self, number: int) -> None:
+        handover, notifier = self._handovers.pop(number)
         notifier.setEnabled(False)
-        visitor.connection.close()
+        handover.connection.close()
 
 
 class QuitRequest(QObject):
-    """Remembers that the user wants to quit, also before anybody can do something about it."""
+    """Remembers that the user wants to quit, also before the event loop can end."""
 
     def __init__(self, window: MainWindow) -> None:
         super().__init__(window)
@@ -220,7 +220,7 @@ class QuitRequest(QObject):
         self._tell()
 
 
-def serve(application: QApplication, wish: QuitRequest, link: EngineLink) -> int:
+def serve(application: QApplication, quit_request: QuitRequest, link: EngineLink) -> int:
     """Run the event loop until the user wants to quit and the engine has been left."""
     import asyncio
 
@@ -229,12 +229,12 @@ def serve(application: QApplication, wish: QuitRequest, link: EngineLink) -> int
 
     async def live() -> None:
         quit_wanted = asyncio.Event()
-        wish.when_asked(quit_wanted.set)
+        quit_request.when_asked(quit_wanted.set)
         running = asyncio.create_task(link.run(), name="engine link")
         waiting = asyncio.create_task(quit_wanted.wait(), name="quit")
         done, _ = await asyncio.wait({running, waiting}, return_when=asyncio.FIRST_COMPLETED)
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(GOODBYE_SECONDS):
+            async with asyncio.timeout(CLOSE_SECONDS):
                 await link.close()
         waiting.cancel()
         if running in done:

@@ -15,7 +15,7 @@ from castray_desktop.core.protocol.messages import (
     EngineSettings,
     KnownCluster,
 )
-from castray_desktop.ui.clusters.known_clusters import KnownClusters, cluster_line, cluster_title
+from castray_desktop.ui.clusters.cluster_selector import KnownClusters, cluster_line, cluster_title
 from castray_desktop.ui.i18n.retranslator import Retranslator, Text
 from castray_desktop.ui.model.cluster_text import step
 from castray_desktop.ui.theme.fonts import font

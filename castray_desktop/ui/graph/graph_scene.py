@@ -186,7 +186,7 @@ class GraphScene(QGraphicsScene):
             self._dots_for = ()
             self._dots.show_dots((), QRectF(), dim=self.dragging)
             return
-        appearances = (self._nodes.standing, selected, self.targets, self.focus_node, self.dragging)
+        appearances = (self._nodes.state_version, selected, self.targets, self.focus_node, self.dragging)
         if self._dots_for != (self.layout, *appearances):
             self._dots_for = (self.layout, *appearances)
             self._dots.show_dots(self._dots_now(selected), self.sceneRect(), dim=self.dragging)
@@ -288,7 +288,7 @@ class GraphScene(QGraphicsScene):
         """Rebuild the lines between dots only when a hop changes."""
         cast = self._nodes.cast
         nodes, shown = self._nodes, cast and (cast.cast, cast.chain, cast.state)
-        return shown, nodes.standing, flow and flow.receivers, nodes.repairs.keys(), self.dragging
+        return shown, nodes.state_version, flow and flow.receivers, nodes.repairs.keys(), self.dragging
 
     def _refresh_summary(self) -> None:
         cast, room = self._nodes.cast, self.layout.summary if self.has_summary else None

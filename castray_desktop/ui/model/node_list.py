@@ -43,8 +43,8 @@ class NodeList(QObject):
     """The known nodes, sorted by name, and the watched cast.
 
     Of the watched cast, `slowest` is the slowest hop, `listening` says who takes its stream for many, and
-    `repairs` how fast those are repaired, in bytes per second. `standing` is another number when a node or a
-    delivery has another state or way, not when one has merely got on. Signals: `changed()` when a node
+    `repairs` how fast those are repaired, in bytes per second. `state_version` changes when a node or a
+    delivery has another state or upstream, not with its progress. Signals: `changed()` when a node
     came, went or has new facts; `activity_changed()` when the watched cast or one of its deliveries did.
     """
 
@@ -61,8 +61,8 @@ class NodeList(QObject):
         self._deliveries: dict[str, DeliverySnapshot] = {}
         self._upstreams_before: dict[str, str] = {}  # of nodes that fetch from another one by now
         self._limit = 0
-        self.standing = 0
-        self._stands: list[
+        self.state_version = 0
+        self._states: list[
             tuple[str, DeliveryState, bool, str]
         ] = []  # how each delivery did when that was counted
         self.slowest: SlowestHop | None = None
@@ -109,7 +109,7 @@ class NodeList(QObject):
         else:
             self._sorted = tuple(self._nodes[node.name] for node in self._sorted)
         if any(name not in before or before[name].state is not n.state for name, n in self._nodes.items()):
-            self.standing += 1
+            self.state_version += 1
         self.changed.emit()
 
     def watch(self, cast: CastSummary | None, deliveries: Iterable[DeliverySnapshot] = ()) -> None:
@@ -118,15 +118,15 @@ class NodeList(QObject):
         if cast == self._cast and found == self._deliveries:
             return
         another = cast is None or self._cast is None or cast.cast != self._cast.cast
-        stands = [(item.node, item.state, item.lagging, item.upstream) for item in found.values()]
+        states = [(item.node, item.state, item.lagging, item.upstream) for item in found.values()]
         if another:
             self._upstreams_before = {}
             self._repair_rates, self._repairs_due = RepairRates(), 0.0
-        elif stands != self._stands:
-            self._note_changed_ways(found)
-        if another or stands != self._stands:
-            self._stands = stands
-            self.standing += 1
+        elif states != self._states:
+            self._note_changed_upstreams(found)
+        if another or states != self._states:
+            self._states = states
+            self.state_version += 1
         self._cast, self._deliveries = cast, found
         self.slowest = slowest_hop(cast, found.values(), self._limit) if cast is not None else None
         self.listening = multicast_status(cast, found.values()) if cast is not None else None
@@ -149,7 +149,7 @@ class NodeList(QObject):
         if self.repairs.keys() != before.keys():
             self.activity_changed.emit()
 
-    def _note_changed_ways(self, found: dict[str, DeliverySnapshot]) -> None:
+    def _note_changed_upstreams(self, found: dict[str, DeliverySnapshot]) -> None:
         for name, before in self._deliveries.items():
             now = found.get(name, before)
             if before.upstream and now.upstream != before.upstream:

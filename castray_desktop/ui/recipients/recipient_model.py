@@ -55,7 +55,7 @@ class RecipientModel(QAbstractListModel):
         self._order = RecipientOrder.NAME
         self._glyphs: dict[str, GlyphState] = {}
         self._ticked: frozenset[str] = frozenset()
-        self._standing = -1  # of the nodes, when the glyphs were compared
+        self._state_version = -1  # of the nodes, when the glyphs were compared
         nodes.changed.connect(self.refresh)
         nodes.activity_changed.connect(self._refresh_glyphs)
         selection.changed.connect(self._selection_changed)
@@ -135,9 +135,9 @@ class RecipientModel(QAbstractListModel):
         return node_glyph(node, self._nodes.activity(node.name))
 
     def _refresh_glyphs(self) -> None:
-        if self._nodes.standing == self._standing:
+        if self._nodes.state_version == self._state_version:
             return
-        self._standing = self._nodes.standing
+        self._state_version = self._nodes.state_version
         before, self._glyphs = self._glyphs, {node.name: self._glyph(node) for node in self._rows}
         changed = [row for row, name in enumerate(self._glyphs) if self._glyphs[name] is not before[name]]
         if changed:  # told once: a thousand change when a cast begins

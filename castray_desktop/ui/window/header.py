@@ -20,7 +20,7 @@ from PySide6.QtWidgets import QHBoxLayout, QMenu, QVBoxLayout, QWidget
 
 from castray_desktop.core.protocol.messages import ClusterStatus, Throughput
 from castray_desktop.ui.clusters.cluster_chip import ClusterChip, ClusterMenu
-from castray_desktop.ui.clusters.known_clusters import KnownClusters
+from castray_desktop.ui.clusters.cluster_selector import KnownClusters
 from castray_desktop.ui.i18n.language import CHINESE, CHOICES, ENGLISH, SYSTEM, Language
 from castray_desktop.ui.i18n.number_format import format_rate
 from castray_desktop.ui.i18n.retranslator import Retranslator

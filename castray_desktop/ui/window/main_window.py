@@ -36,8 +36,7 @@ from castray_desktop.core.protocol.messages import (
     ClusterStatus,
     SendRequest,
 )
-from castray_desktop.ui.clusters.cluster_selector import ClusterSelector
-from castray_desktop.ui.clusters.known_clusters import KnownClusters
+from castray_desktop.ui.clusters.cluster_selector import ClusterSelector, KnownClusters
 from castray_desktop.ui.clusters.membership_dialogs import NodeDialogs
 from castray_desktop.ui.clusters.welcome_page import WelcomePage
 from castray_desktop.ui.graph.graph_card import GraphCard

@@ -9,7 +9,7 @@ from pytestqt.qtbot import QtBot
 
 from castray_desktop.core.protocol import messages as m
 from castray_desktop.core.protocol.messages import ClusterPhase, ClusterStatus
-from castray_desktop.ui.clusters.known_clusters import KnownClusters
+from castray_desktop.ui.clusters.cluster_selector import KnownClusters
 from castray_desktop.ui.i18n.language import Language
 from castray_desktop.ui.model.cluster_text import cluster_glyph
 from castray_desktop.ui.model.engine_link import EngineLinkState

@@ -76,17 +76,17 @@ def test_who_stands_otherwise_is_counted() -> None:
     nodes = NodeList()
     nodes.apply(make_nodes(MANY))
     nodes.watch(*many_casting())
-    before = nodes.standing
+    before = nodes.state_version
     nodes.watch(*many_casting(5))
     nodes.apply([make_node("node_9", load=0.9)])
-    assert nodes.standing == before
+    assert nodes.state_version == before
     for number, change in enumerate(({"lagging": True}, {"upstream": "node_1"}, {}), 1):
         nodes.watch(*many_casting(6, **change))
-        assert nodes.standing == before + number
+        assert nodes.state_version == before + number
     nodes.apply([make_node("node_9", NodeState.OFFLINE)])
-    assert nodes.standing == before + 4
+    assert nodes.state_version == before + 4
     nodes.watch(None)
-    assert nodes.standing == before + 5
+    assert nodes.state_version == before + 5
 
 
 def test_the_glyphs_of_the_list_are_told_at_once() -> None:
