@@ -64,9 +64,9 @@ def test_the_window_lives_and_leaves_the_engine(
 def test_a_wish_to_quit_before_the_loop_runs_is_not_lost(
     qapp: QApplication, live_link: EngineLink, live_window: MainWindow
 ) -> None:
-    wish = app.QuitRequest(live_window)
+    quit_request = app.QuitRequest(live_window)
     live_window.quit_requested.emit()
-    assert app.serve(qapp, wish, live_link) == 0
+    assert app.serve(qapp, quit_request, live_link) == 0
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
