@@ -23,7 +23,13 @@ ROOT = Path(__file__).resolve().parent.parent
 SITE = ROOT / "build" / "site"
 
 SECTIONS = {
-    "Use": ("docs/user-guide", "docs/command-reference", "docs/containers", "docs/recipes"),
+    "Use": (
+        "docs/installing",
+        "docs/user-guide",
+        "docs/command-reference",
+        "docs/recipes",
+        "docs/containers",
+    ),
     "From programs": ("docs/api", "docs/python-reference", "docs/http-reference"),
     "How it works": (
         "docs/architecture",
