@@ -61,7 +61,7 @@ def test_the_window_lives_and_leaves_the_engine(
     assert len(live_window.nodes.nodes()) == 4
 
 
-def test_a_wish_to_quit_before_the_loop_runs_is_not_lost(
+def test_a_quit_request_before_the_loop_runs_is_not_lost(
     qapp: QApplication, live_link: EngineLink, live_window: MainWindow
 ) -> None:
     quit_request = app.QuitRequest(live_window)

@@ -77,7 +77,7 @@ async def test_the_whole_picture_comes_first(qtbot: QtBot) -> None:
     assert link.connection is EngineLinkState.CLOSED
 
 
-async def test_what_changes_often_is_held_back_and_the_newest_wins(qtbot: QtBot) -> None:
+async def test_frequent_events_are_held_back_and_the_newest_wins(qtbot: QtBot) -> None:
     engine = FakeEngine(fake.busy_welcome())
     link = link_to(engine)
     heard = Heard(link.cast_changed)
@@ -91,7 +91,7 @@ async def test_what_changes_often_is_held_back_and_the_newest_wins(qtbot: QtBot)
     await running
 
 
-async def test_a_result_is_told_at_once_and_after_what_was_held_back(qtbot: QtBot) -> None:
+async def test_a_result_is_emitted_at_once_after_held_back_events(qtbot: QtBot) -> None:
     engine = FakeEngine(fake.busy_welcome())
     link = link_to(engine)
     order: list[str] = []
@@ -133,7 +133,7 @@ async def test_deliveries_and_nodes_are_folded_together(qtbot: QtBot) -> None:
     await running
 
 
-async def test_much_that_changed_is_told_in_several_turns_of_the_loop(qtbot: QtBot) -> None:
+async def test_many_changes_are_emitted_in_several_turns_of_the_loop(qtbot: QtBot) -> None:
     engine = FakeEngine(fake.busy_welcome())
     link = link_to(engine)
     turn = 0
@@ -154,7 +154,7 @@ async def test_much_that_changed_is_told_in_several_turns_of_the_loop(qtbot: QtB
     await running
 
 
-async def test_a_result_waits_for_all_turns_of_what_was_held_back(qtbot: QtBot) -> None:
+async def test_a_result_waits_for_all_turns_of_held_back_events(qtbot: QtBot) -> None:
     engine = FakeEngine(fake.busy_welcome())
     link = link_to(engine)
     order: list[str] = []
@@ -178,7 +178,7 @@ async def test_a_result_waits_for_all_turns_of_what_was_held_back(qtbot: QtBot) 
     await running
 
 
-async def test_the_picture_is_shown_in_turns_and_before_what_comes_after_it(qtbot: QtBot) -> None:
+async def test_the_snapshot_is_shown_in_turns_before_later_events(qtbot: QtBot) -> None:
     engine = FakeEngine(fake.busy_welcome())
     link = link_to(engine)
     order: list[tuple[str, int]] = []

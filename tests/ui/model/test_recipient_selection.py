@@ -132,7 +132,7 @@ def apply(selection: RecipientSelection, operation: tuple[object, ...]) -> None:
 
 @given(OPERATIONS)
 @settings(max_examples=150, deadline=None)
-def test_whatever_happens_the_source_is_no_recipient(operations: list[tuple[object, ...]]) -> None:
+def test_the_source_is_never_a_recipient(operations: list[tuple[object, ...]]) -> None:
     selection = make_selection(4)
     for operation in operations:
         apply(selection, operation)

@@ -39,7 +39,7 @@ def rows(page: DoctorPage) -> list[list[str]]:
     return [[str(model.index(row, column).data()) for column in range(4)] for row in range(model.rowCount())]
 
 
-def test_what_needs_doing_comes_first(page: DoctorPage) -> None:
+def test_problems_come_first(page: DoctorPage) -> None:
     assert rows(page) == []
     page.diagnose_button.click()
     assert [row[:2] for row in rows(page)] == [
@@ -89,7 +89,7 @@ def test_it_says_how_far_it_is_and_can_be_cancelled(page: DoctorPage, link: Fake
     assert not page.diagnose_button.isEnabled()
 
 
-def test_a_failure_is_said(page: DoctorPage, link: FakeLink) -> None:
+def test_a_failure_is_shown(page: DoctorPage, link: FakeLink) -> None:
     def fail(command: m.Diagnose) -> m.Reply:
         raise CastRayError(FailureKind.ENGINE_UNREACHABLE, reason="it is ending")
 

@@ -137,7 +137,7 @@ def test_a_row_opens_into_its_deliveries_and_can_be_sent_again(page: CastHistory
     page.grab()
 
 
-def test_what_was_cleared_can_be_brought_back_for_a_while(
+def test_a_cleared_history_can_be_restored_for_a_while(
     page: CastHistoryPage, link: FakeLink, qtbot: QtBot
 ) -> None:
     past = open_page(page, link, 3)
@@ -145,7 +145,7 @@ def test_what_was_cleared_can_be_brought_back_for_a_while(
     assert (past.casts, page.model.total) == ([], 0)
     assert page.banner.text() == "3 casts were forgotten. Files stay where they are."
     grace = link.asked(m.ClearHistory)[-1].grace
-    assert grace * 1000 > page.banner._hiding.remainingTime() > 0
+    assert grace * 1000 > page.banner._hide_timer.remainingTime() > 0
     button(page.banner, "Undo").click()
     assert page.model.total == len(past.casts) == 3
     page.table.selectRow(1)
@@ -154,7 +154,7 @@ def test_what_was_cleared_can_be_brought_back_for_a_while(
     next(action for action in page.menu(cast).actions() if action.text() == "Forget this cast").trigger()
     assert page.model.total == 2
     assert page.banner.text() == "c1 was forgotten. Files stay where they are."
-    page.banner._hiding.start(0)
+    page.banner._hide_timer.start(0)
     qtbot.waitUntil(page.banner.isHidden, timeout=3000)
 
 
@@ -213,7 +213,7 @@ def test_an_export_that_fails_or_is_cancelled_leaves_nothing(
     assert not (tmp_path / "x.json").exists()
 
 
-def test_the_statistics_are_shown_and_asked_for_anew(page: CastHistoryPage, link: FakeLink) -> None:
+def test_the_statistics_are_shown_and_refreshed(page: CastHistoryPage, link: FakeLink) -> None:
     open_page(page, link, 1)
     nodes = (m.NodeStatistics("node_1", 3, 1, 10**9, 1e8, 2e8),)
     ever = m.Statistics(casts=4, delivered=3, bytes=10**9, mean_rate=1e8, nodes=nodes)

@@ -68,7 +68,7 @@ def test_a_schedule_is_run_switched_and_removed(page: SchedulesPage, link: FakeL
     assert page.toggle_button.text() == "Switch on"
 
 
-def test_what_the_engine_tells_replaces_the_rows(page: SchedulesPage, link: FakeLink) -> None:
+def test_reported_schedules_replace_the_rows(page: SchedulesPage, link: FakeLink) -> None:
     page.table.selectRow(2)
     link.say(m.SchedulesChanged((ScheduleInfo(Schedule("c3", "watch", REQUEST, quiet=10.0), running=True),)))
     assert page.model.rowCount() == 1

@@ -72,7 +72,7 @@ def test_the_demo_nodes_are_set_in_the_settings_and_beside_the_start(
     assert changes == [replace(KEPT, demo_nodes=count) for count in (0, 1, 2)]
 
 
-def test_what_the_engine_refuses_is_said(sheet: SettingsSheet, link: FakeLink) -> None:
+def test_a_refusal_of_the_engine_is_shown(sheet: SettingsSheet, link: FakeLink) -> None:
     failure = Failure(FailureKind.INTERNAL, {"reason": "no"})
     link.answers[m.ChangeSettings] = lambda command: m.Failed(failure)
     sheet.go_on.click()
@@ -112,7 +112,7 @@ def test_every_page_can_be_opened_and_speaks_chinese(sheet: SettingsSheet, windo
     assert sheet.theme.itemText(1) == "浅色"
 
 
-def test_wrong_words_in_the_file_count_as_the_usual_ones(settings: QSettings) -> None:
+def test_invalid_preferences_count_as_defaults(settings: QSettings) -> None:
     for key in ("window/closing", "cluster/at-start", "send/conflict"):
         settings.setValue(key, "nonsense")
     chosen = Preferences(settings)

@@ -99,7 +99,7 @@ def test_only_what_changed_is_announced(model: TransferModel) -> None:
     assert len(changes) == 2
 
 
-def test_loading_again_removes_what_is_gone(model: TransferModel) -> None:
+def test_loading_again_removes_missing_casts(model: TransferModel) -> None:
     model.load([make_cast(f"c{i}", started=NOW - i) for i in range(10)])
     kept = QPersistentModelIndex(model.index_of("c7"))
     model.load([make_cast(f"c{i}", started=NOW - i) for i in (1, 2, 7, 11)])
@@ -146,7 +146,7 @@ def test_any_order_of_events_keeps_the_tree_whole(model: TransferModel) -> None:
         assert model.rowCount(model.index_of(cast.cast)) == len(model.deliveries(cast.cast))
 
 
-def test_a_thousand_deliveries_that_changed_are_told_at_once(model: TransferModel, qtbot: QtBot) -> None:
+def test_a_thousand_changed_deliveries_are_announced_once(model: TransferModel, qtbot: QtBot) -> None:
     model.load([make_cast("a")], {"a": [make_delivery(f"node_{i}") for i in range(1000)]})
     told: list[tuple[int, int]] = []
     model.dataChanged.connect(lambda first, last: told.append((first.row(), last.row())))

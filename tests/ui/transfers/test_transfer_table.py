@@ -283,7 +283,7 @@ def test_columns_are_hidden_moved_and_remembered(
     assert titles(header.menu())[0] == "Name"
 
 
-def test_the_further_columns_say_what_they_promise(table: TransferTable, link: FakeLink) -> None:
+def test_the_hidden_columns_have_their_texts(table: TransferTable, link: FakeLink) -> None:
     model = model_of(table)
     digest = "blake3:9f2c" + 56 * "0" + "e41a"
     model.set_here("desk")

@@ -42,7 +42,7 @@ def share(window: MainWindow) -> None:
         (share, m.ShareCluster, "Let other machines join", "What is being sent goes on."),
     ],
 )
-def test_one_question_names_the_casts_and_says_what_becomes_of_them(
+def test_one_question_names_the_casts_and_what_happens_to_them(
     window: MainWindow,
     link: FakeLink,
     does: Callable[[MainWindow], None],
@@ -61,7 +61,7 @@ def test_one_question_names_the_casts_and_says_what_becomes_of_them(
     window.close_sheets()
 
 
-def test_what_can_be_done_without_a_cast_is_not_asked(window: MainWindow, link: FakeLink) -> None:
+def test_no_question_without_a_running_cast(window: MainWindow, link: FakeLink) -> None:
     link.start(msgspec.structs.replace(fake.busy_welcome(), casts=(), deliveries={}))
     leave(window)
     assert link.asked(m.LeaveCluster) == [m.LeaveCluster()]
@@ -82,7 +82,7 @@ def test_sharing_says_what_it_opens_even_with_no_cluster(window: MainWindow, lin
 # --- a person's own act, and messages whose cause is gone ------------------------------------------
 
 
-def test_what_a_person_has_ended_is_no_error(qtbot: QtBot, window: MainWindow, link: FakeLink) -> None:
+def test_a_cluster_that_the_user_ended_is_no_error(qtbot: QtBot, window: MainWindow, link: FakeLink) -> None:
     link.start(fake.busy_welcome())
     cancelled = Failure(FailureKind.CANCELLED)
     link.say(m.CastResult(fake.sending_cast(state=CastState.CANCELLED, failure=cancelled), (), 2.0))

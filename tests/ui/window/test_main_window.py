@@ -93,7 +93,7 @@ def test_a_cluster_that_needs_something_first_offers_it(window: MainWindow, link
         assert link.commands[-1] == command
 
 
-def test_what_takes_long_or_will_be_slow_is_said(window: MainWindow, link: FakeLink) -> None:
+def test_slow_steps_and_warnings_of_the_cluster_are_shown(window: MainWindow, link: FakeLink) -> None:
     link.start(fake.empty_welcome())
     target = "10.0.0.1:6379"
     slow = Failure(FailureKind.CLUSTER_SLOW, {"target": target, "seconds": "10"})
@@ -185,7 +185,7 @@ def test_control_enter_sends_and_the_new_cast_is_shown(
     qtbot.waitUntil(lambda: window.nodes.activity("node_3") == expected, timeout=2000)
 
 
-def test_a_cast_that_was_told_before_it_was_accepted_is_shown_too(
+def test_a_cast_reported_before_its_acceptance_is_shown(
     qtbot: QtBot, window: MainWindow, link: FakeLink
 ) -> None:
     link.start(fake.busy_welcome())
@@ -334,7 +334,7 @@ def test_closing_asks_while_a_cast_runs(qtbot: QtBot, window: MainWindow, link: 
         window.close()
 
 
-def test_what_closing_does_can_be_set(qtbot: QtBot, window: MainWindow, link: FakeLink) -> None:
+def test_the_closing_preference_is_followed(qtbot: QtBot, window: MainWindow, link: FakeLink) -> None:
     link.start(fake.busy_welcome())
     window.preferences.set(CLOSING, Closing.TRAY)  # there is none here
     with qtbot.assertNotEmitted(window.quit_requested):
@@ -531,7 +531,7 @@ def test_the_theme_can_change_at_any_time(
 # --- which cluster -------------------------------------------------------------------------------
 
 
-def test_what_was_asked_for_is_used_when_there_is_none(link: FakeLink, settings: QSettings) -> None:
+def test_the_requested_cluster_is_used_when_there_is_none(link: FakeLink, settings: QSettings) -> None:
     choice = ClusterSelector(link, settings, "auto")
     link.start(fake.empty_welcome())
     assert link.asked(m.UseCluster) == [m.UseCluster("auto")]
@@ -558,7 +558,7 @@ def test_a_local_one_can_be_started_each_time(link: FakeLink, settings: QSetting
 @pytest.mark.parametrize(
     ("at_start", "wanted"), [(AtStart.LAST, "10.0.0.1:6379"), (AtStart.LOCAL, "local"), (AtStart.ASK, "")]
 )
-def test_what_is_used_at_the_start_can_be_set(
+def test_the_start_preference_is_followed(
     link: FakeLink, settings: QSettings, at_start: AtStart, wanted: str
 ) -> None:
     settings.setValue("cluster", "10.0.0.1:6379")

@@ -53,7 +53,7 @@ def tray(window: MainWindow, link: FakeLink) -> FakeTray:
     return made
 
 
-def test_an_arrival_is_told_in_the_window_and_on_the_desktop(
+def test_an_arrival_is_notified_in_the_window_and_on_the_desktop(
     window: MainWindow, link: FakeLink, tray: FakeTray
 ) -> None:
     link.say(done())
@@ -77,7 +77,7 @@ def test_a_failure_says_where_and_why(window: MainWindow, link: FakeLink, tray: 
         (done(), (preferences.NOTIFY_DONE,)),
     ],
 )
-def test_what_nobody_wants_to_hear_is_not_told(
+def test_unwanted_notifications_are_not_shown(
     window: MainWindow, link: FakeLink, tray: FakeTray, result: m.CastResult, keys: tuple[str, ...]
 ) -> None:
     for key in keys:
@@ -172,7 +172,7 @@ def test_where_the_desktop_takes_no_messages_the_tray_says_them(
     assert tray.told[1:] == [("c", False)]
 
 
-def test_messages_that_nobody_clicks_on_do_not_pile_up(window: MainWindow, program: Path) -> None:
+def test_unclicked_notifications_do_not_accumulate(window: MainWindow, program: Path) -> None:
     program.write_text("#!/bin/sh\nexec sleep 60\n")
     notes = DesktopNotifications(FakeTray(), window, str(program))  # type: ignore[arg-type]
     for number in range(MOST + 2):
@@ -214,7 +214,7 @@ def test_zones_are_groups_too(window: MainWindow, link: FakeLink) -> None:
     assert [tag.text() for tag in window.recipients.groups.tags] == ["rack a  2", "rack b  1"]
 
 
-def test_who_is_waited_for_is_no_failure(window: MainWindow, link: FakeLink, tray: FakeTray) -> None:
+def test_an_awaited_recipient_is_no_failure(window: MainWindow, link: FakeLink, tray: FakeTray) -> None:
     link.say(done(state=CastState.PARTLY_FAILED, verified=2, awaited=1))
     assert window.toast.text().startswith("1 of 3 nodes get imagenet-val.tar once they are back")
     assert tray.told == [("1 of 3 nodes get imagenet-val.tar once they are back", False)]

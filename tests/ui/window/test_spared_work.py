@@ -52,7 +52,7 @@ def calls_of(owner: object, name: str, monkeypatch: pytest.MonkeyPatch) -> list[
     return made
 
 
-def test_dots_and_their_hops_are_made_anew_only_when_one_stands_otherwise(
+def test_dots_and_hops_are_rebuilt_only_when_a_state_changes(
     qtbot: QtBot, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stage = Stage(qtbot, MANY)
@@ -72,7 +72,7 @@ def test_dots_and_their_hops_are_made_anew_only_when_one_stands_otherwise(
     assert [dot.selected for dot in dots[2]].count(True) == 1  # type: ignore[attr-defined]
 
 
-def test_who_stands_otherwise_is_counted() -> None:
+def test_the_state_version_counts_changed_states() -> None:
     nodes = NodeList()
     nodes.apply(make_nodes(MANY))
     nodes.watch(*many_casting())
@@ -89,7 +89,7 @@ def test_who_stands_otherwise_is_counted() -> None:
     assert nodes.state_version == before + 5
 
 
-def test_the_glyphs_of_the_list_are_told_at_once() -> None:
+def test_changed_glyphs_of_the_list_are_announced_once() -> None:
     nodes, selection = NodeList(), RecipientSelection()
     selection.follow(nodes)
     nodes.apply(make_nodes(MANY))
@@ -180,7 +180,7 @@ def test_only_the_columns_that_changed_are_painted(table: TransferTable, qtbot: 
     assert reached == {TransferColumn.SPEED}
 
 
-def test_the_hash_of_a_cast_is_told_when_its_first_recipient_has_it() -> None:
+def test_the_hash_of_a_cast_is_announced_with_its_first_recipient() -> None:
     model = TransferModel()
     model.load([make_cast("a")], {"a": [make_delivery("node_1"), make_delivery("node_2")]})
     told: list[tuple[int, int]] = []
