@@ -99,7 +99,7 @@ class SleepInhibitor:
             self._command = ()
 
     async def _release(self) -> None:
-        process, self._process = self._process, None
+        process = self._process
         if process is None:
             return
         if process.stdin is not None:
@@ -110,3 +110,4 @@ class SleepInhibitor:
         except TimeoutError:
             process.kill()
             await process.wait()
+        self._process = None  # only now: if this is cancelled, `close` waits for the process again
