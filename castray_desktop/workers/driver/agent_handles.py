@@ -177,19 +177,19 @@ class LocalAgentHandle:
                 if self._mailbox is None:
                     options = {"name": self._name, "num_cpus": 0, "max_concurrency": CONCURRENCY}
                     self._mailbox = ray.remote(AgentMailbox).options(**options).remote()
-                letters: list[MailboxCall] = await _result(self._mailbox.next_calls.remote())
+                calls: list[MailboxCall] = await _result(self._mailbox.next_calls.remote())
             except RAY_ERRORS as error:
                 log.warning("mailbox: %s", reason_of(error))
                 self._mailbox = None
                 await asyncio.sleep(TAKE_PAUSE_SECONDS)
                 continue
-            for letter in letters:
-                reply = asyncio.ensure_future(self._reply(letter))
+            for call in calls:
+                reply = asyncio.ensure_future(self._reply(call))
                 self._replies.add(reply)
                 reply.add_done_callback(self._replies.discard)
 
-    async def _reply(self, letter: MailboxCall) -> None:
-        answer = await carry_out(self._agent, letter)
+    async def _reply(self, call: MailboxCall) -> None:
+        answer = await carry_out(self._agent, call)
         try:
             await _result(self._mailbox.answer.remote(*answer))
         except (*RAY_ERRORS, AttributeError) as error:  # the caller times out

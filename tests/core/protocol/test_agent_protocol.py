@@ -30,7 +30,7 @@ CASES = [(union, kind) for union in UNIONS for kind in typing.get_args(union) if
 @pytest.mark.parametrize(("union", "kind"), CASES, ids=lambda case: getattr(case, "__name__", ""))
 @settings(max_examples=20, deadline=None)
 @given(data=st.data())
-def test_every_message_arrives_as_it_was_said(union: Any, kind: type, data: st.DataObject) -> None:
+def test_every_message_is_decoded_unchanged(union: Any, kind: type, data: st.DataObject) -> None:
     message = data.draw(st.from_type(kind))
     text = agent_protocol.to_json(message)
     assert b"\n" not in text

@@ -41,7 +41,7 @@ def test_never_more_than_the_limit_and_one_burst(steps: list[tuple[float, int]])
         sent += length
 
 
-def test_a_higher_limit_holds_for_those_who_wait_already() -> None:
+def test_a_higher_limit_applies_to_waiting_senders() -> None:
     pacer = TokenBucket(10)
     pacer.reserve(0.0, 10_000)
     ticket = pacer.reserve(0.0, 10_000)
@@ -60,7 +60,7 @@ def test_a_limit_that_comes_later_counts_from_then_on() -> None:
     assert 0.4 <= pacer.delay(1.0, pacer.reserve(1.0, 500)) <= 0.5
 
 
-def test_bytes_that_were_given_back_hold_up_nobody() -> None:
+def test_returned_bytes_delay_nobody() -> None:
     pacer = TokenBucket(1000)
     pacer.reserve(0.0, 100_000)
     behind = pacer.reserve(0.0, 100)

@@ -121,7 +121,7 @@ async def test_real_ports() -> None:
     assert await probe_port("no such host", port) is ProbeResult.SILENT
 
 
-async def test_a_refusal_is_believed_at_once(answers: dict[str, ProbeResult]) -> None:
+async def test_a_node_that_refuses_is_gone_at_once(answers: dict[str, ProbeResult]) -> None:
     nodes, probes = (node(1), node(2)), NodeProbes()
     assert await probes.reachable(nodes) == nodes
     answers["10.0.0.2"] = ProbeResult.REFUSED
@@ -130,7 +130,7 @@ async def test_a_refusal_is_believed_at_once(answers: dict[str, ProbeResult]) ->
     assert await probes.reachable(nodes) == nodes
 
 
-async def test_silence_is_believed_the_second_time(answers: dict[str, ProbeResult]) -> None:
+async def test_a_node_is_gone_after_two_silent_probes(answers: dict[str, ProbeResult]) -> None:
     nodes, probes = (node(1),), NodeProbes()
     await probes.reachable(nodes)
     answers["10.0.0.1"] = ProbeResult.SILENT
@@ -142,14 +142,14 @@ async def test_silence_is_believed_the_second_time(answers: dict[str, ProbeResul
     assert await probes.reachable(nodes) == ()
 
 
-async def test_who_never_answered_is_not_judged(answers: dict[str, ProbeResult]) -> None:
+async def test_a_node_that_never_answered_counts_as_reachable(answers: dict[str, ProbeResult]) -> None:
     answers["10.0.0.1"] = ProbeResult.REFUSED
     probes = NodeProbes()
     for _ in range(3):
         assert await probes.reachable((node(1),)) == (node(1),)
 
 
-async def test_of_many_nodes_each_has_its_turn(answers: dict[str, ProbeResult]) -> None:
+async def test_many_nodes_are_probed_in_turns(answers: dict[str, ProbeResult]) -> None:
     nodes, probes = tuple(node(number) for number in range(120)), NodeProbes()
     await probes.reachable(nodes)
     assert len(answers) == cluster_monitor.MAX_PARALLEL_PROBES

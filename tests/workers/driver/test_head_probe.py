@@ -117,7 +117,7 @@ async def test_a_server_with_a_certificate_of_somebody_else_gets_no_token(
     assert recorder.got == b""
 
 
-async def test_tls_without_its_files_is_said_and_nothing_is_sent(tmp_path: Path) -> None:
+async def test_tls_without_its_files_is_a_failure_and_nothing_is_sent(tmp_path: Path) -> None:
     missing = {name: str(tmp_path / "none") for name in TLS_VARIABLES}
     async with recording() as recorder:
         said = await probe(f"localhost:{recorder.port}", {"RAY_USE_TLS": "1"} | missing)

@@ -44,7 +44,7 @@ def test_another_reason_is_its_last_line() -> None:
         ({"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "0" * 64}, FailureKind.TOKEN_WRONG),
     ],
 )
-def test_joining_without_the_token_is_said_in_our_words(
+def test_joining_without_the_token_has_a_token_failure(
     environment: dict[str, str], kind: FailureKind, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"):

@@ -158,7 +158,7 @@ class Handshake:
     def receive(self, data: bytes) -> bytes:
         """Process received bytes, at most `bytes_needed`; returns bytes to send.
 
-        Raises Refused when the peer refuses or is to be refused (send `refusal_frame` then), ProtocolError
+        Raises HandshakeRefused if one end refuses the other (send `refusal_frame` then), ProtocolError
         for what is no frame of a handshake.
         """
         try:

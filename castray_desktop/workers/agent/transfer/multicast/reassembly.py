@@ -293,7 +293,7 @@ class PieceWriter:
         try:
             nothing_else = self._write(contents=True, lists=False)
         except (CastRayError, OSError, CastCancelledError) as error:
-            self._error = error  # for the other thread, which knows what to make of it
+            self._error = error  # the other thread raises it
             self.defer()
             return False
         finally:
@@ -311,7 +311,7 @@ class PieceWriter:
         """Write lists, and contents that were left (or `all_of_them`), as far as possible.
 
         Returns ranges of pieces whose bytes were wrong. Raises the receiving thread's error, and as
-        `PieceRecipient.write_piece` does.
+        `ReceiveStore.write_piece` does.
         """
         if not (all_of_them or self._deferred or self._error or self._wrong or self._buffer.complete_pieces):
             return []

@@ -250,7 +250,7 @@ def test_folders_and_small_files(lab: Lab) -> None:
     cast.forget()
 
 
-def test_who_joins_late_gets_the_rest_by_the_group(lab: Lab) -> None:
+def test_a_late_receiver_gets_the_rest_from_the_group(lab: Lab) -> None:
     path = lab.file("model.bin", 24 * MIB)
     cast, nodes = start(lab, 1, path, limit=12 * MIB)
     nodes[1].await_delivery(cast.cast, lambda report: report.stream_bytes > 6 * MIB)
@@ -264,7 +264,7 @@ def test_who_joins_late_gets_the_rest_by_the_group(lab: Lab) -> None:
     cast.forget()
 
 
-def test_who_could_not_follow_listens_again_when_it_is_told_to(lab: Lab) -> None:
+def test_a_receiver_that_left_joins_again_on_order(lab: Lab) -> None:
     path = lab.file("model.bin", 16 * MIB)
     cast, nodes = start(lab, 2, path, limit=8 * MIB)
     nodes[1].await_delivery(cast.cast, lambda report: report.datagram_bytes > MIB)
@@ -351,7 +351,7 @@ def test_a_cancelled_cast_leaves_nothing(lab: Lab) -> None:
     cast.forget()
 
 
-def test_what_stands_already_is_not_sent(lab: Lab) -> None:
+def test_identical_files_are_not_sent(lab: Lab) -> None:
     path = lab.file("model.bin", 12 * MIB)
     nodes = lab.chain(2)
     for node in nodes[1:]:
@@ -385,7 +385,7 @@ def test_a_delivery_goes_on_after_its_agent_was_killed(lab: Lab) -> None:
     cast.forget()
 
 
-def test_who_feeds_nobody_still_passes_digests_on(lab: Lab) -> None:
+def test_a_node_that_serves_no_pieces_passes_digests_on(lab: Lab) -> None:
     """The first hop does not receive the stream and is slow: nodes below it need only its digests."""
     path = lab.file("model.bin", 16 * MIB)
     nodes = lab.chain(2)
@@ -437,7 +437,7 @@ def forger(group: MulticastGroup, listens: bool) -> Iterator[Callable[[], int]]:
 
 
 @pytest.mark.parametrize("listens", [False, True])
-def test_forged_datagrams_spoil_nothing(lab: Lab, listens: bool) -> None:
+def test_forged_datagrams_change_no_file(lab: Lab, listens: bool) -> None:
     path = lab.file("model.bin", 24 * MIB)
     nodes = lab.chain(2)
     cast = lab.cast(nodes[0], [path])
@@ -541,7 +541,9 @@ def test_what_is_lost_comes_from_the_relay(lab: Lab, monkeypatch: pytest.MonkeyP
     cast.forget()
 
 
-def test_who_lost_nearly_all_for_a_moment_stays(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_receiver_that_loses_nearly_everything_for_a_moment_stays(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The sender starts too fast, and has slowed down since."""
     began: list[float] = []
 

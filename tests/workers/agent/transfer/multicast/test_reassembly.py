@@ -102,7 +102,7 @@ def test_a_whole_piece_is_not_touched() -> None:
     assert out(buffer, 1) == content(1)
 
 
-def test_what_is_passed_and_lacks_something_is_told_once() -> None:
+def test_gaps_before_the_sender_s_position_are_returned_once() -> None:
     buffer = ReassemblyBuffer(LAYOUT, Needs())
     fill(buffer, 0)
     for offset, data in datagrams(1):
@@ -188,7 +188,7 @@ def test_a_piece_with_too_many_gaps_is_wanted_as_a_whole() -> None:
     assert buffer.missing(ended=True) == ([(0, 1)], [])
 
 
-def test_who_joins_late_begins_there() -> None:
+def test_a_late_receiver_begins_at_the_first_datagram() -> None:
     buffer = ReassemblyBuffer(LAYOUT, Needs())
     assert buffer.first == -1
     take(buffer, 3, 500, content(3)[500:])
@@ -250,7 +250,7 @@ def test_whatever_is_lost_doubled_or_late_every_byte_comes(data: st.DataObject) 
     assert placed == {piece: content(piece) for piece in range(begun, LAYOUT.pieces)}
 
 
-def test_what_lands_in_place_is_there() -> None:
+def test_datagrams_received_in_place_count() -> None:
     buffer = ReassemblyBuffer(LAYOUT, Needs())
     for offset, data in datagrams(2):
         taken = land(buffer, 2, offset, data)
@@ -258,7 +258,7 @@ def test_what_lands_in_place_is_there() -> None:
     assert out(buffer, 2) == content(2)
 
 
-def test_nothing_lands_on_what_is_there_or_was_asked_for() -> None:
+def test_received_and_requested_bytes_are_not_overwritten_in_place() -> None:
     buffer = ReassemblyBuffer(LAYOUT, Needs())
     (_, first), (second_at, second), *_ = datagrams(1)
     land(buffer, 1, 0, first)
@@ -292,7 +292,7 @@ def test_what_was_made_ready_in_vain_is_asked_for_as_a_whole() -> None:
     assert buffer.missing(ended=False) == MissingData([(1, 3)], [])
 
 
-def test_nothing_lands_where_it_is_not_needed() -> None:
+def test_no_buffer_is_lent_for_pieces_that_are_not_needed() -> None:
     buffer = ReassemblyBuffer(LAYOUT, Needs())
     assert buffer.lend_buffer(LAYOUT.pieces, 0) is None
     fill(buffer, 0)
