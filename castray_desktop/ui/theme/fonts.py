@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from PySide6.QtGui import QFont, QFontDatabase
+from PySide6.QtWidgets import QApplication
 
 from castray_desktop.ui.theme.resources import resource
 
@@ -12,13 +13,18 @@ CONTEXTUAL = QFont.Tag("calt")
 
 
 def load_fonts() -> tuple[str, ...]:
-    """Make the bundled fonts known to Qt; returns their families. Needs a QGuiApplication."""
+    """Make the bundled fonts known to Qt, and use them for widgets from now on; returns their families.
+
+    Call it before widgets are created: a font that is set later does not reach those that are still hidden.
+    Needs a QApplication.
+    """
     families: list[str] = []
     folder = resource("fonts")
     for path in sorted(folder.glob("*.[ot]tf")) if folder.is_dir() else []:
         number = QFontDatabase.addApplicationFont(str(path))
         if number >= 0:
             families.extend(QFontDatabase.applicationFontFamilies(number))
+    QApplication.setFont(font(13))
     return tuple(families)
 
 
