@@ -7,6 +7,7 @@ afterwards, because each of them costs more than the first paint.
 from __future__ import annotations
 
 import contextlib
+import contextvars
 import json
 import logging
 import os
@@ -17,6 +18,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 from PySide6 import QtCore, QtGui, QtSvg, QtWidgets
 from PySide6.QtCore import QEventLoop, QObject, QSettings, QSocketNotifier, QTimer, Signal
@@ -220,12 +222,31 @@ class QuitRequest(QObject):
         self._tell()
 
 
-def serve(application: QApplication, quit_request: QuitRequest, link: EngineLink) -> int:
-    """Run the event loop until the user wants to quit and the engine has been left."""
+def new_event_loop(application: QApplication) -> Any:
+    """Create the event loop of asyncio that runs inside of Qt's. Only this function knows qasync."""
     import asyncio
 
     os.environ.setdefault("QT_API", "pyside6")
     import qasync
+
+    class EventLoop(qasync.QEventLoop):  # type: ignore[misc]
+        """For each callback qasync 0.28 calls `asyncio.iscoroutinefunction`, which Python 3.16 removes."""
+
+        def call_later(
+            self,
+            delay: float,
+            callback: Callable[..., object],
+            *args: Any,
+            context: contextvars.Context | None = None,
+        ) -> Any:
+            return self._add_callback(asyncio.Handle(callback, args, self, context=context), delay)
+
+    return EventLoop(application)
+
+
+def serve(application: QApplication, quit_request: QuitRequest, link: EngineLink) -> int:
+    """Run the event loop until the user wants to quit and the engine has been left."""
+    import asyncio
 
     async def live() -> None:
         quit_wanted = asyncio.Event()
@@ -240,7 +261,7 @@ def serve(application: QApplication, quit_request: QuitRequest, link: EngineLink
         if running in done:
             running.result()
 
-    loop = qasync.QEventLoop(application)
+    loop = new_event_loop(application)
     with loop:
         loop.run_until_complete(live())
     return 0

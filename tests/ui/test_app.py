@@ -157,3 +157,50 @@ def test_nothing_heavy_is_imported_before_the_window_is_drawn() -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=30
     )
     assert done.stdout.strip() == "[]"
+
+
+LOOP = """
+import asyncio, qasync
+# What Python 3.14 deprecates and 3.16 removes.
+for name in ("iscoroutinefunction", "get_event_loop_policy", "set_event_loop_policy"):
+    delattr(asyncio, name)
+from PySide6.QtWidgets import QApplication
+from castray_desktop import app
+
+async def echo(reader, writer):
+    writer.write(await reader.readline())
+    writer.close()
+
+async def use():
+    server = await asyncio.start_server(echo, "127.0.0.1", 0)
+    reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+    writer.write(b"over a socket\\n")
+    print((await reader.readline()).decode().strip())
+    writer.close()
+    server.close()
+    async with asyncio.timeout(10), asyncio.TaskGroup() as tasks:
+        tasks.create_task(asyncio.sleep(0.01))
+        tasks.create_task(asyncio.to_thread(print, "in a thread"))
+    print("done")
+
+application = QApplication([])
+with {loop}(application) as loop:
+    loop.run_until_complete(use())
+"""
+
+
+@pytest.mark.parametrize("loop", ["app.new_event_loop", "qasync.QEventLoop"])
+def test_the_event_loop_works_without_what_asyncio_is_going_to_remove(loop: str) -> None:
+    """Ours works; qasync's own does not. When the second case fails, `new_event_loop` needs no subclass."""
+    done = subprocess.run(
+        [sys.executable, "-W", "error::DeprecationWarning:qasync", "-c", LOOP.replace("{loop}", loop)],
+        env=os.environ | {"QT_API": "pyside6"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=50,
+    )
+    if loop.startswith("app."):
+        assert (done.returncode, done.stdout.splitlines()) == (0, ["over a socket", "in a thread", "done"])
+    else:
+        assert "has no attribute 'iscoroutinefunction'" in done.stderr
