@@ -590,10 +590,6 @@
 <context>
     <name>ConflictField</name>
     <message>
-        <source>If a file exists</source>
-        <translation>文件已存在时</translation>
-    </message>
-    <message>
         <source>Skip identical</source>
         <translation>跳过相同文件</translation>
     </message>
@@ -750,7 +746,7 @@
     </message>
 </context>
 <context>
-    <name>DropWindow</name>
+    <name>DropOverlay</name>
     <message>
         <source>Drop to add {name} to the send list</source>
         <translation>松开即可将 {name} 加入发送列表</translation>
@@ -1711,14 +1707,6 @@
         <translation>连接</translation>
     </message>
     <message>
-        <source>All {count} connections between {nodes} nodes came about, the slowest in {milliseconds} ms.</source>
-        <translation>{nodes} 个节点之间的 {count} 条连接全部成功，最慢的用时 {milliseconds} 毫秒。</translation>
-    </message>
-    <message>
-        <source>{failed} of {count} connections between {nodes} nodes did not come about.</source>
-        <translation>{nodes} 个节点之间的 {count} 条连接中有 {failed} 条失败。</translation>
-    </message>
-    <message>
         <source>See the connections by name.</source>
         <translation>详见下面列出的各条连接。</translation>
     </message>
@@ -1795,12 +1783,16 @@
         <translation>可以加载 Qt {version}。</translation>
     </message>
     <message>
-        <source>The window can&apos;t be opened, since Qt can&apos;t be loaded: {reason}</source>
-        <translation>无法加载 Qt，因此无法打开窗口：{reason}</translation>
+        <source>The window is not installed here; the command line works without it.</source>
+        <translation>这里没有安装窗口；命令行不需要它。</translation>
     </message>
     <message>
-        <source>Install the libraries listed in README.md.</source>
-        <translation>请安装 README.zh-CN.md 中列出的库。</translation>
+        <source>Install it with: {command}</source>
+        <translation>安装命令：{command}</translation>
+    </message>
+    <message>
+        <source>The window can&apos;t be opened, since Qt can&apos;t be loaded: {reason}</source>
+        <translation>无法加载 Qt，因此无法打开窗口：{reason}</translation>
     </message>
     <message>
         <source>Fonts</source>
@@ -1813,10 +1805,6 @@
     <message>
         <source>There is no font with Chinese letters, so names in Chinese can&apos;t be shown.</source>
         <translation>没有包含中文的字体，因此无法显示中文名称。</translation>
-    </message>
-    <message>
-        <source>Install one, such as fonts-noto-cjk.</source>
-        <translation>请安装一种中文字体，例如 fonts-noto-cjk。</translation>
     </message>
     <message>
         <source>Watched folders</source>
@@ -2197,6 +2185,22 @@
     <message>
         <source>this computer</source>
         <translation>本机</translation>
+    </message>
+    <message>
+        <source>All {count} connections between {nodes} nodes succeeded, the slowest in {milliseconds} ms.</source>
+        <translation>{nodes} 个节点之间的 {count} 条连接全部成功，最慢的用时 {milliseconds} 毫秒。</translation>
+    </message>
+    <message>
+        <source>{failed} of {count} connections between {nodes} nodes failed.</source>
+        <translation>{nodes} 个节点之间的 {count} 条连接中有 {failed} 条失败。</translation>
+    </message>
+    <message>
+        <source>Install what Qt needs with: {command}</source>
+        <translation>安装 Qt 所需的库：{command}</translation>
+    </message>
+    <message>
+        <source>Install one with: {command}</source>
+        <translation>安装一种中文字体：{command}</translation>
     </message>
     <message>
         <source>any free port</source>
@@ -2757,6 +2761,22 @@
     <message>
         <source>This desktop has no tray to keep running in. What is not delivered goes on at the next start.</source>
         <translation>此桌面没有可供继续运行的托盘。未送达的内容将在下次启动时继续。</translation>
+    </message>
+    <message>
+        <source>History</source>
+        <translation>历史记录</translation>
+    </message>
+    <message>
+        <source>Schedules</source>
+        <translation>计划</translation>
+    </message>
+    <message>
+        <source>Log</source>
+        <translation>日志</translation>
+    </message>
+    <message>
+        <source>Doctor</source>
+        <translation>诊断</translation>
     </message>
 </context>
 <context>
@@ -3937,7 +3957,7 @@
         <translation>请在每台要加入的机器上运行此命令。该机器需要装有 CastRay 或 Ray，并能访问本机的地址。</translation>
     </message>
     <message>
-        <source>Whoever has this command can run code in this cluster: keep it secret.</source>
+        <source>Anyone who has this command can run code in this cluster: keep it secret.</source>
         <translation>持有此命令的人可以在集群中运行代码，请妥善保密。</translation>
     </message>
     <message>
@@ -4191,25 +4211,6 @@
     <message>
         <source>{count} errors</source>
         <translation>{count} 个错误</translation>
-    </message>
-</context>
-<context>
-    <name>TabPages</name>
-    <message>
-        <source>History</source>
-        <translation>历史记录</translation>
-    </message>
-    <message>
-        <source>Schedules</source>
-        <translation>计划</translation>
-    </message>
-    <message>
-        <source>Log</source>
-        <translation>日志</translation>
-    </message>
-    <message>
-        <source>Doctor</source>
-        <translation>诊断</translation>
     </message>
 </context>
 <context>
