@@ -170,7 +170,7 @@ def containerfile() -> str:
 
 
 def test_the_image_leaves_out_what_the_window_alone_needs() -> None:
-    """The names are in a pattern there. `pip check` in the build says if one too many is left out."""
+    """The names are in a pattern there. The build fails if one too many is left out."""
     (pattern,) = re.findall(r"!~ /\^\(([^)]*)\)==/", containerfile())
     left_out = set(pattern.split("|"))
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
