@@ -10,10 +10,14 @@ from pathlib import Path
 
 import pytest
 
+from castray_desktop.cli.arguments import EXIT_BAD_USAGE
+from castray_desktop.cli.window_start import open_window
+from castray_desktop.workers.base import installation
 from castray_desktop.workers.base.installation import (
     CHINESE_FONT,
     EXTRAS,
     LIBRARIES,
+    SystemPackage,
     install_command,
     missing_libraries,
 )
@@ -83,6 +87,22 @@ def test_a_check_of_qt_without_the_window_is_a_note(base: SmallEnvironment) -> N
 @pytest.mark.skipif(sys.platform != "linux", reason="about the system packages of Linux")
 def test_libraries_that_can_not_be_loaded_are_missing() -> None:
     assert missing_libraries() == ()  # the tests of the window need all of them
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="about the system packages of Linux")
+def test_the_window_names_the_package_of_a_library_that_is_missing(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """On X11 Qt would abort the process."""
+    absent = SystemPackage("libxcb-absent.so.9", *["libxcb-absent9"] * 3)
+    monkeypatch.setattr(installation, "LIBRARIES", (*LIBRARIES, absent))
+    for name in ("WAYLAND_DISPLAY", "QT_QPA_PLATFORM"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("DISPLAY", ":0")
+    assert open_window([]) == EXIT_BAD_USAGE
+    said = capsys.readouterr().err
+    assert "a library that Qt needs is missing (libxcb-absent.so.9)" in said
+    assert said.endswith("libxcb-absent9\n") or "packages that contain libxcb-absent.so.9" in said
 
 
 @pytest.mark.parametrize(
