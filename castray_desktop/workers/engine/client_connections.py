@@ -172,17 +172,20 @@ class ClientConnections:
 class ClientServer:
     """Reads the commands of clients and answers them.
 
-    `welcome(client)` returns what a new client is sent first, None to refuse it. `carry_out` may raise
-    CastRayError, which is the answer then.
+    `welcome(client)` returns what a new client is sent first. While `is_ending()`, a new client of any
+    version is disconnected without an answer, and starts another engine. `carry_out` may raise CastRayError,
+    which is the answer then.
     """
 
     def __init__(
         self,
         clients: ClientConnections,
-        welcome: Callable[[ClientConnection], messages.Welcome | None],
+        is_ending: Callable[[], bool],
+        welcome: Callable[[ClientConnection], messages.Welcome],
         carry_out: Callable[[ClientConnection, messages.Command], Awaitable[messages.Reply]],
     ) -> None:
         self._clients = clients
+        self._is_ending = is_ending
         self._welcome = welcome
         self._carry_out = carry_out
         self._sessions: set[asyncio.Task[None]] = set()
@@ -223,14 +226,13 @@ class ClientServer:
                 self._clients.remove_client(number)
 
     def _accept(self, hello: messages.ToEngine, writer: asyncio.StreamWriter) -> ClientConnection | None:
+        if self._is_ending():
+            return None
         if not isinstance(hello, messages.Hello) or hello.protocol != messages.PROTOCOL_VERSION:
             writer.write(messages.encode(messages.Failed(Failure(FailureKind.ENGINE_VERSION))))
             return None
         client = ClientConnection(writer, hello.client)
-        welcome = self._welcome(client)
-        if welcome is None:
-            return None
-        writer.write(messages.encode(welcome))
+        writer.write(messages.encode(self._welcome(client)))
         return client
 
     async def _answer(self, client: ClientConnection, request: messages.Request) -> None:

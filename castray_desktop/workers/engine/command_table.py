@@ -66,10 +66,8 @@ class EngineCommands:
         """Whether the engine keeps running without clients."""
         return self._kept or self._parts.schedules.active or self._clusters.has_deferred
 
-    def welcome(self, client: ClientConnection) -> messages.Welcome | None:
-        """Show a new client the current cluster; returns what it is sent, None while the engine ends."""
-        if self.ending:
-            return None
+    def welcome(self, client: ClientConnection) -> messages.Welcome:
+        """Show a new client the current cluster; returns what it is sent."""
         client.target = self._clusters.current(self._parts.clients.targets_of(WINDOW)).target
         return self._snapshot(client)
 

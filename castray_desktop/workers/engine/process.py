@@ -130,7 +130,9 @@ class EngineProcess:
             loop.add_signal_handler(number, self.commands.stopping.set)
         log_tail = LogTail(self._paths.log, self.clients.publish, lambda: self.clients.watches_log)
         log_tail.start()
-        client_server = ClientServer(self.clients, self.commands.welcome, self.commands.carry_out)
+        client_server = ClientServer(
+            self.clients, lambda: self.commands.ending, self.commands.welcome, self.commands.carry_out
+        )
         server = await asyncio.start_unix_server(client_server.serve, sock=listener)
         try:
             await self._wait_for_end()

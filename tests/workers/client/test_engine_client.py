@@ -70,6 +70,12 @@ async def test_another_version_is_refused(house: EngineHome) -> None:
     assert failed.failure.kind is FailureKind.ENGINE_VERSION
 
 
+@pytest.mark.parametrize("version", [messages.PROTOCOL_VERSION, messages.PROTOCOL_VERSION + 1])
+async def test_an_ending_engine_disconnects_a_client_of_any_version(house: EngineHome, version: int) -> None:
+    house.engine.commands.ending = True
+    assert await house.speak(messages.encode(messages.Hello(version, "late"))) == b""
+
+
 @pytest.mark.parametrize(
     "garbage",
     [
