@@ -163,8 +163,8 @@ def route_lines(
     if delivery is None:
         return []
     lines = list(delivery_lines(delivery, listening, repairing))
-    receivers = listening is not None and delivery.node in listening.listeners
-    if delivery.state is DeliveryState.RECEIVING and delivery.upstream and not receivers:
+    by_multicast = listening is not None and delivery.node in listening.listeners
+    if delivery.state is DeliveryState.RECEIVING and delivery.upstream and not by_multicast:
         rate = format_rate(delivery.rate)
         template = translate("GraphCard", "From {upstream} at {rate}")
         lines.append(template.format(upstream=delivery.upstream, rate=rate))

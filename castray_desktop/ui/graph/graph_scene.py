@@ -91,7 +91,7 @@ class GraphScene(QGraphicsScene):
 
     @property
     def layout_outdated(self) -> bool:
-        """Whether the layout is layout_outdated because the source has changed."""
+        """Whether the source has changed since the layout was computed."""
         return bool(self._laid_out_for) and self._laid_out_for[2] != self.source
 
     def layout_input(self) -> Places:
@@ -125,7 +125,7 @@ class GraphScene(QGraphicsScene):
         self._place_zones()
         labels = [zone.name.label for zone in self._zones]
         boxes = [Box(label.x(), label.y(), label.width(), label.height()) for label in labels]
-        self.path.compute_layout(self.layout, source, boxes)
+        self.path.set_layout(self.layout, source, boxes)
         self._remove_missing()
         self.refresh()
         self.layout_changed.emit()
@@ -181,7 +181,7 @@ class GraphScene(QGraphicsScene):
                 self._refresh_node(node, highlights, place)
 
     def _refresh_dots(self, selected: frozenset[str], *, shown: bool) -> None:
-        """Rebuild the dots only when one of them appearances different."""
+        """Rebuild the dots only when one of them looks different."""
         if not shown:
             self._dots_for = ()
             self._dots.show_dots((), QRectF(), dim=self.dragging)
@@ -233,14 +233,14 @@ class GraphScene(QGraphicsScene):
         """A node's facts."""
         node = self._nodes.get(name)
         delivery = self._nodes.activity(name)
-        way = route_lines(
+        route = route_lines(
             delivery,
             self._nodes.upstream_before(name),
             self._nodes.slowest,
             self._nodes.listening,
             self._nodes.repairs.get(name, 0.0),
         )
-        return tool_tip(node, delivery, way) if node else ""
+        return tool_tip(node, delivery, route) if node else ""
 
     def tool_tip_at(self, place: QPointF) -> str:
         """The tool tip at a position; "" for none."""
@@ -255,10 +255,10 @@ class GraphScene(QGraphicsScene):
         node = self._nodes.get(name)
         if node is None:
             return ""
-        appearance = self.items_by_name.get(name)
+        item = self.items_by_name.get(name)
         parts = [name, glyph_word(node_glyph(node, self._nodes.activity(name)))]
-        if appearance is not None and appearance.appearance.share is not None:
-            parts.append(percent_text(appearance.appearance.share))
+        if item is not None and item.appearance.share is not None:
+            parts.append(percent_text(item.appearance.share))
         parts += transport_text(name, self._nodes.listening, self._nodes.repairs)
         if name in self._selection.selected():
             parts.append(glyph_word(GlyphState.SELECTED))

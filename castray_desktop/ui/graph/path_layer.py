@@ -60,7 +60,7 @@ class PathLayer:
         self.segments = SegmentsItem(theme)
         scene.addItem(self.segments)
 
-    def compute_layout(self, layout: GraphLayout, source: str, labels: list[Box]) -> None:
+    def set_layout(self, layout: GraphLayout, source: str, labels: list[Box]) -> None:
         """Use this layout of nodes and zone names."""
         self._layout, self._source, self._labels = layout, source, labels
         self._curves = {}

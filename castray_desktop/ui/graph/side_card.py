@@ -141,11 +141,11 @@ def _downstream(name: str, nodes: NodeList) -> Iterable[Fact]:
         title = ""
     heard = frozenset(listening.listeners) if listening is not None else frozenset()
     below = [other for other in nodes.deliveries() if other.upstream == name and _receives(other)]
-    receivers = [other for other in below if other.node not in heard]
-    for number, other in enumerate(receivers[:MAX_DOWNSTREAM]):
+    by_relay = [other for other in below if other.node not in heard]
+    for number, other in enumerate(by_relay[:MAX_DOWNSTREAM]):
         yield Fact(title if not number else "", _at(other.node, other.rate))
-    if len(receivers) > MAX_DOWNSTREAM:
-        yield Fact("", _more(len(receivers) - MAX_DOWNSTREAM))
+    if len(by_relay) > MAX_DOWNSTREAM:
+        yield Fact("", _more(len(by_relay) - MAX_DOWNSTREAM))
     repaired = [other.node for other in below if other.node in heard and other.node in nodes.repairs]
     for number, node in enumerate(repaired[:MAX_DOWNSTREAM]):
         heading = translate("NodeFacts", "Repairs") if not number else ""

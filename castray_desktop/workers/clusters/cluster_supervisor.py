@@ -335,9 +335,8 @@ class ClusterSupervisor:
                 self._autoscaled = autoscaled
                 self._nodes_seen(nodes)
             case driver_protocol.AgentUp(hello):
-                self._check_object_store(
-                    hello
-                )  # before the cluster is ready, so that a waiting command shows it
+                # before the cluster is ready, so that a waiting command shows the notice
+                self._check_object_store(hello)
                 self.agents.agent_up(hello)
             case driver_protocol.AgentLost(name, reason):
                 self.agents.agent_lost(name, reason)

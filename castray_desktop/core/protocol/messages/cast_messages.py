@@ -42,7 +42,7 @@ class CastMode(enum.StrEnum):
 
 
 class CastState(enum.StrEnum):
-    """See `core.cast` for the transitions."""
+    """See `core.casts.states` for the transitions."""
 
     QUEUED = "queued"
     PREPARING = "preparing"
@@ -65,7 +65,7 @@ FINISHED_CAST_STATES = frozenset(
 
 
 class DeliveryState(enum.StrEnum):
-    """See `core.cast` for the transitions."""
+    """See `core.casts.states` for the transitions."""
 
     WAITING = "waiting"
     RECEIVING = "receiving"
