@@ -3,7 +3,7 @@
 import castray_desktop
 
 project = "CastRay Desktop"
-author = "The CastRay Desktop authors"
+author = "CastRay Desktop contributors"
 version = release = castray_desktop.__version__
 language = "en"
 

@@ -89,6 +89,8 @@ def test_the_wheel_has_what_desktops_and_shells_look_for(wheel: zipfile.ZipFile)
         "share/icons/hicolor/scalable/apps/castray.svg",
         f"share/metainfo/{METAINFO.name}",
         "share/man/man1/castray.1",
+        "share/systemd/user/castray-engine.service",
+        "share/systemd/user/castray-serve.service",
         "share/bash-completion/completions/castray",
         "share/zsh/site-functions/_castray",
         "share/fish/vendor_completions.d/castray.fish",
