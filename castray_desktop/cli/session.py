@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Callable
 from types import TracebackType
 from typing import Self
 
+from castray_desktop.cli.output.terminal import format_count
 from castray_desktop.core.failures.kinds import CastRayError, Failure, FailureKind
 from castray_desktop.core.failures.sentences import sentence
 from castray_desktop.core.protocol import messages
@@ -188,7 +189,7 @@ def _announce(status: ClusterStatus, announced: str) -> str:
     elif status.phase is ClusterPhase.PREPARING:
         text = _PREPARING.get(status.preparing, "Preparing a driver …")
     elif status.phase is ClusterPhase.PLACING:
-        text = f"Placing {status.nodes_total} nodes …"
+        text = f"Placing {format_count(status.nodes_total, 'node')} …"
     else:
         return announced
     if text != announced:

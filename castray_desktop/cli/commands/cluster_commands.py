@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from castray_desktop.cli.arguments import EXIT_DELIVERED, Commands, add_command, add_json_option
-from castray_desktop.cli.output.terminal import print_json
+from castray_desktop.cli.output.terminal import format_count, print_json
 from castray_desktop.cli.session import Session
 from castray_desktop.core.protocol import messages
 
@@ -58,8 +58,9 @@ async def join(options: argparse.Namespace) -> int:
         await session.use(messages.JoinCluster(options.target))
         await session.client.request(messages.KeepEngine(True), messages.Done)
         session.keep = True
+        nodes = format_count(len(session.nodes), "node")
         print(
-            f"This computer is one of {len(session.nodes)} nodes of {options.target}."
+            f"This computer is a node of {options.target}, which has {nodes}."
             " Leave it with: castray engine stop"
         )
     return EXIT_DELIVERED

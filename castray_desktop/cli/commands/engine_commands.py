@@ -9,7 +9,7 @@ import time
 
 from castray_desktop.cli.arguments import EXIT_DELIVERED, Commands, add_command, add_json_option
 from castray_desktop.cli.output.cast_text import print_limit
-from castray_desktop.cli.output.terminal import print_json
+from castray_desktop.cli.output.terminal import format_count, print_json
 from castray_desktop.cli.session import Session
 from castray_desktop.core.failures.kinds import CastRayError, FailureKind
 from castray_desktop.core.protocol import messages
@@ -49,7 +49,8 @@ async def start_engine(options: argparse.Namespace) -> int:
         await session.ready(options.cluster)
         await session.client.request(messages.KeepEngine(True), messages.Done)
         session.keep = True
-        print(f"The engine runs with {len(session.nodes)} nodes. End it with: castray engine stop")
+        nodes = format_count(len(session.nodes), "node")
+        print(f"The engine runs with {nodes}. End it with: castray engine stop")
     return EXIT_DELIVERED
 
 
@@ -134,6 +135,7 @@ def print_status(status: EngineStatus | None) -> None:
     cluster = status.cluster
     where = f"{cluster.target}, {cluster.phase.value}" if cluster.target else "none"
     print(f"The engine runs (process {status.pid}). Cluster: {where}.")
-    print(f"{status.nodes} nodes, {status.casts} casts going on, {status.clients - 1} other clients.")
+    counts = ((status.nodes, "node"), (status.casts, "cast"), (status.clients - 1, "other client"))
+    print(f"{', '.join(format_count(number, noun) for number, noun in counts)}.")
     if status.limit:
         print_limit(status.limit)

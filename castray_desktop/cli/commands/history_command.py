@@ -20,6 +20,7 @@ from castray_desktop.cli.arguments import (
 from castray_desktop.cli.output.cast_text import format_cluster, format_state, print_result
 from castray_desktop.cli.output.terminal import (
     add_row,
+    format_count,
     format_duration,
     format_moment,
     new_table,
@@ -223,7 +224,7 @@ async def statistics(options: argparse.Namespace) -> int:
 
 def print_statistics(report: StatisticsReport) -> None:
     """Print the numbers of all casts in a table: since the engine's start, and of all times."""
-    print(f"{report.active} casts going on, {report.queued} waiting.")
+    print(f"{format_count(report.active, 'cast')} running, {report.queued} waiting.")
     engine, ever = report.engine, report.ever
     table = new_table("", f"Since {format_moment(engine.since)}" if engine.since else "This engine", "Ever")
     for name, left, right in zip(_ROWS, _cells(engine), _cells(ever), strict=True):

@@ -16,7 +16,7 @@ from castray_desktop.cli.arguments import (
 )
 from castray_desktop.cli.output.cast_reporters import run_cast
 from castray_desktop.cli.output.cast_text import format_cluster, print_links
-from castray_desktop.cli.output.terminal import print_json, print_line, print_note
+from castray_desktop.cli.output.terminal import format_count, print_json, print_line, print_note
 from castray_desktop.cli.session import Session
 from castray_desktop.core.casts.json_views import cast_cluster_form, form_to_json, links_form
 from castray_desktop.core.content.quantities import format_bytes
@@ -87,7 +87,8 @@ def _preflight_object(report: PreflightReport) -> dict[str, object]:
 
 def print_preflight(report: PreflightReport) -> None:
     """Print what would be sent and removed, and what prevents it."""
-    print(f"{report.files} files, {format_bytes(report.bytes)}, to {', '.join(report.recipients)}.")
+    files = format_count(report.files, "file")
+    print(f"{files}, {format_bytes(report.bytes)}, to {', '.join(report.recipients)}.")
     if report.cluster.target:
         print_line(f"Cluster: {format_cluster(report.cluster)}")
     print_links(report)

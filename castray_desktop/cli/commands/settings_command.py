@@ -7,7 +7,7 @@ import argparse
 import msgspec
 
 from castray_desktop.cli.arguments import EXIT_DELIVERED, Commands, add_command, add_json_option, count
-from castray_desktop.cli.output.terminal import print_json
+from castray_desktop.cli.output.terminal import format_count, print_json
 from castray_desktop.cli.session import Session
 from castray_desktop.core.casts.json_views import message_to_json
 from castray_desktop.core.content.quantities import format_bytes
@@ -82,7 +82,7 @@ def print_settings(settings: EngineSettings) -> None:
     print(f"Limit of every node over all casts: {limit}.")
     print(f"Casts at once: {settings.casts_at_once or 'no bound'}.")
     print(f"After a restart unfinished casts {'go on' if settings.go_on else 'are there, paused'}.")
-    kept = f"for {settings.history_days} days" if settings.history_days else "for ever"
+    kept = f"for {format_count(settings.history_days, 'day')}" if settings.history_days else "for ever"
     print(f"The history is kept {kept}.")
-    print(f"A local cluster starts with {settings.demo_nodes} demo nodes.")
+    print(f"A local cluster starts with {format_count(settings.demo_nodes, 'demo node')}.")
     print(f"While a cast runs this computer {'stays awake' if settings.stay_awake else 'may go to sleep'}.")

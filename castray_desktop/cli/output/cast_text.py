@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from castray_desktop.cli.output.terminal import print_line, print_note
+from castray_desktop.cli.output.terminal import format_count, print_line, print_note
 from castray_desktop.core.casts.multicast_status import explain_multicast_end
 from castray_desktop.core.casts.states import cast_name
 from castray_desktop.core.content.quantities import format_bytes
@@ -45,7 +45,7 @@ def print_result(result: CastResult) -> None:
     rate = format_bytes(summary.bytes / result.seconds) if result.seconds > 0 else "0 B"
     print_line(
         f"{cast_name(summary)}: {format_state(summary.state)},"
-        f" {summary.verified} of {len(summary.recipients)} recipients,"
+        f" {summary.verified} of {format_count(len(summary.recipients), 'recipient')},"
         f" {format_bytes(summary.bytes)} in {result.seconds:.1f} s ({rate}/s),"
         f" {summary.source_copies:.2f} copies uploaded"
     )

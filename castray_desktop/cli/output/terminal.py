@@ -60,6 +60,11 @@ def print_table(table: Table) -> None:
     (Console() if sys.stdout.isatty() else Console(width=WIDE)).print(table)
 
 
+def format_count(number: int, noun: str) -> str:
+    """A number with its noun, which takes an s in the plural: `1 node`, `2 nodes`."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
 def format_moment(at: float) -> str:
     """POSIX seconds as local date and time; nothing for 0."""
     return datetime.fromtimestamp(at).astimezone().strftime("%Y-%m-%d %H:%M") if at else ""

@@ -11,7 +11,7 @@ import pytest
 from castray_desktop.cli.commands.casts_command import print_casts
 from castray_desktop.cli.commands.node_commands import print_nodes
 from castray_desktop.cli.output.cast_text import print_result
-from castray_desktop.cli.output.terminal import escape_unprintable, print_json
+from castray_desktop.cli.output.terminal import escape_unprintable, format_count, print_json
 from tests.cli.examples import ended
 from tests.helpers.samples import make_cast, make_node, make_nodes
 
@@ -26,6 +26,14 @@ def test_json_is_valid_in_every_encoding(
     print_json({"path": "/データ.bin"})
     assert json.loads(raw.getvalue().decode(encoding)) == {"path": "/データ.bin"}
     assert (b"\\u" in raw.getvalue()) is escaped
+
+
+@pytest.mark.parametrize(
+    ("number", "text"),
+    [(0, "0 demo nodes"), (1, "1 demo node"), (2, "2 demo nodes"), (1001, "1001 demo nodes")],
+)
+def test_only_one_is_singular(number: int, text: str) -> None:
+    assert format_count(number, "demo node") == text
 
 
 def test_people_get_escapes_rather_than_a_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
