@@ -137,6 +137,7 @@ class PieceDownloader:
         self._membership = membership
         self._store = store
         self._pieces = store.pieces
+        self._needed = store.needed
         self._layout = store.pieces.layout
         self._buffer = page_buffer(min(self._layout.piece_bytes, self._layout.stream_bytes))
         self._repairs = repairs
@@ -165,7 +166,7 @@ class PieceDownloader:
                 self._channel.wait_readable(POLL_SECONDS) and self._pause.begin_reading()
             ):
                 continue
-            if self._check_group() or self._store.has_new_wanted:
+            if self._check_group() or self._needed.has_more:
                 self._request_missing()
             if self._pieces.early_digests_wanted:
                 self._request_early(0, self._layout.stream_bytes)
@@ -219,10 +220,10 @@ class PieceDownloader:
     def _request_missing(self) -> None:
         """Request needed data that was not requested on this connection."""
         begins = self._layout.stream_bytes
-        if self._multicast_repair is not None and not self._store.is_undecided():
+        if self._multicast_repair is not None and not self._needed.is_undecided():
             begins = self._multicast_repair.starts_at
             self._multicast_repair.recheck()
-        for start, end in self._store.needed_ranges():
+        for start, end in self._needed.ranges():
             self._request(start, min(end, begins))
             for low, high, digests in self._store.comparison.split(max(start, begins), end):
                 if digests:
@@ -285,7 +286,7 @@ class PieceDownloader:
             self._unwritten = False
             self._request_all_again()
         self._send_requests()
-        if self._store.is_complete() or self._store.has_new_wanted:
+        if self._store.is_complete() or self._needed.has_more:
             return False
         return not repair.receiver.is_active or repair.wait_for_data(GROUP_SECONDS)
 

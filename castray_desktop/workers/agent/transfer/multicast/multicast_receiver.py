@@ -248,7 +248,7 @@ class MulticastReceiver:
         store: ReceiveStore,
     ) -> None:
         """Joins the group. Raises OSError. `own` is this machine's address."""
-        self.reassembly = ReassemblyBuffer(layout, store)
+        self.reassembly = ReassemblyBuffer(layout, store.needed)
         self.writer = PieceWriter(store, self.reassembly)
         self.has_received = False
         self.reason = ""  # why it has left, unless it was stopped
@@ -401,8 +401,8 @@ class MulticastReceiver:
             self._datagrams,
             self._payload,
             int(self._arrived() * 1e6),
-            self._store.next_needed(min(front, self._pieces)),
-            self._store.is_undecided(),
+            self._store.needed.next_from(min(front, self._pieces)),
+            self._store.needed.is_undecided(),
             self._socket.buffer_usage() > CROWDED_SHARE,
         )
         with contextlib.suppress(OSError):

@@ -69,7 +69,7 @@ class MulticastRepair:
         """
         self.receiver.clear_wake()
         wholly = self.receiver.writer.write_complete(all_of_them=self.receiver.ended)
-        if self._store.is_undecided():
+        if self._store.needed.is_undecided():
             return wholly
         missing = self._buffer.missing(self.receiver.ended)
         wholly += missing.pieces

@@ -10,6 +10,7 @@ from castray_desktop.core.content.byte_ranges import Range, RangeSet
 from castray_desktop.core.content.stream_layout import StreamLayout
 from castray_desktop.core.failures.kinds import CastRayError
 from castray_desktop.workers.agent.transfer.store.cancellation import CastCancelledError
+from castray_desktop.workers.agent.transfer.store.needed_pieces import NeededPieces
 from castray_desktop.workers.agent.transfer.store.receive_store import ReceiveStore
 from castray_desktop.workers.agent.transfer.system.file_io import page_buffer
 from castray_desktop.workers.agent.transfer.system.time_breakdown import CHECKING, WAITING
@@ -72,10 +73,10 @@ class ReassemblyBuffer:
     a piece that was taken out or given up.
     """
 
-    def __init__(self, layout: StreamLayout, store: ReceiveStore, room: int = BUFFER_BYTES) -> None:
+    def __init__(self, layout: StreamLayout, needed: NeededPieces, room: int = BUFFER_BYTES) -> None:
         self.lock = threading.Lock()
         self._layout = layout
-        self._store = store
+        self._needed = needed
         self._most = max(room // (layout.piece_bytes + SLACK_BYTES), MIN_PIECES)
         self._slots: dict[int, _PieceBuffer] = {}
         self._free: list[memoryview] = []
@@ -159,7 +160,7 @@ class ReassemblyBuffer:
         return slot
 
     def _needs(self, piece: int) -> bool:
-        return self._checked <= piece < self._layout.pieces and self._store.needs_piece(piece)
+        return self._checked <= piece < self._layout.pieces and self._needed.includes(piece)
 
     def has_missing(self) -> bool:
         """Whether the sender has passed bytes that were not received."""
@@ -169,11 +170,11 @@ class ReassemblyBuffer:
             return any(self._lacks(piece) for piece in range(self._checked, self.front[0]))
 
     def _is_done_with(self, piece: int) -> bool:
-        return piece not in self._slots and not self._store.needs_piece(piece)
+        return piece not in self._slots and not self._needed.includes(piece)
 
     def _lacks(self, piece: int) -> bool:
         slot = self._slots.get(piece)
-        return (slot is None or not slot.complete) and self._store.needs_piece(piece)
+        return (slot is None or not slot.complete) and self._needed.includes(piece)
 
     # --- for the threads that write, and the thread that has the connection
 
@@ -209,7 +210,7 @@ class ReassemblyBuffer:
             last = min(self._layout.pieces if ended else self.front[0], self._lent)
             for piece in range(self._checked, last):
                 slot = self._slots.get(piece)
-                if not self._store.needs_piece(piece):
+                if not self._needed.includes(piece):
                     if slot is not None and not slot.complete:
                         self._forget(piece)
                     continue
@@ -331,7 +332,7 @@ class PieceWriter:
         for piece in buffer.complete_pieces:
             if not (contents if piece in store.pieces.layout.contents else lists):
                 others = True
-            elif not store.needs_piece(piece):
+            elif not store.needed.includes(piece):
                 buffer.recycle(buffer.remove_complete(piece)[0])
             else:
                 digest = store.pieces.early_digest(piece)

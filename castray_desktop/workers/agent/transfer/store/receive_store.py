@@ -8,7 +8,6 @@ import os
 import threading
 from typing import Optional
 
-from castray_desktop.core.content.byte_ranges import Range, RangeSet
 from castray_desktop.core.content.file_names import display_name, node_file_name
 from castray_desktop.core.content.manifest import FileSpan, Manifest, decode_manifest
 from castray_desktop.core.content.stream_layout import StreamLayout
@@ -31,6 +30,7 @@ from castray_desktop.workers.agent.transfer.store.existing_files import (
     whole_pieces,
 )
 from castray_desktop.workers.agent.transfer.store.file_hashes import FileHashes
+from castray_desktop.workers.agent.transfer.store.needed_pieces import NeededPieces
 from castray_desktop.workers.agent.transfer.store.part_files import PartFiles
 from castray_desktop.workers.agent.transfer.store.piece_store import (
     NotifyChanged,
@@ -92,12 +92,10 @@ class ReceiveStore:
         self._raw_trailer = bytearray(totals.trailer_bytes)
         self.pieces.new_piece_hasher = piece_hasher(order.algorithms.piece)
         self._new_file_hasher = file_hasher(order.algorithms.file)
-        self.journaled = RangeSet()  # recorded in the journal, not verified yet
-        self.checked_to = 0  # journaled ranges before it were verified
-        self.has_new_wanted = False  # journaled data was wrong: more has to be requested
         self.write_lock = threading.Lock()  # held while a piece is written
         self._moving_lock = threading.Lock()  # held while a file's bytes move
         self.comparison = ExistingFileComparison(self.pieces.layout)
+        self.needed = NeededPieces(self.pieces, self.comparison)
 
     # --- the beginning
 
@@ -169,66 +167,8 @@ class ReceiveStore:
                 self._count(start, end)
         for index in range(self.pieces.layout.pieces):
             if journaled[index] and not self.pieces.has_piece(index):
-                self.journaled.add(*self.pieces.layout.piece(index))
+                self.needed.journaled.add(*self.pieces.layout.piece(index))
         return True
-
-    def needed_ranges(self) -> list[Range]:
-        """Ranges to fetch, ascending: neither verified nor journaled."""
-        with self.pieces.lock:
-            self.has_new_wanted = False
-            had, known = self.pieces.have, self._known_to()
-            if self.checked_to < self.pieces.layout.stream_bytes and self.journaled.total:
-                had = had.copy()
-                for start, end in self.journaled:
-                    if end > self.checked_to:
-                        had.add(max(start, self.checked_to), end)
-            return had.missing(0, known)
-
-    def _known_to(self) -> int:
-        """End of the part of the stream for which it is known what to fetch."""
-        return (
-            self.pieces.layout.manifest_bytes
-            if self.comparison.is_undecided
-            else self.pieces.layout.stream_bytes
-        )
-
-    def needs_piece(self, index: int) -> bool:
-        """Whether this piece is needed: neither here nor being verified."""
-        start, end = self.pieces.layout.piece(index)
-        with self.pieces.lock:
-            return self._wants(start, end)
-
-    def _wants(self, start: int, end: int) -> bool:
-        if end > self._known_to() or self.comparison.may_have(start, end):
-            return False
-        claimed = end > self.checked_to and self.journaled.contains(start, end)
-        return not claimed and not self.pieces.have.contains(start, end)
-
-    def next_needed(self, index: int) -> int:
-        """The first needed piece from there on, the number of pieces if there is none."""
-        while True:
-            further = self.comparison.first_beyond(self._next_missing(index))
-            if further == index:
-                return index
-            index = further
-
-    def _next_missing(self, index: int) -> int:
-        """The first piece from there on that is neither verified nor journaled."""
-        with self.pieces.lock:
-            if index >= self.pieces.layout.pieces:
-                return index
-            at, _ = self.pieces.layout.piece(index)
-            while True:
-                further = self.pieces.have.available_from(at)
-                if further >= self.checked_to:
-                    further = self.journaled.available_from(further)
-                if further == at or further >= self.pieces.layout.stream_bytes:
-                    return self.pieces.layout.piece_from(further)
-                at = further
-
-    def is_undecided(self) -> bool:
-        """Whether it is not known yet which pieces are needed."""
-        return self._known_to() < self.pieces.layout.stream_bytes
 
     def can_write(self, index: int) -> bool:
         """Whether `write_piece` could write it: contents need the manifest."""
@@ -249,7 +189,7 @@ class ReceiveStore:
                     if not self.pieces.has_piece(index):  # it may lie in a file whose hash agreed meanwhile
                         self._count(start, end)
                     self.pieces.add_piece(index, self.pieces.digest(index))
-                self.checked_to = end
+                self.needed.verified_to = end
         if good:
             self._hash_contents(start, end, view)
             self.pieces.report_progress()
@@ -434,7 +374,7 @@ class ReceiveStore:
                 manifest, self.pieces.layout, destination, self.staging.parts, parts.settled, self._comparing
             )
         if self.comparison.set_files(parts.existing, self.staging.resumed):
-            self.has_new_wanted = True
+            self.needed.has_more = True
 
     def _comparing(self) -> None:
         self.cancellation.check()
@@ -462,7 +402,7 @@ class ReceiveStore:
             for start, end in pieces:
                 for gap in self.pieces.add_undigested(start, end):
                     self._count(*gap)
-            self.comparison.hashes_awaited, self.has_new_wanted = False, True
+            self.comparison.hashes_awaited, self.needed.has_more = False, True
         self.pieces.notify_waiting()
         self.pieces.report_progress()
 

@@ -26,7 +26,7 @@ class ResumeVerifier:
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
-        if self._store.journaled.total == 0:
+        if self._store.needed.journaled.total == 0:
             return
         name = f"castray-restoring-{self._store.pieces.cast}"
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
@@ -56,7 +56,7 @@ class ResumeVerifier:
         store = self._store
         buffer = page_buffer(min(store.pieces.layout.piece_bytes, store.pieces.layout.stream_bytes))
         good = false = 0
-        for start, end in store.journaled:
+        for start, end in store.needed.journaled:
             for index in store.pieces.layout.pieces_of(start, end):
                 if self._stop:
                     return
@@ -66,6 +66,6 @@ class ResumeVerifier:
                     false += 1
         store.pieces.notify_waiting()
         with store.pieces.lock:
-            store.checked_to = store.pieces.layout.stream_bytes
-            store.has_new_wanted = false > 0
+            store.needed.verified_to = store.pieces.layout.stream_bytes
+            store.needed.has_more = false > 0
         log.info("cast %s: journal verified: %d pieces right, %d wrong", store.pieces.cast, good, false)

@@ -34,11 +34,11 @@ class Needs:
         self.wants = wants
         self.have: set[int] = set()
 
-    def needs_piece(self, index: int) -> bool:
+    def includes(self, index: int) -> bool:
         return index not in self.have and self.wants(index)
 
-    def next_needed(self, index: int) -> int:
-        return next((at for at in range(index, LAYOUT.pieces) if self.needs_piece(at)), LAYOUT.pieces)
+    def next_from(self, index: int) -> int:
+        return next((at for at in range(index, LAYOUT.pieces) if self.includes(at)), LAYOUT.pieces)
 
     def is_undecided(self) -> bool:
         return False
@@ -329,10 +329,12 @@ class Store:
     def pieces(self) -> Store:
         return self
 
-    def needs_piece(self, index: int) -> bool:
+    needed = pieces
+
+    def includes(self, index: int) -> bool:
         return index not in self.written
 
-    def next_needed(self, index: int) -> int:
+    def next_from(self, index: int) -> int:
         return index
 
     def is_undecided(self) -> bool:
