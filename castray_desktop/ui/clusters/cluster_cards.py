@@ -16,7 +16,7 @@ from castray_desktop.core.protocol.messages import (
     KnownCluster,
 )
 from castray_desktop.ui.clusters.cluster_selector import KnownClusters, cluster_line, cluster_title
-from castray_desktop.ui.i18n.retranslator import Retranslator, Text
+from castray_desktop.ui.i18n.language import Retranslator, Text
 from castray_desktop.ui.model.cluster_text import step
 from castray_desktop.ui.theme.fonts import font
 from castray_desktop.ui.theme.theme import BUTTON_END, BUTTON_START, Theme

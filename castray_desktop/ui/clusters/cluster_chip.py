@@ -10,7 +10,7 @@ from PySide6.QtWidgets import QMenu, QPushButton, QWidget
 
 from castray_desktop.core.protocol.messages import ClusterPhase, ClusterStatus
 from castray_desktop.ui.clusters.cluster_selector import KnownClusters, cluster_line, cluster_title
-from castray_desktop.ui.i18n.retranslator import Retranslator
+from castray_desktop.ui.i18n.language import Retranslator
 from castray_desktop.ui.model.cluster_text import cluster_facts, cluster_glyph, cluster_name
 from castray_desktop.ui.model.engine_link import EngineLinkState
 from castray_desktop.ui.theme.fonts import font

@@ -13,7 +13,7 @@ from castray_desktop.core.protocol.messages import ClusterPhase, ClusterStatus
 from castray_desktop.ui.clusters.cluster_cards import MOST_ROWS, AttachCard, LocalCard
 from castray_desktop.ui.clusters.cluster_chip import OURS
 from castray_desktop.ui.clusters.cluster_selector import KnownClusters
-from castray_desktop.ui.i18n.retranslator import Retranslator, Text
+from castray_desktop.ui.i18n.language import Retranslator, Text
 from castray_desktop.ui.model.cluster_text import explain_failure
 from castray_desktop.ui.theme.theme import BRAND_END, BRAND_START, ON_GRADIENT, SOURCE_START, Theme, mix
 from castray_desktop.ui.widgets.banner import Banner, Edge

@@ -32,7 +32,7 @@ from castray_desktop.ui.graph.graph_view import ZOOM_MOST, ZOOM_STEP, GraphView
 from castray_desktop.ui.graph.node_layout import NodeShape
 from castray_desktop.ui.graph.overlays import STRIP, ViewContainer
 from castray_desktop.ui.graph.side_card import CastOnNode, facts_of
-from castray_desktop.ui.i18n.retranslator import Retranslator
+from castray_desktop.ui.i18n.language import Retranslator
 from castray_desktop.ui.model.node_list import NodeList
 from castray_desktop.ui.model.recipient_selection import RecipientSelection
 from castray_desktop.ui.theme.theme import Theme

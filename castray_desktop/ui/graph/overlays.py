@@ -14,7 +14,7 @@ from castray_desktop.ui.graph.graph_scene import GraphScene
 from castray_desktop.ui.graph.node_layout import Box, NodeShape, painted_boxes
 from castray_desktop.ui.graph.scene_items import to_rect
 from castray_desktop.ui.graph.side_card import SideCard
-from castray_desktop.ui.i18n.retranslator import Retranslator
+from castray_desktop.ui.i18n.language import Retranslator
 from castray_desktop.ui.model.node_list import glyph_word
 from castray_desktop.ui.theme.theme import Theme
 from castray_desktop.ui.widgets.painting import CENTRE, metrics, paint_text, pixmap

@@ -1,10 +1,10 @@
-"""The language of the window, and its translations."""
+"""The language of the window, its translations, and the texts that follow it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
-from PySide6.QtCore import QCoreApplication, QLibraryInfo, QLocale, QObject, QSettings, QTranslator
+from PySide6.QtCore import QCoreApplication, QEvent, QLibraryInfo, QLocale, QObject, QSettings, QTranslator
 
 from castray_desktop.ui.theme.resources import resource
 
@@ -14,6 +14,9 @@ ENGLISH = "en"
 CHINESE = "zh_CN"
 CHOICES = (SYSTEM, ENGLISH, CHINESE)
 SPOKEN = {"en": ENGLISH, "zh": CHINESE}
+
+Text = Callable[[], str]
+"""Returns a text in the current language."""
 
 
 class Language(QObject):
@@ -80,3 +83,21 @@ def system_language(wanted: Iterable[str]) -> str:
         if found is not None:
             return found
     return ENGLISH
+
+
+class Retranslator(QObject):
+    """Calls `retranslate` now and after each change of language; lives as long as its owner.
+
+    Qt sends a `LanguageChange` event to every widget and every child of one when a translator is installed or
+    removed. A retranslator is such a child.
+    """
+
+    def __init__(self, owner: QObject, retranslate: Callable[[], None]) -> None:
+        super().__init__(owner)
+        self._retranslate = retranslate
+        retranslate()
+
+    def event(self, event: QEvent) -> bool:
+        if event.type() is QEvent.Type.LanguageChange:
+            self._retranslate()
+        return super().event(event)

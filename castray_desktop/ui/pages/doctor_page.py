@@ -12,7 +12,7 @@ from castray_desktop.core.failures.check_sentences import by_importance, diagnos
 from castray_desktop.core.failures.kinds import Failure
 from castray_desktop.core.protocol import messages
 from castray_desktop.core.protocol.messages import Check, CheckState, DiagnosisProgress
-from castray_desktop.ui.i18n.retranslator import Retranslator
+from castray_desktop.ui.i18n.language import Retranslator
 from castray_desktop.ui.model.cluster_text import explain_failure
 from castray_desktop.ui.model.desktop_services import copy
 from castray_desktop.ui.model.engine_link import EngineLink, EngineLinkState

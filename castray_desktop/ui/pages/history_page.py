@@ -21,7 +21,7 @@ from castray_desktop.core.failures.kinds import Failure
 from castray_desktop.core.failures.sentences import Explanation
 from castray_desktop.core.protocol import messages
 from castray_desktop.core.protocol.messages import CastState, CastSummary
-from castray_desktop.ui.i18n.retranslator import Retranslator, Text
+from castray_desktop.ui.i18n.language import Retranslator, Text
 from castray_desktop.ui.model.cluster_text import explain_failure
 from castray_desktop.ui.model.desktop_services import copy
 from castray_desktop.ui.model.engine_link import EngineLink

@@ -15,7 +15,7 @@ import castray_desktop
 from castray_desktop.core.failures.kinds import Failure
 from castray_desktop.core.protocol import messages
 from castray_desktop.core.protocol.messages import ClusterStatus, LogLine
-from castray_desktop.ui.i18n.retranslator import Retranslator
+from castray_desktop.ui.i18n.language import Retranslator
 from castray_desktop.ui.model.cluster_text import explain_failure
 from castray_desktop.ui.model.desktop_services import copy
 from castray_desktop.ui.model.engine_link import EngineLink
@@ -150,7 +150,6 @@ class LogPage(QWidget):
         self._link, self._nodes, self._cluster = link, nodes, cluster
         self._waiting: list[LogLine] = []
         self._watching = False
-        self._engine_pid = 0
         self._engine_version = ""
         self.model = LogModel(self)
         self.table = TextTable(
@@ -211,7 +210,7 @@ class LogPage(QWidget):
     # --- lines -----------------------------------------------------------------------------
 
     def _on_welcome(self, welcome: messages.Welcome) -> None:
-        self._engine_pid, self._engine_version = welcome.pid, welcome.version
+        self._engine_version = welcome.version
         self._watching = False
         if self.isVisible():
             self._watch()

@@ -15,8 +15,8 @@ from castray_desktop.core.failures.kinds import Failure
 from castray_desktop.core.failures.sentences import Explanation
 from castray_desktop.core.protocol import messages
 from castray_desktop.core.protocol.messages import OnConflict, Schedule, ScheduleInfo, SendRequest
+from castray_desktop.ui.i18n.language import Retranslator
 from castray_desktop.ui.i18n.number_format import DASH
-from castray_desktop.ui.i18n.retranslator import Retranslator
 from castray_desktop.ui.model.cluster_text import explain_failure
 from castray_desktop.ui.model.engine_link import EngineLink
 from castray_desktop.ui.theme.theme import Theme

@@ -19,8 +19,7 @@ from PySide6.QtWidgets import (
 from castray_desktop.core.failures.kinds import Failure
 from castray_desktop.core.protocol import messages
 from castray_desktop.core.protocol.messages import MOST_DEMO_NODES, EngineSettings
-from castray_desktop.ui.i18n.language import CHOICES, Language
-from castray_desktop.ui.i18n.retranslator import Retranslator, Text
+from castray_desktop.ui.i18n.language import CHOICES, Language, Retranslator, Text
 from castray_desktop.ui.model import preferences
 from castray_desktop.ui.model.cluster_text import explain_failure
 from castray_desktop.ui.model.desktop_services import open_folder

@@ -19,6 +19,7 @@ from PySide6.QtWidgets import (
 from castray_desktop.core.failures.kinds import Failure
 from castray_desktop.core.protocol import messages
 from castray_desktop.core.protocol.messages import NodeStatistics, Statistics
+from castray_desktop.ui.i18n.language import Retranslator
 from castray_desktop.ui.i18n.number_format import (
     DASH,
     format_bytes,
@@ -26,7 +27,6 @@ from castray_desktop.ui.i18n.number_format import (
     format_duration,
     format_rate,
 )
-from castray_desktop.ui.i18n.retranslator import Retranslator
 from castray_desktop.ui.model.cluster_text import explain_failure
 from castray_desktop.ui.model.engine_link import EngineLink
 from castray_desktop.ui.theme.theme import Theme

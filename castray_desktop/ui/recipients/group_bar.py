@@ -11,7 +11,7 @@ from PySide6.QtWidgets import QFrame, QHBoxLayout, QInputDialog, QMenu, QPushBut
 
 from castray_desktop.core.casts.node_selector import group_name
 from castray_desktop.core.failures.kinds import CastRayError, Failure, FailureKind
-from castray_desktop.ui.i18n.retranslator import Retranslator
+from castray_desktop.ui.i18n.language import Retranslator
 from castray_desktop.ui.model.node_list import NodeList, natural_key
 from castray_desktop.ui.model.recipient_selection import RecipientSelection
 from castray_desktop.ui.theme.theme import Theme

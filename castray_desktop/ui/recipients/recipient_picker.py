@@ -33,7 +33,7 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from castray_desktop.ui.i18n.retranslator import Retranslator
+from castray_desktop.ui.i18n.language import Retranslator
 from castray_desktop.ui.model.node_list import NodeList
 from castray_desktop.ui.model.recipient_selection import RecipientSelection
 from castray_desktop.ui.recipients.group_bar import GroupBar, GroupStore

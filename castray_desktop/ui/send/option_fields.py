@@ -16,8 +16,8 @@ from castray_desktop.core.casts.transfer_options import Links, OnConflict, Trans
 from castray_desktop.core.content.quantities import parse_rate
 from castray_desktop.core.failures.kinds import CastRayError
 from castray_desktop.core.protocol.messages import NodeState
+from castray_desktop.ui.i18n.language import Retranslator, Text
 from castray_desktop.ui.i18n.number_format import format_rate
-from castray_desktop.ui.i18n.retranslator import Retranslator, Text
 from castray_desktop.ui.model.cluster_text import explain_failure
 from castray_desktop.ui.model.node_list import NodeList
 from castray_desktop.ui.model.recipient_selection import RecipientSelection

@@ -49,8 +49,8 @@ from PySide6.QtWidgets import (
 
 from castray_desktop.core.failures.kinds import Failure
 from castray_desktop.core.protocol.messages import PathSummary
+from castray_desktop.ui.i18n.language import Retranslator
 from castray_desktop.ui.i18n.number_format import format_bytes, format_count
-from castray_desktop.ui.i18n.retranslator import Retranslator
 from castray_desktop.ui.model.cluster_text import explain_failure
 from castray_desktop.ui.theme.fonts import font
 from castray_desktop.ui.theme.theme import Theme

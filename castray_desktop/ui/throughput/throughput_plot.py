@@ -28,7 +28,7 @@ from PySide6.QtWidgets import QFileDialog, QHBoxLayout, QMenu, QVBoxLayout, QWid
 from castray_desktop.core.failures.kinds import Failure, FailureKind
 from castray_desktop.core.protocol import messages
 from castray_desktop.core.protocol.messages import RateHistory, Throughput
-from castray_desktop.ui.i18n.retranslator import Retranslator
+from castray_desktop.ui.i18n.language import Retranslator
 from castray_desktop.ui.model.engine_link import EngineLink
 from castray_desktop.ui.model.node_list import natural_key
 from castray_desktop.ui.theme.theme import Theme

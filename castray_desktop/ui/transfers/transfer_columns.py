@@ -11,8 +11,8 @@ from PySide6.QtGui import QColor, QContextMenuEvent, QPainter
 from PySide6.QtWidgets import QHeaderView, QMenu, QWidget
 
 from castray_desktop.core.protocol.messages import CastSummary, DeliverySnapshot, DeliveryState
+from castray_desktop.ui.i18n.language import Text
 from castray_desktop.ui.i18n.number_format import DASH, format_bytes, format_duration
-from castray_desktop.ui.i18n.retranslator import Text
 from castray_desktop.ui.model.node_list import natural_key
 from castray_desktop.ui.theme.theme import Theme
 from castray_desktop.ui.transfers.transfer_text import (

@@ -32,7 +32,7 @@ from PySide6.QtGui import (
 from PySide6.QtWidgets import QAbstractItemView, QHeaderView, QMenu, QStyleOptionViewItem, QTreeView, QWidget
 
 from castray_desktop.core.protocol.messages import CastSummary, DeliverySnapshot
-from castray_desktop.ui.i18n.retranslator import Retranslator
+from castray_desktop.ui.i18n.language import Retranslator
 from castray_desktop.ui.model.desktop_services import copy
 from castray_desktop.ui.model.node_list import NodeList
 from castray_desktop.ui.theme.theme import Palette, Theme

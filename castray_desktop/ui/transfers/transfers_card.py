@@ -22,7 +22,7 @@ from PySide6.QtWidgets import (
 )
 
 from castray_desktop.core.protocol.messages import Throughput
-from castray_desktop.ui.i18n.retranslator import Retranslator, Text
+from castray_desktop.ui.i18n.language import Retranslator, Text
 from castray_desktop.ui.theme.theme import Theme
 from castray_desktop.ui.transfers.cast_actions import CastActions, can_pause, can_resume, can_retry
 from castray_desktop.ui.transfers.transfer_model import TransferModel

@@ -14,7 +14,7 @@ from PySide6.QtGui import QEnterEvent, QHideEvent, QPainter, QPaintEvent
 from PySide6.QtWidgets import QHBoxLayout, QLabel, QVBoxLayout, QWidget
 
 from castray_desktop.core.failures.sentences import Explanation
-from castray_desktop.ui.i18n.retranslator import Retranslator, Text
+from castray_desktop.ui.i18n.language import Retranslator, Text
 from castray_desktop.ui.theme.theme import Theme
 from castray_desktop.ui.widgets.basic_widgets import (
     GlyphLabel,

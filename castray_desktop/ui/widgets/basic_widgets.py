@@ -18,7 +18,7 @@ from PySide6.QtGui import (
 )
 from PySide6.QtWidgets import QBoxLayout, QFrame, QLabel, QLayout, QPushButton, QSizePolicy, QWidget
 
-from castray_desktop.ui.i18n.retranslator import Retranslator, Text
+from castray_desktop.ui.i18n.language import Retranslator, Text
 from castray_desktop.ui.theme.fonts import font
 from castray_desktop.ui.theme.theme import BUTTON_END, BUTTON_START, ON_GRADIENT, Theme
 from castray_desktop.ui.widgets.painting import icon, pixmap

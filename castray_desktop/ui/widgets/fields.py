@@ -19,7 +19,7 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from castray_desktop.ui.i18n.retranslator import Text
+from castray_desktop.ui.i18n.language import Text
 from castray_desktop.ui.theme.fonts import font
 from castray_desktop.ui.theme.theme import Palette, Theme
 from castray_desktop.ui.widgets.basic_widgets import bind_text, label, paint_icon, paint_round

@@ -6,7 +6,7 @@ from PySide6.QtCore import QMargins, QRect, Qt
 from PySide6.QtGui import QKeyEvent, QPainter, QPaintEvent
 from PySide6.QtWidgets import QDialog, QHBoxLayout, QLayout, QVBoxLayout, QWidget
 
-from castray_desktop.ui.i18n.retranslator import Retranslator, Text
+from castray_desktop.ui.i18n.language import Retranslator, Text
 from castray_desktop.ui.theme.theme import Theme
 from castray_desktop.ui.widgets.banner import Banner, Edge
 from castray_desktop.ui.widgets.basic_widgets import ElidedLabel, Rule, button

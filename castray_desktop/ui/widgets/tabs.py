@@ -14,7 +14,7 @@ from PySide6.QtGui import (
 )
 from PySide6.QtWidgets import QTabBar, QToolButton
 
-from castray_desktop.ui.i18n.retranslator import Text
+from castray_desktop.ui.i18n.language import Text
 from castray_desktop.ui.theme.fonts import font
 from castray_desktop.ui.theme.theme import Theme
 from castray_desktop.ui.widgets.basic_widgets import bind_text, paint_round

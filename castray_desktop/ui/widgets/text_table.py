@@ -16,7 +16,7 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from castray_desktop.ui.i18n.retranslator import Retranslator, Text
+from castray_desktop.ui.i18n.language import Retranslator, Text
 from castray_desktop.ui.theme.theme import Theme
 from castray_desktop.ui.widgets.basic_widgets import bind_text
 from castray_desktop.ui.widgets.painting import CENTRE, LEFT, RIGHT, metrics, paint_text, paint_wrapped

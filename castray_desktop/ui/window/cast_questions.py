@@ -11,7 +11,7 @@ from castray_desktop.core.failures.sentences import Explanation
 from castray_desktop.core.protocol.messages import CastSummary
 from castray_desktop.ui.clusters.cluster_chip import OURS
 from castray_desktop.ui.clusters.cluster_selector import ClusterSelector
-from castray_desktop.ui.i18n.retranslator import Text
+from castray_desktop.ui.i18n.language import Text
 from castray_desktop.ui.model.preferences import Closing, Preferences
 from castray_desktop.ui.transfers.transfer_text import cast_title
 from castray_desktop.ui.widgets.banner import Banner

@@ -21,9 +21,8 @@ from PySide6.QtWidgets import QHBoxLayout, QMenu, QVBoxLayout, QWidget
 from castray_desktop.core.protocol.messages import ClusterStatus, Throughput
 from castray_desktop.ui.clusters.cluster_chip import ClusterChip, ClusterMenu
 from castray_desktop.ui.clusters.cluster_selector import KnownClusters
-from castray_desktop.ui.i18n.language import CHINESE, CHOICES, ENGLISH, SYSTEM, Language
+from castray_desktop.ui.i18n.language import CHINESE, CHOICES, ENGLISH, SYSTEM, Language, Retranslator
 from castray_desktop.ui.i18n.number_format import format_rate
-from castray_desktop.ui.i18n.retranslator import Retranslator
 from castray_desktop.ui.model.engine_link import EngineLinkState
 from castray_desktop.ui.send.option_fields import COMMON, ask_for_limit
 from castray_desktop.ui.theme.resources import resource

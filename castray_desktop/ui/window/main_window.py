@@ -40,8 +40,7 @@ from castray_desktop.ui.clusters.cluster_selector import ClusterSelector, KnownC
 from castray_desktop.ui.clusters.membership_dialogs import NodeDialogs
 from castray_desktop.ui.clusters.welcome_page import WelcomePage
 from castray_desktop.ui.graph.graph_card import GraphCard
-from castray_desktop.ui.i18n.language import Language
-from castray_desktop.ui.i18n.retranslator import Retranslator
+from castray_desktop.ui.i18n.language import Language, Retranslator
 from castray_desktop.ui.model.cluster_text import cluster_name, explain_failure
 from castray_desktop.ui.model.desktop_services import local_paths
 from castray_desktop.ui.model.engine_link import EngineLink, EngineLinkState

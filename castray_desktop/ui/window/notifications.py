@@ -14,7 +14,7 @@ from PySide6.QtWidgets import QMenu, QSystemTrayIcon, QWidget
 
 from castray_desktop.core.failures.sentences import Explanation
 from castray_desktop.core.protocol.messages import CastResult, CastState, CastSummary
-from castray_desktop.ui.i18n.retranslator import Retranslator, Text
+from castray_desktop.ui.i18n.language import Retranslator, Text
 from castray_desktop.ui.model.desktop_services import open_folder
 from castray_desktop.ui.model.node_list import NodeList
 from castray_desktop.ui.model.preferences import Preferences

@@ -8,8 +8,8 @@ from PySide6.QtWidgets import QHBoxLayout, QWidget
 from castray_desktop.core.casts.multicast_status import MulticastStatus
 from castray_desktop.core.protocol.messages import CastSummary, ClusterPhase, ClusterStatus
 from castray_desktop.core.routing.bottleneck import SlowestHop
+from castray_desktop.ui.i18n.language import Retranslator
 from castray_desktop.ui.i18n.number_format import format_rate
-from castray_desktop.ui.i18n.retranslator import Retranslator
 from castray_desktop.ui.model.cluster_text import step
 from castray_desktop.ui.model.engine_link import EngineLinkState
 from castray_desktop.ui.theme.theme import Theme
