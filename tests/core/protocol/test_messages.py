@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 
 from castray_desktop.core.failures.kinds import Failure, FailureKind
 from castray_desktop.core.protocol import messages
-from castray_desktop.core.protocol.messages import message_encoding
 
 
 def test_a_message_comes_back_as_it_was() -> None:
@@ -45,6 +44,6 @@ def test_any_bytes_are_a_message_or_a_clean_refusal(body: bytes) -> None:
 
 
 def test_too_long_a_frame_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(message_encoding, "MAX_FRAME_BYTES", 100)
+    monkeypatch.setattr(messages, "MAX_FRAME_BYTES", 100)
     with pytest.raises(ValueError, match="too long"):
         messages.encode(messages.Accepted("x" * 200))

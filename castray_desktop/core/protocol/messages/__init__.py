@@ -5,8 +5,10 @@ Frames are a 4-byte big-endian length and a MessagePack body. A client opens wit
 engine answers with one `Answer` of that number, and receives an event whenever something
 changed. Sizes are bytes, rates bytes per second, durations seconds, times UTC as POSIX seconds.
 
-Each module has the messages about one thing; all of them can be imported from here.
+Each module has the messages about one thing; all of them, and their encoding, can be imported from here.
 """
+
+import msgspec
 
 from castray_desktop.core.casts.transfer_options import *
 from castray_desktop.core.protocol.messages.cast_messages import *
@@ -14,5 +16,85 @@ from castray_desktop.core.protocol.messages.cluster_messages import *
 from castray_desktop.core.protocol.messages.engine_messages import *
 from castray_desktop.core.protocol.messages.history_messages import *
 from castray_desktop.core.protocol.messages.message_base import *
-from castray_desktop.core.protocol.messages.message_encoding import *
 from castray_desktop.core.protocol.messages.schedule_messages import *
+
+PROTOCOL_VERSION = 1
+MAX_FRAME_BYTES = 64 * 1024 * 1024
+
+Command = (
+    EngineCommand
+    | ClusterCommand
+    | CastCommand
+    | ControlCommand
+    | HistoryCommand
+    | ScheduleCommand
+    | SettingsCommand
+    | DiagnosisCommand
+)
+
+Reply = (
+    EngineReply
+    | ClusterReply
+    | CastReply
+    | ControlReply
+    | HistoryReply
+    | ScheduleReply
+    | SettingsReply
+    | DiagnosisReply
+)
+
+
+class Request(Message, frozen=True):
+    """A command with the client's number for it."""
+
+    number: int
+    command: Command
+
+
+class Answer(Message, frozen=True):
+    """The reply to the request of that number."""
+
+    number: int
+    reply: Reply
+
+
+Event = (
+    EngineEvent
+    | ClusterEvent
+    | CastEventMessage
+    | ControlEvent
+    | HistoryEvent
+    | ScheduleEvent
+    | SettingsEvent
+    | DiagnosisEvent
+)
+
+ToEngine = Hello | Request
+FromEngine = Answer | Failed | Event
+
+_encoder = msgspec.msgpack.Encoder()
+_to_engine = msgspec.msgpack.Decoder(ToEngine)
+_from_engine = msgspec.msgpack.Decoder(FromEngine)
+
+
+def encode(message: ToEngine | FromEngine) -> bytes:
+    """Encode a message as a frame with its length.
+
+    Raises ValueError if the body is too long.
+    """
+    body = _encoder.encode(message)
+    if len(body) > MAX_FRAME_BYTES:
+        raise ValueError(f"a frame of {len(body)} bytes is too long")
+    return len(body).to_bytes(4, "big") + body
+
+
+def decode_to_engine(body: bytes) -> ToEngine:
+    """Decode a client's message. Raises msgspec.DecodeError or msgspec.ValidationError for anything else."""
+    message: ToEngine = _to_engine.decode(body)
+    return message
+
+
+def decode_from_engine(body: bytes) -> FromEngine:
+    """Decode an engine's message. Raises msgspec.DecodeError or msgspec.ValidationError for anything else."""
+    message: FromEngine = _from_engine.decode(body)
+    return message
