@@ -266,7 +266,6 @@ class MachineFactsMeter:
             disk_total=total,
             inbox_silent=silent,
             load=self._load(),
-            resident=_resident(),
             link=self._link,
         )
 
@@ -343,11 +342,3 @@ def _memory() -> tuple[int, int]:
 
 def _kibibytes(text: str) -> int:
     return int(text.split(maxsplit=1)[0]) * 1024
-
-
-def _resident() -> int:
-    try:
-        with open("/proc/self/statm") as line:
-            return int(line.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-    except OSError:
-        return 0

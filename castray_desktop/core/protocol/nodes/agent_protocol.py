@@ -637,7 +637,6 @@ class MachineFacts:
     disk_free: int = 0
     disk_total: int = 0
     load: float = 0.0  # 0..1
-    resident: int = 0  # resident memory of the agent's process
     link: int = 0  # speed of the network device with its address, bytes per second
     inbox_silent: float = 0.0  # seconds for which the inbox's disk has not answered
 
