@@ -23,7 +23,7 @@ from castray_desktop.workers.agent import network_addresses, node_inspection
 from castray_desktop.workers.agent.in_cluster_api import InClusterCounters, InClusterRequests, Names
 from castray_desktop.workers.agent.node_inspection import MachineFactsMeter, machine_identity
 from castray_desktop.workers.agent.transfer.delivery.audit import FileAudits
-from castray_desktop.workers.agent.transfer.peer.connection_factory import ray_certificates
+from castray_desktop.workers.agent.transfer.peer.tls import ray_certificates
 from castray_desktop.workers.agent.transfer.peer.tunnel import TunnelClient, TunnelPeer, TunnelServer
 from castray_desktop.workers.agent.transfer.system.digests import FILE_HASHES, PIECE_DIGESTS
 from castray_desktop.workers.agent.transfer.transfer_service import TransferService

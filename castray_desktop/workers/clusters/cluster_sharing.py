@@ -15,7 +15,7 @@ from pathlib import Path
 
 from castray_desktop.core.failures.kinds import CastRayError, Failure, FailureKind
 from castray_desktop.core.protocol.messages import ClusterPhase, ClusterStatus, ShareInfo
-from castray_desktop.workers.agent.transfer.peer.connection_factory import uses_tls
+from castray_desktop.workers.agent.transfer.peer.tls import uses_tls
 from castray_desktop.workers.base.paths import Paths
 from castray_desktop.workers.base.state_files import quarantine_file
 

@@ -20,7 +20,7 @@ from typing import Any, BinaryIO
 import castray_desktop
 from castray_desktop.core.failures.kinds import CastRayError, FailureKind
 from castray_desktop.core.protocol.nodes import agent_protocol, driver_protocol
-from castray_desktop.workers.agent.transfer.peer.connection_factory import uses_tls
+from castray_desktop.workers.agent.transfer.peer.tls import uses_tls
 from castray_desktop.workers.base.async_tasks import finish
 from castray_desktop.workers.base.paths import Paths
 from castray_desktop.workers.clusters import reaper

@@ -18,7 +18,7 @@ import ray
 
 from castray_desktop.core.failures.kinds import CastRayError, FailureKind
 from castray_desktop.workers.agent import network_addresses
-from castray_desktop.workers.agent.transfer.peer.connection_factory import TLS_VARIABLES, ray_certificates
+from castray_desktop.workers.agent.transfer.peer.tls import TLS_VARIABLES, ray_certificates
 from castray_desktop.workers.driver import ray_tokens
 
 CLIENT_PREFIX = "ray://"

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from castray_desktop.workers.agent.transfer.peer.connection_factory import TLS_VARIABLES
+from castray_desktop.workers.agent.transfer.peer.tls import TLS_VARIABLES
 from tests.helpers.authority import Authority
 
 TOKEN = "5ec4e7" * 8

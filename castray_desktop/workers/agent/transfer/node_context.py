@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from castray_desktop.workers.agent.transfer.peer.connection_factory import ConnectionFactory
+from castray_desktop.workers.agent.transfer.peer.dial import ConnectionFactory
 from castray_desktop.workers.agent.transfer.store.destination_check import SpaceReservations
 from castray_desktop.workers.agent.transfer.store.hash_cache import HashCache
 from castray_desktop.workers.agent.transfer.store.staging import StagingRegistry

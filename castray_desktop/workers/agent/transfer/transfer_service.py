@@ -47,11 +47,8 @@ from castray_desktop.workers.agent.transfer.delivery.prune import Pruner, pack_m
 from castray_desktop.workers.agent.transfer.node_context import NodeContext, PeerTiming
 from castray_desktop.workers.agent.transfer.peer.accept import PeerAcceptor
 from castray_desktop.workers.agent.transfer.peer.connection import PeerConnection
-from castray_desktop.workers.agent.transfer.peer.connection_factory import (
-    Certificates,
-    ConnectionFactory,
-    OpenTunnel,
-)
+from castray_desktop.workers.agent.transfer.peer.dial import ConnectionFactory, OpenTunnel
+from castray_desktop.workers.agent.transfer.peer.tls import Certificates
 from castray_desktop.workers.agent.transfer.source.cast_source import CastSource
 from castray_desktop.workers.agent.transfer.source.scan_cache import ScanCache
 from castray_desktop.workers.agent.transfer.store.destination_check import (

@@ -32,7 +32,8 @@ from castray_desktop.core.protocol.nodes.agent_protocol import (
     Upstream,
 )
 from castray_desktop.workers.agent.transfer.node_context import PeerTiming
-from castray_desktop.workers.agent.transfer.peer.connection_factory import Certificates, OpenTunnel
+from castray_desktop.workers.agent.transfer.peer.dial import OpenTunnel
+from castray_desktop.workers.agent.transfer.peer.tls import Certificates
 from castray_desktop.workers.agent.transfer.source.scan_cache import ScanCache
 from castray_desktop.workers.agent.transfer.system.digests import FILE_HASHES, PIECE_DIGESTS
 from castray_desktop.workers.agent.transfer.transfer_service import TransferService

@@ -20,7 +20,7 @@ from castray_desktop.core.protocol.nodes.handshake import PeerHello, PeerRole
 from castray_desktop.core.protocol.nodes.peer_frames import ProtocolError
 from castray_desktop.workers.agent.repeated_log_lines import RepeatedLogLines
 from castray_desktop.workers.agent.transfer.peer.connection import PeerConnection, UntrustedPeerError
-from castray_desktop.workers.agent.transfer.peer.connection_factory import ConnectionFactory
+from castray_desktop.workers.agent.transfer.peer.dial import ConnectionFactory
 from castray_desktop.workers.agent.transfer.peer.upload import PieceUploader
 from castray_desktop.workers.agent.transfer.store.piece_store import PieceStore
 

@@ -14,12 +14,14 @@ import select
 import socket
 import threading
 import time
+from dataclasses import dataclass, field
 from typing import Callable, NamedTuple, Optional
 
 from castray_desktop.core.protocol.nodes import dial_strategy
 from castray_desktop.core.protocol.nodes.agent_protocol import Upstream
 from castray_desktop.core.protocol.nodes.handshake import PeerHello, PeerRole
 from castray_desktop.core.protocol.nodes.peer_frames import ProtocolError
+from castray_desktop.workers.agent.network_addresses import with_own_scope
 from castray_desktop.workers.agent.repeated_log_lines import RepeatedLogLines
 from castray_desktop.workers.agent.transfer.peer.connection import (
     PeerConnection,
@@ -27,7 +29,7 @@ from castray_desktop.workers.agent.transfer.peer.connection import (
     begin_connecting,
     connect_local,
 )
-from castray_desktop.workers.agent.transfer.peer.connection_factory import ConnectionFactory, OpenTunnel
+from castray_desktop.workers.agent.transfer.peer.tls import Certificates
 
 log = logging.getLogger("castray.byte_plane")
 
@@ -37,6 +39,52 @@ SILENCE_SECONDS = 5.0
 SEND_SECONDS = 10.0
 REPEAT_REQUEST_SECONDS = 1.0
 RAY_RETRY_SECONDS = 2.0
+
+
+OpenTunnel = Callable[[str], socket.socket]
+"""Opens a tunnel to the agent of a node through Ray; the socket is its local end. Raises OSError."""
+
+
+@dataclass
+class ConnectionFactory:
+    """The node's own address, and how it reaches others."""
+
+    host: str
+    local_copy: bool
+    address: str  # of the data port
+    certificates: Optional[Certificates] = None
+    open_tunnel: Optional[OpenTunnel] = None
+    port: int = 0  # the data port, once it is open
+    known_transports: dial_strategy.KnownTransports = field(default_factory=dial_strategy.KnownTransports)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def connection(self, sock: socket.socket, listening: bool) -> PeerConnection:
+        """Make a connection over a TCP socket, encrypted if Ray is; not over a Unix socket. Raises
+        OSError.
+        """
+        if self.certificates is None or sock.family == socket.AF_UNIX:
+            return PeerConnection(sock)
+        return self.certificates.connection(sock, listening)
+
+    def scoped_address(self, address: str) -> str:
+        """Another node's address with the scope that this node needs."""
+        return with_own_scope(address, self.address)
+
+    def record_transport(self, upstream: Upstream, way: str) -> None:
+        """Record the transport that worked."""
+        with self.lock:
+            self.known_transports.record(_pair(upstream), way, time.monotonic())
+
+    def plan(self, upstream: Upstream, wanted: str) -> dial_strategy.DialPlan:
+        """The dial plan."""
+        with self.lock:
+            return dial_strategy.dial_plan(
+                wanted, self.known_transports.last_working(_pair(upstream), time.monotonic())
+            )
+
+
+def _pair(upstream: Upstream) -> str:
+    return f"{upstream.node} {upstream.address}"
 
 
 class ReverseDialRequest(NamedTuple):

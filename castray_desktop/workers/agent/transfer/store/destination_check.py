@@ -226,6 +226,11 @@ def check_destination(
     )
 
 
+def may_exist(destination: bytes, top: Sequence[TopEntry]) -> bool:
+    """Whether a top-level entry exists at the destination: otherwise there is nothing to compare."""
+    return any(os.path.lexists(destination + b"/" + os.fsencode(entry.name)) for entry in top)
+
+
 def present_bytes(destination: bytes, top: Sequence[TopEntry], needed: int) -> int:
     """How much lies there under the names of what is sent: most probably an earlier copy of it.
 

@@ -17,6 +17,7 @@ from castray_desktop.workers.agent.transfer.node_context import NodeContext
 from castray_desktop.workers.agent.transfer.store.cancellation import CancellationToken
 from castray_desktop.workers.agent.transfer.store.destination_check import (
     find_clash,
+    may_exist,
     name_comparison,
     nearest_folder,
     present_bytes,
@@ -24,13 +25,11 @@ from castray_desktop.workers.agent.transfer.store.destination_check import (
 )
 from castray_desktop.workers.agent.transfer.store.existing_files import (
     CHANGED_WHILE_COMPARED,
-    ExistingFileComparison,
     ExistingFiles,
-    may_exist,
     whole_pieces,
 )
 from castray_desktop.workers.agent.transfer.store.file_hashes import FileHashes
-from castray_desktop.workers.agent.transfer.store.needed_pieces import NeededPieces
+from castray_desktop.workers.agent.transfer.store.needed_pieces import ExistingFileComparison, NeededPieces
 from castray_desktop.workers.agent.transfer.store.part_files import PartFiles
 from castray_desktop.workers.agent.transfer.store.piece_store import (
     NotifyChanged,

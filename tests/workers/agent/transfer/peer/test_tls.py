@@ -11,7 +11,7 @@ import pytest
 from castray_desktop.core.failures.kinds import FailureKind
 from castray_desktop.core.protocol.nodes.agent_protocol import RecipientState
 from castray_desktop.workers.agent.transfer.node_context import PeerTiming
-from castray_desktop.workers.agent.transfer.peer.connection_factory import Certificates, ray_certificates
+from castray_desktop.workers.agent.transfer.peer.tls import Certificates, ray_certificates
 from tests.helpers.authority import Authority
 from tests.helpers.trees import make_tree
 from tests.workers.agent.transfer.lab import Lab, Node, tree
