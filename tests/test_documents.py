@@ -209,3 +209,12 @@ def test_the_table_of_timeouts_has_the_values_of_the_code() -> None:
         if values != [float(row[1])]:
             wrong.append(f"{row[2]}: {values}, not {row[1]}")
     assert wrong == []
+
+
+@pytest.mark.parametrize("name", ["README.md", "README.zh-CN.md"])
+def test_the_first_page_is_short_and_its_pictures_load_fast(name: str) -> None:
+    text = (ROOT / name).read_text()
+    assert len(text.splitlines()) <= 100
+    pictures = re.findall(r"!\[[^\]]+\]\(([^)]+)\)", text)
+    assert len(pictures) == 2
+    assert all((ROOT / picture).stat().st_size < 1_000_000 for picture in pictures)
