@@ -105,6 +105,7 @@ def connect(
     if order.target != driver_protocol.LOCAL_TARGET:
         options["runtime_env"] = {
             "py_modules": _shipped_modules(Path(order.temp_dir)),
+            "excludes": list(NOT_SHIPPED),
             "env_vars": shipped_environment(),
         }
     try:
@@ -164,6 +165,10 @@ def _this_computer(target: str) -> driver_protocol.RayNode:
     host, _, _ = target[len(CLIENT_PREFIX) :].rpartition(":")
     address = network_addresses.address_towards(host.strip("[]")) or LOOPBACK
     return driver_protocol.RayNode("", address, socket.gethostname(), mine=True)
+
+
+NOT_SHIPPED = ("__pycache__", "/ui", "/resources")
+"""What agents don't need of the package, in the syntax of .gitignore; most of the size of a wheel."""
 
 
 def _shipped_modules(temp_dir: Path) -> list[str]:

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
-import pytest
+import shutil
+import zipfile
+from pathlib import Path
 
+import pytest
+from ray._private.runtime_env.packaging import create_package
+
+import castray_desktop
 from castray_desktop.core.failures.kinds import Failure, FailureKind
 from castray_desktop.core.failures.sentences import sentence
 from castray_desktop.workers.driver import ray_connection
@@ -60,3 +66,22 @@ def test_joining_without_the_token_has_a_token_failure(
     )
     assert failure.kind is kind
     assert "ray.exceptions" not in sentence(failure)
+
+
+def test_pictures_and_the_window_are_not_shipped_from_a_wheel(tmp_path: Path) -> None:
+    package = tmp_path / "castray_desktop"
+    shutil.copytree(Path(castray_desktop.__file__).parent, package)
+    (package / "resources").mkdir(exist_ok=True)
+    (package / "resources" / "window.png").write_bytes(bytes(100))
+    packed = tmp_path / "package.zip"
+    create_package(
+        str(package), packed, True, include_parent_dir=True, excludes=list(ray_connection.NOT_SHIPPED)
+    )
+    with zipfile.ZipFile(packed) as opened:
+        names = set(opened.namelist())
+    folders = {name.split("/")[1] for name in names}
+    assert {"core", "workers", "__init__.py"} <= folders
+    assert not folders & {"ui", "resources"}
+    assert not any("__pycache__" in name for name in names)
+    assert "castray_desktop/workers/agent/node_agent.py" in names
+    assert packed.stat().st_size < 2_000_000
