@@ -240,7 +240,7 @@ def machine() -> dict[str, str]:
             break
     return {
         "machine": f"{os.cpu_count()} x {model}",
-        "kernel": platform.release(),
+        "kernel": platform.release().partition("-")[0],
         "Python": platform.python_version(),
         "load before": f"{os.getloadavg()[0]:.2f}",
     }
