@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import sys
 import time
 
@@ -15,7 +16,7 @@ from castray_desktop.core.failures.kinds import CastRayError, FailureKind
 from castray_desktop.core.protocol import messages
 from castray_desktop.core.protocol.messages import EngineStatus
 from castray_desktop.workers.base.paths import find_paths
-from castray_desktop.workers.client.engine_client import engine_is_running
+from castray_desktop.workers.client.engine_client import end_other_engine, engine_is_running
 
 STOP_SECONDS = 30.0
 """How long to repeat the request to an engine that does not answer."""
@@ -68,6 +69,7 @@ async def stop_engine(_options: argparse.Namespace) -> int:
 async def _stop() -> None:
     """Return when the engine has ended. Raises CastRayError if none runs, or if it does not answer."""
     deadline = time.monotonic() + STOP_SECONDS
+    ending = False
     while True:
         try:
             async with Session(start=False) as session:
@@ -76,8 +78,15 @@ async def _stop() -> None:
                     pass
             return
         except CastRayError as error:  # a busy engine may answer later; one that is ending is gone soon
-            if not _is_unresponsive(error) or time.monotonic() >= deadline:
+            if ending and _is_stopped(error):
+                return
+            other = error.failure.kind is FailureKind.ENGINE_VERSION
+            if not (other or _is_unresponsive(error)) or time.monotonic() >= deadline:
                 raise
+            if other and not ending:
+                with contextlib.suppress(OSError):  # it has ended in between
+                    end_other_engine(find_paths())
+                ending = True
             await asyncio.sleep(RETRY_SECONDS)
 
 

@@ -6,6 +6,8 @@ import asyncio
 import contextlib
 import fcntl
 import os
+import signal
+import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable
@@ -44,6 +46,9 @@ CONNECT_SECONDS = 0.02
 RETRY_SECONDS = 0.2
 
 CLOSE_SECONDS = 1.0
+
+# SO_PEERCRED begins with the process id; macOS has SOL_LOCAL and LOCAL_PEERPID, which Python does not name.
+_PEER_PID = (socket.SOL_SOCKET, socket.SO_PEERCRED) if sys.platform == "linux" else (0, 2)
 
 
 class EngineClient:
@@ -229,6 +234,17 @@ def engine_is_running(places: Paths) -> bool:
     except OSError:
         return False
     return False
+
+
+def end_other_engine(places: Paths) -> None:
+    """End an engine that speaks another version of the protocol, as StopEngine does. Raises OSError.
+
+    It is the process at the other end of the socket: an engine of any version ends at SIGTERM.
+    """
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.connect(str(places.socket))
+        peer = connection.getsockopt(*_PEER_PID, 4)
+    os.kill(int.from_bytes(peer, sys.byteorder), signal.SIGTERM)
 
 
 def start_engine(

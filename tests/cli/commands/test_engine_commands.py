@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
+import subprocess
+import sys
+from typing import Any
 
 import pytest
 
@@ -88,3 +91,37 @@ async def test_a_busy_engine_is_stopped_once_it_answers(
         house = EngineHome(impatient)
         assert await stopping == 0
         await house.ended()
+
+
+OLDER = """
+import sys
+from castray_desktop.core.protocol import messages
+from castray_desktop.workers.engine.process import main
+messages.PROTOCOL_VERSION = 0
+sys.exit(main())
+"""
+
+
+async def test_an_engine_of_another_version_is_stopped(
+    places: Paths, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The message about its version names this command."""
+    engines: list[subprocess.Popen[bytes]] = []
+
+    def spawn(_command: list[str], **rest: Any) -> subprocess.Popen[bytes]:
+        engines.append(subprocess.Popen([sys.executable, "-c", OLDER], **rest))
+        return engines[-1]
+
+    begin = client_module.start_engine
+    monkeypatch.setattr(client_module, "start_engine", lambda where: begin(where, spawn))
+    try:
+        with pytest.raises(CastRayError) as caught:
+            await client_module.EngineClient.connect(places, "test")
+        assert caught.value.failure.kind is K.ENGINE_VERSION
+        assert await run_words("engine", "stop") == 0
+        assert await asyncio.to_thread(engines[0].wait, 20) == 0
+    finally:
+        for engine in engines:
+            engine.kill()
+            engine.wait()
+    assert capsys.readouterr().err == ""

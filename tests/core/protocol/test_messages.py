@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
+import json
+from typing import Any
 
 import msgspec
 import pytest
@@ -11,6 +14,23 @@ from hypothesis import strategies as st
 
 from castray_desktop.core.failures.kinds import Failure, FailureKind
 from castray_desktop.core.protocol import messages
+
+FORM_OF_VERSION = {2: "78fcee8143b41819"}
+
+
+def without_descriptions(schema: Any) -> Any:
+    """A schema without the docstrings of its classes."""
+    if isinstance(schema, dict):
+        return {key: without_descriptions(value) for key, value in schema.items() if key != "description"}
+    return [without_descriptions(value) for value in schema] if isinstance(schema, list) else schema
+
+
+def test_a_change_of_a_message_raises_the_version() -> None:
+    """An older engine may run when the program is updated: raise PROTOCOL_VERSION and enter its digest."""
+    both = (messages.ToEngine, messages.FromEngine)
+    form = json.dumps(without_descriptions(msgspec.json.schema_components(both)[1]), sort_keys=True)
+    digest = hashlib.sha256(form.encode()).hexdigest()[:16]
+    assert {messages.PROTOCOL_VERSION: digest} == FORM_OF_VERSION
 
 
 def test_a_message_comes_back_as_it_was() -> None:
