@@ -132,7 +132,7 @@ class SendArguments(TypedDict, total=False):
     dest: str | os.PathLike[str]
     on_conflict: Literal["skip", "rename", "overwrite"]
     links: Literal["auto", "keep", "follow"]
-    exclude: Iterable[str]
+    exclude: str | Iterable[str]
     limit: int | str
     transport: Literal["auto", "direct", "ray", "udp"]
     await_offline: bool
@@ -261,7 +261,9 @@ class Cluster:
         """As `send`, but return the cast's id at once. `wait` has the result."""
         for name in options.keys() - SendArguments.__annotations__.keys():
             raise TypeError(f"start() got an unexpected keyword argument {name!r}")
-        values = {"dest": os.fspath(options.get("dest", "")), "exclude": tuple(options.get("exclude", ()))}
+        exclude = options.get("exclude", ())
+        patterns = (exclude,) if isinstance(exclude, str) else tuple(exclude)
+        values = {"dest": os.fspath(options.get("dest", "")), "exclude": patterns}
         source, links = options.get("source", ""), options.get("links", "auto")
         request = SendRequest(
             paths=_call(lambda: _absolute(paths, links, local=not source)),

@@ -146,6 +146,19 @@ async def test_an_unknown_option_is_a_type_error(house: EngineHome) -> None:
     await in_thread(program)
 
 
+async def test_a_text_is_one_exclude_pattern(house: EngineHome, tmp_path: Path) -> None:
+    """Not the pattern of each letter: `*` alone would leave out everything."""
+    file = tmp_path / "file"
+    file.write_text("x")
+
+    def program() -> None:
+        with connect("local") as cluster:
+            cast = cluster.start(file, exclude="*.tmp")
+            assert cluster.cast(cast).options.exclude == ("*.tmp",)
+
+    await in_thread(program)
+
+
 async def test_the_history_is_requested_in_pages(house: EngineHome, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cluster_handle, "PAGE", 2)
     client = await house.connect()  # the history is open
