@@ -91,12 +91,19 @@ def route_hop(
     for inward, wider in ((False, 1.0), (False, 1.8), (True, 1.0), (True, 1.8), (False, 2.6), (True, 2.6)):
         curve = hop_curve(start, end, centre, *cuts, max_bend * wider, badge, inward=inward)
         points = [curve.at(step / 24) for step in range(2, 23)]
-        covered = sum(box.contains(point) for box in obstacles for point in points)
+        area = _bounds(points)
+        near = [box for box in obstacles if box.intersects(area)]
+        covered = sum(box.contains(point) for box in near for point in points)
         if covered < least:
             best, least = curve, covered
         if not least:
             break
     return best
+
+
+def _bounds(points: Sequence[Point]) -> Box:
+    xs, ys = [point.x for point in points], [point.y for point in points]
+    return Box(min(xs), min(ys), max(xs) - min(xs), max(ys) - min(ys))
 
 
 def hop_curve(

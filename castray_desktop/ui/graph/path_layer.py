@@ -275,6 +275,8 @@ class PathLayer:
         best: Box | None = None
         least = 1e9
         for cost, t in ((0, 0.5), (1, 0.42), (1, 0.58), (2, 0.35), (2, 0.65), (3, 0.25), (3, 0.75)):
+            if least <= cost:
+                break
             for side in (True, False):
                 box = self._beside(curve, t, width, height, outside=side)
                 covered = sum(box.intersects(other) for other in cells)

@@ -1,4 +1,4 @@
-"""The multicast bus ends at each receiver, and crosses no node."""
+"""The multicast bus ends at each receiver, and crosses no node; hops avoid what is near them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import math
 import pytest
 from hypothesis import given, settings
 
-from castray_desktop.ui.graph.edge_geometry import Bus, clears, line_boxes, route_bus
+from castray_desktop.ui.graph.edge_geometry import Bus, clears, line_boxes, route_bus, route_hop
 from castray_desktop.ui.graph.node_layout import (
     Box,
     GraphLayout,
@@ -88,3 +88,20 @@ def test_a_grid_has_a_line_for_each_row_and_a_branch_for_each_receiver() -> None
 def test_a_bus_without_receivers_has_no_lines() -> None:
     layout = compute_layout(736, 424, [("n1", "")])
     assert route_bus(layout, ["gone"]).lines == ()
+
+
+def test_the_points_of_a_hop_are_compared_with_near_obstacles_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    between, far = Box(140.0, -30.0, 20.0, 40.0), Box(140.0, 900.0, 20.0, 20.0)
+    compared: set[Box] = set()
+    contains = Box.contains
+
+    def note(box: Box, point: Point) -> bool:
+        compared.add(box)
+        return contains(box, point)
+
+    monkeypatch.setattr(Box, "contains", note)
+    curve = route_hop(
+        Point(0.0, 0.0), Point(300.0, 0.0), Point(150.0, 200.0), (32.0, 35.0), 84.0, [between, far]
+    )
+    assert compared == {between}
+    assert not any(contains(between, curve.at(step / 24)) for step in range(2, 23))
