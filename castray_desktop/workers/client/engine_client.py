@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import fcntl
 import os
 import signal
@@ -243,8 +244,10 @@ def end_other_engine(places: Paths) -> None:
     """
     with socket.socket(socket.AF_UNIX) as connection:
         connection.connect(str(places.socket))
-        peer = connection.getsockopt(*_PEER_PID, 4)
-    os.kill(int.from_bytes(peer, sys.byteorder), signal.SIGTERM)
+        peer = int.from_bytes(connection.getsockopt(*_PEER_PID, 4), sys.byteorder)
+    if not peer:  # it runs in another container; 0 would signal the processes of this one's group
+        raise ProcessLookupError(errno.ESRCH, os.strerror(errno.ESRCH))
+    os.kill(peer, signal.SIGTERM)
 
 
 def start_engine(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import os
+import socket
 import subprocess
 from pathlib import Path
 
@@ -74,6 +75,22 @@ async def test_another_version_is_refused(house: EngineHome) -> None:
 async def test_an_ending_engine_disconnects_a_client_of_any_version(house: EngineHome, version: int) -> None:
     house.engine.commands.ending = True
     assert await house.speak(messages.encode(messages.Hello(version, "late"))) == b""
+
+
+def test_an_engine_whose_process_is_not_visible_is_not_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    signalled: list[int] = []
+    monkeypatch.setattr(os, "kill", lambda pid, _: signalled.append(pid))
+    paths = Paths(tmp_path / "home", tmp_path / "e.sock")
+    # SO_ERROR is 0 here, as SO_PEERCRED is for a process of another container.
+    monkeypatch.setattr(client_module, "_PEER_PID", (socket.SOL_SOCKET, socket.SO_ERROR))
+    with socket.socket(socket.AF_UNIX) as engine:
+        engine.bind(str(paths.socket))
+        engine.listen()
+        with pytest.raises(ProcessLookupError):
+            client_module.end_other_engine(paths)
+    assert signalled == []
 
 
 @pytest.mark.parametrize(
