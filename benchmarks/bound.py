@@ -1,7 +1,7 @@
 """Measure the lower bound of this machine: three verified copies without any protocol, compared with `cp`.
 
     python -m benchmarks.bound --runs 3
-    python -m benchmarks.bound --ways sockets --work both --piece 4MiB     one row, longer pieces
+    python -m benchmarks.bound --transports sockets --work both --piece 4MiB     one row, longer pieces
 
 Four processes do only the work on bytes that a source and three recipients need: no
 orders, no journal, no waiting except for bytes. The ratio of their time to that of three `cp` in a row is a
@@ -45,7 +45,7 @@ from benchmarks.local_casts import NODES, make_file, parse_size
 from castray_desktop.workers.agent.transfer.system.file_io import CHUNK_BYTES, page_buffer
 
 HEAD = 34
-WAYS = ("local", "sockets")
+TRANSPORTS = ("local", "sockets")
 
 
 @dataclass(frozen=True)
@@ -145,14 +145,14 @@ def connected() -> tuple[socket.socket, socket.socket]:
     return one, other
 
 
-def bare(folder: Path, source: Path, size: int, piece: int, way: str, work: Work) -> Spent:
+def bare(folder: Path, source: Path, size: int, piece: int, transport: str, work: Work) -> Spent:
     """Run all four, and measure from the moment they are ready until the last one has ended."""
     start = multiprocessing.Barrier(len(NODES) + 2)
     peers = [
         Peer(source, size, piece, WORK["both"], start),
         *(Peer(source, size, piece, work, start, folder / node) for node in NODES),
     ]
-    if way == "sockets":
+    if transport == "sockets":
         for above, below in itertools.pairwise(peers):
             above.below, below.above = connected()
     processes = [multiprocessing.Process(target=peer.run) for peer in peers]
@@ -199,13 +199,13 @@ def compare(size: int, piece: int, runs: int, rows: list[tuple[str, str]]) -> No
         for _ in range(runs):
             plain.append(copies(folder, source))
             remove_copies(folder)
-            for way, work in rows:
-                spent[way, work].append(bare(folder, source, size, piece, way, WORK[work]))
+            for transport, work in rows:
+                spent[transport, work].append(bare(folder, source, size, piece, transport, WORK[work]))
                 remove_copies(folder)
     print(f"{'':16}    clock   processors")
     print_row("three cp", plain, plain)
-    for (way, work), times in spent.items():
-        print_row(f"{way:8}{work}", times, plain)
+    for (transport, work), times in spent.items():
+        print_row(f"{transport:8}{work}", times, plain)
     print(f"medians of {runs}, {os.cpu_count()} processors")
 
 
@@ -229,14 +229,14 @@ def main() -> None:
     parser.add_argument("--size", type=parse_size, default=1 << 30)
     parser.add_argument("--piece", type=parse_size, default=1 << 20)
     parser.add_argument("--runs", type=int, default=5)
-    parser.add_argument("--ways", nargs="+", choices=WAYS, default=list(WAYS))
+    parser.add_argument("--transports", nargs="+", choices=TRANSPORTS, default=list(TRANSPORTS))
     parser.add_argument("--work", nargs="+", choices=list(WORK), default=list(WORK))
     options = parser.parse_args()
     compare(
         options.size,
         options.piece,
         options.runs,
-        [(way, work) for way in options.ways for work in options.work],
+        [(transport, work) for transport in options.transports for work in options.work],
     )
 
 

@@ -143,7 +143,7 @@ class Lab:
                     if report.state is SourceState.PREPARED:
                         source.pipe.send(("order", ServeSource(cast, secret, 1, algorithms)))
                         self._deliver(cast, secret, report.totals, algorithms)
-                    elif report.state is SourceState.SEALED and not digest:
+                    elif report.state is SourceState.HASHED and not digest:
                         digest = report.trailer_digest
                         for peer in recipients:
                             peer.pipe.send(("order", AnnounceTrailer(cast, digest)))
@@ -258,9 +258,9 @@ def report(
 ) -> None:
     middle: Callable[[list[float]], float] = statistics.median
     delivered = size * options.recipients / 1e9
-    way = "local" if options.local_copy else "sockets"
+    transport = "local" if options.local_copy else "sockets"
     what = f"{options.size} in {options.files} file(s) to {options.recipients} recipients"
-    print(f"{what}, {way}, {os.cpu_count()} CPUs")
+    print(f"{what}, {transport}, {os.cpu_count()} CPUs")
     print(f"  cast          {middle(ours):.3f} s  ({delivered / middle(ours):.2f} GB/s delivered)")
     if not options.no_cp:
         print(f"  cp, in a row  {middle(theirs):.3f} s")

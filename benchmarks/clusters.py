@@ -191,9 +191,9 @@ def check_files(desk: Desk, cast: str, path: Path) -> None:
         reason = sentence(item.failure) if item.failure else ""
         assert item.state.delivered, (item.node, item.state, reason)
         assert filecmp.cmp(path, item.paths[0], shallow=False)
-    ways = sorted({str(item.transport) for item in result.deliveries})
+    transports = sorted({str(item.transport) for item in result.deliveries})
     print(
-        f"  {result.seconds:6.2f} s  the cast, to {len(result.deliveries)} nodes, {', '.join(ways)}",
+        f"  {result.seconds:6.2f} s  the cast, to {len(result.deliveries)} nodes, {', '.join(transports)}",
         flush=True,
     )
 

@@ -53,7 +53,7 @@ class Sent:
         return {item["node"]: item["state"] for item in self.result.get("deliveries", ())}
 
     @property
-    def ways(self) -> set[str]:
+    def transports(self) -> set[str]:
         """The transports that were used."""
         return {item["transport"] for item in self.result.get("deliveries", ())}
 

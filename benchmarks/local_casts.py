@@ -119,11 +119,11 @@ def compare(size: int, runs: int, short_cut: bool) -> None:
             if run:
                 copies.append(copied)
                 casts.append(float(str(result["seconds"])))
-    way = "short cut" if short_cut else "sockets"
+    kind = "short cut" if short_cut else "sockets"
     cast, copy = statistics.median(casts), statistics.median(copies)
     pairs = statistics.median(one / other for one, other in zip(casts, copies, strict=True))
     print(
-        f"{way:10} cast {cast:6.2f} s   three cp {copy:6.2f} s   ratio {pairs:5.2f} (median of {runs} pairs)"
+        f"{kind:10} cast {cast:6.2f} s   three cp {copy:6.2f} s   ratio {pairs:5.2f} (median of {runs} pairs)"
     )
 
 

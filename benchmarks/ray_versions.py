@@ -51,7 +51,10 @@ def main() -> int:
     wanted = options.ray or [*OTHERS, f"{own.ray}={own.python}"]
     options.folder.mkdir(parents=True, exist_ok=True)
     row = "{:<9} {:<8} {:<14} {:>8} {:>11} {:<8} {:<7} {}"
-    print(row.format("Ray", "Python", "case", "seconds", "first byte", "way", "hash", "result"), flush=True)
+    print(
+        row.format("Ray", "Python", "case", "seconds", "first byte", "transport", "hash", "result"),
+        flush=True,
+    )
     failed = False
     for text in wanted:
         ray, _, python = text.partition("=")
@@ -115,7 +118,7 @@ def figures(sent: Sent, path: Path, recipients: int) -> tuple[str, str, str, str
     return (
         f"{sent.result.get('seconds', 0):.2f}",
         f"{sent.first_byte:.2f}",
-        ",".join(sorted(map(str, sent.ways))),
+        ",".join(sorted(map(str, sent.transports))),
         ",".join(sorted(hashes)),
         result if result == "delivered" else f"{result}: {sent.errors.strip()}",
     )

@@ -376,7 +376,7 @@ def given_away(nodes: LabNodes, cast: str) -> bool:
     Bytes in the source's sockets do not count: they are lost when its process ends.
     """
     report = nodes.sources.get(cast)
-    if report is None or report.state is not SourceState.SEALED or report.totals is None:
+    if report is None or report.state is not SourceState.HASHED or report.totals is None:
         return False
     totals = report.totals
     stream = totals.manifest_bytes + totals.content_bytes + totals.trailer_bytes

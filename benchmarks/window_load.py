@@ -98,10 +98,10 @@ class Feed:
         rows = len(casts) + sum(map(len, deliveries.values()))
         number = 0
         while rows < self._size.rows:
-            summary, landed = self._ended(number, min(40, self._size.rows - rows - 1))
+            summary, completed = self._ended(number, min(40, self._size.rows - rows - 1))
             casts.append(summary)
-            deliveries[summary.cast] = landed
-            rows += 1 + len(landed)
+            deliveries[summary.cast] = completed
+            rows += 1 + len(completed)
             number += 1
         cluster = m.ClusterStatus(
             m.ClusterPhase.READY,
@@ -203,7 +203,7 @@ class Feed:
         cast = f"e{number:011x}"
         nodes = tuple(self.names[:count])
         at = self._began - 3600 - number * 60
-        landed = tuple(
+        completed = tuple(
             m.DeliverySnapshot(
                 name,
                 m.DeliveryState.COMPLETED,
@@ -228,7 +228,7 @@ class Feed:
             done_bytes=GB,
             verified=count,
         )
-        return summary, landed
+        return summary, completed
 
     def events(self) -> Iterator[m.Event]:
         """The events of an engine within a tenth of a second."""
@@ -249,11 +249,11 @@ class Feed:
         """A cast ends and another one starts."""
         old = next(cast for cast in reversed(self._share))
         ended = self._summary(old, m.CastState.COMPLETED)
-        landed = tuple(
+        completed = tuple(
             m.DeliverySnapshot(name, m.DeliveryState.COMPLETED, bytes=15 * GB, seconds=60.0)
             for name in self._share[old]
         )
-        yield m.CastResult(ended, landed, 60.0)
+        yield m.CastResult(ended, completed, 60.0)
         fresh = f"{self._new:012x}"
         self._new += 1
         self._share[fresh] = self._share.pop(old)

@@ -217,7 +217,7 @@ def test_a_file_that_changes_while_it_is_sent_fails_by_name(
     assert result["state"] == "partly_failed"
     for item in result["deliveries"]:
         assert "b-changing.bin changed while it was being sent" in item["reason"]
-        landed = tmp_path / item["node"] / "data"
-        assert sorted(path.name for path in landed.iterdir()) == ["a-first.bin", "c-last.bin"]
-        assert filecmp.cmp(folder / "a-first.bin", landed / "a-first.bin", shallow=False)
+        delivered = tmp_path / item["node"] / "data"
+        assert sorted(path.name for path in delivered.iterdir()) == ["a-first.bin", "c-last.bin"]
+        assert filecmp.cmp(folder / "a-first.bin", delivered / "a-first.bin", shallow=False)
     assert not list(tmp_path.rglob(".castray*"))

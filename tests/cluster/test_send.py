@@ -25,7 +25,7 @@ NODES = ("node_1", "node_2", "node_3")
 MIB = 1 << 20
 
 
-def landed(result: dict[str, Any]) -> dict[str, Path]:
+def committed_paths(result: dict[str, Any]) -> dict[str, Path]:
     """The path of the only top-level entry on each node."""
     return {item["node"]: Path(item["paths"][0]) for item in result["deliveries"]}
 
@@ -43,7 +43,7 @@ def test_a_file_arrives_everywhere(cluster: Castray, tmp_path: Path, size: int) 
     assert result["source_copies"] == pytest.approx(1.0, abs=0.02)
     assert [item["node"] for item in result["deliveries"]] == list(NODES)
     digest = f"blake3:{blake3.blake3(file.read_bytes()).hexdigest()}"
-    for node, path in landed(result).items():
+    for node, path in committed_paths(result).items():
         assert path == tmp_path / node / "模型.bin"
         assert filecmp.cmp(file, path, shallow=False)
         assert path.stat().st_mtime_ns == file.stat().st_mtime_ns
@@ -60,7 +60,7 @@ def test_a_gibibyte_arrives_everywhere(cluster: Castray) -> None:
         file = make_file(root / "big.bin", 1024 * MIB)
         status, result, errors = cluster.send(file, "--to", "all", "--dest", root / "{node}")
         assert status == 0, errors
-        for path in landed(result).values():
+        for path in committed_paths(result).values():
             assert filecmp.cmp(file, path, shallow=False)
         assert result["source_copies"] == pytest.approx(1.0, abs=0.001)
     finally:
@@ -76,7 +76,7 @@ def test_the_way_that_was_asked_for(cluster: Castray, tmp_path: Path, asked: str
     assert status == 0, errors
     assert {item["transport"] for item in result["deliveries"]} == {taken}
     assert result["source_copies"] == pytest.approx(1.0, abs=0.02)
-    for path in landed(result).values():
+    for path in committed_paths(result).values():
         assert filecmp.cmp(file, path, shallow=False)
 
 
@@ -85,7 +85,7 @@ def test_a_folder_of_two_thousand_files_arrives_as_it_is(cluster: Castray, tmp_p
     status, result, errors = cluster.send(folder, "--to", "all", "--dest", tmp_path / "{node}")
     assert (status, result["files"]) == (0, 2002), errors
     expected = facts(folder)
-    for path in landed(result).values():
+    for path in committed_paths(result).values():
         assert facts(path) == expected
 
 
@@ -98,7 +98,7 @@ def test_a_git_repository_arrives_as_it_is(cluster: Castray, tmp_path: Path) -> 
     subprocess.run([*run, "commit", "-qm", "first"], check=True)
     status, result, errors = cluster.send(repository / ".git", "--to", "all", "--dest", tmp_path / "{node}")
     assert status == 0, errors
-    for path in landed(result).values():
+    for path in committed_paths(result).values():
         assert facts(path) == facts(repository / ".git")
         subprocess.run(["git", "--git-dir", str(path), "fsck", "--strict"], check=True, capture_output=True)
 
@@ -107,7 +107,7 @@ def test_the_inbox_is_where_it_goes_without_a_destination(cluster: Castray, tmp_
     file = make_file(tmp_path / "to-inbox.bin", 1000)
     status, result, _ = cluster.send(file, "--to", "node_2")
     assert status == 0
-    assert landed(result) == {"node_2": cluster.home / "CastRay" / "node_2" / "to-inbox.bin"}
+    assert committed_paths(result) == {"node_2": cluster.home / "CastRay" / "node_2" / "to-inbox.bin"}
 
 
 def test_two_nodes_with_one_folder_get_it_written_once(cluster: Castray, tmp_path: Path) -> None:
@@ -130,7 +130,7 @@ def test_an_identical_file_is_left_and_a_different_one_kept(cluster: Castray, tm
     assert (target / "a.bin").stat().st_ino == before
     (target / "a.bin").write_bytes(b"the user's own")
     status, result, _ = cluster.send(*arguments)
-    assert (status, landed(result)["node_1"].name) == (0, "a (2).bin")
+    assert (status, committed_paths(result)["node_1"].name) == (0, "a (2).bin")
     assert (target / "a.bin").read_bytes() == b"the user's own"
     assert filecmp.cmp(file, target / "a (2).bin", shallow=False)
 

@@ -45,9 +45,9 @@ class Stage:
             await self.agents.wait_for(node, agent_protocol.StartDelivery)
         return cast
 
-    def seal(self, cast: str, sent: int = STREAM) -> None:
+    def finish_source(self, cast: str, sent: int = STREAM) -> None:
         self.agents.report_source(
-            "s", cast, SourceState.SEALED, totals=None, trailer_digest="t", sent_bytes=sent
+            "s", cast, SourceState.HASHED, totals=None, trailer_digest="t", sent_bytes=sent
         )
 
     async def result(self, cast: str) -> CastResult:
@@ -62,6 +62,6 @@ class Stage:
 
     async def finish(self, cast: str, *hops: str) -> CastState:
         """The source announces the trailer and these recipients complete it; returns the final state."""
-        self.seal(cast)
+        self.finish_source(cast)
         await self.complete(cast, *hops)
         return (await self.result(cast)).summary.state

@@ -55,8 +55,8 @@ class Teller(QObject):
         results: list[CastResult] = []
         window._link.cast_finished.connect(results.append)
         yield lambda: bool(results)
-        landed = {item.node: list(item.paths) for item in results[0].deliveries}
-        tell("result", state=results[0].summary.state.value, paths=landed)
+        paths = {item.node: list(item.paths) for item in results[0].deliveries}
+        tell("result", state=results[0].summary.state.value, paths=paths)
         window.quit_requested.emit()
 
     def _window(self) -> MainWindow | None:

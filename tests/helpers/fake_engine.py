@@ -292,7 +292,7 @@ def finished_deliveries() -> tuple[m.DeliverySnapshot, ...]:
     done = m.DeliveryState.COMPLETED
     whole = int(6.7 * GB)
     digest = "blake3:9f2c" + "0" * 56 + "e41a"
-    landed = "/home/ada/CastRay/{}/imagenet-val.tar"
+    final_path = "/home/ada/CastRay/{}/imagenet-val.tar"
     return (
         *(
             m.DeliverySnapshot(
@@ -304,7 +304,7 @@ def finished_deliveries() -> tuple[m.DeliverySnapshot, ...]:
                 seconds=57.0,
                 hash=digest,
                 transport=m.Transport.DIRECT,
-                paths=(landed.format(name),),
+                paths=(final_path.format(name),),
             )
             for name, address, upstream in (
                 ("node_1", "127.0.0.2", "ubuntu-ws"),

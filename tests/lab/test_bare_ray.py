@@ -36,10 +36,10 @@ def test_hosts_with_ray_alone_get_everything_by_every_way(
     path.write_bytes(os.urandom(SIZE))
     lab = make_lab(3, "1gbit")
 
-    def assert_sent(sent: Sent, recipients: list[str], way: str) -> None:
+    def assert_sent(sent: Sent, recipients: list[str], transport: str) -> None:
         assert sent.status == 0, sent.errors
         assert sent.states == dict.fromkeys(recipients, "completed")
-        assert sent.ways == {way}
+        assert sent.transports == {transport}
         for delivery in sent.result["deliveries"]:
             (copy,) = map(Path, delivery["paths"])
             assert copy.parent.name == delivery["node"]

@@ -195,9 +195,9 @@ async def test_a_node_that_lets_nobody_in_serves_by_dialling_out(make_lab: MakeL
         path = make_file(nodes, 5_000_000)
         ended = await result(nodes, send(nodes, path))
         assert_delivered(nodes, ended, path)
-        ways = {delivery.node: delivery.transport for delivery in ended.deliveries}
-        assert ways[ended.summary.chain[1]] == "reverse"
-        assert ways[ended.summary.chain[2]] == "direct"
+        transports = {delivery.node: delivery.transport for delivery in ended.deliveries}
+        assert transports[ended.summary.chain[1]] == "reverse"
+        assert transports[ended.summary.chain[2]] == "direct"
 
 
 async def test_a_folder_crosses_a_long_path(make_lab: MakeLab) -> None:

@@ -141,8 +141,13 @@ async def test_one_host_hears_nothing_and_gets_it_by_the_relay(nodes: LabNodes) 
     with filtered(nodes.lab, At.RECIPIENT, [nodes.lab.hosts[2]]):
         cast, path = send(nodes, 8_000_000)
         ended = await delivered(nodes, cast, path)
-    ways = {node: item.transport for node, item in by_node(ended).items()}
-    assert ways == {"h1": Transport.UDP, "h2": Transport.DIRECT, "h3": Transport.UDP, "h4": Transport.UDP}
+    transports = {node: item.transport for node, item in by_node(ended).items()}
+    assert transports == {
+        "h1": Transport.UDP,
+        "h2": Transport.DIRECT,
+        "h3": Transport.UDP,
+        "h4": Transport.UDP,
+    }
     assert by_node(ended)["h2"].datagram_bytes == 0
     assert multicast_of(ended).state is MulticastState.DONE
     assert "h2" not in multicast_of(ended).listeners

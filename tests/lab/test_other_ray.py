@@ -65,13 +65,13 @@ def test_a_cluster_of_another_ray_is_sent_to_by_a_driver_prepared_for_it(
         assert "\n/dev/shm is too small on " in started.stderr
         log = (folder / "castray" / "logs" / "engine.log").read_text()
         assert f"connected to {cluster.address}, Ray {THERE.ray}, Python {THERE.python}" in log
-        for way in ("direct", "ray"):
-            sent = cluster.send(path, "--to", "all", "--dest", folder / way / "{node}")
+        for transport in ("direct", "ray"):
+            sent = cluster.send(path, "--to", "all", "--dest", folder / transport / "{node}")
             assert sent.status == 0, sent.errors
             assert list(sent.states.values()) == ["completed"]
-            assert sent.ways == {way}
+            assert sent.transports == {transport}
             asked = max(cluster.asked(sent).values(), default=0)
-            assert asked == 0 if way == "direct" else 1 <= asked <= 2  # then, after 2 s, Ray is used
+            assert asked == 0 if transport == "direct" else 1 <= asked <= 2  # then, after 2 s, Ray is used
             for delivery in sent.result["deliveries"]:
                 assert digest(Path(*delivery["paths"])) == digest(path)
             for host in lab.hosts:

@@ -20,7 +20,7 @@ def received(nodes: LabNodes, cast: str, node: str) -> int:
     return report.content_bytes if report is not None else 0
 
 
-async def run_both(nodes: LabNodes, ways: list[tuple[str, str]], size: int) -> list[float]:
+async def run_both(nodes: LabNodes, pairs: list[tuple[str, str]], size: int) -> list[float]:
     """Start a cast of `size` bytes for each pair of source and recipient; returns the share of each.
 
     The shares are of the bytes that arrive between the moments when one cast has half and nearly all: TCP
@@ -28,13 +28,13 @@ async def run_both(nodes: LabNodes, ways: list[tuple[str, str]], size: int) -> l
     """
     requests = [
         SendRequest((str(make_file(nodes, size, f"{recipient} of {source}")),), (recipient,), source=source)
-        for source, recipient in ways
+        for source, recipient in pairs
     ]
     casts = [nodes.cast_manager.send(request) for request in requests]
     seen: list[list[int]] = []
 
     def look() -> bool:
-        so_far = [received(nodes, cast, way[1]) for cast, way in zip(casts, ways, strict=True)]
+        so_far = [received(nodes, cast, pair[1]) for cast, pair in zip(casts, pairs, strict=True)]
         if max(so_far) >= 0.5 * size:
             seen.append(so_far)
         return max(so_far) >= 0.9 * size
@@ -51,9 +51,9 @@ async def test_two_casts_share_a_link(make_lab: Callable[..., Lab], one_recipien
     """Both casts leave one host; or both arrive at one host, from two others."""
     lab = make_lab(3, "200mbit")
     h0, h1, h2 = (host.name for host in lab.hosts)
-    ways = [(h0, h1), (h2, h1)] if one_recipient else [(h0, h1), (h0, h2)]
+    pairs = [(h0, h1), (h2, h1)] if one_recipient else [(h0, h1), (h0, h2)]
     async with lab_nodes(lab) as nodes:
-        shares = await run_both(nodes, ways, SIZE)
+        shares = await run_both(nodes, pairs, SIZE)
     assert min(shares) >= 0.35, shares
 
 

@@ -104,7 +104,7 @@ def test_another_look_is_found(qapp: QApplication, taken: Path) -> None:
 
 
 def renew() -> None:
-    """Write the pictures anew."""
+    """Write the pictures again."""
     application = QApplication.instance() or QApplication(["pictures", "-platform", "offscreen"])
     KNOWN.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:

@@ -99,8 +99,8 @@ class StatisticsCounter:
         self.all.peak = max(self.all.peak, total)
         faster = []
         for node, rate in rates:
-            tally = self.nodes.get(node)
-            if rate > (tally.peak if tally is not None else 0.0):
+            totals = self.nodes.get(node)
+            if rate > (totals.peak if totals is not None else 0.0):
                 self.nodes.setdefault(node, NodeTotals()).peak = rate
                 faster.append(node)
         return faster

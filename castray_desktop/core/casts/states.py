@@ -33,7 +33,7 @@ class DeliveryEvent(enum.Enum):
 
     FIRST_BYTES = "first bytes"
     ALL_BYTES = "all bytes"
-    LANDED = "landed"
+    COMMITTED = "committed"
     IDENTICAL = "identical"
     SHARED = "shared"
     AWAY = "away"  # its node is unreachable; it continues when the node returns
@@ -73,7 +73,7 @@ _ANY_END_OF_DELIVERY = {
     _DE.PUT_OFF: _D.AWAITED,
 }
 
-_COMMITTED = {_DE.LANDED: _D.COMPLETED, _DE.IDENTICAL: _D.SKIPPED}
+_COMMITTED = {_DE.COMMITTED: _D.COMPLETED, _DE.IDENTICAL: _D.SKIPPED}
 
 DELIVERY_TRANSITIONS: Mapping[DeliveryState, Mapping[DeliveryEvent, DeliveryState]] = {
     _D.WAITING: {

@@ -27,7 +27,7 @@ class ReparentingPlan:
     """Moves the nodes of one cast from one route to the next.
 
     The caller sends `due_moves` and reports how each call ended. For a node without a delivery, the move
-    stands for its first order.
+    is its first order.
     """
 
     def __init__(self, route: Route) -> None:

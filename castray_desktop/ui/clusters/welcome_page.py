@@ -176,13 +176,13 @@ class WelcomePage(Card):
     def _ways_out(self, cluster: ClusterStatus, failure: Failure) -> list[tuple[Text, Callable[[], None]]]:
         """The actions that this page offers."""
         target = cluster.target
-        ways: list[tuple[Text, Callable[[], None]]] = []
+        actions: list[tuple[Text, Callable[[], None]]] = []
         if failure.kind is FailureKind.RAY_DIFFERS:
-            ways.append((lambda: self.tr("Prepare a driver"), lambda: self.prepare_requested.emit(target)))
+            actions.append((lambda: self.tr("Prepare a driver"), lambda: self.prepare_requested.emit(target)))
         elif failure.kind in (FailureKind.NOT_A_NODE, FailureKind.NODE_OF_ANOTHER):
-            ways.append((lambda: self.tr("Join as a node"), lambda: self.join_requested.emit(target)))
+            actions.append((lambda: self.tr("Join as a node"), lambda: self.join_requested.emit(target)))
         return [
-            *ways,
+            *actions,
             (lambda: self.tr("Try again"), lambda: self.start_requested.emit(target or LOCAL)),
         ]
 

@@ -12,7 +12,7 @@
 - `add_node_requested()`, `remove_node_requested(str)`: from the context menu.
 
 `show_cast(cast, deliveries)` draws a cast's relay path (None: none). `set_nodes_editable(bool)` says whether
-nodes can be added and removed (local cluster). `reduce_motion` stands the dots still.
+nodes can be added and removed (local cluster). `reduce_motion` stops the dots.
 """
 
 from __future__ import annotations

@@ -422,9 +422,9 @@ def _rounded(line: Line, radius: float) -> QPainterPath:
 
 
 def _towards(start: QPointF, end: QPointF, by: float) -> QPointF:
-    way = end - start
-    length = math.hypot(way.x(), way.y()) or 1.0
-    return start + way * (by / length)
+    offset = end - start
+    length = math.hypot(offset.x(), offset.y()) or 1.0
+    return start + offset * (by / length)
 
 
 class MulticastRateItem(SceneItem):

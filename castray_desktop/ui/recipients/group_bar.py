@@ -31,7 +31,7 @@ class GroupStore(Protocol):
 
 
 class GroupBar(QWidget):
-    """The tags in a row, zones first. `save_button` saves the selection; it stands where its owner puts it.
+    """The tags in a row, zones first. `save_button` saves the selection; its owner places it.
 
     Signals: `failed(Failure)` when a group could not be kept.
     """

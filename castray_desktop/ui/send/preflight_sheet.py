@@ -191,7 +191,7 @@ class HintLine(QWidget):
         middle = Qt.AlignmentFlag.AlignCenter if glyph is None else Qt.AlignmentFlag.AlignVCenter
         self.text.setAlignment(middle)
         self.text.set_full_text(text, details)
-        # As wide as the text wants, so that it stands in the middle with its glyph; narrower without room.
+        # As wide as the text wants, so that it is centred with its glyph; narrower without room.
         self.text.setMaximumWidth(self.text.sizeHint().width())
 
 

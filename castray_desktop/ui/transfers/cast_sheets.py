@@ -1,4 +1,4 @@
-"""Everything about one cast: its facts, and each delivery with its way, its hash and its reason."""
+"""Everything about one cast: its facts, and each delivery with its transport, its hash and its reason."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ translate = QCoreApplication.translate
 
 
 def transport_word(transport: Transport | None) -> str:
-    """The way that a delivery's bytes took."""
+    """The transport of a delivery's bytes."""
     words = {
         Transport.DIRECT: translate("CastDetails", "Direct"),
         Transport.REVERSE: translate("CastDetails", "Direct, dialled back"),
@@ -227,7 +227,7 @@ def node_cells(node: VerifiedNode) -> list[TableCell]:
 
 
 class VerifySheet(Sheet):
-    """One look at what stands on the nodes. Closing it stops the reading.
+    """One reading of what is on the nodes. Closing it stops the reading.
 
     Signals: `finished_reading()` when there is a result or a failure.
     """

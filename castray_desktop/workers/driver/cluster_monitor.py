@@ -122,18 +122,18 @@ class ClusterMonitor:
         self._nodes = self._alive = up.nodes
         self._look = look
         self._is_autoscaled = is_autoscaled
-        self._knocks = NodeProbes()
+        self._probes = NodeProbes()
         self._looking: Any = None
         self._errors = 0.0
 
     async def run(self, tell: Callable[[Any], None]) -> None:
         """Watch until the head or every node is gone, and report that as `ClusterFailed`."""
-        knocks = 0
-        while knocks < MAX_HEAD_FAILURES and self._errors < MAX_RAY_ERRORS:
-            await asyncio.sleep(RETRY_SECONDS if knocks else POLL_SECONDS)
+        failures = 0
+        while failures < MAX_HEAD_FAILURES and self._errors < MAX_RAY_ERRORS:
+            await asyncio.sleep(RETRY_SECONDS if failures else POLL_SECONDS)
             host, _, port = self._address.rpartition(":")
-            knocks = 0 if await probe_port(host, int(port)) is ProbeResult.THERE else knocks + 1
-            if not knocks:
+            failures = 0 if await probe_port(host, int(port)) is ProbeResult.THERE else failures + 1
+            if not failures:
                 await self._compare(tell)
             if not self._nodes:
                 break
@@ -143,7 +143,7 @@ class ClusterMonitor:
     async def _compare(self, tell: Callable[[Any], None]) -> None:
         """Report the nodes if they have changed."""
         self._alive = await self._seen()
-        nodes = await self._knocks.reachable(self._alive)
+        nodes = await self._probes.reachable(self._alive)
         head_gone = any(node.head for node in self._alive) and not any(node.head for node in nodes)
         if head_gone and self._through_head:
             nodes = ()  # Ray's client server ends with the head's raylet

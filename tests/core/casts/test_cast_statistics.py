@@ -39,11 +39,11 @@ def result(state: CastState, *deliveries: DeliverySnapshot, seconds: float = 10.
 
 
 def test_existing_files_count_for_neither_bytes_nor_speed() -> None:
-    tally = StatisticsCounter(CastTotals())
+    counter = StatisticsCounter(CastTotals())
     moved = DeliverySnapshot("a", D.COMPLETED, bytes=1300, skipped_bytes=300, seconds=10.0)
     found = DeliverySnapshot("b", D.SKIPPED, bytes=1300, skipped_bytes=1300, seconds=0.1)
-    tally.count_cast(result(CastState.COMPLETED, moved, found), 10.0)
-    told = tally.statistics()
+    counter.count_cast(result(CastState.COMPLETED, moved, found), 10.0)
+    told = counter.statistics()
     assert (told.casts, told.completed, told.delivered, told.bytes) == (1, 1, 2, 1000)
     assert (told.mean_rate, told.uploaded, told.since) == (100.0, 1500, 100.0)
     assert {node.node: (node.bytes, node.mean_rate) for node in told.nodes} == {
@@ -53,30 +53,30 @@ def test_existing_files_count_for_neither_bytes_nor_speed() -> None:
 
 
 def test_failures_are_counted_and_cancelled_deliveries_are_not() -> None:
-    tally = StatisticsCounter(CastTotals(since=5.0))
-    tally.count_cast(result(CastState.PARTLY_FAILED, DeliverySnapshot("a", D.FAILED, bytes=10)), 1.0)
-    tally.count_cast(result(CastState.CANCELLED, DeliverySnapshot("a", D.CANCELLED, bytes=10)), 1.0)
-    told = tally.statistics()
+    counter = StatisticsCounter(CastTotals(since=5.0))
+    counter.count_cast(result(CastState.PARTLY_FAILED, DeliverySnapshot("a", D.FAILED, bytes=10)), 1.0)
+    counter.count_cast(result(CastState.CANCELLED, DeliverySnapshot("a", D.CANCELLED, bytes=10)), 1.0)
+    told = counter.statistics()
     assert (told.casts, told.partly_failed, told.cancelled, told.failed_deliveries) == (2, 1, 1, 1)
     assert (told.delivered, told.bytes, told.mean_rate, told.since) == (0, 0, 0.0, 5.0)
     assert (told.nodes[0].delivered, told.nodes[0].failed) == (0, 1)
 
 
 def test_the_peak_is_the_most_that_was_seen() -> None:
-    tally = StatisticsCounter(CastTotals())
-    assert tally.record_traffic(50.0, [("a", 30.0), ("b", 20.0)]) == ["a", "b"]
-    assert tally.record_traffic(40.0, [("a", 40.0), ("b", 0.0)]) == ["a"]
-    told = tally.statistics()
+    counter = StatisticsCounter(CastTotals())
+    assert counter.record_traffic(50.0, [("a", 30.0), ("b", 20.0)]) == ["a", "b"]
+    assert counter.record_traffic(40.0, [("a", 40.0), ("b", 0.0)]) == ["a"]
+    told = counter.statistics()
     assert told.peak_rate == 50.0
     assert [node.peak_rate for node in told.nodes] == [40.0, 20.0]
 
 
 def test_a_peak_is_never_below_the_mean() -> None:
-    tally = StatisticsCounter(CastTotals())
-    tally.count_cast(
+    counter = StatisticsCounter(CastTotals())
+    counter.count_cast(
         result(CastState.COMPLETED, DeliverySnapshot("a", D.COMPLETED, bytes=1000, seconds=0.1)), 0.1
     )
-    told = tally.statistics()
+    told = counter.statistics()
     assert told.peak_rate == told.nodes[0].peak_rate == pytest.approx(10_000)
 
 

@@ -51,11 +51,11 @@ def test_a_growing_prefix_stays_one_range() -> None:
 
 def test_a_copy_is_on_its_own() -> None:
     ranges = RangeSet([(0, 5)])
-    twin = ranges.copy()
-    twin.add(5, 9)
+    copy = ranges.copy()
+    copy.add(5, 9)
     assert list(ranges) == [(0, 5)]
-    assert ranges != twin
-    assert repr(twin) == "RangeSet([(0, 9)])"
+    assert ranges != copy
+    assert repr(copy) == "RangeSet([(0, 9)])"
 
 
 @pytest.mark.parametrize("bad", [(-1, 3), (5, 4)])

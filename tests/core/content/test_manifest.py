@@ -67,7 +67,7 @@ def manifests(draw: st.DrawFn) -> Manifest:
 
 
 @given(manifests())
-def test_a_manifest_survives_its_way(manifest: Manifest) -> None:
+def test_a_manifest_is_unchanged_after_decoding(manifest: Manifest) -> None:
     raw = encode_manifest(manifest)
     again = decode_manifest(raw)
     assert again.entries == manifest.entries
@@ -249,7 +249,7 @@ def test_a_claim_of_many_holes_costs_nothing() -> None:
         decode_manifest(bytes(raw))
 
 
-def test_a_trailer_survives_its_way() -> None:
+def test_a_trailer_is_unchanged_after_decoding() -> None:
     results = [FileResult(FileStatus.OK, b"\1" * 32), FileResult(FileStatus.VANISHED, bytes(32))]
     raw = encode_trailer(results)
     assert len(raw) == 2 * TRAILER_RECORD

@@ -19,7 +19,7 @@ def test_any_header_is_known_and_bounded_or_refused(raw: bytes) -> None:
     assert header.length <= peer_frames.MAX_PIECE + peer_frames.PIECE_BYTES
 
 
-def test_requests_survive_their_way() -> None:
+def test_requests_are_unchanged_after_decoding() -> None:
     raw = peer_frames.request_frame(5, 9, peer_frames.PieceFlag.AGAIN)
     header = peer_frames.parse_header(raw[: peer_frames.HEADER_BYTES])
     assert (header.type, header.flags) == (FrameType.REQUEST, peer_frames.PieceFlag.AGAIN)
@@ -29,7 +29,7 @@ def test_requests_survive_their_way() -> None:
             peer_frames.parse_request(bad)
 
 
-def test_pieces_survive_their_way() -> None:
+def test_pieces_are_unchanged_after_decoding() -> None:
     raw = peer_frames.piece_head(7, b"d" * 16, 1000, peer_frames.PieceFlag.CHANGED)
     header = peer_frames.parse_header(raw[: peer_frames.HEADER_BYTES])
     head = peer_frames.parse_piece_head(header, raw[peer_frames.HEADER_BYTES :])
@@ -37,7 +37,7 @@ def test_pieces_survive_their_way() -> None:
     assert header.length == peer_frames.PIECE_BYTES + 1000
 
 
-def test_pieces_by_descriptor_survive_their_way() -> None:
+def test_pieces_by_descriptor_are_unchanged_after_decoding() -> None:
     raw = peer_frames.piece_by_fd_frame(7, b"d" * 16, 1000, 3, 4096)
     header = peer_frames.parse_header(raw[: peer_frames.HEADER_BYTES])
     body = raw[peer_frames.HEADER_BYTES :]
@@ -60,7 +60,7 @@ def test_a_reason_is_harmless_to_show() -> None:
 
 
 @given(st.lists(st.one_of(st.just(b""), st.binary(min_size=32, max_size=32)), max_size=20), st.integers(1, 7))
-def test_hashes_survive_the_way(known: list[bytes], bound: int) -> None:
+def test_hashes_are_unchanged_after_decoding(known: list[bytes], bound: int) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(peer_frames, "MAX_HASHES", bound)
         frames = list(peer_frames.hashes_frames(known))
@@ -83,7 +83,7 @@ def test_hashes_of_a_wrong_length_are_refused(length: int) -> None:
 
 
 @given(st.integers(0, 1 << 40), st.lists(st.binary(min_size=16, max_size=16), min_size=1, max_size=9))
-def test_digests_survive_the_way(first: int, digests: list[bytes]) -> None:
+def test_digests_are_unchanged_after_decoding(first: int, digests: list[bytes]) -> None:
     raw = peer_frames.digests_frame(first, digests)
     header = peer_frames.parse_header(raw[: peer_frames.HEADER_BYTES])
     assert header.type is peer_frames.FrameType.DIGESTS
@@ -104,7 +104,7 @@ def test_digests_of_a_wrong_length_are_refused(length: int) -> None:
         peer_frames.parse_digests(bytes(length))
 
 
-def test_parts_survive_their_way() -> None:
+def test_parts_are_unchanged_after_decoding() -> None:
     raw = peer_frames.part_head(1 << 40, 3) + b"abc"
     header = peer_frames.parse_header(raw[: peer_frames.HEADER_BYTES])
     assert header.type is FrameType.PART

@@ -414,8 +414,8 @@ def test_a_lost_node_and_its_replacement_hop_are_drawn(stage: Stage) -> None:
 
 def test_a_branching_route_is_drawn(stage: Stage) -> None:
     stage.graph.show_cast(make_cast(), relayed("desk", "desk", "node_1"))
-    ways = {hop.node: hop.upstream for hop in hops(stage.nodes.cast, by_node(stage))}
-    assert ways == {"node_1": "desk", "node_2": "desk", "node_3": "node_1"}
+    upstreams = {hop.node: hop.upstream for hop in hops(stage.nodes.cast, by_node(stage))}
+    assert upstreams == {"node_1": "desk", "node_2": "desk", "node_3": "node_1"}
 
 
 def by_node(stage: Stage) -> dict[str, DeliverySnapshot]:

@@ -176,11 +176,11 @@ def circle_of(cell: NodeShape, place: Point) -> Box:
 def test_the_signs_of_hops_cover_no_names(qtbot: QtBot) -> None:
     stage = Stage(qtbot, 3)
     stage.window.resize(440, 392)
-    ways = {"node_1": "node_3", "node_2": "desk", "node_3": "node_2"}
+    upstreams = {"node_1": "node_3", "node_2": "desk", "node_3": "node_2"}
     moved = set()
     for state in (DeliveryState.FAILED, DeliveryState.PAUSED):
         deliveries = [
-            make_delivery(node, state, upstream=upstream, rate=0.0) for node, upstream in ways.items()
+            make_delivery(node, state, upstream=upstream, rate=0.0) for node, upstream in upstreams.items()
         ]
         stage.graph.show_cast(make_cast(state=CastState.FAILED), deliveries)
         layout = stage.scene.layout

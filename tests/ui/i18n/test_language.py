@@ -28,7 +28,7 @@ NAMES = re.compile(
     r"|CPU|GPU|UTF|PB|TB|GB|MB|KB|B/s|Mbit/s|blake3[ :]\S+|host:6379|ray://host:10001|\{node\}"
     r"|[\w./@{}-]*[/._@-][\w./@{}-]*|ubuntu-ws|configs"
 )
-"""What stands in Latin letters in Chinese too: names, units, paths, keys, and the language's own name."""
+"""What is written in Latin letters in Chinese too: names, units, paths, keys, and the language's own name."""
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""Beyond a plain send: options, what stands in the way or would go, other sources, later recipients."""
+"""Beyond a plain send: options, problems, removals, other sources, later recipients."""
 
 from __future__ import annotations
 

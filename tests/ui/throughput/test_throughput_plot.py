@@ -32,7 +32,7 @@ def test_the_scale_holds_every_value(most: float) -> None:
 
 
 class Clock:
-    """Time that stands until it is moved."""
+    """Time that changes only when it is set."""
 
     def __init__(self) -> None:
         self.now = NOW

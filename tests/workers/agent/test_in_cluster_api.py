@@ -70,7 +70,7 @@ async def test_what_makes_no_sense(arguments: Any, reason: str) -> None:
 
 
 @pytest.mark.parametrize(("mode", "transport"), [("UDP", "udp"), ("udp", "udp"), ("Multicast", "auto")])
-async def test_udp_is_a_way(mode: str, transport: str) -> None:
+async def test_udp_is_a_transport(mode: str, transport: str) -> None:
     requests = InClusterRequests(lambda: None)
     task = await asked(requests, "/x", ["a"], mode)
     assert requests.drain()[0].transport == transport
@@ -90,7 +90,7 @@ def test_what_a_node_has_done() -> None:
     counts.record_reports((SourceReport("d", SourceState.SERVING, sent_bytes=10),), (receiving,))
     assert counts.active == 2
     done = DeliveryReport("c", RecipientState.COMPLETED, received_bytes=9, sent_bytes=3)
-    counts.record_reports((SourceReport("d", SourceState.SEALED, sent_bytes=20),), (done,))
+    counts.record_reports((SourceReport("d", SourceState.HASHED, sent_bytes=20),), (done,))
     counts.record_reports((), (done, DeliveryReport("e", RecipientState.FAILED, received_bytes=1)))
     assert counts.stats() == {
         "active": 1,

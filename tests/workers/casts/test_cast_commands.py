@@ -92,7 +92,7 @@ async def test_a_source_that_comes_back_is_asked_to_serve_once_the_cast_goes_on(
 
 async def test_a_delivery_with_all_bytes_completes_although_the_cast_is_paused(stage: Stage) -> None:
     cast = await stage.start()
-    stage.seal(cast)
+    stage.finish_source(cast)
     for node in "abc":
         stage.agents.report_delivery(node, cast, RecipientState.VERIFYING, stream_bytes=STREAM)
     await stage.cast_manager.commands.pause(cast)

@@ -36,10 +36,10 @@ async def test_one_chain_one_upload_everything_delivered(stage: Stage) -> None:
         assert isinstance(order, agent_protocol.StartDelivery)
         upstreams[node] = order.upstream.node
     assert upstreams == {"a": "s", "b": "a", "c": "b"}
-    stage.seal(cast)
+    stage.finish_source(cast)
     for node in ("a", "b", "c"):
-        seal = await stage.agents.wait_for(node, agent_protocol.AnnounceTrailer)
-        assert seal == agent_protocol.AnnounceTrailer(cast, "t")
+        announced = await stage.agents.wait_for(node, agent_protocol.AnnounceTrailer)
+        assert announced == agent_protocol.AnnounceTrailer(cast, "t")
         stage.agents.complete(node, cast, upstreams[node])
     result = await stage.result(cast)
     assert result.summary.state is CastState.COMPLETED
@@ -54,7 +54,7 @@ async def test_one_chain_one_upload_everything_delivered(stage: Stage) -> None:
 
 async def test_the_result_reaches_the_clients_once(stage: Stage) -> None:
     cast = await stage.start()
-    stage.seal(cast)
+    stage.finish_source(cast)
     for node, upstream in (("a", "s"), ("b", "a"), ("c", "b")):
         stage.agents.complete(node, cast, upstream)
     await stage.result(cast)
@@ -97,7 +97,7 @@ async def test_a_recipient_without_room_touches_nobody_else(stage: Stage) -> Non
     start = await stage.agents.wait_for("c", agent_protocol.StartDelivery)
     assert isinstance(start, agent_protocol.StartDelivery)
     assert start.upstream.node == "a"
-    stage.seal(cast)
+    stage.finish_source(cast)
     stage.agents.complete("a", cast, "s")
     stage.agents.complete("c", cast, "a")
     result = await stage.result(cast)
@@ -118,7 +118,7 @@ async def test_recipients_that_share_a_disk_need_room_together(stage: Stage) -> 
     assert problem.failure.values["others"] == "a, b"
     cast = stage.cast_manager.send(REQUEST)
     await stage.agents.wait_for("b", agent_protocol.StartDelivery)
-    stage.seal(cast)
+    stage.finish_source(cast)
     stage.agents.complete("a", cast, "s")
     stage.agents.complete("b", cast, "a")
     result = await stage.result(cast)
@@ -163,7 +163,7 @@ async def test_a_cast_waits_for_the_agent_of_a_recipient_that_is_starting(stage:
     await stage.agents.wait_for("a", agent_protocol.CheckDestination)
     await stage.agents.set_state("b", NodeState.ONLINE)
     await stage.agents.wait_for("b", agent_protocol.StartDelivery)
-    stage.seal(cast)
+    stage.finish_source(cast)
     for node, upstream in (("a", "s"), ("b", "a"), ("c", "b")):
         stage.agents.complete(node, cast, upstream)
     result = await stage.result(cast)
@@ -176,7 +176,7 @@ async def test_a_lost_node_leaves_its_downstream_to_its_upstream(stage: Stage) -
     move = await stage.agents.wait_for("c", agent_protocol.SetUpstream)
     assert isinstance(move, agent_protocol.SetUpstream)
     assert (move.upstream.node, move.epoch) == ("a", 2)
-    stage.seal(cast)
+    stage.finish_source(cast)
     stage.agents.complete("a", cast, "s")
     stage.agents.complete("c", cast, "a")
     stage.skip()
@@ -210,7 +210,7 @@ async def test_recipients_of_one_folder_get_it_written_once(stage: Stage) -> Non
         stage.agents.replies[node] = agent_protocol.DestinationReply("/shared", "same", free_bytes=10**9)
     cast = stage.cast_manager.send(REQUEST)
     await stage.agents.wait_for("a", agent_protocol.StartDelivery)
-    stage.seal(cast)
+    stage.finish_source(cast)
     stage.agents.complete("a", cast, "s")
     result = await stage.result(cast)
     assert result.summary.state is CastState.COMPLETED
@@ -228,7 +228,7 @@ async def test_another_one_takes_over_from_a_lost_writer(stage: Stage) -> None:
     stage.agents.go_away("a")
     start = await stage.agents.wait_for("b", agent_protocol.StartDelivery)
     assert isinstance(start, agent_protocol.StartDelivery)
-    stage.seal(cast)
+    stage.finish_source(cast)
     stage.agents.complete("b", cast, start.upstream.node)
     stage.agents.complete("c", cast, "s")
     result = await stage.result(cast)
@@ -304,7 +304,7 @@ async def test_a_file_that_the_source_could_not_send_is_named(stage: Stage) -> N
     stage.agents.report_source(
         "s",
         cast,
-        SourceState.SEALED,
+        SourceState.HASHED,
         trailer_digest="t",
         sent_bytes=STREAM,
         problems=(changed,),
@@ -389,7 +389,7 @@ async def test_leaving_the_cluster_ends_casts_with_that_reason(stage: Stage) -> 
 async def test_a_result_does_not_wait_for_an_agent_to_forget(stage: Stage) -> None:
     cast = await stage.start()
     stage.agents.hold(agent_protocol.ForgetCast)
-    stage.seal(cast)
+    stage.finish_source(cast)
     for node, upstream in (("a", "s"), ("b", "a"), ("c", "b")):
         stage.agents.complete(node, cast, upstream)
     assert (await stage.result(cast)).summary.state is CastState.COMPLETED
@@ -398,7 +398,7 @@ async def test_a_result_does_not_wait_for_an_agent_to_forget(stage: Stage) -> No
 
 async def test_a_relay_that_goes_after_it_has_everything_is_bypassed(stage: Stage) -> None:
     cast = await stage.start()
-    stage.seal(cast, sent=2 * STREAM)
+    stage.finish_source(cast, sent=2 * STREAM)
     stage.agents.complete("a", cast, "s")
     await asyncio.sleep(0)
     stage.agents.go_away("a")
@@ -420,7 +420,7 @@ async def test_nobody_waits_until_the_source_has_answered(stage: Stage) -> None:
     kinds = [type(order) for _, order in stage.agents.orders]
     assert kinds.index(agent_protocol.ServeSource) < kinds.index(agent_protocol.StartDelivery)
     stage.agents.release()
-    stage.seal(cast)
+    stage.finish_source(cast)
     for node in "abc":
         stage.agents.complete(node, cast, "s")
     assert (await stage.result(cast)).summary.state is CastState.COMPLETED
@@ -436,7 +436,7 @@ async def test_a_recipient_lost_before_the_start_is_the_only_one_that_fails(stag
     assert isinstance(start, agent_protocol.StartDelivery)
     assert start.upstream.node == "s"
     await stage.agents.wait_for("c", agent_protocol.StartDelivery)
-    stage.seal(cast)
+    stage.finish_source(cast)
     stage.agents.complete("b", cast, "s")
     stage.agents.complete("c", cast, "b")
     stage.skip()
@@ -449,7 +449,7 @@ async def test_the_trailer_is_announced_after_the_start(stage: Stage) -> None:
     stage.agents.hold(agent_protocol.StartDelivery)
     cast = stage.cast_manager.send(REQUEST)
     await stage.agents.wait_for("s", agent_protocol.ServeSource)
-    stage.seal(cast)
+    stage.finish_source(cast)
     stage.agents.release()
     for node in "abc":
         await stage.agents.wait_for(node, agent_protocol.AnnounceTrailer)
@@ -461,7 +461,7 @@ async def test_the_reason_of_a_loss_is_the_node_s_own(stage: Stage) -> None:
     cast = await stage.start()
     silent = Failure(FailureKind.NODE_SILENT, {"node": "c", "seconds": "10"})
     stage.agents.go_away("c", silent)
-    stage.seal(cast)
+    stage.finish_source(cast)
     stage.agents.complete("a", cast, "s")
     stage.agents.complete("b", cast, "a")
     stage.skip()
@@ -500,7 +500,7 @@ async def test_a_node_that_cannot_reach_its_upstream_goes_around_it(stage: Stage
     again = await stage.agents.wait_for("c", agent_protocol.SetUpstream, 2)
     assert isinstance(again, agent_protocol.SetUpstream)
     assert (again.upstream.node, again.epoch) == ("s", 3)
-    stage.seal(cast)
+    stage.finish_source(cast)
     for node, upstream in (("a", "s"), ("b", "a"), ("c", "s")):
         stage.agents.complete(node, cast, upstream)
     result = await stage.result(cast)
@@ -554,7 +554,7 @@ async def test_a_preflight_tells_what_would_be_removed(stage: Stage) -> None:
     order = await stage.agents.wait_for("a", agent_protocol.StartDelivery)
     assert isinstance(order, agent_protocol.StartDelivery)
     assert (order.prune, order.options.exclude) == (True, ("*.log",))
-    stage.seal(cast)
+    stage.finish_source(cast)
     for node, upstream in (("a", "s"), ("b", "a"), ("c", "b")):
         stage.agents.complete(node, cast, upstream)
     await stage.result(cast)

@@ -71,7 +71,7 @@ async def send(stage: Stage, *offline: str) -> str:
     cast = stage.cast_manager.send(PATIENT)
     for node in there:
         await stage.agents.wait_for(node, agent_protocol.StartDelivery)
-    stage.seal(cast)
+    stage.finish_source(cast)
     for node in there:
         stage.agents.complete(node, cast, "s")
     await stage.result(cast)
@@ -90,7 +90,7 @@ async def follow(stage: Stage, cast: str, *nodes: str) -> CastSummary:
 
 async def finish(stage: Stage, later: CastSummary, *nodes: str) -> None:
     stage.agents.report_source(
-        later.source, later.cast, agent_protocol.SourceState.SEALED, totals=None, trailer_digest="t"
+        later.source, later.cast, agent_protocol.SourceState.HASHED, totals=None, trailer_digest="t"
     )
     for node in nodes:
         stage.agents.complete(node, later.cast, later.source)
@@ -156,7 +156,7 @@ async def test_a_recipient_whose_grace_period_expires_is_deferred(stage: Stage) 
     stage.agents.go_away("b")
     await settle()
     stage.skip()
-    stage.seal(cast)
+    stage.finish_source(cast)
     for node in "ac":
         stage.agents.complete(node, cast, "s")
     await stage.result(cast)
@@ -238,7 +238,7 @@ async def test_an_offline_recipient_of_a_second_cast_stays_deferred(
     again = await stage.cast_manager.commands.send_again(cast)
     for node in "ac":
         await stage.agents.wait_for(node, agent_protocol.StartDelivery, 2)
-    stage.seal(again)
+    stage.finish_source(again)
     for node in "ac":
         stage.agents.complete(node, again, "s")
     await stage.result(again)

@@ -68,7 +68,7 @@ async def test_one_path_node_against_node(stage: Stage, monkeypatch: pytest.Monk
 
 async def test_what_a_cast_delivered(stage: Stage) -> None:
     cast = await stage.start()
-    stage.seal(cast)
+    stage.finish_source(cast)
     await stage.cast_manager.commands.drop_recipients(cast, ("c",))
     for node in "ab":
         stage.agents.complete(node, cast, "s")

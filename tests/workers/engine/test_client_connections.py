@@ -28,7 +28,7 @@ from tests.helpers.samples import make_cast, make_delivery
 SENDING = CastChanged(make_cast(cast="c"))
 ENDED = CastChanged(make_cast(cast="c", state=CastState.COMPLETED))
 RECEIVING = DeliveriesChanged("c", (make_delivery("node_1"),))
-LANDED = DeliveriesChanged("c", (make_delivery("node_1", DeliveryState.COMPLETED),))
+COMPLETED = DeliveriesChanged("c", (make_delivery("node_1", DeliveryState.COMPLETED),))
 RESULT = CastResult(make_cast(cast="c", state=CastState.COMPLETED), (), 1.0)
 STATUS = ClusterChanged(ClusterStatus())
 FLOW = Throughput(1.0, 2.0, 3.0, ())
@@ -94,9 +94,9 @@ def test_a_slow_client_loses_progress_and_nothing_else() -> None:
     clients = ClientConnections()
     slow, writer = make_client(client_connections.SLOW_BYTES + 1)
     clients.add_client(slow)
-    for event in (SENDING, RECEIVING, FLOW, ENDED, LANDED, RESULT, STATUS):
+    for event in (SENDING, RECEIVING, FLOW, ENDED, COMPLETED, RESULT, STATUS):
         clients.publish(event)
-    assert got(writer) == [ENDED, LANDED, RESULT, STATUS]
+    assert got(writer) == [ENDED, COMPLETED, RESULT, STATUS]
     writer.transport.unread = 0
     clients.publish(SENDING)
     assert got(writer)[-1] == SENDING
@@ -123,10 +123,10 @@ def test_deliveries_go_to_those_who_watch() -> None:
     client.watch(("c",))
     clients.publish(RECEIVING)
     client.watch(())
-    clients.publish(LANDED)
+    clients.publish(COMPLETED)
     client.watch(None)
-    clients.publish(LANDED)
-    assert got(writer) == [SENDING, RECEIVING, LANDED]
+    clients.publish(COMPLETED)
+    assert got(writer) == [SENDING, RECEIVING, COMPLETED]
 
 
 def test_an_event_that_can_not_be_encoded_disconnects_no_client(caplog: pytest.LogCaptureFixture) -> None:

@@ -294,8 +294,8 @@ async def test_a_damaged_sum_is_set_aside_and_the_engine_starts(places: Paths, n
 
 async def test_of_a_sum_with_an_unknown_state_the_rest_is_kept(places: Paths) -> None:
     furnish(places)
-    tally = CastTotals(casts={m.CastState.COMPLETED: 5, m.CastState.FAILED: 2}, delivered=9, bytes=77)
-    rewrite(places.history, "UPDATE tallies SET tally = ? WHERE node = ''", msgspec.msgpack.encode(tally))
+    totals = CastTotals(casts={m.CastState.COMPLETED: 5, m.CastState.FAILED: 2}, delivered=9, bytes=77)
+    rewrite(places.history, "UPDATE tallies SET tally = ? WHERE node = ''", msgspec.msgpack.encode(totals))
     content = asleep(places.history, "tally", "tallies WHERE node = ''")
     rewrite(places.history, "UPDATE tallies SET tally = ? WHERE node = ''", content)
     async with engine(places) as house:

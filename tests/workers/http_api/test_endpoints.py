@@ -70,12 +70,12 @@ async def test_files_are_sent(
 
 
 @pytest.mark.parametrize(
-    "way", [{"transport": "udp"}, {"transfer_mode": "UDP"}, {"transfer_mode": "udp", "transport": "udp"}]
+    "option", [{"transport": "udp"}, {"transfer_mode": "UDP"}, {"transfer_mode": "udp", "transport": "udp"}]
 )
 async def test_one_stream_for_all(
-    client: httpx.AsyncClient, engine: AnsweringEngine, way: dict[str, str]
+    client: httpx.AsyncClient, engine: AnsweringEngine, option: dict[str, str]
 ) -> None:
-    body = {"file_path": "/x", "recipients": ["a", "b"], **way}
+    body = {"file_path": "/x", "recipients": ["a", "b"], **option}
     assert (await client.post("/api/file-transfers/manual", json=body)).status_code == 200
     request = m.SendRequest(
         ("/x",), ("a", "b"), leave_out=True, options=m.TransferOptions(transport=m.TransportOption.UDP)

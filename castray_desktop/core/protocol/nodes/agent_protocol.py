@@ -18,7 +18,7 @@ from castray_desktop.core.casts.transfer_options import TransferOptions
 from castray_desktop.core.failures.kinds import Failure
 from castray_desktop.core.multicast.datagrams import MulticastEnd, MulticastState
 
-# --- the parcel and the way it takes -------------------------------------------------------------
+# --- the parcel and its route ------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -514,7 +514,7 @@ class SourceState(str, enum.Enum):
     SCANNING = "scanning"
     PREPARED = "prepared"
     SERVING = "serving"
-    SEALED = "sealed"  # every file was read; the trailer's digest is known
+    HASHED = "hashed"  # every file was read; the trailer's digest is known
     FAILED = "failed"
     CANCELLED = "cancelled"
 
@@ -600,7 +600,7 @@ class DeliveryReport:
     listening: bool = False  # receives multicast and keeps up
     datagram_bytes: int = 0  # verified bytes received by multicast
     repaired_bytes: int = 0  # lost or damaged multicast bytes, repaired from the upstream
-    skipped_bytes: int = 0  # of the contents, in files that were there already; once it has landed
+    skipped_bytes: int = 0  # of the contents, in files that were there already; once it is committed
 
 
 class VerificationState(str, enum.Enum):

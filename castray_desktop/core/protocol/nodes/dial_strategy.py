@@ -73,15 +73,15 @@ class KnownTransports:
 
     def last_working(self, upstream: str, now: float) -> str:
         """The transport that worked last; `direct` if unknown or too long ago."""
-        way, until = self._known.get(upstream, (DIRECT, 0.0))
-        return way if now < until else DIRECT
+        transport, until = self._known.get(upstream, (DIRECT, 0.0))
+        return transport if now < until else DIRECT
 
-    def record(self, upstream: str, way: str, now: float) -> None:
+    def record(self, upstream: str, transport: str, now: float) -> None:
         """Record the transport that worked. Using a known transport does not extend its validity."""
-        if way == DIRECT:
+        if transport == DIRECT:
             self._known.pop(upstream, None)
-        elif self.last_working(upstream, now) != way:
+        elif self.last_working(upstream, now) != transport:
             self._known.pop(upstream, None)
-            self._known[upstream] = way, now + REMEMBERED_SECONDS
+            self._known[upstream] = transport, now + REMEMBERED_SECONDS
             if len(self._known) > MAX_REMEMBERED:
                 del self._known[next(iter(self._known))]

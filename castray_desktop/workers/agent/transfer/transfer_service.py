@@ -349,6 +349,6 @@ class TransferService:
         if delivery is not None:
             return delivery.session.secret, delivery.store.pieces
         source = self._sources.get(cast)
-        if source is not None and source.state in (SourceState.SERVING, SourceState.SEALED):
+        if source is not None and source.state in (SourceState.SERVING, SourceState.HASHED):
             return source.secret, source.pieces
         return None

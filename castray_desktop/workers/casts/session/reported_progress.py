@@ -124,21 +124,21 @@ def transport_of(report: DeliveryReport) -> Transport | None:
 
 
 END_EVENTS = {
-    RecipientState.COMPLETED: DeliveryEvent.LANDED,
+    RecipientState.COMPLETED: DeliveryEvent.COMMITTED,
     RecipientState.SKIPPED: DeliveryEvent.IDENTICAL,
     RecipientState.FAILED: DeliveryEvent.FAILED,
     RecipientState.CANCELLED: DeliveryEvent.CANCELLED,
 }
 
 DEFERRED_END_EVENTS = {
-    DeliveryState.COMPLETED: DeliveryEvent.LANDED,
+    DeliveryState.COMPLETED: DeliveryEvent.COMMITTED,
     DeliveryState.SKIPPED: DeliveryEvent.IDENTICAL,
     DeliveryState.SHARED: DeliveryEvent.SHARED,
     DeliveryState.FAILED: DeliveryEvent.FAILED,
     DeliveryState.CANCELLED: DeliveryEvent.CANCELLED,
 }
 
-ARRIVED = frozenset({DeliveryEvent.LANDED, DeliveryEvent.IDENTICAL, DeliveryEvent.SHARED})
+ARRIVED = frozenset({DeliveryEvent.COMMITTED, DeliveryEvent.IDENTICAL, DeliveryEvent.SHARED})
 
 
 @dataclass
@@ -272,7 +272,7 @@ class SourceProgress:
         self.reading.record(now, report.reading)
         if self.totals is None:  # a returned source's totals are compared with these
             self.totals = report.totals
-        if report.state is SourceState.SEALED and not self.trailer_digest:
+        if report.state is SourceState.HASHED and not self.trailer_digest:
             self.trailer_digest = report.trailer_digest
 
     def source_away(self) -> None:

@@ -173,8 +173,8 @@ def folders_above(paths: Iterable[str]) -> tuple[str, ...]:
     """Destinations at which one of these paths, or a folder above it, would be written."""
     found = []
     for path in map(PurePosixPath, paths):
-        way = (path, *path.parents)
-        found += [str(above) for below, above in itertools.pairwise(way) if below.name == path.name]
+        folders = (path, *path.parents)
+        found += [str(above) for below, above in itertools.pairwise(folders) if below.name == path.name]
     return tuple(dict.fromkeys(found))
 
 

@@ -75,7 +75,7 @@ class SourceFailover:
             self._compare(report)
             self._serve()
         elif (
-            report.state is SourceState.SEALED and report.trailer_digest != self._status.source.trailer_digest
+            report.state is SourceState.HASHED and report.trailer_digest != self._status.source.trailer_digest
         ):
             self.fail(Failure(FailureKind.PARCEL_CHANGED, {"node": self._context.source}))
         elif report.state is SourceState.SERVING and self._resumed and self._recipients_have_all():

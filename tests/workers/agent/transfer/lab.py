@@ -167,17 +167,17 @@ class Cast:
         )
         node.plane.carry_out(order)
 
-    def seal(self) -> SourceReport:
+    def finish_source(self) -> SourceReport:
         """Wait for the trailer, and tell its digest to all recipients."""
         report = self.source.await_source(
-            self.cast, lambda report: report.state in (SourceState.SEALED, *SOURCE_ENDED)
+            self.cast, lambda report: report.state in (SourceState.HASHED, *SOURCE_ENDED)
         )
         for node in self.recipients:
             node.plane.carry_out(AnnounceTrailer(self.cast, report.trailer_digest))
         return report
 
     def results(self) -> list[DeliveryReport]:
-        self.seal()
+        self.finish_source()
         return [node.await_end(self.cast) for node in self.recipients]
 
     def set_upstream(self, node: Node, upstream: Upstream | None, epoch: int) -> None:

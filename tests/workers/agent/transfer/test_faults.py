@@ -236,7 +236,7 @@ def test_a_file_that_changes_fails_by_name_and_the_rest_arrives(
         proxy.release()
         cast.deliver(nodes[2], nodes[1].upstream())
         results = cast.results()
-        report = cast.seal()
+        report = cast.finish_source()
     for node, result in zip(nodes[1:], results, strict=False):
         if local and result.state is RecipientState.COMPLETED:
             continue  # it had been copied before it changed
@@ -337,7 +337,7 @@ def test_files_that_vanish_after_they_were_read(lab: Lab, monkeypatch: pytest.Mo
     for number in range(3):
         (folder / str(number)).write_bytes(os.urandom(1000))
     cast = lab.cast(nodes[0], [folder])
-    assert cast.seal().state is SourceState.SEALED
+    assert cast.finish_source().state is SourceState.HASHED
     nodes[0].plane._sources[cast.cast].pieces._recent.clear()
     (folder / "1").unlink()
     (folder / "2").write_bytes(b"x" * 1000)
@@ -385,7 +385,7 @@ def test_what_cannot_be_sent_inside_a_folder_is_left_out_by_name(lab: Lab) -> No
     cast = lab.cast(nodes[0], [folder])
     cast.deliver(nodes[1], nodes[0].upstream())
     (result,) = cast.results()
-    report = cast.seal()
+    report = cast.finish_source()
     assert result.state is RecipientState.COMPLETED
     assert [(problem.path, problem.failure.kind) for problem in report.problems] == [
         ("folder/pipe", FailureKind.NOT_SENDABLE)

@@ -47,10 +47,14 @@ def roomy() -> Iterator[Path]:
 
 
 @pytest.mark.timeout(120)
-@pytest.mark.parametrize("way", ["tcp", "local"])
-def test_memory_does_not_grow_with_the_file(roomy: Path, way: str) -> None:
+@pytest.mark.parametrize("transport", ["tcp", "local"])
+def test_memory_does_not_grow_with_the_file(roomy: Path, transport: str) -> None:
     done = subprocess.run(
-        [sys.executable, "-c", SEND, str(roomy), way], check=True, capture_output=True, text=True, timeout=100
+        [sys.executable, "-c", SEND, str(roomy), transport],
+        check=True,
+        capture_output=True,
+        text=True,
+        timeout=100,
     )
     states, growth = json.loads(done.stdout)
     assert states == ["completed", "completed"]

@@ -129,7 +129,7 @@ def test_several_casts_at_once(lab: Lab) -> None:
         assert (nodes[2].inbox / path.name).read_bytes() == path.read_bytes()
 
 
-def test_a_late_recipient_gets_it_from_one_that_has_landed(lab: Lab) -> None:
+def test_a_late_recipient_gets_it_from_one_that_has_committed(lab: Lab) -> None:
     nodes = lab.chain(2)
     folder = make_folder(lab)
     cast = lab.cast(nodes[0], [folder])
@@ -137,7 +137,7 @@ def test_a_late_recipient_gets_it_from_one_that_has_landed(lab: Lab) -> None:
     cast.results()
     nodes[0].plane.close()
     cast.deliver(nodes[2], nodes[1].upstream())
-    cast.seal()
+    cast.finish_source()
     assert nodes[2].await_end(cast.cast).state is RecipientState.COMPLETED
     assert tree(nodes[2].inbox / "数据集") == tree(folder)
 

@@ -116,7 +116,7 @@ async def test_a_cast_is_paused_when_all_its_recipients_are_and_gives_up_admissi
     cast = await stage.start()
     other = stage.cast_manager.send(REQUEST)
     await pause(stage, cast, "b")
-    stage.seal(cast)
+    stage.finish_source(cast)
     for node in "ac":
         stage.agents.complete(node, cast, "s")
     await settle()
@@ -133,7 +133,7 @@ async def test_it_is_resumed_at_the_moment_in_which_nobody_else_is_left(stage: S
     """No agent gets the pause after it got the resume."""
     cast = await stage.start()
     await pause(stage, cast, "b")
-    stage.seal(cast)
+    stage.finish_source(cast)
     for node in "ac":
         stage.agents.complete(node, cast, "s")
     for _ in range(9):
@@ -243,7 +243,7 @@ async def test_a_cast_that_ends_is_neither_paused_nor_resumed(
 ) -> None:
     cast = await stage.start()
     stage.agents.report_source("s", cast, agent_protocol.SourceState.SERVING, sent_bytes=1)
-    stage.seal(cast)
+    stage.finish_source(cast)
     for node in "abc":
         await stage.agents.wait_for(node, agent_protocol.AnnounceTrailer)
     for node in "" if cancelled else "abc":
@@ -330,7 +330,7 @@ async def test_a_paused_recipient_can_be_dropped_and_a_cast_with_one_cancelled(s
     cast = await stage.start()
     await pause(stage, cast, "a", "b")
     await stage.cast_manager.commands.drop_recipients(cast, ("a",))
-    stage.seal(cast)
+    stage.finish_source(cast)
     stage.agents.complete("c", cast, "s")
     await settle()
     assert summary(stage, cast).state is CastState.PAUSED

@@ -57,7 +57,7 @@ def receiving(status: CastStatus, node: str, now: float, megabytes: int) -> None
     status.delivery_reported(node, report, now)
 
 
-def landed(status: CastStatus, node: str, now: float) -> None:
+def complete(status: CastStatus, node: str, now: float) -> None:
     report = DeliveryReport(
         "cast",
         RecipientState.COMPLETED,
@@ -104,7 +104,7 @@ def test_lagging_is_far_behind_the_upstream(status: CastStatus) -> None:
     assert b.lagging
     assert b.behind == (700 - 292) * MB
     assert status.summary(18.0).lagging == 1
-    landed(status, "b", 19.0)
+    complete(status, "b", 19.0)
     assert status.summary(19.0).lagging == 0
 
 
@@ -116,10 +116,10 @@ def test_only_what_changed_is_told_again(status: CastStatus) -> None:
 
 
 def test_one_upload_for_all(status: CastStatus) -> None:
-    report = SourceReport("cast", SourceState.SEALED, sent_bytes=TOTALS.stream_bytes)
+    report = SourceReport("cast", SourceState.HASHED, sent_bytes=TOTALS.stream_bytes)
     status.source_reported(report, 20.0)
-    landed(status, "a", 20.0)
-    landed(status, "b", 21.0)
+    complete(status, "a", 20.0)
+    complete(status, "b", 21.0)
     status.advance(status.outcome(), 21.0)
     result = status.result(99.0)
     assert result.seconds == 11.0
@@ -133,7 +133,7 @@ def test_one_upload_for_all(status: CastStatus) -> None:
 
 
 def test_recipients_of_a_shared_folder_get_the_writer_s_paths(status: CastStatus) -> None:
-    landed(status, "a", 20.0)
+    complete(status, "a", 20.0)
     status.mark_shared("b", "a", 20.0)
     b = status.delivery("b")
     assert b.state is DeliveryState.SHARED
@@ -146,9 +146,9 @@ def test_files_that_the_source_could_not_send_fail_what_arrived(files: int) -> N
     status = started(dataclasses.replace(TOTALS, files=files))
     problem = FileProblem("x", Failure(FailureKind.CHANGED, {"path": "x"}))
     status.source_reported(
-        SourceReport("cast", SourceState.SEALED, problems=(problem,), problem_count=1), 19.0
+        SourceReport("cast", SourceState.HASHED, problems=(problem,), problem_count=1), 19.0
     )
-    landed(status, "a", 20.0)
+    complete(status, "a", 20.0)
     failure = status.delivery("a").failure
     assert failure is not None
     assert failure.kind is (FailureKind.FILES_FAILED if files > 1 else FailureKind.NO_FILE_DELIVERED)
@@ -162,9 +162,9 @@ def test_files_left_out_by_the_scan_count_in_the_total() -> None:
     status = started(dataclasses.replace(TOTALS, left_out=1))
     problem = FileProblem("pipe", Failure(FailureKind.NOT_SENDABLE, {"path": "pipe", "what": "a pipe"}))
     status.source_reported(
-        SourceReport("cast", SourceState.SEALED, problems=(problem,), problem_count=1), 19.0
+        SourceReport("cast", SourceState.HASHED, problems=(problem,), problem_count=1), 19.0
     )
-    landed(status, "a", 20.0)
+    complete(status, "a", 20.0)
     failure = status.delivery("a").failure
     assert failure is not None
     assert failure.values["total"] == "2"
@@ -173,14 +173,14 @@ def test_files_left_out_by_the_scan_count_in_the_total() -> None:
 def test_reports_after_the_end_change_nothing(status: CastStatus) -> None:
     status.end_delivery("a", DeliveryEvent.FAILED, 20.0, Failure(FailureKind.NODE_OFFLINE, {"node": "a"}))
     before = status.delivery("a")
-    landed(status, "a", 21.0)
+    complete(status, "a", 21.0)
     status.end_delivery("a", DeliveryEvent.CANCELLED, 21.0)
     assert status.delivery("a") == before
 
 
 def test_a_new_route_leaves_ended_deliveries_alone(status: CastStatus) -> None:
     assert status.route is not None
-    landed(status, "b", 20.0)
+    complete(status, "b", 20.0)
     shorter, _ = status.route.without_node("a")
     status.route_changed(shorter)
     assert status.delivery("b").upstream == "a"
@@ -191,20 +191,20 @@ def test_lists_are_no_copies_of_what_was_not_sent(status: CastStatus) -> None:
     """A short existing file: only the lists of files and hashes left the source."""
     status.restore((), totals=ParcelTotals(100, "m", 5, 33, 1, 1, (TopEntry("hello", False, 5, 1),)))
     for lists in (100, 133):
-        report = SourceReport("cast", SourceState.SEALED, sent_bytes=lists, sent_lists=lists)
+        report = SourceReport("cast", SourceState.HASHED, sent_bytes=lists, sent_lists=lists)
         status.source_reported(report, 20.0)
     assert status.summary(20.0).source_copies == 0.0
     status.source_away(None)
-    status.source_reported(SourceReport("cast", SourceState.SEALED, sent_bytes=15, sent_lists=10), 20.0)
+    status.source_reported(SourceReport("cast", SourceState.HASHED, sent_bytes=15, sent_lists=10), 20.0)
     assert status.summary(20.0).source_copies == 1.0
     assert status.source.sent_bytes == 148
 
 
 def test_the_source_s_last_count_is_waited_for(status: CastStatus) -> None:
-    status.source_reported(SourceReport("cast", SourceState.SEALED, sent_bytes=5), 20.0)
-    landed(status, "a", 20.0)
+    status.source_reported(SourceReport("cast", SourceState.HASHED, sent_bytes=5), 20.0)
+    complete(status, "a", 20.0)
     assert not status.source_settled
-    status.source_reported(SourceReport("cast", SourceState.SEALED, sent_bytes=SIZE + 133), 20.0)
+    status.source_reported(SourceReport("cast", SourceState.HASHED, sent_bytes=SIZE + 133), 20.0)
     assert status.source_settled
 
 

@@ -51,7 +51,7 @@ async def test_a_returned_recipient_gets_an_upstream_again(stage: Stage) -> None
 async def test_the_others_do_not_wait_for_the_one_that_is_away(stage: Stage) -> None:
     cast = await stage.start()
     stage.agents.go_away("a")
-    stage.seal(cast)
+    stage.finish_source(cast)
     await stage.complete(cast, "bs", "cb")
     states = [item.state for item in stage.cast_manager.deliveries()[cast]]
     assert states == [DeliveryState.WAITING, DeliveryState.COMPLETED, DeliveryState.COMPLETED]
@@ -64,7 +64,7 @@ async def test_the_others_do_not_wait_for_the_one_that_is_away(stage: Stage) -> 
 async def test_a_node_that_is_removed_fails_at_once(stage: Stage) -> None:
     cast = await stage.start()
     stage.agents.remove("c")
-    stage.seal(cast)
+    stage.finish_source(cast)
     for node, above in (("a", "s"), ("b", "a")):
         stage.agents.complete(node, cast, above)
     result = await stage.result(cast)
@@ -76,7 +76,7 @@ async def test_a_node_that_was_away_and_is_removed_fails_at_once(stage: Stage) -
     stage.agents.go_away("c")
     await asyncio.sleep(0)
     stage.agents.remove("c")
-    stage.seal(cast)
+    stage.finish_source(cast)
     for node, above in (("a", "s"), ("b", "a")):
         stage.agents.complete(node, cast, above)
     assert (await stage.result(cast)).deliveries[2].state is DeliveryState.FAILED
@@ -158,7 +158,7 @@ async def test_recipients_wait_for_their_source_and_dial_it_again(stage: Stage) 
     assert await stage.finish(cast, "as", "ba", "cb") is CastState.COMPLETED
 
 
-async def test_a_digest_counts_once_the_source_is_sealed(stage: Stage) -> None:
+async def test_a_digest_counts_once_the_source_is_hashed(stage: Stage) -> None:
     cast = await stage.start()
     stage.agents.report_source("s", cast, SourceState.SERVING, trailer_digest="t")
     await asyncio.sleep(0)
@@ -177,7 +177,7 @@ async def test_a_source_that_comes_back_with_other_files_ends_the_cast(stage: St
 
 async def test_a_complete_recipient_replaces_a_lost_source(stage: Stage) -> None:
     cast = await stage.start()
-    stage.seal(cast)
+    stage.finish_source(cast)
     received(stage, "b", cast, STREAM, "verifying")
     received(stage, "a", cast, 10)
     stage.agents.go_away("s")
@@ -203,7 +203,7 @@ async def test_a_relay_whose_copy_has_changed_gets_no_new_downstreams(stage: Sta
     above = await upstream(stage, "c", agent_protocol.StartDelivery)
     assert above is not None
     assert above.node == "b"
-    stage.seal(cast)
+    stage.finish_source(cast)
     stage.agents.go_away("s")
     received(stage, "b", cast, STREAM, "verifying")
     stage.skip()
@@ -224,7 +224,7 @@ async def test_without_the_hashes_nobody_can_take_over(stage: Stage) -> None:
 
 async def test_a_successor_that_goes_as_well_is_followed_by_the_source(stage: Stage) -> None:
     cast = await stage.start()
-    stage.seal(cast)
+    stage.finish_source(cast)
     received(stage, "a", cast, 10)
     received(stage, "b", cast, STREAM, "verifying")
     stage.agents.go_away("s")
@@ -235,7 +235,7 @@ async def test_a_successor_that_goes_as_well_is_followed_by_the_source(stage: St
     await stage.agents.wait_for("s", agent_protocol.ServeSource, 2)
     stage.agents.come_back("b")
     await stage.agents.wait_for("b", agent_protocol.StartDelivery, 2)
-    stage.seal(cast)
+    stage.finish_source(cast)
     for node in "abc":
         stage.agents.complete(node, cast, "s")
     assert (await stage.result(cast)).summary.state is CastState.COMPLETED
@@ -269,7 +269,7 @@ async def test_a_late_answer_of_a_lost_agent_is_ignored(stage: Stage) -> None:
     stage.agents.come_back("c")
     stage.agents.release()
     await stage.agents.wait_for("c", agent_protocol.StartDelivery, 2)
-    stage.agents.report_source("s", cast, SourceState.SEALED, trailer_digest="t", sent_bytes=STREAM)
+    stage.agents.report_source("s", cast, SourceState.HASHED, trailer_digest="t", sent_bytes=STREAM)
     await stage.complete(cast, "as", "ba", "cb")
     assert (await stage.result(cast)).summary.state is CastState.COMPLETED
 
@@ -299,7 +299,7 @@ async def test_a_late_joiner_shares_what_another_one_has_written(stage: Stage) -
     for node in "ac":
         stage.agents.replies[node] = agent_protocol.DestinationReply("/shared", "same", free_bytes=1 << 40)
     cast = await stage.start(TO_A_AND_B, "ab")
-    stage.seal(cast)
+    stage.finish_source(cast)
     await stage.agents.wait_for("a", agent_protocol.AnnounceTrailer)
     stage.agents.complete("a", cast, "s")
     await stage.cast_manager.add_recipients(cast, ("c",))
@@ -314,7 +314,7 @@ async def test_a_late_joiner_that_cannot_take_it_is_the_only_one_that_fails(stag
     stage.agents.hashes["c"] = ("sha256",)
     report = await stage.cast_manager.add_recipients(cast, ("c",))
     assert [item.failure.kind for item in report.problems] == [FailureKind.HASH_MISSING]
-    stage.seal(cast)
+    stage.finish_source(cast)
     stage.agents.complete("a", cast, "s")
     stage.agents.complete("b", cast, "a")
     assert (await stage.result(cast)).summary.state is CastState.PARTLY_FAILED

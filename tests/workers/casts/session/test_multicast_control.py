@@ -104,10 +104,10 @@ class Scene(Stage):
             await self.settle()
             self.skip(1.0)
 
-    async def end(self, cast: str, seal: bool = True) -> None:
+    async def end(self, cast: str, finish_source: bool = True) -> None:
         """Every recipient has everything."""
-        if seal:
-            self.seal(cast)
+        if finish_source:
+            self.finish_source(cast)
         await self.complete(cast, "as", "ba", "cb")
         await self.result(cast)
 
@@ -164,9 +164,9 @@ async def test_clients_and_the_result_have_the_progress(scene: Scene) -> None:
     scene.skip(4.0)
     done = agent_protocol.MulticastReport(MulticastState.DONE, sent_bytes=STREAM)
     scene.agents.report_source(
-        "s", cast, SourceState.SEALED, trailer_digest="t", multicast=done, sent_bytes=STREAM + 100
+        "s", cast, SourceState.HASHED, trailer_digest="t", multicast=done, sent_bytes=STREAM + 100
     )
-    await scene.end(cast, seal=False)
+    await scene.end(cast, finish_source=False)
     result = await scene.result(cast)
     assert result.summary.state is CastState.COMPLETED
     assert result.summary.source_copies == pytest.approx(1.0)  # the stream once, and repairs
@@ -291,7 +291,7 @@ async def test_a_source_that_came_back_gets_another_group(scene: Scene) -> None:
 async def test_a_recipient_that_replaces_the_source_ends_multicast(scene: Scene) -> None:
     cast = await scene.start(UDP)
     await scene.order()
-    scene.seal(cast)
+    scene.finish_source(cast)
     scene.has("b", cast, STREAM)
     await scene.settle()
     scene.agents.go_away("s")

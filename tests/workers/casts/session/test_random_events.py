@@ -44,7 +44,7 @@ class Agent:
     port: int = 0
     epoch: int = 0
     has: int = 0
-    sealed: bool = False
+    has_trailer: bool = False
     ended: bool = False
     serving: bool = False
     group: agent_protocol.MulticastGroup | None = None
@@ -143,7 +143,7 @@ class World:
                 self.set_upstream(node, agent, order.epoch, None)
         elif isinstance(order, agent_protocol.AnnounceTrailer):
             assert agent.fetching
-            agent.sealed = True
+            agent.has_trailer = True
         elif isinstance(order, agent_protocol.JoinGroup):
             assert agent.fetching
             agent.group = order.group
@@ -188,7 +188,7 @@ class World:
         self.cast_manager.agent_reported(node, agent_protocol.AgentReport(deliveries=(report,)))
 
     def report_source(self, state: SourceState, totals: agent_protocol.ParcelTotals | None = None) -> None:
-        digest = "t" if state is SourceState.SEALED else ""
+        digest = "t" if state is SourceState.HASHED else ""
         source = self.agents.get("s")
         multicast = None
         if source is not None and source.group is not None:
@@ -231,7 +231,7 @@ class World:
             gain = max(0, there - agent.has)
             assert not gain or not self.is_paused(node), f"bytes come to {node}, which is paused"
             agent.has += gain if gain < STREAM // 4 else gain // 2
-        if agent.has == STREAM and agent.sealed:
+        if agent.has == STREAM and agent.has_trailer:
             agent.ended = True
             self.report(node, RecipientState.COMPLETED)
             self.delivered.add(node)
@@ -267,10 +267,10 @@ class World:
         else:
             await self.cast_manager.commands.pause()
 
-    def seal(self) -> None:
+    def finish_source(self) -> None:
         source = self.agents.get("s")
         if source is not None and source.serving:
-            self.report_source(SourceState.SEALED)
+            self.report_source(SourceState.HASHED)
 
     def skip(self, seconds: float) -> None:
         self.now += seconds
@@ -282,7 +282,7 @@ EVENTS = st.one_of(
     st.tuples(st.just("come_back"), st.sampled_from(NODES)),
     st.tuples(st.just("flow"), st.sampled_from(NODES[1:])),
     st.tuples(st.just("flow"), st.sampled_from(NODES[1:])),
-    st.tuples(st.just("seal"), st.none()),
+    st.tuples(st.just("finish_source"), st.none()),
     st.tuples(st.just("join"), st.sampled_from(JOINERS)),
     st.tuples(st.just("remove"), st.sampled_from(NODES[1:])),
     st.tuples(st.sampled_from(("pause", "resume")), st.just("")),
@@ -325,7 +325,7 @@ async def play(
         elif name.endswith(" all"):
             await world.steer_all(name)
         elif value is None:
-            world.seal()
+            world.finish_source()
         else:
             getattr(world, name)(value)
     for node in NODES if all_return else ():
@@ -337,7 +337,7 @@ async def play(
         if world.chance.random() < 0.2:
             await world.steer("pause", *world.chance.choice(((), ("a",))))
             await world.steer("resume")
-        world.seal()
+        world.finish_source()
         world.skip(0.5)
         for _ in range(5):
             await asyncio.sleep(0)

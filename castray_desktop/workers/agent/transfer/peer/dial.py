@@ -70,10 +70,10 @@ class ConnectionFactory:
         """Another node's address with the scope that this node needs."""
         return with_own_scope(address, self.address)
 
-    def record_transport(self, upstream: Upstream, way: str) -> None:
+    def record_transport(self, upstream: Upstream, transport: str) -> None:
         """Record the transport that worked."""
         with self.lock:
-            self.known_transports.record(_pair(upstream), way, time.monotonic())
+            self.known_transports.record(_pair(upstream), transport, time.monotonic())
 
     def plan(self, upstream: Upstream, wanted: str) -> dial_strategy.DialPlan:
         """The dial plan."""

@@ -69,8 +69,8 @@ S = SourceState
 SOURCE_TRANSITIONS: dict[SourceState, tuple[SourceState, ...]] = {
     S.SCANNING: (S.PREPARED, S.FAILED, S.CANCELLED),
     S.PREPARED: (S.SERVING, S.FAILED, S.CANCELLED),
-    S.SERVING: (S.SEALED, S.FAILED, S.CANCELLED),
-    S.SEALED: (S.FAILED, S.CANCELLED),
+    S.SERVING: (S.HASHED, S.FAILED, S.CANCELLED),
+    S.HASHED: (S.FAILED, S.CANCELLED),
     S.FAILED: (),
     S.CANCELLED: (),
 }
@@ -141,7 +141,7 @@ class CastSource:
         `own` is this node's address, `ports` the reachable ones, None for all.
         """
         with self.pieces.lock:
-            if self.state not in (S.SERVING, S.SEALED):
+            if self.state not in (S.SERVING, S.HASHED):
                 return
             sender = self._sender
             if order.group is None:
@@ -270,7 +270,7 @@ class CastSource:
                 else:
                     reader.read_piece(index)
             self._reading = self.pieces.layout.pieces
-            reader.seal()
+            reader.finish()
         finally:
             self._time_breakdown.switch(WAITING)
             reader.close()
@@ -306,8 +306,8 @@ class CastSource:
         with self.pieces.lock:  # a report has the state and the digest, or neither
             self._raw_trailer = encode_trailer(self._files.results())
             self._trailer_digest = hashlib.sha256(self._raw_trailer).hexdigest()
-            sealed = self._enter(S.SEALED)
-        if sealed:
+            entered = self._enter(S.HASHED)
+        if entered:
             self.pieces.report_state()
 
     # --- serving

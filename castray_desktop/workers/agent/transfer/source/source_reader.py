@@ -204,7 +204,7 @@ class SourceReader:
         self._manifest = pieces.manifest
         self._layout = pieces.layout
         self._chunk = page_buffer(min(CHUNK_BYTES, pieces.layout.piece_bytes))
-        self._sealed = False
+        self._finished = False
         self._next_file = 0
         self._fd = -1
         self._hasher = new_file_hasher()
@@ -264,7 +264,7 @@ class SourceReader:
                 self._read_span(span, None, into)
             at += span.length
         if end >= self._layout.trailer_start:
-            self.seal()
+            self.finish()
         self._pieces.read_lists(view, start, end)
 
     def _read_whole(self, file: int, view: memoryview) -> bool:
@@ -404,10 +404,10 @@ class SourceReader:
         after = self._files.scanned_state(file, self._fd)
         return hasher.digest() == hash_ and after is not None and after.st_ctime_ns == found.st_ctime_ns
 
-    def seal(self) -> None:
+    def finish(self) -> None:
         """All contents were read: check the remaining files without bytes, then have the trailer made."""
-        if self._sealed:
+        if self._finished:
             return
-        self._sealed = True
+        self._finished = True
         self._open_up_to(len(self._manifest.files) - 1)
         self._contents_read()

@@ -46,7 +46,7 @@ def test_a_delivered_file_that_is_changed_is_fetched_from_another_node(lab: Lab,
     cast.deliver(last, relay.upstream())
     tells(last, cast, FailureKind.COPY_CHANGED)
     cast.set_upstream(last, source.upstream(), epoch=2)
-    cast.seal()
+    cast.finish_source()
     result = last.await_end(cast.cast)
     assert result.state is RecipientState.COMPLETED
     assert result.upstream == source.name
@@ -85,7 +85,7 @@ def test_a_delivered_file_that_is_removed_or_truncated_is_reported_at_once(lab: 
     cast.deliver(last, relay.upstream())
     tells(last, cast, FailureKind.COPY_CHANGED)
     cast.set_upstream(last, source.upstream(), epoch=2)
-    cast.seal()
+    cast.finish_source()
     assert last.await_end(cast.cast).state is RecipientState.COMPLETED
 
 

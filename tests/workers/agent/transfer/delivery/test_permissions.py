@@ -33,7 +33,7 @@ found = {"file": [report.failure.kind, report.failure.values]}
 cast = lab.cast(nodes[0], [Path(sys.argv[1]) / "files"])
 cast.deliver(nodes[1], nodes[0].upstream())
 (result,) = cast.results()
-report = cast.seal()
+report = cast.finish_source()
 found["folder"] = [result.state, sorted(os.listdir(nodes[1].inbox / "files"))]
 found["problems"] = sorted([problem.path, problem.failure.kind] for problem in report.problems)
 reply = nodes[1].plane.preflight(CheckDestination("c", sys.argv[1] + "/closed/x", (TopEntry("a"),), 1, 1))

@@ -105,8 +105,8 @@ def await_listeners(cast: Cast, *nodes: str) -> None:
 def check(path: Path, nodes: list[Node], results: list[DeliveryReport]) -> None:
     for node, report in zip(nodes[1:], results, strict=True):
         assert report.state is R.COMPLETED, report
-        landed = node.inbox / path.name
-        assert tree(landed) == tree(path) if path.is_dir() else landed.read_bytes() == path.read_bytes()
+        copy = node.inbox / path.name
+        assert tree(copy) == tree(path) if path.is_dir() else copy.read_bytes() == path.read_bytes()
 
 
 def test_one_stream_serves_everybody(lab: Lab) -> None:
@@ -504,28 +504,28 @@ class Lossy:
     def __init__(self, monkeypatch: pytest.MonkeyPatch, lose: Callable[[int], bool]) -> None:
         self.calls = itertools.count()
         self.lost = 0
-        meet, receive = ReceivingSocket.receive, BatchReceiver.receive
+        one, batch = ReceivingSocket.receive, BatchReceiver.receive
 
-        def meeting(
+        def receive_one(
             sock: ReceivingSocket, buffer: memoryview, wait: bool = True
         ) -> tuple[int, int, tuple[str, int]]:
             while True:
-                came = meet(sock, buffer, wait)
+                came = one(sock, buffer, wait)
                 if not lose(next(self.calls)):
                     return came
                 self.lost += 1
 
-        def receiving(
+        def receive_batch(
             batches: BatchReceiver, sock: socket.socket, memory: memoryview, first: int, end: int, wait: bool
         ) -> list[int]:
             while True:
-                came = receive(batches, sock, memory, first, end, wait)
+                came = batch(batches, sock, memory, first, end, wait)
                 if not lose(next(self.calls)):
                     return came
                 self.lost += 1
 
-        monkeypatch.setattr(ReceivingSocket, "receive", meeting)
-        monkeypatch.setattr(BatchReceiver, "receive", receiving)
+        monkeypatch.setattr(ReceivingSocket, "receive", receive_one)
+        monkeypatch.setattr(BatchReceiver, "receive", receive_batch)
 
 
 def test_what_is_lost_comes_from_the_relay(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:

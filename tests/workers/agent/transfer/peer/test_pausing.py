@@ -145,7 +145,7 @@ def goes_on(cast: Cast, node: Node, upstream: Upstream) -> int:
 @pytest.mark.parametrize("local", [False, True])
 def test_a_paused_recipient_stops_and_continues_over_the_same_connection(lab: Lab, local: bool) -> None:
     cast, first, second = pause_first(lab, local)
-    cast.seal()
+    cast.finish_source()
     assert second.await_end(cast.cast).state is RecipientState.COMPLETED
     had, channel = received(cast, first), channel_of(cast, first)
     before = counts(cast)

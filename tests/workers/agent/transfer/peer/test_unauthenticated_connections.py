@@ -62,9 +62,9 @@ def strangers(node: Node, count: int, at_first: int, says: bytes = b"") -> Itera
 
 
 @pytest.mark.parametrize("says", [b"", HALF_A_HELLO], ids=["silent", "half a hello"])
-@pytest.mark.parametrize("way", ["direct", "reverse", "tunnel"])
+@pytest.mark.parametrize("transport", ["direct", "reverse", "tunnel"])
 def test_a_cast_completes_beside_unauthenticated_peers(
-    lab: Lab, way: str, says: bytes, refusing: int
+    lab: Lab, transport: str, says: bytes, refusing: int
 ) -> None:
     source = lab.node("source")
 
@@ -75,12 +75,12 @@ def test_a_cast_completes_beside_unauthenticated_peers(
             raise ConnectionRefusedError("there are too many connections")
         return ours
 
-    node = lab.node("node", carry=carry if way == "tunnel" else None)
+    node = lab.node("node", carry=carry if transport == "tunnel" else None)
     cast = lab.cast(source, [lab.file("a.bin", 2 * MIB)])
     with strangers(source, 100, 100, says), strangers(node, 100, 100, says):
-        if way == "direct":
+        if transport == "direct":
             cast.deliver(node, source.upstream())
-        elif way == "tunnel":
+        elif transport == "tunnel":
             cast.deliver(node, source.upstream(), transport="ray")
         else:
             cast.deliver(node, replace(source.upstream(), port=refusing))
@@ -88,7 +88,7 @@ def test_a_cast_completes_beside_unauthenticated_peers(
             source.reach(node, cast.cast)
         (result,) = cast.results()
     assert result.state is RecipientState.COMPLETED, result
-    assert result.transport == {"tunnel": "ray"}.get(way, way)
+    assert result.transport == {"tunnel": "ray"}.get(transport, transport)
 
 
 def test_a_cast_completes_while_ten_thousand_unauthenticated_peers_connect(lab: Lab, many_files: int) -> None:

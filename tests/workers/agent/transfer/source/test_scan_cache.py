@@ -142,7 +142,7 @@ def replace_by_folder(folder: Path) -> None:
     (folder / "one").mkdir()
 
 
-def replace_by_twin(folder: Path) -> None:
+def replace_by_same_size_and_time(folder: Path) -> None:
     """Another file with the same size and time."""
     found = (folder / "one").stat()
     (folder / "new").write_bytes(b"y" * 1000)
@@ -191,7 +191,7 @@ def change_mode_of_folder(folder: Path) -> None:
         touch,
         replace_by_link,
         replace_by_folder,
-        replace_by_twin,
+        replace_by_same_size_and_time,
         rename_inside,
         exchange,
         retarget,

@@ -52,7 +52,7 @@ def test_a_file_that_does_not_have_its_stated_size_fails_with_its_name(
     cast = lab.cast(nodes[0], [top], links="auto")
     cast.deliver(nodes[1], nodes[0].upstream())
     (result,) = cast.results()
-    report = cast.seal()
+    report = cast.finish_source()
     assert result.state is RecipientState.FAILED
     assert [path.name for path in (nodes[1].inbox / "top").iterdir()] == ["good"]
     failures = {problem.failure.values["path"]: problem.failure for problem in report.problems}

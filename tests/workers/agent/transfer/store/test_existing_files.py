@@ -133,9 +133,9 @@ def test_a_file_that_changes_after_it_was_compared(lab: Lab, monkeypatch: pytest
     shutil.copy2(path, mine)
     run = DeliveryCommit.run
 
-    def change_first(landing: DeliveryCommit) -> object:
+    def change_first(commit: DeliveryCommit) -> object:
         mine.write_bytes(b"changed")
-        return run(landing)
+        return run(commit)
 
     monkeypatch.setattr(DeliveryCommit, "run", change_first)
     (result,) = lab.send(nodes, [path])

@@ -235,7 +235,7 @@ def test_whoever_asks_for_what_was_skipped_gets_it(lab: Lab) -> None:
     source, first, second = nodes
     cast = lab.cast(source, [top])  # type: ignore[arg-type]
     cast.deliver(first, source.upstream())  # type: ignore[arg-type, attr-defined]
-    cast.seal()
+    cast.finish_source()
     cast.deliver(second, source.upstream())  # type: ignore[arg-type, attr-defined]
     results = cast.results()
     assert [result.state for result in results] == [RecipientState.SKIPPED, RecipientState.COMPLETED]

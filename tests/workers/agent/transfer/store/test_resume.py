@@ -233,7 +233,7 @@ def empty_journal(staging: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("damage", "all_anew"),
+    ("damage", "fetches_all"),
     [
         (cut_journal, False),
         (scramble_digest, False),
@@ -249,7 +249,9 @@ def empty_journal(staging: Path) -> None:
         (empty_journal, True),
     ],
 )
-def test_what_is_damaged_is_fetched_anew(lab: Lab, damage: Callable[[Path], None], all_anew: bool) -> None:
+def test_what_is_damaged_is_fetched_again(
+    lab: Lab, damage: Callable[[Path], None], fetches_all: bool
+) -> None:
     top, source = make_tree(lab), lab.node("node_0")
     cast = lab.cast(source, [top])
     left_half_way(lab, source, cast, 8 * MIB)
@@ -257,7 +259,7 @@ def test_what_is_damaged_is_fetched_anew(lab: Lab, damage: Callable[[Path], None
     result = go_on(lab, source, cast)
     assert result.state is RecipientState.COMPLETED
     assert result.failure is None
-    assert (result.received_bytes == result.stream_bytes) == (all_anew or damage is claim_everything)
+    assert (result.received_bytes == result.stream_bytes) == (fetches_all or damage is claim_everything)
     assert tree(lab.folder / "inbox" / "node_1" / "top") == tree(top)
 
 
@@ -271,7 +273,7 @@ def test_a_staging_folder_that_somebody_works_in_is_left_alone(lab: Lab) -> None
         cast.deliver(node, source.upstream())
         assert node.await_end(cast.cast).state is RecipientState.FAILED
         proxy.release()
-        report = cast.seal()
+        report = cast.finish_source()
         first.say(AnnounceTrailer(cast.cast, report.trailer_digest))
         while (said := first.read()) is not None and said.state is not RecipientState.COMPLETED:
             pass
@@ -289,7 +291,7 @@ def test_killed_while_removing_what_the_source_no_longer_has(lab: Lab, at: int) 
     cast = lab.cast(source, [top])
     order = dataclasses.replace(start_order(cast, source.upstream(), "overwrite"), prune=True)
     killed = Killable(lab, order, f"remove={at}")
-    killed.say(AnnounceTrailer(cast.cast, cast.seal().trailer_digest))
+    killed.say(AnnounceTrailer(cast.cast, cast.finish_source().trailer_digest))
     assert killed.process.wait(20) < 0
     killed.end()
     assert len(list((there / "old").iterdir())) == 40 - (at - 1)
@@ -305,7 +307,7 @@ def test_killed_while_removing_what_the_source_no_longer_has(lab: Lab, at: int) 
 
 @pytest.mark.parametrize("on_conflict", ["skip", "overwrite", "rename"])
 @pytest.mark.parametrize("at", [-1, 1, 2, -3, 5])
-def test_killed_while_landing(lab: Lab, on_conflict: str, at: int) -> None:
+def test_killed_during_the_commit(lab: Lab, on_conflict: str, at: int) -> None:
     """Some entries have their names by then; nothing is sent twice, no file of the user is replaced."""
     top, source, inbox = make_tree(lab), lab.node("node_0"), lab.folder / "inbox" / "node_1"
     others = [lab.file(f"file {number}", 1000) for number in range(4)]
@@ -315,7 +317,7 @@ def test_killed_while_landing(lab: Lab, on_conflict: str, at: int) -> None:
     (inbox / "file 2").write_bytes(others[2].read_bytes())
     cast = lab.cast(source, [others[0], others[1], top, others[2], others[3]])
     killed = Killable(lab, start_order(cast, source.upstream(), on_conflict), f"die={at}")
-    killed.say(AnnounceTrailer(cast.cast, cast.seal().trailer_digest))
+    killed.say(AnnounceTrailer(cast.cast, cast.finish_source().trailer_digest))
     assert killed.process.wait(20) == -9
     killed.end()
     result = go_on(lab, source, cast, on_conflict)
@@ -336,9 +338,9 @@ def test_killed_while_landing(lab: Lab, on_conflict: str, at: int) -> None:
         arrived.pop("deep")
         sent.pop("deep")
     assert arrived == sent
-    landed = inbox / ("top (2)" if on_conflict == "rename" else "top")
-    assert (landed / "a name").samefile(landed / "deep" / "small 007")
-    assert (landed / "large 1").samefile(landed / "name")
+    committed = inbox / ("top (2)" if on_conflict == "rename" else "top")
+    assert (committed / "a name").samefile(committed / "deep" / "small 007")
+    assert (committed / "large 1").samefile(committed / "name")
     first = inbox / ("file 1" if on_conflict == "overwrite" else "file 1 (2)")
     assert first.read_bytes() == others[1].read_bytes()
     assert len(result.paths) == 5
@@ -393,7 +395,7 @@ def test_what_has_no_name_yet_is_read_once_more(
     others = [lab.file(f"file {number}", 2 * MIB + number) for number in range(3)]
     cast = lab.cast(source, [*others, top])
     killed = Killable(lab, start_order(cast, source.upstream(), on_conflict), f"die={at}")
-    killed.say(AnnounceTrailer(cast.cast, cast.seal().trailer_digest))
+    killed.say(AnnounceTrailer(cast.cast, cast.finish_source().trailer_digest))
     assert killed.process.wait(20) == -9
     killed.end()
     if at > 0:  # it belongs to the user by now
@@ -413,7 +415,7 @@ def test_a_folder_that_was_writable_for_a_while_gets_its_mode_back(lab: Lab) -> 
     there.mkdir(parents=True)
     cast = lab.cast(source, [top])
     killed = Killable(lab, start_order(cast, source.upstream()), "die=-2")
-    killed.say(AnnounceTrailer(cast.cast, cast.seal().trailer_digest))
+    killed.say(AnnounceTrailer(cast.cast, cast.finish_source().trailer_digest))
     assert killed.process.wait(20) == -9
     killed.end()
     with (staging_of(lab) / "landing").open("a") as log:  # root needs no permission

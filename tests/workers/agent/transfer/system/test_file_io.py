@@ -163,21 +163,21 @@ def test_a_byte_makes_it_another_file(lab: Lab, on_conflict: str, at: int) -> No
     nodes = lab.chain(1)
     path = sparse(lab.files / "image", 64 * MIB, [(0, 4 * MIB), (40 * MIB, 44 * MIB)])
     nodes[1].inbox.mkdir(parents=True)
-    standing = nodes[1].inbox / "image"
-    shutil.copy2(path, standing)
-    with standing.open("r+b") as file:
+    existing = nodes[1].inbox / "image"
+    shutil.copy2(path, existing)
+    with existing.open("r+b") as file:
         file.seek(at)
         byte = file.read(1)[0]
         file.seek(at)
         file.write(bytes([byte ^ 1]))
-    mine = hashlib.sha256(standing.read_bytes()).digest()
+    mine = hashlib.sha256(existing.read_bytes()).digest()
     (result,) = lab.send(nodes, [path], on_conflict=on_conflict)
     assert result.state is RecipientState.COMPLETED
-    fresh = standing if on_conflict == "overwrite" else nodes[1].inbox / "image (2)"
+    fresh = existing if on_conflict == "overwrite" else nodes[1].inbox / "image (2)"
     assert fresh.read_bytes() == path.read_bytes()
     assert allocated(fresh) <= allocated(path) + BLOCK
     if on_conflict == "skip":
-        assert hashlib.sha256(standing.read_bytes()).digest() == mine
+        assert hashlib.sha256(existing.read_bytes()).digest() == mine
 
 
 @pytest.mark.parametrize("at", [MIB // 2, 3 * MIB])
