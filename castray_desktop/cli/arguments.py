@@ -160,7 +160,7 @@ def add_send_arguments(parser: argparse.ArgumentParser, on_conflict: str = "skip
         "--transport",
         choices=("auto", "direct", "ray", "udp"),
         default="auto",
-        help="the way from node to node: the fastest that gets through; sockets alone; through Ray alone; or"
+        help="the transport between nodes: the fastest that connects; sockets alone; through Ray alone; or"
         " one stream of UDP multicast for all recipients, with the relay for what it does not bring (auto)",
     )
     parser.add_argument(

@@ -141,7 +141,7 @@
         <translation>上游</translation>
     </message>
     <message>
-        <source>Way</source>
+        <source>Transport</source>
         <translation>传输方式</translation>
     </message>
     <message>
@@ -1511,7 +1511,7 @@
         <translation>组播一直停留在最低速度，其余部分已改由接力链送达。</translation>
     </message>
     <message>
-        <source>Most datagrams are lost on the way: look at the network between the nodes, or leave the way to the program, which then uses the relay.</source>
+        <source>Most datagrams are lost on the way: look at the network between the nodes, or use the transport auto, which is the relay.</source>
         <translation>大部分数据报在途中丢失：请检查节点之间的网络，或将传输方式设为“自动选择”，这样会使用接力链。</translation>
     </message>
     <message>
@@ -1519,7 +1519,7 @@
         <translation>与源节点在同一台机器上或共用存储的接收节点，不用组播反而更快。如果其他节点丢失了大部分数据，请检查它们之间的网络。</translation>
     </message>
     <message>
-        <source>Give its network device a multicast route, or leave the way to the program.</source>
+        <source>Give its network device a multicast route, or use the transport auto.</source>
         <translation>请为其网络设备添加组播路由，或将传输方式设为“自动选择”。</translation>
     </message>
     <message>
@@ -1547,7 +1547,7 @@
         <translation>此处的 Ray 连接已加密，而组播无法加密，因此文件由接力链送达。</translation>
     </message>
     <message>
-        <source>Leave the way to the program: it keeps files encrypted where Ray is.</source>
+        <source>Use the transport auto: it keeps files encrypted where Ray is.</source>
         <translation>请将传输方式设为“自动选择”：在 Ray 加密的地方，文件也会保持加密。</translation>
     </message>
     <message>
@@ -2007,7 +2007,7 @@
         <translation>对方节点正在关闭</translation>
     </message>
     <message>
-        <source>there is no way through Ray to it</source>
+        <source>Ray has no connection to it</source>
         <translation>无法经由 Ray 到达该节点</translation>
     </message>
     <message>
@@ -2944,7 +2944,7 @@
         <translation>补传来自</translation>
     </message>
     <message>
-        <source>Way</source>
+        <source>Transport</source>
         <translation>传输方式</translation>
     </message>
     <message>
@@ -3588,8 +3588,8 @@
         <translation>符号链接</translation>
     </message>
     <message>
-        <source>Way from node to node</source>
-        <translation>节点间的传输方式</translation>
+        <source>Transport</source>
+        <translation>传输方式</translation>
     </message>
     <message>
         <source>Remove at the recipients what a sent folder no longer has</source>

@@ -178,8 +178,8 @@ MULTICAST_END_TEMPLATES: Mapping[MulticastEnd, tuple[str, str]] = {
     ),
     _E.TOO_SLOW: (
         "Multicast stayed at its lowest speed, so the relay brought the rest.",
-        "Most datagrams are lost on the way: look at the network between the nodes, or leave the way to the"
-        " program, which then uses the relay.",
+        "Most datagrams are lost on the way: look at the network between the nodes, or use the"
+        " transport auto, which is the relay.",
     ),
     _E.NOBODY: (
         "No recipient needed multicast, or could follow it, so the relay brought the files.",
@@ -188,12 +188,12 @@ MULTICAST_END_TEMPLATES: Mapping[MulticastEnd, tuple[str, str]] = {
     ),
     _E.NO_NETWORK: (
         "{source} can't send by multicast: {reason}. The relay brought the files.",
-        "Give its network device a multicast route, or leave the way to the program.",
+        "Give its network device a multicast route, or use the transport auto.",
     ),
     _E.ENCRYPTED: (
         "Ray encrypts its connections here, and multicast can't be encrypted, so the relay brought the"
         " files.",
-        "Leave the way to the program: it keeps files encrypted where Ray is.",
+        "Use the transport auto: it keeps files encrypted where Ray is.",
     ),
     _E.SOURCE_LOST: (
         "{source} went away before multicast was through, so a recipient fed the others.",

@@ -480,7 +480,7 @@ TRANSLATABLE_VALUES = (
     "the peer does not know this cast's secret",
     "version {version} is spoken here",
     "this node is closing",
-    "there is no way through Ray to it",
+    "Ray has no connection to it",
     "no port in {low}-{high}",
     # files on a node
     "these files have been closed",

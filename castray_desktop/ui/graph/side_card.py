@@ -126,7 +126,7 @@ def _path(name: str, delivery: DeliverySnapshot | None, nodes: NodeList) -> Iter
             yield Fact(translate("NodeFacts", "Repair"), _at(delivery.upstream or source, rate))
     if delivery is not None and delivery.datagram_bytes:
         came, *repaired = shares(datagram_share(delivery), repaired_share(delivery))
-        yield Fact(translate("NodeFacts", "Way"), came)
+        yield Fact(translate("NodeFacts", "Transport"), came)
         yield from (Fact("", part) for part in repaired)
     yield from _downstream(name, nodes)
 

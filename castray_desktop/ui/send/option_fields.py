@@ -293,7 +293,7 @@ OPTION_FIELDS: dict[str, tuple[Text, Callable[[Theme, Text], OptionField]]] = {
     "limit": (lambda: translate("SendPanel", "Speed limit"), LimitField),
     "exclude": (lambda: translate("SendOptions", "Leave out"), ExcludeField),
     "links": (lambda: translate("SendOptions", "Symbolic links"), _links_field),
-    "transport": (lambda: translate("SendOptions", "Way from node to node"), _transport_field),
+    "transport": (lambda: translate("SendOptions", "Transport"), _transport_field),
     "hook": (lambda: translate("SendOptions", "Command afterwards"), TextOption),
     "remove_extra": (
         lambda: translate("SendOptions", "Remove at the recipients what a sent folder no longer has"),

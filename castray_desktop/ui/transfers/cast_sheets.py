@@ -67,7 +67,7 @@ def make_delivery_table(theme: Theme) -> tuple[TextTableModel, TextTable]:
         lambda: translate("CastDetails", "Rate"),
         lambda: translate("CastDetails", "Took"),
         lambda: translate("CastDetails", "Upstream"),
-        lambda: translate("CastDetails", "Way"),
+        lambda: translate("CastDetails", "Transport"),
         lambda: translate("CastDetails", "Path, or why not"),
         lambda: translate("CastDetails", "Hash"),
     )

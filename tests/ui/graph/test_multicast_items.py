@@ -230,7 +230,7 @@ def test_the_side_card_shows_the_share_of_each_transport(stage: Stage) -> None:
     assert facts(stage, "desk")["To"] == "3 at once at 100 MB/s"
     second = facts(stage, "node_2")
     assert (second["From"], second["Repair"]) == ("multicast at 100 MB/s", "node_1 at 8.0 MB/s")
-    assert (second["Way"], second[""]) == ("99% by datagrams", "<0.1% repaired")
+    assert (second["Transport"], second[""]) == ("99% by datagrams", "<0.1% repaired")
     assert facts(stage, "node_1")["Repairs"] == "node_2 at 8.0 MB/s"
     assert facts(stage, "node_3")["To"] == "node_4 at 100 MB/s"
     assert facts(stage, "node_4")["From"] == "node_3 at 100 MB/s"

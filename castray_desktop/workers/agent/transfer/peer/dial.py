@@ -220,7 +220,7 @@ class PeerDialer:
                 self._next_ray = now + RAY_RETRY_SECONDS
             return self._through_ray(self._factory.open_tunnel, upstream, epoch), dial_strategy.RAY
         if now < self._since + plan.dial_after:
-            raise OSError(errno.EHOSTUNREACH, "there is no way through Ray to it")
+            raise OSError(errno.EHOSTUNREACH, "Ray has no connection to it")
         return self._dial(upstream, epoch, plan, wanted)
 
     def _connect_locally(self, upstream: Upstream) -> Optional[PeerConnection]:
