@@ -142,7 +142,7 @@ class WelcomePage(Card):
 
     def _retranslate(self) -> None:
         cluster = self._status
-        if cluster.phase not in ON_THEIR_WAY:
+        if cluster.phase not in ON_THEIR_WAY or cluster.phase is ClusterPhase.STOPPING:
             title = self.tr("Choose a cluster to send to")
         elif cluster.target in OURS:
             title = self.tr("Your local cluster is on its way")

@@ -44,6 +44,7 @@ class GroupBar(QWidget):
         super().__init__()
         self._theme, self._nodes, self._selection, self._store = theme, nodes, selection, store
         self._shown: list[tuple[str, tuple[str, ...], bool]] = []
+        self._present: list[int] = []
         self.tags: list[QPushButton] = []
         self._row = lay_in(QHBoxLayout(), None, spacing=6, margins=(0, 0, 0, 0))
         holder = QWidget()
@@ -79,7 +80,8 @@ class GroupBar(QWidget):
 
     def refresh(self) -> None:
         """Look again which groups there are."""
-        if self.groups() != self._shown:
+        groups = self.groups()
+        if (groups, self._count_present(groups)) != (self._shown, self._present):
             self._rebuild()
 
     def choose(self, members: tuple[str, ...]) -> None:
@@ -112,16 +114,20 @@ class GroupBar(QWidget):
 
     def _rebuild(self) -> None:
         self._shown = self.groups()
+        self._present = self._count_present(self._shown)
         for old in self.tags:
             old.hide()
             old.deleteLater()
-        self.tags = [self._tag(*group) for group in self._shown]
+        self.tags = [self._tag(*group, here) for group, here in zip(self._shown, self._present, strict=True)]
         for place, tag in enumerate(self.tags):
             self._row.insertWidget(place, tag)
         self._show_saving()
 
-    def _tag(self, name: str, members: tuple[str, ...], saved: bool) -> QPushButton:
-        here = sum(self._nodes.get(node) is not None for node in members)
+    def _count_present(self, groups: list[tuple[str, tuple[str, ...], bool]]) -> list[int]:
+        """How many members of each group the cluster has."""
+        return [sum(self._nodes.get(node) is not None for node in members) for _, members, _ in groups]
+
+    def _tag(self, name: str, members: tuple[str, ...], saved: bool, here: int) -> QPushButton:
         tag = button(self._theme, f"{name}  {here}", height=TAG_HEIGHT)
         tag.setToolTip(", ".join(members[:30]))
         text = self.tr("Choose the group {name}, {count} nodes")

@@ -91,3 +91,12 @@ def test_a_screen_that_is_too_small_is_scrolled(qtbot: QtBot, window: MainWindow
     assert area.verticalScrollBar().maximum() > 0
     assert window.body.height() >= window.body.minimumSizeHint().height()
     assert window.body.width() >= window.body.minimumSizeHint().width()
+
+
+def test_a_cluster_that_is_stopping_is_not_on_its_way(window: MainWindow, link: FakeLink) -> None:
+    link.start(fake.empty_welcome())
+    titles = []
+    for phase in (ClusterPhase.STARTING, ClusterPhase.STOPPING):
+        link.say(m.ClusterChanged(ClusterStatus(phase, "local")))
+        titles.append(window.welcome_page._title.text())
+    assert titles == ["Your local cluster is on its way", "Choose a cluster to send to"]

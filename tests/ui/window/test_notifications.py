@@ -200,6 +200,17 @@ def test_groups_are_saved_chosen_and_removed(window: MainWindow, link: FakeLink)
     assert bar.tags == []
 
 
+def test_a_saved_group_counts_the_nodes_that_arrive(window: MainWindow, link: FakeLink) -> None:
+    """At a start it is shown before the cluster has told its nodes."""
+    bar = window.recipients.groups
+    bar._store.save_group("outer", ("node_1", "node_3", "gone"))
+    bar.refresh()
+    assert [tag.text() for tag in bar.tags] == ["outer  0"]
+    link.start(fake.busy_welcome())
+    assert [tag.text() for tag in bar.tags] == ["outer  2"]
+    assert bar.tags[0].accessibleName() == "Choose the group outer, 2 nodes"
+
+
 def test_zones_are_groups_too(window: MainWindow, link: FakeLink) -> None:
     link.start(fake.busy_welcome())
     link.say(
