@@ -203,7 +203,9 @@ def fit_to_screen(window: QWidget) -> None:
     window.resize(window.size().boundedTo(room))
     last = screen.bottomRight() - QPoint(window.width() + FRAME.width(), window.height() + FRAME.height())
     inside = QPoint(min(window.x(), last.x() + 1), min(window.y(), last.y() + 1))
-    window.move(max(inside.x(), screen.x()), max(inside.y(), screen.y()))
+    goal = QPoint(max(inside.x(), screen.x()), max(inside.y(), screen.y()))
+    if goal != window.pos():  # before it has a frame, `move` would put the frame where the contents were
+        window.move(goal)
 
 
 class WindowState:

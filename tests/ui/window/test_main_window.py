@@ -8,7 +8,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from PySide6.QtCore import QMimeData, QPoint, QSettings, Qt, QUrl
+from PySide6.QtCore import QMimeData, QPoint, QRect, QSettings, QSize, Qt, QUrl
 from PySide6.QtGui import QCloseEvent, QGuiApplication
 from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QAbstractButton, QApplication, QInputDialog, QLineEdit, QPushButton, QWidget
@@ -433,6 +433,25 @@ def test_a_window_is_no_larger_than_the_screen_with_its_frame(qtbot: QtBot) -> N
     fit_to_screen(window)
     assert window.size() == room
     assert window.pos() == QPoint(0, 0)
+
+
+def test_a_window_that_fits_is_not_moved(qtbot: QtBot) -> None:
+    """Moved before it has a frame, it would be lower by its title bar at each start."""
+    moves: list[QPoint] = []
+
+    class Recorder(QWidget):
+        def move(self, place: QPoint) -> None:  # type: ignore[override]
+            moves.append(place)
+
+    window = Recorder()
+    qtbot.addWidget(window)
+    screen = window.screen().availableGeometry()
+    window.setGeometry(QRect(screen.topLeft() + QPoint(10, 30), QSize(200, 100)))
+    fit_to_screen(window)
+    assert moves == []
+    window.setGeometry(QRect(screen.topLeft() - QPoint(50, 50), QSize(200, 100)))
+    fit_to_screen(window)
+    assert moves == [screen.topLeft()]
 
 
 def test_the_window_is_divided_as_designed(window: MainWindow, link: FakeLink) -> None:
