@@ -207,7 +207,8 @@ def _methods(request: Request) -> list[str]:
 
 
 def _complaint(error: dict[str, Any]) -> str:
-    place = [str(part) for part in error["loc"][1:]]
+    # In a union, the place also names the type of each choice, such as "list[constrained-str]".
+    place = [str(part) for part in error["loc"][1:] if "constrained-" not in str(part)]
     where = ".".join(place) or "The body"
     match error["type"]:
         case "missing":

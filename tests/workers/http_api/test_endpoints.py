@@ -139,7 +139,11 @@ async def test_everything_that_can_be_asked_for_reaches_the_engine(
         ({"file_path": "/x", "recipients": ["a"], "transfer_mode": "UDP"[::-1]}, "transfer_mode"),
         ({"file_path": "/x", "recipients": ["a"], "colour": 1}, "colour is not known here."),
         ({"file_path": 5, "recipients": ["a"]}, "file_path: input should be a valid string."),
-        ({"file_path": "/x", "recipients": ["a"], "limit": -1}, "greater than or equal to 0"),
+        (
+            {"file_path": "/x", "recipients": ["a"], "limit": -1},
+            "limit: input should be greater than or equal to 0",
+        ),
+        ({"file_path": "/x", "recipients": [5]}, "recipients.0: input should be a valid string."),
     ],
 )
 async def test_an_invalid_request_is_answered_with_a_sentence(
