@@ -12,6 +12,8 @@ from castray_desktop.core.failures.kinds import CastRayError, FailureKind
 _RATE = re.compile(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([kKMGT]?)(i?)(B|bit)(?:/s|ps)?\s*")
 _PREFIX = {"": 0, "k": 1, "K": 1, "M": 2, "G": 3, "T": 4}
 
+MAX_RATE = 1 << 62
+
 BYTE_UNITS = ("B", "KB", "MB", "GB", "TB", "PB")
 
 
@@ -39,13 +41,13 @@ def parse_limit(text: str) -> int:
 def parse_rate(text: str) -> int:
     """Parse "10MB/s", "800kB/s", "100Mbit/s" or "64MiB/s" to bytes per second.
 
-    Raises CastRayError(BAD_RATE) otherwise, and for less than one kilobyte a second.
+    Raises CastRayError(BAD_RATE) otherwise, below one kilobyte a second, and above `MAX_RATE`.
     """
     match = _RATE.fullmatch(text)
     if match is None:
         raise CastRayError(FailureKind.BAD_RATE, rate=text)
     number, prefix, binary, unit = match.groups()
     rate = float(number) * (1024 if binary else 1000) ** _PREFIX[prefix] / (8 if unit == "bit" else 1)
-    if rate < 1000:
+    if not 1000 <= rate <= MAX_RATE:
         raise CastRayError(FailureKind.BAD_RATE, rate=text)
     return int(rate)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Iterable, Mapping
 from math import inf
 from pathlib import Path
+
+import msgspec
 
 from castray_desktop.core.protocol.messages import NodeInfo
 from castray_desktop.core.routing.node_speeds import (
@@ -65,7 +66,7 @@ def _read(path: Path) -> dict[str, KnownSpeed]:
     """What the file holds; one that is damaged is set aside."""
 
     def decode(content: bytes) -> dict[str, KnownSpeed]:
-        stored = json.loads(content)
+        stored = msgspec.json.decode(content)  # unlike `json`, refuses what `save` can't write
         speeds = {
             name: KnownSpeed(float(rate), float(when)) for name, (rate, when) in stored["speeds"].items()
         }

@@ -58,7 +58,10 @@ class SecondInstance:
         if len(self.received) > MAX_REQUEST_BYTES:
             raise ValueError("too much")
         if self.received.endswith(b"\n"):
-            return msgspec.json.decode(self.received, type=HandoverRequest)
+            try:
+                return msgspec.json.decode(self.received, type=HandoverRequest)
+            except RecursionError as error:
+                raise ValueError("it is nested too deeply") from error
         if not data:
             raise ValueError("it went away")
         return None

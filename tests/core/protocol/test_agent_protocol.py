@@ -15,6 +15,7 @@ from castray_desktop.core.protocol.nodes import agent_protocol, driver_protocol
 # Surrogates represent bytes that are not UTF-8, as in paths.
 texts = st.text(st.characters(), max_size=20)
 st.register_type_strategy(str, texts)
+st.register_type_strategy(int, st.integers(-agent_protocol.MAX_NUMBER, agent_protocol.MAX_NUMBER))
 st.register_type_strategy(float, st.floats(allow_nan=False, allow_infinity=False))
 
 UNIONS = (
@@ -50,6 +51,13 @@ def test_every_message_is_decoded_unchanged(union: Any, kind: type, data: st.Dat
         b'["AgentLost",[]]',
         b'["AgentLost",{}]',
         b'["AgentLost",{"name":"x"}]',
+        b'["AgentLost",{"name":"x","reason":1}]',
+        b'["AgentUp",{"hello":null}]',
+        b'["AgentCallResult",{"number":"1"}]',
+        b'["AgentCallResult",{"number":1e999}]',
+        b'["AgentCallResult",{"number":' + b"9" * 400 + b"}]",
+        b'["AgentCallResult",{"number":1,"raised":1}]',
+        b'["ClusterUp",{"address":"a","ray_version":"","python_version":"","nodes":"ab"}]',
         b'["AgentLost",{"name":"x","reason":"y","more":1}]',
         b'["Nonsense",{}]',
         b'["PlaceAgent",{"name":"x"}]',  # this message goes the other way

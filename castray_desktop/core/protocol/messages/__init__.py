@@ -74,6 +74,9 @@ Event = (
 ToEngine = Hello | Request
 FromEngine = Answer | Failed | Event
 
+TOO_DEEP = "a message that is nested too deeply"
+"""An unknown field may hold anything."""
+
 _encoder = msgspec.msgpack.Encoder()
 _to_engine = msgspec.msgpack.Decoder(ToEngine)
 _from_engine = msgspec.msgpack.Decoder(FromEngine)
@@ -91,12 +94,18 @@ def encode(message: ToEngine | FromEngine) -> bytes:
 
 
 def decode_to_engine(body: bytes) -> ToEngine:
-    """Decode a client's message. Raises msgspec.DecodeError or msgspec.ValidationError for anything else."""
-    message: ToEngine = _to_engine.decode(body)
+    """Decode a client's message. Raises ValueError for anything else, as msgspec.DecodeError is."""
+    try:
+        message: ToEngine = _to_engine.decode(body)
+    except RecursionError as error:
+        raise ValueError(TOO_DEEP) from error
     return message
 
 
 def decode_from_engine(body: bytes) -> FromEngine:
-    """Decode an engine's message. Raises msgspec.DecodeError or msgspec.ValidationError for anything else."""
-    message: FromEngine = _from_engine.decode(body)
+    """Decode an engine's message. Raises ValueError for anything else, as msgspec.DecodeError is."""
+    try:
+        message: FromEngine = _from_engine.decode(body)
+    except RecursionError as error:
+        raise ValueError(TOO_DEEP) from error
     return message

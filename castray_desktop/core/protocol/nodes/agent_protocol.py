@@ -10,6 +10,7 @@ import dataclasses
 import enum
 import functools
 import json
+import math
 import typing
 from dataclasses import dataclass, field
 from typing import Any, Optional
@@ -727,6 +728,8 @@ OrderReply = typing.Union[
 
 # --- JSON ----------------------------------------------------------------------------------------
 
+MAX_NUMBER = 1 << 62
+
 
 def to_json(message: Any) -> bytes:
     """A message as JSON: the name of its class and its fields."""
@@ -785,7 +788,23 @@ def _value(value: Any, kind: Any) -> Any:
         return _value(value, choices[0]) if len(choices) == 1 else _message(value, kind)
     origin = typing.get_origin(kind)
     if origin is tuple:
-        return tuple(_value(item, typing.get_args(kind)[0]) for item in value)
+        return tuple(_value(item, typing.get_args(kind)[0]) for item in _checked(value, list))
     if origin is dict:
-        return {key: _value(item, typing.get_args(kind)[1]) for key, item in value.items()}
-    return kind(value) if issubclass(kind, enum.Enum) else value
+        return {key: _value(item, typing.get_args(kind)[1]) for key, item in _checked(value, dict).items()}
+    if issubclass(kind, enum.Enum):
+        return kind(value)
+    if kind is float and isinstance(value, int):
+        value = float(_checked(value, int))
+    return _checked(value, kind)
+
+
+def _checked(value: Any, kind: type) -> Any:
+    """The value, if it is of that type. The engine calculates with numbers, and passes them on: raises
+    ValueError for those that are infinite, or too large for the formats that it writes.
+    """
+    given: type = type(value)  # not by isinstance: True is no number
+    if given is not kind:
+        raise ValueError(f"{given.__name__} where {kind.__name__} belongs")
+    if (kind is float and not math.isfinite(value)) or (kind is int and abs(value) > MAX_NUMBER):
+        raise ValueError("a number that is too large")
+    return value

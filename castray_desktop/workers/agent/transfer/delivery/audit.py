@@ -134,7 +134,10 @@ class Receipts:
 def _items(lines: Iterable[str]) -> Iterator[ReceiptItem]:
     for line in lines:
         name, path, size, hash_ = json.loads(line)
-        yield ReceiptItem(os.fsencode(name), os.fsencode(path), int(size), bytes.fromhex(hash_))
+        item = ReceiptItem(os.fsencode(name), os.fsencode(path), int(size), bytes.fromhex(hash_))
+        if b"\0" in item.path or item.size < 0:
+            raise ValueError("not a file of a delivery")
+        yield item
 
 
 CHUNK_BYTES = 1 << 20

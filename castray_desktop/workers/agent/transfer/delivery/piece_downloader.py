@@ -198,9 +198,15 @@ class PieceDownloader:
                     peer_frames.text_of(self._channel.read(header.length)) or "it can't serve this cast"
                 )
             elif header.type is FrameType.SPOILT:
-                raise Spoilt(*peer_frames.parse_spoilt(self._channel.read(header.length)))
+                raise self._spoilt(*peer_frames.parse_spoilt(self._channel.read(header.length)))
             else:
                 raise ProtocolError(f"{header.type.name} frame where a piece belongs")
+
+    def _spoilt(self, index: int, reason: str) -> Spoilt:
+        """The upstream can't send a piece. Raises ProtocolError for one that there is not."""
+        if index >= self._layout.pieces:
+            raise ProtocolError(f"no piece {index}")
+        return Spoilt(index, reason)
 
     def _keeps_connection(self) -> bool:
         """Tell the upstream of pauses; returns False once a paused delivery closes its connection.

@@ -118,6 +118,7 @@ class ReassemblyBuffer:
             return further, self._take(piece, offset, data, in_place) if len(data) else AcceptResult.TAKEN
 
     def _passed(self, piece: int, offset: int) -> bool:
+        piece = min(piece, self._layout.pieces)  # a header can name any number
         if self.first < 0:
             self.first = self._checked = piece
         if (piece, offset) <= self.front:
