@@ -15,7 +15,7 @@ from castray_desktop.core.protocol.nodes import agent_protocol, driver_protocol
 # Surrogates represent bytes that are not UTF-8, as in paths.
 texts = st.text(st.characters(), max_size=20)
 st.register_type_strategy(str, texts)
-st.register_type_strategy(int, st.integers(-agent_protocol.MAX_NUMBER, agent_protocol.MAX_NUMBER))
+st.register_type_strategy(int, st.integers(agent_protocol.MIN_NUMBER, agent_protocol.MAX_NUMBER))
 st.register_type_strategy(float, st.floats(allow_nan=False, allow_infinity=False))
 
 UNIONS = (

@@ -728,7 +728,8 @@ OrderReply = typing.Union[
 
 # --- JSON ----------------------------------------------------------------------------------------
 
-MAX_NUMBER = 1 << 62
+MIN_NUMBER, MAX_NUMBER = -(1 << 63), (1 << 64) - 1
+"""What MessagePack can say, which the engine writes. Some file systems claim to have 16 EiB."""
 
 
 def to_json(message: Any) -> bytes:
@@ -805,6 +806,8 @@ def _checked(value: Any, kind: type) -> Any:
     given: type = type(value)  # not by isinstance: True is no number
     if given is not kind:
         raise ValueError(f"{given.__name__} where {kind.__name__} belongs")
-    if (kind is float and not math.isfinite(value)) or (kind is int and abs(value) > MAX_NUMBER):
+    if (kind is float and not math.isfinite(value)) or (
+        kind is int and not MIN_NUMBER <= value <= MAX_NUMBER
+    ):
         raise ValueError("a number that is too large")
     return value
