@@ -44,7 +44,7 @@ class FakePlane:
 
     def preflight(self, order: agent_protocol.CheckDestination) -> agent_protocol.DestinationReply:
         self.calls.append(("preflight", order))
-        return agent_protocol.DestinationReply("/inbox", "storage", 7)
+        return agent_protocol.DestinationReply("/inbox", "storage", free_bytes=7)
 
     def close(self, keep: bool = False) -> None:
         self.closed = True
@@ -218,7 +218,7 @@ async def test_a_preflight_is_answered(agent: NodeAgent, planes: list[FakePlane]
     reply = agent_protocol.from_json(
         await agent.order(agent_protocol.to_json(order)), agent_protocol.OrderReply
     )
-    assert reply == agent_protocol.DestinationReply("/inbox", "storage", 7)
+    assert reply == agent_protocol.DestinationReply("/inbox", "storage", free_bytes=7)
 
 
 async def test_an_error_of_the_transfer_service_reaches_the_driver(

@@ -173,7 +173,7 @@ def test_ray_alone_where_there_is_no_ray(lab: Lab) -> None:
     cast.deliver(node, source.upstream(), transport="ray")
     result = node.await_end(cast.cast)
     assert result.failure is not None
-    assert "through Ray" in result.failure.values["reason"]
+    assert "Ray has no connection" in result.failure.values["reason"]
 
 
 def test_the_secret_is_needed_through_calls_as_well(lab: Lab, network: Network) -> None:
