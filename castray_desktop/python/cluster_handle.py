@@ -135,6 +135,7 @@ class SendArguments(TypedDict, total=False):
     exclude: str | Iterable[str]
     limit: int | str
     transport: Literal["auto", "direct", "ray", "udp"]
+    encrypt: Literal["auto"]
     await_offline: bool
     remove_extra: bool
     hook: str

@@ -37,6 +37,14 @@ class TransportOption(str, enum.Enum):
     UDP = "udp"  # multicast; the relay chain delivers the rest
 
 
+class Encryption(str, enum.Enum):
+    """Whether the connections between machines are encrypted."""
+
+    AUTO = "auto"  # wherever both ends can
+    ALWAYS = "always"  # a recipient that can't fails
+    NEVER = "never"
+
+
 @dataclass(frozen=True)
 class TransferOptions:
     """How files are sent. Requests, checkpoints, schedules and the orders to agents hold one of these."""
@@ -47,6 +55,7 @@ class TransferOptions:
     exclude: tuple[str, ...] = ()
     limit: int = 0  # bytes per second on every hop; 0: none
     transport: TransportOption = TransportOption.AUTO
+    encrypt: Encryption = Encryption.AUTO
     await_offline: bool = False  # offline recipients are served when they come back
     remove_extra: bool = False  # with OVERWRITE: prune entries that a sent folder no longer has
     hook: str = ""  # command run on each recipient after its delivery, if allowed

@@ -69,6 +69,9 @@ class TransferOptionsBody(Body):
     transport: Literal["auto", "direct", "ray", "udp"] = Field(
         default="auto", description="udp: one stream of multicast for all, and the relay for the rest."
     )
+    encrypt: Literal["auto"] = Field(
+        default="auto", description="auto: with Ray's certificates, where Ray itself runs with TLS."
+    )
     await_offline: bool = False
     remove_extra: bool = Field(
         default=False,

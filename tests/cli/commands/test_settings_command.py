@@ -13,7 +13,7 @@ from tests.helpers.engine_home import EngineHome
 async def test_settings(house: EngineHome, capsys: pytest.CaptureFixture[str]) -> None:
     await run_words("settings", "--casts-at-once", "2", "--go-on", "no", "--json")
     expected: dict[str, object] = {"limit": 0, "casts_at_once": 2, "go_on": False, "history_days": 0}
-    expected |= {"stay_awake": True, "demo_nodes": 3}
+    expected |= {"stay_awake": True, "demo_nodes": 3, "encrypt": "auto"}
     assert json.loads(capsys.readouterr().out) == expected
     await run_words("settings")
     assert "Casts at once: 2." in capsys.readouterr().out

@@ -62,6 +62,7 @@ def test_the_result_is_the_object_that_scripts_rely_on(said: Said) -> None:
             "exclude": [],
             "limit": None,
             "transport": "auto",
+            "encrypt": "auto",
             "await_offline": False,
             "remove_extra": False,
             "hook": None,

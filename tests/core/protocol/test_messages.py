@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from castray_desktop.core.failures.kinds import Failure, FailureKind
 from castray_desktop.core.protocol import messages
 
-FORM_OF_VERSION = {2: "78fcee8143b41819"}
+FORM_OF_VERSION = {3: "3fda03e220d7ff0e"}
 
 
 def without_descriptions(schema: Any) -> Any:

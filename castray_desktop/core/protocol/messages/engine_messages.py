@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 
+from castray_desktop.core.casts.transfer_options import Encryption
 from castray_desktop.core.failures.kinds import Failure
 from castray_desktop.core.protocol.messages.cast_messages import CastSummary, DeliverySnapshot
 from castray_desktop.core.protocol.messages.cluster_messages import ClusterStatus, NodeInfo
@@ -113,6 +114,7 @@ class EngineSettings(Record, frozen=True):
     go_on: bool = True  # resume unfinished casts after a restart, else show them paused
     history_days: int = 0  # ended casts are deleted after this time
     stay_awake: bool = True  # prevent sleep while a cast runs
+    encrypt: Encryption = Encryption.AUTO  # of casts that leave the choice to this
     demo_nodes: int = 3  # of the next local cluster, besides this computer
 
 
