@@ -32,6 +32,7 @@ SECTIONS = {
     ),
     "From programs": ("docs/api", "docs/python-reference", "docs/http-reference"),
     "How it works": (
+        "docs/guarantees",
         "docs/architecture",
         "docs/cast-rules",
         "docs/timeouts-and-recovery",
@@ -40,7 +41,14 @@ SECTIONS = {
         "docs/benchmarks",
         "docs/decisions/index",
     ),
-    "Project": ("简体中文 <README.zh-CN>", "CONTRIBUTING", "CHANGELOG", "docs/index", "resources/index"),
+    "Project": (
+        "简体中文 <README.zh-CN>",
+        "CONTRIBUTING",
+        "SECURITY",
+        "CHANGELOG",
+        "docs/index",
+        "resources/index",
+    ),
 }
 """The pages in the order of the navigation. Documents that are not named here follow those of *Use*."""
 
