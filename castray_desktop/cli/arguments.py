@@ -163,6 +163,7 @@ def add_send_arguments(parser: argparse.ArgumentParser, on_conflict: str = "skip
         help="the transport between nodes: the fastest that connects; sockets alone; through Ray alone; or"
         " one stream of UDP multicast for all recipients, with the relay for what it does not bring (auto)",
     )
+    parser.add_argument("--encrypt", choices=("auto",), default="auto", help=argparse.SUPPRESS)
     parser.add_argument(
         "--await-offline",
         action="store_true",
