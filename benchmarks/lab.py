@@ -108,6 +108,7 @@ class Lab:
         self._processes: list[subprocess.Popen[Any]] = []
         self._folders: list[str] = []
         self._head_folder = ""
+        self._ray_folders: dict[Host, str] = {}
         self._long_path: subprocess.Popen[Any] | None = None
         self._terminate: Any = None
 
@@ -365,6 +366,7 @@ class Lab:
         """
         folder = tempfile.mkdtemp(prefix="clr", dir="/tmp")  # Ray's sockets need a short path
         self._folders.append(folder)
+        self._ray_folders[host] = folder
         address = f"{(head or host).address}:6379"
         role = [f"--address={address}"] if head else ["--head", "--port=6379", f"--temp-dir={folder}"]
         command = [
@@ -407,6 +409,20 @@ class Lab:
         if started.returncode:
             raise LabUnavailable(f"Ray did not start in {host.name}: {started.stdout}{started.stderr}")
         return address
+
+    def ray_folder(self, host: Host) -> Path:
+        """The folder of the files of the host's Ray node. Raises KeyError if it never had one."""
+        return Path(self._ray_folders[host])
+
+    def end_ray(self, host: Host) -> None:
+        """Kill all processes in the host, and remove the files of its Ray node."""
+        for process in self.processes(host):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(process, signal.SIGKILL)
+        if (folder := self._ray_folders.get(host)) is not None:
+            shutil.rmtree(folder, ignore_errors=True)
+            with contextlib.suppress(ValueError):
+                self._folders.remove(folder)
 
 
 def ray_environment() -> dict[str, str]:

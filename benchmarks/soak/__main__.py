@@ -1,0 +1,178 @@
+"""Casts and faults for hours; then a verdict on every curve and every delivery.
+
+    python -m benchmarks.soak --minutes 10                    a quick look
+    python -m benchmarks.soak --minutes 120 --write-docs      renews docs/soak.md and its curves
+    python -m benchmarks.soak --read RUN.jsonl                the verdict of an earlier run again
+
+Creates a laboratory of hosts with a Ray node in each, an engine, a window and an HTTP server; sends files of
+1 B to 256 MiB, cancels, pauses and damages some of them, and kills, stops and cuts off what takes part. Needs
+root and 3 GiB of memory, and uses about half of a processor. The same seed draws the same casts and faults.
+The status is 0 if nothing grew and every delivery is accounted for.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import random
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from benchmarks.lab import Lab, LabUnavailable
+from benchmarks.memory_disk import memory_disk
+from benchmarks.soak.resource_samples import staging_folders
+from benchmarks.soak.soak_casts import CastTraffic
+from benchmarks.soak.soak_cluster import SoakClient, SoakCluster
+from benchmarks.soak.soak_faults import FaultInjector
+from benchmarks.soak.soak_records import ResourceSample, RunEnded, RunStarted, RunWriter, read_run
+from benchmarks.soak.soak_report import SoakRun, problems, text, write_documents
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+DOCUMENT = ROOT / "docs" / "soak.md"
+PICTURES = ROOT / "docs" / "images"
+HOSTS = 5
+RATE = "400mbit"
+SAMPLE_SECONDS = 5.0
+FETCH_SECONDS = 10.0
+CAST_GAP = 7.0
+CASTS_AT_ONCE = 3
+FAULT_GAP = (15.0, 45.0)
+QUIET_SECONDS = 45.0
+"""At the end, without casts and faults, so that everything can be cleaned up."""
+
+PATHS = ("/api/status", "/api/file-transfers/status", "/api/history?limit=50", "/metrics")
+
+
+class Soak:
+    """One run."""
+
+    def __init__(self, cluster: SoakCluster, writer: RunWriter, seed: int) -> None:
+        self._cluster = cluster
+        self._writer = writer
+        self._client = SoakClient(cluster)
+        begun = time.monotonic()
+        self._now = lambda: time.monotonic() - begun
+        self._faults = FaultInjector(
+            cluster, self._client, random.Random(f"faults {seed}"), self._now, writer.write
+        )
+        self._casts = CastTraffic(
+            cluster, self._client, random.Random(f"casts {seed}"), self._faults.explains, writer.write
+        )
+
+    async def run(self, seconds: float) -> RunEnded:
+        """Casts and faults for that long."""
+        await self._client.until_whole(120.0)
+        watching = [asyncio.create_task(self._sample()), asyncio.create_task(self._fetch())]
+        stopped = ""
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._casts.run(seconds, CAST_GAP, CASTS_AT_ONCE))
+                group.create_task(self._faults.run(seconds, FAULT_GAP))
+        except* Exception as group_error:  # noqa: BLE001 - it is in the verdict
+            stopped = "; ".join(f"{type(error).__name__}: {error}" for error in group_error.exceptions)
+        await asyncio.sleep(QUIET_SECONDS)
+        for task in watching:
+            if task.done() and not task.cancelled() and task.exception() is not None:
+                stopped += f" {task.exception()!r}"
+            task.cancel()
+        await asyncio.gather(*watching, return_exceptions=True)
+        left = [str(folder) for folder in staging_folders(self._cluster.destinations)]
+        stopped += " ".join(self._cluster.ended_clients())
+        ended = RunEnded(
+            self._now(),
+            tuple(left),
+            (*self._casts.unended.values(), *sorted(self._client.running)),
+            stopped=stopped,
+        )
+        await self._client.close()
+        return ended
+
+    async def _sample(self) -> None:
+        while True:
+            processes, disk = await asyncio.to_thread(self._cluster.sample)
+            self._writer.write(ResourceSample(self._now(), processes, disk, len(self._client.running)))
+            await asyncio.sleep(SAMPLE_SECONDS)
+
+    async def _fetch(self) -> None:
+        """Give the HTTP server something to do."""
+        number = 0
+        while True:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                await asyncio.to_thread(self._cluster.fetch, PATHS[number % len(PATHS)])
+            number += 1
+            await asyncio.sleep(FETCH_SECONDS)
+
+
+def soak(seconds: float, seed: int, run_file: Path, beside: str, keep: bool) -> None:
+    """Run in a new laboratory. Raises LabUnavailable."""
+    with (
+        Lab(HOSTS, RATE) as lab,
+        memory_disk("cs-") as folder,
+        RunWriter(run_file) as writer,
+    ):
+        # Mounts below it must appear in the hosts, which have mount namespaces of their own.
+        subprocess.run(["mount", "--make-shared", str(folder)], check=True)
+        cluster = SoakCluster(lab, folder, RATE)
+        try:
+            cluster.start()
+            writer.write(RunStarted(0.0, time.time(), seed, seconds, machine(), HOSTS, beside))
+            ended = asyncio.run(Soak(cluster, writer, seed).run(seconds))
+        finally:
+            left = cluster.close()
+            if keep:
+                subprocess.run(
+                    ["cp", "-a", str(folder / "home" / "logs"), str(folder / "logs"), f"{run_file}-logs"],
+                    check=False,
+                )
+        writer.write(RunEnded(ended.at, ended.staging, ended.casts, tuple(left), ended.stopped))
+
+
+def machine() -> str:
+    """Processor and memory in words."""
+    cpu = next(
+        (
+            line.partition(":")[2].strip()
+            for line in Path("/proc/cpuinfo").read_text().splitlines()
+            if line.startswith("model name")
+        ),
+        "unknown processor",
+    )
+    cores = len(list(Path("/sys/devices/system/cpu").glob("cpu[0-9]*")))
+    return f"{cores} x {cpu}"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.soak",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--minutes", type=float, default=10.0)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--run-file", type=Path, help="where the records go (a temporary file)")
+    parser.add_argument("--read", type=Path, help="measure nothing, read this run file")
+    parser.add_argument("--beside", default="", help="what else the machine does, for the documents")
+    parser.add_argument("--keep-logs", action="store_true", help="copy the logs beside the run file")
+    parser.add_argument("--write-docs", action="store_true", help="renew docs/soak.md and its curves")
+    options = parser.parse_args()
+    run_file = options.read or options.run_file
+    run_file = run_file or Path(tempfile.gettempdir()) / f"soak-{int(time.time())}.jsonl"
+    try:
+        if not options.read:
+            soak(options.minutes * 60, options.seed, run_file, options.beside, options.keep_logs)
+        run = SoakRun.of(read_run(run_file))
+        if options.write_docs:
+            write_documents(run, DOCUMENT, PICTURES)
+    except (LabUnavailable, OSError, ValueError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    print(f"{text(run)}\n\nrecords in {run_file}")
+    return 1 if problems(run) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
