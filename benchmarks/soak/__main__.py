@@ -120,7 +120,7 @@ def soak(seconds: float, seed: int, run_file: Path, beside: str, keep: bool) -> 
         try:
             cluster.start()
             writer.write(RunStarted(0.0, time.time(), seed, seconds, machine(), HOSTS, beside))
-            ended = asyncio.run(Soak(cluster, writer, seed).run(seconds))
+            ended = asyncio.run(_run(cluster, writer, seed, seconds))
         finally:
             left = cluster.close()
             if keep:
@@ -129,6 +129,10 @@ def soak(seconds: float, seed: int, run_file: Path, beside: str, keep: bool) -> 
                     check=False,
                 )
         writer.write(RunEnded(ended.at, ended.staging, ended.casts, tuple(left), ended.stopped))
+
+
+async def _run(cluster: SoakCluster, writer: RunWriter, seed: int, seconds: float) -> RunEnded:
+    return await Soak(cluster, writer, seed).run(seconds)
 
 
 def machine() -> str:

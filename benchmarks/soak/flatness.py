@@ -2,9 +2,9 @@
 
 The first third of a run is left out, and the beginning of each process's life: caches fill then. What is left
 is reduced to medians of a minute (or of a sixtieth of a short run). The slope is the median of the slopes
-between all pairs of these that belong to one process and are far enough apart (Theil and Sen), so that neither
-a restart nor a few outliers count. A curve is not flat if its slope exceeds the limit, and what it grew by
-within the window exceeds the noise.
+between all pairs of these that belong to one process and are far enough apart (Theil and Sen), so that
+neither a restart nor a few outliers count. A curve is not flat if its slope exceeds the limit, and what it
+grew by within the window exceeds the noise.
 """
 
 from __future__ import annotations

@@ -40,6 +40,7 @@ MEDDLING = {
     "fill disk": 0.04,
     "again": 0.04,
 }
+FILLER = ".filler"
 MEDDLED_FILES = ("overwrite", "truncate", "delete")
 
 CHANGED_KINDS = frozenset(
@@ -126,6 +127,8 @@ def compare(content: Content, destination: Path, whole: bool) -> tuple[str, ...]
         folders[:] = [name for name in folders if not name.startswith(".castray-")]
         for name in names:
             path = Path(here, name)
+            if name == FILLER:
+                continue
             relative = str(path.relative_to(destination))
             found.add(relative)
             with contextlib.suppress(FileNotFoundError):
@@ -182,19 +185,23 @@ class CastTraffic:
 
     async def _send(self, number: int, content: Content, chance: random.Random) -> None:
         names = sorted(self._client.nodes)
-        source = messages.THIS_COMPUTER if chance.random() < 0.7 or not names else chance.choice(names)
+        own = next((node.name for node in self._client.nodes.values() if node.this_computer), "")
+        source = own if chance.random() < 0.7 or not names else chance.choice(names)
+        others = [name for name in names if name != source]
         recipients: tuple[str, ...] = ("all",)
-        if names and chance.random() < 0.4:
-            recipients = tuple(chance.sample(names, chance.randrange(1, len(names))))
+        if others and chance.random() < 0.4:
+            recipients = tuple(chance.sample(others, chance.randint(1, len(others))))
         meddling = chance.choices(list(MEDDLING), list(MEDDLING.values()))[0]
         out = self._cluster.destinations / str(number)
         options = TransferOptions(
             destination=str(out / "{node}"), on_conflict=OnConflict.OVERWRITE, limit=chance.choice(RATES)
         )
-        request = messages.SendRequest(content.entries, recipients, source, True, options)
+        request = messages.SendRequest(
+            content.entries, recipients, source or messages.THIS_COMPUTER, True, options
+        )
         full = ""
         if meddling == "fill disk" and names:
-            full = chance.choice(names)
+            full = chance.choice(others or names)
             await asyncio.to_thread(_mount, out / full, content.bytes + content.bytes // 4 + 4 * MIB)
         sent = self.now()
         try:
@@ -205,8 +212,7 @@ class CastTraffic:
                 CastRecord(
                     *(self.now(), "", "refused", sent, content.bytes, len(content.hashes), source, "refused"),
                     reason=kind.value,
-                    explained=self._explains(None, "", "", sent)
-                    or kind in (FailureKind.NO_RECIPIENTS, FailureKind.SOURCE_IS_RECIPIENT),
+                    explained=self._explains(None, "", "", sent),
                 )
             )
             await self._unmount(out, full)
@@ -380,7 +386,7 @@ def _mount(folder: Path, size: int) -> None:
 
 def _fill(folder: Path) -> None:
     """Write until the file system is full. Raises OSError, as it must."""
-    with (folder / ".filler").open("wb", buffering=0) as file:
+    with (folder / FILLER).open("wb", buffering=0) as file:
         block = bytes(MIB)
         while True:
             file.write(block)

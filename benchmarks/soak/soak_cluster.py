@@ -13,6 +13,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 from benchmarks.lab import ROOT, Host, Lab, ray_environment
@@ -27,9 +28,10 @@ from castray_desktop.workers.client.engine_client import EngineClient, ReplyType
 COMMAND_SECONDS = 90.0
 RETRY_SECONDS = 0.2
 UNKNOWN_SECONDS = 20.0
+GONE_SECONDS = 10.0
 PORT = 8123
 DRIVER = b"castray_desktop.workers.driver.ray_driver"
-AGENT = b"NodeAgent"
+AGENT_TITLES = (b"NodeAgent", b"castray-agent")
 
 
 class SoakCluster:
@@ -142,7 +144,7 @@ class SoakCluster:
         """0 if there is none."""
         for pid in self.lab.processes(host):
             title = command_line(pid)[:1]
-            if title and title[0].startswith(b"ray::") and AGENT in title[0]:
+            if title and _is_agent(title[0]):
                 return pid
         return 0
 
@@ -165,7 +167,7 @@ class SoakCluster:
                     continue
                 if DRIVER in words:
                     roles[pid] = "driver"
-                elif words[0].startswith(b"ray::") and AGENT in words[0]:
+                elif _is_agent(words[0]):
                     roles[pid] = f"agent {host.name}"
                 elif words[0].endswith((b"/raylet", b"/gcs_server")):
                     roles[pid] = f"{words[0].rpartition(b'/')[2].decode()} {host.name}"
@@ -197,11 +199,17 @@ class SoakCluster:
             capture_output=True,
             timeout=COMMAND_SECONDS,
         )
+        limit = time.monotonic() + GONE_SECONDS
+        while (left := self._left()) and time.monotonic() < limit:
+            time.sleep(0.5)
+        return left
+
+    def _left(self) -> list[str]:
         left = []
         for host in self.lab.hosts:
             for pid in self.lab.processes(host):
                 line = b" ".join(command_line(pid))
-                if AGENT in line or b"castray" in line:
+                if _is_agent(line) or b"castray_desktop" in line:
                     left.append(f"{host.name}: {line.decode(errors='replace')}"[:200])
         return left
 
@@ -311,6 +319,11 @@ class SoakClient:
             await self._following
         if self._client is not None:
             await self._client.close()
+
+
+def _is_agent(title: bytes) -> bool:
+    """Whether this is how Ray titles the process of an agent."""
+    return title.startswith(b"ray::") and any(name in title for name in AGENT_TITLES)
 
 
 def remove_tree(folder: Path) -> None:
