@@ -60,7 +60,12 @@ class Soak:
             cluster, self._client, random.Random(f"faults {seed}"), self._now, writer.write
         )
         self._casts = CastTraffic(
-            cluster, self._client, random.Random(f"casts {seed}"), self._faults.explains, writer.write
+            cluster,
+            self._client,
+            random.Random(f"casts {seed}"),
+            self._now,
+            self._faults.explains,
+            writer.write,
         )
 
     async def run(self, seconds: float) -> RunEnded:

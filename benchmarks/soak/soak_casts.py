@@ -8,7 +8,6 @@ import math
 import os
 import random
 import subprocess
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -80,8 +79,9 @@ class Content:
 
 
 def make_content(folder: Path, chance: random.Random) -> Content:
-    """One file, or a folder of up to 200, of 1 B to `LARGEST` in all, log-uniform."""
-    size = round(math.exp(chance.uniform(0.0, math.log(LARGEST))))
+    """One file, or a folder of up to 200; log-uniform, half of them from 1 B, half from 1 MiB, to `LARGEST`."""
+    least = chance.choice((1, MIB))
+    size = round(math.exp(chance.uniform(math.log(least), math.log(LARGEST))))
     folder.mkdir()
     content = Content(folder, size)
     seed = chance.randbytes(BLOCK)
@@ -147,28 +147,26 @@ class CastTraffic:
         cluster: SoakCluster,
         client: SoakClient,
         chance: random.Random,
+        now: Callable[[], float],
         explains: Explains,
         write: Callable[[CastRecord], None],
     ) -> None:
+        """`now` returns seconds since the start."""
         self._cluster = cluster
         self._client = client
         self._chance = chance
         self._explains = explains
         self._write = write
         self._large = asyncio.Lock()
-        self._begun = time.monotonic()
+        self._now = now
         self.unended: dict[str, str] = {}
-
-    def now(self) -> float:
-        """Seconds since the start."""
-        return time.monotonic() - self._begun
 
     async def run(self, until: float, gap: float, at_once: int) -> None:
         """Start casts, `gap` seconds apart on average; returns when all have ended."""
         places = asyncio.Semaphore(at_once)
         number = 0
         async with asyncio.TaskGroup() as group:
-            while self.now() < until:
+            while self._now() < until:
                 await places.acquire()
                 number += 1
                 # Each cast draws from its own generator: its files don't depend on how fast others were.
@@ -203,14 +201,23 @@ class CastTraffic:
         if meddling == "fill disk" and names:
             full = chance.choice(others or names)
             await asyncio.to_thread(_mount, out / full, content.bytes + content.bytes // 4 + 4 * MIB)
-        sent = self.now()
+        sent = self._now()
         try:
             cast = await self._start(request)
         except CastRayError as error:
             kind = error.failure.kind
             self._write(
                 CastRecord(
-                    *(self.now(), "", "refused", sent, content.bytes, len(content.hashes), source, "refused"),
+                    *(
+                        self._now(),
+                        "",
+                        "refused",
+                        sent,
+                        content.bytes,
+                        len(content.hashes),
+                        source,
+                        "refused",
+                    ),
                     reason=kind.value,
                     explained=self._explains(None, "", "", sent),
                 )
@@ -296,13 +303,13 @@ class CastTraffic:
             return
         with contextlib.suppress(TimeoutError):
             await self._client.until_whole(120.0)
-        sent = self.now()
+        sent = self._now()
         try:
             cast = (await self._client.request(command, messages.Accepted)).cast
         except CastRayError as error:
             self._write(
                 CastRecord(
-                    *(self.now(), record.cast, "refused", sent, content.bytes, record.files),
+                    *(self._now(), record.cast, "refused", sent, content.bytes, record.files),
                     *(record.source, "refused"),
                     reason=f"{what}: {error.failure.kind.value}",
                     explained=self._explains(None, "", "", sent),
@@ -344,7 +351,7 @@ class CastTraffic:
                 DeliveryRecord(item.node, item.state.value, kind.value if kind else "", explained, wrong)
             )
         record = CastRecord(
-            self.now(),
+            self._now(),
             summary.cast,
             what,
             sent,
