@@ -79,7 +79,7 @@ class Content:
 
 
 def make_content(folder: Path, chance: random.Random) -> Content:
-    """One file, or a folder of up to 200; log-uniform, half of them from 1 B, half from 1 MiB, to `LARGEST`."""
+    """One file, or up to 200 in a folder; log-uniform, half from 1 B and half from 1 MiB to `LARGEST`."""
     least = chance.choice((1, MIB))
     size = round(math.exp(chance.uniform(math.log(least), math.log(LARGEST))))
     folder.mkdir()

@@ -15,6 +15,7 @@ from benchmarks.soak.soak_records import FaultRecord
 from castray_desktop.core.failures.kinds import FailureKind
 
 RECOVERY_SECONDS = 120.0
+NOTICE_SECONDS = 1.0
 SLACK_SECONDS = 15.0
 """A delivery may still say what a fault did to it for so long after everything is back."""
 
@@ -109,6 +110,9 @@ class FaultInjector:
         with contextlib.suppress(ProcessLookupError):
             await (self._node_fault(kind, host, hold) if host else self._central_fault(kind, hold))
         healed = self._now()
+        await asyncio.sleep(NOTICE_SECONDS)
+        if kind.endswith("engine"):
+            await asyncio.to_thread(self._cluster.start_engine)
         try:
             await self._client.until_whole(RECOVERY_SECONDS)
             recovered = self._now() - healed
@@ -121,7 +125,6 @@ class FaultInjector:
         lab = self._cluster.lab
         if kind == "kill agent":
             _signal(self._cluster.agent_pid(host), signal.SIGKILL)
-            await asyncio.sleep(1.0)  # until it is noticed
         elif kind == "stop agent":
             await _stop(self._cluster.agent_pid(host), hold)
         elif kind == "pull cable":
@@ -148,9 +151,6 @@ class FaultInjector:
             _signal(what, signal.SIGKILL)
         else:
             await _stop(what, hold)
-        await asyncio.sleep(1.0)
-        if kind.endswith("engine"):
-            await asyncio.to_thread(self._cluster.start_engine)
 
     async def _held(self, hold: float, heal: Callable[[], object]) -> None:
         try:
