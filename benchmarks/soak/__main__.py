@@ -16,6 +16,7 @@ import argparse
 import asyncio
 import contextlib
 import random
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -129,11 +130,14 @@ def soak(seconds: float, seed: int, run_file: Path, beside: str, keep: bool) -> 
         finally:
             left = cluster.close()
             if keep:
-                subprocess.run(
-                    ["cp", "-a", str(folder / "home" / "logs"), str(folder / "logs"), f"{run_file}-logs"],
-                    check=False,
-                )
+                keep_logs(folder, run_file.with_suffix(".logs"))
         writer.write(RunEnded(ended.at, ended.staging, ended.casts, tuple(left), ended.stopped))
+
+
+def keep_logs(folder: Path, target: Path) -> None:
+    """Copy the logs of engine, window and server."""
+    for name in ("home/logs", "logs"):
+        shutil.copytree(folder / name, target / name, dirs_exist_ok=True)
 
 
 async def _run(cluster: SoakCluster, writer: RunWriter, seed: int, seconds: float) -> RunEnded:
