@@ -8,6 +8,10 @@ alternate. Prints the medians of the casts' times, their ratio, and the latency 
 with and without a cast. Requests leave at fixed times, whether or not answers have arrived, so that a blocked
 server is visible. The load comes from a separate process with a low priority, because it represents other
 machines; with few processors it still dominates the result.
+
+By default 200 HTTP clients, each with a connection of its own, ask together 500 times a second, beside 200
+WebSocket clients. What is promised: no request fails and no client is disconnected, the server needs at most
+250 MiB, and a cast takes at most 1.10 times as long. Status 1 if one of these does not hold.
 """
 
 from __future__ import annotations
@@ -32,8 +36,9 @@ from pathlib import Path
 import httpx
 
 START_SECONDS = 120.0
-CONNECTIONS = 25
 MIB = 1 << 20
+MAX_MEMORY = 250 * MIB
+MAX_RATIO = 1.10
 
 
 @dataclass(frozen=True)
@@ -57,11 +62,13 @@ class Latencies:
 
 
 class Load:
-    """Send requests to `/api/status` at this rate, and connect WebSocket clients that read everything."""
+    """Clients that together send requests to `/api/status` at this rate, and WebSocket clients that read
+    everything.
+    """
 
-    def __init__(self, host: str, port: int, token: str, rate: float, sockets: int) -> None:
+    def __init__(self, host: str, port: int, token: str, rate: float, clients: int, sockets: int) -> None:
         self._host, self._port = host, port
-        self._rate, self._sockets = rate, sockets
+        self._rate, self._clients, self._sockets = rate, clients, sockets
         head = f"Host: {host}:{port}\r\nAuthorization: Bearer {token}\r\n"
         self._request = f"GET /api/status HTTP/1.1\r\n{head}\r\n".encode()
         key = base64.b64encode(os.urandom(16)).decode()
@@ -78,7 +85,7 @@ class Load:
         stopping = asyncio.Event()
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopping.set)
         listening = [asyncio.create_task(self._listen()) for _ in range(self._sockets)]
-        asking = [asyncio.create_task(self._ask(number)) for number in range(CONNECTIONS)]
+        asking = [asyncio.create_task(self._ask(number)) for number in range(self._clients)]
         begun = time.monotonic()
         await stopping.wait()
         seconds = time.monotonic() - begun
@@ -100,8 +107,8 @@ class Load:
     async def _ask(self, number: int) -> None:
         """One connection's share of the requests. A late answer delays the next, which counts as latency."""
         reader, writer = await asyncio.open_connection(self._host, self._port)
-        step = CONNECTIONS / self._rate
-        due = time.monotonic() + step * number / CONNECTIONS
+        step = self._clients / self._rate
+        due = time.monotonic() + step * number / self._clients
         try:
             while True:
                 await asyncio.sleep(max(0.0, due - time.monotonic()))
@@ -176,6 +183,11 @@ class Server:
         fields = Path(f"/proc/{self._process.pid}/stat").read_text().rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
+    def peak_memory(self) -> int:
+        """The largest resident size of the server's process so far, in bytes."""
+        lines = Path(f"/proc/{self._process.pid}/status").read_text().splitlines()
+        return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM:")) * 1024
+
     def close(self) -> None:
         self.client.close()
         self._process.terminate()
@@ -187,6 +199,7 @@ class Server:
         host, _, port = self.address.removeprefix("http://").rpartition(":")
         command = ["nice", "-n", "10", sys.executable, "-m", "benchmarks.api_load", "--load", host, port]
         command += ["--rate", str(options.rate), "--sockets", str(options.sockets)]
+        command += ["--clients", str(options.clients)]
         load = subprocess.Popen(
             command, env=os.environ | {"TOKEN": self.token}, stdout=subprocess.PIPE, text=True
         )
@@ -199,8 +212,8 @@ class Server:
             told.append(Latencies(**json.loads(output)))
 
 
-def measure(server: Server, options: argparse.Namespace, folder: Path) -> None:
-    """Run the trials alternately, and print their results."""
+def measure(server: Server, options: argparse.Namespace, folder: Path) -> list[str]:
+    """Run the trials alternately, and print their results. Returns the promises that do not hold."""
     file = folder / "file.bin"
     with file.open("wb") as output:
         for _ in range(options.size):
@@ -234,14 +247,23 @@ def measure(server: Server, options: argparse.Namespace, folder: Path) -> None:
     print(f"ratio {second / first:.3f}; the server used {statistics.median(used):.2f} of a processor")
     for name, seen in (("with a cast", with_cast), ("without one", without)):
         print(f"{name}: {min(seen, key=lambda one: one.p99).line()}")
+    memory, failed = server.peak_memory(), sum(one.failed for one in (*with_cast, *without))
+    print(f"the server's process: {memory / MIB:.0f} MiB at most")
+    promises = {
+        f"{failed} requests or clients have failed": failed == 0,
+        f"the server used {memory / MIB:.0f} MiB, more than {MAX_MEMORY / MIB:.0f}": memory <= MAX_MEMORY,
+        f"a cast took {second / first:.2f} times as long, more than {MAX_RATIO}": second / first <= MAX_RATIO,
+    }
+    return [broken for broken, holds in promises.items() if not holds]
 
 
-def main() -> None:
-    """Run the benchmark, or the load process."""
+def main() -> int:
+    """Run the benchmark, or the load process; status 1 if a promise does not hold."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--rate", type=float, default=500.0, help="requests a second")
+    parser.add_argument("--clients", type=int, default=200, help="HTTP clients")
     parser.add_argument("--sockets", type=int, default=200, help="WebSocket clients")
     parser.add_argument("--size", type=int, default=1024, help="MiB to send")
     parser.add_argument("--times", type=int, default=5)
@@ -254,9 +276,10 @@ def main() -> None:
     parser.add_argument("--load", nargs=2, metavar=("HOST", "PORT"), help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.load:
-        load = Load(options.load[0], int(options.load[1]), os.environ["TOKEN"], options.rate, options.sockets)
+        host, port = options.load
+        load = Load(host, int(port), os.environ["TOKEN"], options.rate, options.clients, options.sockets)
         print(json.dumps(vars(asyncio.run(load.run()))))
-        return
+        return 0
     if options.lab:
         hosts = os.environ["HOSTS"].split()
         options.cluster, options.to, options.limit = f"{hosts[0]}:6379", hosts[1], "off"
@@ -265,12 +288,14 @@ def main() -> None:
     try:
         server = Server(folder, options.cluster)
         try:
-            measure(server, options, folder)
+            broken = measure(server, options, folder)
         finally:
             server.close()
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+    print("\n".join(broken) or "Every promise holds.")
+    return 1 if broken else 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

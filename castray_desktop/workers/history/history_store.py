@@ -38,6 +38,9 @@ VERSION = 1
 MAX_ROWS = 1000
 """On one page."""
 
+MOST_COUNTS = 100
+"""Queries of which the number of matching casts is remembered."""
+
 CHECKED_BYTES = 64 * 1024 * 1024
 """A file up to this size is checked when it is opened, which takes a fraction of a second; damage in a larger
 one shows when it is read. In a larger one damage shows when it is read, and `begin_again` sets it aside
@@ -138,6 +141,7 @@ class HistoryStore:
         self._visible: tuple[str, list[Any]] = ("true", [])  # SQL condition that excludes hidden casts
         self._all_hidden = False
         self._unreadable = 0
+        self._counts: dict[tuple[Any, ...], int] = {}
         os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
         path.chmod(0o600)
         self._database = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
@@ -223,19 +227,29 @@ class HistoryStore:
         """Matching casts, the latest first."""
         while True:
             where, values = self._condition(query)
-            total = self._run(f"SELECT count(*) FROM casts WHERE {where}", *values).fetchone()[0]
-            limit = max(0, min(query.limit, MAX_ROWS))
-            rows = self._run(
-                f"{_PAGE.format(where)} LIMIT ? OFFSET ?",
-                *values,
-                limit,
-                max(0, query.offset),
-            ).fetchall()
+            limit, offset = max(0, min(query.limit, MAX_ROWS)), max(0, query.offset)
+            found = self._run(f"{_PAGE.format(where)} LIMIT ? OFFSET ?", *values, limit, offset).fetchall()
+            last = len(found) < limit and (
+                found or not offset
+            )  # nothing follows, so there is no need to count
+            total = offset + len(found) if last else self._count(where, values)
+            rows = [self._run(_ROW, number).fetchone() for (number,) in found]
             try:
                 return HistoryPage(tuple(_summary(*row) for row in rows), total, self._unreadable)
             except UNREADABLE as error:
                 if not self._exclude_damaged(error):
                     raise _damage("the same row reads differently each time") from error
+
+    def _count(self, where: str, values: list[Any]) -> int:
+        """The number of matching casts, remembered until something is written: it takes a scan."""
+        key = (where, *values)
+        if key not in self._counts:
+            if len(self._counts) >= MOST_COUNTS:
+                self._counts.clear()
+            self._counts[key] = self._run(
+                f"SELECT count(*) FROM casts NOT INDEXED WHERE {where}", *values
+            ).fetchone()[0]
+        return self._counts[key]
 
     def _exclude_damaged(self, why: Exception) -> int:
         """Exclude casts whose rows can't be decoded from every page; returns how many are new."""
@@ -250,14 +264,18 @@ class HistoryStore:
         for number in bad:
             self._run("INSERT INTO unreadable VALUES (?)", number)
         self._unreadable += len(bad)
+        self._counts.clear()
         log.warning("left out of the history, since they can't be read: %d casts (%s)", len(bad), why)
         return len(bad)
 
     def _condition(self, query: HistoryQuery) -> tuple[str, list[Any]]:
         shown, hidden = self._visible
-        parts: list[str] = ["ended >= ?", shown]
+        parts: list[str] = [shown]
         parts += [_READABLE] if self._unreadable else []
-        values: list[Any] = [query.since, *hidden]
+        values: list[Any] = [*hidden]
+        if query.since > 0:
+            parts.append("ended >= ?")
+            values.append(query.since)
         if query.until:
             parts.append("ended <= ?")
             values.append(query.until)
@@ -268,8 +286,13 @@ class HistoryStore:
             parts.append(f"(source = ? OR {_HAS_RECIPIENT.format('name = ?')})")
             values += [query.node, query.node]
         for word in query.text.casefold().split():
-            parts.append(f"(instr(text, ?) OR {_HAS_RECIPIENT.format('instr(nodes.text, ?)')})")
-            values += [word, word]
+            # Recipients of every cast are only looked at for a word that is in the name of one.
+            if self._run("SELECT 1 FROM nodes WHERE instr(text, ?) LIMIT 1", word).fetchone():
+                parts.append(f"(instr(text, ?) OR {_HAS_RECIPIENT.format('instr(nodes.text, ?)')})")
+                values += [word, word]
+            else:
+                parts.append("instr(text, ?)")
+                values.append(word)
         return " AND ".join(parts), values
 
     def find_cast(self, cast: str) -> PastCast:
@@ -417,6 +440,7 @@ class HistoryStore:
 
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[None]:
+        self._counts.clear()
         self._run("BEGIN IMMEDIATE")
         try:
             yield
@@ -481,7 +505,8 @@ _COLUMNS = (
 )
 _JOINED = "casts LEFT JOIN details ON whose = number"
 _READABLE = "casts.number NOT IN (SELECT number FROM unreadable)"
-_PAGE = f"SELECT summary, request, target FROM {_JOINED} WHERE {{}} ORDER BY ended DESC, casts.number DESC"
+_PAGE = "SELECT casts.number FROM casts WHERE {} ORDER BY ended DESC, casts.number DESC"
+_ROW = f"SELECT summary, request, target FROM {_JOINED} WHERE casts.number = ?"
 _HAS_RECIPIENT = (
     "EXISTS (SELECT 1 FROM recipients WHERE recipients.whose = casts.number "
     "AND node IN (SELECT nodes.number FROM nodes WHERE {}))"

@@ -1,13 +1,21 @@
-"""Casts leave nothing behind in engine and agents."""
+"""Casts leave nothing behind in engine and agents, one after the other and many at once."""
 
 from __future__ import annotations
 
+import asyncio
+import os
 from pathlib import Path
 
 import pytest
 
 from benchmarks import many_casts
+from benchmarks.in_process import InProcess
+from castray_desktop.core.casts.transfer_options import TransferOptions
+from castray_desktop.core.protocol.messages import CastState, SendRequest
 from castray_desktop.workers.casts import cast_publisher
+
+CASTS = 24
+NODES = ("s", "a", "b", "c")
 
 
 async def test_nothing_grows_with_the_number_of_casts(
@@ -21,3 +29,41 @@ async def test_nothing_grows_with_the_number_of_casts(
     assert last.threads <= middle.threads
     assert last.descriptors <= middle.descriptors
     assert last.objects - middle.objects < 20 * 20  # a remaining cast would have about eighty each
+
+
+@pytest.mark.parametrize("at_once", [0, 4])
+async def test_many_casts_at_once_all_arrive_and_leave_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at_once: int
+) -> None:
+    """All together, or four at a time in the order in which they were sent."""
+    monkeypatch.setenv("CASTRAY_HOME", str(tmp_path / "home"))
+    contents = {number: os.urandom(300_000 + number) for number in range(CASTS)}
+    ended: list[int] = []
+    async with InProcess(tmp_path / "nodes", NODES) as machines:
+        machines.cast_manager.set_max_running(at_once)
+
+        async def send(number: int) -> None:
+            path = tmp_path / f"file {number}"
+            path.write_bytes(contents[number])
+            options = TransferOptions(destination=str(tmp_path / "out" / str(number) / "{node}"))
+            cast = machines.cast_manager.send(SendRequest((str(path),), ("all",), options=options))
+            result = await machines.cast_manager.result(cast)
+            assert result.summary.state is CastState.COMPLETED, result
+            ended.append(number)
+            active = [each for each in machines.cast_manager.summaries() if is_active(each.state)]
+            assert not at_once or len(active) <= at_once
+
+        async with asyncio.timeout(60), asyncio.TaskGroup() as group:
+            for number in range(CASTS):
+                group.create_task(send(number))
+        if at_once:
+            assert all(place - at_once <= ended.index(place) <= place + at_once for place in range(CASTS))
+    for number, content in contents.items():
+        for node in NODES[1:]:
+            assert (tmp_path / "out" / str(number) / node / f"file {number}").read_bytes() == content
+    assert list(tmp_path.rglob(".castray-*")) == []
+
+
+def is_active(state: CastState) -> bool:
+    """Whether a cast in this state is one of those that run."""
+    return not state.finished and state is not CastState.QUEUED
