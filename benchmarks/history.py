@@ -88,7 +88,8 @@ def multiply(path: Path, kept: int, casts: int) -> None:
             values = {"first": first, "more": more}
             database.execute(
                 "INSERT INTO casts SELECT number + :first, printf('%012x', number - 1 + :first),"
-                " ended + :first, state, source, replace(text, '-', '-' || :first / 1000 || '-'), seconds, target"
+                " ended + :first, state, source,"
+                " replace(text, '-', '-' || :first / 1000 || '-'), seconds, target"
                 " FROM casts WHERE number <= :more",
                 values,
             )

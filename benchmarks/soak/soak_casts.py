@@ -44,14 +44,22 @@ MEDDLED_FILES = ("overwrite", "truncate", "delete")
 
 CHANGED_KINDS = frozenset(
     {
-        *(FailureKind.CHANGED, FailureKind.PARCEL_CHANGED, FailureKind.VANISHED, FailureKind.FILES_FAILED),
-        *(FailureKind.NO_FILE_DELIVERED, FailureKind.COPY_CHANGED, FailureKind.READ_ERROR),
-        *(FailureKind.NO_SUCH_FILE, FailureKind.DAMAGED),
+        FailureKind.CHANGED,
+        FailureKind.COPY_CHANGED,
+        FailureKind.DAMAGED,
+        FailureKind.FILES_FAILED,
+        FailureKind.NO_FILE_DELIVERED,
+        FailureKind.NO_SUCH_FILE,
+        FailureKind.PARCEL_CHANGED,
+        FailureKind.READ_ERROR,
+        FailureKind.VANISHED,
     }
 )
 FULL_KINDS = frozenset(
     {
-        *(FailureKind.NO_ROOM, FailureKind.NO_ROOM_TOGETHER, FailureKind.WRITE_ERROR),
+        FailureKind.NO_ROOM,
+        FailureKind.NO_ROOM_TOGETHER,
+        FailureKind.WRITE_ERROR,
         FailureKind.WRITER_FAILED,
     }
 )
@@ -206,22 +214,7 @@ class CastTraffic:
             cast = await self._start(request)
         except CastRayError as error:
             kind = error.failure.kind
-            self._write(
-                CastRecord(
-                    *(
-                        self._now(),
-                        "",
-                        "refused",
-                        sent,
-                        content.bytes,
-                        len(content.hashes),
-                        source,
-                        "refused",
-                    ),
-                    reason=kind.value,
-                    explained=self._explains(None, "", "", sent),
-                )
-            )
+            self._write_refusal("", source, content, sent, kind.value)
             await self._unmount(out, full)
             return
         waiting = asyncio.create_task(self._result(cast))
@@ -307,17 +300,28 @@ class CastTraffic:
         try:
             cast = (await self._client.request(command, messages.Accepted)).cast
         except CastRayError as error:
-            self._write(
-                CastRecord(
-                    *(self._now(), record.cast, "refused", sent, content.bytes, record.files),
-                    *(record.source, "refused"),
-                    reason=f"{what}: {error.failure.kind.value}",
-                    explained=self._explains(None, "", "", sent),
-                )
-            )
+            reason = f"{what}: {error.failure.kind.value}"
+            self._write_refusal(record.cast, record.source, content, sent, reason)
             return
         if (result := await self._result(cast)) is not None:
             await self._account(what, result, content, out, sent, "", "")
+
+    def _write_refusal(self, cast: str, source: str, content: Content, sent: float, reason: str) -> None:
+        """A request that the engine has not accepted."""
+        self._write(
+            CastRecord(
+                at=self._now(),
+                cast=cast,
+                what="refused",
+                sent=sent,
+                bytes=content.bytes,
+                files=len(content.hashes),
+                source=source,
+                state="refused",
+                reason=reason,
+                explained=self._explains(None, "", "", sent),
+            )
+        )
 
     async def _account(
         self,

@@ -121,8 +121,12 @@ class SoakCluster:
         done = self.lab.run(
             self.lab.hosts[0],
             [
-                *("curl", "-s", "-o", "/dev/null", "-w", "%{http_code}", "-m", "20"),
-                *("-H", f"Authorization: Bearer {token.read_text().strip()}"),
+                "curl",
+                "-s",
+                "-o/dev/null",
+                "-w%{http_code}",
+                "-m20",
+                f"-HAuthorization: Bearer {token.read_text().strip()}",
                 f"http://127.0.0.1:{PORT}{path}",
             ],
             capture_output=True,

@@ -43,15 +43,27 @@ a leak of theirs shows."""
 
 LOST_NODE_KINDS = frozenset(
     {
-        *(FailureKind.NODE_OFFLINE, FailureKind.NODE_SILENT, FailureKind.UPSTREAM_LOST, FailureKind.NO_WAY),
-        *(FailureKind.INBOX_SILENT, FailureKind.FOLDER_SILENT, FailureKind.NOBODY_HAS_IT),
-        *(FailureKind.NODE_AWAY, FailureKind.NO_AGENT, FailureKind.PARCEL_CHANGED),
+        FailureKind.FOLDER_SILENT,
+        FailureKind.INBOX_SILENT,
+        FailureKind.NOBODY_HAS_IT,
+        FailureKind.NODE_AWAY,
+        FailureKind.NODE_OFFLINE,
+        FailureKind.NODE_SILENT,
+        FailureKind.NO_AGENT,
+        FailureKind.NO_WAY,
+        FailureKind.PARCEL_CHANGED,
+        FailureKind.UPSTREAM_LOST,
     }
 )
 CENTRAL_KINDS = frozenset(
     {
-        *(FailureKind.NODE_OFFLINE, FailureKind.NODE_SILENT, FailureKind.NO_AGENT, FailureKind.NO_CLUSTER),
-        *(FailureKind.CLUSTER_LOST, FailureKind.CLUSTER_STOPPED, FailureKind.NODE_AWAY),
+        FailureKind.CLUSTER_LOST,
+        FailureKind.CLUSTER_STOPPED,
+        FailureKind.NODE_AWAY,
+        FailureKind.NODE_OFFLINE,
+        FailureKind.NODE_SILENT,
+        FailureKind.NO_AGENT,
+        FailureKind.NO_CLUSTER,
     }
 )
 
