@@ -50,7 +50,7 @@ from benchmarks.namespaces import (
     sysctl,
 )
 
-__all__ = ["Host", "Lab", "LabUnavailable", "inside", "main", "ray_environment", "sweep"]
+__all__ = ["Host", "Lab", "LabUnavailable", "LoopbackHosts", "inside", "main", "ray_environment", "sweep"]
 
 ROOT = Path(__file__).resolve().parent.parent
 SETUP_SECONDS = 60.0
@@ -68,8 +68,20 @@ class Host:
     """One host. Inside, its interface is `eth0`."""
 
     name: str
-    namespace: str
+    namespace: str  # empty: this machine itself
     address: str
+
+
+@dataclass(frozen=True)
+class LoopbackHosts:
+    """Addresses of this machine's loopback interface in place of a laboratory: no links, no root."""
+
+    hosts: tuple[Host, ...]
+
+    @classmethod
+    def of(cls, names: Sequence[str]) -> LoopbackHosts:
+        """One for each name. Agents take those with different addresses for different machines."""
+        return cls(tuple(Host(name, "", f"127.0.0.{number}") for number, name in enumerate(names, 1)))
 
 
 class Lab:
@@ -437,6 +449,8 @@ def _after(first: str, argv: Sequence[str]) -> list[str]:
 
 def inside(host: Host, argv: Sequence[str]) -> list[str]:
     """A command that runs `argv` in the host; the process keeps its id."""
+    if not host.namespace:
+        return list(argv)
     return ["ip", "netns", "exec", host.namespace, *argv]
 
 

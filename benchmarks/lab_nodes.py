@@ -27,7 +27,7 @@ from typing import IO
 
 import msgspec
 
-from benchmarks.lab import Host, Lab, inside
+from benchmarks.lab import Host, Lab, LoopbackHosts, inside
 from castray_desktop.core.failures.kinds import CastRayError, Failure, FailureKind
 from castray_desktop.core.protocol.messages import DeliverySnapshot, Event, NodeInfo, NodeState
 from castray_desktop.core.protocol.nodes import agent_protocol, driver_protocol
@@ -66,7 +66,7 @@ class LabNodes:
     target = "laboratory"
     address = ""
 
-    def __init__(self, lab: Lab, folder: Path, environment: Mapping[str, str]) -> None:
+    def __init__(self, lab: Lab | LoopbackHosts, folder: Path, environment: Mapping[str, str]) -> None:
         self.lab = lab
         self.folder = folder
         self.listeners: list[Callable[[Event], None]] = []  # receive the events of a client
@@ -75,6 +75,8 @@ class LabNodes:
         """The last report on each cast by its source."""
         self.reports: dict[tuple[str, str], agent_protocol.DeliveryReport] = {}
         """The last report by cast and recipient."""
+        self.stuck: list[str] = []
+        """Nodes whose agents had to be killed at the end."""
         self._environment = environment
         self._nodes = {host.name: NodeInfo(host.name, NodeState.STARTING) for host in lab.hosts}
         self._agents: dict[str, Agent] = {}
@@ -123,8 +125,19 @@ class LabNodes:
 
     # --- starting and ending --------------------------------------------------------------------------
 
-    async def place(self, host: Host, zone: str = "", inbox: Path | None = None) -> None:
-        """Start the agent of a host, the first one or a replacement for a lost one. Raises RuntimeError."""
+    async def place(
+        self,
+        host: Host,
+        zone: str = "",
+        inbox: Path | None = None,
+        *,
+        environment: Mapping[str, str] | None = None,
+        module: str = "benchmarks.lab_agent",
+    ) -> None:
+        """Start the agent of a host, the first one or a replacement for a lost one. Raises RuntimeError.
+
+        `environment` has variables of this agent alone, `module` is what its process runs.
+        """
         name = host.name
         before = self._nodes[name]
         place = driver_protocol.PlaceAgent(
@@ -136,7 +149,7 @@ class LabNodes:
             keep=tuple(cast.cast for cast in self.cast_manager.summaries() if not cast.state.finished),
         )
         with (self.folder / f"{name}.log").open("ab") as log:
-            process = await self._start(host, log)
+            process = await self._start(host, log, module, {**self._environment, **(environment or {})})
         assert process.stdin is not None
         assert process.stdout is not None
         process.stdin.write(agent_protocol.to_json(place) + b"\n")
@@ -163,11 +176,13 @@ class LabNodes:
         self.cast_manager.agent_up(name)
         self._news.set()
 
-    async def _start(self, host: Host, log: IO[bytes]) -> asyncio.subprocess.Process:
+    async def _start(
+        self, host: Host, log: IO[bytes], module: str, environment: Mapping[str, str]
+    ) -> asyncio.subprocess.Process:
         return await asyncio.create_subprocess_exec(
-            *inside(host, [sys.executable, "-m", "benchmarks.lab_agent"]),
+            *inside(host, [sys.executable, "-m", module]),
             cwd=ROOT,
-            env=self._environment,
+            env=environment,
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=log,
@@ -204,6 +219,7 @@ class LabNodes:
         readings = [agent.reading for agent in agents if agent.reading is not None]
         if readings:
             await asyncio.wait(readings, timeout=STOP_SECONDS)
+        self.stuck += [agent.hello.node for agent in agents if agent.process.returncode is None]
         for agent in agents:
             if agent.process.returncode is None:
                 agent.process.kill()

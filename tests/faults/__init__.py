@@ -1,0 +1,7 @@
+"""The fault matrix: one component fails in one way at one moment of a real cast, and five things are checked.
+
+`fault_cells` has the words and the form of a cell, `fault_matrix` collects the cells of all modules,
+`fault_checks` has what is checked, `fault_page` writes `docs/fault-matrix.md`. `agent_stage` runs cells over
+agents in processes of their own, without Ray. `python -m tests.faults` runs all of them, a pytest module runs
+a sample.
+"""
