@@ -52,6 +52,7 @@ class DiskFault:
     hold_path: str = PART_FILES
     allowed_seconds: float = 0.0  # for the others, beyond noise
     bound: str = ""
+    note: str = ""
     restart: bool = False  # what stays behind is removed when the next agent of the node starts
 
 
@@ -165,7 +166,7 @@ def recipient_fault(fault: DiskFault) -> RunCell:
     return run
 
 
-FULL = DiskFault({"full": True}, ("write_error",), ("no_room",))
+FULL = DiskFault({"full": True}, ("no_room",), note="that delivery fails with `no_room`")
 READ_ONLY = DiskFault({"read_only": True}, ("write_error",), ("not_writable",))
 WRITE_ERROR = DiskFault({"errors": {"write": ALWAYS}}, ("write_error",))
 SYNC_ERROR = DiskFault({"errors": {"fsync": ALWAYS}}, ("write_error",))
@@ -252,6 +253,9 @@ async def _retry_all(stage: AgentStage, parcel: Parcel, cast: str) -> dict[str, 
     return found
 
 
+SAMPLE = {(Component.MIDDLE, Fault.DISK_FULL)}
+"""Rows of which pytest runs the cell half way."""
+
 HOME_NOTE = "complete: a source writes to its home alone, and does without it"
 
 CELLS: tuple[Cell, ...] = (
@@ -266,7 +270,13 @@ CELLS: tuple[Cell, ...] = (
             (Fault.READ_ERROR, READ_ERROR),
             (Fault.HANGS, HANGS),
         )
-        for cell in cells_of(component, fault, recipient_fault(disk_fault))
+        for cell in cells_of(
+            component,
+            fault,
+            recipient_fault(disk_fault),
+            disk_fault.note,
+            sample=(Moment.HALF,) if (component, fault) in SAMPLE else (),
+        )
     ),
     *cells_of(Component.SOURCE, Fault.DISK_FULL, source_home({"full": True}), HOME_NOTE),
     *cells_of(Component.SOURCE, Fault.READ_ONLY, source_home({"read_only": True}), HOME_NOTE),

@@ -94,16 +94,16 @@ async def test_it_fails_as_told_and_works_again(
 
 
 async def test_it_waits_at_the_right_byte_and_while_it_hangs(disk: FaultDisk) -> None:
-    await disk.hold("write", "b$", after_bytes=300_000)
-    writing = asyncio.create_task(asyncio.to_thread((disk.mount / "b").write_bytes, bytes(400_000)))
+    await disk.hold("write", "b$", after_bytes=3_000_000)
+    writing = asyncio.create_task(asyncio.to_thread((disk.mount / "b").write_bytes, bytes(4_000_000)))
     assert await disk.held() == "/b"
     ((_, size),) = (await disk.files()).values()
-    assert 0 < size <= 300_000
+    assert 0 < size <= 3_000_000
     await disk.set_state(hangs=True)
     await disk.go_on()
     assert not writing.done()
     await disk.set_state(hangs=False)
-    assert await writing == 400_000
+    assert await writing == 4_000_000
 
 
 async def test_final_names_are_noted_as_they_come(disk: FaultDisk) -> None:

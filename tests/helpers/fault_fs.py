@@ -665,7 +665,10 @@ async def fault_fs(mount: Path) -> AsyncIterator[FaultDisk]:
     """A mounted file system, empty. Raises RuntimeError if none can be mounted."""
     mount.mkdir(parents=True, exist_ok=True)
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "tests.helpers.fault_fs", str(mount)),
+        sys.executable,
+        "-m",
+        "tests.helpers.fault_fs",
+        str(mount),
         cwd=ROOT,
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
