@@ -8,7 +8,7 @@ from pathlib import Path
 
 from castray_desktop.core.failures.kinds import CastRayError, FailureKind
 from castray_desktop.core.protocol.messages import NodeInfo, NodeState
-from castray_desktop.core.protocol.nodes import agent_protocol, driver_protocol
+from castray_desktop.core.protocol.nodes import agent_protocol, driver_protocol, json_codec
 from castray_desktop.workers.agent.node_agent import NodeAgent
 from castray_desktop.workers.casts.cast_manager import CastManager
 
@@ -60,9 +60,9 @@ class InProcess:
         """Execute an order. Raises CastRayError(NODE_OFFLINE)."""
         if node not in self._agents:
             raise CastRayError(FailureKind.NODE_OFFLINE, node=node)
-        answer = await self._agents[node].order(agent_protocol.to_json(order))
+        answer = await self._agents[node].order(json_codec.to_json(order))
         reply: agent_protocol.OrderReply | None = (
-            agent_protocol.from_json(answer, agent_protocol.OrderReply) if answer else None
+            json_codec.from_json(answer, agent_protocol.OrderReply) if answer else None
         )
         return reply
 
@@ -78,7 +78,7 @@ class InProcess:
             name, str(self.folder / name), address, runtime_dir=str(self.folder / "run")
         )
         agent = NodeAgent(place)
-        self._hellos[name] = agent_protocol.from_json(
+        self._hellos[name] = json_codec.from_json(
             await agent.start(), agent_protocol.AgentHello | agent_protocol.AgentReport
         )
         self._agents[name] = agent
@@ -87,7 +87,7 @@ class InProcess:
 
     async def _follow(self, name: str, agent: NodeAgent) -> None:
         while True:
-            said = agent_protocol.from_json(
+            said = json_codec.from_json(
                 await agent.report(), agent_protocol.AgentReport | agent_protocol.AgentHello
             )
             if name in self._agents:

@@ -14,7 +14,7 @@ import os
 import sys
 from typing import Any
 
-from castray_desktop.core.protocol.nodes import agent_protocol, driver_protocol
+from castray_desktop.core.protocol.nodes import agent_protocol, driver_protocol, json_codec
 from castray_desktop.workers.agent.node_agent import NodeAgent
 
 log = logging.getLogger("castray.lab")
@@ -28,13 +28,13 @@ class Line:
         os.dup2(2, 1)
 
     def send(self, message: Any) -> None:
-        self._file.write(agent_protocol.to_json(message) + b"\n")
+        self._file.write(json_codec.to_json(message) + b"\n")
 
 
 async def carry_out(agent: NodeAgent, call: driver_protocol.AgentCall, line: Line) -> None:
     """Execute one order and write its answer."""
     try:
-        answer = await agent.order(agent_protocol.to_json(call.order))
+        answer = await agent.order(json_codec.to_json(call.order))
     except Exception as error:  # like Ray, return any exception
         log.exception("%s", type(call.order).__name__)
         line.send(
@@ -43,14 +43,14 @@ async def carry_out(agent: NodeAgent, call: driver_protocol.AgentCall, line: Lin
             )
         )
         return
-    reply = agent_protocol.from_json(answer, agent_protocol.OrderReply) if answer else None
+    reply = json_codec.from_json(answer, agent_protocol.OrderReply) if answer else None
     line.send(driver_protocol.AgentCallResult(call.number, reply))
 
 
 async def follow(agent: NodeAgent, name: str, line: Line) -> None:
     """Forward the agent's reports."""
     while True:
-        report = agent_protocol.from_json(await agent.report(), agent_protocol.AgentReport | None)
+        report = json_codec.from_json(await agent.report(), agent_protocol.AgentReport | None)
         line.send(driver_protocol.Reported(name, report))
 
 
@@ -61,18 +61,16 @@ async def serve() -> None:
         lambda: asyncio.StreamReaderProtocol(reader), sys.stdin.buffer
     )
     line = Line()
-    place = agent_protocol.from_json(await reader.readline(), driver_protocol.ToDriver)
+    place = json_codec.from_json(await reader.readline(), driver_protocol.ToDriver)
     agent = NodeAgent(place)
     line.send(
-        driver_protocol.AgentUp(
-            agent_protocol.from_json(await agent.start(), agent_protocol.AgentHello | None)
-        )
+        driver_protocol.AgentUp(json_codec.from_json(await agent.start(), agent_protocol.AgentHello | None))
     )
     following = asyncio.create_task(follow(agent, place.name, line))
     calls: set[asyncio.Task[None]] = set()
     while text := await reader.readline():
         call = asyncio.create_task(
-            carry_out(agent, agent_protocol.from_json(text, driver_protocol.ToDriver), line)
+            carry_out(agent, json_codec.from_json(text, driver_protocol.ToDriver), line)
         )
         calls.add(call)
         call.add_done_callback(calls.discard)

@@ -30,7 +30,7 @@ import msgspec
 from benchmarks.lab import Host, Lab, LoopbackHosts, inside
 from castray_desktop.core.failures.kinds import CastRayError, Failure, FailureKind
 from castray_desktop.core.protocol.messages import DeliverySnapshot, Event, NodeInfo, NodeState
-from castray_desktop.core.protocol.nodes import agent_protocol, driver_protocol
+from castray_desktop.core.protocol.nodes import agent_protocol, driver_protocol, json_codec
 from castray_desktop.workers.casts.cast_manager import CastManager
 from castray_desktop.workers.clusters.agent_liveness import CHECK_SECONDS, Heartbeats
 
@@ -152,10 +152,10 @@ class LabNodes:
             process = await self._start(host, log, module, {**self._environment, **(environment or {})})
         assert process.stdin is not None
         assert process.stdout is not None
-        process.stdin.write(agent_protocol.to_json(place) + b"\n")
+        process.stdin.write(json_codec.to_json(place) + b"\n")
         try:
             async with asyncio.timeout(START_SECONDS):
-                up = agent_protocol.from_json(await process.stdout.readline(), driver_protocol.FromDriver)
+                up = json_codec.from_json(await process.stdout.readline(), driver_protocol.FromDriver)
         except (TimeoutError, ValueError) as error:
             if process.returncode is None:
                 process.kill()
@@ -289,13 +289,13 @@ class LabNodes:
 
     def _write(self, agent: Agent, message: object) -> None:
         assert agent.process.stdin is not None
-        agent.process.stdin.write(agent_protocol.to_json(message) + b"\n")
+        agent.process.stdin.write(json_codec.to_json(message) + b"\n")
 
     async def _read(self, node: str, agent: Agent) -> None:
         """Forward an agent's output until it ends."""
         assert agent.process.stdout is not None
         while text := await agent.process.stdout.readline():
-            message = agent_protocol.from_json(text, driver_protocol.FromDriver)
+            message = json_codec.from_json(text, driver_protocol.FromDriver)
             if isinstance(message, driver_protocol.AgentCallResult):
                 answer = agent.calls.get(message.number)
                 if answer is not None and not answer.done():

@@ -20,7 +20,7 @@ from typing import Any
 
 from castray_desktop.core.protocol import messages
 from castray_desktop.core.protocol.messages import ClusterPhase
-from castray_desktop.core.protocol.nodes import agent_protocol, driver_protocol
+from castray_desktop.core.protocol.nodes import agent_protocol, driver_protocol, json_codec
 from castray_desktop.workers.base.paths import Paths
 from castray_desktop.workers.client.engine_client import EngineClient
 from castray_desktop.workers.clusters.cluster_supervisor import ClusterSupervisor
@@ -66,11 +66,11 @@ class Player:
             await asyncio.sleep(REPORT_SECONDS / TICKS)
 
     def _say(self, message: Any) -> None:
-        self._lines.put_nowait(agent_protocol.to_json(message))
+        self._lines.put_nowait(json_codec.to_json(message))
 
     async def messages(self) -> AsyncIterator[Any]:
         while line := await self._lines.get():
-            yield agent_protocol.from_json(line, driver_protocol.FromDriver)
+            yield json_codec.from_json(line, driver_protocol.FromDriver)
 
     def hang_up(self) -> None:
         self._lines.put_nowait(b"")

@@ -17,7 +17,7 @@ from castray_desktop.core.content.file_names import ExcludePatterns
 from castray_desktop.core.content.quantities import parse_limit
 from castray_desktop.core.failures.kinds import CastRayError
 from castray_desktop.core.protocol import messages
-from castray_desktop.core.protocol.nodes import agent_protocol, driver_protocol
+from castray_desktop.core.protocol.nodes import agent_protocol, driver_protocol, json_codec
 from castray_desktop.workers.http_api import request_bodies
 from castray_desktop.workers.schedules.schedule_manager import next_cron_time
 from tests.fuzz.examples import classes_of, example, has_declared_types
@@ -42,12 +42,12 @@ def pure(parse: Callable[[bytes], object]) -> Callable[[Path, ExitStack], Parse]
 
 def _node_message(name: str, reads: str, union: Any) -> FuzzTarget:
     def parse(data: bytes) -> None:
-        message = agent_protocol.from_json(data, union)
+        message = json_codec.from_json(data, union)
         assert has_declared_types(message, union), message
-        assert agent_protocol.from_json(agent_protocol.to_json(message), union) == message
+        assert json_codec.from_json(json_codec.to_json(message), union) == message
 
     def samples() -> Sequence[bytes]:
-        return [agent_protocol.to_json(example(kind)) for kind in classes_of(union)]
+        return [json_codec.to_json(example(kind)) for kind in classes_of(union)]
 
     return FuzzTarget(name, reads, (ValueError,), samples, pure(parse), InputFormat.JSON)
 

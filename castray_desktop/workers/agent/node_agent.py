@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Callable, Optional, TypeVar
 
 from castray_desktop.core.failures.kinds import Failure, FailureKind
-from castray_desktop.core.protocol.nodes import agent_protocol, driver_protocol
+from castray_desktop.core.protocol.nodes import agent_protocol, driver_protocol, json_codec
 from castray_desktop.workers.agent import network_addresses, node_inspection
 from castray_desktop.workers.agent.in_cluster_api import InClusterCounters, InClusterRequests, Names
 from castray_desktop.workers.agent.node_inspection import MachineFactsMeter, machine_identity
@@ -166,11 +166,11 @@ class NodeAgent:
             encrypted=certificates is not None,
             store=node_inspection.object_store(),
         )
-        return agent_protocol.to_json(hello)
+        return json_codec.to_json(hello)
 
     async def order(self, text: bytes) -> bytes:
         """Carry out an order. Returns its answer as JSON, or nothing."""
-        order = agent_protocol.from_json(text, agent_protocol.Order)
+        order = json_codec.from_json(text, agent_protocol.Order)
         service = self._service
         if service is None:
             raise RuntimeError("the agent has not been started")
@@ -188,15 +188,15 @@ class NodeAgent:
             agent_protocol.InspectNode: self._inspect,
         }
         if isinstance(order, agent_protocol.DialPeers):
-            return agent_protocol.to_json(await node_inspection.dial_peers(order, self._address))
+            return json_codec.to_json(await node_inspection.dial_peers(order, self._address))
         if type(order) in asked:
             if not isinstance(order, agent_protocol.CheckDestination):
-                return agent_protocol.to_json(await self._disk_threads.run(asked[type(order)], order))
+                return json_codec.to_json(await self._disk_threads.run(asked[type(order)], order))
             try:
                 answer = await self._disk_threads.run(service.preflight, order, PREFLIGHT_SECONDS)
             except asyncio.TimeoutError:
                 answer = agent_protocol.DestinationReply(failure=self._folder_silent(order))
-            return agent_protocol.to_json(answer)
+            return json_codec.to_json(answer)
         handlers: dict[type, Callable[[Any], None]] = {
             agent_protocol.VerifyFiles: audits.start,
             agent_protocol.EndVerification: audits.end,
@@ -275,7 +275,7 @@ class NodeAgent:
         report = agent_protocol.AgentReport(
             sources, deliveries, self._due_facts(), self._requests.drain(), verified
         )
-        return agent_protocol.to_json(report)
+        return json_codec.to_json(report)
 
     async def stop(self, keep: bool = False) -> None:
         """Stop threads and close sockets; remove unfinished part files, or keep them for a later agent."""

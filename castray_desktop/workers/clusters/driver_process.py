@@ -19,7 +19,7 @@ from typing import Any, BinaryIO
 
 import castray_desktop
 from castray_desktop.core.failures.kinds import CastRayError, FailureKind
-from castray_desktop.core.protocol.nodes import agent_protocol, driver_protocol
+from castray_desktop.core.protocol.nodes import driver_protocol, json_codec
 from castray_desktop.workers.agent.transfer.peer.tls import uses_tls
 from castray_desktop.workers.base.async_tasks import finish
 from castray_desktop.workers.base.paths import Paths
@@ -189,14 +189,14 @@ class DriverProcess:
     def send(self, message: Any) -> None:
         """Send an order. Ignored if the driver has ended, which `messages` reports."""
         if not self._writer.is_closing():
-            self._writer.write(agent_protocol.to_json(message) + b"\n")
+            self._writer.write(json_codec.to_json(message) + b"\n")
 
     async def messages(self) -> AsyncIterator[Any]:
         """Messages of the driver, until it ends. Raises ValueError for an invalid message."""
         with contextlib.suppress(ConnectionError):
             while line := await self._reader.readline():
                 self._has_spoken = True
-                yield agent_protocol.from_json(line, driver_protocol.FromDriver)
+                yield json_codec.from_json(line, driver_protocol.FromDriver)
 
     def hang_up(self) -> None:
         """Close the connection: `messages` ends, and the driver should end.

@@ -21,7 +21,7 @@ from typing import Any, Optional
 import ray
 
 from castray_desktop.core.failures.kinds import CastRayError, Failure, FailureKind
-from castray_desktop.core.protocol.nodes import agent_protocol, driver_protocol
+from castray_desktop.core.protocol.nodes import agent_protocol, driver_protocol, json_codec
 from castray_desktop.workers.driver import ray_connection
 from castray_desktop.workers.driver.agent_handles import (
     RAY_ERRORS,
@@ -59,7 +59,7 @@ class RayDriver:
             line = await self._reader.readline()
             if not line:
                 break
-            message = agent_protocol.from_json(line, driver_protocol.ToDriver)
+            message = json_codec.from_json(line, driver_protocol.ToDriver)
             if isinstance(message, driver_protocol.StartCluster):
                 self._connect(message)
             elif isinstance(message, driver_protocol.PlaceAgent):
@@ -151,14 +151,14 @@ class RayDriver:
             self._send(driver_protocol.AgentCallResult(call.number, error=f"no agent {call.agent}"))
             return
         try:
-            answer = await handle.order(agent_protocol.to_json(call.order))
+            answer = await handle.order(json_codec.to_json(call.order))
         except OrderFailedError as error:
             self._send(driver_protocol.AgentCallResult(call.number, error=str(error), raised=True))
             return
         except RAY_ERRORS as error:  # the engine decides what to do
             self._send(driver_protocol.AgentCallResult(call.number, error=reason_of(error)))
             return
-        reply = agent_protocol.from_json(answer, agent_protocol.OrderReply) if answer else None
+        reply = json_codec.from_json(answer, agent_protocol.OrderReply) if answer else None
         self._send(driver_protocol.AgentCallResult(call.number, reply))
 
     async def _stop(self) -> None:
@@ -185,7 +185,7 @@ class RayDriver:
         return task
 
     def _send(self, message: Any) -> None:
-        self._write(agent_protocol.to_json(message))
+        self._write(json_codec.to_json(message))
 
     def _write(self, line: bytes) -> None:
         self._writer.write(line + b"\n")
@@ -205,7 +205,7 @@ async def _serve(connection: socket.socket) -> None:
     except Exception as error:
         log.exception("the driver failed")
         failure = Failure(FailureKind.INTERNAL, {"reason": reason_of(error)})
-        writer.write(agent_protocol.to_json(driver_protocol.ClusterFailed(failure)) + b"\n")
+        writer.write(json_codec.to_json(driver_protocol.ClusterFailed(failure)) + b"\n")
     finally:
         writer.close()
 

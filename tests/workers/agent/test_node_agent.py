@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from castray_desktop.core.protocol.nodes import agent_protocol, driver_protocol
+from castray_desktop.core.protocol.nodes import agent_protocol, driver_protocol, json_codec
 from castray_desktop.core.protocol.nodes.agent_protocol import DeliveryReport, RecipientState
 from castray_desktop.workers.agent import node_agent as agent_module
 from castray_desktop.workers.agent.node_agent import NodeAgent, actor_name
@@ -112,7 +112,7 @@ async def agent(tmp_path: Path, planes: list[FakePlane], waits: Waits) -> AsyncI
         "node_1", str(tmp_path), "127.0.0.1", runtime_dir="/run", ports="7000-7010"
     )
     agent = NodeAgent(place)
-    hello = agent_protocol.from_json(
+    hello = json_codec.from_json(
         await agent.start("abcd"), agent_protocol.AgentHello | agent_protocol.AgentReport
     )
     assert (hello.node, hello.port, hello.local_path) == ("node_1", 7001, "/run/agent.sock")
@@ -123,7 +123,7 @@ async def agent(tmp_path: Path, planes: list[FakePlane], waits: Waits) -> AsyncI
 
 
 async def report(agent: NodeAgent) -> agent_protocol.AgentReport:
-    said: agent_protocol.AgentReport = agent_protocol.from_json(
+    said: agent_protocol.AgentReport = json_codec.from_json(
         await agent.report(), agent_protocol.AgentReport | agent_protocol.AgentHello
     )
     return said
@@ -209,15 +209,13 @@ async def test_an_empty_report_is_sent_too(agent: NodeAgent, waits: Waits) -> No
 async def test_orders_reach_the_transfer_service(
     agent: NodeAgent, planes: list[FakePlane], order: agent_protocol.Order
 ) -> None:
-    assert await agent.order(agent_protocol.to_json(order)) == b""
+    assert await agent.order(json_codec.to_json(order)) == b""
     assert planes[0].calls == [("carry_out", order)]
 
 
 async def test_a_preflight_is_answered(agent: NodeAgent, planes: list[FakePlane]) -> None:
     order = agent_protocol.CheckDestination("c", "", (), 1, 1)
-    reply = agent_protocol.from_json(
-        await agent.order(agent_protocol.to_json(order)), agent_protocol.OrderReply
-    )
+    reply = json_codec.from_json(await agent.order(json_codec.to_json(order)), agent_protocol.OrderReply)
     assert reply == agent_protocol.DestinationReply("/inbox", "storage", free_bytes=7)
 
 
@@ -226,7 +224,7 @@ async def test_an_error_of_the_transfer_service_reaches_the_driver(
 ) -> None:
     planes[0].failure = OSError("disk")
     with pytest.raises(OSError, match="disk"):
-        await agent.order(agent_protocol.to_json(agent_protocol.AnnounceTrailer("c", "digest")))
+        await agent.order(json_codec.to_json(agent_protocol.AnnounceTrailer("c", "digest")))
 
 
 async def test_no_order_after_the_end(tmp_path: Path, planes: list[FakePlane]) -> None:
@@ -235,7 +233,7 @@ async def test_no_order_after_the_end(tmp_path: Path, planes: list[FakePlane]) -
     await agent.stop()
     await agent.stop()
     with pytest.raises(RuntimeError):
-        await agent.order(agent_protocol.to_json(agent_protocol.CancelCast("c")))
+        await agent.order(json_codec.to_json(agent_protocol.CancelCast("c")))
 
 
 @pytest.mark.parametrize(

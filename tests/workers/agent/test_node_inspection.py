@@ -7,7 +7,7 @@ import socket
 from pathlib import Path
 
 from castray_desktop.core.failures.kinds import FailureKind
-from castray_desktop.core.protocol.nodes import agent_protocol
+from castray_desktop.core.protocol.nodes import agent_protocol, json_codec
 from castray_desktop.workers.agent import node_inspection
 
 
@@ -118,4 +118,4 @@ def test_an_inspection_of_a_node(tmp_path: Path) -> None:
     assert found.open_files > 0
     assert found.shared_total >= found.shared_free > 0
     assert (found.ray_version, found.data_ports) == ("2.60.0", "7000-7010")
-    assert agent_protocol.from_json(agent_protocol.to_json(found), agent_protocol.OrderReply) == found
+    assert json_codec.from_json(json_codec.to_json(found), agent_protocol.OrderReply) == found

@@ -15,7 +15,7 @@ import pytest
 
 from castray_desktop.core.failures.kinds import FailureKind
 from castray_desktop.core.protocol.messages import NodeInfo, NodeState
-from castray_desktop.core.protocol.nodes import agent_protocol, driver_protocol
+from castray_desktop.core.protocol.nodes import agent_protocol, driver_protocol, json_codec
 from castray_desktop.workers.agent import node_agent as agent_module
 from castray_desktop.workers.agent.node_agent import NodeAgent
 from castray_desktop.workers.agent.node_inspection import MachineFactsMeter
@@ -80,15 +80,13 @@ async def test_an_agent_continues_reports_and_cancels(
     monkeypatch.setattr(agent_module, "PREFLIGHT_SECONDS", 0.3)
     agent = NodeAgent(driver_protocol.PlaceAgent("a", str(hung / "inbox"), "127.0.0.1"))
     await agent.start()
-    report = agent_protocol.from_json(
+    report = json_codec.from_json(
         await agent.report(), agent_protocol.AgentHello | agent_protocol.AgentReport
     )
     assert report.facts is not None
     assert report.facts.inbox_silent > 0
     order = agent_protocol.CheckDestination("c", "", (agent_protocol.TopEntry("x"),), 1, 1)
-    reply = agent_protocol.from_json(
-        await agent.order(agent_protocol.to_json(order)), agent_protocol.OrderReply
-    )
+    reply = json_codec.from_json(await agent.order(json_codec.to_json(order)), agent_protocol.OrderReply)
     assert reply.failure is not None
     assert reply.failure.kind is FailureKind.FOLDER_SILENT
     delivery = agent_protocol.StartDelivery(
@@ -100,8 +98,8 @@ async def test_an_agent_continues_reports_and_cancels(
         algorithms=agent_protocol.Algorithms(),
     )
     async with asyncio.timeout(5):
-        await agent.order(agent_protocol.to_json(delivery))
-        await agent.order(agent_protocol.to_json(agent_protocol.CancelCast("c")))
+        await agent.order(json_codec.to_json(delivery))
+        await agent.order(json_codec.to_json(agent_protocol.CancelCast("c")))
         await agent.report()
     stopping = asyncio.create_task(agent.stop())
     await asyncio.sleep(0)

@@ -16,7 +16,7 @@ import pytest
 from castray_desktop.core.failures.kinds import CastRayError, Failure, FailureKind
 from castray_desktop.core.failures.sentences import sentence
 from castray_desktop.core.protocol.messages import ClusterPhase, ClusterStatus
-from castray_desktop.core.protocol.nodes import agent_protocol, driver_protocol
+from castray_desktop.core.protocol.nodes import driver_protocol, json_codec
 from castray_desktop.workers.base.paths import Paths
 from castray_desktop.workers.clusters import driver_process, reaper
 from castray_desktop.workers.clusters.cluster_discovery import split_address
@@ -166,7 +166,7 @@ def left_over(places: Paths) -> list[Path]:
 
 async def test_messages_go_both_ways(places: Paths, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     lost = driver_protocol.AgentLost("node", "why")
-    answer = agent_protocol.to_json(lost) + b"\n"
+    answer = json_codec.to_json(lost) + b"\n"
     monkeypatch.setenv("CASTRAY_DRIVER_PYTHON", str(interpreter(tmp_path, answer)))
     driver = await DriverProcess.start(places, "local")
     record = json.loads(left_over(places)[0].read_text())

@@ -1,4 +1,4 @@
-"""Messages between the engine and its driver, as JSON lines of `core.protocol.nodes.agent_protocol`.
+"""Messages between the engine and its driver, one line of JSON each (`json_codec`).
 
 Standard library only and valid on Python 3.9: the driver runs on the cluster's interpreter.
 """

@@ -15,7 +15,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
-from castray_desktop.core.protocol.nodes import agent_protocol
+from castray_desktop.core.protocol.nodes import agent_protocol, json_codec
 from castray_desktop.workers.agent.transfer.delivery.prune import Pruner
 from castray_desktop.workers.agent.transfer.node_context import PeerTiming
 from castray_desktop.workers.agent.transfer.system import linux_calls
@@ -27,14 +27,14 @@ def main() -> None:
     if len(sys.argv) > 3:
         verb, _, number = sys.argv[3].partition("=")
         {"die": die_at, "remove": die_removing}[verb](int(number))
-    first = agent_protocol.from_json(sys.stdin.buffer.readline(), agent_protocol.Order)
+    first = json_codec.from_json(sys.stdin.buffer.readline(), agent_protocol.Order)
     ready, lock = threading.Event(), threading.Lock()
 
     def changed(urgent: bool) -> None:
         ready.wait()
         with lock:
             for report in plane.drain_reports()[1]:
-                sys.stdout.write(agent_protocol.to_json(report).decode() + "\n")
+                sys.stdout.write(json_codec.to_json(report).decode() + "\n")
                 sys.stdout.flush()
 
     plane = TransferService(
@@ -54,7 +54,7 @@ def main() -> None:
     ready.set()
     plane.carry_out(first)
     for line in sys.stdin.buffer:
-        plane.carry_out(agent_protocol.from_json(line, agent_protocol.Order))
+        plane.carry_out(json_codec.from_json(line, agent_protocol.Order))
     plane.close()
 
 

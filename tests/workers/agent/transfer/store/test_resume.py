@@ -17,7 +17,7 @@ import pytest
 
 from castray_desktop.core.casts.transfer_options import TransferOptions
 from castray_desktop.core.content.stream_layout import StreamLayout
-from castray_desktop.core.protocol.nodes import agent_protocol
+from castray_desktop.core.protocol.nodes import agent_protocol, json_codec
 from castray_desktop.core.protocol.nodes.agent_protocol import (
     AnnounceTrailer,
     DeliveryReport,
@@ -79,13 +79,13 @@ class Killable:
 
     def say(self, order: object) -> None:
         assert self.process.stdin is not None
-        self.process.stdin.write(agent_protocol.to_json(order).decode() + "\n")
+        self.process.stdin.write(json_codec.to_json(order).decode() + "\n")
         self.process.stdin.flush()
 
     def read(self) -> DeliveryReport | None:
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
-        return agent_protocol.from_json(line.encode(), DeliveryReport | None) if line else None
+        return json_codec.from_json(line.encode(), DeliveryReport | None) if line else None
 
     def kill(self) -> None:
         self.process.kill()

@@ -10,12 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from castray_desktop.core.failures.kinds import Failure, FailureKind
-from castray_desktop.core.protocol.nodes import agent_protocol, driver_protocol
+from castray_desktop.core.protocol.nodes import agent_protocol, driver_protocol, json_codec
 
 # Surrogates represent bytes that are not UTF-8, as in paths.
 texts = st.text(st.characters(), max_size=20)
 st.register_type_strategy(str, texts)
-st.register_type_strategy(int, st.integers(agent_protocol.MIN_NUMBER, agent_protocol.MAX_NUMBER))
+st.register_type_strategy(int, st.integers(json_codec.MIN_NUMBER, json_codec.MAX_NUMBER))
 st.register_type_strategy(float, st.floats(allow_nan=False, allow_infinity=False))
 
 UNIONS = (
@@ -33,9 +33,9 @@ CASES = [(union, kind) for union in UNIONS for kind in typing.get_args(union) if
 @given(data=st.data())
 def test_every_message_is_decoded_unchanged(union: Any, kind: type, data: st.DataObject) -> None:
     message = data.draw(st.from_type(kind))
-    text = agent_protocol.to_json(message)
+    text = json_codec.to_json(message)
     assert b"\n" not in text
-    assert agent_protocol.from_json(text, union) == message
+    assert json_codec.from_json(text, union) == message
 
 
 @pytest.mark.parametrize(
@@ -75,13 +75,13 @@ def test_every_message_is_decoded_unchanged(union: Any, kind: type, data: st.Dat
 )
 def test_garbage_is_a_value_error(garbage: bytes) -> None:
     with pytest.raises(ValueError):
-        agent_protocol.from_json(garbage, driver_protocol.FromDriver)
+        json_codec.from_json(garbage, driver_protocol.FromDriver)
 
 
 @given(st.binary(max_size=40))
 def test_no_bytes_do_more_than_raise_a_value_error(garbage: bytes) -> None:
     with pytest.raises(ValueError):
-        agent_protocol.from_json(garbage, driver_protocol.FromDriver)
+        json_codec.from_json(garbage, driver_protocol.FromDriver)
 
 
 def test_a_secret_is_not_shown() -> None:
@@ -94,12 +94,12 @@ def test_a_secret_is_not_shown() -> None:
     )
     for order in orders:
         assert "hush" not in repr(driver_protocol.AgentCall(1, "node", order))
-        assert b"hush" in agent_protocol.to_json(order)
+        assert b"hush" in json_codec.to_json(order)
 
 
 def test_the_order_inside_a_call_keeps_its_kind() -> None:
     failure = Failure(FailureKind.NO_ROOM, {"node": "x"})
     call = driver_protocol.AgentCall(3, "node", agent_protocol.AnnounceTrailer("c", "digest"))
-    assert agent_protocol.from_json(agent_protocol.to_json(call), driver_protocol.ToDriver) == call
+    assert json_codec.from_json(json_codec.to_json(call), driver_protocol.ToDriver) == call
     reply = driver_protocol.AgentCallResult(3, agent_protocol.DestinationReply(failure=failure))
-    assert agent_protocol.from_json(agent_protocol.to_json(reply), driver_protocol.FromDriver) == reply
+    assert json_codec.from_json(json_codec.to_json(reply), driver_protocol.FromDriver) == reply
