@@ -32,7 +32,7 @@ class CountedScans:
         return scan_paths(paths, links, exclude, on_progress)
 
 
-def _no_progress(_: ScanResult) -> None:
+def _no_progress() -> None:
     pass
 
 

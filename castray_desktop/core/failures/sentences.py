@@ -98,7 +98,7 @@ _TABLE: Mapping[FailureStatus, Mapping[FailureKind, tuple[str, str]]] = {
         K.BAD_RATE: ("{rate} is not a rate.", "Write it like 10MB/s, 800kB/s or 100Mbit/s."),
         K.BAD_SETTING: (
             "{number} can't be set here.",
-            "Give a number of 0 or more; of demo nodes 12 at most.",
+            "Give a number from 0 to {most}.",
         ),
         K.BAD_DESTINATION: (
             "{destination} can't be a destination.",

@@ -18,7 +18,12 @@ from PySide6.QtWidgets import (
 
 from castray_desktop.core.failures.kinds import Failure
 from castray_desktop.core.protocol import messages
-from castray_desktop.core.protocol.messages import MOST_DEMO_NODES, EngineSettings
+from castray_desktop.core.protocol.messages import (
+    MOST_CASTS_AT_ONCE,
+    MOST_DEMO_NODES,
+    MOST_HISTORY_DAYS,
+    EngineSettings,
+)
 from castray_desktop.ui.i18n.language import CHOICES, Language, Retranslator, Text
 from castray_desktop.ui.model import preferences
 from castray_desktop.ui.model.cluster_text import explain_failure
@@ -249,9 +254,11 @@ class SettingsSheet(Sheet):
         )
         self._own.append(lambda: self.conflict.set_value(self._chosen.conflict))
         self._rows.append((lambda: translate("SendPanel", "If a file exists"), self.conflict))
-        self.at_once = self._number(lambda: translate("Settings", "Casts at once"), 1000, "casts_at_once")
+        self.at_once = self._number(
+            lambda: translate("Settings", "Casts at once"), MOST_CASTS_AT_ONCE, "casts_at_once"
+        )
         self.history_days = self._number(
-            lambda: translate("Settings", "Keep the history"), 36500, "history_days"
+            lambda: translate("Settings", "Keep the history"), MOST_HISTORY_DAYS, "history_days"
         )
         for field, show, text in (
             (self.at_once, self.at_once.setSpecialValueText, lambda: translate("Settings", "No bound")),

@@ -121,7 +121,7 @@ def measure_path(path: str, exclude: Sequence[str], scan: ScanPaths = scan_paths
     """The size of one path, or why it can't be sent."""
     name = os.path.basename(path.rstrip("/")) or path
     try:
-        found = scan((path,), "auto", exclude, lambda _: None)
+        found = scan((path,), "auto", exclude, lambda: None)
     except CastRayError as error:
         return agent_protocol.PathSize(path, name, failure=error.failure)
     folder = any(entry.folder for entry in found.top)

@@ -7,7 +7,12 @@ from pathlib import Path
 import msgspec
 
 from castray_desktop.core.failures.kinds import CastRayError, FailureKind
-from castray_desktop.core.protocol.messages import MOST_DEMO_NODES, EngineSettings
+from castray_desktop.core.protocol.messages import (
+    MOST_CASTS_AT_ONCE,
+    MOST_DEMO_NODES,
+    MOST_HISTORY_DAYS,
+    EngineSettings,
+)
 from castray_desktop.workers.base.state_files import UNREADABLE, load, part_with, replace_file
 
 
@@ -28,11 +33,13 @@ class SettingsFile:
 def _check(settings: EngineSettings) -> None:
     if settings.limit < 0:
         raise CastRayError(FailureKind.BAD_RATE, rate=settings.limit)
-    if settings.casts_at_once < 0 or settings.history_days < 0:
-        number = min(settings.casts_at_once, settings.history_days)
-        raise CastRayError(FailureKind.BAD_SETTING, number=number)
-    if not 0 <= settings.demo_nodes <= MOST_DEMO_NODES:
-        raise CastRayError(FailureKind.BAD_SETTING, number=settings.demo_nodes)
+    for number, most in (
+        (settings.casts_at_once, MOST_CASTS_AT_ONCE),
+        (settings.history_days, MOST_HISTORY_DAYS),
+        (settings.demo_nodes, MOST_DEMO_NODES),
+    ):
+        if not 0 <= number <= most:
+            raise CastRayError(FailureKind.BAD_SETTING, number=number, most=most)
 
 
 def _decode(file: Path, content: bytes) -> EngineSettings:

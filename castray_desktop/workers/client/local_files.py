@@ -25,7 +25,7 @@ def check_path(path: str, links: str) -> Failure | None:
     except OSError:
         pass  # the scan reports the error
     try:
-        Scanner(links, (), lambda _: None).run([path])
+        Scanner(links, (), lambda: None).run([path])
     except CastRayError as error:
         return error.failure
     return None

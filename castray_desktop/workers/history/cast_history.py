@@ -139,13 +139,13 @@ class CastHistory:
             case messages.GetPastCast(cast):
                 return (await self.find_cast(cast)).result
             case messages.ClearHistory(casts, grace):
-                await self._clear(casts, min(grace, MOST_GRACE_SECONDS))
+                await self._clear(casts, min(MOST_GRACE_SECONDS, grace))  # in this order also for NaN
                 return messages.Done()
             case messages.KeepHistory():
                 await self._restore_hidden()
                 return messages.Done()
             case messages.GetRates(seconds):
-                return self._rates.history(min(max(seconds, 0.0), MOST_RATE_SECONDS), self._wall())
+                return self._rates.history(min(max(0.0, seconds), MOST_RATE_SECONDS), self._wall())
             case messages.GetStatistics():
                 return self.statistics()
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -31,33 +34,28 @@ AWAITED = DeliverySnapshot("f", DeliveryState.AWAITED, failure=Failure(FailureKi
 CANCELLED = DeliverySnapshot("e", DeliveryState.CANCELLED)
 
 
-@given(st.lists(st.sampled_from(DeliveryEvent)))
-def test_any_events_of_a_delivery_end_in_at_most_one_final_state(events: list[DeliveryEvent]) -> None:
-    state = DeliveryState.WAITING
-    ends = 0
-    for event in events:
+@pytest.mark.parametrize(
+    ("first", "events", "next_state", "continued"),
+    [
+        (DeliveryState.WAITING, DeliveryEvent, next_delivery_state, DeliveryState.AWAITED),
+        (CastState.QUEUED, CastEvent, next_cast_state, CastState.PARTLY_FAILED),
+    ],
+    ids=["delivery", "cast"],
+)
+@given(data=st.data())
+def test_any_events_end_in_at_most_one_final_state(
+    first: Any, events: Any, next_state: Callable[[Any, Any], Any], continued: Any, data: st.DataObject
+) -> None:
+    """`continued` is the one final state that another one may follow."""
+    state, ends = first, 0
+    for event in data.draw(st.lists(st.sampled_from(events))):
         before = state
         try:
-            state = next_delivery_state(state, event)
+            state = next_state(state, event)
         except IllegalEventError:
             continue
         assert state.finished or not before.finished
-        ends += state.finished and state is not DeliveryState.AWAITED
-    assert ends <= 1
-
-
-@given(st.lists(st.sampled_from(CastEvent)))
-def test_any_events_of_a_cast_end_in_at_most_one_final_state(events: list[CastEvent]) -> None:
-    state = CastState.QUEUED
-    ends = 0
-    for event in events:
-        before = state
-        try:
-            state = next_cast_state(state, event)
-        except IllegalEventError:
-            continue
-        assert state.finished or not before.finished
-        ends += state.finished and state is not CastState.PARTLY_FAILED
+        ends += state.finished and state is not continued
     assert ends <= 1
 
 

@@ -47,7 +47,9 @@ def test_what_an_earlier_version_kept_is_understood(file: Path) -> None:
     [
         (EngineSettings(limit=-1), FailureKind.BAD_RATE),
         (EngineSettings(casts_at_once=-1), FailureKind.BAD_SETTING),
+        (EngineSettings(casts_at_once=1001), FailureKind.BAD_SETTING),
         (EngineSettings(history_days=-1), FailureKind.BAD_SETTING),
+        (EngineSettings(history_days=36501), FailureKind.BAD_SETTING),
         (EngineSettings(demo_nodes=-1), FailureKind.BAD_SETTING),
         (EngineSettings(demo_nodes=13), FailureKind.BAD_SETTING),
     ],

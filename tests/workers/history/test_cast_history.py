@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import os
 import signal
 import sqlite3
@@ -30,7 +31,7 @@ from castray_desktop.core.protocol.messages import (
 from castray_desktop.workers.base.paths import Paths
 from castray_desktop.workers.engine import process as engine_module
 from castray_desktop.workers.history import cast_history as history_module
-from castray_desktop.workers.history.cast_history import CastHistory, running_and_queued
+from castray_desktop.workers.history.cast_history import MOST_GRACE_SECONDS, CastHistory, running_and_queued
 from castray_desktop.workers.history.history_store import _PAGE, VERSION, HistoryStore, PastCast
 from tests.helpers.engine_home import EngineHome
 
@@ -390,6 +391,17 @@ async def test_forgetting_can_be_taken_back_until_its_time_has_passed(
     left = HistoryStore(path)
     assert found(left) == []
     left.close()
+
+
+async def test_a_grace_that_is_no_number_is_the_longest(history: CastHistory) -> None:
+    ended(history, past_cast(0))
+    await wait_until_kept(history)
+    await history.answer(m.ClearHistory(grace=math.nan))
+    assert history._delete_timer is not None
+    left = history._delete_timer.when() - asyncio.get_running_loop().time()
+    assert 0 < left <= MOST_GRACE_SECONDS
+    await history.answer(m.KeepHistory())
+    assert await total(history) == 1
 
 
 async def test_changes_are_told_once(history: CastHistory, monkeypatch: pytest.MonkeyPatch) -> None:

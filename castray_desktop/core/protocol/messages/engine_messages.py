@@ -104,6 +104,8 @@ EngineEvent = Welcome | LogLine
 
 
 MOST_DEMO_NODES = 12
+MOST_CASTS_AT_ONCE = 1000
+MOST_HISTORY_DAYS = 36_500
 
 
 class EngineSettings(Record, frozen=True):

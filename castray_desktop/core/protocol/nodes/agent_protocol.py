@@ -534,8 +534,6 @@ class SourceReport:
 
     cast: str
     state: SourceState
-    scanned_files: int = 0
-    scanned_bytes: int = 0
     totals: Optional[ParcelTotals] = None
     sent_bytes: int = 0  # payload sent for this cast, including repairs
     sent_lists: int = 0  # of that, bytes of manifest and trailer

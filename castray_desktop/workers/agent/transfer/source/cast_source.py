@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import logging
 import threading
-import time
 from collections.abc import Sequence
 from typing import Optional
 
@@ -60,8 +59,6 @@ log = logging.getLogger("castray.byte_plane")
 
 READ_AHEAD_BYTES = 64 << 20
 
-SCAN_REPORT_SECONDS = 0.25
-
 NEAR_BYTES = 16 << 20
 
 S = SourceState
@@ -97,8 +94,6 @@ class CastSource:
         self._totals: Optional[ParcelTotals] = None
         self._failure: Optional[Failure] = None
         self._trailer_digest = ""
-        self._scanned = (0, 0)
-        self._last_scan_report = 0.0
         self._cache = cache
         self._files = self._files_of((), "")
         self._finding = False
@@ -182,8 +177,6 @@ class CastSource:
             return SourceReport(
                 cast=self.pieces.cast,
                 state=self.state,
-                scanned_files=self._scanned[0],
-                scanned_bytes=self._scanned[1],
                 totals=self._totals,
                 sent_bytes=self.pieces.sent_bytes,
                 sent_lists=self.pieces.sent_lists,
@@ -239,21 +232,14 @@ class CastSource:
     def _prepare(self) -> None:
         self.pieces.report_state()
         order = self._order
-        scan = self._scan_paths(order.paths, order.options.links, order.options.exclude, self._scanning)
+        scan = self._scan_paths(
+            order.paths, order.options.links, order.options.exclude, lambda: check_end(self.pieces)
+        )
         totals = scan.totals
         with self.pieces.lock:
             self._scan, self.pieces.manifest, self._raw_manifest = scan, scan.manifest, scan.raw_manifest
-            self._scanned = (scan.files, scan.size)
             self._totals = totals
         self._go(S.PREPARED)
-
-    def _scanning(self, scan: ScanResult) -> None:
-        check_end(self.pieces)
-        now = time.monotonic()
-        if now - self._last_scan_report >= SCAN_REPORT_SECONDS:
-            self._last_scan_report = now
-            self._scanned = (scan.files, scan.size)
-            self.pieces.report_now()
 
     # --- reading
 

@@ -100,7 +100,7 @@ class ScanCache:
                 if key not in self._scanning:
                     self._scanning.add(key)
                     return
-            on_progress(ScanResult())  # without the lock: it may raise, and report
+            on_progress()  # without the lock: it may raise, and report
 
     def _find(self, key: _Key, on_progress: OnProgress) -> Optional[ScanResult]:
         self.drop_expired()
@@ -141,7 +141,7 @@ def is_current(scan: ScanResult, on_progress: OnProgress) -> bool:
     above = b""
     for number, entry in enumerate(scan.entries):
         if number % CHECKED_AT_ONCE == 0:
-            on_progress(scan)
+            on_progress()
         path = entry.path
         if path in scan.top_paths:
             above = scan.top_paths[path][: -len(path)]

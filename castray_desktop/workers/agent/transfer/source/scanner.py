@@ -175,7 +175,7 @@ class ScanResult:
         )
 
 
-OnProgress = Callable[[ScanResult], None]
+OnProgress = Callable[[], None]
 """Called for each entry of a scan; may raise to end it."""
 
 _KINDS = (
@@ -249,7 +249,7 @@ class Scanner:
         self, place: bytes, path: bytes, found: os.stat_result, followed: bool = False
     ) -> Optional[Failure]:
         """Add one entry and all below it; returns the failure if it can't be sent."""
-        self._on_progress(self._scan)
+        self._on_progress()
         mode, mtime = stat.S_IMODE(found.st_mode), found.st_mtime_ns
         if len(path) > MAX_PATH:
             return Failure(

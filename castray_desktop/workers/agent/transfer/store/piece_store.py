@@ -451,11 +451,6 @@ class PieceStore:
             self._last_progress = now
             self._changed(False)
 
-    def report_now(self) -> None:
-        """Report progress; the caller limits the rate."""
-        self._dirty = True
-        self._changed(False)
-
     def flush_progress(self) -> None:
         """Report held-back progress while idle."""
         if self._dirty:

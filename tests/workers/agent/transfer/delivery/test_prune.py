@@ -49,7 +49,7 @@ def make(top: Path, *names: str) -> Path:
 
 
 def manifest_of(top: Path, *exclude: str) -> Manifest:
-    return Manifest(tuple(Scanner("keep", exclude, lambda scan: None).run([str(top)]).entries))
+    return Manifest(tuple(Scanner("keep", exclude, lambda: None).run([str(top)]).entries))
 
 
 def everything(top: Path) -> set[str]:

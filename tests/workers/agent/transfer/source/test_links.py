@@ -43,7 +43,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 def scan(paths: list[Path], links: str = "auto", exclude: tuple[str, ...] = ()) -> ScanResult:
-    return Scanner(links, exclude, lambda _: None).run(map(str, paths))
+    return Scanner(links, exclude, lambda: None).run(map(str, paths))
 
 
 def kept(found: ScanResult) -> dict[str, str]:

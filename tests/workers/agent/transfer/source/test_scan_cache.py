@@ -50,7 +50,7 @@ class Clock:
         return self.now
 
 
-def no_progress(_: ScanResult) -> None:
+def no_progress() -> None:
     pass
 
 
@@ -390,7 +390,7 @@ def test_a_second_scan_of_the_same_paths_waits_for_the_first(folder: Path) -> No
         found.append(cache.scan([str(folder)], "auto", (), on_progress))
 
     first = threading.Thread(target=scan, args=(no_progress,))
-    second = threading.Thread(target=scan, args=(lambda _: waits.set(),))
+    second = threading.Thread(target=scan, args=(waits.set,))
     first.start()
     assert begun.wait(PATIENCE)
     second.start()
@@ -406,12 +406,12 @@ def test_a_waiting_scan_may_be_cancelled_and_a_running_one_may_fail(folder: Path
     wait_until_settled(folder)
     begun, may_end = threading.Event(), threading.Event()
 
-    def hold(_: ScanResult) -> None:
+    def hold() -> None:
         begun.set()
         assert may_end.wait(PATIENCE)
         raise CastRayError(FailureKind.CANCELLED)
 
-    def give_up(_: ScanResult) -> None:
+    def give_up() -> None:
         raise CastRayError(FailureKind.CANCELLED)
 
     cache = new_cache()

@@ -22,7 +22,7 @@ needs_sys = pytest.mark.skipif(not SAYS_A_PAGE.exists(), reason="there is no sys
 @pytest.mark.parametrize("links", ["auto", "keep", "follow"])
 def test_they_are_refused_by_name(path: Path, links: str) -> None:
     with pytest.raises(CastRayError) as caught:
-        Scanner(links, (), lambda _: None).run([str(path)])
+        Scanner(links, (), lambda: None).run([str(path)])
     assert caught.value.failure.kind is FailureKind.NOT_SENDABLE
     assert caught.value.failure.values["path"] == str(path)
 
@@ -32,7 +32,7 @@ def test_a_folder_of_them_is_left_out_by_name(tmp_path: Path) -> None:
     top.mkdir()
     (top / "good").write_text("x")
     (top / "cpu").symlink_to(SAYS_NOTHING)
-    scan = Scanner("auto", (), lambda _: None).run([str(top)])
+    scan = Scanner("auto", (), lambda: None).run([str(top)])
     assert [entry.path for entry in scan.entries] == [b"top", b"top/good"]
     assert [problem.path for problem in scan.problems] == ["top/cpu"]
     assert scan.followed == {}
