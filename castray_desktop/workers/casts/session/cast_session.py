@@ -21,16 +21,16 @@ from castray_desktop.core.routing.node_speeds import SpeedMeasurement
 from castray_desktop.workers.casts.session.admission import Admission, PausedRecipients
 from castray_desktop.workers.casts.session.agent_orders import AgentDirectory, OrderSender
 from castray_desktop.workers.casts.session.cast_preflight import CastPreflight, RecipientSurvey
+from castray_desktop.workers.casts.session.cast_route import (
+    ReverseDialRequests,
+    RouteExecutor,
+    RoutePolicy,
+    TrailerBroadcast,
+)
 from castray_desktop.workers.casts.session.cast_status import CastStatus, offline_failure
 from castray_desktop.workers.casts.session.checkpoint import CastCheckpoint, CheckpointWriter, SaveCheckpoint
 from castray_desktop.workers.casts.session.membership import AddedRecipients, LostNodes
 from castray_desktop.workers.casts.session.multicast_control import MulticastControl, MulticastGroups
-from castray_desktop.workers.casts.session.route_executor import (
-    ReverseDialRequests,
-    RouteExecutor,
-    TrailerBroadcast,
-)
-from castray_desktop.workers.casts.session.route_policy import RoutePolicy
 from castray_desktop.workers.casts.session.session_context import SessionContext, Wakeup
 from castray_desktop.workers.casts.session.shared_destination import SharedDestinations
 from castray_desktop.workers.casts.session.source_failover import SourceFailover
@@ -152,7 +152,7 @@ class CastSession:
         self._reverse_dials = ReverseDialRequests(services.agents, context.orders)
         self._multicast = MulticastControl(context, executor, failover, services.multicast_groups)
         self._lost_nodes = LostNodes(context, executor, failover, destinations, self._agent_gone)
-        self._policy = RoutePolicy(context, executor, failover, destinations, speeds)
+        self._policy = RoutePolicy(context, executor, destinations, speeds)
         self._additions = AddedRecipients(context, failover, destinations, self._check_running)
         self._checkpoints = CheckpointWriter(context, failover, destinations, save_checkpoint, record)
         self.admission = Admission(
@@ -404,7 +404,10 @@ class CastSession:
                 if self._destinations.delivery_ended(node):
                     self._executor.remove_node(node)
         if self.admission.is_active:
-            self._policy.step(uses_relay=not self._multicast.is_sending)
+            self._policy.step(
+                uses_relay=not self._multicast.is_sending,
+                has_source=self._failover.state is not FailoverState.AWAY,
+            )
             self._multicast.step()
             self._executor.send_due_moves()
         self._trailer.step()

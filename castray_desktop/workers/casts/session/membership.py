@@ -15,8 +15,8 @@ from castray_desktop.workers.casts.session.cast_preflight import (
     absent_outcome,
     survey_recipients,
 )
+from castray_desktop.workers.casts.session.cast_route import RouteExecutor
 from castray_desktop.workers.casts.session.cast_status import offline_failure
-from castray_desktop.workers.casts.session.route_executor import RouteExecutor
 from castray_desktop.workers.casts.session.session_context import SessionContext
 from castray_desktop.workers.casts.session.shared_destination import SharedDestinations
 from castray_desktop.workers.casts.session.source_failover import SourceFailover

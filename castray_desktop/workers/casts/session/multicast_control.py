@@ -24,7 +24,7 @@ from castray_desktop.core.protocol.nodes.agent_protocol import (
     SendToGroup,
 )
 from castray_desktop.core.routing.route_plan import Route
-from castray_desktop.workers.casts.session.route_executor import RouteExecutor
+from castray_desktop.workers.casts.session.cast_route import RouteExecutor
 from castray_desktop.workers.casts.session.session_context import SessionContext
 from castray_desktop.workers.casts.session.source_failover import SourceFailover
 

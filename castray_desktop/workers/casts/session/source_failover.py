@@ -10,8 +10,8 @@ from castray_desktop.core.failures.kinds import CastRayError, Failure, FailureKi
 from castray_desktop.core.protocol.messages import DeliveryState
 from castray_desktop.core.protocol.nodes import agent_protocol
 from castray_desktop.core.protocol.nodes.agent_protocol import SourceState
+from castray_desktop.workers.casts.session.cast_route import RouteExecutor
 from castray_desktop.workers.casts.session.cast_status import offline_failure
-from castray_desktop.workers.casts.session.route_executor import RouteExecutor
 from castray_desktop.workers.casts.session.session_context import SessionContext
 
 log = logging.getLogger("castray.cast")
@@ -33,7 +33,6 @@ class SourceFailover:
         self._reads_to_end = False  # its current agent was ordered to
         self.secret = secrets.token_hex(32)
         self.algorithms = agent_protocol.Algorithms()
-        self.changed_copies: set[str] = set()  # recipients whose copy is not what was delivered there
         self._context = context
         self._status = context.status
         self._executor = executor
@@ -131,7 +130,7 @@ class SourceFailover:
         if route is None or not status.source.trailer_digest or status.source.totals is None:
             return None
         for node in route.order()[1:]:
-            if node in self._context.absences or node in self.changed_copies:
+            if node in self._context.absences or node in self._executor.changed_copies:
                 continue
             if status.verified_bytes(node) >= status.source.totals.stream_bytes:
                 return node

@@ -8,7 +8,7 @@ import pytest
 
 from castray_desktop.core.protocol.nodes.agent_protocol import DeliveryReport, DialRecipient, RecipientState
 from castray_desktop.workers.casts.session.agent_orders import OrderSender
-from castray_desktop.workers.casts.session.route_executor import ReverseDialRequests
+from castray_desktop.workers.casts.session.cast_route import ReverseDialRequests
 from tests.helpers.fake_agents import FakeAgents
 
 S = RecipientState
