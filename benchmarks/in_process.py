@@ -10,6 +10,7 @@ from castray_desktop.core.failures.kinds import CastRayError, FailureKind
 from castray_desktop.core.protocol.messages import NodeInfo, NodeState
 from castray_desktop.core.protocol.nodes import agent_protocol, driver_protocol, json_codec
 from castray_desktop.workers.agent.node_agent import NodeAgent
+from castray_desktop.workers.casts.agent_directory import ORDER_SECONDS, answer_within
 from castray_desktop.workers.casts.cast_manager import CastManager
 
 
@@ -56,11 +57,14 @@ class InProcess:
             raise CastRayError(FailureKind.NODE_OFFLINE, node=node)
         return self._hellos[node]
 
-    async def call(self, node: str, order: agent_protocol.Order) -> agent_protocol.OrderReply | None:
-        """Execute an order. Raises CastRayError(NODE_OFFLINE)."""
+    async def call(
+        self, node: str, order: agent_protocol.Order, seconds: float = ORDER_SECONDS
+    ) -> agent_protocol.OrderReply | None:
+        """Execute an order. Raises CastRayError, see `AgentDirectory`."""
         if node not in self._agents:
             raise CastRayError(FailureKind.NODE_OFFLINE, node=node)
-        answer = await self._agents[node].order(json_codec.to_json(order))
+        async with answer_within(node, seconds):
+            answer = await self._agents[node].order(json_codec.to_json(order))
         reply: agent_protocol.OrderReply | None = (
             json_codec.from_json(answer, agent_protocol.OrderReply) if answer else None
         )

@@ -31,6 +31,7 @@ from benchmarks.lab import Host, Lab, LoopbackHosts, inside
 from castray_desktop.core.failures.kinds import CastRayError, Failure, FailureKind
 from castray_desktop.core.protocol.messages import DeliverySnapshot, Event, NodeInfo, NodeState
 from castray_desktop.core.protocol.nodes import agent_protocol, driver_protocol, json_codec
+from castray_desktop.workers.casts.agent_directory import ORDER_SECONDS, answer_within
 from castray_desktop.workers.casts.cast_manager import CastManager
 from castray_desktop.workers.clusters.agent_liveness import CHECK_SECONDS, Heartbeats
 
@@ -107,14 +108,17 @@ class LabNodes:
             return agent_protocol.AgentHello(**vars(hello) | {"address": address, "port": port})
         return hello
 
-    async def call(self, node: str, order: agent_protocol.Order) -> agent_protocol.OrderReply | None:
-        """Execute an order. Raises CastRayError(NODE_OFFLINE or INTERNAL)."""
+    async def call(
+        self, node: str, order: agent_protocol.Order, seconds: float = ORDER_SECONDS
+    ) -> agent_protocol.OrderReply | None:
+        """Execute an order. Raises CastRayError, see `AgentDirectory`."""
         agent, number = self._agent(node), next(self._numbers)
         answer: asyncio.Future[driver_protocol.AgentCallResult] = asyncio.get_running_loop().create_future()
         agent.calls[number] = answer
         try:
             self._write(agent, driver_protocol.AgentCall(number, node, order))
-            returned = await answer
+            async with answer_within(node, seconds):
+                returned = await answer
         finally:
             del agent.calls[number]
         if returned.raised:

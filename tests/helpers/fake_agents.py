@@ -18,6 +18,7 @@ from castray_desktop.core.protocol.nodes.agent_protocol import (
     SourceReport,
     SourceState,
 )
+from castray_desktop.workers.casts.agent_directory import ORDER_SECONDS, answer_within
 from castray_desktop.workers.casts.cast_manager import CastManager
 
 SIZE = 1 << 30
@@ -82,7 +83,13 @@ class FakeAgents:
             file_hashes=self.hashes.get(node, ("blake3", "sha256")),
         )
 
-    async def call(self, node: str, order: agent_protocol.Order) -> agent_protocol.OrderReply | None:
+    async def call(
+        self, node: str, order: agent_protocol.Order, seconds: float = ORDER_SECONDS
+    ) -> agent_protocol.OrderReply | None:
+        async with answer_within(node, seconds):
+            return await self._answer(node, order)
+
+    async def _answer(self, node: str, order: agent_protocol.Order) -> agent_protocol.OrderReply | None:
         while self._nodes[node].state is NodeState.STARTING:
             async with self.ordered:
                 await self.ordered.wait()

@@ -1,13 +1,13 @@
-"""Helpers for asyncio: work that must finish although its caller is cancelled, and threads that nothing
-waits for.
+"""Helpers for asyncio: work that must finish although its caller is cancelled, work in the background, and
+threads that nothing waits for.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from typing import Any, TypeVar
 
 Result = TypeVar("Result")
 
@@ -26,6 +26,30 @@ async def finish(work: Awaitable[Result]) -> Result:
         task.exception()  # retrieved, so that asyncio does not log it
         raise asyncio.CancelledError
     return task.result()
+
+
+class BackgroundTasks:
+    """Tasks that their caller does not await; asyncio alone would not keep them alive."""
+
+    def __init__(self) -> None:
+        self._running: set[asyncio.Task[Any]] = set()
+
+    def run(self, work: Coroutine[Any, Any, Result], name: str | None = None) -> asyncio.Task[Result]:
+        """Start a task."""
+        task = asyncio.create_task(work, name=name)
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
+        return task
+
+    async def wait(self, seconds: float | None = None) -> None:
+        """Wait until those that run now have ended, at most so many seconds."""
+        if self._running:
+            await asyncio.wait(tuple(self._running), timeout=seconds)
+
+    def cancel(self) -> None:
+        """Cancel those that run."""
+        for task in tuple(self._running):
+            task.cancel()
 
 
 class DaemonThreadPool(ThreadPoolExecutor):

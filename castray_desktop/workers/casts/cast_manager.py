@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 import secrets
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable
 
 import msgspec
 
@@ -28,18 +28,18 @@ from castray_desktop.core.protocol.messages import (
 )
 from castray_desktop.core.protocol.nodes import agent_protocol
 from castray_desktop.core.protocol.nodes.agent_protocol import ParcelTotals
+from castray_desktop.workers.base.async_tasks import BackgroundTasks
+from castray_desktop.workers.casts.agent_directory import AgentDirectory
 from castray_desktop.workers.casts.cast_commands import CastCommands
 from castray_desktop.workers.casts.cast_publisher import CastPublisher, FinishedCasts
 from castray_desktop.workers.casts.cast_table import CastServices, CastTable, ClusterContext
 from castray_desktop.workers.casts.deferred_deliveries import DeferredDeliveries
-from castray_desktop.workers.casts.session.agent_orders import AgentDirectory
 from castray_desktop.workers.casts.session.cast_session import CastSession, SessionServices
 from castray_desktop.workers.casts.session.cast_status import CastStatus
 from castray_desktop.workers.casts.session.checkpoint import CastCheckpoint
 from castray_desktop.workers.casts.verification import VerificationJobs
 
 CLOSE_SECONDS = 1.0
-ANSWER_SECONDS = 15.0
 
 log = logging.getLogger("castray.cast")
 
@@ -107,7 +107,7 @@ class CastManager:
         self._services = services or CastServices()
         self._table = CastTable(max_running)
         self.dry_runs = DryRuns(self._new_session, self._release_nodes)
-        self._chores: set[asyncio.Task[None]] = set()
+        self._background = BackgroundTasks()
         context = self._context = ClusterContext(agents, publish, self._services, self._table)
         self._publisher = CastPublisher(context)
         self._session_services = SessionServices(
@@ -262,10 +262,8 @@ class CastManager:
             await asyncio.wait(leaving)
         if self._services.checkpoints is not None:
             await self._services.checkpoints.close()
-        if self._chores:
-            await asyncio.wait(self._chores, timeout=CLOSE_SECONDS)
-        for chore in self._chores:
-            chore.cancel()
+        await self._background.wait(CLOSE_SECONDS)
+        self._background.cancel()
         await self._publisher.close()
 
     # --- the casts ------------------------------------------------------------------------------
@@ -352,12 +350,11 @@ class CastManager:
         except CastRayError as error:
             log.warning("%s requested a cast: %s", node, sentence(error.failure))
             answer = agent_protocol.AnswerTransfer(wanted.number, refusal=sentence(error.failure))
-        self._run_in_background(self._answer_request(node, answer), f"answer {node}")
+        self._background.run(self._answer_request(node, answer), f"answer {node}")
 
     async def _answer_request(self, node: str, answer: agent_protocol.AnswerTransfer) -> None:
-        with contextlib.suppress(CastRayError, TimeoutError):  # the agent has ended, and its caller
-            async with asyncio.timeout(ANSWER_SECONDS):
-                await self._agents.call(node, answer)
+        with contextlib.suppress(CastRayError):  # the agent has ended, and its caller
+            await self._agents.call(node, answer)
 
     def _active_sessions(self) -> tuple[CastSession, ...]:
         sessions = (*self._table.sessions.values(), *self.dry_runs.sessions.values())
@@ -440,9 +437,4 @@ class CastManager:
 
     def _release_nodes(self, session: CastSession) -> None:
         """Let the agents release their resources, in the background."""
-        self._run_in_background(session.release_nodes(), f"forget {session.status.cast}")
-
-    def _run_in_background(self, work: Coroutine[None, None, None], name: str) -> None:
-        chore = asyncio.create_task(work, name=name)
-        self._chores.add(chore)
-        chore.add_done_callback(self._chores.discard)
+        self._background.run(session.release_nodes(), f"forget {session.status.cast}")

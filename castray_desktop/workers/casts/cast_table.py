@@ -11,8 +11,8 @@ from castray_desktop.core.casts.admission_queue import AdmissionQueue
 from castray_desktop.core.casts.node_selector import Groups
 from castray_desktop.core.failures.kinds import CastRayError, FailureKind
 from castray_desktop.core.protocol.messages import CastResult, Event, SendRequest
+from castray_desktop.workers.casts.agent_directory import AgentDirectory
 from castray_desktop.workers.casts.node_speed_store import NodeSpeedStore
-from castray_desktop.workers.casts.session.agent_orders import AgentDirectory
 from castray_desktop.workers.casts.session.cast_session import CastSession
 from castray_desktop.workers.casts.session.cast_status import CastStatus
 from castray_desktop.workers.casts.session.checkpoint import CheckpointStore

@@ -26,7 +26,8 @@ from castray_desktop.core.protocol.messages import (
 )
 from castray_desktop.core.protocol.nodes import agent_protocol
 from castray_desktop.core.protocol.nodes.agent_protocol import VerificationReport, VerificationState
-from castray_desktop.workers.casts.session.agent_orders import AgentDirectory, OrderSender, common_algorithms
+from castray_desktop.workers.base.async_tasks import BackgroundTasks
+from castray_desktop.workers.casts.agent_directory import AgentDirectory, broadcast, common_algorithms
 from castray_desktop.workers.casts.session.cast_status import CastStatus, offline_failure
 
 PROGRESS_SECONDS = 0.25
@@ -55,7 +56,7 @@ class VerificationJobs:
         self._publish = publish
         self._groups = groups
         self._clock = clock
-        self._orders = OrderSender(agents)
+        self._background = BackgroundTasks()
         self._jobs: dict[str, _VerificationJob] = {}
 
     async def verify_path(self, command: Verify) -> VerifyReport:
@@ -118,7 +119,7 @@ class VerificationJobs:
         """Cancel all jobs."""
         for job in self._jobs.values():
             job.cancel()
-        self._orders.close()
+        self._background.cancel()
 
     def _named(self, who: tuple[str, ...]) -> tuple[str, ...]:
         """Raises CastRayError. `all` are the online nodes, including this computer."""
@@ -141,14 +142,12 @@ class VerificationJobs:
     async def _running(self, name: str, nodes: tuple[str, ...]) -> AsyncIterator[_VerificationJob]:
         if name in self._jobs:
             raise CastRayError(FailureKind.INTERNAL, reason=f"there is a job {name} already")
-        job = self._jobs[name] = _VerificationJob(name, nodes, self._orders, self._publish, self._clock)
+        job = self._jobs[name] = _VerificationJob(name, nodes, self._agents, self._publish, self._clock)
         try:
             yield job
         finally:
             del self._jobs[name]
-            self._orders.run_in_background(
-                self._orders.broadcast(nodes, agent_protocol.EndVerification(name))
-            )
+            self._background.run(broadcast(self._agents, nodes, agent_protocol.EndVerification(name)))
 
     async def _compare(self, job: _VerificationJob) -> tuple[VerifiedNode, ...]:
         verified = {node: _verified(node, report) for node, report in job.reports.items()}
@@ -177,7 +176,7 @@ class VerificationJobs:
     async def _files(self, job: str, node: str) -> AsyncIterator[agent_protocol.FileHash]:
         start = 0
         while True:
-            reply = await self._orders.call(node, agent_protocol.DescribeFiles(job, start, PAGE_FILES))
+            reply = await self._agents.call(node, agent_protocol.DescribeFiles(job, start, PAGE_FILES))
             files = reply.files if isinstance(reply, agent_protocol.FileHashPage) else ()
             for file in files:
                 yield file
@@ -193,14 +192,14 @@ class _VerificationJob:
         self,
         name: str,
         nodes: tuple[str, ...],
-        orders: OrderSender,
+        agents: AgentDirectory,
         publish: Callable[[Event], None],
         clock: Callable[[], float],
     ) -> None:
         self.name = name
         self.nodes = nodes
         self.reports = dict.fromkeys(nodes, VerificationReport(name, VerificationState.READING))
-        self._orders = orders
+        self._agents = agents
         self._publish = publish
         self._clock = clock
         self._published = 0.0
@@ -233,7 +232,7 @@ class _VerificationJob:
 
     async def _order(self, node: str, order: agent_protocol.VerifyFiles) -> None:
         try:
-            await self._orders.call(node, order)
+            await self._agents.call(node, order)
         except CastRayError as error:
             self.lost(node, error.failure)
 

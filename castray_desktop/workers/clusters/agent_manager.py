@@ -18,7 +18,9 @@ from castray_desktop.core.casts.node_selector import find_node
 from castray_desktop.core.failures.kinds import CastRayError, Failure, FailureKind
 from castray_desktop.core.protocol.messages import THIS_COMPUTER, ClusterStatus, NodeInfo, NodeState
 from castray_desktop.core.protocol.nodes import agent_protocol, driver_protocol
+from castray_desktop.workers.base.async_tasks import BackgroundTasks
 from castray_desktop.workers.base.paths import Paths
+from castray_desktop.workers.casts.agent_directory import ORDER_SECONDS, answer_within
 from castray_desktop.workers.casts.session.cast_status import offline_failure
 from castray_desktop.workers.clusters.agent_liveness import (
     SILENT_SECONDS,
@@ -145,7 +147,7 @@ class AgentManager:
         self._waiting: dict[str, asyncio.Future[None]] = {}
         self._gone: dict[str, float] = {}  # times at which Ray nodes were lost
         self._inventory = NodeInventory(places)
-        self._chores: set[asyncio.Task[None]] = set()
+        self._background = BackgroundTasks()
 
     @property
     def nodes(self) -> Mapping[str, NodeInfo]:
@@ -174,15 +176,20 @@ class AgentManager:
         except KeyError:
             raise CastRayError(FailureKind.NODE_OFFLINE, node=node) from None
 
-    async def call(self, node: str, order: agent_protocol.Order) -> agent_protocol.OrderReply | None:
+    async def call(
+        self, node: str, order: agent_protocol.Order, seconds: float = ORDER_SECONDS
+    ) -> agent_protocol.OrderReply | None:
         """Send an order to an agent, after it has started; it is started if it was stopped.
 
-        Raises CastRayError, see `PendingCalls.call`.
+        It may take `seconds` in all, and its start `ORDER_SECONDS` of these. Raises CastRayError, see
+        `AgentDirectory`.
         """
-        await self._wait_for_start(node)
-        if self._send is None or node not in self._hellos:
-            raise CastRayError(FailureKind.NODE_OFFLINE, node=node)
-        return await self._calls.call(self._send, node, order)
+        async with answer_within(node, seconds):
+            async with answer_within(node, ORDER_SECONDS):
+                await self._wait_for_start(node)
+            if self._send is None or node not in self._hellos:
+                raise CastRayError(FailureKind.NODE_OFFLINE, node=node)
+            return await self._calls.call(self._send, node, order)
 
     # --- the driver -----------------------------------------------------------------------------
 
@@ -244,8 +251,7 @@ class AgentManager:
 
     def drop_agents(self, failure: Failure | None = None) -> None:
         """The driver and with it every agent has ended."""
-        for chore in self._chores:
-            chore.cancel()
+        self._background.cancel()
         for name in tuple(self._nodes):
             self._mark_offline(name, failure or offline_failure(name))
         for name, future in self._waiting.items():
@@ -294,12 +300,9 @@ class AgentManager:
         self._waiting[name] = future
         try:
             self._place(info, inbox)
-            async with asyncio.timeout(PLACE_SECONDS):
+            async with answer_within(name, PLACE_SECONDS):
                 await future
             self._inventory.save_node(name, inbox)
-        except TimeoutError:
-            self._remove(name)
-            raise CastRayError(FailureKind.NODE_SILENT, node=name, seconds=int(PLACE_SECONDS)) from None
         except CastRayError:
             self._remove(name)
             raise
@@ -419,9 +422,7 @@ class AgentManager:
         self._connection.count(self._nodes.values())
         due = self._backoff.restart_delay(name)
         if name not in self._gone:
-            chore = asyncio.create_task(self._replace_agent(name, due), name=f"replace agent {name}")
-            self._chores.add(chore)
-            chore.add_done_callback(self._chores.discard)
+            self._background.run(self._replace_agent(name, due), f"replace agent {name}")
 
     def shut_down_idle(self) -> None:
         """Remove idle agents; their nodes stay in the list unchanged."""
@@ -433,10 +434,7 @@ class AgentManager:
             self._send_to_driver(driver_protocol.RemoveAgent(name))
 
     async def _wait_for_start(self, node: str) -> None:
-        """Wait until the agent of a node has started; start it if it was stopped.
-
-        Raises CastRayError(NODE_SILENT).
-        """
+        """Wait until the agent of a node has started or failed; start it if it was stopped."""
         if node in self._idle and node in self._placements:
             self._idle.record_use(node)
             self._set_node(msgspec.structs.replace(self._nodes[node], state=NodeState.STARTING))
@@ -445,9 +443,7 @@ class AgentManager:
         if info is not None and info.state is NodeState.STARTING:
             if node not in self._waking:
                 self._waking[node] = asyncio.get_running_loop().create_future()
-            _, pending = await asyncio.wait([self._waking[node]], timeout=PLACE_SECONDS)
-            if pending:
-                raise CastRayError(FailureKind.NODE_SILENT, node=node, seconds=int(PLACE_SECONDS))
+            await asyncio.wait([self._waking[node]])  # which others may await as well
         self._idle.record_use(node)
 
     def _wake_waiters(self, node: str) -> None:

@@ -17,9 +17,10 @@ from castray_desktop.core.failures.kinds import CastRayError, Failure, FailureKi
 from castray_desktop.core.protocol import messages
 from castray_desktop.core.protocol.messages import ClusterPhase, ClusterStatus, Event, NodeInfo, NodeState
 from castray_desktop.core.protocol.nodes import agent_protocol
+from castray_desktop.workers.base.async_tasks import BackgroundTasks
 from castray_desktop.workers.base.settings import SettingsFile
+from castray_desktop.workers.casts.agent_directory import AgentDirectory
 from castray_desktop.workers.casts.cast_manager import CastManager
-from castray_desktop.workers.casts.session.agent_orders import AgentDirectory
 from castray_desktop.workers.casts.session.checkpoint import CastCheckpoint
 from castray_desktop.workers.clusters.agent_manager import ClusterListener
 from castray_desktop.workers.clusters.cluster_supervisor import ClusterSupervisor
@@ -40,7 +41,7 @@ class NodeRateLimit:
         self._settings = settings
         self._agents = agents
         self._online: set[str] = set()  # the nodes that are online, as far as they were seen
-        self._chores: set[asyncio.Task[None]] = set()
+        self._background = BackgroundTasks()
 
     @property
     def limit(self) -> int:
@@ -65,10 +66,7 @@ class NodeRateLimit:
         self._online.difference_update(removed)
 
     def _spawn(self, node: str) -> asyncio.Task[None]:
-        chore = asyncio.create_task(self._tell(node, self.limit), name=f"limit {node}")
-        self._chores.add(chore)
-        chore.add_done_callback(self._chores.discard)
-        return chore
+        return self._background.run(self._tell(node, self.limit), f"limit {node}")
 
     async def _tell(self, node: str, limit: int) -> None:
         try:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 
 from castray_desktop.core.casts.node_selector import find_node
-from castray_desktop.core.failures.kinds import CastRayError, Failure, FailureKind
+from castray_desktop.core.failures.kinds import CastRayError, Failure
 from castray_desktop.core.protocol.messages import (
     THIS_COMPUTER,
     FolderEntry,
@@ -19,7 +19,7 @@ from castray_desktop.core.protocol.messages import (
 )
 from castray_desktop.core.protocol.nodes import agent_protocol
 from castray_desktop.workers.agent import node_inspection
-from castray_desktop.workers.casts.session.agent_orders import AgentDirectory
+from castray_desktop.workers.casts.agent_directory import AgentDirectory
 from castray_desktop.workers.client.local_files import measure_paths, path_summary
 
 LIST_SECONDS = 20.0
@@ -32,7 +32,7 @@ async def browse(agents: AgentDirectory, node: str, path: str) -> FolderListing:
     if _is_here(agents, node):
         reply = await asyncio.to_thread(node_inspection.list_folder, order)
     else:
-        answer = await _ask(agents, node, order, LIST_SECONDS)
+        answer = await agents.call(find_node(node, agents.nodes).name, order, LIST_SECONDS)
         reply = answer if isinstance(answer, agent_protocol.FolderReply) else agent_protocol.FolderReply(path)
     if reply.failure is not None:
         raise CastRayError.of(_with_node(reply.failure, node))
@@ -54,11 +54,11 @@ async def measure(
         if len(own) != 1:
             return await asyncio.to_thread(measure_paths, paths, exclude)
         try:
-            reply = await _ask(agents, own[0].name, order, MEASURE_SECONDS)
+            reply = await agents.call(own[0].name, order, MEASURE_SECONDS)
         except CastRayError:  # its agent is lost
             return await asyncio.to_thread(measure_paths, paths, exclude)
     else:
-        reply = await _ask(agents, node, order, MEASURE_SECONDS)
+        reply = await agents.call(find_node(node, agents.nodes).name, order, MEASURE_SECONDS)
     return tuple(map(path_summary, reply.entries)) if isinstance(reply, agent_protocol.MeasureReply) else ()
 
 
@@ -66,17 +66,6 @@ def _is_here(agents: AgentDirectory, node: str) -> bool:
     if node == THIS_COMPUTER:
         return True
     return find_node(node, agents.nodes).this_computer
-
-
-async def _ask(
-    agents: AgentDirectory, node: str, order: agent_protocol.Order, seconds: float
-) -> agent_protocol.OrderReply | None:
-    name = find_node(node, agents.nodes).name
-    try:
-        async with asyncio.timeout(seconds):
-            return await agents.call(name, order)
-    except TimeoutError:
-        raise CastRayError(FailureKind.NODE_SILENT, node=name, seconds=int(seconds)) from None
 
 
 def _with_node(failure: Failure, node: str) -> Failure:

@@ -22,7 +22,7 @@ from castray_desktop.core.protocol.messages import (
     NodeState,
 )
 from castray_desktop.core.protocol.nodes import agent_protocol
-from castray_desktop.workers.casts.session.agent_orders import AgentDirectory, OrderSender
+from castray_desktop.workers.casts.agent_directory import AgentDirectory
 from castray_desktop.workers.diagnostics import local_checks
 
 AT_ONCE = 32
@@ -137,7 +137,7 @@ class _DiagnosisRun:
                 return [Check(kind, CheckState.NOTICE, name)]
             before = time.time()
             try:
-                reply = await OrderSender(self.agents).call(name, agent_protocol.InspectNode())
+                reply = await self.agents.call(name, agent_protocol.InspectNode())
             except CastRayError as error:
                 values = error.failure.values | {"because": error.failure.kind.value}
                 return [Check("node", CheckState.BAD, name, values)]
@@ -151,7 +151,7 @@ class _DiagnosisRun:
         async def dial() -> list[Check]:
             order = agent_protocol.DialPeers(tuple(self.peers[other] for other in others), DIAL_SECONDS)
             try:
-                reply = await OrderSender(self.agents).call(name, order)
+                reply = await self.agents.call(name, order)
             except CastRayError:  # its inspection reports that
                 return []
             if isinstance(reply, agent_protocol.DialReply):

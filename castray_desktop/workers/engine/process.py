@@ -24,10 +24,10 @@ from castray_desktop.workers.base.async_tasks import DaemonThreadPool
 from castray_desktop.workers.base.paths import Paths, find_paths
 from castray_desktop.workers.base.settings import SettingsFile
 from castray_desktop.workers.base.state_files import RecipientGroupFile
+from castray_desktop.workers.casts.agent_directory import AgentDirectory
 from castray_desktop.workers.casts.cast_manager import CastManager
 from castray_desktop.workers.casts.cast_table import CastServices
 from castray_desktop.workers.casts.node_speed_store import NodeSpeedStore
-from castray_desktop.workers.casts.session.agent_orders import AgentDirectory
 from castray_desktop.workers.casts.session.checkpoint import CastCheckpoint, CheckpointStore
 from castray_desktop.workers.clusters import reaper
 from castray_desktop.workers.clusters.agent_manager import ClusterListener

@@ -11,7 +11,7 @@ import functools
 import logging
 import sqlite3
 import time
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
@@ -27,7 +27,7 @@ from castray_desktop.core.casts.cast_statistics import (
 from castray_desktop.core.failures.kinds import CastRayError, FailureKind
 from castray_desktop.core.protocol import messages
 from castray_desktop.core.protocol.messages import CastResult, CastState, Event, SendRequest, Throughput
-from castray_desktop.workers.base.async_tasks import finish
+from castray_desktop.workers.base.async_tasks import BackgroundTasks, finish
 from castray_desktop.workers.history.history_store import HistoryStore, PastCast, is_damage
 
 FLUSH_SECONDS = 60.0
@@ -68,7 +68,7 @@ class CastHistory:
         self._rates = TrafficHistory(wall())
         self._new_peaks: set[str] = set()  # nodes whose new peak was not written yet
         self._days = 0
-        self._chores: set[asyncio.Task[None]] = set()
+        self._background = BackgroundTasks()
         self._timer: asyncio.Task[None] | None = None
         self._publish_timer: asyncio.TimerHandle | None = None
         self._delete_timer: asyncio.TimerHandle | None = None  # deletes hidden casts later
@@ -114,7 +114,7 @@ class CastHistory:
         self._store_cast(PastCast(request, target, result))
 
     def _store_cast(self, past: PastCast) -> None:
-        self._spawn(self._add(past), f"history of {past.result.summary.cast}")
+        self._background.run(self._add(past), f"history of {past.result.summary.cast}")
 
     def throughput(self, cluster: str, now: Throughput) -> None:
         """Record the current traffic of a cluster."""
@@ -127,7 +127,7 @@ class CastHistory:
         """Delete casts that ended longer ago, now and in future; 0: never."""
         self._days = days
         if days:
-            self._spawn(self._delete_old(), "forget old casts")
+            self._background.run(self._delete_old(), "forget old casts")
 
     # --- commands -------------------------------------------------------------------------------
 
@@ -157,7 +157,7 @@ class CastHistory:
         else:
             await self._ask(lambda store: store.hide(casts))
             self._delete_timer = asyncio.get_running_loop().call_later(
-                grace, lambda: self._spawn(self._delete_hidden_or_log(), "forget casts")
+                grace, lambda: self._background.run(self._delete_hidden_or_log(), "forget casts")
             )
         self._publish_soon()
 
@@ -199,8 +199,7 @@ class CastHistory:
             await asyncio.wait([self._timer])
         if self._publish_timer is not None:
             self._publish_timer.cancel()
-        if self._chores:
-            await asyncio.wait(self._chores)
+        await self._background.wait()
         await self._delete_hidden_or_log()
         await self._save_totals()
         store, self._store = self._store, None
@@ -285,11 +284,6 @@ class CastHistory:
             return await finish(asyncio.get_running_loop().run_in_executor(self._thread, work))
         except (sqlite3.Error, OSError) as error:
             raise CastRayError(FailureKind.HISTORY_UNAVAILABLE, reason=str(error)) from error
-
-    def _spawn(self, work: Coroutine[None, None, None], name: str) -> None:
-        chore = asyncio.get_running_loop().create_task(work, name=name)
-        self._chores.add(chore)
-        chore.add_done_callback(self._chores.discard)
 
 
 def running_and_queued(states: Iterable[CastState]) -> tuple[int, int]:

@@ -11,6 +11,7 @@ import pytest
 from castray_desktop.core.failures.kinds import CastRayError, Failure, FailureKind
 from castray_desktop.core.protocol.messages import THIS_COMPUTER, FolderEntry, NodeInfo, NodeState
 from castray_desktop.core.protocol.nodes import agent_protocol
+from castray_desktop.workers.casts.agent_directory import ORDER_SECONDS, answer_within
 from castray_desktop.workers.clusters import file_browser
 from castray_desktop.workers.clusters.file_browser import browse, measure
 
@@ -32,10 +33,13 @@ class Nodes:
     def hello(self, node: str) -> agent_protocol.AgentHello:
         raise CastRayError(FailureKind.NODE_OFFLINE, node=node)
 
-    async def call(self, node: str, order: agent_protocol.Order) -> agent_protocol.OrderReply | None:
+    async def call(
+        self, node: str, order: agent_protocol.Order, seconds: float = ORDER_SECONDS
+    ) -> agent_protocol.OrderReply | None:
         self.asked.append((node, order))
         if self.answer is None:
-            await asyncio.Event().wait()
+            async with answer_within(node, seconds):
+                await asyncio.Event().wait()
         return self.answer
 
 
@@ -61,7 +65,9 @@ async def test_the_agent_of_this_computer_measures_since_it_keeps_the_scan(tmp_p
 
 async def test_a_lost_agent_of_this_computer_does_not_keep_files_from_being_measured(tmp_path: Path) -> None:
     class Lost(Nodes):
-        async def call(self, node: str, order: agent_protocol.Order) -> agent_protocol.OrderReply | None:
+        async def call(
+            self, node: str, order: agent_protocol.Order, seconds: float = ORDER_SECONDS
+        ) -> agent_protocol.OrderReply | None:
             raise CastRayError(FailureKind.NODE_OFFLINE, node=node)
 
     (tmp_path / "file").write_bytes(b"123")

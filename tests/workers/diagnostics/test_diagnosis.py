@@ -19,6 +19,7 @@ from castray_desktop.core.protocol.messages import (
     NodeState,
 )
 from castray_desktop.core.protocol.nodes import agent_protocol
+from castray_desktop.workers.casts.agent_directory import ORDER_SECONDS, answer_within
 from castray_desktop.workers.diagnostics.diagnosis import NEIGHBOURS, DiagnosisJobs
 
 READY = ClusterStatus(ClusterPhase.READY, target="10.0.0.1:6379", nodes_ready=3, nodes_total=3)
@@ -51,7 +52,13 @@ class Nodes:
     def hello(self, node: str) -> agent_protocol.AgentHello:
         return agent_protocol.AgentHello(node, 1, f"addr-{node}", 7000, "host", "", "/inbox")
 
-    async def call(self, node: str, order: agent_protocol.Order) -> agent_protocol.OrderReply | None:
+    async def call(
+        self, node: str, order: agent_protocol.Order, seconds: float = ORDER_SECONDS
+    ) -> agent_protocol.OrderReply | None:
+        async with answer_within(node, seconds):
+            return await self._answer(node, order)
+
+    async def _answer(self, node: str, order: agent_protocol.Order) -> agent_protocol.OrderReply | None:
         if node == self.hangs:
             self.hanging.set()
             await asyncio.Event().wait()

@@ -66,14 +66,14 @@ class Admission:
             self._status.advance(CastEvent.PREPARED, self._context.now)
         if self._order_count:
             self._on_resume()
-            self._context.orders.run_in_background(self._resume_nodes(self._next_order(False)))
+            self._context.background.run(self._resume_nodes(self._next_order(False)))
         self._changed()
 
     def pause(self) -> None:
         """Pause until `resume` and admission; nothing leaves any node once `wait_paused` returns."""
         if not self._status.is_paused:
             if self.is_active:
-                self._pause_order = self._context.orders.run_in_background(
+                self._pause_order = self._context.background.run(
                     self._executor.broadcast(self._next_order(True))
                 )
             self._status.advance(CastEvent.PAUSED, self._context.now)

@@ -22,8 +22,8 @@ from castray_desktop.core.protocol.messages import (
 from castray_desktop.core.protocol.nodes import agent_protocol
 from castray_desktop.core.protocol.nodes.agent_protocol import AgentHello, SourceState
 from castray_desktop.core.routing.shared_space import SpaceClaim, space_shortages
+from castray_desktop.workers.casts.agent_directory import common_algorithms
 from castray_desktop.workers.casts.session.admission import Admission
-from castray_desktop.workers.casts.session.agent_orders import common_algorithms
 from castray_desktop.workers.casts.session.cast_status import offline_failure
 from castray_desktop.workers.casts.session.session_context import SessionContext
 from castray_desktop.workers.casts.session.source_failover import SourceFailover
@@ -89,7 +89,7 @@ async def survey_recipients(
             count_present=count_present,
         )
         try:
-            reply = await context.orders.call(node, order)
+            reply = await context.agents.call(node, order)
         except CastRayError as error:
             return agent_protocol.DestinationReply(failure=error.failure)
         if isinstance(reply, agent_protocol.DestinationReply):
@@ -143,14 +143,14 @@ async def find_prunable(context: SessionContext, recipients: Iterable[str]) -> t
     """Ask all recipients with the source's manifest; returns those where something would be removed. Raises
     CastRayError."""
     cast, request = context.cast, context.status.request
-    reply = await context.orders.call(context.source, agent_protocol.GetManifest(cast))
+    reply = await context.agents.call(context.source, agent_protocol.GetManifest(cast))
     packed = reply.packed if isinstance(reply, agent_protocol.ManifestReply) else ""
     if not packed:
         return ()
     order = agent_protocol.FindPrunable(cast, packed, request.options)
 
     async def ask(node: str) -> Removal:
-        answer = await context.orders.call(node, order)
+        answer = await context.agents.call(node, order)
         if not isinstance(answer, agent_protocol.PrunableReply):
             return Removal(node, 0, ())
         if answer.failure is not None:
@@ -186,7 +186,7 @@ class CastPreflight:
         Raises CastRayError if the cast can't start at all.
         """
         status = self._status
-        await self._context.orders.call(self._context.source, self._failover.scan_order())
+        await self._context.agents.call(self._context.source, self._failover.scan_order())
         await self._context.wakeup.until(self._scanned_or_not)
         report, totals = status.source.report, status.source.totals
         if report is None or report.state is not SourceState.PREPARED or totals is None:

@@ -21,7 +21,8 @@ from castray_desktop.core.routing.reparenting import ReparentingPlan
 from castray_desktop.core.routing.route_plan import NO_UPSTREAM, Move, Route, choose_upstream, plan_route
 from castray_desktop.core.routing.stragglers import CHECK_SECONDS, FanOutWatch, SlowFanOut, StragglerDetector
 from castray_desktop.workers.agent.repeated_log_lines import RepeatedLogLines
-from castray_desktop.workers.casts.session.agent_orders import AgentDirectory, OrderSender
+from castray_desktop.workers.base.async_tasks import BackgroundTasks
+from castray_desktop.workers.casts.agent_directory import AgentDirectory
 from castray_desktop.workers.casts.session.session_context import SessionContext
 from castray_desktop.workers.casts.session.shared_destination import SharedDestinations
 
@@ -314,7 +315,7 @@ class RouteExecutor:
         if before is not None:
             await asyncio.wait([before])
         if self._incarnations[node] == incarnation:
-            await self._context.orders.broadcast((node,), order)
+            await self._context.broadcast((node,), order)
 
     def incarnation(self, node: str) -> int:
         """How many agents of the node were lost; replies of earlier ones are ignored."""
@@ -354,7 +355,7 @@ class RouteExecutor:
                 self.last_epochs[move.node] = move.epoch
                 before = self._pending.get(move.node)
                 work = self._send_move(move, self._incarnations[move.node], before)
-                self._pending[move.node] = self._context.orders.run_in_background(work)
+                self._pending[move.node] = self._context.background.run(work)
 
     async def _send_move(self, move: Move, incarnation: int, before: asyncio.Future[None] | None) -> None:
         """`before` is the node's pending order, which this one must not overtake."""
@@ -369,7 +370,7 @@ class RouteExecutor:
             return
         self.notified.add(node)
         try:
-            await self._context.orders.call(node, order)
+            await self._context.agents.call(node, order)
         except CastRayError as error:
             if self._incarnations[node] == incarnation:
                 self._context.order_failed(node, error.failure)
@@ -437,8 +438,8 @@ class TrailerBroadcast:
         self._informed |= uninformed
         going_on = [node for node in uninformed if not self._status.delivery(node).state.finished]
         if going_on:
-            self._context.orders.run_in_background(
-                self._context.orders.broadcast(going_on, AnnounceTrailer(self._context.cast, digest))
+            self._context.background.run(
+                self._context.broadcast(going_on, AnnounceTrailer(self._context.cast, digest))
             )
 
 
@@ -448,9 +449,9 @@ DIAL_ORDER_SECONDS = 5.0
 class ReverseDialRequests:
     """Forwards each request of a recipient to be dialled by its upstream, once."""
 
-    def __init__(self, agents: AgentDirectory, orders: OrderSender) -> None:
+    def __init__(self, agents: AgentDirectory, background: BackgroundTasks) -> None:
         self._agents = agents
-        self._orders = orders
+        self._background = background
         self._seen: dict[str, int] = {}  # the number of the last request of each recipient
         self._log = RepeatedLogLines(log, logging.INFO, "cast %s: %s is to dial %s")
 
@@ -460,13 +461,12 @@ class ReverseDialRequests:
             return
         self._seen[node] = report.asked  # fewer than before: it has a new agent
         if report.asked_upstream:
-            self._orders.run_in_background(self._order_dial(node, report))
+            self._background.run(self._order_dial(node, report))
 
     async def _order_dial(self, node: str, report: agent_protocol.DeliveryReport) -> None:
         self._log.log(report.cast, report.asked_upstream, node)
         # After an error, the recipient asks again, or another transport connects.
-        with contextlib.suppress(CastRayError, TimeoutError):
+        with contextlib.suppress(CastRayError):
             hello = self._agents.hello(node)
             order = agent_protocol.DialRecipient(report.cast, report.epoch, node, hello.address, hello.port)
-            async with asyncio.timeout(DIAL_ORDER_SECONDS):
-                await self._orders.call(report.asked_upstream, order)
+            await self._agents.call(report.asked_upstream, order, DIAL_ORDER_SECONDS)

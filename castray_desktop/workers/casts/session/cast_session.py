@@ -18,8 +18,9 @@ from castray_desktop.core.protocol.messages import CastMode, CastState
 from castray_desktop.core.protocol.nodes import agent_protocol
 from castray_desktop.core.protocol.nodes.agent_protocol import FINAL_RECIPIENT_STATES, RecipientState
 from castray_desktop.core.routing.node_speeds import SpeedMeasurement
+from castray_desktop.workers.base.async_tasks import BackgroundTasks
+from castray_desktop.workers.casts.agent_directory import AgentDirectory
 from castray_desktop.workers.casts.session.admission import Admission, PausedRecipients
-from castray_desktop.workers.casts.session.agent_orders import AgentDirectory, OrderSender
 from castray_desktop.workers.casts.session.cast_preflight import CastPreflight, RecipientSurvey
 from castray_desktop.workers.casts.session.cast_route import (
     ReverseDialRequests,
@@ -96,7 +97,7 @@ class CastCompletion:
         involved = {self._context.source, *self._status.recipients} - set(self._context.absences)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(CLEANUP_SECONDS):
-                await self._context.orders.broadcast(involved, agent_protocol.CancelCast(self._context.cast))
+                await self._context.broadcast(involved, agent_protocol.CancelCast(self._context.cast))
                 await self._context.wakeup.until(
                     lambda: not any(self._is_busy(node) for node in self._status.recipients)
                 )
@@ -134,7 +135,7 @@ class CastSession:
         context = SessionContext(
             status=status,
             agents=services.agents,
-            orders=OrderSender(services.agents),
+            background=BackgroundTasks(),
             absences=absences,
             wakeup=wakeup,
             clock=services.clock,
@@ -149,7 +150,7 @@ class CastSession:
             destinations.restore(record.writers, record.folders)
         self._executor, self._failover, self._destinations = executor, failover, destinations
         self._trailer = TrailerBroadcast(context, executor)
-        self._reverse_dials = ReverseDialRequests(services.agents, context.orders)
+        self._reverse_dials = ReverseDialRequests(services.agents, context.background)
         self._multicast = MulticastControl(context, executor, failover, services.multicast_groups)
         self._lost_nodes = LostNodes(context, executor, failover, destinations, self._agent_gone)
         self._policy = RoutePolicy(context, executor, destinations, speeds)
@@ -238,7 +239,7 @@ class CastSession:
         finally:
             self._route_ready.set()
             self._multicast.close()
-            self._context.orders.close()
+            self._context.background.cancel()
 
     async def _run(self) -> None:
         if self._ended_by is None:
@@ -292,7 +293,7 @@ class CastSession:
         for node in nodes:
             self._context.end_delivery(node, DeliveryEvent.CANCELLED, Failure(FailureKind.CANCELLED))
         self._wake()
-        await self._context.orders.broadcast(nodes, agent_protocol.CancelCast(self._context.cast))
+        await self._context.broadcast(nodes, agent_protocol.CancelCast(self._context.cast))
 
     async def add_recipients(self, nodes: tuple[str, ...], mode: CastMode) -> RecipientSurvey:
         """Add recipients once the cast runs; those that can't take it fail alone.
@@ -318,13 +319,13 @@ class CastSession:
         """Change the rate limit of every present and future hop."""
         self.status.request = self.status.request.with_options(limit=limit)
         order = agent_protocol.SetCastLimit(self._context.cast, limit)
-        await self._context.orders.broadcast({self._context.source, *self.status.recipients}, order)
+        await self._context.broadcast({self._context.source, *self.status.recipients}, order)
         self._context.wakeup.changed()
 
     async def release_nodes(self) -> None:
         """Let all nodes release the cast's resources."""
         order = agent_protocol.ForgetCast(self._context.cast)
-        await self._context.orders.broadcast({self._context.source, *self.status.recipients}, order)
+        await self._context.broadcast({self._context.source, *self.status.recipients}, order)
 
     async def _carry_out(self) -> None:
         await self._wait_for_cluster()

@@ -243,10 +243,10 @@ class MulticastControl:
         """Let a node join that already fetches."""
         self._told[node] = self._executor.incarnation(node), self._context.now
         self._joining.add(node)
-        self._context.orders.run_in_background(self._tell_to_join(node, self._group))
+        self._context.background.run(self._tell_to_join(node, self._group))
 
     async def _tell_to_join(self, node: str, group: MulticastGroup | None) -> None:
-        await self._context.orders.broadcast((node,), JoinGroup(self._context.cast, group))
+        await self._context.broadcast((node,), JoinGroup(self._context.cast, group))
         self._joining.discard(node)
         self._context.wakeup.wake()
 
@@ -269,7 +269,7 @@ class MulticastControl:
         self._group, self._over = None, True
         for node in self._told_to_join():
             if node in self._executor.fetching:
-                self._context.orders.run_in_background(self._tell_to_join(node, None))
+                self._context.background.run(self._tell_to_join(node, None))
 
     def _move_to_tail(self, route: Route) -> None:
         """A node that can't follow must not serve nodes that can, even after the end: it would delay digests
@@ -342,13 +342,13 @@ class MulticastControl:
         there = any(node in self._executor.fetching and node not in self._joining for node in listeners)
         if there and not self._ordering and not self._ordered.issuperset(listeners):
             self._ordering, self._ordered = True, frozenset(listeners)
-            self._context.orders.run_in_background(self._tell_source(listeners, self._incarnation))
+            self._context.background.run(self._tell_source(listeners, self._incarnation))
 
     async def _tell_source(self, listeners: tuple[str, ...], incarnation: int) -> None:
         order = SendToGroup(self._context.cast, self._group, listeners)
         try:
             if incarnation == self._executor.incarnation(self._context.source):
-                await self._context.orders.call(self._context.source, order)
+                await self._context.agents.call(self._context.source, order)
         except CastRayError as error:
             lost = (
                 error.failure.kind is FailureKind.NODE_OFFLINE

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from castray_desktop.core.casts.grace_period import AbsenceTracker
 from castray_desktop.core.casts.states import CastEvent, DeliveryEvent
 from castray_desktop.core.failures.kinds import CastRayError, Failure
 from castray_desktop.core.protocol.messages import NodeState
-from castray_desktop.core.protocol.nodes.agent_protocol import AgentHello
-from castray_desktop.workers.casts.session.agent_orders import AgentDirectory, OrderSender
+from castray_desktop.core.protocol.nodes import agent_protocol
+from castray_desktop.workers.base.async_tasks import BackgroundTasks
+from castray_desktop.workers.casts.agent_directory import AgentDirectory, broadcast
 from castray_desktop.workers.casts.session.cast_status import CastStatus
 
 TICK_SECONDS = 0.25
@@ -43,18 +44,22 @@ class Wakeup:
 
 @dataclass(frozen=True)
 class SessionContext:
-    """The cast's status, what its agents are asked with, and the clock.
+    """The cast's status, its agents, what runs in the background, and the clock.
 
     `order_failed(node, failure)` is called for an order that was not delivered.
     """
 
     status: CastStatus
     agents: AgentDirectory
-    orders: OrderSender
+    background: BackgroundTasks
     absences: AbsenceTracker
     wakeup: Wakeup
     clock: Callable[[], float]
     order_failed: Callable[[str, Failure], None]
+
+    async def broadcast(self, nodes: Iterable[str], order: agent_protocol.Order) -> None:
+        """Send an order to several nodes; errors are ignored, since lost nodes are handled elsewhere."""
+        await broadcast(self.agents, nodes, order)
 
     @property
     def cast(self) -> str:
@@ -81,7 +86,7 @@ class SessionContext:
         info = self.agents.nodes.get(node)
         return info is None or info.state is NodeState.OFFLINE
 
-    def hello(self, node: str) -> AgentHello | None:
+    def hello(self, node: str) -> agent_protocol.AgentHello | None:
         """The hello of the node's agent; None while it is offline."""
         try:
             return self.agents.hello(node)

@@ -179,16 +179,16 @@ def folders_above(paths: Iterable[str]) -> tuple[str, ...]:
 
 
 async def _writes_to_source_folder(context: SessionContext, node: str) -> bool:
-    cast, request, orders = context.cast, context.status.request, context.orders
+    cast, request, agents = context.cast, context.status.request, context.agents
     name, content = f".castray-probe-{secrets.token_hex(16)}", secrets.token_hex(16)
     try:
         async with asyncio.timeout(SOURCE_PROBE_SECONDS):
             place = Probe(cast, ProbeVerb.PLACE, name, content, request.options.destination)
-            placed = await orders.call(node, place)
+            placed = await agents.call(node, place)
             if isinstance(placed, ProbeReply) and placed.yes and placed.below:
                 return False  # there is no such folder yet
             looks = [
-                orders.call(request.source, Probe(cast, ProbeVerb.LOOK, name, content, folder))
+                agents.call(request.source, Probe(cast, ProbeVerb.LOOK, name, content, folder))
                 for folder in folders_above(request.paths)
             ]
             answers = await asyncio.gather(*looks)
@@ -196,7 +196,7 @@ async def _writes_to_source_folder(context: SessionContext, node: str) -> bool:
         log.warning("cast %s: no pruning on %s, which did not answer in time: %s", cast, node, error)
         return True
     finally:
-        orders.run_in_background(orders.broadcast((node,), Probe(cast, ProbeVerb.REMOVE, name)))
+        context.background.run(context.broadcast((node,), Probe(cast, ProbeVerb.REMOVE, name)))
     return not _answered(placed, True) or not all(_answered(answer, False) for answer in answers)
 
 
@@ -253,8 +253,8 @@ class SharedDestinations:
         groups = SharedStorageFinder(
             self._context.cast,
             self._status.request.options.destination,
-            self._context.orders.call,
-            self._context.orders.run_in_background,
+            self._context.agents.call,
+            self._context.background.run,
         )
         there = {node: reply for node, reply in self._folders.items() if node not in self._context.absences}
         asked = {**there, **replies}

@@ -156,7 +156,7 @@ class SourceFailover:
         self._executor.source_changed(self._context.source)
 
     def _send(self, order: SourceOrder) -> None:
-        self._context.orders.run_in_background(
+        self._context.background.run(
             self._send_order(order, self._executor.incarnation(self._context.source))
         )
 
@@ -165,7 +165,7 @@ class SourceFailover:
         if incarnation != self._executor.incarnation(self._context.source):
             return
         try:
-            await self._context.orders.call(self._context.source, order)
+            await self._context.agents.call(self._context.source, order)
         except CastRayError as error:
             if incarnation == self._executor.incarnation(self._context.source):
                 self._context.order_failed(self._context.source, error.failure)

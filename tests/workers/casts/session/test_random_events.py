@@ -25,6 +25,7 @@ from castray_desktop.core.protocol.messages import (
 )
 from castray_desktop.core.protocol.nodes import agent_protocol
 from castray_desktop.core.protocol.nodes.agent_protocol import RecipientState, SourceState
+from castray_desktop.workers.casts.agent_directory import ORDER_SECONDS
 from castray_desktop.workers.casts.cast_manager import CastManager
 from castray_desktop.workers.casts.cast_table import CastServices
 from tests.helpers.fake_agents import STREAM, TOTALS
@@ -94,7 +95,9 @@ class World:
         port = 7000 + self.agents[node].life
         return agent_protocol.AgentHello(node, 1, "", port, "h", "", "/", "", "", ("xxh3-128",), ("blake3",))
 
-    async def call(self, node: str, order: agent_protocol.Order) -> agent_protocol.DestinationReply | None:
+    async def call(
+        self, node: str, order: agent_protocol.Order, seconds: float = ORDER_SECONDS
+    ) -> agent_protocol.DestinationReply | None:
         last_words = isinstance(
             order, agent_protocol.CancelCast | agent_protocol.ForgetCast | agent_protocol.CheckDestination
         )

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from castray_desktop.core.protocol.nodes.agent_protocol import DeliveryReport, DialRecipient, RecipientState
-from castray_desktop.workers.casts.session.agent_orders import OrderSender
+from castray_desktop.workers.base.async_tasks import BackgroundTasks
 from castray_desktop.workers.casts.session.cast_route import ReverseDialRequests
 from tests.helpers.fake_agents import FakeAgents
 
@@ -24,8 +24,8 @@ def asking(times: int, upstream: str, state: S = S.CONNECTING, epoch: int = 3) -
 
 
 async def test_each_request_is_forwarded_once(agents: FakeAgents) -> None:
-    orders = OrderSender(agents)
-    requests = ReverseDialRequests(agents, orders)
+    background = BackgroundTasks()
+    requests = ReverseDialRequests(agents, background)
     requests.delivery_reported("c", DeliveryReport("cast", S.CONNECTING))
     requests.delivery_reported("c", asking(1, "b"))
     requests.delivery_reported("c", asking(1, "b"))
@@ -35,26 +35,26 @@ async def test_each_request_is_forwarded_once(agents: FakeAgents) -> None:
     requests.delivery_reported("c", asking(1, "a", epoch=4))  # its agent was restarted
     await agents.wait_for("a", DialRecipient, 2)
     assert len(agents.orders) == 3
-    orders.close()
+    background.cancel()
 
 
 async def test_nobody_dials_a_recipient_that_has_ended(agents: FakeAgents) -> None:
-    orders = OrderSender(agents)
-    requests = ReverseDialRequests(agents, orders)
+    background = BackgroundTasks()
+    requests = ReverseDialRequests(agents, background)
     requests.delivery_reported("c", asking(1, "b", S.FAILED))
     requests.delivery_reported("b", asking(1, "a"))  # orders keep their order
     await agents.wait_for("a", DialRecipient)
     assert [name for name, _ in agents.orders] == ["a"]
-    orders.close()
+    background.cancel()
 
 
 async def test_an_upstream_that_does_not_answer_is_given_up(agents: FakeAgents) -> None:
-    orders = OrderSender(agents)
-    requests = ReverseDialRequests(agents, orders)
-    agents.hold(DialRecipient)  # `close` ends calls that never answer
+    background = BackgroundTasks()
+    requests = ReverseDialRequests(agents, background)
+    agents.hold(DialRecipient)  # `cancel` ends calls that never answer
     requests.delivery_reported("c", asking(1, "b"))
     await agents.wait_for("b", DialRecipient)
     waiting = asyncio.all_tasks() - {asyncio.current_task()}
-    orders.close()
+    background.cancel()
     await asyncio.wait(waiting)
     assert all(task.cancelled() for task in waiting)
