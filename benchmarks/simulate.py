@@ -85,10 +85,10 @@ class Cluster:
         self.finished = np.full(count, np.inf)
         piece = choose_piece_bytes(self.setting.size, count - 1)
         self.step = max(self.setting.hop_seconds, piece / self.setting.rate)
-        self.steering = ReparentingPlan(self.route)
-        for move in self.steering.due_moves():
+        self.reparenting = ReparentingPlan(self.route)
+        for move in self.reparenting.due_moves():
             self.upstream[self.number[move.node]] = self.number[move.upstream]
-            self.steering.acknowledged(move)
+            self.reparenting.acknowledged(move)
 
     def at(self, when: float, what: str, about: object = None) -> None:
         """Schedule an event at `when` seconds."""
@@ -124,27 +124,27 @@ class Cluster:
         self.at(self.now + self.setting.detect_seconds, "noticed", node)
 
     def on_noticed(self, node: str) -> None:
-        self.steering.forget_node(node)
-        self.want(self.steering.target.without_node(node)[0])
+        self.reparenting.forget_node(node)
+        self.want(self.reparenting.target.without_node(node)[0])
 
     def on_look(self, _: object) -> None:
         progress = {name: int(done) for name, done in zip(self.names, self.done, strict=True)}
-        slow = self.watch.find_straggler(self.now, self.steering.target, progress, self.setting.size)
-        fan_out = self.fan_out.update(self.now, self.steering.target, progress, self.setting.size)
+        slow = self.watch.find_straggler(self.now, self.reparenting.target, progress, self.setting.size)
+        fan_out = self.fan_out.update(self.now, self.reparenting.target, progress, self.setting.size)
         if fan_out is not None:
             self.moves += 1
-            self.want(self.steering.target.chained(progress)[0])
+            self.want(self.reparenting.target.chained(progress)[0])
         elif slow is not None:
             self.moves += 1
-            self.want(self.steering.target.moved_to_tail(slow)[0])
+            self.want(self.reparenting.target.moved_to_tail(slow)[0])
         self.at(self.now + LOOK_SECONDS, "look")
 
     def want(self, route: Route) -> None:
-        self.steering.set_target(route)
+        self.reparenting.set_target(route)
         self.send()
 
     def send(self) -> None:
-        for move in self.steering.due_moves():
+        for move in self.reparenting.due_moves():
             self.at(self.now + self.setting.order_seconds, "order", move)
 
     def on_order(self, move: Move) -> None:
@@ -152,7 +152,7 @@ class Cluster:
         self.at(self.now + self.setting.order_seconds, "answer", move)
 
     def on_answer(self, move: Move) -> None:
-        self.steering.acknowledged(move)
+        self.reparenting.acknowledged(move)
         self.send()
 
 

@@ -31,7 +31,7 @@ def test_the_last_node_ends_close_to_the_limit(
     assert outcome.moves == 0
 
 
-def test_whoever_survives_gets_everything_where_many_fail() -> None:
+def test_survivors_of_many_failures_get_everything() -> None:
     chance = random.Random(2)
     setting = Setting(1 << 30, 1.25e9, 0.0013, 0.3, 0.2, 0.02)
     outcome = simulate(setting, spread(60, 2.0, chance), True, chance)

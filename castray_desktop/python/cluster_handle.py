@@ -303,7 +303,7 @@ class Cluster:
         started = self._request(messages.SendAgain(cast), messages.Accepted).cast
         return self._wait_or_cancel(started, progress)
 
-    # --- steering -------------------------------------------------------------------------------
+    # --- running and ended casts ------------------------------------------------------------------
 
     def pause(self, cast: str = "", nodes: Names = ()) -> None:
         """Pause a cast, all casts without one, or some recipients of a cast.

@@ -41,10 +41,10 @@ from castray_desktop.core.multicast.receiver_samples import (
 )
 
 MIN_RATE = 256_000.0
-"""Minimum pace in bytes per second."""
+"""Minimum rate in bytes per second."""
 
 INITIAL_RATE = 8e6
-"""Initial pace in bytes per second."""
+"""Initial rate in bytes per second."""
 
 GROWTH, GROWTH_SECONDS = 1.25, 0.1
 """Startup ends when the delivered rate grows by less than this factor in this time, and a queue persists."""
@@ -101,11 +101,11 @@ PAUSE_SECONDS = 0.1
 """After this long without sending, there was nothing to send."""
 
 SILENCE_SECONDS = 0.5
-"""Without reports, the pace halves each time this has passed."""
+"""Without reports, the rate halves each time this has passed."""
 
 
 class CongestionPhase(enum.Enum):
-    """Phase of the pace control."""
+    """Phase of the rate control."""
 
     STARTUP = "startup"  # doubling until the receivers get no more
     DRAIN = "drain"  # below the known rate, to drain queues
@@ -114,7 +114,7 @@ class CongestionPhase(enum.Enum):
 
 
 class MulticastCongestionControl:
-    """The pace of one sender.
+    """The sending rate of one sender.
 
     `receivers` are the ids of the nodes that were told to join; others may follow. All times are of one
     monotonic clock, in seconds. `rate` is the payload rate to send at now, in bytes per second.
@@ -141,7 +141,7 @@ class MulticastCongestionControl:
         self._wait = LEAST_WAIT
         self._grown = -inf, 0.0  # time and value of the last growth of the common rate
         self._clean = False  # everything arrived during startup, at some rate
-        self._pushed_rate = 0.0  # delivered rate when the pace was raised in spite of loss
+        self._pushed_rate = 0.0  # delivered rate when the sending rate was raised in spite of loss
         self._displaced_others = False  # that raised the delivered rate, at others' expense
         self._cut_at = -inf
         self._reported_at = -inf  # time of the last report, or of the end of a pause
@@ -175,7 +175,7 @@ class MulticastCongestionControl:
         self._has_reports = self._receivers.record_report(now, report) or self._has_reports
 
     def update(self, now: float) -> None:
-        """Adjust the pace to the reports."""
+        """Adjust the rate to the reports."""
         if now - self._judged_at < JUDGE_SECONDS * (self._receivers.count - FEW_RECEIVERS):
             return
         self._judged_at = now
@@ -189,7 +189,7 @@ class MulticastCongestionControl:
         """The number of datagrams with `size` bytes of payload to send at once: about a millisecond's worth.
 
         More would overflow short queues and blur the measurements. Fewer are expensive for receivers, which
-        need a call for each burst; so there is a minimum, and with many receivers a full burst. A fast pace
+        need a call for each burst; so there is a minimum, and with many receivers a full burst. A high rate
         takes several bursts.
         """
         seconds = BURST_SECONDS * max(1.0, self._receivers.count / FEW_RECEIVERS)
@@ -217,7 +217,7 @@ class MulticastCongestionControl:
     # --- too fast -------------------------------------------------------------------------------
 
     def _cut_to_what_arrives(self, now: float) -> None:
-        """Reduce the pace if a receiver was overloaded in two consecutive judgements. A single one is a pause
+        """Reduce the rate if a receiver was overloaded in two consecutive judgements. A single one is a pause
         of the receiver."""
         following = self._receivers.following()
         overloaded = [
@@ -251,7 +251,7 @@ class MulticastCongestionControl:
 
     def _handle_startup_overload(self, now: float, rate: float) -> None:
         """Startup has overshot. If so from the start, either little fits or others fill the link: a higher
-        pace tells which."""
+        rate tells which."""
         self._displaced_others = self._displaced_others or rate > 1.1 * self._pushed_rate > 0
         if self._clean or rate < GROWTH * self._pushed_rate or self.rate > 3 * rate:
             self._link = max(self._link, rate)
@@ -352,7 +352,7 @@ class MulticastCongestionControl:
         sent = offered_rate(samples)
         rate = min(sustainable_rate(samples, self._burst), sent)
         more, missing, persists = sent - self._bandwidth, sent - rate, self._queue_persists()
-        if more < self._step / 2 * self._bandwidth:  # the sender could not reach the pace
+        if more < self._step / 2 * self._bandwidth:  # the sender could not reach the rate
             if not persists:
                 self._bandwidth = max(self._bandwidth, rate)
             self._step, self._wait = SMALL_STEP, min(2 * self._wait, MOST_WAIT / 4)

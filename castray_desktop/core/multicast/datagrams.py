@@ -61,7 +61,7 @@ class MulticastEnd(str, enum.Enum):
 
     ORDERED = "ordered"
     NOTHING_ARRIVES = "nothing_arrives"  # this network does not carry it, or a filter takes it away
-    TOO_SLOW = "too_slow"  # it stays at the lowest pace
+    TOO_SLOW = "too_slow"  # it stays at the minimum rate
     NOBODY = "nobody"  # no recipient can follow, or needs it
     NO_NETWORK = "no_network"  # the source can't send to a group
     ENCRYPTED = "encrypted"  # Ray is, and datagrams for all can't be

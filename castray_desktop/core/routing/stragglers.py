@@ -234,8 +234,8 @@ class StragglerDetector:
     def _try(self, view: _ProgressView) -> str | None:
         """Try the only recipient of the source at the tail, if that may help."""
         fed = view.fed_by(view.source)
-        resting = view.now - max(self._moved.values(), default=-inf) < COOLDOWN_SECONDS
-        if len(fed) != 1 or resting or self._found or not self._trials or not self._may_go(fed[0], view):
+        cooling_down = view.now - max(self._moved.values(), default=-inf) < COOLDOWN_SECONDS
+        if len(fed) != 1 or cooling_down or self._found or not self._trials or not self._may_go(fed[0], view):
             return None
         rate = view.rate(fed[0], TRIAL_EVIDENCE_SECONDS) if view.begun(fed[0]) else None
         usual = min(self._speeds.get(view.source, inf), self._limit)

@@ -1,4 +1,4 @@
-"""Text about a schedule: when it runs, what it sends, how the last run ended."""
+"""The schedules page: when each schedule runs, what it sends, how its last run ended; and its commands."""
 
 from __future__ import annotations
 

@@ -231,7 +231,7 @@ class TransferMenu:
         self, menu: QMenu, casts: Sequence[CastSummary], deliveries: Sequence[DeliverySnapshot]
     ) -> None:
         """`deliveries` are those of the only cast; none for several."""
-        self._add_steering(menu, casts)
+        self._add_controls(menu, casts)
         if len(casts) == 1:
             self._add_changes(menu, casts[0])
         self._add_after(menu, casts)
@@ -272,7 +272,7 @@ class TransferMenu:
         if hashed := next((delivery for delivery in deliveries if delivery.hash), None):
             menu.addAction(translate("TransferTable", "Copy hash"), partial(copy, hashed.hash))
 
-    def _add_steering(self, menu: QMenu, casts: Sequence[CastSummary]) -> None:
+    def _add_controls(self, menu: QMenu, casts: Sequence[CastSummary]) -> None:
         actions, names = self._actions, [cast.cast for cast in casts]
         for text, key, fits, run in (
             (translate("TransferTable", "Pause"), "Ctrl+P", can_pause, actions.pause),

@@ -149,7 +149,7 @@ class DeferredDeliveries:
             try:
                 totals = await self._scan(request)
             except CastRayError as error:
-                log.info("cast %s: not from %s: %s", status.cast, request.source, error)
+                log.info("cast %s: %s can't serve what was deferred: %s", status.cast, request.source, error)
                 continue
             first = request.source == status.request.source
             if not _matches(totals, status.source.totals, exactly=first):

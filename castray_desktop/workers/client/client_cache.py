@@ -101,14 +101,14 @@ class ReconnectingClient:
         self.cache = ClientCache()
         self._places = places
         self._kind = kind
-        self._heard: list[Callable[[messages.Event], None]] = []
+        self._listeners: list[Callable[[messages.Event], None]] = []
         self._client: EngineClient | None = None
         self._following: asyncio.Task[None] | None = None
         self._target = target
 
-    def add_listener(self, heard: Callable[[messages.Event], None]) -> None:
-        """Pass every future event to `heard`, after the mirror was updated."""
-        self._heard.append(heard)
+    def add_listener(self, listener: Callable[[messages.Event], None]) -> None:
+        """Pass every future event to `listener`, after the cache was updated."""
+        self._listeners.append(listener)
 
     async def open(self) -> None:
         """Connect for the first time, starting an engine if there is none. Raises CastRayError."""
@@ -143,8 +143,8 @@ class ReconnectingClient:
 
     def _hear(self, event: messages.Event) -> None:
         self.cache.apply_event(event)
-        for heard in self._heard:
-            heard(event)
+        for listener in self._listeners:
+            listener(event)
 
     async def _follow(self, client: EngineClient) -> None:
         while True:

@@ -66,7 +66,7 @@ class RestartBackoff:
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._up_since: dict[str, float] = {}
-        self._deaths: dict[str, int] = {}
+        self._failures: dict[str, int] = {}
 
     def agent_up(self, node: str) -> None:
         """The node's agent answers."""
@@ -76,18 +76,18 @@ class RestartBackoff:
         """The node's agent has died or could not be started; returns the restart delay in seconds."""
         now = self._clock()
         if now - self._up_since.pop(node, now) > STABLE_SECONDS:
-            self._deaths.pop(node, None)
-        deaths = self._deaths[node] = self._deaths.get(node, 0) + 1
-        return RESTART_SECONDS * deaths if deaths <= QUICK_RESTARTS else SLOW_RESTART_SECONDS
+            self._failures.pop(node, None)
+        failures = self._failures[node] = self._failures.get(node, 0) + 1
+        return RESTART_SECONDS * failures if failures <= QUICK_RESTARTS else SLOW_RESTART_SECONDS
 
     def forget_node(self, node: str) -> None:
         """Reset a node's failures."""
-        self._deaths.pop(node, None)
+        self._failures.pop(node, None)
         self._up_since.pop(node, None)
 
     def clear(self) -> None:
         """Reset all failures."""
-        self._deaths.clear()
+        self._failures.clear()
         self._up_since.clear()
 
 

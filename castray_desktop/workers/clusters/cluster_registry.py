@@ -170,7 +170,7 @@ class ClusterRegistry:
         self._tell_windows = tell_windows
         self._clock = clock
         self._clusters: dict[str, ManagedCluster] = {}
-        self._chores: dict[str, asyncio.Task[None]] = {}
+        self._leaving: dict[str, asyncio.Task[None]] = {}
         self._uses = itertools.count(1)
         self._waiting_shown: dict[str, tuple[str, ...]] = {}  # by target: waiting casts shown to all
         self.held: set[str] = set()
@@ -314,23 +314,23 @@ class ClusterRegistry:
 
     def _close_cluster(self, cluster: ManagedCluster, keep: bool) -> None:
         if cluster.in_use:
-            if cluster.target not in self._chores:
+            if cluster.target not in self._leaving:
                 log.info("leaving %s: unused", cluster.target)
                 self._run_in_background(cluster.target, cluster.supervisor.leave())
-        elif not (keep or cluster.casts.summaries() or cluster.target in self._chores):
+        elif not (keep or cluster.casts.summaries() or cluster.target in self._leaving):
             del self._clusters[cluster.target]
             self._run_in_background(cluster.target, cluster.casts.close())
 
     def _run_in_background(self, target: str, work: Awaitable[None]) -> None:
-        chore = asyncio.ensure_future(work)
-        self._chores[target] = chore
-        chore.add_done_callback(lambda _: self._chores.pop(target, None))
+        task = asyncio.ensure_future(work)
+        self._leaving[target] = task
+        task.add_done_callback(lambda _: self._leaving.pop(target, None))
 
     async def close(self) -> None:
         """End all casts and leave all clusters."""
         await asyncio.gather(*(cluster.close() for cluster in self))
         with contextlib.suppress(ValueError):  # nothing to wait for
-            await asyncio.wait(self._chores.values())
+            await asyncio.wait(self._leaving.values())
 
 
 def welcome_status(status: ClusterStatus, target: str) -> ClusterStatus:

@@ -81,7 +81,7 @@ class CastHistory:
             self._why_not = error
             log.warning("history is not available: %s", error.failure.values["reason"])
         except Exception as error:  # the engine starts without a history
-            log.exception("there is no history")
+            log.exception("the history can't be opened")
             self._why_not = CastRayError(FailureKind.HISTORY_UNAVAILABLE, reason=str(error))
         self._timer = asyncio.create_task(self._save_regularly(), name="keep history")
 

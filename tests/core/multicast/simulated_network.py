@@ -211,7 +211,7 @@ class Receiver:
     socket: Queue | None = None  # the rate at which it reads, if it is slow
     gone_at: float = inf
     clock: float = 0.0  # offset of its clock
-    pace: float = 1.0  # and its drift
+    drift: float = 1.0  # and its drift
     sequence: int = 0
     datagrams: float = 0.0
     arrived: float = 0.0  # the arrival time of the latest datagram
@@ -226,7 +226,7 @@ class Network:
 
     def __init__(
         self,
-        pace: MulticastCongestionControl,
+        control: MulticastCongestionControl,
         receivers: list[Receiver],
         *,
         rate: float = 125e6,
@@ -238,7 +238,7 @@ class Network:
         rests: float = 0.0,
         seed: int = 1,
     ) -> None:
-        self.pace = pace
+        self.control = control
         self.receivers = receivers
         self.shared = Queue(rate, room)
         self.delay = delay
@@ -296,19 +296,19 @@ class Network:
         for receiver in self.receivers:
             self._receive(receiver)
         while self.reports and self.reports[0][0] <= self.now:
-            self.pace.record_report(self.now, self.reports.popleft()[1])
-            self.pace.update(self.now)
-        self.rates.append(self.pace.rate)
+            self.control.record_report(self.now, self.reports.popleft()[1])
+            self.control.update(self.now)
+        self.rates.append(self.control.rate)
 
     def _send(self) -> Portion | None:
-        earned = min(self.pace.rate, self.limit) * STEP / DATAGRAM
-        burst = self.pace.burst_datagrams(DATAGRAM)
+        earned = min(self.control.rate, self.limit) * STEP / DATAGRAM
+        burst = self.control.burst_datagrams(DATAGRAM)
         self._credit = min(self._credit + earned, 4 * earned + burst)
         count = int(self._credit) // burst * burst
         if not count or self.shared.length > self.socket_bytes or self._is_resting():
             return None
         self._credit -= count
-        self.pace.record_burst(self.now, self.sequence, count, count * DATAGRAM)
+        self.control.record_burst(self.now, self.sequence, count, count * DATAGRAM)
         self.sequence += count
         self.sent += count * DATAGRAM
         return Portion(0, float(count), self.sequence, self.now)
@@ -353,7 +353,7 @@ class Network:
             receiver.next_at = self.now + receiver.every * (0.8 + 0.4 * self.random.random())
             receiver.number += 1
             came = int(receiver.datagrams)
-            micros = int((receiver.arrived * receiver.pace + receiver.clock) * 1e6)
+            micros = int((receiver.arrived * receiver.drift + receiver.clock) * 1e6)
             report = ReceiverReport(
                 receiver.name,
                 receiver.number,

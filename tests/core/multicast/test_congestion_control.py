@@ -40,7 +40,7 @@ def shares(model: Network, seconds: float) -> list[float]:
 
 def loss(model: Network) -> float:
     """The worst share of lost datagrams of a receiver, over the last half second."""
-    receivers = model.pace._receivers
+    receivers = model.control._receivers
     samples = receivers.samples(0, 0.5) or receivers.samples(0, 0.01)
     return max((sample.loss for _, sample in samples), default=0.0)
 
@@ -61,7 +61,7 @@ def test_a_gigabit_is_found_within_a_third_of_a_second_and_kept(listeners: int) 
     assert shares(model, 0.2)[0] > 0.9
     assert shares(model, 1.5)[0] > 0.98
     assert loss(model) < 0.01
-    assert len(model.pace.following()) == len(model.pace.heard()) == listeners
+    assert len(model.control.following()) == len(model.control.heard()) == listeners
 
 
 def test_one_gibibyte_takes_hardly_longer_than_the_link_needs() -> None:
@@ -93,7 +93,7 @@ def test_a_sender_whose_own_device_holds_it_up_keeps_the_queue_short(socket_byte
         model.run(0.025)
         lengths.append(model.shared.length / GIGABIT)
     assert sorted(lengths)[10] < 0.005
-    assert model.pace.rate < 1.3 * GIGABIT
+    assert model.control.rate < 1.3 * GIGABIT
 
 
 @pytest.mark.parametrize("rate", [GIGABIT, FAST_ETHERNET])
@@ -116,7 +116,7 @@ def test_it_follows_a_link_that_becomes_slower_and_faster() -> None:
 
 def test_it_does_not_run_ahead_of_a_sender_that_is_slower() -> None:
     model = network(limit=20e6).run(2.0)
-    assert model.pace.rate < 3 * 20e6
+    assert model.control.rate < 3 * 20e6
     model.limit = GIGABIT * 2
     assert shares(model.run(0.7), 0.5)[0] > 0.95
 
@@ -127,7 +127,7 @@ def test_a_pause_changes_nothing() -> None:
     model.run(3.0)
     model.limit = 1e12
     assert shares(model, 0.5)[0] > 0.95
-    assert len(model.pace.following()) == 2
+    assert len(model.control.following()) == 2
 
 
 # --- receivers --------------------------------------------------------------------------------------
@@ -138,7 +138,7 @@ def test_one_of_eight_receivers_that_gets_a_tenth_is_not_followed() -> None:
     slow = model.receivers[3]
     slow.link = Queue(GIGABIT / 10, 250e3)
     assert shares(model, 1.0)[0] > 0.75
-    assert model.pace.heard() - model.pace.following() == {slow.name}
+    assert model.control.heard() - model.control.following() == {slow.name}
     assert shares(model, 1.0)[0] > 0.97
     assert loss(model) < 0.05
 
@@ -149,10 +149,10 @@ def test_a_receiver_that_becomes_slow_delays_the_others_for_half_a_second() -> N
     slow.link = Queue(GIGABIT / 10, 250e3)
     model.run(0.5)
     assert shares(model, 1.0)[0] > 0.95
-    assert model.pace.heard() - model.pace.following() == {slow.name}
+    assert model.control.heard() - model.control.following() == {slow.name}
     slow.link = Queue(2 * GIGABIT, 250e3)
     model.run(1.0)
-    assert len(model.pace.following()) == 8, "it follows again"
+    assert len(model.control.following()) == 8, "it follows again"
 
 
 def test_the_slowest_receiver_with_more_than_half_sets_the_rate() -> None:
@@ -160,7 +160,7 @@ def test_the_slowest_receiver_with_more_than_half_sets_the_rate() -> None:
     model.receivers[3].link = Queue(0.7 * GIGABIT, 1e6)
     model.run(0.7)
     assert 0.68 < sent(model, 2.0) < 0.75
-    assert len(model.pace.following()) == 8
+    assert len(model.control.following()) == 8
     assert loss(model) < 0.05
 
 
@@ -170,7 +170,7 @@ def test_if_most_receivers_get_little_the_sender_slows_down() -> None:
         receiver.link = Queue(GIGABIT / 10, 250e3)
     model.run(1.0)
     assert 0.09 < sent(model, 1.0) < 0.11
-    assert len(model.pace.following()) == 8
+    assert len(model.control.following()) == 8
 
 
 def test_receivers_that_pause_for_a_moment_do_not_slow_it() -> None:
@@ -179,7 +179,7 @@ def test_receivers_that_pause_for_a_moment_do_not_slow_it() -> None:
         receiver.stops = ((1.0 + number / 4, 1.06 + number / 4),)
     model.run(0.9)
     assert shares(model, 2.0)[0] > 0.95
-    assert len(model.pace.following()) == 8
+    assert len(model.control.following()) == 8
 
 
 def test_busy_machines_do_not_slow_it_much() -> None:
@@ -195,7 +195,7 @@ def test_busy_machines_do_not_slow_it_much() -> None:
 
 def test_clock_drift_is_no_queue() -> None:
     model = network()
-    model.receivers[0].pace += 9e-5
+    model.receivers[0].drift += 9e-5
     model.run(14.0)
     assert shares(model, 1.5)[0] > 0.97
 
@@ -216,13 +216,13 @@ def test_receivers_that_are_silent_get_nothing_or_leave_are_not_followed() -> No
     silent.gone_at = model.elapsed
     deaf.lose = 1.0
     model.run(0.5)
-    assert deaf.name not in model.pace.following()
+    assert deaf.name not in model.control.following()
     model.run(0.8)
     report = ReceiverReport(leaving.name, leaving.number + 50, True, 0, 0, 0, 0, 0)
-    model.pace.record_report(model.now, report)
-    model.pace.update(model.now)
-    assert model.pace.following() == {model.receivers[3].name}
-    assert len(model.pace.heard()) == 4
+    model.control.record_report(model.now, report)
+    model.control.update(model.now)
+    assert model.control.following() == {model.receivers[3].name}
+    assert len(model.control.heard()) == 4
     assert shares(model, 0.5)[0] > 0.95
 
 
@@ -235,41 +235,41 @@ def test_a_restarted_receiver_is_followed_again_and_slows_nobody(away: float, cl
     killed = model.receivers[0]
     killed.gone_at = model.elapsed
     model.run(away)
-    before = model.pace.rate
+    before = model.control.rate
     killed.gone_at, killed.datagrams, killed.clock, killed.lose = 1e9, 0.0, 0.0, 0.03
     killed.pending, killed.sequence = 0.0, model.sequence  # it has another socket
     killed.number += 5000
-    seen = [(model.run(0.02).pace.rate, loss(model)) for _ in range(40)]
+    seen = [(model.run(0.02).control.rate, loss(model)) for _ in range(40)]
     assert min(rate for rate, _ in seen) > 0.8 * before
     assert 0.02 < max(loss for _, loss in seen) < 0.1
     killed.lose = 0.0
     model.run(1.0)
-    assert killed.name in model.pace.following()
+    assert killed.name in model.control.following()
     assert loss(model) < 0.01  # its current rate is known
 
 
-def test_without_any_report_the_pace_falls_to_the_floor_and_recovers() -> None:
+def test_without_any_report_the_rate_falls_to_the_minimum_and_recovers() -> None:
     model = network(2).run(1.0)
     numbers = [receiver.number for receiver in model.receivers]
     for receiver in model.receivers:
         receiver.gone_at = model.elapsed
     model.run(1.7)
-    assert not model.pace.following()
-    assert model.pace.rate < 0.3 * GIGABIT
+    assert not model.control.following()
+    assert model.control.rate < 0.3 * GIGABIT
     model.run(6.0)
-    assert model.pace.rate == MIN_RATE
+    assert model.control.rate == MIN_RATE
     for receiver, number in zip(model.receivers, numbers, strict=True):
         assert receiver.number == number
         receiver.gone_at = 1e9
     model.run(2.0)
-    assert len(model.pace.following()) == 2
+    assert len(model.control.following()) == 2
     assert shares(model, 0.5)[0] > 0.9
 
 
 def test_reports_may_come_twice_and_out_of_order() -> None:
     model = network(4, seed=5)
     chance = random.Random(1)
-    reported = model.pace.record_report
+    reported = model.control.record_report
     held: list[ReceiverReport] = []
 
     def mixed(now: float, report: ReceiverReport) -> None:
@@ -280,7 +280,7 @@ def test_reports_may_come_twice_and_out_of_order() -> None:
                 reported(now, each)
             del held[:2]
 
-    model.pace.record_report = mixed  # type: ignore[method-assign]
+    model.control.record_report = mixed  # type: ignore[method-assign]
     model.run(0.7)
     assert shares(model, 2.0)[0] > 0.93
 
@@ -293,24 +293,24 @@ def test_a_late_receiver_is_followed_too() -> None:
     late.link = Queue(0.7 * GIGABIT, 1e6)
     model.receivers.append(late)
     model.run(0.6)
-    assert late.name in model.pace.following()
+    assert late.name in model.control.following()
     assert 0.65 < sent(model, 0.5) < 0.77
 
 
 def test_invalid_reports_do_no_harm() -> None:
-    pace = MulticastCongestionControl([b"a" * 8])
-    assert pace.rate == INITIAL_RATE
-    assert not pace.following()
-    assert not pace.heard()
-    pace.record_report(1.0, ReceiverReport(b"a" * 8, 1, False, 0, 0, 0, 5, 0))
-    pace.update(1.0)
-    assert not pace.heard()
-    pace.record_burst(1.1, 0, 44, 44 * DATAGRAM)
+    control = MulticastCongestionControl([b"a" * 8])
+    assert control.rate == INITIAL_RATE
+    assert not control.following()
+    assert not control.heard()
+    control.record_report(1.0, ReceiverReport(b"a" * 8, 1, False, 0, 0, 0, 5, 0))
+    control.update(1.0)
+    assert not control.heard()
+    control.record_burst(1.1, 0, 44, 44 * DATAGRAM)
     for number, sequence in enumerate((44, 7_000_000, 3, 44, 44)):
-        pace.record_report(1.2, ReceiverReport(b"b" * 8, number + 2, False, sequence, 44, 1, 9, 0))
-        pace.update(1.2)
-    assert pace.rate >= MIN_RATE
-    assert pace.heard() == {b"b" * 8}
+        control.record_report(1.2, ReceiverReport(b"b" * 8, number + 2, False, sequence, 44, 1, 9, 0))
+        control.update(1.2)
+    assert control.rate >= MIN_RATE
+    assert control.heard() == {b"b" * 8}
 
 
 @pytest.mark.parametrize(
@@ -327,9 +327,9 @@ def test_invalid_reports_do_no_harm() -> None:
     ],
 )
 def test_a_burst_takes_a_millisecond_and_longer_for_many(rate: float, listeners: int, datagrams: int) -> None:
-    pace = MulticastCongestionControl([bytes([number]) * 8 for number in range(listeners)])
-    pace.rate = rate
-    assert pace.burst_datagrams(1400) == datagrams
+    control = MulticastCongestionControl([bytes([number]) * 8 for number in range(listeners)])
+    control.rate = rate
+    assert control.burst_datagrams(1400) == datagrams
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -358,29 +358,29 @@ def test_slow_receivers_lose_nothing_and_are_kept_busy(count: int, slow: float) 
     model.run(2.0)
     after = [receiver.sequence - receiver.datagrams for receiver in model.receivers]
     assert after == pytest.approx(before, abs=1)
-    assert len(model.pace.following()) == count
+    assert len(model.control.following()) == count
 
 
 def test_startup_ends_at_the_rate_of_a_receiver_that_reports_a_filled_buffer() -> None:
     name, rate, every = b"a" * 8, 50e6, 0.02
-    pace, datagrams = MulticastCongestionControl([name]), int(rate * every / DATAGRAM)
+    control, datagrams = MulticastCongestionControl([name]), int(rate * every / DATAGRAM)
     for number in range(1, 12):
         now = 100.0 + number * every
-        pace.record_burst(now, (number - 1) * datagrams, datagrams, datagrams * DATAGRAM)
+        control.record_burst(now, (number - 1) * datagrams, datagrams, datagrams * DATAGRAM)
         came, micros = number * datagrams, int((now + 0.001) * 1e6)
-        pace.record_report(
+        control.record_report(
             now,
             ReceiverReport(name, number, False, came, came, came * DATAGRAM, micros, 0, crowded=number > 3),
         )
-        pace.update(now)
-        assert number < 4 or pace.rate > 0.5 * rate
+        control.update(now)
+        assert number < 4 or control.rate > 0.5 * rate
 
 
 def test_one_slow_receiver_does_not_delay_the_others() -> None:
     model = network(8)
     model.receivers[3].socket = Queue(10e6, 10e6)
     model.run(2.0)
-    assert len(model.pace.following()) == 7
+    assert len(model.control.following()) == 7
     assert shares(model, 1.0)[0] > 0.95
 
 
@@ -403,9 +403,9 @@ def test_tcp_that_starts_later_gets_a_fair_share(flow: str, rate: float, delay: 
 @pytest.mark.parametrize("rate", [GIGABIT, FAST_ETHERNET])
 def test_it_gets_a_fair_share_beside_tcp_that_started_before(flow: str, rate: float) -> None:
     model = network(rate=rate, delay=0.001, flows=(FLOWS[flow](0.0),))
-    model.pace.rate = model.limit = 0.0
+    model.control.rate = model.limit = 0.0
     model.run(2.0)
-    model.pace, model.limit = MulticastCongestionControl([model.receivers[0].name]), 1e12
+    model.control, model.limit = MulticastCongestionControl([model.receivers[0].name]), 1e12
     model.run(4.0)
     ours, theirs = shares(model, 3.0)
     assert 0.3 < ours < 0.7

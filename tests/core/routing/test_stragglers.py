@@ -39,9 +39,9 @@ class Model:
         self.size = size
         self.random = random.Random(seed)
         self.jitter = jitter
-        self.steering = ReparentingPlan(route)
-        for move in self.steering.due_moves():
-            self.steering.acknowledged(move)
+        self.reparenting = ReparentingPlan(route)
+        for move in self.reparenting.due_moves():
+            self.reparenting.acknowledged(move)
         self.nodes = list(route.order()[1:])
         self.down = dict.fromkeys(self.nodes, GIGABIT)
         self.up = dict.fromkeys(["s", *self.nodes], GIGABIT)
@@ -60,11 +60,11 @@ class Model:
         progress: dict[str, int] = {}
         while len(self.finished) < len(self.nodes) and self.now < until:
             self.now += STEP
-            self.flow(self.steering.confirmed)
+            self.flow(self.reparenting.confirmed)
             for when, move in list(self.sent):
                 if when <= self.now:
                     self.sent.remove((when, move))
-                    self.steering.acknowledged(move)
+                    self.reparenting.acknowledged(move)
                     self.order()
             for node, when in self.reports.items():
                 if when > self.now:
@@ -72,16 +72,16 @@ class Model:
                 self.reports[node] = when + 0.25 + self.random.random() * self.jitter
                 progress[node] = int(self.done[node])
                 slow = watch and watch.find_straggler(
-                    self.now, self.steering.target, dict(progress), self.size
+                    self.now, self.reparenting.target, dict(progress), self.size
                 )
                 if slow:
                     self.moves.append((self.now, slow))
-                    self.steering.set_target(self.steering.target.moved_to_tail(slow)[0])
+                    self.reparenting.set_target(self.reparenting.target.moved_to_tail(slow)[0])
                     self.order()
         return self
 
     def order(self) -> None:
-        self.sent.extend((self.now + 0.03, move) for move in self.steering.due_moves())
+        self.sent.extend((self.now + 0.03, move) for move in self.reparenting.due_moves())
 
     def flow(self, upstreams: Mapping[str, str]) -> None:
         before = dict(self.done)
@@ -168,7 +168,7 @@ def test_two_slow_neighbours_move_to_the_tail() -> None:
     model.run(StragglerDetector(), until=40)
     healthy = [model.finished[node] for node in names(8) if node not in ("n2", "n3")]
     assert max(healthy) < 1.5 * 4 * GIB / GIGABIT
-    assert set(model.steering.target.order()[-2:]) == {"n2", "n3"}
+    assert set(model.reparenting.target.order()[-2:]) == {"n2", "n3"}
 
 
 def test_a_slow_source_costs_two_trials_at_most() -> None:

@@ -96,7 +96,7 @@ def test_the_desktop_is_left_alone_while_the_window_is_in_front_or_if_set(
     assert tray.told == []
 
 
-def test_a_toast_goes_by_itself_and_follows_the_window(qtbot: QtBot, window: MainWindow) -> None:
+def test_a_toast_disappears_by_itself_and_follows_the_window(qtbot: QtBot, window: MainWindow) -> None:
     window.toast._timer.setInterval(50)
     window.notifier.notify(done())
     window.resize(1100, 720)

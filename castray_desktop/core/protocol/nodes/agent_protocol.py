@@ -525,7 +525,7 @@ class MulticastReport:
     reason: str = ""  # the system's error, if any
     listeners: tuple[str, ...] = ()  # receivers that keep up
     sent_bytes: int = 0  # stream bytes; included in `SourceReport.sent_bytes`
-    rate: int = 0  # current pace in bytes per second
+    rate: int = 0  # current rate in bytes per second
 
 
 @dataclass(frozen=True)

@@ -79,7 +79,7 @@ WAIT_SECONDS = 0.02
 """Timeout of a receive call: `stop` takes effect within this time."""
 
 BEGINNING_SECONDS, BEGINNING_SHARE, LEAST_REPORT_SECONDS = 0.5, 0.3, 0.01
-"""Initially, reports are sent at a shorter interval while the sender searches its pace: duration, share of
+"""Initially, reports are sent at a shorter interval while the sender searches its rate: duration, share of
 the usual interval, minimum interval."""
 
 NAP_BYTES = 3 << 19

@@ -50,7 +50,7 @@ DECIDE_SECONDS = 2.0
 """The same, while one of them compares existing files."""
 
 SLOW_SECONDS = 2.0
-"""After this time at the lowest pace it stops."""
+"""After this time at the minimum rate it stops."""
 
 FINISH_SECONDS = 1.0
 """Seconds of probes after the end, for receivers that have not confirmed it."""
@@ -318,10 +318,10 @@ class MulticastSender:
             time.sleep(FULL_SECONDS)
         self._probed = time.monotonic()
 
-    # --- pace
+    # --- rate
 
     def _await_turn(self, count: int) -> None:
-        """Wait until the pace and the limits allow these bytes."""
+        """Wait until the rate and the limits allow these bytes."""
         self._pieces.wait_for_limits(count, self._pause)
         while self._pieces.paused:
             self._pause(IDLE_PROBE_SECONDS)
@@ -335,7 +335,7 @@ class MulticastSender:
         self._check_speed(now)
 
     def _check_speed(self, now: float) -> None:
-        """Stop where it stays at the lowest pace, which helps nobody."""
+        """Stop where it stays at the minimum rate, which helps nobody."""
         if self._pace.rate > MIN_RATE or any(each.limit for each in self._pieces.limiters):
             self._slow_since = 0.0
         elif not self._slow_since:

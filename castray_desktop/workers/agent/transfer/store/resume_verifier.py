@@ -28,7 +28,7 @@ class ResumeVerifier:
     def start(self) -> None:
         if self._store.needed.journaled.total == 0:
             return
-        name = f"castray-restoring-{self._store.pieces.cast}"
+        name = f"castray-resume-{self._store.pieces.cast}"
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
 

@@ -495,7 +495,7 @@ def test_a_flood_of_reports_does_not_stop_the_stream(lab: Lab, monkeypatch: pyte
     cast.forget()
 
 
-def test_it_stops_where_it_stays_at_the_lowest_pace(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_stops_where_it_stays_at_the_minimum_rate(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(multicast_sender, "SLOW_SECONDS", 0.1)
     monkeypatch.setattr(multicast_sender, "MIN_RATE", float("inf"))
     path = lab.file("model.bin", 64 * MIB)

@@ -170,7 +170,7 @@ def send_twice(lab: Lab, top: Path, count: int) -> list[object]:
 
 
 @pytest.mark.usefixtures("at_once")
-def test_what_stands_everywhere_is_not_read_again(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_files_that_every_recipient_has_are_not_read_again(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     top = make_tree(lab)
     nodes = send_twice(lab, top, 3)
     reads = Reads(monkeypatch, lab.files)
@@ -227,7 +227,7 @@ def test_who_goes_on_asks_for_hashes_as_well(lab: Lab, monkeypatch: pytest.Monke
 
 
 @pytest.mark.usefixtures("at_once")
-def test_whoever_asks_for_what_was_skipped_gets_it(lab: Lab) -> None:
+def test_skipped_pieces_are_read_on_request(lab: Lab) -> None:
     """A second recipient below the source joins after the source has finished."""
     top = make_tree(lab)
     nodes = send_twice(lab, top, 2)

@@ -142,7 +142,7 @@ def test_a_hole_is_hashed_while_the_source_is_at_it(lab: Lab, monkeypatch: pytes
     assert result.state is RecipientState.COMPLETED
 
 
-def test_what_stands_there_is_not_sent(lab: Lab) -> None:
+def test_a_file_that_the_recipient_has_is_not_sent(lab: Lab) -> None:
     """A copy without holes is identical as well, and is kept."""
     nodes, top = lab.chain(2), images(lab)
     for node in nodes[1:]:

@@ -21,16 +21,16 @@ MB = 1_000_000
 
 def test_the_time_goes_into_what_was_said_last() -> None:
     now = 10.0
-    spending = TimeBreakdown(lambda: now)
+    breakdown = TimeBreakdown(lambda: now)
     now = 11.0
-    spending.switch(DISK)
+    breakdown.switch(DISK)
     now = 14.0
-    assert spending.seconds(DISK) == 3.0
-    spending.switch(CHECKING)
+    assert breakdown.seconds(DISK) == 3.0
+    breakdown.switch(CHECKING)
     now = 14.5
-    spending.switch(WAITING)
+    breakdown.switch(WAITING)
     now = 20.0
-    assert [spending.seconds(what) for what in (WAITING, CHECKING, DISK)] == [6.5, 0.5, 3.0]
+    assert [breakdown.seconds(what) for what in (WAITING, CHECKING, DISK)] == [6.5, 0.5, 3.0]
 
 
 def test_behind_a_slow_line_a_recipient_waits(lab: Lab) -> None:
