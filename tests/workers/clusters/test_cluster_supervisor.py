@@ -864,3 +864,13 @@ async def test_an_agent_that_can_not_be_woken(stage: Stage) -> None:
     with pytest.raises(CastRayError) as caught:
         await call
     assert caught.value.failure.kind is FailureKind.NODE_OFFLINE
+
+
+async def test_an_order_has_one_bound_also_where_the_agent_has_to_start_first(stage: Stage) -> None:
+    driver = await rested(stage)
+    order = agent_protocol.CancelCast("c")
+    for node in ("host-2", "host-1"):  # the one starts and never comes up, the other never answers
+        with pytest.raises(CastRayError) as caught:
+            await stage.supervisor.agents.call(node, order, seconds=0.01)
+        assert caught.value.failure == Failure(FailureKind.NODE_SILENT, {"node": node, "seconds": "0"})
+    assert [call.agent for call in driver.sent(driver_protocol.AgentCall)] == ["host-1"]
