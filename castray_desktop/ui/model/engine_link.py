@@ -61,13 +61,13 @@ Connector = Callable[[], Awaitable[Engine]]
 class EngineLink(QObject):
     """The window's one way to the engine.
 
-    Signals: `welcome(Welcome)` on every connection, the whole picture; `cluster_changed(ClusterStatus)`;
+    Signals: `welcome(Welcome)` on every connection, the complete state; `cluster_changed(ClusterStatus)`;
     `nodes_changed(tuple[NodeInfo, ...], tuple[str, ...])`, changed and removed;
     `cast_changed(CastSummary)`; `deliveries_changed(str, tuple[DeliverySnapshot, ...])`;
     `cast_finished(CastResult)`; `casts_removed(tuple[str, ...])`; `throughput(Throughput)`;
     `settings_changed(EngineSettings)`; `schedules_changed(tuple[ScheduleInfo, ...])`; `history_changed()`;
     `log_line(LogLine)`; `verify_progress(VerifyProgress)`; `diagnosis_progress(DiagnosisProgress)`;
-    `connection_changed(Connection)`; `connection_failed(Failure)`, again at every vain attempt.
+    `connection_changed(Connection)`; `connection_failed(Failure)`, again at every failed attempt.
     """
 
     welcome = Signal(object)

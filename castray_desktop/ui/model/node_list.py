@@ -96,7 +96,7 @@ class NodeList(QObject):
         self._finish(before)
 
     def replace(self, nodes: Iterable[NodeInfo]) -> None:
-        """Take over the whole picture, as on connecting."""
+        """Take over the complete state, as on connecting."""
         before = self._nodes
         self._nodes = {node.name: node for node in nodes}
         self._finish(before)

@@ -273,7 +273,7 @@ class TransferModel(QAbstractItemModel):
         casts: Iterable[CastSummary],
         deliveries: Mapping[str, Iterable[DeliverySnapshot]] | None = None,
     ) -> None:
-        """Take over the whole picture, as on connecting; casts that are not in it go."""
+        """Take over the complete state, as on connecting; casts that are not in it go."""
         casts = tuple(casts)
         self.remove(self._row_of.keys() - {cast.cast for cast in casts})
         deliveries = deliveries or {}

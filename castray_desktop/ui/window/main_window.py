@@ -314,7 +314,7 @@ class MainWindow(QMainWindow):
 
     def _on_connection(self, connection: EngineLinkState) -> None:
         if connection is EngineLinkState.CONNECTED:
-            self.banner.hide()  # the rest is said once the whole picture is there
+            self.banner.hide()  # the rest is said once the complete state is there
         else:
             self.header.show_rates(None)
             self._show_status()

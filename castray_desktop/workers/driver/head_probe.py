@@ -48,7 +48,7 @@ def uses_client_server(target: str) -> bool:
 def head_answers(target: str) -> bool:
     """Whether the head answers; False if that is unknown.
 
-    Raises CastRayError if Ray's client would retry for a minute in vain.
+    Raises CastRayError if Ray's client would retry for a minute without success.
     """
     if not uses_client_server(target):
         return _grpc_status(target, _CHECK_ALIVE) == "OK"
