@@ -73,9 +73,6 @@ class StartProgress(QWidget):
     def _retranslate(self) -> None:
         self._step.set_full_text(step(self._status))
 
-    def step_text(self) -> str:
-        return self._step.full_text()
-
 
 class StartBar(QWidget):
     """Moves towards the estimated progress and never back: Ray does not report its progress."""

@@ -60,9 +60,9 @@ def test_the_start_shows_its_steps_and_can_be_cancelled(window: MainWindow, link
     progress = window.welcome_page.local.progress
     assert progress.isVisible()
     assert not window.welcome_page.local.start_button.isVisible()
-    assert progress.step_text() == "Starting Ray…"
+    assert progress._step.full_text() == "Starting Ray…"
     link.say(m.ClusterChanged(ClusterStatus(ClusterPhase.PLACING, "local", nodes_ready=1, nodes_total=4)))
-    assert progress.step_text() == "Placing nodes 1/4"
+    assert progress._step.full_text() == "Placing nodes 1/4"
     progress.cancel_button.click()
     assert link.asked(m.LeaveCluster) == [m.LeaveCluster()]
     link.say(m.ClusterChanged(ClusterStatus()))

@@ -17,11 +17,6 @@ _DENIED = (errno.EACCES, errno.EPERM, errno.EROFS)
 _BAD_NAME = (errno.ENAMETOOLONG, errno.EILSEQ)
 
 
-def size_text(size: int) -> str:
-    """A size for people, in decimal units."""
-    return format_bytes(size)
-
-
 def reason_of(error: OSError) -> str:
     """The operating system's message, without names and numbers."""
     return error.strerror or type(error).__name__
@@ -33,8 +28,8 @@ def no_room(node: str, path: Union[str, bytes], free: int, needed: int) -> CastR
         FailureKind.NO_ROOM,
         node=node,
         path=display_name(path),
-        free=size_text(free),
-        needed=size_text(needed),
+        free=format_bytes(free),
+        needed=format_bytes(needed),
     )
 
 
