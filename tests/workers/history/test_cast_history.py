@@ -298,8 +298,8 @@ def test_what_was_added_survives_a_kill(path: Path) -> None:
 
 
 async def wait_until_kept(history: CastHistory) -> None:
-    while history._chores:
-        await asyncio.wait(history._chores)
+    while history._background._running:
+        await history._background.wait()
 
 
 def ended(history: CastHistory, past: PastCast) -> None:

@@ -10,6 +10,7 @@ import msgspec
 import pytest
 
 from castray_desktop.core.casts.transfer_options import TransferOptions
+from castray_desktop.core.failures.kinds import CastRayError, FailureKind
 from castray_desktop.core.multicast.datagrams import MulticastEnd, MulticastState
 from castray_desktop.core.protocol.messages import (
     CastState,
@@ -195,7 +196,7 @@ async def test_an_order_that_fails_ends_multicast(scene: Scene) -> None:
 
     async def refuse(node: str, order: agent_protocol.Order) -> agent_protocol.OrderReply | None:
         if isinstance(order, agent_protocol.SendToGroup):
-            raise TimeoutError
+            raise CastRayError(FailureKind.NODE_SILENT, node=node, seconds=15)
         return await refused(node, order)
 
     scene.agents.call = refuse  # type: ignore[method-assign]
