@@ -9,6 +9,7 @@ answered by `AgentUp`, then `AgentCall` after `AgentCall`. The agent stops when 
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import logging
 import os
 import sys
@@ -62,9 +63,9 @@ async def serve() -> None:
     )
     line = Line()
     place = json_codec.from_json(await reader.readline(), driver_protocol.ToDriver)
-    agent = NodeAgent(place)
-    line.send(
-        driver_protocol.AgentUp(json_codec.from_json(await agent.start(), agent_protocol.AgentHello | None))
+    agent = NodeAgent(dataclasses.replace(place, certificate=None))
+    hello = await agent.start(certificate=place.certificate)
+    line.send(driver_protocol.AgentUp(json_codec.from_json(hello, agent_protocol.AgentHello | None)))
     )
     following = asyncio.create_task(follow(agent, place.name, line))
     calls: set[asyncio.Task[None]] = set()

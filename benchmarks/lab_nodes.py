@@ -34,6 +34,7 @@ from castray_desktop.core.protocol.nodes import agent_protocol, driver_protocol,
 from castray_desktop.workers.casts.agent_directory import ORDER_SECONDS, answer_within
 from castray_desktop.workers.casts.cast_manager import CastManager
 from castray_desktop.workers.clusters.agent_liveness import CHECK_SECONDS, Heartbeats
+from castray_desktop.workers.clusters.certificate_authority import CertificateAuthority
 
 ROOT = Path(__file__).resolve().parent.parent
 START_SECONDS = 30.0
@@ -79,6 +80,7 @@ class LabNodes:
         self.stuck: list[str] = []
         """Nodes whose agents had to be killed at the end."""
         self._environment = environment
+        self._authority = CertificateAuthority()
         self._nodes = {host.name: NodeInfo(host.name, NodeState.STARTING) for host in lab.hosts}
         self._agents: dict[str, Agent] = {}
         self._detours: dict[str, tuple[str, int]] = {}
@@ -151,6 +153,7 @@ class LabNodes:
             runtime_dir=str(self.folder),
             engine=str(self.folder),
             keep=tuple(cast.cast for cast in self.cast_manager.summaries() if not cast.state.finished),
+            certificate=self._authority.issue(name),
         )
         with (self.folder / f"{name}.log").open("ab") as log:
             process = await self._start(host, log, module, {**self._environment, **(environment or {})})

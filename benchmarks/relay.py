@@ -27,6 +27,7 @@ from benchmarks.flipping_proxy import flipping
 from benchmarks.lab_nodes import LabNodes
 from benchmarks.namespaces import LabUnavailable, check_machine
 from benchmarks.trials import MIB, Bench, Trial, TrialFailed, bench, median, repeat, stopwatch
+from castray_desktop.core.casts.transfer_options import Encryption
 from castray_desktop.core.content.stream_layout import choose_piece_bytes
 from castray_desktop.core.failures.kinds import CastRayError
 from castray_desktop.core.protocol.nodes.agent_protocol import SourceState
@@ -122,6 +123,33 @@ async def links(options: Options) -> list[Row]:
                 most_copies=MOST_COPIES,
             )
         )
+    return rows
+
+
+async def encrypted(options: Options) -> list[Row]:
+    """1 GiB over links of 1 Gbit/s to 4 recipients, encrypted and plain in turn; then without limits, where
+    the processors are the limit, to 1 recipient.
+    """
+    size = options.size(1024)
+    rows = []
+    for recipients, rate in ((4, "1gbit"), (1, None)):
+        trials: dict[Encryption, list[Trial]] = {Encryption.AUTO: [], Encryption.NEVER: []}
+        async with bench(recipients + 1, rate) as lab:
+            path = await lab.make_file(size)
+            for _ in range(options.times):
+                for choice, found in trials.items():
+                    found.append(await lab.run(path, encrypt=choice))
+                    if found[-1].encrypted is not (choice is Encryption.AUTO):
+                        raise TrialFailed(f"{choice.value}: encrypted is {found[-1].encrypted}")
+            copy = lab.one_copy(size)
+        what = f"{size // MIB} MiB, {'1 Gbit/s' if rate else 'unshaped'}, {recipients} recipients"
+        plain = row("encrypted", f"{what}, plain", trials[Encryption.NEVER], one_copy=copy)
+        ours = row("encrypted", f"{what}, TLS 1.3", trials[Encryption.AUTO], one_copy=copy)
+        hops = size / (1 << 30) * recipients
+        note = f"{(ours.cpu - plain.cpu) / hops:.2f} s of CPU more for each GiB and hop"
+        if rate:
+            ours = dataclasses.replace(ours, bar=1.08 * copy, rule="1.08 x one copy")
+        rows += [plain, dataclasses.replace(ours, note=note)]
     return rows
 
 
@@ -493,6 +521,7 @@ def hop_seconds(trial: Trial) -> float:
 
 CASES: dict[str, Case] = {
     "links": links,
+    "encrypted": encrypted,
     "many": many,
     "loss": loss,
     "long": long,

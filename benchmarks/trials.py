@@ -17,7 +17,7 @@ from blake3 import blake3
 from benchmarks.lab import Lab
 from benchmarks.lab_nodes import LabNodes, lab_nodes
 from benchmarks.memory_disk import memory_disk
-from castray_desktop.core.casts.transfer_options import TransferOptions
+from castray_desktop.core.casts.transfer_options import Encryption, TransferOptions
 from castray_desktop.core.failures.kinds import CastRayError
 from castray_desktop.core.failures.sentences import sentence
 from castray_desktop.core.protocol.messages import (
@@ -59,6 +59,7 @@ class Trial:
     by_datagrams: float = 0.0  # share of the stream, 0..1, on average over the recipients
     repaired: int = 0  # bytes that receivers did not get in datagrams, all recipients together
     multicast: MulticastSnapshot | None = None  # if it was used
+    encrypted: bool | None = None
 
 
 class Bench:
@@ -102,14 +103,18 @@ class Bench:
         return report.stream_bytes if report else 0
 
     def send(
-        self, path: Path, recipients: Iterable[str] = (), transport: TransportOption = TransportOption.DIRECT
+        self,
+        path: Path,
+        recipients: Iterable[str] = (),
+        transport: TransportOption = TransportOption.DIRECT,
+        encrypt: Encryption = Encryption.NEVER,
     ) -> str:
         """Start a cast, to all nodes unless recipients are given."""
         request = SendRequest(
             (str(path),),
             tuple(recipients) or ("all",),
             source=self.lab.hosts[0].name,
-            options=TransferOptions(transport=transport),
+            options=TransferOptions(transport=transport, encrypt=encrypt),
         )
         return self.nodes.cast_manager.send(request)
 
@@ -119,6 +124,7 @@ class Bench:
         during: During | None = None,
         recipients: Collection[str] = (),
         transport: TransportOption = TransportOption.DIRECT,
+        encrypt: Encryption = Encryption.NEVER,
     ) -> Trial:
         """Run a cast to its end and compare every byte. Raises TrialFailed.
 
@@ -126,7 +132,7 @@ class Bench:
         """
         self.nodes.reset_usage()
         patience = PATIENCE_SECONDS + PATIENCE * _size(path) / (self.limit or UNKNOWN_RATE)
-        cast = self.send(path, recipients, transport)
+        cast = self.send(path, recipients, transport, encrypt)
         try:
             async with asyncio.timeout(patience):
                 spared = await during(cast) if during else ()
@@ -164,6 +170,7 @@ class Bench:
             by_datagrams=by_datagrams / (stream * len(reports)),
             repaired=sum(report.repaired_bytes for report in reports.values()),
             multicast=summary.multicast,
+            encrypted=summary.encrypted,
         )
 
     async def _compare(self, path: Path, deliveries: Mapping[str, DeliverySnapshot]) -> None:

@@ -36,7 +36,13 @@ from castray_desktop.core.multicast.datagrams import (
 )
 from castray_desktop.core.protocol.nodes import peer_frames
 from castray_desktop.core.protocol.nodes.agent_protocol import Algorithms, ParcelTotals, StartDelivery
-from castray_desktop.core.protocol.nodes.handshake import Handshake, HandshakeState, PeerHello, PeerRole
+from castray_desktop.core.protocol.nodes.handshake import (
+    Handshake,
+    HandshakeState,
+    PeerHello,
+    PeerRole,
+    node_digest,
+)
 from castray_desktop.core.protocol.nodes.peer_frames import FrameType, PieceFlag, ProtocolError
 from castray_desktop.workers.agent.transfer.delivery.piece_downloader import (
     DownloadPause,
@@ -84,7 +90,7 @@ def _listener() -> Handshake:
 
 
 def _dialer() -> Handshake:
-    return Handshake.dial(b"D" * 32, PeerHello(PeerRole.FETCH, CAST, 1), SECRET)
+    return Handshake.dial(b"D" * 32, PeerHello(PeerRole.FETCH, node_digest("node"), CAST, 1), SECRET)
 
 
 def _feed(handshake: Handshake, data: bytes) -> None:

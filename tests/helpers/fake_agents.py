@@ -45,6 +45,7 @@ class FakeAgents:
         self.orders: list[tuple[str, agent_protocol.Order]] = []
         self.replies: dict[str, agent_protocol.DestinationReply] = {}
         self.hashes: dict[str, tuple[str, ...]] = {}
+        self.facts: dict[str, dict[str, object]] = {}  # other fields of a node's hello
         self.packed = ""
         self.extras: dict[str, agent_protocol.PrunableReply] = {}
         self.source_failure: Failure | None = None
@@ -81,6 +82,7 @@ class FakeAgents:
             f"/inbox/{node}",
             piece_digests=("xxh3-128", "blake2b-128"),
             file_hashes=self.hashes.get(node, ("blake3", "sha256")),
+            **self.facts.get(node, {}),  # type: ignore[arg-type]
         )
 
     async def call(

@@ -69,6 +69,7 @@ class FailureKind(str, enum.Enum):
     UPSTREAM_LOST = "upstream_lost"
     NO_WAY = "no_way"
     NOT_TRUSTED = "not_trusted"
+    NOT_ENCRYPTED = "not_encrypted"
     NODE_OFFLINE = "node_offline"
     NODE_SILENT = "node_silent"
     INBOX_SILENT = "inbox_silent"  # not an end: what is the matter with a node

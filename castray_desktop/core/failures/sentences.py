@@ -345,7 +345,12 @@ _TABLE: Mapping[FailureStatus, Mapping[FailureKind, tuple[str, str]]] = {
         ),
         K.NOT_TRUSTED: (
             "{node} and {upstream} do not trust each other's certificates: {reason}.",
-            "Check that both have a certificate of the authority in RAY_TLS_CA_CERT.",
+            "If Ray runs with TLS, check that both have a certificate of the authority in RAY_TLS_CA_CERT;"
+            " otherwise something between them may answer in their place.",
+        ),
+        K.NOT_ENCRYPTED: (
+            "{node} can't encrypt its connections, and this cast requires that: {reason}.",
+            "Use a Python with TLS 1.3 there, or send without --encrypt always.",
         ),
         K.NODE_OFFLINE: ("{node} went offline.", "Send again when it is back."),
         K.NODE_SILENT: (

@@ -23,7 +23,11 @@ from castray_desktop.workers.agent import network_addresses, node_inspection
 from castray_desktop.workers.agent.in_cluster_api import InClusterCounters, InClusterRequests, Names
 from castray_desktop.workers.agent.node_inspection import MachineFactsMeter, machine_identity
 from castray_desktop.workers.agent.transfer.delivery.audit import FileAudits
-from castray_desktop.workers.agent.transfer.peer.tls import ray_certificates
+from castray_desktop.workers.agent.transfer.peer.tls import (
+    Certificates,
+    engine_certificates,
+    ray_certificates,
+)
 from castray_desktop.workers.agent.transfer.peer.tunnel import TunnelClient, TunnelPeer, TunnelServer
 from castray_desktop.workers.agent.transfer.system.digests import FILE_HASHES, PIECE_DIGESTS
 from castray_desktop.workers.agent.transfer.transfer_service import TransferService
@@ -86,6 +90,8 @@ TUNNEL_SECONDS = 1.0
 
 NAMESPACE = "castray"
 
+NOT_ISSUED = "the engine has issued no certificate"
+
 
 def actor_name(node: str, engine: str = "") -> str:
     """The name of a node's actor in Ray's namespace `castray`.
@@ -123,9 +129,13 @@ class NodeAgent:
         self._counters = InClusterCounters()
         self._audits = FileAudits(place.name, self._service_changed)
 
-    async def start(self, node_id: str = "") -> bytes:
+    async def start(
+        self, node_id: str = "", certificate: Optional[driver_protocol.NodeCertificate] = None
+    ) -> bytes:
         """Open the data port. Returns an `AgentHello` as JSON; raises OSError, or ValueError for
         a bad `CASTRAY_DATA_NETWORK` or `CASTRAY_DATA_PORTS`.
+
+        Connections are encrypted with Ray's certificates, if it has some, otherwise with `certificate`.
         """
         self._loop = asyncio.get_running_loop()
         address = network_addresses.data_address(
@@ -134,7 +144,10 @@ class NodeAgent:
             network_addresses.own_addresses(),
         )
         self._address = address
-        certificates = ray_certificates(os.environ)
+        of_ray = certificates = ray_certificates(os.environ)
+        not_certified = ""
+        if certificates is None:
+            certificates, not_certified = _own_certificates(certificate)
         self._service = TransferService(
             node=self._place.name,
             inbox=self._inbox,
@@ -163,7 +176,9 @@ class NodeAgent:
             python_version=platform.python_version(),
             piece_digests=PIECE_DIGESTS,
             file_hashes=FILE_HASHES,
-            encrypted=certificates is not None,
+            encrypted=of_ray is not None,
+            certified=of_ray is None and certificates is not None,
+            not_certified=not_certified,
             store=node_inspection.object_store(),
         )
         return json_codec.to_json(hello)
@@ -318,6 +333,19 @@ class NodeAgent:
 async def _wait(event: asyncio.Event, seconds: float) -> None:
     with contextlib.suppress(asyncio.TimeoutError):
         await asyncio.wait_for(event.wait(), seconds)
+
+
+def _own_certificates(
+    issued: Optional[driver_protocol.NodeCertificate],
+) -> tuple[Optional[Certificates], str]:
+    """The engine's certificate of this node, or why there is none. The node can still receive without."""
+    if issued is None:
+        return None, NOT_ISSUED
+    try:
+        return engine_certificates(issued), ""
+    except OSError as error:
+        logging.getLogger("castray.agent").warning("connections can't be encrypted: %s", error)
+        return None, str(error)
 
 
 def _port_range(text: str) -> Optional[tuple[int, int]]:

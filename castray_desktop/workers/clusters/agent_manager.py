@@ -10,7 +10,7 @@ import os
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 
@@ -37,7 +37,20 @@ from castray_desktop.workers.clusters.node_inventory import (
     with_facts,
 )
 
+if TYPE_CHECKING:
+    from castray_desktop.workers.clusters.certificate_authority import CertificateAuthority
+
 log = logging.getLogger("castray.cluster")
+
+
+def new_certificate_authority() -> CertificateAuthority | None:
+    """An authority for one cluster; None without the package that it needs."""
+    try:  # here, since it takes a moment that only an engine with a cluster has to spend
+        from castray_desktop.workers.clusters.certificate_authority import CertificateAuthority
+    except ImportError as error:
+        log.warning("connections between machines are not encrypted: %s", error)
+        return None
+    return CertificateAuthority()
 
 
 class PendingCalls:
@@ -126,7 +139,10 @@ class AgentManager:
         connection: ConnectionStatus,
         clock: Callable[[], float],
         pause: Callable[[float], Awaitable[None]],
+        new_authority: Callable[[], CertificateAuthority | None] = new_certificate_authority,
     ) -> None:
+        self._new_authority = new_authority
+        self._authority: CertificateAuthority | None = None  # made with the first agent
         self._runtime_dir = str(places.socket.parent)
         self._engine = f"{local_node_name()}-{places.socket.stem}"
         self._listener = listener
@@ -269,6 +285,7 @@ class AgentManager:
         self._placements.clear()
         self._gone.clear()
         self._inventory.clear()
+        self._authority = None
         if names:
             self._listener.nodes_changed((), names)
 
@@ -411,7 +428,12 @@ class AgentManager:
             self._heartbeats.expect(placement.name)
             self._placed.add(placement.name)
             keep = self._listener.unfinished_casts()
-            self._send(dataclasses.replace(placement, engine=self._engine, keep=keep))
+            if self._authority is None:
+                self._authority = self._new_authority()
+            certificate = self._authority.issue(placement.name) if self._authority is not None else None
+            self._send(
+                dataclasses.replace(placement, engine=self._engine, keep=keep, certificate=certificate)
+            )
 
     def _agent_down(self, name: str, failure: Failure) -> None:
         if name not in self._placements:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import dataclasses
 import functools
 import logging
 from typing import Any, Optional, Union
@@ -104,11 +105,13 @@ class ActorAgentHandle:
 
     def __init__(self, order: driver_protocol.PlaceAgent) -> None:
         self._node_id = order.node_id or ray.get_runtime_context().get_node_id()
+        self._certificate = order.certificate
         remote_of = functools.partial(RayPeer, engine=order.engine)
-        self._actor = _create_agent(order, self._node_id, remote_of)
+        # Ray keeps the arguments of constructors in the head's store, but not those of calls.
+        self._actor = _create_agent(dataclasses.replace(order, certificate=None), self._node_id, remote_of)
 
     async def start(self) -> bytes:
-        hello: bytes = await _result(self._actor.start.remote(self._node_id))
+        hello: bytes = await _result(self._actor.start.remote(self._node_id, self._certificate))
         return hello
 
     async def report(self) -> bytes:
@@ -137,13 +140,14 @@ class LocalAgentHandle:
 
     def __init__(self, order: driver_protocol.PlaceAgent) -> None:
         self._name = actor_name(order.name)
+        self._certificate = order.certificate
         self._agent = NodeAgent(order, functools.partial(RayPeer, engine=order.engine))
         self._mailbox: Any = None
         self._serving: Optional[asyncio.Task[None]] = None
         self._replies: set[asyncio.Task[None]] = set()
 
     async def start(self) -> bytes:
-        hello = await self._agent.start()
+        hello = await self._agent.start(certificate=self._certificate)
         self._serving = asyncio.ensure_future(self._serve())
         return hello
 

@@ -17,12 +17,13 @@ from castray_desktop.core.protocol.nodes.handshake import (
     PeerHello,
     PeerRole,
     RefusalReason,
+    node_digest,
     refusal_frame,
 )
 from castray_desktop.core.protocol.nodes.peer_frames import FrameType, ProtocolError
 
 SECRET = b"k" * 32
-GREETING = PeerHello(PeerRole.FETCH, "c0ffee", 3)
+GREETING = PeerHello(PeerRole.FETCH, node_digest("b"), "c0ffee", 3)
 
 
 def pair(dialer_secret: bytes = SECRET, known: dict[str, bytes] | None = None) -> tuple[Handshake, Handshake]:
@@ -78,6 +79,20 @@ def test_an_unknown_cast_is_refused() -> None:
     assert refused.value.refusal is RefusalReason.UNKNOWN_CAST
 
 
+def test_a_dialer_that_is_not_admitted_gets_the_reason() -> None:
+    def admit(hello: PeerHello) -> None:
+        assert hello == GREETING
+        raise HandshakeRefused(RefusalReason.NOT_ENCRYPTED, "not like this")
+
+    dialer = Handshake.dial(b"d" * 32, GREETING, SECRET)
+    listener = Handshake.listen(b"l" * 32, {"c0ffee": SECRET}.get, admit)
+    with pytest.raises(HandshakeRefused) as refused:
+        feed(listener, dialer.hello())
+    with pytest.raises(HandshakeRefused, match="not like this") as heard:
+        feed(dialer, refusal_frame(refused.value))
+    assert heard.value.refusal is RefusalReason.NOT_ENCRYPTED
+
+
 def test_a_recorded_handshake_cannot_be_replayed() -> None:
     dialer, listener = pair()
     hello = dialer.hello()
@@ -98,7 +113,12 @@ def test_a_proof_cannot_be_reflected() -> None:
 
 @pytest.mark.parametrize(
     "other",
-    [GREETING._replace(epoch=4), GREETING._replace(cast="decaf0"), GREETING._replace(role=PeerRole.SERVE)],
+    [
+        GREETING._replace(epoch=4),
+        GREETING._replace(cast="decaf0"),
+        GREETING._replace(role=PeerRole.SERVE),
+        GREETING._replace(node=node_digest("c")),
+    ],
 )
 def test_a_proof_holds_for_one_cast_epoch_and_role(other: PeerHello) -> None:
     casts = {"c0ffee": SECRET, "decaf0": SECRET}

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import enum
 import typing
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Optional
 
@@ -72,6 +73,7 @@ class Upstream:
     port: int
     host: str = ""  # identity of the machine; agents with equal ones may connect locally
     local_path: str = ""  # of the Unix socket for agents of the same machine
+    encrypted: bool = False  # connections to another host use the engine's certificates
 
 
 @dataclass(frozen=True)
@@ -114,6 +116,7 @@ class ServeSource:
     epoch: int
     algorithms: Algorithms
     options: TransferOptions = field(default_factory=TransferOptions)
+    plain_peers: tuple[str, ...] = ()  # nodes that can't encrypt: they alone may connect without it
 
 
 @dataclass(frozen=True)
@@ -216,6 +219,7 @@ class StartDelivery:
     options: TransferOptions = field(default_factory=TransferOptions)
     prune: bool = False  # `remove_extra` was chosen, and this node does not write into the source's folder
     group: Optional[MulticastGroup] = None  # receive from this group as well, see `JoinGroup`
+    plain_peers: tuple[str, ...] = ()  # as in `ServeSource`
 
 
 @dataclass(frozen=True)
@@ -262,6 +266,8 @@ class DialRecipient:
     node: str
     address: str
     port: int
+    host: str = ""
+    encrypted: bool = False  # as in `Upstream`
 
 
 @dataclass(frozen=True)
@@ -581,6 +587,7 @@ class DeliveryReport:
     received_bytes: int = 0  # payload received, including repeated pieces
     sent_bytes: int = 0  # payload sent to others
     transport: str = ""
+    encrypted: Optional[bool] = None  # all bytes from other machines; None: there were none
     paths: tuple[str, ...] = ()
     removed: int = 0
     hash: str = ""
@@ -596,6 +603,12 @@ class DeliveryReport:
     datagram_bytes: int = 0  # verified bytes received by multicast
     repaired_bytes: int = 0  # lost or damaged multicast bytes, repaired from the upstream
     skipped_bytes: int = 0  # of the contents, in files that were there already; once it is committed
+
+
+def all_encrypted(found: Iterable[Optional[bool]]) -> Optional[bool]:
+    """Whether all that there is was encrypted. None stands for nothing between machines."""
+    known = [item for item in found if item is not None]
+    return all(known) if known else None
 
 
 class VerificationState(str, enum.Enum):
@@ -651,7 +664,9 @@ class AgentHello:
     python_version: str = ""
     piece_digests: tuple[str, ...] = ()  # available algorithms, best first
     file_hashes: tuple[str, ...] = ()
-    encrypted: bool = False  # its data port requires TLS
+    encrypted: bool = False  # its data port requires TLS, with Ray's certificates
+    certified: bool = False  # it has a certificate of the engine
+    not_certified: str = ""  # why not
     store: str = ""  # folder of Ray's object store, where that is known
 
 

@@ -45,6 +45,15 @@ class StartCluster:
 
 
 @dataclass(frozen=True)
+class NodeCertificate:
+    """A node's certificate, its key, and the certificate of the engine that issued it, all as PEM."""
+
+    certificate: str
+    key: str = field(repr=False)
+    authority: str
+
+
+@dataclass(frozen=True)
 class PlaceAgent:
     """Place an agent. Answered by `AgentUp` or `AgentLost`."""
 
@@ -56,6 +65,7 @@ class PlaceAgent:
     ports: str = ""  # LOW-HIGH, or empty
     engine: str = ""  # the engine's id; every engine has its own staging on the node
     keep: tuple[str, ...] = ()  # casts to resume: keep their staging, remove other staging of this engine
+    certificate: Optional[NodeCertificate] = None  # None: the engine can't issue any
 
 
 @dataclass(frozen=True)

@@ -3,13 +3,13 @@
 Three messages and a welcome, each a frame of `core.protocol.nodes.peer_frames`:
 
     dialer                                              acceptor
-      HELLO version, role, cast, epoch, nonce    ->
+      HELLO version, role, node, cast, epoch, nonce  ->
                                                  <-     CHALLENGE nonce, proof of the acceptor
       PROOF proof of the dialer                  ->
                                                  <-     WELCOME      (or REFUSAL at any point)
 
-A proof is HMAC-SHA256 under the cast's secret over a label for the direction, version, role, cast, epoch
-and both nonces; so nothing can be reflected, replayed or moved to another cast. The dialer says whether
+A proof is HMAC-SHA256 under the cast's secret over a label for the direction, version, role, node, cast,
+epoch and both nonces; so nothing can be reflected, replayed or moved to another cast. The dialer says whether
 it wants to fetch or to serve, so that either end may dial. As in h11, all transitions are in one table.
 
 Standard library only: this module is shipped to the nodes.
@@ -25,6 +25,7 @@ from typing import Callable, NamedTuple
 
 from castray_desktop.core.protocol.nodes.peer_frames import (
     HEADER_BYTES,
+    NODE_BYTES,
     NONCE_BYTES,
     FrameType,
     ProtocolError,
@@ -35,9 +36,9 @@ from castray_desktop.core.protocol.nodes.peer_frames import (
 )
 
 MAGIC = b"CASTRAY\0"
-VERSION = 2
+VERSION = 3
 
-_HELLO = struct.Struct("<8sBBB")  # magic, version, role, length of the cast's id
+_HELLO = struct.Struct("<8sBB16sB")  # magic, version, role, node, length of the cast's id
 _EPOCH = struct.Struct("<Q")
 
 
@@ -74,6 +75,8 @@ class RefusalReason(enum.IntEnum):
     BAD_PROOF = 3
     BUSY = 4
     MALFORMED = 5
+    NOT_ENCRYPTED = 6
+    OTHER_CERTIFICATE = 7
 
 
 class HandshakeRefused(ProtocolError):
@@ -84,10 +87,16 @@ class HandshakeRefused(ProtocolError):
         self.refusal = refusal
 
 
+def node_digest(node: str) -> bytes:
+    """What stands for a node's name in a hello and, in hexadecimal, in its certificate: 16 bytes."""
+    return hashlib.sha256(b"castray node " + node.encode()).digest()[:NODE_BYTES]
+
+
 class PeerHello(NamedTuple):
     """What the dialer says about itself; proved once the handshake is done."""
 
     role: PeerRole
+    node: bytes  # see `node_digest`
     cast: str
     epoch: int
 
@@ -119,6 +128,7 @@ class Handshake:
         greeting: PeerHello | None = None,
         secret: bytes = b"",
         secret_of: Callable[[str], bytes | None] | None = None,
+        admit: Callable[[PeerHello], None] | None = None,
     ) -> None:
         if len(nonce) != NONCE_BYTES:
             raise ValueError(f"a nonce has {NONCE_BYTES} bytes")
@@ -129,6 +139,7 @@ class Handshake:
         self._peer_nonce = b""
         self._secret = secret
         self._secret_of = secret_of
+        self._admit = admit
         self._buffer = b""
 
     @classmethod
@@ -137,9 +148,16 @@ class Handshake:
         return cls(HandshakeSide.DIALER, nonce, greeting=greeting, secret=secret)
 
     @classmethod
-    def listen(cls, nonce: bytes, secret_of: Callable[[str], bytes | None]) -> Handshake:
-        """The accepting end; `secret_of` gives a cast's secret, None for an unknown cast."""
-        return cls(HandshakeSide.LISTENER, nonce, secret_of=secret_of)
+    def listen(
+        cls,
+        nonce: bytes,
+        secret_of: Callable[[str], bytes | None],
+        admit: Callable[[PeerHello], None] | None = None,
+    ) -> Handshake:
+        """The accepting end; `secret_of` gives a cast's secret, None for an unknown cast. `admit` raises
+        HandshakeRefused for a dialer that is not welcome on this connection.
+        """
+        return cls(HandshakeSide.LISTENER, nonce, secret_of=secret_of, admit=admit)
 
     @property
     def bytes_needed(self) -> int:
@@ -194,6 +212,8 @@ class Handshake:
         secret = self._secret_of(self.greeting.cast) if self._secret_of else None
         if secret is None:
             raise HandshakeRefused(RefusalReason.UNKNOWN_CAST, "this cast is not known here")
+        if self._admit is not None:
+            self._admit(self.greeting)
         self._secret = secret
         return frame(F.CHALLENGE, self._nonce + self._proof(b"listener"))
 
@@ -221,7 +241,7 @@ class Handshake:
     def _hello_body(self, nonce: bytes) -> bytes:
         assert self.greeting is not None
         cast = self.greeting.cast.encode("ascii")
-        head = _HELLO.pack(MAGIC, VERSION, self.greeting.role, len(cast))
+        head = _HELLO.pack(MAGIC, VERSION, self.greeting.role, self.greeting.node, len(cast))
         return head + cast + _EPOCH.pack(self.greeting.epoch) + nonce
 
     def _proof(self, label: bytes) -> bytes:
@@ -241,7 +261,7 @@ def refusal_frame(refused: HandshakeRefused) -> bytes:
 def _parse_hello(body: bytes) -> tuple[PeerHello, bytes]:
     if len(body) < _HELLO.size or body[:8] != MAGIC:
         raise ProtocolError("not a CastRay hello")
-    _, version, role, cast_length = _HELLO.unpack_from(body)
+    _, version, role, node, cast_length = _HELLO.unpack_from(body)
     if version != VERSION:
         raise HandshakeRefused(RefusalReason.VERSION, f"version {VERSION} is spoken here")
     if len(body) != _HELLO.size + cast_length + _EPOCH.size + NONCE_BYTES:
@@ -250,4 +270,4 @@ def _parse_hello(body: bytes) -> tuple[PeerHello, bytes]:
     if not cast.isalnum() or role not in (PeerRole.FETCH, PeerRole.SERVE):
         raise ProtocolError("a hello without cast or role")
     (epoch,) = _EPOCH.unpack_from(body, _HELLO.size + cast_length)
-    return PeerHello(PeerRole(role), cast.decode("ascii"), epoch), body[-NONCE_BYTES:]
+    return PeerHello(PeerRole(role), node, cast.decode("ascii"), epoch), body[-NONCE_BYTES:]

@@ -15,8 +15,9 @@ from dataclasses import dataclass
 
 NONCE_BYTES = 32
 PROOF_BYTES = 32
+NODE_BYTES = 16
 MAX_CAST = 64  # maximum length of a cast id
-MAX_HELLO = 19 + MAX_CAST + NONCE_BYTES
+MAX_HELLO = 19 + NODE_BYTES + MAX_CAST + NONCE_BYTES
 MAX_REASON = 400
 MAX_PIECE = 64 << 20
 DIGEST_BYTES = 16

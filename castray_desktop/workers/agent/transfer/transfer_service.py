@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any, Callable, Optional
 
+from castray_desktop.core.casts.transfer_options import Encryption
 from castray_desktop.core.failures.kinds import CastRayError, Failure, FailureKind
 from castray_desktop.core.protocol.nodes.agent_protocol import (
     FINAL_RECIPIENT_STATES,
@@ -42,10 +43,11 @@ from castray_desktop.core.protocol.nodes.agent_protocol import (
     SourceState,
     StartDelivery,
 )
+from castray_desktop.core.protocol.nodes.handshake import PeerHello
 from castray_desktop.workers.agent.transfer.delivery.delivery import Delivery
 from castray_desktop.workers.agent.transfer.delivery.prune import Pruner, pack_manifest, unpack_manifest
 from castray_desktop.workers.agent.transfer.node_context import NodeContext, PeerTiming
-from castray_desktop.workers.agent.transfer.peer.accept import PeerAcceptor
+from castray_desktop.workers.agent.transfer.peer.accept import PeerAcceptor, ServedCast
 from castray_desktop.workers.agent.transfer.peer.connection import PeerConnection
 from castray_desktop.workers.agent.transfer.peer.dial import ConnectionFactory, OpenTunnel
 from castray_desktop.workers.agent.transfer.peer.tls import Certificates
@@ -112,7 +114,7 @@ class TransferService:
         self._registry = StagingRegistry(engine)
         self._keep = frozenset(keep)
         self._probes = StorageProbes(node, inbox, self._registry)
-        self.connections = ConnectionFactory(host, local_copy, address, certificates, open_tunnel)
+        self.connections = ConnectionFactory(node, host, local_copy, address, certificates, open_tunnel)
         self._hashes = HashCache(data_folder())
         self._context = NodeContext(
             node, inbox, self._reservations, self._registry, self.connections, timing, self._hashes
@@ -122,7 +124,7 @@ class TransferService:
         self._deliveries: dict[str, Delivery] = {}
         self._refused: list[DeliveryReport] = []
         self._discarding: list[threading.Thread] = []
-        self._acceptor = PeerAcceptor(self._find_store, self._upstream_came, self.connections)
+        self._acceptor = PeerAcceptor(self._find_cast, self._upstream_came, self.connections)
         self._local_path = ""
         self._handlers: dict[type, Callable[[Any], None]] = {
             PrepareSource: self._prepare,
@@ -251,8 +253,9 @@ class TransferService:
             delivery.start()
 
     def _multicast(self, source: CastSource, order: SendToGroup) -> None:
-        """Send a cast to a group; never if connections are encrypted, since datagrams are not."""
-        if self.connections.certificates is None:
+        """Send a cast to a group; never if everything has to be encrypted, since datagrams are not."""
+        own = self.connections.certificates
+        if (own is None or own.of_engine) and source.plain.option is not Encryption.ALWAYS:
             source.multicast(order, self._address, self._ports)
 
     def adopt(self, sock: socket.socket) -> bool:
@@ -340,15 +343,15 @@ class TransferService:
         if delivery is not None:
             yield delivery.store.pieces
 
-    def _upstream_came(self, cast: str, epoch: int, channel: PeerConnection) -> bool:
-        delivery = self._deliveries.get(cast)
-        return delivery is not None and delivery.session.offer(channel, epoch)
+    def _upstream_came(self, hello: PeerHello, channel: PeerConnection) -> bool:
+        delivery = self._deliveries.get(hello.cast)
+        return delivery is not None and delivery.session.offer(channel, hello)
 
-    def _find_store(self, cast: str) -> Optional[tuple[bytes, PieceStore]]:
+    def _find_cast(self, cast: str) -> Optional[ServedCast]:
         delivery = self._deliveries.get(cast)
         if delivery is not None:
-            return delivery.session.secret, delivery.store.pieces
+            return ServedCast(delivery.session.secret, delivery.store.pieces, delivery.session.plain)
         source = self._sources.get(cast)
         if source is not None and source.state in (SourceState.SERVING, SourceState.HASHED):
-            return source.secret, source.pieces
+            return ServedCast(source.secret, source.pieces, source.plain)
         return None

@@ -25,6 +25,7 @@ from castray_desktop.core.routing.shared_space import SpaceClaim, space_shortage
 from castray_desktop.workers.casts.agent_directory import common_algorithms
 from castray_desktop.workers.casts.session.admission import Admission
 from castray_desktop.workers.casts.session.cast_status import offline_failure
+from castray_desktop.workers.casts.session.hop_encryption import encryption_failure
 from castray_desktop.workers.casts.session.session_context import SessionContext
 from castray_desktop.workers.casts.session.source_failover import SourceFailover
 
@@ -80,6 +81,8 @@ async def survey_recipients(
     async def ask(node: str, count_present: bool = False) -> agent_protocol.DestinationReply:
         if context.is_offline(node):
             return agent_protocol.DestinationReply(failure=offline_failure(node))
+        if (failure := encryption_failure(context, node)) is not None:
+            return agent_protocol.DestinationReply(failure=failure)
         order = agent_protocol.CheckDestination(
             cast,
             request.options.destination,
@@ -186,6 +189,8 @@ class CastPreflight:
         Raises CastRayError if the cast can't start at all.
         """
         status = self._status
+        if (failure := encryption_failure(self._context, self._context.source)) is not None:
+            raise CastRayError.of(failure)
         await self._context.agents.call(self._context.source, self._failover.scan_order())
         await self._context.wakeup.until(self._scanned_or_not)
         report, totals = status.source.report, status.source.totals

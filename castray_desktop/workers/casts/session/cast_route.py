@@ -13,6 +13,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from math import inf
 
+from castray_desktop.core.casts.transfer_options import Encryption
 from castray_desktop.core.failures.kinds import CastRayError, Failure, FailureKind
 from castray_desktop.core.protocol.nodes import agent_protocol
 from castray_desktop.core.protocol.nodes.agent_protocol import AnnounceTrailer
@@ -23,6 +24,7 @@ from castray_desktop.core.routing.stragglers import CHECK_SECONDS, FanOutWatch, 
 from castray_desktop.workers.agent.repeated_log_lines import RepeatedLogLines
 from castray_desktop.workers.base.async_tasks import BackgroundTasks
 from castray_desktop.workers.casts.agent_directory import AgentDirectory
+from castray_desktop.workers.casts.session.hop_encryption import encryption_failure, uses_engine_certificates
 from castray_desktop.workers.casts.session.session_context import SessionContext
 from castray_desktop.workers.casts.session.shared_destination import SharedDestinations
 
@@ -368,6 +370,9 @@ class RouteExecutor:
         if order is None:
             self._drop_move(move)
             return
+        if (failure := encryption_failure(self._context, node)) is not None:
+            self._context.order_failed(node, failure)
+            return
         self.notified.add(node)
         try:
             await self._context.agents.call(node, order)
@@ -401,19 +406,26 @@ class RouteExecutor:
         notified, cast = move.node in self.notified, self._status.cast
         if move.upstream == NO_UPSTREAM:
             return agent_protocol.PauseDelivery(cast, move.epoch) if notified else None
-        upstream = self._upstream(move.upstream)
+        upstream = self._upstream(move)
         if notified:
             return agent_protocol.SetUpstream(cast, move.epoch, upstream)
         return self._start_order(move.node, move.epoch, upstream) if upstream is not None else None
 
-    def _upstream(self, node: str) -> agent_protocol.Upstream | None:
+    def _upstream(self, move: Move) -> agent_protocol.Upstream | None:
         """The address of an upstream, if it can serve now."""
-        if not self.can_serve(node):
+        if not self.can_serve(move.upstream):
             return None
-        hello = self._context.hello(node)
-        if hello is None:
+        above, below = self._context.hello(move.upstream), self._context.hello(move.node)
+        if above is None or below is None:
             return None  # it is lost as well, which gives another move
-        return agent_protocol.Upstream(node, hello.address, hello.port, hello.host, hello.local_path)
+        return agent_protocol.Upstream(
+            move.upstream,
+            above.address,
+            above.port,
+            above.host,
+            above.local_path,
+            uses_engine_certificates(self._status.request.options.encrypt, above, below),
+        )
 
 
 class TrailerBroadcast:
@@ -449,9 +461,12 @@ DIAL_ORDER_SECONDS = 5.0
 class ReverseDialRequests:
     """Forwards each request of a recipient to be dialled by its upstream, once."""
 
-    def __init__(self, agents: AgentDirectory, background: BackgroundTasks) -> None:
+    def __init__(
+        self, agents: AgentDirectory, background: BackgroundTasks, encrypt: Encryption = Encryption.AUTO
+    ) -> None:
         self._agents = agents
         self._background = background
+        self._encrypt = encrypt
         self._seen: dict[str, int] = {}  # the number of the last request of each recipient
         self._log = RepeatedLogLines(log, logging.INFO, "cast %s: %s is to dial %s")
 
@@ -467,6 +482,9 @@ class ReverseDialRequests:
         self._log.log(report.cast, report.asked_upstream, node)
         # After an error, the recipient asks again, or another transport connects.
         with contextlib.suppress(CastRayError):
-            hello = self._agents.hello(node)
-            order = agent_protocol.DialRecipient(report.cast, report.epoch, node, hello.address, hello.port)
+            hello, above = self._agents.hello(node), self._agents.hello(report.asked_upstream)
+            encrypted = uses_engine_certificates(self._encrypt, above, hello)
+            order = agent_protocol.DialRecipient(
+                report.cast, report.epoch, node, hello.address, hello.port, hello.host, encrypted
+            )
             await self._agents.call(report.asked_upstream, order, DIAL_ORDER_SECONDS)

@@ -30,6 +30,7 @@ from castray_desktop.workers.casts.session.cast_route import (
 )
 from castray_desktop.workers.casts.session.cast_status import CastStatus, offline_failure
 from castray_desktop.workers.casts.session.checkpoint import CastCheckpoint, CheckpointWriter, SaveCheckpoint
+from castray_desktop.workers.casts.session.hop_encryption import plain_peers
 from castray_desktop.workers.casts.session.membership import AddedRecipients, LostNodes
 from castray_desktop.workers.casts.session.multicast_control import MulticastControl, MulticastGroups
 from castray_desktop.workers.casts.session.session_context import SessionContext, Wakeup
@@ -150,7 +151,8 @@ class CastSession:
             destinations.restore(record.writers, record.folders)
         self._executor, self._failover, self._destinations = executor, failover, destinations
         self._trailer = TrailerBroadcast(context, executor)
-        self._reverse_dials = ReverseDialRequests(services.agents, context.background)
+        encrypt = status.request.options.encrypt
+        self._reverse_dials = ReverseDialRequests(services.agents, context.background, encrypt)
         self._multicast = MulticastControl(context, executor, failover, services.multicast_groups)
         self._lost_nodes = LostNodes(context, executor, failover, destinations, self._agent_gone)
         self._policy = RoutePolicy(context, executor, destinations, speeds)
@@ -441,6 +443,7 @@ class CastSession:
             options=self.status.request.options,
             prune=self._destinations.may_remove(node),
             group=self._multicast.group_for(node),
+            plain_peers=plain_peers(self._context),
         )
 
     def _can_serve(self, node: str) -> bool:

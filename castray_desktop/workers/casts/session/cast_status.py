@@ -26,7 +26,12 @@ from castray_desktop.core.protocol.messages import (
     NodeRate,
     SendRequest,
 )
-from castray_desktop.core.protocol.nodes.agent_protocol import DeliveryReport, ParcelTotals, SourceReport
+from castray_desktop.core.protocol.nodes.agent_protocol import (
+    DeliveryReport,
+    ParcelTotals,
+    SourceReport,
+    all_encrypted,
+)
 from castray_desktop.core.routing.route_plan import Route
 from castray_desktop.workers.casts.session.reported_progress import (
     ARRIVED,
@@ -102,7 +107,8 @@ class CastStatus:
         """
         self.source.restore(sent_bytes, totals)
         for snapshot in deliveries:
-            self._entries[snapshot.node].snapshot = snapshot
+            entry = self._entries[snapshot.node]
+            entry.snapshot, entry.encrypted_before = snapshot, snapshot.encrypted
 
     def pause(self, nodes: Iterable[str]) -> tuple[str, ...]:
         """Pause the deliveries to these nodes that lack bytes; returns which."""
@@ -362,6 +368,7 @@ class CastStatus:
             lagging=sum(item.lagging for item in deliveries),
             chain=self._final_chain,
             source_copies=self.source.copies,
+            encrypted=all_encrypted(item.encrypted for item in deliveries),
             multicast=self.multicast.snapshot(self.state),
             followed_links=totals.followed_links if totals else 0,
             kept_links=totals.kept_links if totals else 0,

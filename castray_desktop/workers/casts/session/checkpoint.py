@@ -219,4 +219,6 @@ def _restartable(delivery: DeliverySnapshot) -> DeliverySnapshot:
         return delivery
     paused = delivery.state is DeliveryState.PAUSED
     state = DeliveryState.PAUSED if paused else DeliveryState.WAITING
-    return DeliverySnapshot(delivery.node, state, delivery.address, bytes=delivery.bytes)
+    return DeliverySnapshot(
+        delivery.node, state, delivery.address, bytes=delivery.bytes, encrypted=delivery.encrypted
+    )

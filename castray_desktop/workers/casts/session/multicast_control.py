@@ -13,6 +13,7 @@ import os
 from collections.abc import Iterable, Mapping
 
 from castray_desktop.core.casts.states import FailoverState
+from castray_desktop.core.casts.transfer_options import Encryption
 from castray_desktop.core.failures.kinds import CastRayError, FailureKind
 from castray_desktop.core.failures.sentences import sentence
 from castray_desktop.core.multicast.datagrams import GROUP_PORTS, MulticastEnd, MulticastState, group_address
@@ -186,7 +187,8 @@ class MulticastControl:
         if source is None:
             return
         listeners = self._possible(route)
-        if any(hello.encrypted for hello in (source, *listeners)):
+        always = self._status.request.options.encrypt is Encryption.ALWAYS
+        if always or any(hello.encrypted for hello in (source, *listeners)):
             self._give_up(MulticastEnd.ENCRYPTED)
         elif not listeners:
             self._status.multicast.stop(MulticastEnd.NOBODY)  # unless one joins

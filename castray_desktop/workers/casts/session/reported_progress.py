@@ -24,6 +24,7 @@ from castray_desktop.core.protocol.nodes.agent_protocol import (
     RecipientState,
     SourceReport,
     SourceState,
+    all_encrypted,
 )
 
 MEASURED_SECONDS = 0.3
@@ -146,6 +147,7 @@ class DeliveryProgress:
     """One delivery and its rate meters. Times are monotonic seconds."""
 
     snapshot: DeliverySnapshot
+    encrypted_before: bool | None = None  # the connections of agents that are gone
     report: DeliveryReport | None = None
     received: RateMeter = field(default_factory=RateMeter)
     content: RateMeter = field(default_factory=RateMeter)
@@ -160,7 +162,7 @@ class DeliveryProgress:
 
     def restart(self) -> None:
         """The node's agent is gone; the next one counts from zero."""
-        self.report = None
+        self.report, self.encrypted_before = None, self.snapshot.encrypted
         self.received, self.content, self.sent = RateMeter(), RateMeter(), RateMeter()
         self.checking, self.writing = RateMeter(), RateMeter()
 
@@ -186,6 +188,7 @@ class DeliveryProgress:
             hash=report.hash,
             paths=report.paths,
             transport=transport_of(report),
+            encrypted=all_encrypted((self.encrypted_before, report.encrypted)),
             listening=report.listening,
             datagram_bytes=report.datagram_bytes,
             repaired_bytes=report.repaired_bytes,

@@ -12,6 +12,7 @@ from castray_desktop.core.protocol.nodes import agent_protocol
 from castray_desktop.core.protocol.nodes.agent_protocol import SourceState
 from castray_desktop.workers.casts.session.cast_route import RouteExecutor
 from castray_desktop.workers.casts.session.cast_status import offline_failure
+from castray_desktop.workers.casts.session.hop_encryption import encryption_failure, plain_peers
 from castray_desktop.workers.casts.session.session_context import SessionContext
 
 log = logging.getLogger("castray.cast")
@@ -72,7 +73,10 @@ class SourceFailover:
             self.fail(self.source_failure())
         elif self.state is FailoverState.SCANNING and report.state is SourceState.PREPARED:
             self._compare(report)
-            self._serve()
+            if (failure := encryption_failure(self._context, self._context.source)) is not None:
+                self.fail(failure)
+            else:
+                self._serve()
         elif (
             report.state is SourceState.HASHED and report.trailer_digest != self._status.source.trailer_digest
         ):
@@ -150,7 +154,9 @@ class SourceFailover:
         self.advance(FailoverEvent.SCANNED)
         epoch = self._status.route.epoch if self._status.route is not None else 1
         options = self._status.request.options
-        serve = agent_protocol.ServeSource(self._context.cast, self.secret, epoch, self.algorithms, options)
+        serve = agent_protocol.ServeSource(
+            self._context.cast, self.secret, epoch, self.algorithms, options, plain_peers(self._context)
+        )
         self._send(serve)
         self._status.source_back()
         self._executor.source_changed(self._context.source)

@@ -12,7 +12,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from castray_desktop.core.casts.transfer_options import Links, OnConflict, TransferOptions, TransportOption
+from castray_desktop.core.casts.transfer_options import (
+    Encryption,
+    Links,
+    OnConflict,
+    TransferOptions,
+    TransportOption,
+)
 from castray_desktop.core.protocol.nodes.agent_protocol import (
     Algorithms,
     AnnounceTrailer,
@@ -58,8 +64,11 @@ class Node:
         certificates: Certificates | None,
         carry: OpenTunnel | None,
         scans: ScanCache | None,
+        host: str,
     ) -> None:
         self.name = name
+        self.host = host
+        self.encrypted = certificates is not None and certificates.of_engine
         self.address = address
         self.inbox = folder / "inbox" / name
         self.news = threading.Condition()
@@ -71,7 +80,7 @@ class Node:
             inbox=self.inbox,
             address=address,
             ports=ports,
-            host="here",
+            host=host,
             runtime_dir=folder / "run",
             local_copy=local,
             certificates=certificates,
@@ -83,7 +92,7 @@ class Node:
         self.port, self.local_path = self.plane.start()
 
     def upstream(self) -> Upstream:
-        return Upstream(self.name, self.address, self.port, "here", self.local_path)
+        return Upstream(self.name, self.address, self.port, self.host, self.local_path, self.encrypted)
 
     def _changed(self, urgent: bool) -> None:
         with self.news:
@@ -95,7 +104,9 @@ class Node:
 
     def reach(self, other: Node, cast: str, epoch: int = 1) -> None:
         """Order this node to dial another one, which can't dial it."""
-        self.plane.carry_out(DialRecipient(cast, epoch, other.name, other.address, other.port))
+        encrypted = self.encrypted and other.encrypted
+        order = DialRecipient(cast, epoch, other.name, other.address, other.port, other.host, encrypted)
+        self.plane.carry_out(order)
 
     def await_source(self, cast: str, wanted: Callable[[SourceReport], bool]) -> SourceReport:
         with self.news:
@@ -131,6 +142,8 @@ class Cast:
     secret: str
     totals: ParcelTotals
     algorithms: Algorithms
+    encrypt: Encryption = Encryption.AUTO
+    plain_peers: tuple[str, ...] = ()
     recipients: list[Node] = field(default_factory=list)
 
     def deliver(
@@ -155,10 +168,12 @@ class Cast:
             totals=self.totals,
             algorithms=self.algorithms,
             group=group,
+            plain_peers=self.plain_peers,
             options=TransferOptions(
                 destination=str(dest),
                 on_conflict=OnConflict(on_conflict),
                 transport=TransportOption(transport),
+                encrypt=self.encrypt,
                 hook=hook,
                 remove_extra=remove_extra,
                 exclude=exclude,
@@ -211,9 +226,10 @@ class Lab:
         certificates: Certificates | None = None,
         carry: OpenTunnel | None = None,
         scans: ScanCache | None = None,
+        host: str = "here",
     ) -> Node:
         timing = timing or PeerTiming(lost_after=1.0, grace=1.0)
-        node = Node(name, self.folder, local, timing, ports, address, certificates, carry, scans)
+        node = Node(name, self.folder, local, timing, ports, address, certificates, carry, scans, host)
         self.nodes.append(node)
         return node
 
@@ -246,12 +262,15 @@ class Lab:
         algorithms: Algorithms = BEST,
         exclude: tuple[str, ...] = (),
         links: str = "keep",
+        encrypt: Encryption = Encryption.AUTO,
+        plain_peers: tuple[str, ...] = (),
     ) -> Cast:
         cast, report = self.prepare(source, paths, exclude, links)
         assert report.totals is not None, report
         secret = secrets.token_hex(32)
-        source.plane.carry_out(ServeSource(cast, secret, 1, algorithms))
-        return Cast(source, cast, secret, report.totals, algorithms)
+        options = TransferOptions(encrypt=encrypt)
+        source.plane.carry_out(ServeSource(cast, secret, 1, algorithms, options, plain_peers))
+        return Cast(source, cast, secret, report.totals, algorithms, encrypt, plain_peers)
 
     def send(
         self,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import socket
 import threading
+from dataclasses import replace
 
 from castray_desktop.core.protocol.nodes.agent_protocol import Upstream
 
@@ -25,6 +26,7 @@ class Proxy:
         self.passed = 0
         self.connections = 0
         self.up = bytearray()  # the bytes from the dialer
+        self.down = bytearray()  # the bytes to it
         self.held = threading.Event()
         self._go_on = threading.Event()
         self._listening = socket.create_server(("127.0.0.1", 0))
@@ -32,7 +34,8 @@ class Proxy:
 
     @property
     def upstream(self) -> Upstream:
-        return Upstream(self._upstream.node, "127.0.0.1", self._listening.getsockname()[1])
+        port = self._listening.getsockname()[1]
+        return replace(self._upstream, address="127.0.0.1", port=port, local_path="")
 
     def release(self) -> None:
         """Forward the held bytes."""
@@ -85,6 +88,7 @@ class Proxy:
             while data := source.recv(1 << 16):
                 if down:
                     data = self._tamper(bytearray(data))
+                    self.down += data
                 else:
                     self.up += data
                 target.sendall(data)

@@ -24,7 +24,7 @@ from castray_desktop.core.protocol.nodes.agent_protocol import (
     SourceState,
     TopEntry,
 )
-from castray_desktop.core.protocol.nodes.handshake import Handshake, PeerHello, PeerRole
+from castray_desktop.core.protocol.nodes.handshake import Handshake, PeerHello, PeerRole, node_digest
 from castray_desktop.core.protocol.nodes.peer_frames import FrameType, frame
 from castray_desktop.workers.agent.transfer.node_context import PeerTiming
 from castray_desktop.workers.agent.transfer.source import cast_source
@@ -152,9 +152,8 @@ def test_a_peer_that_asks_for_nonsense_is_let_go(lab: Lab) -> None:
     nodes = lab.chain(1)
     cast = lab.cast(nodes[0], [lab.file("a.bin", 100)])
     with socket.create_connection(("127.0.0.1", nodes[0].port)) as sock:
-        handshake = Handshake.dial(
-            bytes(32), PeerHello(PeerRole.FETCH, cast.cast, 1), bytes.fromhex(cast.secret)
-        )
+        greeting = PeerHello(PeerRole.FETCH, node_digest("b"), cast.cast, 1)
+        handshake = Handshake.dial(bytes(32), greeting, bytes.fromhex(cast.secret))
         sock.sendall(handshake.hello())
         while handshake.bytes_needed:
             sock.sendall(handshake.receive(sock.recv(handshake.bytes_needed)))

@@ -172,6 +172,7 @@ class Delivery:
                 received_bytes=self.store.received_bytes + self.store.datagram_bytes,
                 sent_bytes=self.store.pieces.sent_bytes,
                 transport=self.session.transport,
+                encrypted=False if self.store.datagram_bytes else self.session.encrypted,
                 paths=self._paths,
                 removed=self._removed,
                 skipped_bytes=self._skipped_bytes,

@@ -17,7 +17,9 @@ from castray_desktop.core.protocol.nodes.agent_protocol import (
     SetUpstream,
     StartDelivery,
     Upstream,
+    all_encrypted,
 )
+from castray_desktop.core.protocol.nodes.handshake import PeerHello
 from castray_desktop.core.protocol.nodes.peer_frames import ProtocolError
 from castray_desktop.workers.agent.network_addresses import host_port, without_scope
 from castray_desktop.workers.agent.repeated_log_lines import RepeatedLogLines
@@ -28,7 +30,7 @@ from castray_desktop.workers.agent.transfer.delivery.piece_downloader import (
 )
 from castray_desktop.workers.agent.transfer.node_context import NodeContext, PeerTiming
 from castray_desktop.workers.agent.transfer.peer.connection import PeerConnection, UntrustedPeerError
-from castray_desktop.workers.agent.transfer.peer.dial import PeerDialer
+from castray_desktop.workers.agent.transfer.peer.dial import PeerDialer, PlainPeers
 from castray_desktop.workers.agent.transfer.store.piece_store import (
     Spoilt,
     StoreGoneError,
@@ -147,8 +149,10 @@ class DownloadSession:
     ) -> None:
         self.secret = bytes.fromhex(order.secret)
         self.route: UpstreamRoute = (order.epoch, order.upstream)
+        self.plain = PlainPeers.of(order)
         self.connected_to = ""
         self.transport = ""
+        self.encrypted: Optional[bool] = None  # all connections to other machines
         self._order = order
         self._context = context
         self._store = store
@@ -205,9 +209,9 @@ class DownloadSession:
                 self._abort_channel()  # what was requested on it comes by multicast
             self._pieces.condition.notify_all()
 
-    def offer(self, channel: PeerConnection, epoch: int) -> bool:
+    def offer(self, channel: PeerConnection, hello: PeerHello) -> bool:
         """Offer a connection that the upstream has dialled. Returns whether it was taken."""
-        return self._dialer.offer(channel, epoch)
+        return self._dialer.offer(channel, hello)
 
     def _dialer_changed(self, urgent: bool) -> None:
         """The upstream should be asked to dial, or has dialled."""
@@ -343,6 +347,8 @@ class DownloadSession:
                 if self._cancellation.requested or self.route[0] != epoch:
                     return
                 self.connected_to, self.transport = upstream.node, transport
+                now = self._context.connections.is_encrypted(channel, upstream)
+                self.encrypted = all_encrypted((self.encrypted, now))
                 self._fetching_from = upstream
                 self._met.add(upstream)
             if self._status.state is not R.RECEIVING:

@@ -13,14 +13,14 @@ import threading
 import time
 from collections import Counter
 from pathlib import Path
-from typing import Callable, Generic, Optional, TypeVar
+from typing import Callable, Generic, NamedTuple, Optional, TypeVar
 
 from castray_desktop.core.protocol.nodes.agent_protocol import DialRecipient
-from castray_desktop.core.protocol.nodes.handshake import PeerHello, PeerRole
+from castray_desktop.core.protocol.nodes.handshake import PeerHello, PeerRole, node_digest
 from castray_desktop.core.protocol.nodes.peer_frames import ProtocolError
 from castray_desktop.workers.agent.repeated_log_lines import RepeatedLogLines
 from castray_desktop.workers.agent.transfer.peer.connection import PeerConnection, UntrustedPeerError
-from castray_desktop.workers.agent.transfer.peer.dial import ConnectionFactory
+from castray_desktop.workers.agent.transfer.peer.dial import ConnectionFactory, PlainPeers
 from castray_desktop.workers.agent.transfer.peer.upload import PieceUploader
 from castray_desktop.workers.agent.transfer.store.piece_store import PieceStore
 
@@ -98,9 +98,19 @@ HANDSHAKE_SECONDS = 5.0
 SEND_SECONDS = 60.0
 MAX_LOCAL_PATH = 100
 
-FindStore = Callable[[str], Optional[tuple[bytes, PieceStore]]]
 T = TypeVar("T")
-UpstreamConnected = Callable[[str, int, PeerConnection], bool]
+
+
+class ServedCast(NamedTuple):
+    """A cast that this node has, or fetches."""
+
+    secret: bytes
+    pieces: PieceStore
+    plain: PlainPeers
+
+
+FindCast = Callable[[str], Optional[ServedCast]]
+UpstreamConnected = Callable[[PeerHello, PeerConnection], bool]
 
 
 class ConnectionOrigin(enum.Enum):
@@ -114,14 +124,14 @@ class ConnectionOrigin(enum.Enum):
 class PeerAcceptor:
     """One thread that accepts, and one for each connection that this node serves.
 
-    `find_store` returns a cast's secret and store. `upstream_came(cast, epoch, channel)` is called for a peer
-    that dials in order to serve; it returns whether it takes the connection.
+    `find_cast` returns a cast by its id. `upstream_came(hello, channel)` is called for a peer that dials in
+    order to serve; it returns whether it takes the connection.
     """
 
     def __init__(
-        self, find_store: FindStore, upstream_came: UpstreamConnected, connections: ConnectionFactory
+        self, find_cast: FindCast, upstream_came: UpstreamConnected, connections: ConnectionFactory
     ) -> None:
-        self._find_store = find_store
+        self._find_cast = find_cast
         self._upstream_came = upstream_came
         self._factory = connections
         self._lock = threading.Lock()
@@ -282,7 +292,7 @@ class PeerAcceptor:
             if not sock.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT):
                 raise ConnectionResetError
             address = sock.getpeername()
-            channel = self._factory.connection(sock, listening=True)
+            channel = PeerConnection(sock)
         except OSError:  # closed already
             sock.close()
             return
@@ -345,9 +355,9 @@ class PeerAcceptor:
         """Handle a peer that has dialled."""
         kept = False
         try:
-            hello = self._authenticate(lambda: channel.accept(self._secret_of, HANDSHAKE_SECONDS))
+            channel, hello = self._authenticate(lambda: self._accept_dialer(channel))
             if hello.role is PeerRole.SERVE:
-                kept = self._upstream_came(hello.cast, hello.epoch, channel)
+                kept = self._upstream_came(hello, channel)
             else:
                 self._serve(channel, hello.cast)
         except UntrustedPeerError as error:
@@ -360,6 +370,18 @@ class PeerAcceptor:
             if not kept:
                 channel.close()
             self._ended()
+
+    def _accept_dialer(self, channel: PeerConnection) -> tuple[PeerConnection, PeerHello]:
+        """The handshake; returns the connection to use, which has the same socket."""
+        deadline = time.monotonic() + HANDSHAKE_SECONDS
+        used = self._factory.accepted(channel, HANDSHAKE_SECONDS)
+
+        def admit(hello: PeerHello) -> None:
+            cast = self._find_cast(hello.cast)
+            if cast is not None:
+                self._factory.check_dialer(used, hello, cast.plain)
+
+        return used, used.accept(self._secret_of, deadline - time.monotonic(), admit)
 
     def _serve_recipient(self, order: DialRecipient) -> None:
         """Dial a recipient and serve it."""
@@ -390,7 +412,9 @@ class PeerAcceptor:
                 self._connections[threading.current_thread()] = channel
             if self._closing:
                 raise ConnectionError("this node is closing")
-            channel.dial(PeerHello(PeerRole.SERVE, order.cast, order.epoch), secret, HANDSHAKE_SECONDS)
+            greeting = PeerHello(PeerRole.SERVE, node_digest(self._factory.node), order.cast, order.epoch)
+            expected = self._factory.expected_name(channel, order.node)
+            channel.dial(greeting, secret, HANDSHAKE_SECONDS, expected)
         except BaseException:
             channel.close()
             raise
@@ -400,16 +424,16 @@ class PeerAcceptor:
         where = self._factory.scoped_address(order.address), order.port
         sock = socket.create_connection(where, CONNECT_SECONDS)
         try:
-            return self._factory.connection(sock, listening=False)
+            return self._factory.dialled(sock, order)
         except OSError:
             sock.close()
             raise
 
     def _serve(self, channel: PeerConnection, cast: str) -> None:
-        found = self._find_store(cast)
+        found = self._find_cast(cast)
         if found is not None:
             channel.set_timeouts(HANDSHAKE_SECONDS, SEND_SECONDS)
-            PieceUploader(channel, found[1]).run()
+            PieceUploader(channel, found.pieces).run()
 
     def _authenticate(self, work: Callable[[], T]) -> T:
         """Until the handshake is over, the peer counts as unauthenticated. Raises ConnectionError where too
@@ -439,8 +463,8 @@ class PeerAcceptor:
             self._authenticated[origin].discard(thread)
 
     def _secret_of(self, cast: str) -> Optional[bytes]:
-        found = self._find_store(cast)
-        return found[0] if found is not None else None
+        found = self._find_cast(cast)
+        return found.secret if found is not None else None
 
 
 def _drop(

@@ -21,6 +21,7 @@ from castray_desktop.core.protocol.nodes.handshake import (
     Handshake,
     HandshakeRefused,
     PeerHello,
+    RefusalReason,
     refusal_frame,
 )
 from castray_desktop.core.protocol.nodes.peer_frames import ProtocolError
@@ -31,7 +32,10 @@ _MORE = getattr(socket, "MSG_MORE", 0)
 _WAITALL = getattr(socket, "MSG_WAITALL", 0)
 _CLOEXEC = getattr(socket, "MSG_CMSG_CLOEXEC", 0)
 _ZEROS = bytes(1 << 16)
-_UNREADABLE = (errno.EIO, errno.ESTALE)
+UNREADABLE = (errno.EIO, errno.ESTALE)
+"""A file that can't be read any more: zeros are sent instead, and the source says so in its trailer."""
+
+_ABOUT_ENCRYPTION = (RefusalReason.NOT_ENCRYPTED, RefusalReason.OTHER_CERTIFICATE)
 
 TCP_USER_TIMEOUT_SECONDS = 60.0
 """A peer that acknowledges nothing for this long is gone, even if there is little to send."""
@@ -42,7 +46,7 @@ class PeerTimeoutError(ConnectionError):
 
 
 class UntrustedPeerError(OSError):
-    """One end does not trust the certificate of the other."""
+    """One end does not trust the certificate of the other, or misses it."""
 
 
 class PeerConnection:
@@ -52,6 +56,7 @@ class PeerConnection:
         """A Unix socket can pass open files, unless it is not `local`."""
         self._socket = sock
         self.local = local and sock.family == socket.AF_UNIX
+        self.same_machine = self.local
         self.passed_fd = -1
         self.tolerates_silence: Callable[[], bool] = lambda: False
         """Whether silence is tolerated at the moment, even within a frame."""
@@ -62,8 +67,24 @@ class PeerConnection:
         if sock.family != socket.AF_UNIX:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             linux_calls.set_tcp_user_timeout(sock, TCP_USER_TIMEOUT_SECONDS)
-            if sock.getpeername()[0] != sock.getsockname()[0]:  # its timers are expensive on loopback
+            self.same_machine = sock.getpeername()[0] == sock.getsockname()[0]
+            if not self.same_machine:  # its timers are expensive on loopback
                 linux_calls.prefer_bbr(sock)
+
+    @property
+    def sock(self) -> socket.socket:
+        """The socket, for another connection instead of this one."""
+        return self._socket
+
+    @property
+    def encrypted(self) -> bool:
+        """Whether what is sent is encrypted."""
+        return False
+
+    @property
+    def peer(self) -> str:
+        """The name in the peer's certificate; empty for none."""
+        return ""
 
     def set_timeouts(self, receive: float, send: float) -> None:
         """From now on reads and writes raise PeerTimeoutError after this many seconds without a byte."""
@@ -150,6 +171,17 @@ class PeerConnection:
             return False
         return True
 
+    def first_byte(self, seconds: float) -> bytes:
+        """The first byte that comes, which a read returns as well. Raises Silent or ConnectionError."""
+        self.set_timeouts(seconds, seconds)
+        try:
+            first = self._socket.recv(1, socket.MSG_PEEK)
+        except BlockingIOError as error:
+            raise _silent() from error
+        if not first:
+            raise ConnectionError("the connection was closed during the handshake")
+        return first
+
     def wait_readable(self, seconds: float) -> bool:
         """Wait up to `seconds` for data or the end; returns whether there is any."""
         poll = select.poll()
@@ -212,7 +244,7 @@ class PeerConnection:
         except BlockingIOError as error:
             raise _silent() from error
         except OSError as error:
-            if error.errno not in _UNREADABLE:
+            if error.errno not in UNREADABLE:
                 raise
             return 0
 
@@ -228,19 +260,36 @@ class PeerConnection:
 
     # --- handshake
 
-    def dial(self, greeting: PeerHello, secret: bytes, seconds: float) -> None:
-        """Authenticate both ends. Raises Refused, ProtocolError or ConnectionError."""
+    def dial(self, greeting: PeerHello, secret: bytes, seconds: float, peer: str = "") -> None:
+        """Authenticate both ends. If `peer` is given, the other end's certificate must have this name.
+
+        Raises Refused, Untrusted, ProtocolError or ConnectionError.
+        """
         deadline = time.monotonic() + seconds
         self.encrypt(seconds)
+        if peer and self.peer != peer:
+            raise UntrustedPeerError("this is the certificate of another node")
         handshake = Handshake.dial(secrets.token_bytes(peer_frames.NONCE_BYTES), greeting, secret)
         self.write(handshake.hello())
-        self._shake(handshake, deadline)
+        try:
+            self._shake(handshake, deadline)
+        except HandshakeRefused as refused:
+            if refused.refusal in _ABOUT_ENCRYPTION:
+                raise UntrustedPeerError(str(refused)) from refused
+            raise
 
-    def accept(self, secret_of: Callable[[str], Optional[bytes]], seconds: float) -> PeerHello:
-        """Authenticate both ends; returns the dialer's hello. Raises like `dial`."""
+    def accept(
+        self,
+        secret_of: Callable[[str], Optional[bytes]],
+        seconds: float,
+        admit: Optional[Callable[[PeerHello], None]] = None,
+    ) -> PeerHello:
+        """Authenticate both ends; returns the dialer's hello. `admit` as in `Handshake.listen`. Raises like
+        `dial`.
+        """
         deadline = time.monotonic() + seconds
         self.encrypt(seconds)
-        handshake = Handshake.listen(secrets.token_bytes(peer_frames.NONCE_BYTES), secret_of)
+        handshake = Handshake.listen(secrets.token_bytes(peer_frames.NONCE_BYTES), secret_of, admit)
         try:
             self._shake(handshake, deadline)
         except HandshakeRefused as refused:

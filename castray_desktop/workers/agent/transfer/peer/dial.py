@@ -17,9 +17,21 @@ import time
 from dataclasses import dataclass, field
 from typing import Callable, NamedTuple, Optional
 
+from castray_desktop.core.casts.transfer_options import Encryption
 from castray_desktop.core.protocol.nodes import dial_strategy
-from castray_desktop.core.protocol.nodes.agent_protocol import Upstream
-from castray_desktop.core.protocol.nodes.handshake import PeerHello, PeerRole
+from castray_desktop.core.protocol.nodes.agent_protocol import (
+    DialRecipient,
+    ServeSource,
+    StartDelivery,
+    Upstream,
+)
+from castray_desktop.core.protocol.nodes.handshake import (
+    HandshakeRefused,
+    PeerHello,
+    PeerRole,
+    RefusalReason,
+    node_digest,
+)
 from castray_desktop.core.protocol.nodes.peer_frames import ProtocolError
 from castray_desktop.workers.agent.network_addresses import with_own_scope
 from castray_desktop.workers.agent.repeated_log_lines import RepeatedLogLines
@@ -29,7 +41,11 @@ from castray_desktop.workers.agent.transfer.peer.connection import (
     begin_connecting,
     connect_local,
 )
-from castray_desktop.workers.agent.transfer.peer.tls import Certificates
+from castray_desktop.workers.agent.transfer.peer.tls import (
+    HANDSHAKE_RECORD,
+    Certificates,
+    certificate_name,
+)
 
 log = logging.getLogger("castray.byte_plane")
 
@@ -45,10 +61,23 @@ OpenTunnel = Callable[[str], socket.socket]
 """Opens a tunnel to the agent of a node through Ray; the socket is its local end. Raises OSError."""
 
 
+class PlainPeers(NamedTuple):
+    """From which nodes on other machines a cast accepts plain connections, by order of the engine."""
+
+    option: Encryption
+    nodes: frozenset[bytes] = frozenset()  # those that can't encrypt, see `node_digest`
+
+    @classmethod
+    def of(cls, order: ServeSource | StartDelivery) -> PlainPeers:
+        """What the order says."""
+        return cls(order.options.encrypt, frozenset(map(node_digest, order.plain_peers)))
+
+
 @dataclass
 class ConnectionFactory:
     """The node's own address, and how it reaches others."""
 
+    node: str
     host: str
     local_copy: bool
     address: str  # of the data port
@@ -58,13 +87,67 @@ class ConnectionFactory:
     known_transports: dial_strategy.KnownTransports = field(default_factory=dial_strategy.KnownTransports)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def connection(self, sock: socket.socket, listening: bool) -> PeerConnection:
-        """Make a connection over a TCP socket, encrypted if Ray is; not over a Unix socket. Raises
-        OSError.
+    def dialled(self, sock: socket.socket, peer: Upstream | DialRecipient) -> PeerConnection:
+        """Make a connection to `peer` over a socket that has connected to it, or leads to it through Ray.
+
+        Over TCP it is encrypted with Ray's certificates, if Ray has some. With those of the engine it is
+        encrypted to other machines, and through Ray, if that is ordered. Raises OSError.
         """
-        if self.certificates is None or sock.family == socket.AF_UNIX:
-            return PeerConnection(sock)
-        return self.certificates.connection(sock, listening)
+        own, tunnel = self.certificates, sock.family == socket.AF_UNIX
+        if own is not None and not own.of_engine:
+            encrypted = not tunnel
+        else:
+            encrypted = peer.encrypted and (tunnel or peer.host != self.host)
+        if not encrypted:
+            return PeerConnection(sock, local=False)
+        if own is None:
+            raise UntrustedPeerError("this node has no certificate")
+        return own.connection(sock, listening=False)
+
+    def accepted(self, channel: PeerConnection, seconds: float) -> PeerConnection:
+        """The connection to use instead of `channel`, whose peer has dialled: encrypted if the peer begins
+        with that; over TCP always, if Ray has certificates. Raises Silent or OSError.
+        """
+        if channel.local or self.certificates is None:
+            return channel
+        tunnel = channel.sock.family == socket.AF_UNIX
+        if self.certificates.of_engine:
+            encrypted = channel.first_byte(seconds) == HANDSHAKE_RECORD
+        else:
+            encrypted = not tunnel
+        return self.certificates.connection(channel.sock, True) if encrypted else channel
+
+    def check_dialer(self, channel: PeerConnection, hello: PeerHello, plain: PlainPeers) -> None:
+        """Check that the peer may use this connection. Raises HandshakeRefused."""
+        own = self.certificates
+        if channel.encrypted:
+            if own is not None and own.of_engine and channel.peer != certificate_name(hello.node):
+                text = "this is the certificate of another node"
+                raise HandshakeRefused(RefusalReason.OTHER_CERTIFICATE, text)
+        elif not (
+            channel.same_machine
+            or plain.option is Encryption.NEVER
+            or (own is not None and not own.of_engine)  # through Ray, which encrypts
+            or (plain.option is Encryption.AUTO and (own is None or hello.node in plain.nodes))
+        ):
+            text = "connections of this cast have to be encrypted"
+            raise HandshakeRefused(RefusalReason.NOT_ENCRYPTED, text)
+
+    def expected_name(self, channel: PeerConnection, node: str) -> str:
+        """The name that the certificate of the node at the other end must have; empty for any."""
+        own = self.certificates
+        if not channel.encrypted or own is None or not own.of_engine:
+            return ""
+        return certificate_name(node_digest(node))
+
+    def is_encrypted(self, channel: PeerConnection, upstream: Upstream) -> Optional[bool]:
+        """Whether what comes on this connection is encrypted; None if it stays on this machine."""
+        if channel.encrypted:
+            return True
+        if channel.local or upstream.host == self.host:
+            return None
+        through_ray = channel.sock.family == socket.AF_UNIX
+        return through_ray and self.certificates is not None and not self.certificates.of_engine
 
     def scoped_address(self, address: str) -> str:
         """Another node's address with the scope that this node needs."""
@@ -135,10 +218,13 @@ class PeerDialer:
         """Whether the upstream has dialled."""
         return self._offered is not None
 
-    def offer(self, channel: PeerConnection, epoch: int) -> bool:
+    def offer(self, channel: PeerConnection, hello: PeerHello) -> bool:
         """Offer an authenticated connection from the upstream. True: the channel is ours now."""
         with self._lock:
-            if self._closed or epoch != self._expected or self._offered is not None:
+            upstream = self._target[1]
+            if self._closed or hello.epoch != self._expected or self._offered is not None:
+                return False
+            if upstream is None or hello.node != node_digest(upstream.node):
                 return False
             self._offered = channel
             self._write_wake()
@@ -208,7 +294,7 @@ class PeerDialer:
         if self._wanted != dial_strategy.RAY:
             channel = self._connect_locally(upstream)
             if channel is not None:
-                return self._authenticate(channel, epoch), dial_strategy.LOCAL
+                return self._authenticate(channel, epoch, upstream), dial_strategy.LOCAL
         with self._lock:
             self._expected = epoch
             offered, self._offered = self._offered, None
@@ -234,7 +320,13 @@ class PeerDialer:
 
     def _through_ray(self, open_tunnel: OpenTunnel, upstream: Upstream, epoch: int) -> PeerConnection:
         self._through.log(self._cast, upstream.node)
-        return self._authenticate(PeerConnection(open_tunnel(upstream.node), local=False), epoch)
+        sock = open_tunnel(upstream.node)
+        try:
+            channel = self._factory.dialled(sock, upstream)
+        except BaseException:
+            sock.close()
+            raise
+        return self._authenticate(channel, epoch, upstream)
 
     def _dial(
         self, upstream: Upstream, epoch: int, plan: dial_strategy.DialPlan, wanted: Callable[[], bool]
@@ -247,11 +339,11 @@ class PeerDialer:
                 if offered is not None:
                     sock.close()
                     return offered, dial_strategy.REVERSE
-                channel = self._factory.connection(sock, listening=False)
+                channel = self._factory.dialled(sock, upstream)
             except BaseException:
                 sock.close()
                 raise
-            return self._authenticate(channel, epoch), dial_strategy.DIRECT
+            return self._authenticate(channel, epoch, upstream), dial_strategy.DIRECT
         except UntrustedPeerError:
             raise
         except OSError:
@@ -307,12 +399,14 @@ class PeerDialer:
         self.reverse_request = ReverseDialRequest(self.reverse_request.times + 1, upstream.node)
         self._changed(True)
 
-    def _authenticate(self, channel: PeerConnection, epoch: int) -> PeerConnection:
+    def _authenticate(self, channel: PeerConnection, epoch: int, upstream: Upstream) -> PeerConnection:
         """The handshake, which `interrupt` aborts."""
+        greeting = PeerHello(PeerRole.FETCH, node_digest(self._factory.node), self._cast, epoch)
+        expected = self._factory.expected_name(channel, upstream.node)
         try:
             with self._lock:
                 self._using = channel
-            channel.dial(PeerHello(PeerRole.FETCH, self._cast, epoch), self._secret, HANDSHAKE_SECONDS)
+            channel.dial(greeting, self._secret, HANDSHAKE_SECONDS, expected)
         except BaseException:
             channel.close()
             raise

@@ -31,6 +31,7 @@ from castray_desktop.core.protocol.nodes.agent_protocol import (
     SourceState,
 )
 from castray_desktop.workers.agent.transfer.multicast.multicast_sender import MulticastSender
+from castray_desktop.workers.agent.transfer.peer.dial import PlainPeers
 from castray_desktop.workers.agent.transfer.source.scan_cache import ScanPaths
 from castray_desktop.workers.agent.transfer.source.scanner import MAX_PROBLEMS, ScanResult
 from castray_desktop.workers.agent.transfer.source.source_reader import (
@@ -85,6 +86,7 @@ class CastSource:
     ) -> None:
         self.pieces = PieceStore(order.cast, changed, self, self.early_seconds)
         self.secret = b""
+        self.plain = PlainPeers(order.options.encrypt)
         self.state = S.SCANNING
         self._order = order
         self._scan_paths = scan_paths
@@ -115,7 +117,7 @@ class CastSource:
                 return
             try:
                 self._use(order.algorithms, self._totals)
-                self.secret = bytes.fromhex(order.secret)
+                self.secret, self.plain = bytes.fromhex(order.secret), PlainPeers.of(order)
             except ValueError as error:
                 self._fail(Failure(FailureKind.INTERNAL, {"reason": str(error)}))
                 return

@@ -30,7 +30,16 @@ def certificates(
     authority: Authority, name: str, days: int = 1, trust: Authority | None = None
 ) -> Certificates:
     certificate, key = authority.issue(name, days)
-    return Certificates(str(certificate), str(key), str((trust or authority).file))
+    found = ray_certificates(
+        {
+            "RAY_USE_TLS": "1",
+            "RAY_TLS_SERVER_CERT": str(certificate),
+            "RAY_TLS_SERVER_KEY": str(key),
+            "RAY_TLS_CA_CERT": str((trust or authority).file),
+        }
+    )
+    assert found is not None
+    return found
 
 
 def members(lab: Lab, authority: Authority, count: int) -> list[Node]:
@@ -50,6 +59,7 @@ def test_a_chain_through_tls(lab: Lab, authority: Authority) -> None:
         assert cast.cast.encode() not in proxy.up  # not even the greeting
     for result, node in zip(results, nodes[1:], strict=True):
         assert (result.state, result.transport) == (RecipientState.COMPLETED, "direct")
+        assert result.encrypted
         assert result.received_bytes == cast.totals.stream_bytes
         assert (node.inbox / "a.bin").read_bytes() == path.read_bytes()
 
