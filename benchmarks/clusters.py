@@ -98,13 +98,14 @@ class Desk:
         folder: Path,
         recipients: tuple[str, ...] = ("all",),
         source: str = messages.THIS_COMPUTER,
+        options: messages.TransferOptions | None = None,
     ) -> str:
         request = messages.SendRequest(
             (str(path),),
             recipients,
             source,
             leave_out=True,
-            options=messages.TransferOptions(destination=str(folder / "{node}"), limit=RATE),
+            options=options or messages.TransferOptions(destination=str(folder / "{node}"), limit=RATE),
         )
         return (await self.client.request(messages.Send(request), messages.Accepted)).cast
 

@@ -29,9 +29,13 @@ async def test_each_request_is_forwarded_once(agents: FakeAgents) -> None:
     requests.delivery_reported("c", DeliveryReport("cast", S.CONNECTING))
     requests.delivery_reported("c", asking(1, "b"))
     requests.delivery_reported("c", asking(1, "b"))
-    assert await agents.wait_for("b", DialRecipient) == DialRecipient("cast", 3, "c", "10.0.0.2", 7000, "host")
+    assert await agents.wait_for("b", DialRecipient) == DialRecipient(
+        "cast", 3, "c", "10.0.0.2", 7000, "host"
+    )
     requests.delivery_reported("c", asking(2, "a", epoch=4))
-    assert await agents.wait_for("a", DialRecipient) == DialRecipient("cast", 4, "c", "10.0.0.2", 7000, "host")
+    assert await agents.wait_for("a", DialRecipient) == DialRecipient(
+        "cast", 4, "c", "10.0.0.2", 7000, "host"
+    )
     requests.delivery_reported("c", asking(1, "a", epoch=4))  # its agent was restarted
     await agents.wait_for("a", DialRecipient, 2)
     assert len(agents.orders) == 3
