@@ -9,6 +9,7 @@ import os
 import secrets
 import socket
 import ssl
+import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,6 +25,7 @@ from castray_desktop.workers.agent.transfer.peer import accept
 from castray_desktop.workers.agent.transfer.peer.connection import PeerConnection, UntrustedPeerError
 from castray_desktop.workers.agent.transfer.peer.tls import (
     Certificates,
+    TlsConnection,
     certificate_name,
     engine_certificates,
 )
@@ -166,6 +168,27 @@ def test_a_tunnel_through_ray_is_encrypted_too(lab: Lab, engine: CertificateAuth
     assert mark not in sent
 
 
+def test_each_connection_has_keys_of_its_own(engine: CertificateAuthority) -> None:
+    """No session is resumed, and the exchange is ephemeral, as always with TLS 1.3."""
+    first, second = (engine_certificates(engine.issue(name)) for name in "ab")
+    for _ in range(2):
+        ours, theirs = socket.socketpair()
+        dialler, listener = first.connection(ours, False), second.connection(theirs, True)
+        assert isinstance(dialler, TlsConnection)
+        assert isinstance(listener, TlsConnection)
+        assert shake_hands(dialler, listener) == []
+        dialler.write(b"x")
+        assert listener.read(1) == b"x"
+        listener.write(b"y")
+        assert dialler.read(1) == b"y"  # a ticket would have come before
+        for end in (dialler, listener):
+            assert end._tls.version() == "TLSv1.3"
+            assert not end._tls.session_reused
+            session = end._tls.session
+            assert session is None or not session.has_ticket
+            end.close()
+
+
 def test_damaged_bytes_end_the_connection_only(lab: Lab, engine: CertificateAuthority) -> None:
     source, node = chain(lab, engine, 1)
     path = lab.file("a.bin", 4 * MIB)
@@ -303,10 +326,17 @@ def test_tls_1_2_is_refused(engine: CertificateAuthority, role: str) -> None:
 
 def handshake_errors(dialler: Certificates, listener: Certificates) -> list[str]:
     """What both ends say to a handshake that fails."""
-    import threading
-
     ours, theirs = socket.socketpair()
-    ends = [dialler.connection(ours, False), listener.connection(theirs, True)]
+    ends = dialler.connection(ours, False), listener.connection(theirs, True)
+    try:
+        return shake_hands(*ends)
+    finally:
+        for end in ends:
+            end.close()
+
+
+def shake_hands(*ends: PeerConnection) -> list[str]:
+    """Both handshakes at the same time; returns the errors."""
     errors: list[str] = []
 
     def shake(end: PeerConnection) -> None:
@@ -314,7 +344,7 @@ def handshake_errors(dialler: Certificates, listener: Certificates) -> list[str]
             end.encrypt(5)
         except OSError as error:
             errors.append(str(error))
-        end.close()
+            end.abort()
 
     threads = [threading.Thread(target=shake, args=(end,)) for end in ends]
     for thread in threads:
@@ -414,7 +444,9 @@ def test_an_attacker_who_answers_for_the_upstream_learns_nothing(
 # --- strangers, and casts at the same time ------------------------------------------------------------
 
 
-@pytest.mark.parametrize("says", [b"", b"\x16\x03\x01\x02\x00\x01\x00", os.urandom(4096)])
+@pytest.mark.parametrize(
+    "says", [b"", b"\x03\x01\x02\x00\x01\x00", bytes(range(256)) * 16], ids=["nothing", "half", "nonsense"]
+)
 def test_a_stranger_s_handshake_is_let_go(
     lab: Lab, engine: CertificateAuthority, monkeypatch: pytest.MonkeyPatch, says: bytes
 ) -> None:
