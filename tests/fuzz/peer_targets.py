@@ -227,7 +227,7 @@ class ScriptedConnection:
 
 
 def _store(folder: Path) -> ReceiveStore:
-    connections = ConnectionFactory("here", True, "127.0.0.1")
+    connections = ConnectionFactory("node_1", "here", True, "127.0.0.1")
     context = NodeContext(
         "node_1",
         folder / "inbox",

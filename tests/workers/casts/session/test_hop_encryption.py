@@ -13,7 +13,7 @@ from castray_desktop.core.failures.kinds import FailureKind
 from castray_desktop.core.failures.sentences import sentence
 from castray_desktop.core.multicast.datagrams import MulticastEnd, MulticastState
 from castray_desktop.core.protocol.messages import CastState, DeliveryState, SendRequest
-from castray_desktop.core.protocol.nodes import agent_protocol
+from castray_desktop.core.protocol.nodes import agent_protocol, json_codec
 from castray_desktop.core.protocol.nodes.agent_protocol import RecipientState, all_encrypted
 from castray_desktop.workers.casts.session.cast_status import CastStatus
 from tests.helpers.cast_stage import REQUEST, Stage
@@ -189,5 +189,5 @@ def test_nothing_between_machines_is_neither_encrypted_nor_plain() -> None:
 def test_orders_keep_what_was_decided() -> None:
     upstream = agent_protocol.Upstream("n", "a", 1, "h", encrypted=True)
     order = agent_protocol.SetUpstream("c", 1, upstream)
-    assert agent_protocol.from_json(agent_protocol.to_json(order), agent_protocol.Order) == order
+    assert json_codec.from_json(json_codec.to_json(order), agent_protocol.Order) == order
     assert replace(upstream, encrypted=False) != upstream
