@@ -66,7 +66,6 @@ async def serve() -> None:
     agent = NodeAgent(dataclasses.replace(place, certificate=None))
     hello = await agent.start(certificate=place.certificate)
     line.send(driver_protocol.AgentUp(json_codec.from_json(hello, agent_protocol.AgentHello | None)))
-    )
     following = asyncio.create_task(follow(agent, place.name, line))
     calls: set[asyncio.Task[None]] = set()
     while text := await reader.readline():
