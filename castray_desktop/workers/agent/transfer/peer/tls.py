@@ -38,6 +38,7 @@ HANDSHAKE_RECORD = b"\x16"
 
 _CHUNK_BYTES = 256 << 10
 _RECORD_BYTES = 16 << 10
+_LONGEST_RECORD = _RECORD_BYTES + 5 + 256  # encrypted, with its header
 _FAREWELL_SECONDS = 1.0
 
 
@@ -218,10 +219,11 @@ class TlsConnection(PeerConnection):
         """Receive some bytes for OpenSSL, for `wanted` bytes of plain text; returns 0 at the end."""
         if self._ended:
             return 0
-        if wanted > _RECORD_BYTES:  # at least as many bytes of records follow: wake up once for them
+        certain = wanted - self._incoming.pending - _LONGEST_RECORD  # OpenSSL may have a part of a record
+        if certain > _RECORD_BYTES:  # so many bytes at least have to come: wake up once for them
             if len(self._received) < _CHUNK_BYTES:
                 self._received = page_buffer(_CHUNK_BYTES)
-            most = min(max(wanted - self._incoming.pending, 1), _CHUNK_BYTES)
+            most = min(certain, _CHUNK_BYTES)
             flags |= getattr(socket, "MSG_WAITALL", 0)
         else:
             most = len(self._received)

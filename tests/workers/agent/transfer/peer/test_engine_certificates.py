@@ -189,6 +189,27 @@ def test_each_connection_has_keys_of_its_own(engine: CertificateAuthority) -> No
             end.close()
 
 
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("size", [1, 16_384, 16_385, 100_000, MIB, 3 * MIB + 1])
+def test_a_read_waits_for_nothing_but_its_bytes(engine: CertificateAuthority, size: int) -> None:
+    """However records and blocks fall: the sender is silent afterwards, and no time-out ends the wait."""
+    first, second = (engine_certificates(engine.issue(name)) for name in "ab")
+    ours, theirs = socket.socketpair()
+    dialler, listener = first.connection(ours, False), second.connection(theirs, True)
+    assert shake_hands(dialler, listener) == []
+    sent, found = os.urandom(size), bytearray(size)
+    for end in (dialler, listener):
+        end.set_timeouts(60, 60)
+    thread = threading.Thread(target=dialler.write, args=(sent,))
+    thread.start()
+    listener.read_into(memoryview(found))
+    thread.join()
+    assert found == sent
+    assert not listener.has_data()
+    for end in (dialler, listener):
+        end.close()
+
+
 def test_damaged_bytes_end_the_connection_only(lab: Lab, engine: CertificateAuthority) -> None:
     source, node = chain(lab, engine, 1)
     path = lab.file("a.bin", 4 * MIB)
