@@ -22,6 +22,8 @@ from castray_desktop.core.failures.kinds import CastRayError
 from castray_desktop.core.failures.sentences import sentence
 from castray_desktop.core.protocol import messages
 from castray_desktop.core.protocol.messages import CastState, DeliveryState, SendRequest
+from castray_desktop.core.routing.stragglers import CONFIRM_SECONDS, COOLDOWN_SECONDS
+from castray_desktop.core.routing.stragglers import WINDOW_SECONDS as MEASURED_SECONDS
 from castray_desktop.workers.agent.transfer.node_context import PeerTiming
 from castray_desktop.workers.agent.transfer.peer.dial import SILENCE_SECONDS
 from castray_desktop.workers.client.engine_client import ENGINE_START_SECONDS
@@ -211,14 +213,20 @@ class Truth:
         return self.before if moment is Moment.PREFLIGHT and self.before is not None else self
 
 
-PLACED_SECONDS = RESTART_SECONDS + 5.0
+PLACED_SECONDS = RESTART_SECONDS + 8.0
 """An agent that has died is placed again after a second, and its process starts, in START_SECONDS at most."""
 
-ATTACHED_SECONDS = ATTACH_SECONDS + 12.0
-"""A driver attaches, and six agents' processes start, which takes two processors a while."""
+ATTACHED_SECONDS = ATTACH_SECONDS + 20.0
+"""A driver attaches, and six agents' processes start on one machine, each in START_SECONDS at most."""
 
 PROBED_SECONDS = 5.0
 """Two probes in a row of a silent machine have to fail, a second each, and the first one has to be due."""
+
+MOVED_SECONDS = COOLDOWN_SECONDS + MEASURED_SECONDS + CONFIRM_SECONDS
+"""A straggler moves to the tail of its branch, the first one not at the very start."""
+
+LOSSY_SECONDS = 60.0
+"""TCP alone decides how fast a link is that loses a twentieth of all packets: this is no promise of ours."""
 
 ABSENT = (COMPLETED, "node_offline", "node_silent")
 AWAY_OR_BACK = Truth(victim=ABSENT, note="its delivery fails, or it had answered and is back in time")
@@ -246,6 +254,12 @@ TRUTHS: Mapping[tuple[Component, Fault], Truth] = {
         before=Truth(PROBED_SECONDS, "PROBE_SECONDS", ABSENT, AWAY_OR_BACK.note)
     ),
     (Component.SOURCE, Fault.SLOW_LINK): Truth(FAULT_SECONDS, note="all wait for the source"),
+    (Component.SOURCE, Fault.LOSS): Truth(LOSSY_SECONDS, note="all wait for the source"),
+    **{
+        (component, fault): Truth(MOVED_SECONDS, "COOLDOWN_SECONDS", note="it moves to the tail")
+        for component in (Component.MIDDLE, Component.LAST)
+        for fault in (Fault.SLOW_LINK, Fault.LOSS)
+    },
     (Component.ENGINE, Fault.KILLED): Truth(
         ENGINE_START_SECONDS + ATTACHED_SECONDS,
         "ENGINE_START_SECONDS, ATTACH_SECONDS, START_SECONDS",
@@ -326,6 +340,8 @@ async def run_on(stage: RayStage, cell: Cell, folder: Path) -> Observation:
         if missing:
             repeated |= await _retry(run, missing)
     left = await _left(run)
+    if run.window is not None:
+        left += await _shown(run, killed=cell.fault is Fault.KILLED)
     truth = truth_of(cell)
     others = [node for node in run.recipients if node != victim]
     shutil.rmtree(run.folder)
@@ -428,6 +444,16 @@ async def _retry(run: CastRun, missing: list[str]) -> dict[str, Repeated]:
         state = str(delivery.state) if delivery is not None else "completed"
         found[node] = Repeated(needed, run.moved(node), EXTRA + SIZE // 20, state)
     return found
+
+
+async def _shown(run: CastRun, killed: bool) -> list[str]:
+    """What is wrong with the window's end: it shows the result as soon as it goes on."""
+    assert run.window is not None
+    if killed:
+        await asyncio.to_thread(run.window.wait, WINDOW_SECONDS)
+        return []
+    shown = await run.window_says()
+    return [] if shown.get("state") == COMPLETED else [f"the window shows {shown}"]
 
 
 async def _left(run: CastRun) -> list[str]:

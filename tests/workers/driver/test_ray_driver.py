@@ -8,7 +8,7 @@ import threading
 
 import pytest
 
-from castray_desktop.core.protocol.nodes import agent_protocol, driver_protocol
+from castray_desktop.core.protocol.nodes import agent_protocol, driver_protocol, json_codec
 from castray_desktop.workers.driver import ray_driver
 from castray_desktop.workers.driver.ray_driver import RayDriver
 
@@ -53,11 +53,11 @@ class DriverLink:
         self._reader, self._writer = await asyncio.open_unix_connection(sock=self._ours)
 
     def send(self, message: object) -> None:
-        self._writer.write(agent_protocol.to_json(message) + b"\n")
+        self._writer.write(json_codec.to_json(message) + b"\n")
 
     async def hear(self) -> object:
         async with asyncio.timeout(SECONDS):
-            return agent_protocol.from_json(await self._reader.readline(), driver_protocol.FromDriver)
+            return json_codec.from_json(await self._reader.readline(), driver_protocol.FromDriver)
 
     async def end(self) -> None:
         BlockedHandle.let_go.set()
