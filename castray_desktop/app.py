@@ -22,9 +22,12 @@ from typing import Any
 
 from PySide6 import QtCore, QtGui, QtSvg, QtWidgets
 from PySide6.QtCore import QEventLoop, QObject, QSettings, QSocketNotifier, QTimer, Signal
-from PySide6.QtWidgets import QApplication
+from PySide6.QtWidgets import QApplication, QMessageBox
 
+from castray_desktop.core.failures.kinds import CastRayError, Failure
+from castray_desktop.core.failures.sentences import TEMPLATES, sentence
 from castray_desktop.ui.i18n.language import Language
+from castray_desktop.ui.model.cluster_text import explain_failure
 from castray_desktop.ui.model.engine_link import Engine, EngineLink
 from castray_desktop.ui.model.preferences import Preferences
 from castray_desktop.ui.theme.fonts import load_fonts
@@ -39,6 +42,7 @@ from castray_desktop.ui.window.event_loop import (
     open_window_log,
 )
 from castray_desktop.ui.window.main_window import MainWindow
+from castray_desktop.workers.base.home_format import check_home
 from castray_desktop.workers.base.paths import Paths, find_paths
 from castray_desktop.workers.base.state_files import RecipientGroupFile
 from castray_desktop.workers.client.single_instance import (
@@ -73,6 +77,11 @@ def run(files: list[str], cluster: str | None) -> int:
     language = Language(settings, application)
     language.start()
     load_fonts()
+    try:
+        check_home(places.home)
+    except CastRayError as error:
+        apply_style(application, theme)
+        return show_refusal(error.failure)
     theme.changed.connect(lambda: apply_style(application, theme))
     trace = StartupTrace(os.environ.get("CASTRAY_STARTUP_TRACE", ""))
 
@@ -112,6 +121,16 @@ def run(files: list[str], cluster: str | None) -> int:
     settings.sync()
     window.hide()
     return status
+
+
+def show_refusal(failure: Failure) -> int:
+    """Say in a message box, and on stderr, why there is no window; returns the exit status."""
+    print(f"castray: {sentence(failure)}", file=sys.stderr)  # noqa: T201 - a terminal may be watched
+    why = explain_failure(failure)
+    box = QMessageBox(QMessageBox.Icon.Critical, "CastRay", why.happened)
+    box.setInformativeText(why.remedy)
+    box.exec()
+    return TEMPLATES[failure.kind].status.exit
 
 
 def build_application() -> QApplication:

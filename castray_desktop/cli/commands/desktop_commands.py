@@ -28,6 +28,7 @@ from castray_desktop.cli.arguments import (
 )
 from castray_desktop.cli.output.terminal import print_json
 from castray_desktop.core.failures.kinds import CastRayError, FailureKind
+from castray_desktop.workers.base.home_format import check_home
 from castray_desktop.workers.base.paths import find_paths
 from castray_desktop.workers.base.state_files import load_dict
 
@@ -281,7 +282,10 @@ def _try(write: Callable[[], object], path: Path) -> None:
 
 
 def this_desktop() -> Desktop:
-    """The desktop in the XDG base directories; their specification ignores relative paths."""
+    """The desktop in the XDG base directories; their specification ignores relative paths.
+
+    Raises CastRayError(HOME_NEWER) for a home of a later version.
+    """
     home = Path.home()
 
     def folder(variable: str, default: Path) -> Path:
@@ -289,7 +293,9 @@ def this_desktop() -> Desktop:
         return given if given.is_absolute() else default
 
     data = folder("XDG_DATA_HOME", home / ".local" / "share")
-    return Desktop(data, folder("XDG_CONFIG_HOME", home / ".config"), find_paths().home / "desktop.json")
+    castray_home = find_paths().home
+    check_home(castray_home)
+    return Desktop(data, folder("XDG_CONFIG_HOME", home / ".config"), castray_home / "desktop.json")
 
 
 def this_command() -> tuple[str, ...]:

@@ -47,6 +47,7 @@ class FailureKind(str, enum.Enum):
     CAST_NOT_QUEUED = "cast_not_queued"
     NOTHING_TO_RETRY = "nothing_to_retry"
     NOTHING_TO_VERIFY = "nothing_to_verify"
+    RECEIPT_NEWER = "receipt_newer"
     JOB_UNKNOWN = "job_unknown"
     # the source's files
     CHANGED = "changed"
@@ -112,6 +113,7 @@ class FailureKind(str, enum.Enum):
     # the engine
     ENGINE_UNREACHABLE = "engine_unreachable"
     ENGINE_VERSION = "engine_version"
+    HOME_NEWER = "home_newer"
     HISTORY_UNAVAILABLE = "history_unavailable"
     HISTORY_FORGOTTEN = "history_forgotten"
     CANCELLED = "cancelled"

@@ -143,6 +143,10 @@ _TABLE: Mapping[FailureStatus, Mapping[FailureKind, tuple[str, str]]] = {
             "Cast {cast} has put nothing in place that could be read back.",
             "Verify a path instead.",
         ),
+        K.RECEIPT_NEWER: (
+            "{path} on {node} was written by a later version of CastRay, and this one can't read it.",
+            "Verify the cast with that version, or verify a path.",
+        ),
         K.SCHEDULE_EXISTS: (
             "There is a schedule {name} already.",
             "Choose another name, or change or remove that one.",
@@ -257,6 +261,11 @@ _TABLE: Mapping[FailureStatus, Mapping[FailureKind, tuple[str, str]]] = {
         K.ENGINE_VERSION: (
             "The running CastRay engine is of another version.",
             "Close other CastRay windows or run: castray engine stop",
+        ),
+        K.HOME_NEWER: (
+            "{path} was written by CastRay {version}, which is later than this version: it can't read that"
+            " home. Nothing was changed.",
+            "Use CastRay {version} or a later version, or set CASTRAY_HOME to another folder.",
         ),
     },
     FailureStatus.FAILED: {

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import platformdirs
 
+from castray_desktop.workers.base.home_format import check_home
+
 
 class Paths:
     """Paths of one CastRay home. Two homes have independent engines."""
@@ -32,7 +34,11 @@ class Paths:
         self.api_token = home / "api-token"  # of the HTTP API
 
     def prepare(self) -> None:
-        """Create the folders, for this user only. Raises OSError."""
+        """Create the folders, for this user only. Who writes to the home calls this first.
+
+        Raises OSError, or CastRayError(HOME_NEWER) for a home of a later version.
+        """
+        check_home(self.home)
         for folder in (self.home, self.log, self.runs, self.casts, self.socket.parent):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.check()

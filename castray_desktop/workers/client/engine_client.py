@@ -76,7 +76,8 @@ class EngineClient:
         """Connect to this home's engine; with `start`, start one if none runs.
 
         Raises CastRayError: ENGINE_UNREACHABLE when there is none, or it did not come up in time,
-        ENGINE_VERSION when it speaks another version of the protocol.
+        ENGINE_VERSION when it speaks another version of the protocol, HOME_NEWER when none runs and a later
+        version of the program has written the home.
         """
         silent = False
         try:
@@ -253,7 +254,7 @@ def end_other_engine(places: Paths) -> None:
 def start_engine(
     places: Paths, spawn: Callable[..., subprocess.Popen[bytes]] = subprocess.Popen
 ) -> subprocess.Popen[bytes]:
-    """Start an engine that outlives this process's terminal. Raises OSError."""
+    """Start an engine that outlives this process's terminal. Raises OSError, or CastRayError(HOME_NEWER)."""
     places.prepare()
     environment = os.environ | {"CASTRAY_HOME": str(places.home)}
     with (places.log / "engine-start.log").open("wb") as output:

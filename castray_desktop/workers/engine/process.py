@@ -19,8 +19,12 @@ import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+import castray_desktop
+from castray_desktop.core.failures.kinds import CastRayError
+from castray_desktop.core.failures.sentences import sentence
 from castray_desktop.core.protocol import messages
 from castray_desktop.workers.base.async_tasks import DaemonThreadPool
+from castray_desktop.workers.base.home_format import mark_home
 from castray_desktop.workers.base.paths import Paths, find_paths
 from castray_desktop.workers.base.settings import SettingsFile
 from castray_desktop.workers.base.state_files import RecipientGroupFile
@@ -226,15 +230,21 @@ async def _live(paths: Paths, listener: socket.socket) -> None:
 
 
 def main() -> int:
-    """Run the engine process. Exits at once with 0 if another engine serves this home."""
+    """Run the engine process. Exits at once with 0 if another engine serves this home, and with 1 if a later
+    version has written it."""
     paths = find_paths()
-    paths.prepare()
+    try:
+        paths.prepare()
+    except CastRayError as error:
+        print(f"castray: {sentence(error.failure)}", file=sys.stderr)  # noqa: T201 - the log is in that home
+        return 1
     _log_to(paths.log)
     with paths.lock.open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             return 0
+        mark_home(paths.home, castray_desktop.__version__)
         reaper.sweep_abandoned(paths.runs)
         listener = open_socket(paths.socket)
         try:

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from castray_desktop.core.failures.kinds import Failure, FailureKind
 from castray_desktop.core.protocol import messages
 
-FORM_OF_VERSION = {3: "ef867d70e7f46d20"}
+FORM_OF_VERSION = {3: "a6b03ab6fb2754bc"}
 
 
 def without_descriptions(schema: Any) -> Any:

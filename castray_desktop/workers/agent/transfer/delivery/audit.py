@@ -37,6 +37,7 @@ from castray_desktop.workers.agent.transfer.store.staging import data_folder
 from castray_desktop.workers.agent.transfer.system.digests import file_hasher
 from castray_desktop.workers.agent.transfer.system.os_failures import reason_of
 
+RECEIPT_VERSION = 1
 MAX_RECEIPTS = 200
 MAX_BYTES = 64 << 20
 """Limit for all receipts together; the latest one is kept in any case."""
@@ -99,7 +100,7 @@ class Receipts:
         descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with os.fdopen(descriptor, "w", encoding="ascii") as file:
             facts = {"algorithm": order.algorithms.file, "options": asdict(order.options)}
-            file.write(json.dumps({"castray receipt": 1, **facts}) + "\n")
+            file.write(json.dumps({"castray receipt": RECEIPT_VERSION, **facts}) + "\n")
             for item in items:
                 where = os.fsdecode(item.name), os.fsdecode(item.path)
                 file.write(json.dumps([*where, item.size, item.hash.hex()]) + "\n")
@@ -107,10 +108,17 @@ class Receipts:
         self._prune(path)
 
     def find(self, cast: str, node: str) -> Optional[Receipt]:
-        """The receipt of a delivery; None if there is none that can be read."""
+        """The receipt of a delivery; None if there is none that can be read.
+
+        Raises CastRayError(RECEIPT_NEWER) for one of a later version.
+        """
+        path = self._path(cast, node)
         try:
-            lines = self._path(cast, node).read_text("ascii").splitlines()
-            return Receipt(str(json.loads(lines[0])["algorithm"]), list(_items(lines[1:])))
+            lines = path.read_text("ascii").splitlines()
+            head = json.loads(lines[0])
+            if int(head["castray receipt"]) > RECEIPT_VERSION:
+                raise CastRayError(FailureKind.RECEIPT_NEWER, path=path, node=node)
+            return Receipt(str(head["algorithm"]), list(_items(lines[1:])))
         except (OSError, ValueError, TypeError, LookupError, ArithmeticError, RecursionError):
             return None
 

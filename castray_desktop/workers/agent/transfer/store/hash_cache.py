@@ -1,8 +1,9 @@
 """Hashes of files that were read before, keyed by device, inode, size and times.
 
 A SQLite file in the node's data folder, shared by the agents of this user. It only ever saves work: where
-it is missing, locked or damaged, files are read. Like git's index, it excludes a file that was modified
-within the last two seconds, since another write in the same tick of the clock would not show.
+it is missing, locked, damaged or of a later version, files are read. Like git's index, it excludes a file
+that was modified within the last two seconds, since another write in the same tick of the clock would not
+show.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ except ImportError:  # a Python that was built without it
 
 log = logging.getLogger("castray.byte_plane")
 
+VERSION = 1  # of the file, as SQLite's user_version; none was written at first, which means the same
 MAX_ROWS = 200_000
 SETTLED_NS = 2_000_000_000
 REMOTE_SETTLED_NS = 62_000_000_000  # NFS caches attributes for up to a minute, and clocks differ
@@ -134,8 +136,14 @@ class HashCache:
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             with contextlib.closing(sqlite3.connect(os.fspath(self._path), BUSY_SECONDS)) as known, known:
+                version = known.execute("PRAGMA user_version").fetchone()[0]
+                if version > VERSION:
+                    log.info("hash cache not used: a later version has written it")
+                    return
                 known.execute("PRAGMA synchronous = NORMAL")
                 known.execute(_TABLE)
+                if version < VERSION:
+                    known.execute(f"PRAGMA user_version = {VERSION}")
                 work(known)
         except (sqlite3.Error, OSError, TypeError, ValueError) as error:
             if not _is_damage(error):

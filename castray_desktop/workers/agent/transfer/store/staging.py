@@ -31,6 +31,9 @@ from castray_desktop.workers.agent.transfer.store.journal import JOURNAL_MAGIC, 
 from castray_desktop.workers.agent.transfer.system import linux_calls
 from castray_desktop.workers.agent.transfer.system.open_folders import FOLDER, NO_FOLDER, lstat_in, open_below
 
+VERSION = 1
+"""Of the records in the registry. Those of later versions, and what they name, are left alone."""
+
 FOREIGN_SECONDS = 7 * 24 * 3600.0
 """Staging of an engine that does not return is kept for this long."""
 
@@ -57,7 +60,7 @@ class StagingRegistry:
         """Record that this process uses the folder."""
         pid = os.getpid()
         host, boot, namespace = linux_calls.machine_identity()
-        known = {"host": host, "boot": boot, "namespace": namespace, "pid": pid}
+        known = {"version": VERSION, "host": host, "boot": boot, "namespace": namespace, "pid": pid}
         known["start"] = linux_calls.process_start(pid)
         known["folder"] = folder.hex()
         known["engine"], known["cast"] = self._engine, cast
@@ -119,7 +122,7 @@ def _ended(record: Path) -> Optional[dict[str, Any]]:
         known: dict[str, Any] = json.loads(record.read_text())
         if b"\0" in bytes.fromhex(known["folder"]):
             return None
-        if known["host"] != host:
+        if known.get("version", VERSION) > VERSION or known["host"] != host:
             return None
         if known["boot"] == boot:
             if known["namespace"] != namespace:
@@ -131,6 +134,7 @@ def _ended(record: Path) -> Optional[dict[str, Any]]:
         return None
 
 
+NOT_OURS = "it was made by a later version of CastRay, or by something else"
 _JOURNAL = b"journal"
 _NAME = re.compile(rb"^\.castray-[0-9A-Za-z]+-[A-Za-z0-9._-]+$")
 PROBE_NAME = re.compile(r"\.castray-probe-[0-9a-f]{16,64}")
@@ -210,8 +214,8 @@ class Staging:
             raise PermissionError(errno.EPERM, "another user has made it", os.fsdecode(self.folder))
 
     def _make(self) -> None:
-        if os.path.lexists(self.folder):
-            remove_staging(self.folder)
+        if os.path.lexists(self.folder) and not remove_staging(self.folder):
+            raise FileExistsError(errno.EEXIST, NOT_OURS, os.fsdecode(self.folder))
         self._registry.write(self._record, self._cast, self.folder)
         os.mkdir(self._name, 0o700, dir_fd=self.destination_fd)
         self._ours = True
