@@ -45,6 +45,7 @@ SECTIONS = {
         "简体中文 <README.zh-CN>",
         "CONTRIBUTING",
         "SECURITY",
+        "docs/licences",
         "CHANGELOG",
         "docs/index",
         "resources/index",

@@ -2,14 +2,15 @@
 
 Writes to `dist/`, or FOLDER: the wheel, the source archive, a bill of materials (CycloneDX) and
 `SHA256SUMS`. The archive, unpacked elsewhere, must build both files again with the same bytes. Both are
-checked, and installed into empty environments with the versions of `requirements.lock`; there `castray` tells
-its version, checks the computer, and casts a file to three nodes, whose copies are compared with it. Nothing
-is uploaded.
+checked, and installed into empty environments with the versions of the lock, none of which may have a known
+vulnerability that is not explained. There `castray` tells its version, checks the computer, and casts a file
+to three nodes, whose copies are compared with it. Nothing is uploaded.
 """
 
 from __future__ import annotations
 
 import argparse
+import datetime
 import filecmp
 import hashlib
 import json
@@ -25,6 +26,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import castray_desktop
+from tools.audit import CLEAN, FOUND, NOT_ASKED, audit, explanations
 
 ROOT = Path(__file__).resolve().parent.parent
 LOCK = ROOT / "requirements.lock"
@@ -38,11 +40,17 @@ class ReleaseError(Exception):
     """A release that can't be made, with a sentence."""
 
 
-def release(folder: Path, *, allow_changes: bool = False) -> None:
-    """Make the release. Raises ReleaseError."""
+def release(folder: Path, *, allow_changes: bool = False, audited: bool = True) -> None:
+    """Make the release; with `audited` only if the advisory service has answered. Raises ReleaseError."""
     if not allow_changes and _output(["git", "status", "--porcelain"]):
         raise ReleaseError("the tree has changes that are not committed")
     _check_version()
+    _say("look for known vulnerabilities")
+    vulnerabilities = audit("osv", known=explanations(), today=datetime.datetime.now(datetime.UTC).date())
+    if vulnerabilities == FOUND:
+        raise ReleaseError("a locked package has a known vulnerability")
+    if vulnerabilities == NOT_ASKED and audited:
+        raise ReleaseError("the advisory service has not answered; --not-audited makes the release without")
     environment = os.environ | {"SOURCE_DATE_EPOCH": _output(["git", "log", "-1", "--format=%ct"])}
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
@@ -63,7 +71,7 @@ def release(folder: Path, *, allow_changes: bool = False) -> None:
         _say("write the bill of materials and the checksums")
         _write_bill(python, folder / BOM, environment)
     write_sums(folder)
-    _say(f"done: {folder}")
+    _say(f"done: {folder}{'' if vulnerabilities == CLEAN else ', NOT AUDITED for known vulnerabilities'}")
 
 
 def build(source: Path, folder: Path, environment: Mapping[str, str]) -> tuple[Path, Path]:
@@ -250,9 +258,14 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="castray release", description="Make a release of this commit.")
     parser.add_argument("folder", nargs="?", type=Path, default=ROOT / "dist", help="where to write (dist)")
     parser.add_argument("--allow-changes", action="store_true", help="do not insist on a clean tree")
+    parser.add_argument("--not-audited", action="store_true", help="the advisory service need not answer")
     options = parser.parse_args(arguments)
     try:
-        release(options.folder.absolute(), allow_changes=options.allow_changes)
+        release(
+            options.folder.absolute(),
+            allow_changes=options.allow_changes,
+            audited=not options.not_audited,
+        )
     except ReleaseError as error:
         print(f"release: {error}", file=sys.stderr)
         return 1
