@@ -96,7 +96,7 @@ def test_an_earlier_cast_of_the_history_keeps_its_options(tmp_path: Path) -> Non
 
 
 def test_json_shows_the_options_beside_the_paths() -> None:
-    """As before: programs read them there."""
+    """As before, with those that were added since: programs read them there."""
     shown = message_to_json(m.SchedulesChanged((m.ScheduleInfo(SCHEDULE),)))
     request = json.loads(msgspec.json.encode(shown))["schedules"][0]["schedule"]["request"]
-    assert request == EARLIER_REQUEST
+    assert request == {**EARLIER_REQUEST, "encrypt": "auto"}
