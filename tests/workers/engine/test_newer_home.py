@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 import re
@@ -15,11 +16,21 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
 import pytest
 
+from castray_desktop.core.casts.cast_statistics import CastTotals, NodeTotals
 from castray_desktop.core.content.manifest import HASH_BYTES
 from castray_desktop.core.failures.kinds import CastRayError, FailureKind
 from castray_desktop.core.failures.sentences import sentence
+from castray_desktop.core.protocol.messages import (
+    CastSummary,
+    DeliverySnapshot,
+    EngineSettings,
+    RateSample,
+    SendRequest,
+)
+from castray_desktop.core.routing.node_speeds import SpeedMeasurement
 from castray_desktop.workers.agent.transfer.delivery.audit import RECEIPT_VERSION, ReceiptItem, Receipts
 from castray_desktop.workers.agent.transfer.store import hash_cache, staging
 from castray_desktop.workers.agent.transfer.store.hash_cache import FileKey, HashCache
@@ -31,9 +42,14 @@ from castray_desktop.workers.agent.transfer.store.staging import (
 )
 from castray_desktop.workers.base.home_format import HOME_FORMAT, check_home, mark_home
 from castray_desktop.workers.base.paths import Paths
+from castray_desktop.workers.casts.session.checkpoint import CastCheckpoint
 from castray_desktop.workers.client.engine_client import EngineClient
+from castray_desktop.workers.clusters.cluster_discovery import UsedCluster
+from castray_desktop.workers.clusters.node_inventory import AddedNode
 from castray_desktop.workers.history import history_store
 from castray_desktop.workers.history.history_store import HistoryStore
+from castray_desktop.workers.schedules.schedule_runner import ScheduleState
+from tests.core.protocol.test_messages import without_descriptions
 from tests.helpers.engine_home import EngineHome
 from tests.helpers.samples import delivery_order
 from tests.workers.engine.test_damaged_home import furnish
@@ -91,7 +107,21 @@ def program(places: Paths, *words: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+FORM_OF_HOME = {1: "6b83a6aba37bc6b7"}
+
+
 # --- the home
+
+
+def test_a_change_of_what_is_kept_raises_the_format() -> None:
+    """Enter the new digest. Raise HOME_FORMAT as well if a release has written homes with that number."""
+    kept = (
+        *(EngineSettings, UsedCluster, AddedNode, SpeedMeasurement, CastCheckpoint, ScheduleState),
+        *(SendRequest, CastSummary, DeliverySnapshot, CastTotals, NodeTotals, RateSample),
+    )
+    schemas = without_descriptions(msgspec.json.schema_components(kept)[1])
+    form = json.dumps([schemas, *history_store._MIGRATIONS], sort_keys=True)
+    assert {HOME_FORMAT: hashlib.sha256(form.encode()).hexdigest()[:16]} == FORM_OF_HOME
 
 
 def test_the_tables_say_of_each_file_where_its_version_is() -> None:
