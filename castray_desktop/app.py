@@ -44,7 +44,7 @@ from castray_desktop.ui.window.event_loop import (
 from castray_desktop.ui.window.main_window import MainWindow
 from castray_desktop.workers.base.home_format import check_home
 from castray_desktop.workers.base.paths import Paths, find_paths
-from castray_desktop.workers.base.state_files import RecipientGroupFile
+from castray_desktop.workers.base.state_files import PrivateLogFile, RecipientGroupFile, open_private
 from castray_desktop.workers.client.single_instance import (
     HandoverRequest,
     InstanceListener,
@@ -146,14 +146,17 @@ def build_application() -> QApplication:
 
 
 def open_settings(places: Paths) -> QSettings:
-    """The window's settings, in the home."""
-    return QSettings(str(places.home / "window.ini"), QSettings.Format.IniFormat)
+    """The window's settings, in the home. Qt keeps the mode of a file that is there."""
+    path = places.home / "window.ini"
+    with contextlib.suppress(OSError):
+        open_private(path, "ab").close()
+    return QSettings(str(path), QSettings.Format.IniFormat)
 
 
 def open_log(places: Paths) -> logging.Handler | None:
     """The window's log, if `CASTRAY_WINDOW_LOG` names a level; a folder that can't be written makes none."""
     try:
-        return open_window_log(places.log, os.environ.get("CASTRAY_WINDOW_LOG", ""))
+        return open_window_log(places.log, os.environ.get("CASTRAY_WINDOW_LOG", ""), PrivateLogFile)
     except OSError:
         return None
 

@@ -16,6 +16,7 @@ from castray_desktop.cli.output.terminal import escape_unprintable
 from castray_desktop.core.failures.kinds import CastRayError, Failure, FailureKind
 from castray_desktop.core.failures.sentences import TEMPLATES, sentence
 from castray_desktop.workers.base.paths import find_paths
+from castray_desktop.workers.base.state_files import PrivateLogFile
 
 log = logging.getLogger("castray.command")
 
@@ -49,7 +50,7 @@ def _log_file() -> Iterator[None]:
     """Log to a file while entered: the terminal gets one sentence, a bug report needs the traceback."""
     handler: logging.Handler = logging.NullHandler()
     with contextlib.suppress(OSError, RuntimeError):
-        handler = logging.FileHandler(find_paths().log / "command.log")
+        handler = PrivateLogFile(find_paths().log / "command.log")
         handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
     log.propagate = False
     log.addHandler(handler)

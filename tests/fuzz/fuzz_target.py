@@ -24,8 +24,8 @@ from tests.fuzz.mutation import InputFormat, Mutator
 FINDINGS = Path(__file__).parent / "findings"
 SLOWEST_SECONDS = 5.0
 MAX_GROWTH_KIB = 1 << 20
-TRACED = 32
-"""One input in this many is traced line by line: those that reach new lines are kept as samples."""
+TRACED, TRACED_LATER, LATER = 32, 512, 10_000
+"""One input in 32 is traced line by line, later in 512: those that reach new lines are kept as samples."""
 MAX_KEPT = 2000
 
 Parse = Callable[[bytes], None]
@@ -109,7 +109,7 @@ def fuzz(target: FuzzTarget, seed: int, *, inputs: int = 0, seconds: float = 0.0
             seconds and time.monotonic() - started >= seconds
         ):
             data = mutator.mutate(samples) if run.inputs >= len(samples) else samples[run.inputs]
-            traced = run.inputs % TRACED == 0
+            traced = run.inputs % (TRACED if run.inputs < LATER else TRACED_LATER) == 0
             run.inputs += 1
             signal.setitimer(signal.ITIMER_REAL, SLOWEST_SECONDS)
             reached: set[tuple[str, int]] = set()

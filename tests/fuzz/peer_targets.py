@@ -30,6 +30,7 @@ from castray_desktop.core.multicast.datagrams import (
     DatagramKeys,
     InvalidReportError,
     ReceiverReport,
+    expand_by_shake,
     pack_datagram_header,
     tag_of_probe,
     tags_of,
@@ -226,13 +227,20 @@ class ScriptedConnection:
         assert fd >= 0
 
 
+class ForgetfulRegistry(StagingRegistry):
+    """Notes no staging folders, which would take longer than reading an input."""
+
+    def write(self, record: Path, cast: str, folder: bytes) -> None:
+        assert folder.endswith(b"/.castray-0123456789ab-node_1")
+
+
 def _store(folder: Path) -> ReceiveStore:
     connections = ConnectionFactory("node_1", "here", True, "127.0.0.1")
     context = NodeContext(
         "node_1",
         folder / "inbox",
         SpaceReservations(),
-        StagingRegistry("engine"),
+        ForgetfulRegistry("engine"),
         connections,
         PeerTiming(),
         HashCache(folder),
@@ -260,7 +268,7 @@ def _download(folder: Path, stack: ExitStack) -> Parse:
             store.end("over")
             assert store.staging is not None
             store.staging.remove()
-        assert {path.name for path in folder.iterdir()} <= {"inbox", "staging", "hashes.sqlite"}
+        assert {path.name for path in folder.iterdir()} <= {"inbox", "hashes.sqlite"}
         assert list((folder / "inbox").iterdir()) == []
 
     return parse
@@ -388,7 +396,7 @@ def _trailer(data: bytes) -> None:
 # --- multicast ---------------------------------------------------------------------------------------
 
 SIZE, MOST = 600, 8
-KEYS = DatagramKeys(SECRET, CAST)
+KEYS = DatagramKeys(SECRET, CAST, functools.lru_cache(1 << 16)(expand_by_shake))
 _PLAN = struct.Struct("<BQIIHH")  # whether its tag is right, sequence, piece, offset, size, bytes
 BIG = StreamLayout(SIZE, 10 * SIZE, 50, 3 * SIZE)
 
@@ -404,11 +412,12 @@ class MissingPieces:
 def _datagrams(folder: Path, stack: ExitStack) -> Parse:
     """Datagrams of a sender that knows the secret, or guesses the tags: planned by the input."""
 
+    batches = BatchReceiver(SIZE, MOST, 1)
+    memory = page_buffer(MOST * SIZE + MAX_MESSAGE_BYTES)
+
     def parse(data: bytes) -> None:
-        batches = BatchReceiver(SIZE, MOST, 1)
         tags = TagChecker(KEYS)
         parser = DatagramParser(batches, tags)
-        memory = page_buffer(MOST * SIZE + MAX_MESSAGE_BYTES)
         buffer = ReassemblyBuffer(BIG, cast(NeededPieces, MissingPieces()))
         plans = [_PLAN.unpack_from(data, at) for at in range(0, len(data) - _PLAN.size + 1, _PLAN.size)]
         for first in range(0, len(plans), MOST):

@@ -7,7 +7,6 @@ import asyncio
 import contextlib
 import errno
 import logging
-import logging.handlers
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +17,7 @@ from castray_desktop.cli.output.terminal import print_note
 from castray_desktop.cli.session import Session
 from castray_desktop.workers.base.installation import extra_command, lacks_extra
 from castray_desktop.workers.base.paths import find_paths
+from castray_desktop.workers.base.state_files import PrivateLogFile
 
 if TYPE_CHECKING:
     from castray_desktop.workers.http_api.api_app import ApiServer
@@ -115,7 +115,7 @@ async def _drain(session: Session) -> None:
 @contextlib.contextmanager
 def _log_file(folder: Path) -> Iterator[None]:
     """Log the server to a file while entered; without the requests and without the token."""
-    handler = logging.handlers.RotatingFileHandler(folder / "api.log", maxBytes=2**20, backupCount=1)
+    handler = PrivateLogFile(folder / "api.log", maxBytes=2**20, backupCount=1)
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s %(message)s"))
     root = logging.getLogger()
     root.addHandler(handler)

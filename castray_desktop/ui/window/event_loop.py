@@ -98,8 +98,14 @@ class StallLog(QObject):
         )
 
 
-def open_window_log(folder: Path, level: str) -> logging.Handler | None:
+def open_window_log(
+    folder: Path,
+    level: str,
+    new_file: Callable[..., logging.Handler] = logging.handlers.RotatingFileHandler,
+) -> logging.Handler | None:
     """Log what the window does to `window.log`, at this level or above; None where no level is named.
+
+    `new_file` opens the file, with the arguments of RotatingFileHandler.
 
     Raises OSError.
     """
@@ -107,7 +113,7 @@ def open_window_log(folder: Path, level: str) -> logging.Handler | None:
     if number is None:
         return None
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    handler = logging.handlers.RotatingFileHandler(folder / "window.log", maxBytes=LOG_BYTES, backupCount=1)
+    handler = new_file(folder / "window.log", maxBytes=LOG_BYTES, backupCount=1)
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s %(message)s"))
     log.addHandler(handler)
     log.setLevel(number)

@@ -7,13 +7,14 @@ from __future__ import annotations
 import contextlib
 import errno
 import logging
+import logging.handlers
 import math
 import os
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import IO, Any, TypeVar
 
 import msgspec
 
@@ -73,6 +74,25 @@ def replace_file(path: Path, content: bytes, *, synced: bool = False) -> None:
             file.flush()
             os.fsync(file.fileno())
     beside.replace(path)
+
+
+def open_private(path: Path, mode: str) -> IO[Any]:
+    """Open a file of ours, as `open` does, for this user alone whatever the umask is. Raises OSError."""
+
+    def opener(name: str, flags: int) -> int:
+        descriptor = os.open(name, flags, 0o600)
+        with contextlib.suppress(OSError):  # not every file system has modes
+            os.fchmod(descriptor, 0o600)  # an earlier version has made it with the umask
+        return descriptor
+
+    return open(path, mode, opener=opener)
+
+
+class PrivateLogFile(logging.handlers.RotatingFileHandler):
+    """A log file for this user alone."""
+
+    def _open(self) -> IO[Any]:
+        return open_private(Path(self.baseFilename), self.mode)
 
 
 def read_file(path: Path) -> bytes:

@@ -21,15 +21,16 @@ from castray_desktop.core.failures.kinds import CastRayError, FailureKind
 from castray_desktop.core.protocol import messages
 from castray_desktop.core.protocol.messages import MAX_FRAME_BYTES
 from castray_desktop.workers.base.paths import Paths
+from castray_desktop.workers.base.state_files import open_private
 
 
-async def read_body(reader: asyncio.StreamReader) -> bytes:
+async def read_body(reader: asyncio.StreamReader, limit: int = MAX_FRAME_BYTES) -> bytes:
     """Read the body of the next frame.
 
-    Raises EOFError at the connection's end, ValueError for a frame that is too long.
+    Raises EOFError at the connection's end, ValueError for a frame of more than `limit` bytes.
     """
     length = int.from_bytes(await reader.readexactly(4), "big")
-    if length > MAX_FRAME_BYTES:
+    if length > limit:
         raise ValueError(f"a frame of {length} bytes is too long")
     return await reader.readexactly(length)
 
@@ -257,7 +258,7 @@ def start_engine(
     """Start an engine that outlives this process's terminal. Raises OSError, or CastRayError(HOME_NEWER)."""
     places.prepare()
     environment = os.environ | {"CASTRAY_HOME": str(places.home)}
-    with (places.log / "engine-start.log").open("wb") as output:
+    with open_private(places.log / "engine-start.log", "wb") as output:
         return spawn(
             [sys.executable, "-m", "castray_desktop.workers.engine.process"],
             stdin=subprocess.DEVNULL,

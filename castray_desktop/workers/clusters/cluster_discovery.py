@@ -17,7 +17,7 @@ import msgspec
 
 from castray_desktop.core.failures.kinds import CastRayError, FailureKind
 from castray_desktop.core.protocol.messages import LOCAL_TARGET, ClusterPhase, ClusterStatus, KnownCluster
-from castray_desktop.core.protocol.nodes.driver_protocol import OWN_TARGETS
+from castray_desktop.core.protocol.nodes.driver_protocol import OWN_TARGETS, RAY_FOLDER
 from castray_desktop.workers.base.state_files import DAMAGED, check_times, load_list, save
 from castray_desktop.workers.clusters.reaper import is_temp_dir
 
@@ -54,8 +54,8 @@ def head_addresses(commands: Iterable[list[bytes]]) -> Iterator[str]:
 
 def _is_of_an_engine(words: list[bytes]) -> bool:
     """Whether an engine has started this raylet: its files lie in a run's temp folder."""
-    folders = [word.partition(b"=")[2] for word in words if word.startswith(_TEMP_DIR)]
-    return any(is_temp_dir(Path(os.fsdecode(folder))) for folder in folders)
+    folders = [Path(os.fsdecode(word.partition(b"=")[2])) for word in words if word.startswith(_TEMP_DIR)]
+    return any(is_temp_dir(folder.parent if folder.name == RAY_FOLDER else folder) for folder in folders)
 
 
 def _linux_commands(proc: Path) -> Iterator[list[bytes]]:

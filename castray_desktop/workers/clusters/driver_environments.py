@@ -26,7 +26,7 @@ from typing import BinaryIO
 import msgspec
 
 from castray_desktop.core.failures.kinds import CastRayError, FailureKind
-from castray_desktop.workers.base.state_files import load_dict, replace_file
+from castray_desktop.workers.base.state_files import load_dict, open_private, replace_file
 
 PROBE_SECONDS = 10.0
 
@@ -285,8 +285,8 @@ class DriverEnvironments:
         try:
             await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._log.parent.mkdir(parents=True, exist_ok=True)
-            with self._log.open("wb") as output:
+            self._log.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            with open_private(self._log, "wb") as output:
                 await self._make(folder, versions, step, output)
             mark = {"ray": versions.ray, "python": versions.python}
             (folder / MARKER_FILE).write_text(json.dumps(mark))

@@ -23,6 +23,7 @@ from castray_desktop.core.protocol.nodes import driver_protocol, json_codec
 from castray_desktop.workers.agent.transfer.peer.tls import uses_tls
 from castray_desktop.workers.base.async_tasks import finish
 from castray_desktop.workers.base.paths import Paths
+from castray_desktop.workers.base.state_files import open_private
 from castray_desktop.workers.clusters import reaper
 from castray_desktop.workers.clusters.cluster_discovery import CLIENT_PREFIX, is_ray_node, split_address
 from castray_desktop.workers.clusters.cluster_sharing import share_token
@@ -33,7 +34,7 @@ ANSWER_SECONDS = 4.0
 STOP_SECONDS = 2.5
 NODE_SECONDS = 2.0
 """Time for a starting node to appear."""
-MAX_TEMP_DIR = 20
+MAX_TEMP_DIR = 18
 LOG_BYTES = 2 * 1024 * 1024
 
 # Read in Ray's source or measured; docs/decisions/0002-local-cluster.md has the reasons.
@@ -275,7 +276,7 @@ def _spawn_driver(
 def _package_alone(places: Paths) -> Path:
     """A folder with only this package, for an interpreter that has its own Ray."""
     folder = places.home / "package"
-    folder.mkdir(exist_ok=True)
+    folder.mkdir(mode=0o700, exist_ok=True)
     link, package = folder / "castray_desktop", Path(castray_desktop.__file__).parent
     if not link.is_symlink() or link.readlink() != package:
         link.unlink(missing_ok=True)
@@ -287,7 +288,7 @@ def _open_log(path: Path) -> BinaryIO:
     """Open the log of this and earlier drivers, rotated if it is too long."""
     if path.exists() and path.stat().st_size > LOG_BYTES:
         path.replace(path.with_suffix(".log.1"))
-    return path.open("ab")
+    return open_private(path, "ab")
 
 
 def _release(guard: subprocess.Popen[bytes]) -> None:

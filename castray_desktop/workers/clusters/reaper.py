@@ -37,6 +37,7 @@ RAY_TITLE = b"ray::"
 def write_run(runs: Path, run: str, temp_dir: Path, engine: int) -> Path:
     """Record a run before its driver starts, for a sweep after a crash. Raises OSError."""
     path = runs / f"{run}.json"
+    path.touch(0o600)
     path.write_text(json.dumps({"run": run, "temp_dir": str(temp_dir), "engine": engine}))
     return path
 
@@ -44,7 +45,7 @@ def write_run(runs: Path, run: str, temp_dir: Path, engine: int) -> Path:
 def make_temp_dir(folder: Path) -> None:
     """Make a run's temp folder, with a mark that tells it from others. Raises OSError."""
     folder.mkdir(mode=0o700)
-    (folder / MARK).touch()
+    (folder / MARK).touch(0o600)
 
 
 def is_temp_dir(folder: Path) -> bool:

@@ -94,7 +94,7 @@ def connect(
             address="local",
             include_dashboard=False,
             object_store_memory=OBJECT_STORE_BYTES,
-            _temp_dir=order.temp_dir,
+            _temp_dir=_ray_folder(order.temp_dir),
         )
         if order.target == driver_protocol.SHARED_TARGET:
             options["_node_ip_address"] = _open_to_others()
@@ -137,11 +137,16 @@ def _prepare(
         check_versions(order.target)
     if order.join:
         leftovers = RayLeftovers(*head_folders(order.target), order.target)
-        address = own_node.join(order.target, order.temp_dir, leftovers)
+        address = own_node.join(order.target, _ray_folder(order.temp_dir), leftovers)
         return {"_node_ip_address": address} if address else {}
     if answers and not outside:
         check_node(order.target)
     return {}
+
+
+def _ray_folder(temp_dir: str) -> str:
+    """The folder for Ray's files. Ray opens it to all users, so it lies in one for this user alone."""
+    return os.path.join(temp_dir, driver_protocol.RAY_FOLDER)
 
 
 def _open_to_others() -> str:

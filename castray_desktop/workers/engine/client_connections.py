@@ -36,6 +36,10 @@ DISCONNECT_BYTES = 256 * 1024 * 1024
 
 CLOSE_SECONDS = 1.0
 HELLO_SECONDS = 5.0
+MAX_SILENT_CLIENTS = 64
+"""Connections that have sent no hello yet. The oldest is closed for a new one."""
+
+MAX_HELLO_BYTES = 64 * 1024
 
 WINDOW = "window"
 """The kind of client that sees the casts of every cluster."""
@@ -189,6 +193,7 @@ class ClientServer:
         self._welcome = welcome
         self._carry_out = carry_out
         self._sessions: set[asyncio.Task[None]] = set()
+        self._silent: dict[asyncio.StreamWriter, None] = {}  # without a hello, the oldest first
 
     def close(self) -> None:
         """End all sessions."""
@@ -204,9 +209,7 @@ class ClientServer:
         requests: set[asyncio.Task[None]] = set()
         number: int | None = None
         try:
-            async with asyncio.timeout(HELLO_SECONDS):
-                hello = await _read(reader)
-            client = self._accept(hello, writer)
+            client = self._accept(await self._read_hello(reader, writer), writer)
             if client is None:
                 return
             number = self._clients.add_client(client)
@@ -224,6 +227,21 @@ class ClientServer:
             writer.close()
             if number is not None:
                 self._clients.remove_client(number)
+
+    async def _read_hello(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> messages.ToEngine:
+        """The first message of a connection. Raises TimeoutError, and what `_read` raises."""
+        self._silent[writer] = None
+        if len(self._silent) > MAX_SILENT_CLIENTS:
+            oldest = next(iter(self._silent))
+            del self._silent[oldest]
+            oldest.transport.abort()
+        try:
+            async with asyncio.timeout(HELLO_SECONDS):
+                return await _read(reader, MAX_HELLO_BYTES)
+        finally:
+            self._silent.pop(writer, None)
 
     def _accept(self, hello: messages.ToEngine, writer: asyncio.StreamWriter) -> ClientConnection | None:
         if self._is_ending():
@@ -254,8 +272,8 @@ class ClientServer:
         client.send(answer, frame)
 
 
-async def _read(reader: asyncio.StreamReader) -> messages.ToEngine:
-    return messages.decode_to_engine(await read_body(reader))
+async def _read(reader: asyncio.StreamReader, limit: int = messages.MAX_FRAME_BYTES) -> messages.ToEngine:
+    return messages.decode_to_engine(await read_body(reader, limit))
 
 
 def _is_progress(message: FromEngine) -> bool:

@@ -10,7 +10,6 @@ import contextlib
 import fcntl
 import functools
 import logging
-import logging.handlers
 import os
 import signal
 import socket
@@ -27,7 +26,7 @@ from castray_desktop.workers.base.async_tasks import DaemonThreadPool
 from castray_desktop.workers.base.home_format import mark_home
 from castray_desktop.workers.base.paths import Paths, find_paths
 from castray_desktop.workers.base.settings import SettingsFile
-from castray_desktop.workers.base.state_files import RecipientGroupFile
+from castray_desktop.workers.base.state_files import PrivateLogFile, RecipientGroupFile, open_private
 from castray_desktop.workers.casts.agent_directory import AgentDirectory
 from castray_desktop.workers.casts.cast_manager import CastManager
 from castray_desktop.workers.casts.cast_table import CastServices
@@ -218,7 +217,7 @@ def open_socket(path: Path) -> socket.socket:
 
 
 def _log_to(folder: Path) -> None:
-    handler = logging.handlers.RotatingFileHandler(folder / "engine.log", maxBytes=LOG_BYTES, backupCount=2)
+    handler = PrivateLogFile(folder / "engine.log", maxBytes=LOG_BYTES, backupCount=2)
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s %(message)s"))
     logging.basicConfig(level=logging.INFO, handlers=[handler])
     logging.getLogger("watchfiles").setLevel(logging.WARNING)  # it logs each change
@@ -239,7 +238,7 @@ def main() -> int:
         print(f"castray: {sentence(error.failure)}", file=sys.stderr)  # noqa: T201 - the log is in that home
         return 1
     _log_to(paths.log)
-    with paths.lock.open("w") as lock:
+    with open_private(paths.lock, "w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -238,6 +238,7 @@ class ApiServer(uvicorn.Server):
                 ws_max_size=64 * 1024,
                 lifespan="off",
                 log_config=None,
+                log_level="info",  # below it, headers are logged, and the token with them
                 access_log=False,
                 proxy_headers=False,
                 server_header=False,

@@ -411,6 +411,4 @@ def _write_demonstration(path: Path, now: float) -> None:
     lines = path.read_text().splitlines()[-9:] if path.exists() else []
     moment = datetime.fromtimestamp(now, UTC).isoformat(timespec="seconds")
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    beside = path.with_name(path.name + ".new")
-    beside.write_text("\n".join([*lines, f"CastRay wrote this line at {moment}."]) + "\n")
-    beside.replace(path)
+    replace_file(path, ("\n".join([*lines, f"CastRay wrote this line at {moment}."]) + "\n").encode())

@@ -11,6 +11,7 @@ import pytest
 
 from castray_desktop.core.failures.kinds import CastRayError, FailureKind
 from castray_desktop.core.protocol.messages import ClusterPhase, ClusterStatus
+from castray_desktop.core.protocol.nodes.driver_protocol import RAY_FOLDER
 from castray_desktop.workers.clusters.cluster_discovery import (
     MAX_CLUSTERS,
     ClusterHistory,
@@ -84,6 +85,7 @@ def test_the_command_lines_of_raylets(tmp_path: Path) -> None:
     commands = [
         [raylet, b"--gcs-address=10.0.0.1:6379", b"--temp_dir=/tmp/ray"],
         [raylet, b"--gcs-address=127.0.0.1:7001", b"--temp_dir=" + os.fsencode(ours)],
+        [raylet, b"--gcs-address=127.0.0.1:7002", b"--temp_dir=" + os.fsencode(ours / RAY_FOLDER)],
         [b"/usr/bin/python3", b"--gcs-address=10.0.0.9:6379"],
         [],
     ]

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from castray_desktop.core.protocol.nodes.driver_protocol import RAY_FOLDER
 from castray_desktop.workers.clusters import reaper
 from castray_desktop.workers.clusters.cluster_discovery import find_running_clusters, is_ray_node
 
@@ -54,7 +55,7 @@ def test_a_node_of_ours_is_one_as_well(proc: Path, tmp_path: Path) -> None:
     assert not is_ray_node(proc)
     ours = tmp_path / f"{reaper.TEMP_PREFIX}{RUN}"
     reaper.make_temp_dir(ours)
-    add_raylet(proc, str(ours))
+    add_raylet(proc, str(ours / RAY_FOLDER))
     assert is_ray_node(proc)
     assert find_running_clusters(proc) == ()  # not attachable for other users
 

@@ -22,7 +22,13 @@ from castray_desktop.core.protocol.messages import (
     Throughput,
 )
 from castray_desktop.workers.engine import client_connections
-from castray_desktop.workers.engine.client_connections import ClientConnection, ClientConnections
+from castray_desktop.workers.engine.client_connections import (
+    MAX_HELLO_BYTES,
+    MAX_SILENT_CLIENTS,
+    ClientConnection,
+    ClientConnections,
+)
+from tests.helpers.engine_home import EngineHome
 from tests.helpers.samples import make_cast, make_delivery
 
 SENDING = CastChanged(make_cast(cast="c"))
@@ -158,3 +164,30 @@ async def test_close_does_not_wait_for_a_blocked_client(
     async with asyncio.timeout(2):
         await clients.close()
     assert unread.transport.is_closing()
+
+
+async def test_connections_without_a_hello_are_limited(
+    house: EngineHome, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The oldest is closed for a new one; those that have said hello stay."""
+    monkeypatch.setattr(client_connections, "HELLO_SECONDS", 600.0)
+    client = await house.connect()
+    path = str(house.places.socket)
+    silent = [await asyncio.open_unix_connection(path) for _ in range(MAX_SILENT_CLIENTS + 5)]
+    for reader, _ in silent[:5]:
+        async with asyncio.timeout(5):
+            assert await reader.read() == b""
+    await (await house.connect()).close()
+    async with asyncio.timeout(5):
+        assert await silent[5][0].read() == b""  # a visit has needed its place
+    assert not any(reader.at_eof() for reader, _ in silent[6:])
+    assert await client.request(messages.GetStatus(), messages.EngineStatus)
+    for _, writer in silent:
+        writer.close()
+    await client.close()
+
+
+@pytest.mark.parametrize("length", [MAX_HELLO_BYTES + 1, messages.MAX_FRAME_BYTES, 0xFFFFFFFF])
+async def test_a_hello_is_short(house: EngineHome, length: int) -> None:
+    """Nothing is kept for a stranger that announces a long one."""
+    assert await house.speak(length.to_bytes(4, "big")) == b""

@@ -24,6 +24,10 @@ OWN_TARGETS = (LOCAL_TARGET, SHARED_TARGET)
 """Clusters that end with their driver."""
 
 
+RAY_FOLDER = "r"
+"""The folder for Ray's files, below the temp folder of a run. Short, since Ray's sockets are below it."""
+
+
 SOCKET_VARIABLE = "CASTRAY_DRIVER_SOCKET"
 """Environment variable with the file descriptor of the driver's end of the socket to the engine."""
 

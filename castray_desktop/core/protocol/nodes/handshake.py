@@ -204,8 +204,6 @@ class Handshake:
         header = parse_header(self._buffer[:HEADER_BYTES])
         if (self.state, header.type) not in TRANSITIONS:
             raise ProtocolError(f"{header.type.name} frame while handshake should {self.state.value}")
-        if header.flags:
-            raise ProtocolError("flags on a frame of the handshake")
 
     def _on_hello(self, body: bytes) -> bytes:
         self.greeting, self._peer_nonce = _parse_hello(body)

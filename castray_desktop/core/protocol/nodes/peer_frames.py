@@ -96,6 +96,25 @@ _LIMITS: dict[FrameType, int] = {
 }
 
 
+_REQUEST_FLAGS = (
+    PieceFlag.NONE,
+    PieceFlag.AGAIN,
+    PieceFlag.DIGEST,
+    PieceFlag.DIGEST | PieceFlag.EARLY,
+    PieceFlag.PART,
+)
+_PIECE_FLAGS = (
+    PieceFlag.NONE,
+    PieceFlag.CHANGED,
+    PieceFlag.BY_FD,
+    PieceFlag.DIGEST,
+)
+_FLAGS: dict[FrameType, tuple[int, ...]] = {
+    FrameType.REQUEST: _REQUEST_FLAGS,
+    FrameType.PIECE: _PIECE_FLAGS,
+}  # of other frames: none
+
+
 @dataclass(frozen=True)
 class FrameHeader:
     """A frame's header."""
@@ -120,12 +139,17 @@ def frame(kind: FrameType, body: bytes = b"", flags: int = 0) -> bytes:
 
 
 def parse_header(raw: bytes) -> FrameHeader:
-    """Parse a frame's header. Raises ProtocolError for an unknown type or a body that is too long."""
+    """Parse a frame's header.
+
+    Raises ProtocolError for an unknown type, flags that the type does not have, or a body that is too long.
+    """
     kind, flags, length = _HEADER.unpack(raw)
     try:
         known = FrameType(kind)
     except ValueError as error:
         raise ProtocolError(f"unknown frame {kind}") from error
+    if flags not in _FLAGS.get(known, (0,)):
+        raise ProtocolError(f"{known.name} frame with flags {flags}")
     if length > _LIMITS[known]:
         raise ProtocolError(f"{known.name} frame of {length} bytes")
     return FrameHeader(known, flags, length)

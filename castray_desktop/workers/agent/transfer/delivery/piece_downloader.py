@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections import deque
+from collections import Counter, deque
 from typing import Optional
 
 from castray_desktop.core.content.byte_ranges import RangeSet
@@ -147,6 +147,8 @@ class PieceDownloader:
         self._requested = RangeSet()
         self._queue: deque[tuple[int, int, bool]] = deque()  # start, end, whether digests suffice
         self._last_pieces: deque[int] = deque()  # last pieces of outstanding requests
+        self._answers: deque[list[int]] = deque()  # next piece and end of each request, as they are answered
+        self._again: Counter[int] = Counter()  # pieces that were requested once more
         self._early_requested = RangeSet()  # digests requested ahead of their pieces
         self._multicast_repair: Optional[MulticastRepair] = None  # while multicast brings pieces
         self._parts_expected = 0  # parts that still arrive after the group
@@ -308,6 +310,8 @@ class PieceDownloader:
             start, end, digests = self._queue.popleft()
             requests.append(peer_frames.request_frame(start, end, PieceFlag.DIGEST if digests else 0))
             self._last_pieces.append(self._layout.piece_at(end - 1))
+            asked = self._layout.pieces_of(start, end)
+            self._answers.append([asked.start, asked.stop])
         if requests:
             self._channel.write(b"".join(requests))
 
@@ -319,6 +323,8 @@ class PieceDownloader:
         self._request_missing()
 
     def _receive_early_digests(self, first: int, digests: bytes) -> None:
+        if not self._early_requested:
+            raise ProtocolError("digests that nobody asked for")
         try:
             self._pieces.add_early_digests(first, digests)
         except ValueError as error:
@@ -332,6 +338,7 @@ class PieceDownloader:
             raise ProtocolError(str(error)) from error
         if head.length != end - start:
             raise ProtocolError(f"a piece of {head.length} bytes where {end - start} belong")
+        self._check_order(head.index)
         if header.flags & PieceFlag.DIGEST:
             self._receive_digest(head, start, end)
             return
@@ -355,6 +362,17 @@ class PieceDownloader:
             elif self._unwritten and head.index in self._repairs:
                 self._unwritten = False
                 self._request_all_again()
+
+    def _check_order(self, index: int) -> None:
+        """Requests are answered in order. Raises ProtocolError: a frame is missing, or was not asked for."""
+        if self._answers and self._answers[0][0] == index:
+            self._answers[0][0] += 1
+            if self._answers[0][0] == self._answers[0][1]:
+                self._answers.popleft()
+        elif self._again[index]:
+            self._again[index] -= 1
+        else:
+            raise ProtocolError(f"piece {index} out of its order")
 
     def _receive_digest(self, head: peer_frames.PieceHead, start: int, end: int) -> None:
         """If an existing file has other bytes, request the piece itself."""
@@ -406,4 +424,5 @@ class PieceDownloader:
         self._repairs[index] = self._repairs.get(index, 0) + 1
         if self._repairs[index] > (MAX_REPAIRS if changed else 1):
             raise Spoilt(index, "it arrived damaged, twice", FailureKind.DAMAGED)
+        self._again[index] += 1
         self._channel.write(peer_frames.request_frame(start, end, PieceFlag.AGAIN))

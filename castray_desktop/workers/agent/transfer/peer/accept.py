@@ -202,7 +202,7 @@ class PeerAcceptor:
     def _local_name(self, folder: Optional[Path]) -> str:
         """Short enough for a Unix socket."""
         if folder is not None:
-            folder.mkdir(parents=True, exist_ok=True)
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             path = str(folder / f"bp-{os.getpid()}-{id(self) & 0xFFFFFF:x}.sock")
             if len(os.fsencode(path)) <= MAX_LOCAL_PATH:
                 return path

@@ -135,6 +135,7 @@ class HashCache:
             return
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
             with contextlib.closing(sqlite3.connect(os.fspath(self._path), BUSY_SECONDS)) as known, known:
                 version = known.execute("PRAGMA user_version").fetchone()[0]
                 if version > VERSION:

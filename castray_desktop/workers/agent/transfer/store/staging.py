@@ -67,6 +67,7 @@ class StagingRegistry:
         fresh = record.with_name(f"{record.name}.{pid}.new")
         try:
             self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            fresh.touch(0o600)
             fresh.write_text(json.dumps(known))
             fresh.replace(record)
         except OSError:  # without a home there is no registry: nothing is removed later, all else works
