@@ -25,7 +25,7 @@ from dataclasses import asdict, dataclass
 
 TICK_SECONDS = 0.05
 SLOW_SECONDS = 1.0
-FIRST_PER_SECOND = 4000
+FIRST_PER_SECOND = 1500
 """So fast the first connections are opened."""
 
 

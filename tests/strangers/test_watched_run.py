@@ -128,6 +128,12 @@ def test_every_socket_is_bound_to_the_address_of_its_node_alone(watched: Watched
     assert wrong == []
 
 
+def test_ray_answers_nobody_without_its_token(watched: WatchedRun) -> None:
+    """The shared cluster, asked from another host. Its ports are Ray's, and so is the answer."""
+    assert watched.without_token.startswith("1 ")
+    assert "UNAUTHENTICATED" in watched.without_token.upper()
+
+
 @pytest.mark.skipif(os.getuid() != 0, reason="needs root, to try it as another user")
 def test_other_users_do_not_reach_unix_sockets(watched: WatchedRun) -> None:
     """Tried on sockets with the same modes: that of the folder is enough, and so is that of the socket."""

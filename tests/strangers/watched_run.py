@@ -31,12 +31,20 @@ from castray_desktop.workers.client.engine_client import EngineClient
 RECORDER = Path(__file__).parent / "recorder"
 COMMAND_SECONDS = 120.0
 WAIT_SECONDS = 60.0
-LOOK_SECONDS = 0.05
+LOOK_SECONDS = 0.3
 DATA_PORTS = (7000, 7009)
 BIG_BYTES = 60_000_000
 SECRET_BYTES = 32
 NO_SECRETS = re.compile(r"[0-9a-f]{1,32}")
 """Ids of casts, runs and tunnels are random too, and shorter."""
+
+
+ASK_RAY = """
+import sys
+from ray._raylet import GcsClient
+print(GcsClient(address=sys.argv[1]).internal_kv_keys(b"", b"", timeout=10))
+"""
+"""Reads the head's table, without a token."""
 
 
 @dataclass(frozen=True)
@@ -73,6 +81,7 @@ class WatchedRun:
         self.modes: dict[Path, int] = {}
         self.written: dict[str, bytes] = {}  # everything in files, by path
         self.api = ""
+        self.without_token = ""  # what somebody got from Ray's head
         for kind in ("secrets", "commands", "logs"):
             (folder / "watch" / kind).mkdir(parents=True, mode=0o700)
         self.homes = {name: folder / name / "castray" for name in ("first", "second")}
@@ -175,10 +184,9 @@ class WatchedRun:
         self.api = server.stdout.readline().split()[4].rstrip(",")
         window_socket = self.places("first").socket.with_suffix(".window")
         _until(window_socket.exists, "the window's socket")
-        sending = self.start(
-            *("first", "send", big, "--to", "all", "--transport", "udp", "--limit", "15MB/s", "--json"),
-            *("--dest", self.folder / "to" / "{node}"),
-        )
+        where = ("--dest", self.folder / "to" / "{node}")
+        how = ("--transport", "udp", "--limit", "15MB/s", "--json")
+        sending = self.start("first", "send", big, "--to", "all", *how, *where)
         assert sending.stdout is not None
         said = []
         for line in sending.stdout:
@@ -208,6 +216,15 @@ class WatchedRun:
         )
         assert visited.returncode == 0, visited.stdout + visited.stderr
         self.outputs.append(("api", visited.stdout + visited.stderr))
+        tried = self.lab.run(
+            self.worker,
+            [sys.executable, "-c", ASK_RAY, f"{self.shared.address}:6379"],
+            env=ray_environment(),
+            capture_output=True,
+            text=True,
+            timeout=COMMAND_SECONDS,
+        )
+        self.without_token = f"{tried.returncode} {tried.stdout}{tried.stderr}"
         for options in (
             ("--dest", "/proc/nowhere"),
             ("--hook", "true", "--dest", self.folder / "hook" / "{node}"),

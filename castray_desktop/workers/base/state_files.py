@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import io
 import logging
 import logging.handlers
 import math
@@ -14,7 +15,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import IO, Any, TypeVar
+from typing import Any, BinaryIO, TypeVar, cast
 
 import msgspec
 
@@ -76,8 +77,8 @@ def replace_file(path: Path, content: bytes, *, synced: bool = False) -> None:
     beside.replace(path)
 
 
-def open_private(path: Path, mode: str) -> IO[Any]:
-    """Open a file of ours, as `open` does, for this user alone whatever the umask is. Raises OSError."""
+def open_private(path: Path, mode: str) -> BinaryIO:
+    """Open a file of ours with "wb" or "ab", for this user alone whatever the umask is. Raises OSError."""
 
     def opener(name: str, flags: int) -> int:
         descriptor = os.open(name, flags, 0o600)
@@ -85,14 +86,14 @@ def open_private(path: Path, mode: str) -> IO[Any]:
             os.fchmod(descriptor, 0o600)  # an earlier version has made it with the umask
         return descriptor
 
-    return open(path, mode, opener=opener)
+    return cast(BinaryIO, open(path, mode, opener=opener))
 
 
 class PrivateLogFile(logging.handlers.RotatingFileHandler):
     """A log file for this user alone."""
 
-    def _open(self) -> IO[Any]:
-        return open_private(Path(self.baseFilename), self.mode)
+    def _open(self) -> io.TextIOWrapper:
+        return io.TextIOWrapper(open_private(Path(self.baseFilename), "ab"), "utf-8", "backslashreplace")
 
 
 def read_file(path: Path) -> bytes:

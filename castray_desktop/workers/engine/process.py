@@ -238,7 +238,7 @@ def main() -> int:
         print(f"castray: {sentence(error.failure)}", file=sys.stderr)  # noqa: T201 - the log is in that home
         return 1
     _log_to(paths.log)
-    with open_private(paths.lock, "w") as lock:
+    with open_private(paths.lock, "wb") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
