@@ -37,6 +37,7 @@ from castray_desktop.core.multicast.datagrams import (
 )
 from castray_desktop.core.protocol.nodes import peer_frames
 from castray_desktop.core.protocol.nodes.agent_protocol import Algorithms, ParcelTotals, StartDelivery
+from castray_desktop.core.protocol.nodes.driver_protocol import NodeCertificate
 from castray_desktop.core.protocol.nodes.handshake import (
     Handshake,
     HandshakeState,
@@ -64,6 +65,7 @@ from castray_desktop.workers.agent.transfer.multicast.reassembly import AcceptRe
 from castray_desktop.workers.agent.transfer.node_context import NodeContext, PeerTiming
 from castray_desktop.workers.agent.transfer.peer.connection import PeerConnection
 from castray_desktop.workers.agent.transfer.peer.dial import ConnectionFactory
+from castray_desktop.workers.agent.transfer.peer.tls import engine_certificates
 from castray_desktop.workers.agent.transfer.peer.upload import PieceUploader
 from castray_desktop.workers.agent.transfer.store.cancellation import CancellationToken
 from castray_desktop.workers.agent.transfer.store.destination_check import SpaceReservations
@@ -74,6 +76,7 @@ from castray_desktop.workers.agent.transfer.store.receive_store import DamagedLi
 from castray_desktop.workers.agent.transfer.store.staging import StagingRegistry
 from castray_desktop.workers.agent.transfer.system.digests import piece_hasher
 from castray_desktop.workers.agent.transfer.system.file_io import page_buffer
+from castray_desktop.workers.clusters.certificate_authority import CertificateAuthority
 from tests.fuzz.fuzz_target import FuzzTarget, Parse
 from tests.fuzz.message_targets import pure
 from tests.fuzz.mutation import InputFormat
@@ -489,6 +492,20 @@ def _signed_report(data: bytes) -> None:
     KEYS.parse_report(data + KEYS._mac(data))
 
 
+# --- certificates --------------------------------------------------------------------------------------
+
+
+def _certificates(data: bytes) -> None:
+    """What a `PlaceAgent` brings: a certificate, a key, and that of the authority."""
+    texts = [part.decode("utf-8", "surrogateescape") for part in [*data.split(b"\0"), b"", b""][:3]]
+    engine_certificates(NodeCertificate(*texts))
+
+
+def _certificate_samples() -> Sequence[bytes]:
+    issued = CertificateAuthority().issue("node_1")
+    return [b"\0".join(text.encode() for text in (issued.certificate, issued.key, issued.authority))]
+
+
 REPORT = KEYS.pack_report(ReceiverReport(b"receiver", 7, False, 8, 9, 10, 11, 12, True, True))
 
 TARGETS = (
@@ -530,6 +547,13 @@ TARGETS = (
         (OSError, ProtocolError),
         _upload_samples,
         _upload,
+    ),
+    FuzzTarget(
+        "certificates",
+        "the certificate and the key that an agent gets",
+        (OSError,),
+        _certificate_samples,
+        pure(_certificates),
     ),
     FuzzTarget(
         "manifest",

@@ -14,14 +14,20 @@ import pytest
 
 from castray_desktop.core.failures.kinds import FailureKind
 from castray_desktop.core.protocol.nodes.agent_protocol import DialRecipient, RecipientState
-from castray_desktop.core.protocol.nodes.handshake import Handshake, PeerHello, PeerRole, RefusalReason
+from castray_desktop.core.protocol.nodes.handshake import (
+    Handshake,
+    PeerHello,
+    PeerRole,
+    RefusalReason,
+    node_digest,
+)
 from castray_desktop.core.protocol.nodes.peer_frames import HEADER_BYTES, FrameType, frame
 from castray_desktop.workers.agent.transfer.peer import accept
 from tests.strangers.tampering_proxy import HEADER, TamperingProxy
 from tests.workers.agent.transfer.lab import Cast, Lab, Node
 
 MIB = 1 << 20
-CAST_AT = HEADER_BYTES + 11  # of the cast's id in a HELLO
+CAST_AT = HEADER_BYTES + 27  # of the cast's id in a HELLO
 MOST_OF_A_REFUSAL = 6 + 401
 pytestmark = pytest.mark.timeout(60)
 
@@ -97,7 +103,7 @@ def frames(raw: bytes) -> list[tuple[int, bytes]]:
 
 
 def hello(cast: str, role: PeerRole = PeerRole.FETCH, secret: bytes = bytes(32)) -> Handshake:
-    return Handshake.dial(secrets.token_bytes(32), PeerHello(role, cast, 1), secret)
+    return Handshake.dial(secrets.token_bytes(32), PeerHello(role, node_digest("stranger"), cast, 1), secret)
 
 
 def test_an_unknown_cast(served: Cast) -> None:

@@ -97,6 +97,8 @@ def ray_certificates(environment: Mapping[str, str]) -> Optional[Certificates]:
 
 def engine_certificates(issued: NodeCertificate) -> Certificates:
     """The certificate that the engine has issued for this node. Raises OSError if it can't be used."""
+    if not all(text and text.isascii() for text in (issued.certificate, issued.key, issued.authority)):
+        raise OSError("a certificate that is not PEM")  # `ssl` raises other errors for these
     with _private_file(f"{issued.certificate}{issued.key}".encode()) as path:
 
         def load(context: ssl.SSLContext) -> None:
