@@ -77,8 +77,8 @@ CHANGES: dict[str, Change] = {
 
 
 HELD = ("removed", "behind the next")
-"""After these a recipient waits for the answer, if it has requested nothing else and no frame follows: its
-upstream says that it is alive. Who can take bytes away can stop a plain connection for as long as he likes; it
+"""After these a recipient waits for the answer, if it has requested nothing else and no frame follows. Its
+upstream says that it is alive. Who can take bytes away can stop a plain connection as long as he likes; it
 can be cancelled.
 """
 
