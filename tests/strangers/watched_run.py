@@ -364,7 +364,7 @@ class WatchedRun:
 
     def forms(self) -> Mapping[bytes, str]:
         """Every way in which a secret may be written, with its maker."""
-        found: dict[bytes, str] = {}
+        found = {b"BEGIN PRIVATE KEY": "the key of an agent's certificate", b"BEGIN EC PRIVATE": "the same"}
         for value, maker in self.secrets().items():
             forms = {value.encode()}
             with contextlib.suppress(ValueError):
