@@ -36,7 +36,7 @@ DISCONNECT_BYTES = 256 * 1024 * 1024
 
 CLOSE_SECONDS = 1.0
 HELLO_SECONDS = 5.0
-MAX_SILENT_CLIENTS = 64
+MAX_SILENT_CLIENTS = 256
 """Connections that have sent no hello yet. The oldest is closed for a new one."""
 
 MAX_HELLO_BYTES = 64 * 1024

@@ -58,6 +58,10 @@ IDLE_SECONDS = 5.0
 THREADS = 64
 """Enough that slow folder scans do not delay ending a driver."""
 
+ACCEPTED_AT_ONCE = 32
+"""Far fewer than `MAX_SILENT_CLIENTS`: those that are accepted together are read before they are too many."""
+
+BACKLOG = 1024
 CHECK_SECONDS = 0.5
 LOG_BYTES = 2 * 1024 * 1024
 
@@ -136,7 +140,8 @@ class EngineProcess:
         client_server = ClientServer(
             self.clients, lambda: self.commands.ending, self.commands.welcome, self.commands.carry_out
         )
-        server = await asyncio.start_unix_server(client_server.serve, sock=listener)
+        server = await asyncio.start_unix_server(client_server.serve, sock=listener, backlog=ACCEPTED_AT_ONCE)
+        listener.listen(BACKLOG)  # asyncio takes one number for both
         try:
             await self._wait_for_end()
         finally:
