@@ -12,7 +12,7 @@ from benchmarks.flipping_proxy import flipping
 from benchmarks.lab import Lab
 from benchmarks.lab_nodes import LabNodes, lab_nodes
 from benchmarks.relay import given_away
-from castray_desktop.core.casts.transfer_options import TransferOptions
+from castray_desktop.core.casts.transfer_options import Encryption, TransferOptions
 from castray_desktop.core.content.stream_layout import choose_piece_bytes
 from castray_desktop.core.failures.kinds import FailureKind
 from castray_desktop.core.protocol.messages import (
@@ -34,8 +34,10 @@ def make_file(nodes: LabNodes, size: int, name: str = "model.bin") -> Path:
     return path
 
 
-def send(nodes: LabNodes, path: Path) -> str:
-    return nodes.cast_manager.send(SendRequest((str(path),), ("all",), source=nodes.lab.hosts[0].name))
+def send(nodes: LabNodes, path: Path, encrypt: Encryption = Encryption.AUTO) -> str:
+    options = TransferOptions(encrypt=encrypt)
+    request = SendRequest((str(path),), ("all",), source=nodes.lab.hosts[0].name, options=options)
+    return nodes.cast_manager.send(request)
 
 
 async def result(nodes: LabNodes, cast: str) -> CastResult:
@@ -174,7 +176,7 @@ async def test_a_flipped_bit_costs_one_piece(make_lab: MakeLab) -> None:
     async with lab_nodes(lab) as nodes:
         path = make_file(nodes, 16 << 20)
         with flipping(nodes, source, at=8 << 20):
-            cast = send(nodes, path)
+            cast = send(nodes, path, Encryption.NEVER)  # TLS would notice it before the digest does
             ended = await result(nodes, cast)
         assert_delivered(nodes, ended, path)
         order = ended.summary.chain
