@@ -9,9 +9,11 @@ import textwrap
 import time
 from collections.abc import Callable, Coroutine
 from datetime import datetime
+from itertools import filterfalse
 from typing import Any, TypeAlias
 
 from castray_desktop.core.casts.json_views import options_from_json
+from castray_desktop.core.content.urls import is_url
 from castray_desktop.core.failures.kinds import CastRayError, FailureKind
 from castray_desktop.core.protocol import messages
 from castray_desktop.core.protocol.messages import SendRequest
@@ -129,7 +131,12 @@ def moment(text: str) -> float:
 def add_send_arguments(parser: argparse.ArgumentParser, on_conflict: str = "skip") -> None:
     """Add the options that `send_request` reads; `on_conflict` is the default of `--on-conflict`."""
     parser.add_argument("--to", required=True, metavar="WHO", help=WHO)
-    parser.add_argument("--from", dest="source", metavar="NODE", help="the source (this computer)")
+    parser.add_argument(
+        "--from",
+        dest="source",
+        metavar="NODE",
+        help="the source, or the node that downloads (this computer; for addresses the first recipient)",
+    )
     parser.add_argument(
         "--dest", default="", metavar="DIR", help="absolute path on the recipients, may hold {node} (inboxes)"
     )
@@ -179,7 +186,9 @@ def add_send_arguments(parser: argparse.ArgumentParser, on_conflict: str = "skip
 
 def send_request(options: argparse.Namespace) -> SendRequest:
     """The request for these paths and options. Raises CastRayError for wrong values."""
-    paths = tuple(os.path.abspath(path) for path in options.paths)
+    if "" in options.paths:
+        raise CastRayError(FailureKind.NO_SUCH_FILE, path="''")
+    paths = tuple(path if is_url(path) else os.path.abspath(path) for path in options.paths)
     recipients = split_names(options.to)
     transfer_options = options_from_json(vars(options))
     transfer_options.check()
@@ -190,13 +199,13 @@ def send_request(options: argparse.Namespace) -> SendRequest:
     if options.source is None:  # the engine checks them too, but only once a cluster has started
         from castray_desktop.workers.client.local_files import check_path  # imports much of the agent
 
-        for path in paths:
+        for path in filterfalse(is_url, paths):
             if (failure := check_path(path, options.links)) is not None:
                 raise CastRayError.of(failure)
     return SendRequest(
         paths=paths,
         recipients=recipients,
-        source=options.source or messages.THIS_COMPUTER,
+        source=options.source or messages.default_source(paths),
         leave_out=True,
         options=transfer_options,
     )

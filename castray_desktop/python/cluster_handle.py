@@ -10,6 +10,7 @@ import queue
 import sys
 import threading
 from collections.abc import Callable, Coroutine, Iterable
+from itertools import filterfalse
 from types import TracebackType
 from typing import Any, Literal, Self, TypedDict, TypeVar, Unpack
 
@@ -24,6 +25,7 @@ from castray_desktop.core.casts.json_views import (
     result_form,
 )
 from castray_desktop.core.content.quantities import parse_limit
+from castray_desktop.core.content.urls import is_url
 from castray_desktop.core.failures.kinds import CastRayError, FailureKind
 from castray_desktop.core.failures.sentences import sentence
 from castray_desktop.core.protocol import messages
@@ -239,7 +241,9 @@ class Cluster:
         progress: Progress = None,
         **options: Unpack[SendArguments],
     ) -> ResultForm:
-        """Send files and folders, and wait for the end. Raises CommandFailed when it can't be started.
+        """Send files, folders, or files of web servers by their addresses, and wait for the end.
+
+        Raises CommandFailed when it can't be started.
 
         The options are those of `SendArguments`: source, dest, on_conflict, links, exclude, limit, transport,
         await_offline, remove_extra and hook.
@@ -267,9 +271,9 @@ class Cluster:
         values = {"dest": os.fspath(options.get("dest", "")), "exclude": patterns}
         source, links = options.get("source", ""), options.get("links", "auto")
         request = SendRequest(
-            paths=_call(lambda: _absolute(paths, links, local=not source)),
+            paths=(found := _call(lambda: _absolute(paths, links, local=not source))),
             recipients=_names(to),
-            source=source or messages.THIS_COMPUTER,
+            source=source or messages.default_source(found),
             leave_out=True,
             options=_call(lambda: options_from_json({**options, **values})),
         )
@@ -441,10 +445,10 @@ def _call(work: Callable[[], Result]) -> Result:
 
 
 def _absolute(paths: Paths, links: str, local: bool) -> tuple[str, ...]:
-    """Absolute paths; they must exist if they are `local`. Raises CastRayError."""
-    given = [paths] if isinstance(paths, str | os.PathLike) else list(paths)
-    found = tuple(os.path.abspath(path) if local else os.fspath(path) for path in given)
-    for path in found if local else ():
+    """Absolute paths, which must exist if they are `local`, and addresses. Raises CastRayError."""
+    given = [os.fspath(path) for path in ([paths] if isinstance(paths, str | os.PathLike) else paths)]
+    found = tuple(os.path.abspath(path) if local and not is_url(path) else path for path in given)
+    for path in filterfalse(is_url, found) if local else ():
         if (failure := check_path(path, links)) is not None:
             raise CastRayError.of(failure)
     return found

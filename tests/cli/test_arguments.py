@@ -76,12 +76,26 @@ def test_a_link_to_a_folder_is_checked_as_its_target(tmp_path: Path) -> None:
         (["/tmp", "--to", ", ,"], FailureKind.NO_RECIPIENTS),
         (["/tmp", "--to", "all", "--dest", "here"], FailureKind.BAD_DESTINATION),
         (["/tmp", "--to", "all", "--limit", "fast"], FailureKind.BAD_RATE),
+        (["", "--to", "all"], FailureKind.NO_SUCH_FILE),
     ],
 )
 def test_bad_input_is_found_before_a_cluster_is_started(arguments: list[str], kind: FailureKind) -> None:
     with pytest.raises(CastRayError) as caught:
         send_request(parse_command(["send", *arguments]))
     assert caught.value.failure.kind is kind
+
+
+def test_addresses_are_not_made_paths() -> None:
+    url = "https://example.org/model.bin?key=1"
+    options = parse_command(["send", url, "--to", "all"])
+    assert (send_request(options).paths, send_request(options).source) == ((url,), "")
+    options = parse_command(["send", url, "--to", "all", "--from", "node_1"])
+    assert send_request(options).source == "node_1"
+
+
+def test_a_file_and_an_address_are_sent_by_this_computer(tmp_path: Path) -> None:
+    options = parse_command(["send", str(tmp_path), "https://example.org/model.bin", "--to", "all"])
+    assert send_request(options).source == THIS_COMPUTER
 
 
 def test_paths_of_another_source_are_its_own_business() -> None:

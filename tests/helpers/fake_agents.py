@@ -26,6 +26,7 @@ TOTALS = agent_protocol.ParcelTotals(
     100, "m", SIZE, 33, 1, 1, (agent_protocol.TopEntry("model.bin", False, SIZE, 1),)
 )
 STREAM = TOTALS.stream_bytes
+URL = "https://example.org/model.bin?key=secret"
 
 
 class FakeAgents:
@@ -47,6 +48,9 @@ class FakeAgents:
         self.hashes: dict[str, tuple[str, ...]] = {}
         self.facts: dict[str, dict[str, object]] = {}  # other fields of a node's hello
         self.packed = ""
+        self.listing = agent_protocol.RemoteListing(
+            (agent_protocol.RemoteFile("model.bin", URL, SIZE, '"v1"'),)
+        )
         self.extras: dict[str, agent_protocol.PrunableReply] = {}
         self.source_failure: Failure | None = None
         self.cast_manager: CastManager | None = None
@@ -107,6 +111,8 @@ class FakeAgents:
             state = SourceState.FAILED if failed else SourceState.PREPARED
             totals = None if failed else self.totals_of.get(node, self.totals)
             self.report_source(node, order.cast, state, totals=totals, failure=self.source_failure)
+        if isinstance(order, agent_protocol.ResolveUrls):
+            return self.listing
         if isinstance(order, agent_protocol.CheckDestination):
             reply = self.replies.get(
                 node, agent_protocol.DestinationReply(f"/inbox/{node}", node, free_bytes=10**9)

@@ -93,7 +93,9 @@ def _add_add_parser(actions: Commands) -> None:
         uses_cluster=True,
     )
     parser.add_argument("name", metavar="NAME")
-    parser.add_argument("paths", nargs="+", metavar="PATH")
+    parser.add_argument(
+        "paths", nargs="+", metavar="PATH", help="files, folders, or addresses of files (https://…)"
+    )
     when = parser.add_mutually_exclusive_group(required=True)
     when.add_argument("--every", type=duration, metavar="TIME", help="from start to start: 30s, 15m, 2h, 1d")
     when.add_argument("--cron", metavar="EXPRESSION", help="five fields, in local time: '0 3 * * *'")

@@ -41,7 +41,9 @@ def add_parsers(commands: Commands) -> None:
         handler=send,
         uses_cluster=True,
     )
-    parser.add_argument("paths", nargs="+", metavar="PATH")
+    parser.add_argument(
+        "paths", nargs="+", metavar="PATH", help="files, folders, or addresses of files (https://…)"
+    )
     add_send_arguments(parser)
     parser.add_argument("--dry-run", action="store_true", help="say what would happen, send nothing")
     add_json_option(parser)

@@ -406,7 +406,7 @@ def options_from_json(values: Mapping[str, Any]) -> TransferOptions:
 
 def schedule_form(info: ScheduleInfo) -> ScheduleForm:
     schedule, request = info.schedule, info.schedule.request
-    sent = {"paths": request.paths, "recipients": request.recipients, "source": request.source}
+    sent = {"paths": request.shown_paths, "recipients": request.recipients, "source": request.source}
     return _form(
         ScheduleForm,
         info,

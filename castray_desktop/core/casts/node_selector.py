@@ -87,8 +87,9 @@ def resolve_recipients(
 ) -> tuple[str, ...]:
     """The names of the recipients, each once, in the order given.
 
-    `all` is every node except the source; `@group` the known members of a saved group. Raises CastRayError:
-    NODE_UNKNOWN, SOURCE_IS_RECIPIENT, NO_RECIPIENTS, GROUP_UNKNOWN or GROUP_EMPTY.
+    `source` is the node that can't be one of them, if there is one. `all` is every node except the source;
+    `@group` the known members of a saved group. Raises CastRayError: NODE_UNKNOWN, SOURCE_IS_RECIPIENT,
+    NO_RECIPIENTS, GROUP_UNKNOWN or GROUP_EMPTY.
     """
     names: dict[str, None] = {}
     for one in expand_groups(selectors, groups or {}, nodes, source):

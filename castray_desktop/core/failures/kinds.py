@@ -52,6 +52,9 @@ class FailureKind(str, enum.Enum):
     # the source's files
     CHANGED = "changed"
     PARCEL_CHANGED = "parcel_changed"
+    URL_FAILED = "url_failed"
+    URL_CHANGED = "url_changed"
+    SERVER_AWAITED = "server_awaited"  # not an end: why something waits
     VANISHED = "vanished"
     READ_ERROR = "read_error"
     FILES_FAILED = "files_failed"

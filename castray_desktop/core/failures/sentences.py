@@ -296,6 +296,12 @@ _TABLE: Mapping[FailureStatus, Mapping[FailureKind, tuple[str, str]]] = {
             "Send them again.",
         ),
         K.VANISHED: ("{path} disappeared before it was sent.", "Send it again if it is still needed."),
+        K.URL_FAILED: (
+            "{url} could not be downloaded: {reason}.",
+            "Check the address, and whether this node may download it.",
+        ),
+        K.URL_CHANGED: ("{url} changed on its server while it was being sent.", "Send it again."),
+        K.SERVER_AWAITED: ("The download waits: {reason}.", "It continues by itself."),
         K.READ_ERROR: ("{path} could not be read to its end: {reason}.", "Check the disk it lies on."),
         K.FILES_FAILED: (
             "{count} of {total} files were not delivered. {reason}",

@@ -17,7 +17,7 @@ from PySide6.QtWidgets import QGraphicsView
 from castray_desktop.ui.graph.graph_scene import GraphScene
 from castray_desktop.ui.graph.overlays import Overlays
 from castray_desktop.ui.graph.side_card import SideCard
-from castray_desktop.ui.model.desktop_services import local_paths
+from castray_desktop.ui.model.desktop_services import sendable_paths
 from castray_desktop.ui.model.recipient_selection import RecipientSelection
 
 DIRECTIONS = {
@@ -173,7 +173,7 @@ class GraphDrops(QObject):
 
     def enter(self, event: QDragEnterEvent) -> None:
         """Begin a drag of files; other data is ignored."""
-        paths = local_paths(event.mimeData().urls())
+        paths = sendable_paths(event.mimeData())
         if not paths:
             event.ignore()
             return
@@ -198,7 +198,7 @@ class GraphDrops(QObject):
         self._show(frozenset(), dragging=False)
         self.drag_left.emit()
         _accept_copy(event)
-        self.files_dropped.emit(local_paths(event.mimeData().urls()), targets)
+        self.files_dropped.emit(sendable_paths(event.mimeData()), targets)
 
     def _targets_at(self, place: QPoint) -> frozenset[str]:
         if self._on_pill(place):

@@ -6,9 +6,11 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from PySide6.QtCore import QObject, QRunnable, Qt, QThreadPool, QUrl, Signal
+from PySide6.QtCore import QMimeData, QObject, QRunnable, Qt, QThreadPool, QUrl, Signal
 from PySide6.QtGui import QDesktopServices, QGuiApplication
 from PySide6.QtWidgets import QFileDialog, QWidget
+
+from castray_desktop.core.content.urls import is_url
 
 
 def copy(text: str) -> None:
@@ -33,9 +35,14 @@ def ask_for_paths(
     dialog.open()
 
 
-def local_paths(urls: list[QUrl]) -> list[str]:
-    """The paths among the URLs that a drag or a clipboard holds."""
-    return [url.toLocalFile() for url in urls if url.isLocalFile()]
+def sendable_paths(data: QMimeData) -> list[str]:
+    """What a drag or a clipboard holds: paths of files, and addresses of web servers."""
+    found = [
+        url.toLocalFile() or url.toString(QUrl.ComponentFormattingOption.FullyEncoded) for url in data.urls()
+    ]
+    if not found and data.hasText():
+        found = [line.strip() for line in data.text().splitlines() if is_url(line.strip())]
+    return [path for path in found if path.startswith("/") or is_url(path)]
 
 
 class _PathCheck(QRunnable):

@@ -13,6 +13,7 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
+from castray_desktop.core.content.urls import is_url
 from castray_desktop.core.failures.kinds import Failure
 from castray_desktop.core.failures.sentences import Explanation
 from castray_desktop.core.protocol import messages
@@ -205,7 +206,7 @@ class ScheduleEditor(Sheet):
         schedule = self.schedule()
         if not schedule.request.paths and not schedule.demonstration:
             return translate("Schedules", "Add what to send first")
-        if not all(path.startswith("/") for path in schedule.request.paths):
+        if not all(path.startswith("/") or is_url(path) for path in schedule.request.paths):
             return translate("Schedules", "Each line needs a full path, such as /data/models")
         if not schedule.request.recipients:
             return translate("Schedules", "Say whom to send to: all, names, or @group")

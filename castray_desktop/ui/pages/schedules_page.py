@@ -60,7 +60,7 @@ def when_text(schedule: Schedule) -> str:
 
 def what_text(schedule: Schedule) -> str:
     """What it sends: names, or a name and how many more."""
-    paths = schedule.request.paths
+    paths = schedule.request.shown_paths
     if schedule.demonstration:
         return translate("Schedules", "A small file of its own")
     if not paths:
@@ -125,7 +125,7 @@ def schedule_cells(info: ScheduleInfo) -> list[TableCell]:
     state = GlyphState.ONLINE if on else GlyphState.PAUSED
     return [
         TableCell(schedule.name, "text" if on else "text_3", state, schedule.name),
-        TableCell(what_text(schedule), "text_2", tip="\n".join(schedule.request.paths)),
+        TableCell(what_text(schedule), "text_2", tip="\n".join(schedule.request.shown_paths)),
         TableCell(to_text(schedule), "text_2", tip=to_text(schedule)),
         TableCell(when_text(schedule), "text_2"),
         next_cell(info),
@@ -270,7 +270,7 @@ class SchedulesPage(QWidget):
     def add(self) -> None:
         """Open the editor for a new schedule of the send panel's request."""
         request = self._draft().with_options(on_conflict=OnConflict.OVERWRITE)
-        name = request.paths[0].rstrip("/").rsplit("/", 1)[-1] if request.paths else ""
+        name = request.shown_paths[0].rstrip("/").rsplit("/", 1)[-1] if request.paths else ""
         if not request.recipients:
             request = msgspec.structs.replace(request, recipients=("all",))
         self._open(Schedule("", name, request, self._cluster, every=EVERY_HOUR))

@@ -47,6 +47,8 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
+from castray_desktop.core.content.file_names import display_name
+from castray_desktop.core.content.urls import is_url, url_file_name
 from castray_desktop.core.failures.kinds import Failure
 from castray_desktop.core.protocol.messages import PathSummary
 from castray_desktop.ui.i18n.language import Retranslator
@@ -94,7 +96,11 @@ class SendEntry:
 
     @property
     def name(self) -> str:
-        return PurePath(self.path).name or self.path
+        return (
+            display_name(url_file_name(self.path))
+            if is_url(self.path)
+            else PurePath(self.path).name or self.path
+        )
 
     @property
     def failure(self) -> Failure | None:
@@ -108,7 +114,7 @@ class SendEntry:
     def icon(self) -> str:
         if self.failure is not None:
             return "triangle-alert"
-        return "folder" if self.folder else _ICONS.get(PurePath(self.path).suffix.lower(), "file")
+        return "folder" if self.folder else _ICONS.get(PurePath(self.name).suffix.lower(), "file")
 
 
 class SendList(QAbstractListModel):
@@ -201,7 +207,7 @@ class SendList(QAbstractListModel):
 
 
 def _plain(path: str) -> str:
-    return path.rstrip("/") or path
+    return path if is_url(path) else path.rstrip("/") or path
 
 
 def size_text(entry: SendEntry) -> str:
@@ -341,6 +347,7 @@ class DropArea(QWidget):
 
     files_wanted = Signal()
     folder_wanted = Signal()
+    url_wanted = Signal()
     invitation_changed = Signal(bool)
 
     def __init__(self, theme: Theme, entries: SendList) -> None:
@@ -463,6 +470,7 @@ class DropArea(QWidget):
         color = self._theme.palette.text_2
         menu.addAction(icon("file-plus", color), self.tr("Add files…"), self.files_wanted.emit)
         menu.addAction(icon("folder-plus", color), self.tr("Add folder…"), self.folder_wanted.emit)
+        menu.addAction(icon("link", color), self.tr("Add from URL…"), self.url_wanted.emit)
         menu.popup(below.mapToGlobal(QPoint(0, below.height() + 4)))
 
     def _show_entries(self) -> None:

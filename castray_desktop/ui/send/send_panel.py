@@ -7,9 +7,19 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QCoreApplication, QMargins, QRect, Qt, QTimer, Signal
-from PySide6.QtWidgets import QFileDialog, QFrame, QGridLayout, QHBoxLayout, QScrollArea, QVBoxLayout, QWidget
+from PySide6.QtWidgets import (
+    QFileDialog,
+    QFrame,
+    QGridLayout,
+    QHBoxLayout,
+    QInputDialog,
+    QScrollArea,
+    QVBoxLayout,
+    QWidget,
+)
 
 from castray_desktop.core.casts.transfer_options import TransferOptions
+from castray_desktop.core.content.urls import is_url
 from castray_desktop.core.failures.kinds import Failure
 from castray_desktop.core.failures.sentences import Explanation
 from castray_desktop.core.protocol import messages
@@ -137,15 +147,21 @@ class SendPanel(Card):
 
     def request(self, *, leave_out: bool = False) -> SendRequest:
         """What a press of Send means now."""
-        waiting = self._selection.waiting()
+        waiting, paths = self._selection.waiting(), self.entries.paths()
         options = effective(self.form.options(self.options))
         return SendRequest(
-            paths=self.entries.paths(),
+            paths=paths,
             recipients=tuple(sorted(self._selection.ready() | waiting, key=natural_key)),
-            source=self._selection.source or messages.THIS_COMPUTER,
+            source=self._request_source(paths),
             leave_out=leave_out,
             options=replace(options, await_offline=bool(waiting)),
         )
+
+    def _request_source(self, paths: tuple[str, ...]) -> str:
+        """The selected source. Where it is this computer, the engine chooses who downloads."""
+        if self.from_here and not messages.default_source(paths):
+            return ""
+        return self._selection.source or messages.THIS_COMPUTER
 
     def set_usual_conflict(self, conflict: OnConflict) -> None:
         """What to begin with where a file exists."""
@@ -245,6 +261,7 @@ class SendPanel(Card):
     def _wire(self) -> None:
         self.drop_area.files_wanted.connect(self.browse_files)
         self.drop_area.folder_wanted.connect(self._browse_folder)
+        self.drop_area.url_wanted.connect(self._ask_for_url)
         self.add_button.clicked.connect(self._open_add_menu)
         self.drop_area.invitation_changed.connect(self._refresh)
         self.clear_button.clicked.connect(self.entries.clear)
@@ -349,6 +366,25 @@ class SendPanel(Card):
             self.sheets.browse(self._selection.source)
             return
         ask_for_paths(self.window(), mode, self.add_paths, title)
+
+    def _ask_for_url(self) -> None:
+        """Ask for the address of a file on a web server."""
+        dialog = QInputDialog(self.window())
+        dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        dialog.setWindowTitle(self.tr("Add from URL"))
+        dialog.setLabelText(self.tr("Address of a file on a web server (https://…):"))
+        dialog.setOkButtonText(self.tr("Add"))
+        dialog.setCancelButtonText(self.tr("Cancel"))
+        dialog.resize(480, dialog.sizeHint().height())
+        dialog.textValueSelected.connect(lambda text: self._add_url(text.strip()))
+        dialog.open()
+
+    def _add_url(self, text: str) -> None:
+        if is_url(text):
+            self.add_paths([text])
+        elif text:
+            refusal = self.tr("{text} is not the address of a file on a web server (https://…).")
+            self.banner.show_message(lambda: Explanation(refusal.format(text=text), ""))
 
     # --- showing ---------------------------------------------------------------------------------
 

@@ -42,7 +42,7 @@ from castray_desktop.ui.clusters.welcome_page import WelcomePage
 from castray_desktop.ui.graph.graph_card import GraphCard
 from castray_desktop.ui.i18n.language import Language, Retranslator
 from castray_desktop.ui.model.cluster_text import cluster_name, explain_failure
-from castray_desktop.ui.model.desktop_services import local_paths
+from castray_desktop.ui.model.desktop_services import sendable_paths
 from castray_desktop.ui.model.engine_link import EngineLink, EngineLinkState
 from castray_desktop.ui.model.node_list import NodeList
 from castray_desktop.ui.model.preferences import Preferences
@@ -403,7 +403,7 @@ class MainWindow(QMainWindow):
 
     def paste(self) -> None:
         """Put the files of the clipboard on the send list."""
-        self.add_files(local_paths(QGuiApplication.clipboard().mimeData().urls()))
+        self.add_files(sendable_paths(QGuiApplication.clipboard().mimeData()))
 
     # --- showing -------------------------------------------------------------------------------------
 
@@ -453,7 +453,7 @@ class MainWindow(QMainWindow):
     # --- Qt ------------------------------------------------------------------------------------------
 
     def dragEnterEvent(self, event: QDragEnterEvent) -> None:
-        if paths := local_paths(event.mimeData().urls()):
+        if paths := sendable_paths(event.mimeData()):
             self.dragMoveEvent(event)
             self.overlay.begin(paths)
 
@@ -468,7 +468,7 @@ class MainWindow(QMainWindow):
         self.overlay.end()
         event.setDropAction(Qt.DropAction.CopyAction)
         event.accept()
-        self.add_files(local_paths(event.mimeData().urls()))
+        self.add_files(sendable_paths(event.mimeData()))
 
     def focusNextPrevChild(self, forward: bool) -> bool:
         self._keyboard = True

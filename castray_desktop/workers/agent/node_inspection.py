@@ -20,10 +20,12 @@ from pathlib import Path
 from typing import Any, Optional
 
 from castray_desktop.core.content.file_names import display_name
+from castray_desktop.core.content.urls import is_url, url_file_name
 from castray_desktop.core.failures.kinds import CastRayError, Failure, FailureKind
 from castray_desktop.core.protocol.nodes import agent_protocol
 from castray_desktop.core.protocol.nodes.agent_protocol import MachineFacts
 from castray_desktop.workers.agent.network_addresses import device_of, with_own_scope
+from castray_desktop.workers.agent.transfer.source.remote_listing import resolve_urls
 from castray_desktop.workers.agent.transfer.source.scan_cache import ScanPaths
 from castray_desktop.workers.agent.transfer.source.scanner import scan_paths
 from castray_desktop.workers.agent.transfer.system.os_failures import reason_of, user_name
@@ -118,7 +120,11 @@ def measure_sizes(
 
 
 def measure_path(path: str, exclude: Sequence[str], scan: ScanPaths = scan_paths) -> agent_protocol.PathSize:
-    """The size of one path, or why it can't be sent."""
+    """The size of one path or address, or why it can't be sent."""
+    if is_url(path):
+        listing = resolve_urls(agent_protocol.ResolveUrls((path,)))
+        name, size = display_name(url_file_name(path)), sum(file.size for file in listing.files)
+        return agent_protocol.PathSize(path, name, False, len(listing.files), size, listing.failure)
     name = os.path.basename(path.rstrip("/")) or path
     try:
         found = scan((path,), "auto", exclude, lambda: None)

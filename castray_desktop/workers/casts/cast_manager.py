@@ -369,8 +369,7 @@ class CastManager:
         if not request.paths:
             raise CastRayError(FailureKind.NOTHING_TO_SEND)
         request.options.check()
-        source = resolve_source(request.source, nodes)
-        recipients = resolve_recipients(request.recipients, source, nodes, self._services.groups())
+        source, recipients = self._resolve_nodes(request)
         if request.options.destination and not request.options.destination.startswith("/"):
             raise CastRayError(FailureKind.BAD_DESTINATION, destination=request.options.destination)
         status = CastStatus(
@@ -384,6 +383,18 @@ class CastManager:
             follows,
         )
         return self._make_session(status, None)
+
+    def _resolve_nodes(self, request: SendRequest) -> tuple[str, tuple[str, ...]]:
+        """Names of the source and of the recipients. Raises CastRayError."""
+        nodes, groups = self._agents.nodes, self._services.groups()
+        if not request.is_download:
+            source = resolve_source(request.source, nodes)
+            return source, resolve_recipients(request.recipients, source, nodes, groups)
+        recipients = resolve_recipients(request.recipients, "", nodes, groups)
+        if request.source:
+            return resolve_source(request.source, nodes), recipients
+        online = [node for node in recipients if nodes[node].state is NodeState.ONLINE]
+        return (online or recipients)[0], recipients
 
     def _make_session(self, status: CastStatus, record: CastCheckpoint | None) -> CastSession:
         status.cluster = CastCluster.of(record.target if record is not None else self._agents.target)

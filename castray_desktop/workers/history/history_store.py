@@ -197,7 +197,9 @@ class HistoryStore:
     def add_cast(self, past: PastCast, all_casts: CastTotals, nodes: Mapping[str, NodeTotals]) -> None:
         """Store an ended cast and the changed totals in one transaction."""
         summary, encode = past.result.summary, msgspec.msgpack.encode
-        text = "\n".join((summary.name, summary.source, summary.options.destination, *past.request.paths))
+        text = "\n".join(
+            (summary.name, summary.source, summary.options.destination, *past.request.shown_paths)
+        )
         with self._transaction():
             self._run("DELETE FROM casts WHERE id = ?", summary.cast)
             number = self._run(
@@ -214,7 +216,7 @@ class HistoryStore:
             self._run(
                 "INSERT INTO details(whose, request, summary, deliveries) VALUES (?, ?, ?, ?)",
                 number,
-                encode(past.request),
+                encode(past.request.redacted()),
                 encode(summary),
                 encode(past.result.deliveries),
             )

@@ -12,6 +12,7 @@ from starlette.requests import HTTPConnection
 from castray_desktop.core.casts.json_views import options_from_json
 from castray_desktop.core.content.quantities import parse_limit
 from castray_desktop.core.protocol import messages
+from castray_desktop.core.protocol.messages.cast_messages import default_source
 
 
 def _folded(value: object) -> object:
@@ -21,6 +22,7 @@ def _folded(value: object) -> object:
 
 Text = Annotated[str, Field(max_length=4096)]
 AbsolutePath = Annotated[str, Field(max_length=4096, pattern="^/")]
+PathOrUrl = Annotated[str, Field(max_length=8192, pattern="^(/|https?://[^/])")]
 Mode = Annotated[Literal["unicast", "multicast", "broadcast", "udp"], BeforeValidator(_folded)]
 Count = Annotated[int, Field(ge=0, le=2**62)]
 Seconds = Annotated[float, Field(ge=0, le=1e9)]
@@ -54,7 +56,10 @@ class TransferOptionsBody(Body):
     recipients: list[Text] | Text = Field(
         default=[], description='Names, addresses or Ray node ids; "all" is every node but the sender.'
     )
-    sender_id: Text | None = Field(default=None, description="The source's name; without it this computer.")
+    sender_id: Text | None = Field(
+        default=None,
+        description="The source's name; without it this computer, or for addresses the first recipient.",
+    )
     dest: AbsolutePath | None = Field(
         default=None, description="Absolute, may hold {node}; without it the inboxes."
     )
@@ -84,7 +89,7 @@ class TransferOptionsBody(Body):
         return messages.SendRequest(
             paths=paths,
             recipients=recipients,
-            source=self.sender_id or messages.THIS_COMPUTER,
+            source=self.sender_id or default_source(paths),
             leave_out=True,
             options=options_from_json(self.model_dump()),
         )
@@ -97,8 +102,10 @@ class TransferOptionsBody(Body):
 class Transfer(TransferOptionsBody):
     """Files to send."""
 
-    file_path: AbsolutePath | None = Field(default=None, description="Absolute, on the sender.")
-    file_paths: list[AbsolutePath] | None = Field(default=None, description="Absolute, on the sender.")
+    file_path: PathOrUrl | None = Field(
+        default=None, description="Absolute, on the sender; or the address of a file on a web server."
+    )
+    file_paths: list[PathOrUrl] | None = Field(default=None, description="Several of these.")
     transfer_mode: Mode | None = Field(
         default=None,
         description="Follows from the recipients; where it is given it has to fit them. UDP means the"
@@ -136,7 +143,7 @@ class NewSchedule(TransferOptionsBody):
     """Files to send again and again: at an interval, by cron expression, or when they have changed."""
 
     name: Text = Field(min_length=1)
-    paths: list[AbsolutePath] = Field(min_length=1, description="Absolute, on the sender.")
+    paths: list[PathOrUrl] = Field(min_length=1, description="Absolute, on the sender; or addresses.")
     cluster: Text = Field(default="", description="As for --cluster; left out: the one in use.")
     every: Seconds | None = Field(default=None, description="Seconds from start to start.")
     cron: Text | None = Field(default=None, description="Five fields, in local time.")

@@ -217,7 +217,9 @@ def _complaint(error: dict[str, Any]) -> str:
             return f"{where} is not known here."
         case "json_invalid":
             return "The body is not valid JSON."
-        case "string_pattern_mismatch":  # the only pattern in use
+        case "string_pattern_mismatch" if "http" in error["ctx"]["pattern"].lower():
+            return f"{where}: an absolute path has to be given, or an address that begins with https://."
+        case "string_pattern_mismatch":
             return f"{where}: an absolute path has to be given, one that begins with a slash."
         case "value_error":
             return f"{where}: {str(error['ctx']['error']).rstrip('.')}."

@@ -144,7 +144,7 @@ def _check_apart(
     nodes = cluster.agents.nodes
     for node in (name for name in recipients if nodes[name].address == nodes[source].address):
         folder = os.path.realpath((request.options.destination or nodes[node].inbox).replace("{node}", node))
-        for path in request.paths:
+        for path in request.local_paths:
             if (folder + "/").startswith(os.path.realpath(path).rstrip("/") + "/"):
                 raise CastRayError(
                     FailureKind.BAD_SCHEDULE,

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from castray_desktop.core.failures.kinds import Failure, FailureKind
 from castray_desktop.core.protocol import messages
 
-FORM_OF_VERSION = {3: "a6b03ab6fb2754bc"}
+FORM_OF_VERSION = {3: "73416ec28178ed81"}
 
 
 def without_descriptions(schema: Any) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from PySide6.QtCore import QPoint, Qt
 from PySide6.QtTest import QTest
-from PySide6.QtWidgets import QPushButton
+from PySide6.QtWidgets import QInputDialog, QPushButton
 from pytestqt.modeltest import ModelTester
 from pytestqt.qtbot import QtBot
 
@@ -355,3 +355,27 @@ def test_a_button_that_is_disabled_hands_its_focus_to_no_other_card(window: Main
     panel._refresh()
     assert not panel.send_button.isEnabled()
     assert panel.form["limit"].hasFocus()
+
+
+def test_an_address_is_added_by_a_dialog_and_downloaded_by_a_node(
+    qtbot: QtBot, panel: SendPanel, link: FakeLink, selection: RecipientSelection
+) -> None:
+    panel.drop_area.url_wanted.emit()
+    dialog = panel.window().findChild(QInputDialog)
+    assert dialog is not None
+    dialog.setTextValue(" https://example.org/model.bin?key=1 ")
+    dialog.accept()
+    selection.select_all()
+    request = panel.request()
+    assert request.paths == ("https://example.org/model.bin?key=1",)
+    assert request.source == ""  # the engine chooses the node
+
+
+def test_what_is_no_address_is_not_added(panel: SendPanel) -> None:
+    panel.drop_area.url_wanted.emit()
+    dialog = panel.window().findChild(QInputDialog)
+    assert dialog is not None
+    dialog.setTextValue("model.bin")
+    dialog.accept()
+    assert panel.entries.paths() == ()
+    assert panel.banner.text() == "model.bin is not the address of a file on a web server (https://…)."

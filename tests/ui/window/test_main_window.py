@@ -274,10 +274,26 @@ def test_files_dropped_on_a_node_choose_it(window: MainWindow, link: FakeLink) -
 
 def test_files_can_be_pasted(window: MainWindow, link: FakeLink) -> None:
     data = QMimeData()
-    data.setUrls([QUrl.fromLocalFile(MODEL), QUrl("https://example.org/a")])
+    data.setUrls([QUrl.fromLocalFile(MODEL), QUrl("ftp://example.org/a")])
     QGuiApplication.clipboard().setMimeData(data)
     QTest.keyClick(window, Qt.Key.Key_V, Qt.KeyboardModifier.ControlModifier)
     assert window.send_panel.entries.paths() == (MODEL,)
+    QGuiApplication.clipboard().clear()
+
+
+def test_addresses_can_be_pasted_as_links_and_as_text(window: MainWindow, link: FakeLink) -> None:
+    data = QMimeData()
+    data.setUrls([QUrl("https://example.org/a%20b.bin?key=1")])
+    QGuiApplication.clipboard().setMimeData(data)
+    QTest.keyClick(window, Qt.Key.Key_V, Qt.KeyboardModifier.ControlModifier)
+    QGuiApplication.clipboard().setText("http://example.org/c.bin\nnot an address")
+    QTest.keyClick(window, Qt.Key.Key_V, Qt.KeyboardModifier.ControlModifier)
+    entries = window.send_panel.entries.entries()
+    assert [entry.path for entry in entries] == [
+        "https://example.org/a%20b.bin?key=1",
+        "http://example.org/c.bin",
+    ]
+    assert [entry.name for entry in entries] == ["a b.bin", "c.bin"]
     QGuiApplication.clipboard().clear()
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from castray_desktop.core.failures.kinds import FailureKind
 from castray_desktop.core.protocol.nodes import agent_protocol, json_codec
 from castray_desktop.workers.agent import node_inspection
+from tests.helpers.range_server import range_server
 
 
 def listing(path: Path, limit: int = 1000) -> agent_protocol.FolderReply:
@@ -74,6 +75,17 @@ def test_sizes_of_paths(tmp_path: Path) -> None:
         node_inspection.measure_sizes(agent_protocol.MeasureSizes(paths[:1], ("*.tmp",))).entries[0].bytes
         == 10
     )
+
+
+def test_the_size_of_a_file_on_a_web_server() -> None:
+    with range_server() as server:
+        server.add("/a%20b.bin", b"12345")
+        paths = (server.url("/a%20b.bin?key=1"), server.url("/gone?key=secret"))
+        there, gone = node_inspection.measure_sizes(agent_protocol.MeasureSizes(paths)).entries
+    assert (there.path, there.name, there.files, there.bytes) == (paths[0], "a b.bin", 1, 5)
+    assert gone.failure is not None
+    assert gone.failure.kind is FailureKind.URL_FAILED
+    assert "secret" not in repr(gone.failure)
 
 
 async def test_dialling_is_real() -> None:

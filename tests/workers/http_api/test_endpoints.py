@@ -69,6 +69,16 @@ async def test_files_are_sent(
     assert engine.commands == [m.Send(m.SendRequest(paths, recipients, leave_out=True))]
 
 
+@pytest.mark.parametrize(("sender", "source"), [({}, ""), ({"sender_id": "node_2"}, "node_2")])
+async def test_files_of_web_servers_are_sent(
+    client: httpx.AsyncClient, engine: AnsweringEngine, sender: dict[str, str], source: str
+) -> None:
+    url = "https://example.org/model.bin?key=1"
+    body = {"file_paths": [url], "recipients": "all", **sender}
+    assert (await client.post("/api/file-transfers/manual", json=body)).json() == {"cast": CAST}
+    assert engine.commands == [m.Send(m.SendRequest((url,), ("all",), source=source, leave_out=True))]
+
+
 @pytest.mark.parametrize(
     "option", [{"transport": "udp"}, {"transfer_mode": "UDP"}, {"transfer_mode": "udp", "transport": "udp"}]
 )

@@ -4,23 +4,57 @@ from __future__ import annotations
 
 import dataclasses
 import enum
+from collections.abc import Iterable
 from typing import Any, Self
 
+from msgspec.structs import replace
+
 from castray_desktop.core.casts.transfer_options import TransferOptions
+from castray_desktop.core.content.urls import is_url, redacted_url
 from castray_desktop.core.failures.kinds import Failure
 from castray_desktop.core.multicast.datagrams import MulticastEnd, MulticastState
 from castray_desktop.core.protocol.messages.cluster_messages import LOCAL_TARGET, THIS_COMPUTER
 from castray_desktop.core.protocol.messages.message_base import Message, Record
 
 
+def default_source(paths: Iterable[str]) -> str:
+    """The source where none was named: this computer, but for addresses alone the engine chooses a node."""
+    given = list(paths)
+    return "" if given and all(map(is_url, given)) else THIS_COMPUTER
+
+
 class SendRequest(Record, frozen=True):
     """The request for one cast."""
 
-    paths: tuple[str, ...]  # absolute, on the source
+    paths: tuple[str, ...]  # absolute, on the source; or addresses of web servers
     recipients: tuple[str, ...]  # node names, addresses, Ray node id prefixes, or "all"
-    source: str = THIS_COMPUTER
+    source: str = THIS_COMPUTER  # empty for addresses: the engine chooses a node
     leave_out: bool = False  # send to the others if some recipients can't receive it
     options: TransferOptions = TransferOptions()
+
+    @property
+    def urls(self) -> tuple[str, ...]:
+        """Those of its paths that are addresses. They may be secret."""
+        return tuple(filter(is_url, self.paths))
+
+    @property
+    def local_paths(self) -> tuple[str, ...]:
+        """The others."""
+        return tuple(path for path in self.paths if not is_url(path))
+
+    @property
+    def shown_paths(self) -> tuple[str, ...]:
+        """Its paths as people may see them."""
+        return tuple(redacted_url(path) if is_url(path) else path for path in self.paths)
+
+    def redacted(self) -> SendRequest:
+        """The request without what may be secret in its addresses."""
+        return replace(self, paths=self.shown_paths)
+
+    @property
+    def is_download(self) -> bool:
+        """Whether it has addresses only: then the source may be a recipient as well."""
+        return bool(self.paths) and not self.local_paths
 
     def with_options(self, **changes: Any) -> SendRequest:
         """This request with some options changed."""

@@ -95,7 +95,35 @@ class MulticastGroup:
     report_seconds: float = 0.025  # report interval of receivers
 
 
+@dataclass(frozen=True)
+class RemoteFile:
+    """A file that a node downloads from a web server. Its address may be a secret."""
+
+    path: str  # at the recipients, `/` between its components
+    url: str = field(repr=False)
+    size: int
+    etag: str = ""  # of the version that is sent; empty if the server does not say
+    modified_ns: int = 0
+    ranges: bool = True  # whether parts of it can be requested
+    authorization: str = field(default="", repr=False)  # value of the header, for the host of `url` alone
+
+
 # --- orders to an agent --------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class ResolveUrls:
+    """Ask web servers for these files. Answered with `RemoteListing`."""
+
+    urls: tuple[str, ...] = field(repr=False)
+
+
+@dataclass(frozen=True)
+class RemoteListing:
+    """What the servers say, in the order of the request."""
+
+    files: tuple[RemoteFile, ...] = ()
+    failure: Optional[Failure] = None
 
 
 @dataclass(frozen=True)
@@ -105,6 +133,7 @@ class PrepareSource:
     cast: str
     paths: tuple[str, ...]
     options: TransferOptions = field(default_factory=TransferOptions)
+    remote: tuple[RemoteFile, ...] = ()  # sent as well, and downloaded meanwhile
 
 
 @dataclass(frozen=True)
@@ -375,6 +404,7 @@ class CancelCast:
     """Cancel the cast on this node: stop fetching and serving, remove the part files."""
 
     cast: str
+    keep_source: bool = False  # cancel the delivery alone: the node goes on downloading for the others
 
 
 @dataclass(frozen=True)
@@ -550,6 +580,8 @@ class SourceReport:
     checking: float = 0.0  # seconds spent on digests and hashes
     reading: float = 0.0  # seconds spent on reading; it waited the rest of the time
     multicast: Optional[MulticastReport] = None  # once `SendToGroup` was ordered
+    downloaded_bytes: int = 0  # of remote files, from their servers
+    waiting: Optional[Failure] = None  # for a server, which lets wait
 
 
 class RecipientState(str, enum.Enum):
@@ -697,6 +729,7 @@ Order = typing.Union[
     CheckDestination,
     Probe,
     GetManifest,
+    ResolveUrls,
     FindPrunable,
     StartDelivery,
     SetUpstream,
@@ -726,6 +759,7 @@ OrderReply = typing.Union[
     DestinationReply,
     ProbeReply,
     ManifestReply,
+    RemoteListing,
     PrunableReply,
     FolderReply,
     MeasureReply,

@@ -60,6 +60,7 @@ from castray_desktop.workers.agent.transfer.store.destination_check import (
 )
 from castray_desktop.workers.agent.transfer.store.hash_cache import HashCache
 from castray_desktop.workers.agent.transfer.store.piece_store import PieceStore, RateLimiter
+from castray_desktop.workers.agent.transfer.store.receive_store import ReceiveStore
 from castray_desktop.workers.agent.transfer.store.shared_storage_probe import StorageProbes
 from castray_desktop.workers.agent.transfer.store.staging import (
     StagingRegistry,
@@ -193,7 +194,9 @@ class TransferService:
 
     def _prepare(self, order: PrepareSource) -> None:
         """Scan the paths, in a thread; a report follows when the manifest is there."""
-        source = CastSource(order, self._changed, self._hashes, self.scans.scan)
+        source = CastSource(
+            order, self._changed, self._hashes, self.scans.scan, lambda: self._received(order.cast)
+        )
         source.pieces.add_node_limit(self._limiter)
         with self._lock:
             if order.cast in self._sources:
@@ -272,7 +275,7 @@ class TransferService:
 
     def _cancel(self, order: CancelCast) -> None:
         source, delivery = self._sources.get(order.cast), self._deliveries.get(order.cast)
-        if source is not None:
+        if source is not None and not order.keep_source:
             source.cancel()
         if delivery is not None:
             delivery.cancel()
@@ -347,11 +350,18 @@ class TransferService:
         delivery = self._deliveries.get(hello.cast)
         return delivery is not None and delivery.session.offer(channel, hello)
 
-    def _find_cast(self, cast: str) -> Optional[ServedCast]:
+    def _received(self, cast: str) -> Optional[ReceiveStore]:
+        """What this node has received of a cast that it downloads and passes on."""
         delivery = self._deliveries.get(cast)
-        if delivery is not None:
-            return ServedCast(delivery.session.secret, delivery.store.pieces, delivery.session.plain)
+        return delivery.store if delivery is not None else None
+
+    def _find_cast(self, cast: str) -> Optional[ServedCast]:
+        """What is served of a cast: by its source, also where the node is a recipient as well."""
         source = self._sources.get(cast)
         if source is not None and source.state in (SourceState.SERVING, SourceState.HASHED):
             return ServedCast(source.secret, source.pieces, source.plain)
+        delivery = self._deliveries.get(cast)
+        if delivery is not None:
+            return ServedCast(delivery.session.secret, delivery.store.pieces, delivery.session.plain)
+        return None
         return None

@@ -16,7 +16,7 @@ from math import inf
 from castray_desktop.core.casts.transfer_options import Encryption
 from castray_desktop.core.failures.kinds import CastRayError, Failure, FailureKind
 from castray_desktop.core.protocol.nodes import agent_protocol
-from castray_desktop.core.protocol.nodes.agent_protocol import AnnounceTrailer
+from castray_desktop.core.protocol.nodes.agent_protocol import AgentHello, AnnounceTrailer
 from castray_desktop.core.routing.node_speeds import SpeedMeasurement, SpeedMeter
 from castray_desktop.core.routing.reparenting import ReparentingPlan
 from castray_desktop.core.routing.route_plan import NO_UPSTREAM, Move, Route, choose_upstream, plan_route
@@ -112,11 +112,12 @@ class RoutePolicy:
     def plan(self) -> None:
         """Make the first route."""
         speeds = self.monitor.speeds
-        writers = [node for node in self._status.unfinished if self._should_fetch(node)]
+        source = self._context.source  # a recipient as well if it downloads the files
+        writers = [node for node in self._status.unfinished if node != source and self._should_fetch(node)]
         zones = self._zones()
         self._executor.start_route(
             plan_route(
-                self._context.source,
+                source,
                 writers,
                 zones=zones,
                 speeds=speeds,
@@ -338,6 +339,40 @@ class RouteExecutor:
                 self._plan.resend(node)
         self.set_route(route)
 
+    def feed_from_itself(self, node: str, epoch: int) -> None:
+        """Let a recipient that downloads the files fetch from its own source. It is not on the route."""
+        before = self._pending.get(node)
+        self.last_epochs[node] = epoch
+        work = self._feed_from_itself(node, epoch, self._incarnations[node], before)
+        self._pending[node] = self._context.background.run(work)
+
+    async def _feed_from_itself(
+        self, node: str, epoch: int, incarnation: int, before: asyncio.Future[None] | None
+    ) -> None:
+        if before is not None:
+            await asyncio.wait([before])
+        hello = self._context.hello(node)
+        if self._incarnations[node] != incarnation or hello is None:
+            return
+        upstream = self._address(node, hello, hello)
+        order: agent_protocol.Order
+        if node in self.notified:
+            order = agent_protocol.SetUpstream(self._status.cast, epoch, upstream)
+        else:
+            order = self._start_order(node, epoch, upstream)
+        self.notified.add(node)
+        try:
+            await self._context.agents.call(node, order)
+        except CastRayError as error:
+            if self._incarnations[node] == incarnation:
+                self._context.order_failed(node, error.failure)
+            return
+        if self._incarnations[node] == incarnation:
+            self.fetching.add(node)
+            if self._pending.get(node) is asyncio.current_task():
+                del self._pending[node]
+            self._context.wakeup.wake()
+
     def send_due_moves(self) -> None:
         """Send the orders that are due."""
         if self._plan is not None:
@@ -418,8 +453,12 @@ class RouteExecutor:
         above, below = self._context.hello(move.upstream), self._context.hello(move.node)
         if above is None or below is None:
             return None  # it is lost as well, which gives another move
+        return self._address(move.upstream, above, below)
+
+    def _address(self, node: str, above: AgentHello, below: AgentHello) -> agent_protocol.Upstream:
+        """`node`, whose hello is `above`, as the upstream of the node whose hello is `below`."""
         return agent_protocol.Upstream(
-            move.upstream,
+            node,
             above.address,
             above.port,
             above.host,

@@ -144,7 +144,8 @@ class CastSession:
         )
         self._context = context
         executor = RouteExecutor(context, self._start_order, self._can_serve)
-        failover = SourceFailover(context, executor, record.manifest_digest if record is not None else "")
+        digest, remote = (record.manifest_digest, record.remote) if record is not None else ("", ())
+        failover = SourceFailover(context, executor, digest, remote)
         destinations = SharedDestinations(context)
         if record is not None:
             failover.algorithms = record.algorithms
@@ -295,7 +296,12 @@ class CastSession:
         for node in nodes:
             self._context.end_delivery(node, DeliveryEvent.CANCELLED, Failure(FailureKind.CANCELLED))
         self._wake()
-        await self._context.broadcast(nodes, agent_protocol.CancelCast(self._context.cast))
+        source = self._context.source
+        order = agent_protocol.CancelCast(self._context.cast)
+        await self._context.broadcast([node for node in nodes if node != source], order)
+        if source in nodes:
+            order = agent_protocol.CancelCast(self._context.cast, keep_source=True)
+            await self._context.broadcast((source,), order)
 
     async def add_recipients(self, nodes: tuple[str, ...], mode: CastMode) -> RecipientSurvey:
         """Add recipients once the cast runs; those that can't take it fail alone.

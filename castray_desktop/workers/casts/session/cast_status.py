@@ -148,6 +148,10 @@ class CastStatus:
     def source_reported(self, report: SourceReport, now: float) -> None:
         """Record a report of the source."""
         self.source.reported(report, now)
+        if report.waiting is not None:
+            self.failure = report.waiting
+        elif self.failure is not None and self.failure.kind is FailureKind.SERVER_AWAITED:
+            self.failure = None
         self.multicast.reported(report.multicast, now)
 
     def source_away(self, failure: Failure | None) -> None:
@@ -171,6 +175,8 @@ class CastStatus:
         entry = self._entries[node]
         if entry.state.finished:
             return
+        if node == self.request.source:
+            self.source.own_received = report.received_bytes
         event = entry.apply_report(report, now)
         if event is not None:
             self._finish(entry, event, now, report.failure)
@@ -388,7 +394,7 @@ class CastStatus:
         if self.source.totals is not None and self.source.totals.top:
             first = self.source.totals.top[0]
             return f"{first.name}/" if first.folder else first.name, len(self.source.totals.top) - 1
-        paths = self.request.paths
+        paths = self.request.shown_paths
         return paths[0].rstrip("/").rpartition("/")[2] if paths else "", max(0, len(paths) - 1)
 
 

@@ -14,7 +14,12 @@ import msgspec
 
 from castray_desktop.core.casts.transfer_options import nest_options
 from castray_desktop.core.protocol.messages import CastMode, DeliverySnapshot, DeliveryState, SendRequest
-from castray_desktop.core.protocol.nodes.agent_protocol import Algorithms, DestinationReply, ParcelTotals
+from castray_desktop.core.protocol.nodes.agent_protocol import (
+    Algorithms,
+    DestinationReply,
+    ParcelTotals,
+    RemoteFile,
+)
 from castray_desktop.workers.base.state_files import (
     PASSING,
     UNREADABLE,
@@ -51,6 +56,7 @@ class CastCheckpoint(msgspec.Struct, frozen=True):
     sent_bytes: int = 0  # contents sent by the source, approximately
     schedule: str = ""  # that started it
     follows: str = ""  # the cast whose recipients it serves later or again
+    remote: tuple[RemoteFile, ...] = ()  # what is downloaded, as it is to be
 
 
 class CheckpointStore:
@@ -184,7 +190,17 @@ class CheckpointWriter:
         writers, folders = self._destinations.writers.all(), len(self._destinations.folders)
         sent = status.source.sent_contents * SENT_STEPS // (status.source.stream_bytes or 1)
         order, pauses = status.order, (status.is_paused, status.paused_recipients)
-        state = (ended, pauses, order, failover.digest, status.request, writers, folders, sent)
+        state = (
+            ended,
+            pauses,
+            order,
+            failover.digest,
+            status.request,
+            writers,
+            folders,
+            sent,
+            failover.remote,
+        )
         if self._keep is None or state == self._kept:
             return
         self._kept = state
@@ -210,6 +226,7 @@ class CheckpointWriter:
             sent_bytes=status.source.sent_contents,
             schedule=status.schedule,
             follows=status.follows,
+            remote=failover.remote,
         )
 
 

@@ -189,7 +189,7 @@ async def _writes_to_source_folder(context: SessionContext, node: str) -> bool:
                 return False  # there is no such folder yet
             looks = [
                 agents.call(request.source, Probe(cast, ProbeVerb.LOOK, name, content, folder))
-                for folder in folders_above(request.paths)
+                for folder in folders_above(request.local_paths)
             ]
             answers = await asyncio.gather(*looks)
     except (CastRayError, TimeoutError) as error:

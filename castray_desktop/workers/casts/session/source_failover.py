@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import secrets
 
+import msgspec
+
 from castray_desktop.core.casts.states import FailoverEvent, FailoverState, next_failover_state
 from castray_desktop.core.failures.kinds import CastRayError, Failure, FailureKind
 from castray_desktop.core.protocol.messages import DeliveryState
@@ -23,10 +25,17 @@ SourceOrder = agent_protocol.PrepareSource | agent_protocol.ServeSource | agent_
 class SourceFailover:
     """Lets the source scan and serve, again after it was away, or lets a recipient take over.
 
-    `digest` is the manifest's digest if known.
+    `digest` is the manifest's digest if known; `remote` are the files to download, as they are to be.
     """
 
-    def __init__(self, context: SessionContext, executor: RouteExecutor, digest: str = "") -> None:
+    def __init__(
+        self,
+        context: SessionContext,
+        executor: RouteExecutor,
+        digest: str = "",
+        remote: tuple[agent_protocol.RemoteFile, ...] = (),
+    ) -> None:
+        self.remote = remote
         self.state = FailoverState.SCANNING
         self.broken: Failure | None = None  # why the source can't continue
         self.digest = digest
@@ -55,7 +64,9 @@ class SourceFailover:
     def scan_order(self) -> agent_protocol.PrepareSource:
         """The order to scan the requested paths."""
         request = self._status.request
-        return agent_protocol.PrepareSource(self._context.cast, request.paths, request.options)
+        return agent_protocol.PrepareSource(
+            self._context.cast, request.local_paths, request.options, self.remote
+        )
 
     def start(self) -> None:
         """Let the source scan, without a survey."""
@@ -117,6 +128,8 @@ class SourceFailover:
             self._context.absences.mark_back(self._context.source)
             self._status.source_back()
             self._executor.set_route(route.rerooted(successor)[0])
+        elif (heir := self._heir()) is not None:
+            self._download_on(heir)
         elif self._context.source not in self._context.absences and self._context.is_online(
             self._context.source
         ):
@@ -140,6 +153,35 @@ class SourceFailover:
                 return node
         return None
 
+    def _heir(self) -> str | None:
+        """The recipient that can go on with the download: the one that has most of it."""
+        status = self._status
+        if not status.request.is_download or not self.remote:
+            return None
+        able = [
+            node
+            for node in status.recipients
+            if node not in self._context.absences
+            and self._context.is_online(node)
+            and node not in self._executor.changed_copies
+            and not status.is_recipient_paused(node)
+            and (status.delivery(node).state.delivered or not status.delivery(node).state.finished)
+        ]
+        return max(able, key=status.verified_bytes, default=None)
+
+    def _download_on(self, node: str) -> None:
+        """The node that downloads is gone: another one downloads what is missing."""
+        source, route = self._context.source, self._status.route
+        log.info("cast %s: %s downloads instead of %s", self._context.cast, node, source)
+        if source not in self._status.recipients:
+            self._context.absences.mark_back(source)
+        self._status.request = msgspec.structs.replace(self._status.request, source=node)
+        self.advance(FailoverEvent.BACK)
+        self._resumed, self._reads_to_end = True, False
+        if route is not None:
+            self._executor.set_route(route.rerooted(node)[0])
+        self._scan()
+
     def _compare(self, report: agent_protocol.SourceReport) -> None:
         digest = report.totals.manifest_digest if report.totals is not None else ""
         self.digest = self.digest or digest
@@ -158,6 +200,8 @@ class SourceFailover:
             self._context.cast, self.secret, epoch, self.algorithms, options, plain_peers(self._context)
         )
         self._send(serve)
+        if self._context.source in self._status.unfinished:
+            self._executor.feed_from_itself(self._context.source, epoch)
         self._status.source_back()
         self._executor.source_changed(self._context.source)
 

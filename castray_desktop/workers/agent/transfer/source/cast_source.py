@@ -7,9 +7,11 @@ read.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import logging
 import threading
+import time
 from collections.abc import Sequence
 from typing import Optional
 
@@ -32,6 +34,9 @@ from castray_desktop.core.protocol.nodes.agent_protocol import (
 )
 from castray_desktop.workers.agent.transfer.multicast.multicast_sender import MulticastSender
 from castray_desktop.workers.agent.transfer.peer.dial import PlainPeers
+from castray_desktop.workers.agent.transfer.source.range_client import RemoteFileError
+from castray_desktop.workers.agent.transfer.source.remote_files import OwnCopy, RemoteFiles
+from castray_desktop.workers.agent.transfer.source.remote_listing import with_remote_files
 from castray_desktop.workers.agent.transfer.source.scan_cache import ScanPaths
 from castray_desktop.workers.agent.transfer.source.scanner import MAX_PROBLEMS, ScanResult
 from castray_desktop.workers.agent.transfer.source.source_reader import (
@@ -62,6 +67,13 @@ READ_AHEAD_BYTES = 64 << 20
 
 NEAR_BYTES = 16 << 20
 
+OWN_COPY_SECONDS = 0.02
+STOPPED_SECONDS = 5.0
+"""A delivery that has got nothing for so long is not waited for."""
+
+RECENT_DOWNLOADED_BYTES = 24 << 20
+"""Of downloaded files, kept in memory for recipients that are not at the same place."""
+
 S = SourceState
 
 SOURCE_TRANSITIONS: dict[SourceState, tuple[SourceState, ...]] = {
@@ -82,14 +94,23 @@ class CastSource:
     that, wherever these are fast."""
 
     def __init__(
-        self, order: PrepareSource, changed: NotifyChanged, cache: HashCache, scan_paths: ScanPaths
+        self,
+        order: PrepareSource,
+        changed: NotifyChanged,
+        cache: HashCache,
+        scan_paths: ScanPaths,
+        own_copy: Optional[OwnCopy] = None,
     ) -> None:
+        """`own_copy` finds what this node has as a recipient of the same cast."""
         self.pieces = PieceStore(order.cast, changed, self, self.early_seconds)
         self.secret = b""
         self.plain = PlainPeers(order.options.encrypt)
         self.state = S.SCANNING
         self._order = order
         self._scan_paths = scan_paths
+        self._own_copy = own_copy
+        self._waiting: Optional[Failure] = None  # for a web server
+        self._own_progress = (0, time.monotonic())  # of this node's own delivery: bytes, and since when
         self._scan = ScanResult()
         self._raw_manifest = b""
         self._raw_trailer = b""
@@ -153,7 +174,23 @@ class CastSource:
             self._sender.start()
 
     def _files_of(self, files: Sequence[ManifestEntry], algorithm: str) -> SourceFiles:
-        return SourceFiles(self._scan, files, self._cache, algorithm, self.pieces.report_progress)
+        scan, downloads = self._scan, None
+        if scan.remote and files:
+            self.pieces.recent_bytes = RECENT_DOWNLOADED_BYTES
+            downloads = RemoteFiles(
+                scan.remote,
+                scan.manifest,
+                self.pieces.layout.manifest_bytes,
+                self._own_copy,
+                self._is_wanted,
+                lambda: check_end(self.pieces),
+                self._report_waiting,
+            )
+        return SourceFiles(scan, files, self._cache, algorithm, self.pieces.report_progress, downloads)
+
+    def _report_waiting(self, failure: Optional[Failure]) -> None:
+        self._waiting = failure
+        self.pieces.report_state()
 
     def _use(self, algorithms: Algorithms, totals: ParcelTotals) -> None:
         self.pieces.new_piece_hasher = piece_hasher(algorithms.piece)
@@ -165,13 +202,20 @@ class CastSource:
     def cancel(self) -> None:
         """Cancel it; the threads notice at once."""
         self._go(S.CANCELLED)
-        self.pieces.end("the cast was cancelled")
+        self._end("the cast was cancelled")
+
+    def _end(self, reason: str) -> None:
+        self.pieces.end(reason)
+        if self._files.downloads is not None:
+            self._files.downloads.stop()
 
     def join(self, seconds: float) -> None:
         for thread in self._threads:
             thread.join(seconds)
         if self._sender is not None:
             self._sender.join(seconds)
+        if self._files.downloads is not None:
+            self._files.downloads.join(seconds)
 
     def report(self) -> SourceReport:
         with self.pieces.lock:
@@ -189,6 +233,8 @@ class CastSource:
                 checking=self._time_breakdown.seconds(CHECKING),
                 reading=self._time_breakdown.seconds(DISK),
                 multicast=self._sender.report() if self._sender is not None else None,
+                downloaded_bytes=self._files.downloads.downloaded_bytes if self._files.downloads else 0,
+                waiting=self._waiting,
             )
 
     def _start(self, work: object) -> None:
@@ -215,7 +261,7 @@ class CastSource:
         with self.pieces.lock:
             self._failure = failure
         self._go(S.FAILED)
-        self.pieces.end("the source failed")
+        self._end("the source failed")
 
     def _go(self, state: SourceState) -> None:
         if self._enter(state):
@@ -234,9 +280,13 @@ class CastSource:
     def _prepare(self) -> None:
         self.pieces.report_state()
         order = self._order
-        scan = self._scan_paths(
-            order.paths, order.options.links, order.options.exclude, lambda: check_end(self.pieces)
-        )
+        scan = ScanResult()
+        if order.paths or not order.remote:
+            scan = self._scan_paths(
+                order.paths, order.options.links, order.options.exclude, lambda: check_end(self.pieces)
+            )
+        if order.remote:
+            scan = with_remote_files(scan, order.remote, order.options.exclude)
         totals = scan.totals
         with self.pieces.lock:
             self._scan, self.pieces.manifest, self._raw_manifest = scan, scan.manifest, scan.raw_manifest
@@ -246,6 +296,9 @@ class CastSource:
     # --- reading
 
     def _read_all(self) -> None:
+        if self._files.downloads is not None:  # reading what nobody needs costs a download
+            self._finding = True
+            self._find_known()
         reader = SourceReader(
             self.pieces, self._files, self._new_file_hasher, self._time_breakdown, self._finish_trailer
         )
@@ -263,11 +316,27 @@ class CastSource:
             self._time_breakdown.switch(WAITING)
             reader.close()
 
+    def _is_wanted(self, file: int, start: int, end: int) -> bool:
+        """Whether the reader will need these bytes of the stream, which belong to one file: not if its hash
+        is known and all recipients have it. The pieces that it shares with the lists are read one by one.
+        """
+        if not self._files.hash_of(file):
+            return True
+        inside = [
+            index for index in self.pieces.layout.pieces_of(start, end) if self._is_within_contents(index)
+        ]
+        with self.pieces.lock:
+            return any(self.pieces.requested.contains(index, index + 1) for index in inside)
+
+    def _is_within_contents(self, index: int) -> bool:
+        start, end = self.pieces.layout.piece(index)
+        return start >= self.pieces.layout.manifest_bytes and end <= self.pieces.layout.trailer_start
+
     def _may_skip(self, index: int) -> bool:
         """Whether it was not requested, and the hashes of its files are known."""
         start, end = self.pieces.layout.piece(index)
         known = self._files.hashes
-        if not known or start < self.pieces.layout.manifest_bytes or end > self.pieces.layout.trailer_start:
+        if not known or not self._is_within_contents(index):
             return False
         with self.pieces.lock:
             if self.pieces.requested.contains(index, index + 1) and not self.pieces.have.contains(start, end):
@@ -278,16 +347,43 @@ class CastSource:
         lead = READ_AHEAD_BYTES // self.pieces.layout.piece_bytes
         if self.pieces.within_file(index) is None:
             # these wait in memory for their upload
-            lead = max(min(lead, RECENT_BYTES // self.pieces.layout.piece_bytes - 2), 1)
+            recent = RECENT_BYTES if self._files.downloads is None else RECENT_DOWNLOADED_BYTES
+            lead = max(min(lead, recent // self.pieces.layout.piece_bytes - 2), 1)
         with self.pieces.lock:
             self._time_breakdown.switch(WAITING)
             if index > self.pieces.demand + lead:
                 # one wake-up per piece is slow for both sides
                 self.pieces.demand_awaited = index - lead * 3 // 4
                 self.pieces.notify_waiting()
-            while not self.pieces.gone_reason and index > self.pieces.demand + lead:
-                self.pieces.condition.wait()
+            while not self.pieces.gone_reason:
+                if index > self.pieces.demand + lead or self._must_await_request():
+                    self.pieces.condition.wait()
+                elif self._is_ahead_of_own_copy(index, lead):
+                    self.pieces.condition.wait(OWN_COPY_SECONDS)
+                else:
+                    break
             check_end(self.pieces)
+
+    def _must_await_request(self) -> bool:
+        """Whether it is not known yet if anyone needs files whose hashes are known, which are downloaded."""
+        return self.pieces.demand < 0 and self._files.downloads is not None and any(self._files.hashes or ())
+
+    def _is_ahead_of_own_copy(self, index: int, lead: int) -> bool:
+        """Whether this node's own delivery is so far behind that it would find a piece in memory no more.
+
+        Not if it has stopped for a while: others don't wait for its disk.
+        """
+        store = self._own_copy() if self._own_copy is not None and self._files.downloads is not None else None
+        if store is None or store.pieces.gone_reason:
+            return False
+        with store.pieces.lock:
+            prefix = store.pieces.have.prefix
+        now = time.monotonic()
+        if prefix != self._own_progress[0]:
+            self._own_progress = prefix, now
+        if prefix >= self.pieces.layout.stream_bytes or now - self._own_progress[1] > STOPPED_SECONDS:
+            return False
+        return index > self.pieces.layout.piece_at(prefix) + lead
 
     def _finish_trailer(self) -> None:
         """All files were read: make the trailer."""
@@ -327,8 +423,12 @@ class CastSource:
             self._files.save_hashes()
 
     def read_file(self, file: int, offset: int, view: memoryview) -> None:
-        """Read as much as there is; zeros if the file has become shorter or unreadable."""
+        """Read as much as there is; zeros if the file has become shorter or unreadable. Raises OSError where
+        a web server does not give a part again."""
         count = 0
+        if self._files.is_downloaded(file):
+            self._download_again(file, offset, view)
+            return
         if self._files.is_readable(file):
             try:
                 with self.pieces.borrow_file(file) as fd:
@@ -337,9 +437,19 @@ class CastSource:
                 count = 0
         view[count:] = bytes(len(view) - count)
 
-    def can_open(self, file: int) -> bool:
-        """A file that can't be opened any more is assembled from zeros."""
+    def _download_again(self, file: int, offset: int, view: memoryview) -> None:
+        assert self._files.downloads is not None
         if not self._files.is_readable(file):
+            view[:] = bytes(len(view))
+            return
+        try:
+            self._files.downloads.read_again(file, offset, view)
+        except RemoteFileError as error:
+            raise OSError(errno.EIO, str(error)) from error
+
+    def can_open(self, file: int) -> bool:
+        """What is downloaded, and a file that can't be opened any more, is assembled in memory."""
+        if self._files.is_downloaded(file) or not self._files.is_readable(file):
             return False
         try:
             with self.pieces.borrow_file(file):
@@ -375,6 +485,9 @@ class CastSource:
         return RereadPiece(payload, digest, True)
 
     def _mark_if_changed(self, file: int) -> None:
+        if self._files.is_downloaded(file):
+            self._files.record_result(file, FileStatus.CHANGED)
+            return
         try:
             with self.pieces.borrow_file(file) as fd:
                 unchanged = self._files.unchanged(file, fd)

@@ -23,7 +23,12 @@ from castray_desktop.core.content.manifest import (
     encode_manifest,
 )
 from castray_desktop.core.failures.kinds import CastRayError, Failure, FailureKind
-from castray_desktop.core.protocol.nodes.agent_protocol import FileProblem, ParcelTotals, TopEntry
+from castray_desktop.core.protocol.nodes.agent_protocol import (
+    FileProblem,
+    ParcelTotals,
+    RemoteFile,
+    TopEntry,
+)
 from castray_desktop.workers.agent.transfer.system.file_io import DataRanges, data_ranges, may_have_holes
 from castray_desktop.workers.agent.transfer.system.linux_calls import FileSystems
 from castray_desktop.workers.agent.transfer.system.os_failures import reason_of, user_name
@@ -125,6 +130,7 @@ class ScanResult:
     top: list[TopEntry] = field(default_factory=list)
     problems: list[FileProblem] = field(default_factory=list)
     problem_count: int = 0
+    remote: dict[int, RemoteFile] = field(default_factory=dict)  # by number of the regular file
     files: int = 0
     size: int = 0  # what is to be sent: holes don't count
     reusable: bool = True  # nothing but a change of one of its entries makes a new scan differ

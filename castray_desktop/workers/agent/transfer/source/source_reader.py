@@ -12,7 +12,10 @@ from typing import Optional
 
 from castray_desktop.core.content.file_names import display_name
 from castray_desktop.core.content.manifest import FileResult, FileSpan, FileStatus, ManifestEntry
+from castray_desktop.core.failures.kinds import Failure
 from castray_desktop.core.protocol.nodes.agent_protocol import FileProblem
+from castray_desktop.workers.agent.transfer.source.range_client import RemoteFileError
+from castray_desktop.workers.agent.transfer.source.remote_files import RemoteFiles, remote_failure, remote_key
 from castray_desktop.workers.agent.transfer.source.scanner import MAX_PROBLEMS, ScanResult
 from castray_desktop.workers.agent.transfer.store.hash_cache import FileKey, HashCache
 from castray_desktop.workers.agent.transfer.store.piece_store import PieceStore, read_some
@@ -20,7 +23,12 @@ from castray_desktop.workers.agent.transfer.system.digests import Hasher
 from castray_desktop.workers.agent.transfer.system.file_io import CHUNK_BYTES, hash_zeros, page_buffer
 from castray_desktop.workers.agent.transfer.system.linux_calls import fstat
 from castray_desktop.workers.agent.transfer.system.os_failures import file_failure, reason_of, user_name
-from castray_desktop.workers.agent.transfer.system.time_breakdown import CHECKING, DISK, TimeBreakdown
+from castray_desktop.workers.agent.transfer.system.time_breakdown import (
+    CHECKING,
+    DISK,
+    WAITING,
+    TimeBreakdown,
+)
 
 log = logging.getLogger("castray.byte_plane")
 
@@ -42,7 +50,9 @@ class SourceFiles:
         cache: HashCache,
         algorithm: str,
         progressed: Callable[[], None],
+        downloads: Optional[RemoteFiles] = None,
     ) -> None:
+        self.downloads = downloads
         self.hashes: Optional[list[bytes]] = None
         """Hashes of earlier casts, empty where unknown; None before they were looked for."""
         self._scan = scan
@@ -58,6 +68,10 @@ class SourceFiles:
         self._problem_count = 0
 
     # --- the files themselves
+
+    def is_downloaded(self, file: int) -> bool:
+        """Whether the file comes from a web server, so that there is nothing to open."""
+        return self.downloads is not None and file in self.downloads
 
     def open(self, file: int) -> int:
         """Open the file, whatever it is by now. Raises OSError."""
@@ -102,6 +116,8 @@ class SourceFiles:
 
     def _is_remote(self, file: int) -> bool:
         """Whether others may write to it without this machine's noticing it at once."""
+        if self.is_downloaded(file):  # its version is part of its key
+            return False
         path = self._scan.local_path(self._files[file].path)
         return self._scan.systems.is_remote(self._scan.devices[file], path)
 
@@ -115,24 +131,32 @@ class SourceFiles:
         """Look up hashes of earlier casts. Takes a while for many files."""
         keys = [self._key(file) for file in range(len(self._files))]
         now = time.time_ns()
-        settled = (key for file, key in enumerate(keys) if key.is_settled(now, self._is_remote(file)))
+        settled = [
+            key
+            for file, key in enumerate(keys)
+            if key is not None and key.is_settled(now, self._is_remote(file))
+        ]
         found = self._cache.find(self._algorithm, settled)
-        self.hashes = [found.get(key, b"") for key in keys]
+        self.hashes = [found.get(key, b"") if key is not None else b"" for key in keys]
 
     def save_hashes(self) -> None:
         """Save the hashes of read files for later casts, in a background thread."""
         self._cache.save_in_background(self._algorithm, self._new_hashes)
 
-    def _key(self, file: int) -> FileKey:
+    def _key(self, file: int) -> Optional[FileKey]:
         entry, scan = self._files[file], self._scan
+        if self.is_downloaded(file):
+            return remote_key(scan.remote[file])
         return FileKey(scan.devices[file], scan.inodes[file], entry.size, entry.mtime_ns, scan.ctimes[file])
 
     def _new_hashes(self) -> dict[FileKey, bytes]:
         found = {}
         for file, result in enumerate(self._results):
-            if result is None or result.status is not FileStatus.OK or not self._unchanged[file]:
+            if result is None or result.status is not FileStatus.OK:
                 continue
             key = self._key(file)
+            if key is None or not (self._unchanged[file] or self.is_downloaded(file)):
+                continue
             if key.size and key.is_settled(self._since_ns, self._is_remote(file)) and not self.hash_of(file):
                 found[key] = result.hash
         return found
@@ -151,11 +175,15 @@ class SourceFiles:
                 return
             self._problem_count += 1
             if len(self._problems) < MAX_PROBLEMS:
-                user = user_name() if status is FileStatus.NOT_READABLE else reason
-                failure = file_failure(status, self._scan.named(path), user)
-                self._problems.append(FileProblem(display_name(path), failure))
+                self._problems.append(FileProblem(display_name(path), self._failure(file, status, reason)))
         log.warning("%s: %s %s", display_name(path), status.name, reason)
         self._progressed()
+
+    def _failure(self, file: int, status: FileStatus, reason: str) -> Failure:
+        if file in self._scan.remote:
+            return remote_failure(self._scan.remote[file], status, reason)
+        why = user_name() if status is FileStatus.NOT_READABLE else reason
+        return file_failure(status, self._scan.named(self._files[file].path), why)
 
     def is_readable(self, file: int) -> bool:
         """Whether it could be read so far."""
@@ -207,6 +235,7 @@ class SourceReader:
         self._finished = False
         self._next_file = 0
         self._fd = -1
+        self._downloads: Optional[RemoteFiles] = None  # while the file is one of them
         self._hasher = new_file_hasher()
         self._hashed = 0  # of that file, holes included
         self._beyond = bytearray(1)  # for what is there after the end of a file
@@ -215,6 +244,7 @@ class SourceReader:
         self._short = False  # it has ended before its size
 
     def close(self) -> None:
+        self._downloads = None
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
@@ -230,7 +260,8 @@ class SourceReader:
             pieces.notify_waiting()
         # a piece that is there was requested before the reader came to it
         hasher = None if pieces.has_piece(index) else pieces.new_piece_hasher()
-        if len(spans) == 1 and spans[0].length == end - start:
+        whole = len(spans) == 1 and spans[0].length == end - start
+        if whole and not self._files.is_downloaded(spans[0].file):
             self._read_span(spans[0], hasher, None)
             if hasher is not None:
                 pieces.add_piece(index, hasher.digest())
@@ -272,6 +303,8 @@ class SourceReader:
         reported."""
         if self._next_file < file:
             self._open_up_to(file - 1)
+        if self._files.is_downloaded(file):
+            return False
         try:
             fd = self._files.open(file)
             try:
@@ -316,7 +349,15 @@ class SourceReader:
     def _read(self, file: int, offset: int, view: memoryview) -> None:
         count = 0
         self._time_breakdown.switch(DISK)
-        if self._fd >= 0:
+        if self._downloads is not None:
+            self._time_breakdown.switch(WAITING)
+            try:
+                self._downloads.read(file, offset, view)
+                count = len(view)
+            except RemoteFileError as error:
+                self._files.record_result(file, error.status, reason=str(error))
+                self.close()
+        elif self._fd >= 0:
             try:
                 count = read_some(self._fd, offset, view)
             except OSError as error:
@@ -342,6 +383,9 @@ class SourceReader:
                 self._finish(current)
 
     def _open(self, file: int) -> None:
+        if self._files.is_downloaded(file):
+            self._downloads = self._files.downloads
+            return
         try:
             self._fd, self._opened = self._files.open_scanned(file)
         except FileNotFoundError:
@@ -356,7 +400,10 @@ class SourceReader:
 
     def _finish(self, file: int) -> None:
         self._hash_hole(self._size(file))
-        if self._fd >= 0:
+        if self._downloads is not None:  # its version was compared in each answer of the server
+            hash_ = self._files.hash_of(file) if self._skipped else self._hasher.digest()
+            self._files.record_result(file, FileStatus.OK, hash_)
+        elif self._fd >= 0:
             try:
                 self._settle(file)
             except OSError as error:

@@ -156,6 +156,7 @@ class PieceStore:
         self._undigested = bytearray()  # which are had without a digest, by piece
         self._known = bytearray()  # which of them are known, by piece
         self._recent: OrderedDict[int, bytes] = OrderedDict()
+        self.recent_bytes = RECENT_BYTES
         self._early = -1  # a piece that is only in memory so far
         self._changed = changed
         self._last_progress = 0.0
@@ -224,7 +225,7 @@ class PieceStore:
         """Cache a piece that is expensive to assemble. Call before adding it."""
         with self.lock:
             self._recent[index] = payload
-            if len(self._recent) > max(RECENT_BYTES // self.layout.piece_bytes, 2):
+            if len(self._recent) > max(self.recent_bytes // self.layout.piece_bytes, 2):
                 self._recent.popitem(last=False)
 
     def serve_from_memory(self, index: int, digest: bytes, payload: bytes) -> None:

@@ -1,0 +1,252 @@
+"""Download ahead of a reader: several parts at once, in the reader's order, in bounded memory."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Callable, NamedTuple, Optional
+
+from castray_desktop.core.content.manifest import FileStatus
+from castray_desktop.workers.agent.transfer.source.range_client import (
+    RangeClient,
+    RemoteFileError,
+    RemoteLink,
+    RemoteState,
+)
+
+log = logging.getLogger("castray.byte_plane")
+
+PART_BYTES = 4 << 20
+WINDOW_BYTES = 24 << 20
+"""Parts that are downloaded or being downloaded, and not read yet."""
+
+CONNECTIONS = 6
+WAIT_SECONDS = 0.25
+
+
+class FilePart(NamedTuple):
+    """A part of a remote file."""
+
+    file: int
+    offset: int
+    length: int
+
+
+@dataclass(frozen=True)
+class PinnedFile:
+    """A remote file, and what it has to be."""
+
+    link: RemoteLink
+    state: RemoteState
+
+
+class _Download:
+    """A part that is being downloaded, or is there."""
+
+    def __init__(self, part: FilePart) -> None:
+        self.part = part
+        self.payload: Optional[bytearray] = None  # once it is there
+        self.error: Optional[Exception] = None
+
+
+class DownloadWindow:
+    """Downloads parts in order, ahead of one thread that reads them in order."""
+
+    def __init__(
+        self,
+        files: Callable[[int], PinnedFile],
+        parts: Iterator[FilePart],
+        check_end: Callable[[], None],
+        waiting: Callable[[str], None],
+    ) -> None:
+        """`parts` may be endless memory: it is asked when there is room. `check_end` raises when the
+        download has to end. `waiting(reason)` is called while a server lets wait, and with no reason after.
+        """
+        self._files = files
+        self._parts = parts
+        self._check_end = check_end
+        self._waiting = waiting
+        self._condition = threading.Condition()
+        self._queue: deque[_Download] = deque()  # in order; the reader is at the first
+        self._failed: dict[int, RemoteFileError] = {}  # files of which no more is downloaded
+        self._clients: list[RangeClient] = []
+        self._threads: list[threading.Thread] = []
+        self._exhausted = False
+        self._streaming = False  # one thread downloads a file that can't be had in parts
+        self._closed = False
+        self.received_bytes = 0
+
+    def read(self, part: FilePart, view: memoryview) -> bool:
+        """Copy the next part, or some of it, into `view`; False if it is not one of the window's.
+
+        Parts must be read in order. Raises RemoteFileError, or what `check_end` raises.
+        """
+        at = 0
+        while at < part.length:
+            download = self._await(part.file, part.offset + at)
+            if download is None:
+                return False
+            first = part.offset + at - download.part.offset
+            count = min(part.length - at, download.part.length - first)
+            assert download.payload is not None
+            view[at : at + count] = memoryview(download.payload)[first : first + count]
+            at += count
+        return True
+
+    def stop(self) -> None:
+        """End the downloads soon."""
+        with self._condition:
+            self._closed = True
+            self._queue.clear()
+            clients = list(self._clients)
+            self._condition.notify_all()
+        for client in clients:
+            client.abort()
+
+    def join(self, seconds: float) -> None:
+        """Wait for their threads."""
+        for thread in list(self._threads):
+            thread.join(seconds)
+
+    # --- the reader
+
+    def _await(self, file: int, offset: int) -> Optional[_Download]:
+        """The download that has this byte, once it is there."""
+        with self._condition:
+            while True:
+                self._check_end()
+                if file in self._failed:
+                    raise self._failed[file]
+                self._drop_before(file, offset)
+                if not self._queue and self._exhausted and not self._streaming:
+                    return None
+                if self._queue:
+                    part = self._queue[0].part
+                    if (part.file, part.offset) > (file, offset):
+                        return None
+                    if self._queue[0].payload is not None:
+                        return self._queue[0]
+                self._grow()
+                self._condition.wait(WAIT_SECONDS)
+
+    def _drop_before(self, file: int, offset: int) -> None:
+        """Drop what the reader has passed."""
+        dropped = False
+        while self._queue:
+            part = self._queue[0].part
+            if (part.file, part.offset + part.length) > (file, offset):
+                break
+            self._queue.popleft()
+            dropped = True
+        if dropped:
+            self._condition.notify_all()
+
+    def _grow(self) -> None:
+        """Start another thread if there is a part for it."""
+        wanted = not (self._exhausted or self._streaming or self._closed) and self._has_room()
+        if wanted and len(self._threads) < CONNECTIONS:
+            client = RangeClient(self._pause)
+            thread = threading.Thread(
+                target=self._run, args=(client,), name=f"castray-range-{len(self._threads)}", daemon=True
+            )
+            self._clients.append(client)
+            self._threads.append(thread)
+            thread.start()
+
+    # --- the threads that download
+
+    def _run(self, client: RangeClient) -> None:
+        try:
+            while (download := self._next()) is not None:
+                self._download(client, download)
+        except _ClosedError:
+            return
+        finally:
+            client.close()
+
+    def _next(self) -> Optional[_Download]:
+        """The next part, once there is room for it; None at the end."""
+        with self._condition:
+            while not (self._closed or self._exhausted):
+                if self._streaming or not self._has_room():
+                    self._condition.wait()
+                    continue
+                part = next(self._parts, None)
+                if part is None:
+                    self._exhausted = True
+                    self._condition.notify_all()
+                elif part.file not in self._failed:
+                    self._streaming = not self._files(part.file).state.ranges
+                    download = _Download(part)
+                    if not self._streaming:
+                        self._queue.append(download)
+                        self._grow()
+                    return download
+            return None
+
+    def _has_room(self) -> bool:
+        return sum(download.part.length for download in self._queue) < WINDOW_BYTES
+
+    def _download(self, client: RangeClient, download: _Download) -> None:
+        part = download.part
+        try:
+            pinned = self._files(part.file)
+            if pinned.state.ranges:
+                payload = bytearray(part.length)
+                client.read(pinned.link, part.offset, memoryview(payload), pinned.state)
+                self._complete(download, payload)
+            else:
+                self._stream(client, part.file, pinned)
+        except _ClosedError:
+            raise
+        except RemoteFileError as error:
+            self._fail(part.file, error)
+        except Exception as error:
+            log.exception("a download failed")
+            self._fail(part.file, RemoteFileError(FileStatus.READ_ERROR, type(error).__name__))
+        else:
+            self._waiting("")
+
+    def _stream(self, client: RangeClient, file: int, pinned: PinnedFile) -> None:
+        """Download a file from its beginning to its end, while no other thread begins a part."""
+        at = 0
+        try:
+            for chunk in client.read_whole(pinned.link, pinned.state):
+                download = _Download(FilePart(file, at, len(chunk)))
+                with self._condition:
+                    self._condition.wait_for(lambda: self._closed or self._has_room())
+                    if self._closed:
+                        raise _ClosedError
+                    self._queue.append(download)
+                self._complete(download, bytearray(chunk))
+                at += len(chunk)
+        finally:
+            with self._condition:
+                self._streaming = False
+                self._condition.notify_all()
+
+    def _complete(self, download: _Download, payload: bytearray) -> None:
+        with self._condition:
+            download.payload = payload
+            self.received_bytes += len(payload)
+            self._condition.notify_all()
+
+    def _fail(self, file: int, error: RemoteFileError) -> None:
+        with self._condition:
+            self._failed.setdefault(file, error)
+            self._condition.notify_all()
+
+    def _pause(self, seconds: float, reason: str) -> None:
+        """Wait before the next attempt. Raises when the downloads end."""
+        self._waiting(reason)
+        with self._condition:
+            self._condition.wait_for(lambda: self._closed, seconds)
+            if self._closed:
+                raise _ClosedError
+
+
+class _ClosedError(Exception):
+    """The downloads have ended."""

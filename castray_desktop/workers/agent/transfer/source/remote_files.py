@@ -1,0 +1,181 @@
+"""The remote files of one cast: what the source reads instead of files on its disk."""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from typing import Callable, Optional
+
+from castray_desktop.core.content.manifest import FileStatus, Manifest
+from castray_desktop.core.content.urls import redacted_url
+from castray_desktop.core.failures.kinds import Failure, FailureKind
+from castray_desktop.core.protocol.nodes.agent_protocol import RemoteFile
+from castray_desktop.workers.agent.transfer.source.download_window import (
+    PART_BYTES,
+    DownloadWindow,
+    FilePart,
+    PinnedFile,
+)
+from castray_desktop.workers.agent.transfer.source.range_client import (
+    RangeClient,
+    RemoteLink,
+    RemoteState,
+)
+from castray_desktop.workers.agent.transfer.store.hash_cache import FileKey
+from castray_desktop.workers.agent.transfer.store.piece_store import StoreGoneError
+from castray_desktop.workers.agent.transfer.store.receive_store import ReceiveStore
+
+SETTLE_SECONDS = 0.25
+
+OwnCopy = Callable[[], Optional[ReceiveStore]]
+"""What this node, as a recipient of the same cast, has of it; None before its delivery has started."""
+
+
+def remote_failure(file: RemoteFile, status: FileStatus, reason: str) -> Failure:
+    """The failure of a remote file that was not sent as it was at first."""
+    values = {"url": redacted_url(file.url)}
+    if status is FileStatus.CHANGED:
+        return Failure(FailureKind.URL_CHANGED, values)
+    return Failure(FailureKind.URL_FAILED, {**values, "reason": reason})
+
+
+def remote_key(file: RemoteFile) -> Optional[FileKey]:
+    """The key of this version of a file in the hash cache; None where the server does not name versions.
+
+    No device has a number as high as that of the key.
+    """
+    if not file.etag or file.etag.startswith("W/"):
+        return None
+    digest = hashlib.sha256(f"{redacted_url(file.url)}\n{file.etag}".encode()).digest()
+    device, inode = struct.unpack_from("<QQ", digest)
+    return FileKey(device | 1 << 63, inode, file.size, 0, 0)
+
+
+class RemoteFiles:
+    """The remote files of one cast, by number of the manifest's files.
+
+    One thread reads them in order with `read`; any thread may read a part once more with `read_again`.
+    """
+
+    def __init__(
+        self,
+        files: Mapping[int, RemoteFile],
+        manifest: Manifest,
+        manifest_bytes: int,
+        own_copy: Optional[OwnCopy],
+        is_wanted: Callable[[int, int, int], bool],
+        check_end: Callable[[], None],
+        waiting: Callable[[Optional[Failure]], None],
+    ) -> None:
+        """`own_copy` is None if this node is no recipient. `is_wanted(file, start, end)` says whether these
+        bytes of the stream will be read in order. `check_end` raises when the cast has ended.
+        """
+        self._files = files
+        self._manifest = manifest
+        self._manifest_bytes = manifest_bytes
+        self._own_copy = own_copy
+        self._is_wanted = is_wanted
+        self._check_end = check_end
+        self._report_waiting = waiting
+        self._waits = False
+        self._window = DownloadWindow(self._pinned, self._parts(), check_end, self._waiting)
+        self._again_lock = threading.Lock()
+        self._again_client: Optional[RangeClient] = None
+        self._again_bytes = 0
+
+    def __contains__(self, file: int) -> bool:
+        return file in self._files
+
+    @property
+    def downloaded_bytes(self) -> int:
+        """Bytes that came from the servers."""
+        return self._window.received_bytes + self._again_bytes
+
+    def read(self, file: int, offset: int, view: memoryview) -> None:
+        """Fill `view`. Raises RemoteFileError."""
+        if not self._window.read(FilePart(file, offset, len(view)), view):
+            self.read_again(file, offset, view)
+
+    def read_again(self, file: int, offset: int, view: memoryview) -> None:
+        """Fill `view` with a part that may have been read before. Raises RemoteFileError."""
+        if self._read_own_copy(file, offset, view):
+            return
+        with self._again_lock:
+            if self._again_client is None:
+                self._again_client = RangeClient(self._pause_again)
+            pinned = self._pinned(file)
+            self._again_client.read(pinned.link, offset, view, pinned.state)
+            self._again_bytes += len(view)
+
+    def stop(self) -> None:
+        """End all downloads soon."""
+        client = self._again_client
+        if client is not None:
+            client.abort()
+        self._window.stop()
+
+    def join(self, seconds: float) -> None:
+        """Wait for their threads, and close connections."""
+        self._window.join(seconds)
+        with self._again_lock:
+            if self._again_client is not None:
+                self._again_client.close()
+
+    def _pinned(self, file: int) -> PinnedFile:
+        item = self._files[file]
+        state = RemoteState(item.size, item.etag, item.modified_ns, item.ranges)
+        return PinnedFile(RemoteLink(item.url, item.authorization), state)
+
+    def _parts(self) -> Iterator[FilePart]:
+        """The parts to download, in order: not what this node has already."""
+        for file in sorted(self._files):
+            size, ranges = self._files[file].size, self._files[file].ranges
+            length = PART_BYTES if ranges else max(size, 1)  # the whole, which the window divides
+            for offset in range(0, size, length):
+                part = FilePart(file, offset, min(length, size - offset))
+                if self._is_wanted(file, *self._range(*part)) and not self._has_own_copy(part):
+                    yield part
+
+    # --- what this node has as a recipient
+
+    def _range(self, file: int, offset: int, length: int) -> tuple[int, int]:
+        start = self._manifest_bytes + self._manifest.file_range(file)[0] + offset
+        return start, start + length
+
+    def _has_own_copy(self, part: FilePart) -> bool:
+        store = self._own_copy() if self._own_copy is not None else None
+        if store is None:
+            return False
+        with store.pieces.lock:
+            return store.pieces.have.contains(*self._range(part.file, part.offset, part.length))
+
+    def _read_own_copy(self, file: int, offset: int, view: memoryview) -> bool:
+        """Read it from the files that this node writes as a recipient; False if they don't have it."""
+        store = self._own_copy() if self._own_copy is not None else None
+        if store is None or not self._has_own_copy(FilePart(file, offset, len(view))):
+            return False
+        try:
+            store.pieces.read_stream(view, *self._range(file, offset, len(view)))
+        except (OSError, EOFError, StoreGoneError):
+            return False
+        return True
+
+    # --- waiting
+
+    def _waiting(self, reason: str) -> None:
+        if reason:
+            self._waits = True
+            self._report_waiting(Failure(FailureKind.SERVER_AWAITED, {"reason": reason}))
+        elif self._waits:
+            self._waits = False
+            self._report_waiting(None)
+
+    def _pause_again(self, seconds: float, reason: str) -> None:
+        self._waiting(reason)
+        until = time.monotonic() + seconds
+        while (left := until - time.monotonic()) > 0:
+            self._check_end()
+            time.sleep(min(left, SETTLE_SECONDS))

@@ -1,0 +1,114 @@
+"""What web servers have: ask them for the state of files, and add these to the list of files of a cast."""
+
+from __future__ import annotations
+
+import os
+import time
+from array import array
+from collections.abc import Iterable, Sequence
+
+from castray_desktop.core.content.file_names import ExcludePatterns, display_name
+from castray_desktop.core.content.manifest import EntryKind, ManifestEntry
+from castray_desktop.core.content.urls import redacted_url, url_file_name
+from castray_desktop.core.failures.kinds import CastRayError, Failure, FailureKind
+from castray_desktop.core.protocol.nodes.agent_protocol import (
+    RemoteFile,
+    RemoteListing,
+    ResolveUrls,
+    TopEntry,
+)
+from castray_desktop.workers.agent.transfer.source.range_client import (
+    RangeClient,
+    RemoteFileError,
+    RemoteLink,
+)
+from castray_desktop.workers.agent.transfer.source.scanner import ScanResult
+
+RESOLVE_SECONDS = 10.0
+"""A server that lets wait longer for an answer about a file ends the request."""
+
+FILE_MODE = 0o644
+FOLDER_MODE = 0o755
+"""A web server does not know of modes."""
+
+
+def resolve_urls(order: ResolveUrls) -> RemoteListing:
+    """Ask the servers for size, version and date of each file."""
+    deadline = time.monotonic() + RESOLVE_SECONDS
+
+    def pause(seconds: float, reason: str) -> None:
+        if time.monotonic() + seconds > deadline:
+            raise TimeoutError(reason)
+        time.sleep(seconds)
+
+    client, found = RangeClient(pause), []
+    try:
+        for url in order.urls:
+            try:
+                state = client.state(RemoteLink(url))
+            except (RemoteFileError, TimeoutError) as error:
+                values = {"url": redacted_url(url), "reason": str(error)}
+                return RemoteListing(failure=Failure(FailureKind.URL_FAILED, values))
+            path = os.fsdecode(url_file_name(url))
+            found.append(RemoteFile(path, url, state.size, state.etag, state.modified_ns, state.ranges))
+    finally:
+        client.close()
+    return RemoteListing(tuple(found))
+
+
+def with_remote_files(scan: ScanResult, files: Sequence[RemoteFile], exclude: Iterable[str]) -> ScanResult:
+    """The scan with these files after its own. Raises CastRayError."""
+    exclusions = ExcludePatterns(tuple(exclude))
+    found = ScanResult(
+        list(scan.entries),
+        array("Q", scan.inodes),
+        array("Q", scan.devices),
+        array("q", scan.ctimes),
+        list(scan.others),
+        dict(scan.top_paths),
+        scan.systems,
+        dict(scan.followed),
+        list(scan.top),
+        list(scan.problems),
+        scan.problem_count,
+        files=scan.files,
+        size=scan.size,
+    )
+    folders: set[bytes] = set()
+    for item in files:
+        path = os.fsencode(item.path)
+        if exclusions.excludes(display_name(path), False):
+            continue
+        top = path.partition(b"/")[0]
+        if top in scan.top_paths or (top == path and top in found.top_paths):
+            raise CastRayError(FailureKind.SAME_NAME_TWICE, name=display_name(top))
+        _add_folders(found, path, folders)
+        found.top_paths.setdefault(top, os.fsencode(redacted_url(item.url)))
+        found.remote[found.files] = item
+        found.entries.append(ManifestEntry(EntryKind.FILE, path, FILE_MODE, item.modified_ns, item.size))
+        found.inodes.append(0)
+        found.devices.append(0)
+        found.ctimes.append(0)
+        found.files += 1
+        found.size += item.size
+        if top == path:
+            found.top.append(TopEntry(display_name(top), False, item.size, 1))
+        else:
+            before = found.top[-1]  # files of one folder follow each other
+            found.top[-1] = TopEntry(before.name, True, before.bytes + item.size, before.files + 1)
+    if not found.entries:
+        raise CastRayError(FailureKind.NOTHING_TO_SEND)
+    return found
+
+
+def _add_folders(scan: ScanResult, path: bytes, folders: set[bytes]) -> None:
+    """Add the folders above a file that were not added yet."""
+    names = path.split(b"/")[:-1]
+    for count in range(1, len(names) + 1):
+        folder = b"/".join(names[:count])
+        if folder not in folders:
+            folders.add(folder)
+            scan.entries.append(ManifestEntry(EntryKind.FOLDER, folder, FOLDER_MODE))
+            scan.others.append((0, 0, 0))
+            if count == 1:
+                scan.top.append(TopEntry(display_name(folder), True))

@@ -1,0 +1,44 @@
+"""Addresses of files on web servers."""
+
+from __future__ import annotations
+
+import pytest
+
+from castray_desktop.core.content.urls import is_url, redacted_url, url_file_name
+
+
+@pytest.mark.parametrize(
+    "text", ["https://host/a", "http://host:80/a", "HTTPS://host", "https://u:p@[::1]/a?b#c"]
+)
+def test_addresses(text: str) -> None:
+    assert is_url(text)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "/data/https://x", "https:/host", "https:///a", "ftp://host/a", "file:///a"]
+)
+def test_everything_else_is_a_path(text: str) -> None:
+    assert not is_url(text)
+
+
+def test_what_may_be_secret_is_not_shown() -> None:
+    shown = redacted_url("https://ada:pass@host:8443/a/b%20c.bin?X-Amz-Signature=1#part")
+    assert shown == "https://host:8443/a/b%20c.bin"
+
+
+@pytest.mark.parametrize(
+    ("url", "name"),
+    [
+        ("https://host/models/weights.bin?token=1", b"weights.bin"),
+        ("https://host/a%20b/", b"a b"),
+        ("https://host/%E6%A8%A1%E5%9E%8B.bin", "模型.bin".encode()),
+        ("https://host/%FF.bin", b"\xff.bin"),
+        ("https://host/", b"host"),
+        ("https://host/a/..", b"host"),
+        ("https://host/a%2Fb", b"host"),
+        ("https://host/a%00b", b"host"),
+        ("https://host/" + "x" * 300, b"host"),
+    ],
+)
+def test_names_of_files_are_safe(url: str, name: bytes) -> None:
+    assert url_file_name(url) == name

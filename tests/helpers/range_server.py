@@ -1,0 +1,151 @@
+"""A web server with ranges for tests, which fails as it is told to."""
+
+from __future__ import annotations
+
+import contextlib
+import email.utils
+import hashlib
+import http.server
+import re
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from urllib.parse import urlsplit
+
+_RANGE = re.compile(r"bytes=(\d+)-(\d+)$")
+
+
+@dataclass
+class Answer:
+    """A fault: how the next request for a file is answered."""
+
+    status: int = 0  # instead of the file; 0: the file
+    headers: dict[str, str] = field(default_factory=dict)
+    cut_at: int = -1  # the connection is closed after so many bytes of the body
+
+
+@dataclass
+class ServedFile:
+    """A file of the server, and how it serves it."""
+
+    payload: bytes
+    etag: str = ""
+    modified: float = 1_700_000_000.0
+    ranges: bool = True
+    says_length: bool = True
+    redirect: str = ""  # to this address instead
+    authorization: str = ""  # required value of the header
+    faults: list[Answer] = field(default_factory=list)  # for the next requests, one each
+    gate: threading.Event | None = None  # bodies wait for it after the first request
+    served: int = 0  # bytes of its body that were sent
+    requests: list[dict[str, str]] = field(default_factory=list)  # their headers
+
+    def __post_init__(self) -> None:
+        self.etag = self.etag or f'"{hashlib.sha256(self.payload).hexdigest()[:16]}"'
+
+    def replace(self, payload: bytes) -> None:
+        """Change the file."""
+        self.payload, self.etag = payload, f'"{hashlib.sha256(payload).hexdigest()[:16]}"'
+
+
+class RangeServer(http.server.ThreadingHTTPServer):
+    """Serves `files` by path."""
+
+    daemon_threads = True
+    request_queue_size = 128
+
+    def __init__(self, address: str = "127.0.0.1") -> None:
+        super().__init__((address, 0), _Handler)
+        self.files: dict[str, ServedFile] = {}
+        self.lock = threading.Lock()
+
+    def add(self, path: str, payload: bytes) -> ServedFile:
+        file = self.files[path] = ServedFile(payload)
+        return file
+
+    def url(self, path: str) -> str:
+        return f"http://{self.server_address[0]!s}:{self.server_address[1]}{path}"
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Peers that close early are part of the tests."""
+
+
+class _Handler(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server: RangeServer
+    timeout = 20
+
+    def do_GET(self) -> None:
+        file = self.server.files.get(urlsplit(self.path).path)
+        if file is None:
+            self._refuse(404)
+            return
+        with self.server.lock:
+            file.requests.append({"path": self.path, **{k.lower(): v for k, v in self.headers.items()}})
+            fault = file.faults.pop(0) if file.faults else Answer()
+        if fault.status:
+            self._refuse(fault.status, fault.headers)
+        elif file.redirect:
+            self._refuse(302, {"Location": file.redirect})
+        elif file.authorization and self.headers.get("Authorization") != file.authorization:
+            self._refuse(403)
+        elif self.headers.get("If-Match", file.etag) != file.etag:
+            self._refuse(412)
+        else:
+            self._send(file, fault)
+
+    def _send(self, file: ServedFile, fault: Answer) -> None:
+        payload, etag = file.payload, file.etag
+        match = _RANGE.match(self.headers.get("Range", "")) if file.ranges else None
+        start, end = 0, len(payload)
+        if match is not None:
+            start, end = int(match[1]), min(int(match[2]) + 1, len(payload))
+            if start >= len(payload):
+                self._refuse(416, {"Content-Range": f"bytes */{len(payload)}", "ETag": etag})
+                return
+            self.send_response(206)
+            self.send_header("Content-Range", f"bytes {start}-{end - 1}/{len(payload)}")
+        else:
+            self.send_response(200)
+        self.send_header("ETag", etag)
+        self.send_header("Last-Modified", email.utils.formatdate(file.modified, usegmt=True))
+        if file.says_length:
+            self.send_header("Content-Length", str(end - start))
+        else:
+            self.send_header("Connection", "close")
+            self.close_connection = True
+        for name, value in fault.headers.items():
+            self.send_header(name, value)
+        self.end_headers()
+        body = payload[start:end] if fault.cut_at < 0 else payload[start:end][: fault.cut_at]
+        if file.gate is not None and len(file.requests) > 1:
+            file.gate.wait(20)
+        self.wfile.write(body)
+        with self.server.lock:
+            file.served += len(body)
+        if fault.cut_at >= 0:
+            self.close_connection = True
+
+    def _refuse(self, status: int, headers: dict[str, str] | None = None) -> None:
+        self.send_response(status)
+        for name, value in (headers or {}).items():
+            self.send_header(name, value)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, *args: object) -> None:
+        """Nothing."""
+
+
+@contextlib.contextmanager
+def range_server(address: str = "127.0.0.1") -> Iterator[RangeServer]:
+    """A running server."""
+    server = RangeServer(address)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+    thread.start()
+    try:
+        yield server
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()

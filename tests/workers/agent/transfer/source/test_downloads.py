@@ -1,0 +1,251 @@
+"""A node downloads files from a web server and passes them on; each fault of the server ends as it should."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import secrets
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from castray_desktop.core.failures.kinds import FailureKind
+from castray_desktop.core.protocol.nodes.agent_protocol import (
+    Algorithms,
+    DeliveryReport,
+    PrepareSource,
+    RecipientState,
+    RemoteFile,
+    ResolveUrls,
+    ServeSource,
+    SourceState,
+)
+from castray_desktop.workers.agent.transfer.source import range_client
+from castray_desktop.workers.agent.transfer.source.remote_listing import resolve_urls
+from tests.helpers.range_server import Answer, RangeServer, ServedFile, range_server
+from tests.workers.agent.transfer.lab import BEST, Cast, Lab, Node
+
+MIB = 1 << 20
+SIZE = 20 * MIB + 12_345
+pytestmark = pytest.mark.timeout(60)
+
+
+@pytest.fixture
+def server() -> Iterator[RangeServer]:
+    with range_server() as server:
+        yield server
+
+
+@pytest.fixture(autouse=True)
+def quick_retries(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(range_client, "FIRST_DELAY_SECONDS", 0.01)
+
+
+def resolve(*urls: str) -> tuple[RemoteFile, ...]:
+    listing = resolve_urls(ResolveUrls(urls))
+    assert listing.failure is None, listing
+    return listing.files
+
+
+def begin(
+    source: Node,
+    files: tuple[RemoteFile, ...],
+    paths: tuple[str, ...] = (),
+    algorithms: Algorithms = BEST,
+) -> Cast:
+    cast = secrets.token_hex(4)
+    source.plane.carry_out(PrepareSource(cast, paths, remote=files))
+    report = source.await_source(
+        cast, lambda report: report.state in (SourceState.PREPARED, SourceState.FAILED)
+    )
+    assert report.totals is not None, report
+    secret = secrets.token_hex(32)
+    source.plane.carry_out(ServeSource(cast, secret, 1, algorithms))
+    return Cast(source, cast, secret, report.totals, algorithms)
+
+
+def send(
+    nodes: list[Node], files: tuple[RemoteFile, ...], paths: tuple[str, ...] = ()
+) -> list[DeliveryReport]:
+    cast = begin(nodes[0], files, paths)
+    for above, node in itertools.pairwise(nodes):
+        cast.deliver(node, above.upstream())
+    results = cast.results()
+    cast.forget()
+    return results
+
+
+def served(server: RangeServer, path: str, size: int) -> ServedFile:
+    return server.add(path, os.urandom(size))
+
+
+@pytest.mark.parametrize("size", [0, 1, MIB, SIZE])
+def test_a_file_arrives_and_is_downloaded_once(lab: Lab, server: RangeServer, size: int) -> None:
+    file = served(server, "/models/weights%20v1.bin", size)
+    nodes = lab.chain(3)
+    results = send(nodes, resolve(server.url("/models/weights%20v1.bin?token=secret")))
+    for node, result in zip(nodes[1:], results, strict=True):
+        assert result.state is RecipientState.COMPLETED, result
+        assert (node.inbox / "weights v1.bin").read_bytes() == file.payload
+        assert (node.inbox / "weights v1.bin").stat().st_mtime == (file.modified if size else 0)
+    assert file.served == size + bool(size)  # and one byte, to see what is there
+
+
+def test_the_node_that_downloads_is_a_recipient_itself(lab: Lab, server: RangeServer) -> None:
+    file = served(server, "/model.bin", SIZE)
+    nodes = lab.chain(2, local=True)
+    cast = begin(nodes[0], resolve(server.url("/model.bin")))
+    for node in nodes:
+        cast.deliver(node, nodes[0].upstream())
+    for node, result in zip(nodes, cast.results(), strict=True):
+        assert result.state is RecipientState.COMPLETED, result
+        assert (node.inbox / "model.bin").read_bytes() == file.payload
+    cast.forget()
+    assert file.served == SIZE + 1
+
+
+def test_what_all_recipients_have_is_not_downloaded_again(lab: Lab, server: RangeServer) -> None:
+    file = served(server, "/model.bin", SIZE)
+    nodes = lab.chain(2)
+    send(nodes, resolve(server.url("/model.bin?token=1")))
+    nodes[0].plane.close()  # the hashes are saved
+    before = file.served
+    again = [lab.node("again"), *nodes[1:]]
+    results = send(again, resolve(server.url("/model.bin?token=2")))
+    assert {result.state for result in results} == {RecipientState.SKIPPED}, results
+    assert file.served <= before + 2 * MIB  # of the pieces that have the lists as well
+
+    file.replace(os.urandom(SIZE))
+    results = send(again, resolve(server.url("/model.bin?token=2")))
+    assert {result.state for result in results} == {RecipientState.COMPLETED}, results
+    assert (nodes[2].inbox / "model (2).bin").read_bytes() == file.payload
+
+
+def test_files_of_this_machine_and_of_a_server(lab: Lab, server: RangeServer) -> None:
+    files = [served(server, f"/{name}", size) for name, size in (("b.bin", 300), ("c.bin", 2 * MIB))]
+    mine = lab.file("a.bin", MIB)
+    nodes = lab.chain(1)
+    (result,) = send(nodes, resolve(server.url("/b.bin"), server.url("/c.bin")), (str(mine),))
+    assert result.state is RecipientState.COMPLETED, result
+    inbox = nodes[1].inbox
+    assert (inbox / "a.bin").read_bytes() == mine.read_bytes()
+    assert [(inbox / name).read_bytes() for name in ("b.bin", "c.bin")] == [one.payload for one in files]
+
+
+@pytest.mark.parametrize(
+    "faults",
+    [
+        [Answer(cut_at=100_000)],
+        [Answer(cut_at=0)],
+        [Answer(status=503)],
+        [Answer(status=429, headers={"Retry-After": "0"})],
+        [Answer(status=500), Answer(status=502), Answer(cut_at=5)],
+    ],
+    ids=["cut", "closed", "503", "429", "several"],
+)
+def test_what_passes_is_tried_again(lab: Lab, server: RangeServer, faults: list[Answer]) -> None:
+    file = served(server, "/model.bin", SIZE)
+    files = resolve(server.url("/model.bin"))
+    file.faults = faults
+    nodes = lab.chain(2)
+    results = send(nodes, files)
+    assert {result.state for result in results} == {RecipientState.COMPLETED}, results
+    assert (nodes[2].inbox / "model.bin").read_bytes() == file.payload
+    assert file.served <= SIZE * 1.02 + 1
+
+
+def test_people_see_why_a_download_waits(lab: Lab, server: RangeServer) -> None:
+    file = served(server, "/model.bin", MIB)
+    files = resolve(server.url("/model.bin"))
+    file.faults = [Answer(status=429, headers={"Retry-After": "600"})]
+    nodes = lab.chain(1)
+    cast = begin(nodes[0], files)
+    cast.deliver(nodes[1], nodes[0].upstream())
+    report = nodes[0].await_source(cast.cast, lambda report: report.waiting is not None)
+    assert report.waiting is not None
+    assert report.waiting.kind is FailureKind.SERVER_AWAITED
+    assert "429" in report.waiting.values["reason"]
+    cast.cancel(*nodes)
+    assert nodes[1].await_end(cast.cast).state is RecipientState.CANCELLED
+    cast.forget()
+
+
+@pytest.mark.parametrize("tagged", [True, False], ids=["etag", "size"])
+def test_a_file_that_changes_is_never_mixed(lab: Lab, server: RangeServer, tagged: bool) -> None:
+    file = served(server, "/model.bin", SIZE)
+    files = resolve(server.url("/model.bin"))
+    if tagged:
+        file.replace(os.urandom(SIZE))
+    else:
+        file.payload = os.urandom(SIZE + 1)
+    nodes = lab.chain(1)
+    (result,) = send(nodes, files)
+    assert result.state is RecipientState.FAILED
+    assert not (nodes[1].inbox / "model.bin").exists()
+    problem = nodes[0].sources[next(iter(nodes[0].sources))].problems[0]
+    assert problem.failure.kind is FailureKind.URL_CHANGED
+
+
+@pytest.mark.parametrize("status", [403, 404])
+def test_a_file_that_is_refused_fails_alone(lab: Lab, server: RangeServer, status: int) -> None:
+    bad, good = served(server, "/bad.bin", SIZE), served(server, "/good.bin", SIZE)
+    files = resolve(server.url("/bad.bin?key=secret"), server.url("/good.bin"))
+    bad.faults = [Answer(status=status)] * 10
+    nodes = lab.chain(1)
+    (result,) = send(nodes, files)
+    assert result.state is RecipientState.FAILED
+    assert (nodes[1].inbox / "good.bin").read_bytes() == good.payload
+    assert not (nodes[1].inbox / "bad.bin").exists()
+    problem = nodes[0].sources[next(iter(nodes[0].sources))].problems[0]
+    assert problem.failure.kind is FailureKind.URL_FAILED
+    assert str(status) in problem.failure.values["reason"]
+    assert "secret" not in repr(problem)
+
+
+def test_a_server_without_ranges_is_read_once(lab: Lab, server: RangeServer) -> None:
+    file = served(server, "/model.bin", SIZE)
+    file.ranges = False
+    nodes = lab.chain(2)
+    results = send(nodes, resolve(server.url("/model.bin")))
+    assert {result.state for result in results} == {RecipientState.COMPLETED}, results
+    assert (nodes[2].inbox / "model.bin").read_bytes() == file.payload
+
+
+def test_a_file_without_a_size_is_refused(server: RangeServer) -> None:
+    file = served(server, "/model.bin", 100)
+    file.ranges = file.says_length = False
+    listing = resolve_urls(ResolveUrls((server.url("/model.bin?key=secret"),)))
+    assert listing.failure is not None
+    assert listing.failure.kind is FailureKind.URL_FAILED
+    assert "secret" not in repr(listing)
+
+
+def test_the_token_stays_with_its_host(lab: Lab, server: RangeServer) -> None:
+    with range_server("127.0.0.2") as other:
+        there = served(other, "/model.bin", MIB)
+        link = served(server, "/link.bin", 1)
+        link.redirect = other.url("/model.bin")
+        file = RemoteFile(
+            "model.bin", server.url("/link.bin"), MIB, there.etag, 0, authorization="Bearer secret"
+        )
+        nodes = lab.chain(1)
+        (result,) = send(nodes, (file,))
+        assert result.state is RecipientState.COMPLETED, result
+        assert {request.get("authorization") for request in link.requests} == {"Bearer secret"}
+        assert {request.get("authorization") for request in there.requests} == {None}
+        assert "secret" not in repr(file)
+
+
+def test_cancelling_ends_a_download_that_hangs(lab: Lab, server: RangeServer) -> None:
+    file = served(server, "/model.bin", SIZE)
+    files = resolve(server.url("/model.bin"))
+    file.gate = threading.Event()
+    nodes = lab.chain(1)
+    cast = begin(nodes[0], files)
+    cast.deliver(nodes[1], nodes[0].upstream())
+    nodes[1].await_delivery(cast.cast, lambda report: report.state is RecipientState.RECEIVING)
+    cast.cancel(*nodes)
+    assert nodes[1].await_end(cast.cast).state is RecipientState.CANCELLED
+    cast.forget()
+    file.gate.set()
