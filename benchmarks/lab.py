@@ -273,6 +273,14 @@ class Lab:
         rule = f"numgen random mod 100000 < {round(loss * 100_000)} drop" if loss else ""
         nft(host.namespace, f"flush chain inet lab loss\n{_rule('loss', rule)}")
 
+    def set_loss_behind(self, host: Host, loss: float) -> None:
+        """Change the share of packets that are lost after they have left a host. A long path has none."""
+        device, table = f"v{self.hosts.index(host)}", f"lab_{host.name}"
+        chain = f"type filter hook ingress device {device} priority 0;"
+        rule = f"numgen random mod 100000 < {round(loss * 100_000)} drop;"
+        new = f"table netdev {table} {{\nchain loss {{\n{chain}\n{rule}\n}}\n}}\n" if loss else ""
+        nft(self._switch, f"table netdev {table}\ndelete table netdev {table}\n{new}")
+
     def block(self, host: Host, direction: str = "in", port: int | None = None) -> None:
         """Drop new TCP connections into ("in") or out of ("out") the host, as a firewall does.
 

@@ -91,6 +91,24 @@ def test_the_driver_is_stopped_while_the_last_bytes_arrive(whole: Castray, tmp_p
     finish(command, file, tmp_path)
 
 
+def test_the_head_of_the_local_cluster_is_killed(whole: Castray, tmp_path: Path) -> None:
+    """The cluster is started again, and the cast continues on it."""
+    file = make_file(tmp_path / "slow.bin", 100 * MIB)
+    command = start_slowly(whole, file, tmp_path)
+    heads = [pid for pid in whole.processes() if program(pid) in (b"gcs_server", b"raylet")]
+    assert len(heads) == 2
+    for pid in heads:
+        os.kill(pid, signal.SIGKILL)
+    finish(command, file, tmp_path)
+
+
+def program(pid: int) -> bytes:
+    """The name of a process's program; empty if it has ended."""
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[0].rpartition(b"/")[2]
+    return b""
+
+
 def agent_pid(cluster: Castray, node: str) -> int:
     """The process of a node's agent, from the engine's log."""
     log = (cluster.home / "castray" / "logs" / "engine.log").read_text()

@@ -1,8 +1,10 @@
 """Run the fault matrix, or some of its rows.
 
-    python -m tests.faults [--rows TEXT ...] [--list] [--sample] [--write-docs]
+    python -m tests.faults [--rows TEXT ...] [--list] [--sample] [--jobs N] [--write-docs]
 
 TEXT is a part of a cell's name, such as "disk full" or "middle hop/half". The status is 1 if a cell fails.
+Rows about processes and links need root and a real Ray cluster, on which many cells are run one after
+another; they come last, and take half a minute each.
 """
 
 from __future__ import annotations
@@ -16,6 +18,8 @@ import traceback
 from tests.faults.fault_cells import Cell
 from tests.faults.fault_matrix import chosen_cells, run_cell
 from tests.faults.fault_page import PAGE, cell_text, read_page, render
+from tests.faults.process_rows import run_alone
+from tests.faults.stage_runner import run_on_stages
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -24,6 +28,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--list", action="store_true", help="list the cells")
     parser.add_argument("--sample", action="store_true", help="only those that pytest runs")
     parser.add_argument("--write-docs", action="store_true", help="write the results to docs/fault-matrix.md")
+    parser.add_argument("--jobs", type=int, default=1, metavar="N", help="Ray clusters side by side")
     given = parser.parse_args(arguments)
     cells = [cell for cell in chosen_cells(given.rows) if cell.sample or not given.sample]
     if not cells:
@@ -32,29 +37,54 @@ def main(arguments: list[str] | None = None) -> int:
         for cell in cells:
             sys.stdout.write(f"{cell.name}{'' if cell.run else '  — ' + cell.note}\n")
         return 0
-    texts, failed = read_page(), 0
+    record = _Record(given.write_docs)
     for cell in cells:
-        found = _run(cell) if cell.run is not None else []
-        failed += bool(found)
-        texts[cell.name] = cell_text(cell, found)
-    if given.write_docs:
-        PAGE.write_text(render(texts))
-    sys.stdout.write(f"{len(cells)} cells, {failed} failed\n")
-    return int(failed > 0)
+        if cell.run is None:
+            record.not_applicable(cell)
+        elif cell.run is not run_alone:
+            began = time.monotonic()
+            found = _run(cell)
+            record.done(cell, found, time.monotonic() - began)
+    staged = [cell for cell in cells if cell.run is run_alone]
+    if staged:
+        asyncio.run(run_on_stages(staged, given.jobs, record.done))
+    sys.stdout.write(f"{len(cells)} cells, {record.failed} failed\n")
+    return int(record.failed > 0)
+
+
+class _Record:
+    """Prints the result of each cell, and renews the page if it is to be written."""
+
+    def __init__(self, write: bool) -> None:
+        self.failed = 0
+        self._write = write
+        self._texts = read_page()
+
+    def not_applicable(self, cell: Cell) -> None:
+        """It can't be run."""
+        self._save(cell, [])
+
+    def done(self, cell: Cell, found: list[str], seconds: float) -> None:
+        """It was run in so many seconds; `found` does not hold."""
+        self.failed += bool(found)
+        sys.stdout.write(f"{'FAILED' if found else 'passed'} {seconds:6.1f} s  {cell.name}\n")
+        for text in found:
+            sys.stdout.write(f"    {text}\n")
+        sys.stdout.flush()
+        self._save(cell, found)
+
+    def _save(self, cell: Cell, found: list[str]) -> None:
+        self._texts[cell.name] = cell_text(cell, found)
+        if self._write:
+            PAGE.write_text(render(self._texts))
 
 
 def _run(cell: Cell) -> list[str]:
-    began = time.monotonic()
     try:
-        found = asyncio.run(run_cell(cell))
+        return asyncio.run(run_cell(cell))
     except Exception as error:  # noqa: BLE001 - the other cells are run
         traceback.print_exc()
-        found = [f"the cell was not run: {type(error).__name__}: {error}"]
-    sys.stdout.write(f"{'FAILED' if found else 'passed'} {time.monotonic() - began:6.1f} s  {cell.name}\n")
-    for text in found:
-        sys.stdout.write(f"    {text}\n")
-    sys.stdout.flush()
-    return found
+        return [f"the cell was not run: {type(error).__name__}: {error}"]
 
 
 if __name__ == "__main__":

@@ -27,8 +27,12 @@ In each cell is checked:
 - **e** a retry or resume completes it, without sending verified bytes again: they are counted.
 
 *passed*: all five hold, and the text says how the cast ends where that is not simply "complete". *—*: not
-applicable, with the reason. The source's agent, a middle hop and the last hop are those of a relay chain with
-three recipients.
+applicable, with the reason. *not run*: no result yet. The source's agent, a middle hop and the last hop are
+those of a relay chain: with three recipients in the rows about disks and files; in those about processes and
+links with four, on a real Ray cluster, each host in a network namespace behind 100 Mbit/s.
+
+A delivery that fails removes what it has, so a retry of it fetches everything, and nobody else fetches
+anything. A delivery that waits (`node_away`) keeps it.
 """
 
 _FAILED = "**FAILED**"

@@ -84,10 +84,14 @@ def test_a_link_has_its_rate_and_takes_another(make_lab: MakeLab) -> None:
     assert unbound < 0.7
 
 
-def test_packets_get_lost_as_often_as_asked_for(make_lab: MakeLab) -> None:
-    lab = make_lab(2, "100mbit", loss=0.02, coalesce=False)
+@pytest.mark.parametrize("behind", [False, True])
+def test_packets_get_lost_as_often_as_asked_for(make_lab: MakeLab, behind: bool) -> None:
+    lab = make_lab(2, "100mbit", loss=0.0 if behind else 0.02, coalesce=False)
     source, target = lab.hosts
     serve(lab, target)
+    if behind:
+        lab.set_loss_behind(source, 0.5)
+        lab.set_loss_behind(source, 0.02)
     assert seconds_for(lab, source, target, 5_000_000) is not None
     packets = received_packets(lab, target)
     assert packets > 5_000_000 / 1500  # none was merged with another
