@@ -29,7 +29,7 @@ DATA_PORTS = "7000-7019"
 START_SECONDS = 120.0
 COMMAND_SECONDS = 60.0
 BACK_SECONDS = 90.0
-STARTED_AT_ONCE = 3
+STARTED_AT_ONCE = 2
 AGENT = b"ray::NodeAgent"
 
 
@@ -76,8 +76,9 @@ class RayStage:
             await self.castray("engine", "stop")
         await self.observer.close()
         await asyncio.to_thread(self.lab.close)
-        if keep := os.environ.get("CASTRAY_FAULT_LOGS"):
-            shutil.copytree(self.home / "logs", Path(keep) / self.folder.name, dirs_exist_ok=True)
+        logs = self.home / "logs"
+        if (keep := os.environ.get("CASTRAY_FAULT_LOGS")) and logs.is_dir():
+            shutil.copytree(logs, Path(keep) / self.folder.name, dirs_exist_ok=True)
         shutil.rmtree(self.folder, ignore_errors=True)
 
     async def start_ray(self) -> None:

@@ -10,6 +10,7 @@ import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from benchmarks.lab import LabUnavailable
 from tests.faults.fault_cells import Cell
 from tests.faults.fault_checks import problems
 from tests.faults.process_rows import run_on
@@ -17,6 +18,9 @@ from tests.faults.ray_stage import RayStage
 
 CELL_SECONDS = 300.0
 """With the time that a lost node is waited for, and a retry."""
+
+STARTS = 3
+"""How often in a row a stage is started."""
 
 CellDone = Callable[[Cell, list[str], float], None]
 
@@ -31,14 +35,26 @@ async def run_on_stages(cells: Sequence[Cell], jobs: int, done: CellDone) -> Non
 
 async def _work(waiting: list[Cell], done: CellDone) -> None:
     """Run cells on one stage after another: one on which a cell has failed is not used again."""
+    failed_starts = 0
     while waiting:
-        async with RayStage() as stage:
-            while waiting:
-                cell, began = waiting.pop(), time.monotonic()
-                found = await _run(stage, cell)
-                done(cell, found, time.monotonic() - began)
-                if found:
-                    break
+        try:
+            async with RayStage() as stage:
+                failed_starts = 0
+                await _run_until_failed(stage, waiting, done)
+        except (LabUnavailable, RuntimeError, TimeoutError):  # Ray may not start on a loaded machine
+            failed_starts += 1
+            if failed_starts == STARTS:
+                raise
+            traceback.print_exc()
+
+
+async def _run_until_failed(stage: RayStage, waiting: list[Cell], done: CellDone) -> None:
+    while waiting:
+        cell, began = waiting.pop(), time.monotonic()
+        found = await _run(stage, cell)
+        done(cell, found, time.monotonic() - began)
+        if found:
+            return
 
 
 async def _run(stage: RayStage, cell: Cell) -> list[str]:
