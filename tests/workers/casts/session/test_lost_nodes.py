@@ -318,3 +318,47 @@ async def test_a_late_joiner_that_cannot_take_it_is_the_only_one_that_fails(stag
     stage.agents.complete("a", cast, "s")
     stage.agents.complete("b", cast, "a")
     assert (await stage.result(cast)).summary.state is CastState.PARTLY_FAILED
+
+
+async def lose_all_in_the_preflight(stage: Stage) -> str:
+    """As when the driver is replaced while recipients are asked; the source comes back first."""
+    stage.agents.hold(agent_protocol.CheckDestination)
+    cast = stage.cast_manager.send(REQUEST)
+    for node in "abc":
+        await stage.agents.wait_for(node, agent_protocol.CheckDestination)
+    for node in "sabc":
+        stage.agents.go_away(node)
+    stage.agents.release()
+    await run_all()  # the answers come, and don't count
+    stage.agents.come_back("s")
+    await run_all()
+    return cast
+
+
+async def run_all() -> None:
+    """Let every task run that can."""
+    for _ in range(50):
+        await asyncio.sleep(0)
+
+
+async def test_recipients_that_go_away_with_the_source_in_the_preflight_are_waited_for(stage: Stage) -> None:
+    cast = await lose_all_in_the_preflight(stage)
+    for node in "abc":
+        stage.agents.come_back(node)
+    for node in "abc":
+        await stage.agents.wait_for(node, agent_protocol.StartDelivery)
+    assert await stage.finish(cast, "as", "ba", "cb") is CastState.COMPLETED
+
+
+async def test_those_of_them_that_stay_away_fail_as_offline(stage: Stage) -> None:
+    cast = await lose_all_in_the_preflight(stage)
+    stage.agents.come_back("a")
+    stage.skip()
+    await stage.agents.wait_for("a", agent_protocol.StartDelivery)
+    assert await stage.finish(cast, "as") is CastState.PARTLY_FAILED
+    failures = [item.failure for item in stage.cast_manager.deliveries()[cast]]
+    assert [failure and failure.kind for failure in failures] == [
+        None,
+        FailureKind.NODE_OFFLINE,
+        FailureKind.NODE_OFFLINE,
+    ]
