@@ -14,6 +14,12 @@ from castray_desktop.core.protocol.nodes import agent_protocol
 ORDER_SECONDS = 15.0
 """An agent that has not answered an order by then counts as lost."""
 
+SUSPENDED_SECONDS = 1.0
+"""A timer that is so late shows that this process was suspended."""
+
+UNREAD_SECONDS = 2.0
+"""Time to read, after that, what has come meanwhile."""
+
 
 class AgentDirectory(Protocol):
     """The nodes, and how their agents are called."""
@@ -49,10 +55,24 @@ class AgentDirectory(Protocol):
 
 @contextlib.asynccontextmanager
 async def answer_within(node: str, seconds: float) -> AsyncIterator[None]:
-    """Bound the time in which an agent has to answer. Raises CastRayError(NODE_SILENT)."""
+    """Bound the time in which an agent has to answer. Raises CastRayError(NODE_SILENT).
+
+    If this process was suspended at the end of that time, an answer may be there and not be read yet.
+    """
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + seconds
     try:
-        async with asyncio.timeout(seconds):
-            yield
+        async with asyncio.timeout(None) as timer:
+
+            def over() -> None:
+                now = loop.time()
+                timer.reschedule(now + UNREAD_SECONDS if now - deadline > SUSPENDED_SECONDS else now)
+
+            handle = loop.call_at(deadline, over)
+            try:
+                yield
+            finally:
+                handle.cancel()
     except TimeoutError:
         raise CastRayError(FailureKind.NODE_SILENT, node=node, seconds=int(seconds)) from None
 

@@ -15,6 +15,7 @@ import os
 import signal
 import socket
 import sys
+from collections import defaultdict
 from collections.abc import Coroutine
 from typing import Any, Optional
 
@@ -49,6 +50,7 @@ class RayDriver:
         self._agents: dict[str, AgentHandle] = {}
         self._outside = False  # this computer is not a node of the cluster
         self._wanted: dict[str, driver_protocol.PlaceAgent] = {}
+        self._creating: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._removals: dict[str, asyncio.Task[None]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._own_node = ClusterJoin()
@@ -94,19 +96,30 @@ class RayDriver:
             return
         handle: Optional[AgentHandle] = None
         try:
-            handle = self._agents[name] = self._create(order)
+            async with self._creating[name]:
+                handle = await self._create(order)
+                if self._wanted.get(name) is not order:  # it was removed meanwhile
+                    handle.kill()
+                    return
+                self._agents[name] = handle
             hello = await handle.start()
         except RAY_ERRORS as error:  # any error of Ray is the reason why there is no agent
             log.exception("agent %s", name)
-            self._lose(name, handle, error)
+            if handle is not None or self._wanted.get(name) is order:
+                self._lose(name, handle, error)
             return
         if self._agents.get(name) is handle:
             self._write(b'["AgentUp",{"hello":%b}]' % _body(hello))
             await self._follow(name, handle)
 
-    def _create(self, order: driver_protocol.PlaceAgent) -> AgentHandle:
-        outside = self._outside and not order.node_id
-        return LocalAgentHandle(order) if outside else ActorAgentHandle(order)
+    async def _create(self, order: driver_protocol.PlaceAgent) -> AgentHandle:
+        """Create an actor in a thread: without a head, Ray blocks until it gives up, and the loss of the head
+        has to be told meanwhile.
+        """
+        if self._outside and not order.node_id:
+            return LocalAgentHandle(order)
+        create = functools.partial(ActorAgentHandle, order)
+        return await asyncio.get_running_loop().run_in_executor(None, create)
 
     async def _follow(self, name: str, handle: AgentHandle) -> None:
         """Forward an agent's reports for as long as it lives."""

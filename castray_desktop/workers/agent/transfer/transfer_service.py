@@ -304,6 +304,8 @@ class TransferService:
             source.cancel()
         if delivery is not None:
             delivery.forget()
+        elif source is None:  # the node may have come back after its delivery was given up
+            self._discard(order.cast)
 
     def drain_reports(self) -> tuple[tuple[SourceReport, ...], tuple[DeliveryReport, ...]]:
         """Complete reports of what changed since the last call."""

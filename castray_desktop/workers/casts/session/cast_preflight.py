@@ -222,13 +222,22 @@ class CastPreflight:
         return await find_prunable(self._context, asked)
 
     async def survey_with_retries(self) -> RecipientSurvey:
-        """Survey, repeated when the source went away during it. Raises CastRayError."""
+        """Survey, repeated when the source went away during it. Raises CastRayError.
+
+        Recipients that went away with the source, as all do with the driver, are waited for as well.
+        """
+        repeated = False
         while True:
             await self._context.wakeup.until(
                 lambda: self._context.source not in self._context.absences or self._given_up()
             )
             if self._context.source in self._context.absences:
                 raise CastRayError.of(self._context.absences.reason(self._context.source))
+            if repeated:
+                await self._context.wakeup.until(self._recipients_back)
+                if self._context.source in self._context.absences:
+                    continue
+            repeated = True
             if self._failover.state is FailoverState.AWAY:
                 self._failover.advance(FailoverEvent.BACK)
             try:
@@ -272,7 +281,15 @@ class CastPreflight:
                 yield hello
 
     def _given_up(self) -> bool:
-        return self._context.source in self._context.absences.expired(
+        return self._context.source in self._expired()
+
+    def _recipients_back(self) -> bool:
+        """Whether nobody is waited for any more: all are back, given up, or the source has gone again."""
+        absent = {node for node in self._status.unfinished if node in self._context.absences}
+        return absent <= set(self._expired()) or self._context.source in self._context.absences
+
+    def _expired(self) -> tuple[str, ...]:
+        return self._context.absences.expired(
             self._context.now, self._admission.absences_count, self._status.paused_recipients
         )
 

@@ -21,6 +21,7 @@ from castray_desktop.core.protocol.nodes import agent_protocol, json_codec
 from castray_desktop.core.protocol.nodes.agent_protocol import (
     AnnounceTrailer,
     DeliveryReport,
+    ForgetCast,
     PrepareSource,
     RecipientState,
     ServeSource,
@@ -30,6 +31,7 @@ from castray_desktop.workers.agent.transfer.source import cast_source as source_
 from castray_desktop.workers.agent.transfer.source.source_reader import SourceReader
 from castray_desktop.workers.agent.transfer.store.journal import JOURNAL_MAGIC
 from castray_desktop.workers.agent.transfer.store.staging import StagingRegistry, remove_delivery_staging
+from castray_desktop.workers.agent.transfer.transfer_service import TransferService
 from tests.workers.agent.transfer.lab import Cast, Lab, Node, await_true, tree
 from tests.workers.agent.transfer.proxy import Proxy
 
@@ -447,6 +449,30 @@ def test_what_was_left_for_a_cast_that_is_cancelled_goes(lab: Lab) -> None:
     remove_delivery_staging(StagingRegistry("engine"), cast.cast, "node_1")
     assert not list((lab.folder / "inbox" / "node_1").glob(".castray-*"))
     remove_delivery_staging(StagingRegistry("engine"), cast.cast, "node_1")  # there is nothing left to do
+
+
+def test_what_was_kept_for_a_cast_goes_when_that_ends_without_this_node(lab: Lab) -> None:
+    """It came back too late: its new agent has kept the staging folder, and gets no delivery any more."""
+    top, source = make_tree(lab), lab.node("node_0")
+    cast = lab.cast(source, [top])
+    left_half_way(lab, source, cast, MIB)
+    service = TransferService(
+        node="node_1",
+        inbox=lab.folder / "inbox" / "node_1",
+        address="127.0.0.1",
+        ports=None,
+        host="here",
+        runtime_dir=None,
+        local_copy=False,
+        changed=lambda urgent: None,
+        engine="engine",
+        keep=(cast.cast,),
+    )
+    service.start()
+    assert staging_of(lab).is_dir()
+    service.carry_out(ForgetCast(cast.cast))
+    service.close()
+    assert not list((lab.folder / "inbox" / "node_1").glob(".castray-*"))
 
 
 # --- the source -----------------------------------------------------------------------------------
