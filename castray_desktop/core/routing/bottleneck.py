@@ -63,6 +63,7 @@ def slowest_hop(
         delivery
         for delivery in known.values()
         if delivery.state is DeliveryState.RECEIVING
+        and delivery.node != cast.source  # which downloads the files, and passes them to itself
         and delivery.rate >= 1
         and not receives_multicast(cast, delivery)
     ]

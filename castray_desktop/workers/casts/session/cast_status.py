@@ -175,8 +175,6 @@ class CastStatus:
         entry = self._entries[node]
         if entry.state.finished:
             return
-        if node == self.request.source:
-            self.source.own_received = report.received_bytes
         event = entry.apply_report(report, now)
         if event is not None:
             self._finish(entry, event, now, report.failure)

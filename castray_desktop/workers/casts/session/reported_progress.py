@@ -264,7 +264,6 @@ class SourceProgress:
         self.checking, self.reading = RateMeter(), RateMeter()
         self._last: SourceReport | None = None  # its present agent's, or that of one before
         self._sent_before = self._lists_before = 0  # by agents that are gone
-        self.own_received = 0  # of what its agent sent, by its own delivery: that does not leave the node
 
     def restore(self, sent_contents: int, totals: ParcelTotals | None) -> None:
         """Restore the state of a previous engine."""
@@ -273,7 +272,7 @@ class SourceProgress:
     def reported(self, report: SourceReport, now: float) -> None:
         """Record a report."""
         self.report = self._last = report
-        self.upload.record(now, self.sent_bytes)
+        self.upload.record(now, self._sent_before + report.sent_bytes)
         self.checking.record(now, report.checking)
         self.reading.record(now, report.reading)
         if self.totals is None:  # a returned source's totals are compared with these
@@ -284,9 +283,8 @@ class SourceProgress:
     def source_away(self) -> None:
         """The source's agent is gone, with its state."""
         if self.report is not None:
-            self._sent_before += self._sent_to_others
-            self._lists_before += self._lists_to_others
-            self.own_received = 0
+            self._sent_before += self.report.sent_bytes
+            self._lists_before += self.report.sent_lists
         self.checking, self.reading = RateMeter(), RateMeter()
         self.report = None
 
@@ -297,25 +295,14 @@ class SourceProgress:
 
     @property
     def sent_bytes(self) -> int:
-        """Payload sent to other nodes by all agents of the source."""
-        return self._sent_before + self._sent_to_others
+        """Payload sent by all agents of the source."""
+        return self._sent_before + (self.report.sent_bytes if self.report is not None else 0)
 
     @property
     def sent_contents(self) -> int:
         """The part of it that is file contents."""
-        return self.sent_bytes - self._lists_before - self._lists_to_others
-
-    @property
-    def _sent_to_others(self) -> int:
-        return max(self.report.sent_bytes - self.own_received, 0) if self.report is not None else 0
-
-    @property
-    def _lists_to_others(self) -> int:
-        if self.report is None or self.totals is None:
-            return 0
-        lists = self.totals.manifest_bytes + self.totals.trailer_bytes
-        own = min(lists, self.own_received)
-        return min(max(self.report.sent_lists - own, 0), self._sent_to_others)
+        lists = self._lists_before + (self.report.sent_lists if self.report is not None else 0)
+        return self.sent_bytes - lists
 
     @property
     def copies(self) -> float:

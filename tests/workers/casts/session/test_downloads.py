@@ -22,6 +22,7 @@ from castray_desktop.core.protocol.nodes.agent_protocol import (
     SourceState,
     StartDelivery,
 )
+from castray_desktop.core.routing.bottleneck import slowest_hop
 from tests.helpers.cast_stage import Stage
 from tests.helpers.fake_agents import SIZE, STREAM, URL
 
@@ -42,7 +43,7 @@ async def test_a_recipient_downloads_and_passes_it_on() -> None:
     assert isinstance(own, StartDelivery)
     assert own.upstream is not None
     assert own.upstream.node == "s"
-    stage.finish_source(cast, sent=2 * STREAM)  # once to itself
+    stage.finish_source(cast)
     await stage.complete(cast, "s", "a", "ba", "cb")
     result = await stage.result(cast)
     assert result.summary.state is CastState.COMPLETED
@@ -50,18 +51,17 @@ async def test_a_recipient_downloads_and_passes_it_on() -> None:
     assert result.summary.chain == tuple("sabc")
 
 
-async def test_bytes_that_the_node_passes_to_itself_are_no_copy() -> None:
+async def test_the_own_delivery_of_the_node_is_no_hop() -> None:
     stage = Stage()
     cast = await stage.start(DOWNLOAD, nodes="sabc")
     stage.agents.report_delivery(
         "s", cast, RecipientState.RECEIVING, upstream="s", stream_bytes=STREAM, received_bytes=STREAM
     )
-    stage.agents.report_source(
-        "s", cast, SourceState.SERVING, sent_bytes=2 * STREAM, sent_lists=2 * (STREAM - SIZE)
-    )
+    deliveries = stage.cast_manager.deliveries()[cast]
+    assert deliveries[0].upstream == ""
+    moving = msgspec.structs.replace(deliveries[0], rate=1e6)
     (summary,) = stage.cast_manager.summaries()
-    assert summary.source_copies == 1.0
-    assert stage.cast_manager.deliveries()[cast][0].upstream == ""
+    assert slowest_hop(summary, (moving,)) is None
     await stage.cast_manager.cancel(cast)
 
 

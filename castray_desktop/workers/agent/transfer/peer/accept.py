@@ -359,7 +359,7 @@ class PeerAcceptor:
             if hello.role is PeerRole.SERVE:
                 kept = self._upstream_came(hello, channel)
             else:
-                self._serve(channel, hello.cast)
+                self._serve(channel, hello.cast, hello.node == node_digest(self._factory.node))
         except UntrustedPeerError as error:
             self._refused.log(str(error))
         except (OSError, ProtocolError) as error:
@@ -429,11 +429,11 @@ class PeerAcceptor:
             sock.close()
             raise
 
-    def _serve(self, channel: PeerConnection, cast: str) -> None:
+    def _serve(self, channel: PeerConnection, cast: str, to_itself: bool = False) -> None:
         found = self._find_cast(cast)
         if found is not None:
             channel.set_timeouts(HANDSHAKE_SECONDS, SEND_SECONDS)
-            PieceUploader(channel, found.pieces).run()
+            PieceUploader(channel, found.pieces, to_itself).run()
 
     def _authenticate(self, work: Callable[[], T]) -> T:
         """Until the handshake is over, the peer counts as unauthenticated. Raises ConnectionError where too

@@ -26,7 +26,9 @@ POLL_SECONDS = 0.1  # how long a request may stay unread while nothing is sent
 class PieceUploader:
     """The requests of one connection, and what was sent for them."""
 
-    def __init__(self, channel: PeerConnection, pieces: PieceStore) -> None:
+    def __init__(self, channel: PeerConnection, pieces: PieceStore, to_itself: bool = False) -> None:
+        """`to_itself`: the peer is this node's own delivery, so that nothing leaves the node."""
+        self._to_itself = to_itself
         self._channel = channel
         channel.between_sends = self._rest_within
         self._pieces = pieces
@@ -235,7 +237,8 @@ class PieceUploader:
 
     def _keep_to_limits(self, length: int) -> None:
         """Wait until `length` bytes may leave."""
-        self._pieces.wait_for_limits(length, self._pause)
+        if not self._to_itself:
+            self._pieces.wait_for_limits(length, self._pause)
         self._take_requests()
         while self._rests:
             self._rest()
@@ -296,5 +299,7 @@ class PieceUploader:
         """Counted before it is sent, and reported at once for the last piece, so that the final counts are
         complete when the recipient is done.
         """
+        if self._to_itself:
+            return
         last = not self._requests and not self._again and not self._parts
         self._pieces.count_sent(index, length, last)

@@ -19,6 +19,7 @@ from castray_desktop.core.protocol.nodes.agent_protocol import (
     RemoteFile,
     ResolveUrls,
     ServeSource,
+    SetCastLimit,
     SourceState,
 )
 from castray_desktop.workers.agent.transfer.source import range_client
@@ -103,6 +104,19 @@ def test_the_node_that_downloads_is_a_recipient_itself(lab: Lab, server: RangeSe
         assert (node.inbox / "model.bin").read_bytes() == file.payload
     cast.forget()
     assert file.served == SIZE + 1
+    sent = nodes[0].sources[cast.cast].sent_bytes
+    assert sent == 2 * cast.totals.stream_bytes  # what it passes to itself does not count
+
+
+def test_a_limit_does_not_hold_for_what_a_node_passes_to_itself(lab: Lab, server: RangeServer) -> None:
+    served(server, "/model.bin", 4 * MIB)
+    nodes = lab.chain(0, local=True)
+    cast = begin(nodes[0], resolve(server.url("/model.bin")))
+    nodes[0].plane.carry_out(SetCastLimit(cast.cast, 1))
+    cast.deliver(nodes[0], nodes[0].upstream())
+    (result,) = cast.results()
+    assert result.state is RecipientState.COMPLETED, result
+    cast.forget()
 
 
 def test_what_all_recipients_have_is_not_downloaded_again(lab: Lab, server: RangeServer) -> None:
