@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import ipaddress
 from pathlib import Path
 
 from cryptography import x509
@@ -26,12 +27,14 @@ class Authority:
         self.file = folder / "ca.crt"
         self._write(self.file, builder.sign(self._key, hashes.SHA256()))
 
-    def issue(self, name: str, days: int = 1) -> tuple[Path, Path]:
-        """The files of a certificate and its key."""
+    def issue(self, name: str, days: int = 1, address: str = "") -> tuple[Path, Path]:
+        """The files of a certificate and its key; with an IP address as the name of a web server."""
         key = ec.generate_private_key(ec.SECP256R1())
-        certificate = _builder(_name(name), self._name, key.public_key(), days).sign(
-            self._key, hashes.SHA256()
-        )
+        builder = _builder(_name(name), self._name, key.public_key(), days)
+        if address:
+            names = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address(address))])
+            builder = builder.add_extension(names, critical=False)
+        certificate = builder.sign(self._key, hashes.SHA256())
         self._write(self.folder / f"{name}.crt", certificate)
         (self.folder / f"{name}.key").write_bytes(
             key.private_bytes(

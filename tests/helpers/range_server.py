@@ -7,9 +7,11 @@ import email.utils
 import hashlib
 import http.server
 import re
+import ssl
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from urllib.parse import urlsplit
 
 _RANGE = re.compile(r"bytes=(\d+)-(\d+)$")
@@ -56,6 +58,7 @@ class RangeServer(http.server.ThreadingHTTPServer):
 
     def __init__(self, address: str = "127.0.0.1") -> None:
         super().__init__((address, 0), _Handler)
+        self.scheme = "http"
         self.files: dict[str, ServedFile] = {}
         self.lock = threading.Lock()
 
@@ -64,7 +67,14 @@ class RangeServer(http.server.ThreadingHTTPServer):
         return file
 
     def url(self, path: str) -> str:
-        return f"http://{self.server_address[0]!s}:{self.server_address[1]}{path}"
+        return f"{self.scheme}://{self.server_address[0]!s}:{self.server_address[1]}{path}"
+
+    def encrypt(self, certificate: Path, key: Path) -> None:
+        """Serve by HTTPS from now on."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificate, key)
+        self.socket = context.wrap_socket(self.socket, server_side=True, do_handshake_on_connect=False)
+        self.scheme = "https"
 
     def handle_error(self, request: object, client_address: object) -> None:
         """Peers that close early are part of the tests."""

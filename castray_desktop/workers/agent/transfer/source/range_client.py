@@ -13,7 +13,6 @@ import email.utils
 import http.client
 import re
 import socket
-import ssl
 import time
 import urllib.parse
 import urllib.request
@@ -23,6 +22,11 @@ from typing import Callable, Optional
 
 from castray_desktop.core.content.manifest import FileStatus
 from castray_desktop.core.content.urls import redacted_url
+
+try:
+    import ssl
+except ImportError:  # a Python that was built without OpenSSL downloads without encryption only
+    ssl = None  # type: ignore[assignment]
 
 CONNECT_SECONDS = 10.0
 SILENCE_SECONDS = 30.0
@@ -178,10 +182,10 @@ class RangeClient:
             except _TemporaryError as error:
                 reason, asked = str(error), error.seconds
                 refusals += error.refused
-            except ssl.SSLCertVerificationError as error:
-                raise RemoteFileError(FileStatus.READ_ERROR, _reason(error)) from error
             except (OSError, http.client.HTTPException) as error:
                 reason = _reason(error)
+                if ssl is not None and isinstance(error, ssl.SSLCertVerificationError):
+                    raise RemoteFileError(FileStatus.READ_ERROR, reason) from error
                 self._locations.pop(link.url, None)
             at += count
             if at >= wanted:
@@ -306,6 +310,8 @@ def _new_connection(
     host, port = (parts.hostname or "", parts.port) if proxy is None else (proxy.hostname or "", proxy.port)
     if parts.scheme == "http":
         return http.client.HTTPConnection(host, port)
+    if ssl is None:
+        raise RemoteFileError(FileStatus.READ_ERROR, "this node's Python has no ssl module")
     connection = http.client.HTTPSConnection(host, port, context=ssl.create_default_context())
     if proxy is not None:
         connection.set_tunnel(parts.hostname or "", parts.port or 443, _proxy_headers(proxy))
@@ -389,7 +395,7 @@ def _retry_after(value: Optional[str]) -> Optional[float]:
 
 def _reason(error: Exception) -> str:
     """The reason in words, without an address: a link may be secret."""
-    if isinstance(error, ssl.SSLCertVerificationError):
+    if ssl is not None and isinstance(error, ssl.SSLCertVerificationError):
         return f"the server's certificate is not trusted: {error.verify_message}"
     if isinstance(error, socket.timeout):
         return "the server does not answer"

@@ -7,6 +7,7 @@ import os
 import secrets
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -24,6 +25,7 @@ from castray_desktop.core.protocol.nodes.agent_protocol import (
 )
 from castray_desktop.workers.agent.transfer.source import range_client
 from castray_desktop.workers.agent.transfer.source.remote_listing import resolve_urls
+from tests.helpers.authority import Authority
 from tests.helpers.range_server import Answer, RangeServer, ServedFile, range_server
 from tests.workers.agent.transfer.lab import BEST, Cast, Lab, Node
 
@@ -249,6 +251,54 @@ def test_the_token_stays_with_its_host(lab: Lab, server: RangeServer) -> None:
         assert {request.get("authorization") for request in link.requests} == {"Bearer secret"}
         assert {request.get("authorization") for request in there.requests} == {None}
         assert "secret" not in repr(file)
+
+
+@pytest.fixture
+def encrypted(server: RangeServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Authority:
+    """The server has a certificate for its address, whose authority is trusted."""
+    authority = Authority(tmp_path / "authority")
+    server.encrypt(*authority.issue("web", address="127.0.0.1"))
+    monkeypatch.setenv("SSL_CERT_FILE", str(authority.file))
+    return authority
+
+
+def test_files_are_downloaded_by_https(lab: Lab, server: RangeServer, encrypted: Authority) -> None:
+    file = served(server, "/model.bin", SIZE)
+    nodes = lab.chain(1)
+    (result,) = send(nodes, resolve(server.url("/model.bin")))
+    assert result.state is RecipientState.COMPLETED, result
+    assert (nodes[1].inbox / "model.bin").read_bytes() == file.payload
+
+
+def test_a_certificate_that_is_not_trusted_is_refused_at_once(
+    server: RangeServer, encrypted: Authority, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    served(server, "/model.bin", 1)
+    monkeypatch.setenv("SSL_CERT_FILE", str(Authority(tmp_path / "another").file))
+    listing = resolve_urls(ResolveUrls((server.url("/model.bin"),)))
+    assert listing.failure is not None
+    assert "certificate is not trusted" in listing.failure.values["reason"]
+
+
+def test_a_redirect_to_a_plain_connection_is_refused(server: RangeServer, encrypted: Authority) -> None:
+    with range_server("127.0.0.2") as other:
+        served(other, "/model.bin", 1)
+        served(server, "/link.bin", 1).redirect = other.url("/model.bin?key=secret")
+        listing = resolve_urls(ResolveUrls((server.url("/link.bin"),)))
+    assert listing.failure is not None
+    assert listing.failure.values["reason"] == f"the server redirects to {other.url('/model.bin')}"
+
+
+def test_a_proxy_of_the_environment_is_used(
+    lab: Lab, server: RangeServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = served(server, "/model.bin", MIB)
+    monkeypatch.setenv("http_proxy", server.url(""))  # it serves what is asked for by its whole address
+    monkeypatch.setenv("no_proxy", "")
+    nodes = lab.chain(1)
+    (result,) = send(nodes, resolve("http://example.invalid/model.bin"))
+    assert result.state is RecipientState.COMPLETED, result
+    assert {request["path"] for request in file.requests} == {"http://example.invalid/model.bin"}
 
 
 def test_cancelling_ends_a_download_that_hangs(lab: Lab, server: RangeServer) -> None:
