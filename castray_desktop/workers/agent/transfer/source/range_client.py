@@ -28,6 +28,9 @@ try:
 except ImportError:  # a Python that was built without OpenSSL downloads without encryption only
     ssl = None  # type: ignore[assignment]
 
+_UNTRUSTED: type = getattr(ssl, "SSLCertVerificationError", type(None))
+"""The error for a certificate that is not trusted."""
+
 CONNECT_SECONDS = 10.0
 SILENCE_SECONDS = 30.0
 """A server that sends nothing for so long is asked again on a new connection."""
@@ -184,7 +187,7 @@ class RangeClient:
                 refusals += error.refused
             except (OSError, http.client.HTTPException) as error:
                 reason = _reason(error)
-                if ssl is not None and isinstance(error, ssl.SSLCertVerificationError):
+                if isinstance(error, _UNTRUSTED):
                     raise RemoteFileError(FileStatus.READ_ERROR, reason) from error
                 self._locations.pop(link.url, None)
             at += count
@@ -395,8 +398,8 @@ def _retry_after(value: Optional[str]) -> Optional[float]:
 
 def _reason(error: Exception) -> str:
     """The reason in words, without an address: a link may be secret."""
-    if ssl is not None and isinstance(error, ssl.SSLCertVerificationError):
-        return f"the server's certificate is not trusted: {error.verify_message}"
+    if isinstance(error, _UNTRUSTED):
+        return f"the server's certificate is not trusted: {getattr(error, 'verify_message', '')}"
     if isinstance(error, socket.timeout):
         return "the server does not answer"
     if isinstance(error, socket.gaierror):
