@@ -132,9 +132,8 @@ async def send(nodes: LabNodes, path: Path) -> float:
     return ended.seconds
 
 
-async def test_connections_to_data_ports_beside_a_cast(
-    make_lab: Callable[..., Lab], record_property: Callable[[str, object], None]
-) -> None:
+async def test_connections_to_data_ports_beside_a_cast(make_lab: Callable[..., Lab]) -> None:
+    """With `-s`, or after a failure, the figures are shown."""
     lab = make_lab(4, "200mbit")
     stranger = lab.hosts[3]
     own = tuple(f"10.77.9.{number}" for number in range(1, ADDRESSES + 1))
@@ -162,8 +161,9 @@ async def test_connections_to_data_ports_beside_a_cast(
             threads = {name: int(status(pid)["Threads"]) for name, pid in agents.items()}
         growth = {name: usage.growth for name, usage in nodes.usage().items()}
     opened = sum(each["opened"] for each in summaries)
-    for name, value in {"alone": alone, "beside": beside, "growth": growth, "opened": opened}.items():
-        record_property(name, value)
+    sys.stdout.write(
+        f"alone {alone:.2f} s, beside {opened} connections {beside:.2f} s, memory {growth}, files {files}\n"
+    )
     assert opened >= 2 * COUNT
     assert sum(each["received"] for each in summaries) == 0  # not even a refusal for half a hello
     assert max(growth.values()) < AGENT_GROWTH
