@@ -116,6 +116,6 @@ class ShareSheet(Sheet):
             return translate("Share", "Connections are encrypted with Ray's certificates (RAY_USE_TLS=1).")
         return translate(
             "Share",
-            "Connections are not encrypted: the token and the secret of each cast cross the network in clear."
-            " Share only in a network that you trust, or set RAY_USE_TLS=1.",
+            "Ray's connections are not encrypted: the token and the secret of each cast cross the network in"
+            " clear. Share only in a network that you trust, or set RAY_USE_TLS=1.",
         )

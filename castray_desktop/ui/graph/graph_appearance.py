@@ -22,7 +22,7 @@ from castray_desktop.core.routing.bottleneck import SlowestHop
 from castray_desktop.ui.graph.node_items import NodeAppearance
 from castray_desktop.ui.i18n.number_format import format_bytes, format_duration, format_rate
 from castray_desktop.ui.model.node_list import glyph_word, node_glyph
-from castray_desktop.ui.transfers.path_text import delivery_lines, held_up_line
+from castray_desktop.ui.transfers.path_text import delivery_encryption_line, delivery_lines, held_up_line
 from castray_desktop.ui.transfers.transfer_text import (
     cast_share,
     cast_status,
@@ -157,8 +157,9 @@ def route_lines(
     slowest: SlowestHop | None,
     listening: MulticastStatus | None = None,
     repairing: float = 0.0,
+    source: str = "",
 ) -> list[str]:
-    """How a node receives the data, and its problem if it has one."""
+    """How a node receives the data of the cast from `source`, and its problem if it has one."""
     translate = QCoreApplication.translate
     if delivery is None:
         return []
@@ -168,6 +169,8 @@ def route_lines(
         rate = format_rate(delivery.rate)
         template = translate("GraphCard", "From {upstream} at {rate}")
         lines.append(template.format(upstream=delivery.upstream, rate=rate))
+    if encryption := delivery_encryption_line(delivery, source):
+        lines.append(encryption)
     if before:
         template = translate("GraphCard", "The route was repaired: it fetched from {upstream} before")
         lines.append(template.format(upstream=before))
@@ -193,6 +196,7 @@ class Hop:
     rerouted: bool = False  # the node fetched from another one before
     repair: bool = False  # brings what datagrams did not; `rate` is that of this alone
     paused: bool = False  # no data uses this hop until the node is resumed
+    encrypted: bool | None = None  # None: inside a machine, or not known yet
 
 
 def hops(
@@ -239,6 +243,7 @@ def hops(
                 rerouted=bool(upstream_before(name)) and not cast.state.finished and not repair,
                 repair=repair,
                 paused=delivery is not None and delivery.state is DeliveryState.PAUSED,
+                encrypted=delivery.encrypted if delivery is not None and not repair else None,
             )
         )
     return result

@@ -27,7 +27,13 @@ from castray_desktop.ui.graph.scene_items import CastSummaryItem, ZoneItem
 from castray_desktop.ui.model.node_list import NodeList, glyph_word, natural_key, node_glyph
 from castray_desktop.ui.model.recipient_selection import RecipientSelection
 from castray_desktop.ui.theme.theme import Theme
-from castray_desktop.ui.transfers.path_text import read_out_lines, transport_text
+from castray_desktop.ui.transfers.path_text import (
+    encryption_state,
+    hop_encryption_line,
+    multicast_encryption_line,
+    read_out_lines,
+    transport_text,
+)
 from castray_desktop.ui.transfers.transfer_text import percent_text
 from castray_desktop.ui.widgets.status_glyphs import GlyphState
 
@@ -239,6 +245,7 @@ class GraphScene(QGraphicsScene):
             self._nodes.slowest,
             self._nodes.listening,
             self._nodes.repairs.get(name, 0.0),
+            self.source,
         )
         return tool_tip(node, delivery, route) if node else ""
 
@@ -247,8 +254,12 @@ class GraphScene(QGraphicsScene):
         if name := self.node_at(place):
             return self.tool_tip(name)
         point = Point(place.x(), place.y())
+        if lock := self.path.lock_at(point):
+            return hop_encryption_line(lock.encrypted, lock.upstream, lock.node)
         on_bus = any(box.contains(point) for box in self.path.bus_figures())
-        return "\n".join(read_out_lines(self._nodes.listening)) if on_bus else ""
+        if not on_bus:
+            return ""
+        return "\n".join((*read_out_lines(self._nodes.listening), multicast_encryption_line()))
 
     def spoken_description(self, name: str) -> str:
         """A node in one line, for screen readers; "" for an unknown one."""
@@ -260,6 +271,8 @@ class GraphScene(QGraphicsScene):
         if item is not None and item.appearance.share is not None:
             parts.append(percent_text(item.appearance.share))
         parts += transport_text(name, self._nodes.listening, self._nodes.repairs)
+        if (activity := self._nodes.activity(name)) is not None:
+            parts.append(encryption_state(activity.encrypted))
         if name in self._selection.selected():
             parts.append(glyph_word(GlyphState.SELECTED))
         return ", ".join(part for part in parts if part)

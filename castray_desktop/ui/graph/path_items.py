@@ -305,6 +305,42 @@ class RateItem(SceneItem):
         paint_text(painter, self._box, self.text, color, 11, 600, CENTRE, tabular=True)
 
 
+LOCK_RADIUS = {NodeShape.FULL: 8.0, NodeShape.COMPACT: 7.0}
+LOCK_SIZES = {NodeShape.FULL: 10, NodeShape.COMPACT: 9}  # of the icon
+
+
+class LockItem(SceneItem):
+    """A closed or an open lock on a hop: whether it is encrypted."""
+
+    def __init__(self, theme: Theme) -> None:
+        super().__init__(theme, Z_RATE)
+        self.upstream, self.node, self.encrypted = "", "", False
+        self._cell = NodeShape.FULL
+        self.box = Box(0, 0, 0, 0)
+
+    def show_lock(
+        self, hop: tuple[str, str], middle: Point, cell: NodeShape, *, encrypted: bool, dim: bool
+    ) -> None:
+        """Show whether the hop from the first to the second node is encrypted."""
+        radius = LOCK_RADIUS[cell]
+        box = Box(middle.x - radius, middle.y - radius, 2 * radius, 2 * radius)
+        now = (*hop, box, cell, encrypted, dim)
+        if now != (self.upstream, self.node, self.box, self._cell, self.encrypted, self.dim):
+            self.upstream, self.node, self.box, self._cell, self.encrypted, self.dim = now
+            self.set_rect(to_rect(box).adjusted(-1, -1, 1, 1))
+
+    def draw(self, painter: QPainter, palette: Palette) -> None:
+        color = palette.text_2 if self.encrypted else palette.warn
+        painter.setPen(QPen(QColor(palette.line_strong if self.encrypted else palette.warn_line), 1))
+        painter.setBrush(QColor(palette.card if self.encrypted else palette.warn_soft))
+        area = to_rect(self.box)
+        painter.drawEllipse(area.adjusted(0.5, 0.5, -0.5, -0.5))
+        size = LOCK_SIZES[self._cell]
+        ratio = painter.device().devicePixelRatioF() * max(1.0, painter.worldTransform().m11())
+        picture = pixmap("lock" if self.encrypted else "lock-open", color, size, ratio)
+        painter.drawPixmap(area.center() - QPointF(size / 2, size / 2), picture)
+
+
 BRANCH_WIDTHS = {NodeShape.FULL: 3.0, NodeShape.COMPACT: 2.0, NodeShape.GLYPH: 1.5, NodeShape.DOT: 1.0}
 HEADS = {NodeShape.FULL: 11.0, NodeShape.COMPACT: 7.0}  # length; smaller cells have none
 STRENGTHS = {NodeShape.DOT: 0.6}  # where there are many
@@ -427,8 +463,11 @@ def _towards(start: QPointF, end: QPointF, by: float) -> QPointF:
     return start + offset * (by / length)
 
 
+LOCK_ROOM = 14
+
+
 class MulticastRateItem(SceneItem):
-    """The rate of the multicast stream, in a pill beside the bus."""
+    """The rate of the multicast stream, in a pill beside the bus, with an open lock: it is not encrypted."""
 
     def __init__(self, theme: Theme) -> None:
         super().__init__(theme, Z_RATE)
@@ -437,7 +476,7 @@ class MulticastRateItem(SceneItem):
 
     def show_rate(self, text: str, end: QPointF, *, faded: bool, dim: bool) -> None:
         """Show the rate left of this point."""
-        width = math.ceil(metrics(11, 600, True).horizontalAdvance(text)) + 36
+        width = math.ceil(metrics(11, 600, True).horizontalAdvance(text)) + 36 + LOCK_ROOM
         box = QRectF(max(4.0, end.x() - width), end.y() - 11, width, 22)
         if (text, box, faded, dim) != (self.text, self._box, self._faded, self.dim):
             self.text, self._box, self._faded, self.dim = text, box, faded, dim
@@ -451,7 +490,9 @@ class MulticastRateItem(SceneItem):
         ratio = painter.device().devicePixelRatioF() * max(1.0, painter.worldTransform().m11())
         color = palette.text_2 if self._faded else palette.accent
         painter.drawPixmap(box.topLeft() + QPointF(8, 4), pixmap("radio", color, 14, ratio))
-        rest = box.adjusted(27, 0, -8, 0)
+        open_lock = pixmap("lock-open", palette.warn, LOCK_SIZES[NodeShape.FULL], ratio)
+        painter.drawPixmap(QPointF(box.right() - 8 - LOCK_SIZES[NodeShape.FULL], box.top() + 6), open_lock)
+        rest = box.adjusted(27, 0, -8 - LOCK_ROOM, 0)
         paint_text(
             painter, rest, self.text, palette.text_2 if self._faded else palette.text, 11, 600, tabular=True
         )

@@ -20,6 +20,7 @@ from castray_desktop.ui.graph.node_layout import (
 from castray_desktop.ui.graph.path_items import (
     HopAppearance,
     HopItem,
+    LockItem,
     MulticastAppearance,
     MulticastItem,
     MulticastRateItem,
@@ -37,6 +38,7 @@ REROUTED = "↪"
 
 BUS_COST = 4  # of covering the bus with a rate; from 10 on the rate is hidden
 MARKER_RADIUS = 8.0
+LOCK_HALF = 5.5  # of the square in a lock's disc, which no rate covers
 MARKER_POSITIONS = (0.5, 0.42, 0.58, 0.35, 0.65, 0.28, 0.72, 0.2, 0.8)
 MAX_MOVING = 16  # lines of a bus up to which its dots move
 LARGE = (NodeShape.FULL, NodeShape.COMPACT)
@@ -50,12 +52,14 @@ class PathLayer:
         self._layout, self._source = GraphLayout(NodeShape.FULL, True, 0, 0, Point(0, 0), Point(0, 0), {}), ""
         self.hops: dict[str, HopItem] = {}
         self.rates: dict[str, RateItem] = {}
+        self.locks: dict[str, LockItem] = {}
         self.bus: MulticastItem | None = None
         self.bus_label: MulticastRateItem | None = None
         self._bus_for: tuple[GraphLayout, Collection[str], Bus] | None = None  # cached for the same receivers
         self._bus_boxes: tuple[Box, ...] = ()  # where its lines are
         self._labels: list[Box] = []  # of the zones
         self._curves: dict[tuple[Point, Point, tuple[float, float]], Curve] = {}  # of the current layout
+        self._marker_positions: dict[Curve, float] = {}  # of the current layout
         self._rate_boxes: dict[str, tuple[object, Box | None]] = {}  # cached for each hop
         self.segments = SegmentsItem(theme)
         scene.addItem(self.segments)
@@ -63,7 +67,7 @@ class PathLayer:
     def set_layout(self, layout: GraphLayout, source: str, labels: list[Box]) -> None:
         """Use this layout of nodes and zone names."""
         self._layout, self._source, self._labels = layout, source, labels
-        self._curves = {}
+        self._curves, self._marker_positions = {}, {}
 
     def refresh_hops(self, path: Sequence[Hop], *, faded: bool, dim: bool) -> None:
         """Draw these hops; `faded` after the end of the cast."""
@@ -89,6 +93,10 @@ class PathLayer:
 
     def _hop_figures(self) -> list[Box]:
         return [box for name, (_, box) in self._rate_boxes.items() if box is not None and name in self.rates]
+
+    def lock_at(self, point: Point) -> LockItem | None:
+        """The lock at a point, if there is one."""
+        return next((item for item in self.locks.values() if item.box.contains(point)), None)
 
     def clears(self, figures: Box) -> bool:
         """Whether the bus, if any, crosses none of these figures."""
@@ -141,9 +149,15 @@ class PathLayer:
             self._scene.removeItem(self.hops.pop(gone))
         for gone in self.rates.keys() - {hop.node for hop in shown if hop.rate >= 1}:
             self._scene.removeItem(self.rates.pop(gone))
+        locked = {hop.node: hop for hop in shown if self._has_lock(hop)}
+        for gone in self.locks.keys() - locked.keys():
+            self._scene.removeItem(self.locks.pop(gone))
         taken: list[Box] = []
-        for hop in shown:
-            appearance = self._hop_appearance(hop, faded=faded, dim=dim)
+        appearances = [(hop, self._hop_appearance(hop, faded=faded, dim=dim)) for hop in shown]
+        for hop, appearance in appearances:
+            if hop.node in locked:
+                taken.append(self._show_lock(hop, appearance.curve, dim=dim))
+        for hop, appearance in appearances:
             item = self.hops.get(hop.node)
             if item is None:
                 item = self.hops[hop.node] = HopItem(self._theme, appearance)
@@ -151,6 +165,23 @@ class PathLayer:
             item.set_appearance(appearance)
             if hop.rate >= 1 and self._layout.cell in LARGE:
                 self._show_rate(hop, appearance.curve, taken, dim=dim)
+
+    def _has_lock(self, hop: Hop) -> bool:
+        """The signs of a failed and of a paused hop take its place."""
+        signed = hop.failed or hop.paused
+        return hop.encrypted is not None and not signed and self._layout.cell in LARGE
+
+    def _show_lock(self, hop: Hop, curve: Curve, *, dim: bool) -> Box:
+        """Show it on the curve; returns what the rates have to leave free."""
+        item = self.locks.get(hop.node)
+        if item is None:
+            item = self.locks[hop.node] = LockItem(self._theme)
+            self._scene.addItem(item)
+        middle = curve.at(self._marker_position(curve))
+        item.show_lock(
+            (hop.upstream, hop.node), middle, self._layout.cell, encrypted=bool(hop.encrypted), dim=dim
+        )
+        return Box(middle.x - LOCK_HALF, middle.y - LOCK_HALF, 2 * LOCK_HALF, 2 * LOCK_HALF)
 
     def _refresh_segments(self, shown: Iterable[Hop], *, dim: bool) -> None:
         """Draw all hops between dots by one item."""
@@ -198,6 +229,12 @@ class PathLayer:
 
     def _marker_position(self, curve: Curve) -> float:
         """The position nearest to the middle where the sign of a hop covers no circle and no name."""
+        known = self._marker_positions.get(curve)
+        if known is None:
+            known = self._marker_positions[curve] = self._find_marker_position(curve)
+        return known
+
+    def _find_marker_position(self, curve: Curve) -> float:
         taken = [
             box for place in self._layout.nodes.values() for box in painted_boxes(self._layout.cell, place)
         ]
@@ -239,7 +276,7 @@ class PathLayer:
             self._scene.addItem(item)
         text = self._rate_text(hop)
         width, height = RateItem.size_of(text, hop.lagging)
-        key = (curve, width, height, self._layout.summary, self._bus_boxes)
+        key = (curve, width, height, self._layout.summary, self._bus_boxes, len(self.locks))
         known = self._rate_boxes.get(hop.node)
         if known is not None and known[0] == key:
             box = known[1]

@@ -21,7 +21,13 @@ from castray_desktop.core.protocol.messages import (
 from castray_desktop.ui.i18n.number_format import format_ago, format_bytes, format_rate
 from castray_desktop.ui.model.node_list import NodeList, glyph_word, node_glyph
 from castray_desktop.ui.theme.theme import Theme
-from castray_desktop.ui.transfers.path_text import held_up_line, left_text, shares, stopped_text
+from castray_desktop.ui.transfers.path_text import (
+    encryption_state,
+    held_up_line,
+    left_text,
+    shares,
+    stopped_text,
+)
 from castray_desktop.ui.transfers.transfer_text import (
     cast_share,
     cast_status,
@@ -128,6 +134,8 @@ def _path(name: str, delivery: DeliverySnapshot | None, nodes: NodeList) -> Iter
         came, *repaired = shares(datagram_share(delivery), repaired_share(delivery))
         yield Fact(translate("NodeFacts", "Transport"), came)
         yield from (Fact("", part) for part in repaired)
+    if delivery is not None and delivery.encrypted is not None:
+        yield Fact(translate("NodeFacts", "Connection"), encryption_state(delivery.encrypted))
     yield from _downstream(name, nodes)
 
 

@@ -25,6 +25,7 @@ PAGE = 200
 CSV_COLUMNS = (
     *("cast", "name", "state", "source", "recipient", "address", "result", "started", "ended", "files"),
     *("bytes", "delivered_bytes", "seconds", "transport", "hash", "path", "reason", "cluster", "local"),
+    "encrypted",
 )
 
 
@@ -38,6 +39,7 @@ def csv_rows(result: CastResult) -> list[list[object]]:
             *(round(item.seconds, 3), item.transport.value if item.transport else "", item.hash),
             *("\n".join(item.paths), sentence(item.failure) if item.failure else ""),
             *(cast.cluster.address, str(cast.cluster.local).lower()),
+            "" if item.encrypted is None else str(item.encrypted).lower(),
         ]
         for item in result.deliveries
     ]

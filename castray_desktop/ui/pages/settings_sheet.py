@@ -30,7 +30,7 @@ from castray_desktop.ui.model.cluster_text import explain_failure
 from castray_desktop.ui.model.desktop_services import open_folder
 from castray_desktop.ui.model.engine_link import EngineLink
 from castray_desktop.ui.model.preferences import AtStart, Closing, Preferences
-from castray_desktop.ui.send.option_fields import LimitField, conflict_field
+from castray_desktop.ui.send.option_fields import LimitField, conflict_field, encryption_field
 from castray_desktop.ui.theme.fonts import font
 from castray_desktop.ui.theme.theme import DARK, LIGHT, Contrast, Theme
 from castray_desktop.ui.widgets.banner import Banner
@@ -282,6 +282,19 @@ class SettingsSheet(Sheet):
         self.limit.value_changed.connect(lambda: self._change(limit=self.limit.value()))
         self._engines.append(lambda settings: self.limit.set_value(settings.limit))
         self._rows.append((lambda: translate("Settings", "Each node passes on at most"), self.limit))
+        self.encrypt = encryption_field(
+            self._theme,
+            lambda: translate("Settings", "Encryption between machines"),
+            lambda: translate("Settings", "Wherever both can"),
+        )
+        self.encrypt.value_changed.connect(lambda: self._change(encrypt=self.encrypt.value()))
+        self._engines.append(lambda settings: self.encrypt.set_value(settings.encrypt))
+        self._rows.append((lambda: translate("Settings", "Encryption between machines"), self.encrypt))
+        self._note(
+            lambda: translate(
+                "Settings", "For casts that leave it at Automatic. Multicast can't be encrypted."
+            )
+        )
         self._note(
             lambda: translate(
                 "Settings",

@@ -12,7 +12,13 @@ from PySide6.QtCore import QCoreApplication, QObject, QRect, QRectF, Qt, Signal
 from PySide6.QtGui import QColor, QFontMetrics, QPainter, QPaintEvent
 from PySide6.QtWidgets import QInputDialog, QLineEdit, QWidget
 
-from castray_desktop.core.casts.transfer_options import Links, OnConflict, TransferOptions, TransportOption
+from castray_desktop.core.casts.transfer_options import (
+    Encryption,
+    Links,
+    OnConflict,
+    TransferOptions,
+    TransportOption,
+)
 from castray_desktop.core.content.quantities import parse_rate
 from castray_desktop.core.failures.kinds import CastRayError
 from castray_desktop.core.protocol.messages import NodeState
@@ -23,7 +29,7 @@ from castray_desktop.ui.model.node_list import NodeList
 from castray_desktop.ui.model.recipient_selection import RecipientSelection
 from castray_desktop.ui.theme.fonts import font
 from castray_desktop.ui.theme.theme import Theme
-from castray_desktop.ui.widgets.basic_widgets import bind_text, paint_icon, paint_round, refresh_style
+from castray_desktop.ui.widgets.basic_widgets import bind_text, label, paint_icon, paint_round, refresh_style
 from castray_desktop.ui.widgets.fields import RADIUS, CheckBox, Dropdown, IconField, TextField
 
 translate = QCoreApplication.translate
@@ -169,6 +175,44 @@ def _transport_field(theme: Theme, name: Text) -> ChoiceField:
     )
 
 
+def encryption_field(theme: Theme, name: Text, auto: Text) -> ChoiceField:
+    """Whether bytes are encrypted between machines; `auto` names the choice that is made for the user."""
+    return ChoiceField(
+        theme,
+        name,
+        Encryption,
+        lambda: (auto(), translate("SendOptions", "Always"), translate("SendOptions", "Never")),
+    )
+
+
+def _encrypt_field(theme: Theme, name: Text) -> ChoiceField:
+    field = encryption_field(theme, name, lambda: translate("SendOptions", "Automatic"))
+    bind_text(
+        field,
+        field.setToolTip,
+        lambda: translate(
+            "SendOptions",
+            "Automatic: wherever both machines can, unless the settings say otherwise."
+            " Always: nothing is sent to a machine that can't.",
+        ),
+    )
+    return field
+
+
+def encryption_note(options: TransferOptions) -> str:
+    """What a user should know of the encryption with these options; "" for nothing."""
+    multicast = options.transport is TransportOption.UDP
+    if multicast and options.encrypt is Encryption.ALWAYS:
+        return translate("SendOptions", "Multicast can't be encrypted. Choose another transport.")
+    if multicast:
+        return translate(
+            "SendOptions", "Multicast can't be encrypted: anyone in the network can read what is sent."
+        )
+    if options.encrypt is Encryption.NEVER:
+        return translate("SendOptions", "Anyone in the network can read what is sent.")
+    return ""
+
+
 class TickOption(CheckBox):
     """An option that is on or off. Signal: `value_changed()`."""
 
@@ -294,6 +338,7 @@ OPTION_FIELDS: dict[str, tuple[Text, Callable[[Theme, Text], OptionField]]] = {
     "exclude": (lambda: translate("SendOptions", "Leave out"), ExcludeField),
     "links": (lambda: translate("SendOptions", "Symbolic links"), _links_field),
     "transport": (lambda: translate("SendOptions", "Transport"), _transport_field),
+    "encrypt": (lambda: translate("SendOptions", "Encryption"), _encrypt_field),
     "hook": (lambda: translate("SendOptions", "Command afterwards"), TextOption),
     "remove_extra": (
         lambda: translate("SendOptions", "Remove at the recipients what a sent folder no longer has"),
@@ -311,10 +356,12 @@ class OptionForm(QObject):
     def __init__(self, theme: Theme, names: Iterable[str], parent: QObject) -> None:
         super().__init__(parent)
         self._fields = {name: OPTION_FIELDS[name][1](theme, OPTION_FIELDS[name][0]) for name in names}
+        self.encryption_note = label("", 12, 400, "warn")
+        self.encryption_note.setWordWrap(True)
         self._filling = False
         for field in self._fields.values():
             field.value_changed.connect(self._field_changed)
-        self._show_prunable()
+        Retranslator(self.encryption_note, self._show_dependent)
 
     def __getitem__(self, name: str) -> Any:
         """The field of an option."""
@@ -322,10 +369,12 @@ class OptionForm(QObject):
 
     def rows(self) -> list[tuple[Text | None, QWidget]]:
         """The fields with their labels, for `labelled_form`."""
-        return [
-            (None if isinstance(field, CheckBox) else OPTION_FIELDS[name][0], field)
-            for name, field in self._fields.items()
-        ]
+        rows: list[tuple[Text | None, QWidget]] = []
+        for name, field in self._fields.items():
+            rows.append((None if isinstance(field, CheckBox) else OPTION_FIELDS[name][0], field))
+            if name == "encrypt":
+                rows.append((None, self.encryption_note))
+        return rows
 
     def options(self, others: TransferOptions) -> TransferOptions:
         """The options that the fields show; `others` has those without a field."""
@@ -338,17 +387,23 @@ class OptionForm(QObject):
         for name, field in self._fields.items():
             field.set_value(getattr(options, name))
         self._filling = False
-        self._show_prunable()
+        self._show_dependent()
 
     def _field_changed(self) -> None:
         if not self._filling:
-            self._show_prunable()
+            self._show_dependent()
             self.changed.emit()
 
-    def _show_prunable(self) -> None:
+    def _show_dependent(self) -> None:
+        """Show what follows from the values of several fields."""
         if self._fields.keys() >= {"on_conflict", "remove_extra"}:
             overwrites = self._fields["on_conflict"].value() is OnConflict.OVERWRITE
             self._fields["remove_extra"].setEnabled(overwrites)
+        if "encrypt" in self._fields:
+            note = encryption_note(self.options(TransferOptions()))
+            self.encryption_note.setText(note)
+            self.encryption_note.setVisible(bool(note))
+            self._fields["encrypt"].setAccessibleDescription(note)
 
 
 def effective(options: TransferOptions) -> TransferOptions:

@@ -68,6 +68,7 @@ def make_delivery_table(theme: Theme) -> tuple[TextTableModel, TextTable]:
         lambda: translate("CastDetails", "Took"),
         lambda: translate("CastDetails", "Upstream"),
         lambda: translate("CastDetails", "Transport"),
+        lambda: translate("CastDetails", "Encrypted"),
         lambda: translate("CastDetails", "Path, or why not"),
         lambda: translate("CastDetails", "Hash"),
     )
@@ -76,8 +77,8 @@ def make_delivery_table(theme: Theme) -> tuple[TextTableModel, TextTable]:
         theme,
         model,
         lambda: translate("CastDetails", "Deliveries"),
-        (130, 104, 70, 80, 52, 100, 104, 240, 120),
-        7,
+        (130, 104, 70, 80, 52, 100, 104, 86, 220, 120),
+        8,
     )
     model.setParent(table)
     return model, table
@@ -103,6 +104,11 @@ def _cells(delivery: DeliverySnapshot) -> list[TableCell]:
         TableCell(format_duration(delivery.seconds or None), "text_2"),
         TableCell(delivery.upstream or DASH, "text_2"),
         TableCell(transport_word(delivery.transport), "text_2", tip=path_text.came_line(delivery)),
+        TableCell(
+            path_text.encryption_word(delivery.encrypted),
+            "warn" if delivery.encrypted is False else "text_2",
+            tip=path_text.delivery_encryption_line(delivery, ""),
+        ),
         TableCell(where or DASH, "bad" if delivery.failure is not None else "text_2", tip=where),
         TableCell(delivery.hash or DASH, "text_2", tip=delivery.hash),
     ]
@@ -149,6 +155,8 @@ def cast_facts(cast: CastSummary, deliveries: Sequence[DeliverySnapshot] = ()) -
         facts.append((translate("CastDetails", "Links that lead nowhere"), dead))
     if stream := path_text.multicast_cast_text(cast, multicast_status(cast, deliveries)):
         facts.insert(7, (translate("CastDetails", "Multicast"), stream))
+    if encryption := path_text.cast_encryption_text(cast, deliveries):
+        facts.insert(7, (translate("CastDetails", "Encryption"), encryption))
     if cast.failure is not None:
         facts.insert(1, (translate("CastDetails", "Reason"), failure_text(cast.failure)))
     return facts

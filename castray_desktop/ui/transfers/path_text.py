@@ -1,4 +1,4 @@
-"""Text about the path of a cast: its slowest hop, and its multicast stream."""
+"""Text about the path of a cast: its slowest hop, its multicast stream, and whether it is encrypted."""
 
 from __future__ import annotations
 
@@ -22,10 +22,13 @@ from castray_desktop.core.protocol.messages import (
     MulticastSnapshot,
 )
 from castray_desktop.core.routing.bottleneck import BottleneckCause, SlowestHop
-from castray_desktop.ui.i18n.number_format import format_rate
+from castray_desktop.ui.i18n.number_format import DASH, format_rate
 from castray_desktop.ui.model.node_list import NodeList
 
 translate = QCoreApplication.translate
+
+NAMED = 4
+"""Of the recipients in a line."""
 
 
 def bottleneck_cause_text(hop: SlowestHop) -> str:
@@ -253,6 +256,56 @@ def left_text(why: RelayOnlyReason) -> str:
             "Left to the relay: it hears no datagrams. Look at its firewall and at the switches before it.",
         ),
     }[why]
+
+
+def encryption_word(encrypted: bool | None) -> str:
+    """Whether it is encrypted between machines, in a word; a dash for nothing between machines."""
+    if encrypted is None:
+        return DASH
+    return translate("Encryption", "Yes") if encrypted else translate("Encryption", "No")
+
+
+def encryption_state(encrypted: bool | None) -> str:
+    """The same, as a screen reader says it; "" for nothing between machines."""
+    if encrypted is None:
+        return ""
+    return translate("Encryption", "encrypted") if encrypted else translate("Encryption", "not encrypted")
+
+
+def hop_encryption_line(encrypted: bool | None, upstream: str, node: str) -> str:
+    """Whether a hop is encrypted; "" for one inside a machine."""
+    if encrypted is None:
+        return ""
+    template = (
+        translate("Encryption", "Encrypted: {upstream} → {node}")
+        if encrypted
+        else translate("Encryption", "Not encrypted: what goes {upstream} → {node} can be read on the way")
+    )
+    return template.format(upstream=upstream, node=node)
+
+
+def delivery_encryption_line(delivery: DeliverySnapshot, source: str) -> str:
+    """Whether what comes to a recipient is encrypted; "" where nothing comes from another machine."""
+    return hop_encryption_line(delivery.encrypted, delivery.upstream or source, delivery.node)
+
+
+def multicast_encryption_line() -> str:
+    """That a multicast stream is not encrypted."""
+    return translate("Encryption", "Multicast is not encrypted: anyone in the network can read it")
+
+
+def cast_encryption_text(cast: CastSummary, deliveries: Iterable[DeliverySnapshot] = ()) -> str:
+    """Whether a cast is encrypted between machines; "" where nothing went between machines."""
+    if cast.encrypted is None:
+        return ""
+    if cast.encrypted:
+        return translate("Encryption", "Encrypted between machines")
+    told = tuple(deliveries)
+    clear = [item.node for item in told if item.encrypted is False]
+    if not clear or not any(item.encrypted for item in told):
+        return translate("Encryption", "Not encrypted")
+    nodes = ", ".join(clear[:NAMED]) + (" …" if len(clear) > NAMED else "")
+    return translate("Encryption", "Not encrypted to {nodes}").format(nodes=nodes)
 
 
 def path_lines(nodes: NodeList) -> tuple[tuple[str, ...], str]:

@@ -92,20 +92,27 @@ def tool_tip(cast: CastSummary, item: CastSummary | DeliverySnapshot, column: Tr
             return item.options.destination or None
         if column is TransferColumn.STARTED:
             return full_time(item.started)
-        if column is TransferColumn.STATUS and item.failure is not None:
-            return failure_text(item.failure)
+        encryption = path_text.cast_encryption_text(item)
         if column is TransferColumn.STATUS:
-            return path_text.stopped_text(item.multicast, item.source) or None
-        return cast_title(item) if column is TransferColumn.NAME else None
+            failure = failure_text(item.failure) if item.failure is not None else ""
+            first = failure or path_text.stopped_text(item.multicast, item.source)
+            return _lines(first, encryption)
+        return _lines(cast_title(item), encryption) if column is TransferColumn.NAME else None
     if column is TransferColumn.STATUS and item.hook_status:
         return hook_text(item)
     if item.state is DeliveryState.FAILED or item.failure is not None:
         return delivery_text(cast, item, TransferColumn.ETA) if column >= TransferColumn.SPEED else None
     if column is TransferColumn.STATUS:
-        return "\n".join(path_text.came_lines(cast, item)) or None
+        encryption = path_text.delivery_encryption_line(item, cast.source)
+        return _lines(*path_text.came_lines(cast, item), encryption)
     if column >= TransferColumn.RECIPIENTS and item.hash:
         return item.hash
     return "\n".join(item.paths) or None if column is TransferColumn.NAME else None
+
+
+def _lines(*lines: str) -> str | None:
+    """Those that say something, one below the other."""
+    return "\n".join(filter(None, lines)) or None
 
 
 @dataclass(frozen=True)

@@ -72,6 +72,17 @@ def test_the_demo_nodes_are_set_in_the_settings_and_beside_the_start(
     assert changes == [replace(KEPT, demo_nodes=count) for count in (0, 1, 2)]
 
 
+def test_encryption_is_set_in_the_engine(sheet: SettingsSheet, link: FakeLink) -> None:
+    assert sheet.encrypt.value() is m.Encryption.AUTO
+    assert [sheet.encrypt.itemText(row) for row in range(3)] == ["Wherever both can", "Always", "Never"]
+    sheet.encrypt.setCurrentIndex(1)
+    assert link.asked(m.ChangeSettings)[-1].settings == replace(KEPT, encrypt=m.Encryption.ALWAYS)
+    told = len(link.asked(m.ChangeSettings))
+    link.say(m.SettingsChanged(replace(KEPT, encrypt=m.Encryption.NEVER)))
+    assert sheet.encrypt.value() is m.Encryption.NEVER
+    assert len(link.asked(m.ChangeSettings)) == told
+
+
 def test_a_refusal_of_the_engine_is_shown(sheet: SettingsSheet, link: FakeLink) -> None:
     failure = Failure(FailureKind.INTERNAL, {"reason": "no"})
     link.answers[m.ChangeSettings] = lambda command: m.Failed(failure)

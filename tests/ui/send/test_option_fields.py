@@ -1,15 +1,17 @@
-"""The speed limit's field."""
+"""The speed limit's field, and what is said of the encryption."""
 
 from __future__ import annotations
 
 import pytest
 from PySide6.QtCore import Qt
 from PySide6.QtTest import QTest
-from PySide6.QtWidgets import QInputDialog
+from PySide6.QtWidgets import QInputDialog, QWidget
 from pytestqt.qtbot import QtBot
 
-from castray_desktop.ui.send.option_fields import LimitField
+from castray_desktop.core.casts.transfer_options import Encryption, TransferOptions, TransportOption
+from castray_desktop.ui.send.option_fields import OPTION_FIELDS, LimitField, OptionForm
 from castray_desktop.ui.theme.theme import Theme
+from castray_desktop.ui.widgets.fields import labelled_form
 
 
 @pytest.fixture
@@ -64,3 +66,38 @@ def test_a_wrong_rate_is_asked_for_again(field: LimitField) -> None:
     assert again.textValue() == "fast"
     QTest.keyClick(again, Qt.Key.Key_Escape)
     assert field.value() == 50_000_000
+
+
+@pytest.mark.parametrize(
+    ("transport", "encrypt", "note"),
+    [
+        (TransportOption.AUTO, Encryption.AUTO, ""),
+        (TransportOption.DIRECT, Encryption.ALWAYS, ""),
+        (TransportOption.AUTO, Encryption.NEVER, "Anyone in the network can read what is sent."),
+        (
+            TransportOption.UDP,
+            Encryption.AUTO,
+            "Multicast can't be encrypted: anyone in the network can read what is sent.",
+        ),
+        (
+            TransportOption.UDP,
+            Encryption.ALWAYS,
+            "Multicast can't be encrypted. Choose another transport.",
+        ),
+    ],
+)
+def test_what_encryption_means_with_a_transport(
+    qtbot: QtBot, theme: Theme, transport: TransportOption, encrypt: Encryption, note: str
+) -> None:
+    window = QWidget()
+    qtbot.addWidget(window)
+    form = OptionForm(theme, OPTION_FIELDS, window)
+    window.setLayout(labelled_form(form.rows()))
+    window.show()
+    form["transport"].set_value(transport)
+    form["encrypt"].set_value(encrypt)
+    assert (form.encryption_note.isVisible(), form.encryption_note.text()) == (bool(note), note)
+    assert form["encrypt"].accessibleDescription() == note
+    assert form.options(TransferOptions()) == TransferOptions(transport=transport, encrypt=encrypt)
+    form.set_options(TransferOptions())
+    assert not form.encryption_note.isVisible()

@@ -9,7 +9,7 @@ from pytestqt.qtbot import QtBot
 
 from castray_desktop.core.failures.kinds import Failure, FailureKind
 from castray_desktop.core.protocol import messages as m
-from castray_desktop.core.protocol.messages import Links, NodeState, OnConflict, TransportOption
+from castray_desktop.core.protocol.messages import Encryption, Links, NodeState, OnConflict, TransportOption
 from castray_desktop.ui.window.main_window import MainWindow
 from tests.helpers import fake_engine as fake
 from tests.helpers.fake_engine import FakeLink
@@ -44,14 +44,16 @@ def test_options_go_with_the_request(qtbot: QtBot, ready: MainWindow, link: Fake
     sheet.form["transport"].setCurrentIndex(3)
     sheet.form["remove_extra"].setChecked(True)
     sheet.form["hook"].setText("systemctl restart model")
+    sheet.form["encrypt"].setCurrentIndex(2)
     add_files(qtbot, ready)
     request = panel.request()
     assert request.options.exclude == ("*.tmp", ".git")
     assert (request.options.links, request.options.transport) == (Links.FOLLOW, TransportOption.UDP)
+    assert request.options.encrypt is Encryption.NEVER
     assert not request.options.remove_extra  # only where existing files are overwritten
     panel.form["on_conflict"].set_value(OnConflict.OVERWRITE)
     assert panel.request().options.remove_extra
-    assert panel.options_button.text() == "Options · 5"
+    assert panel.options_button.text() == "Options · 6"
     assert link.asked(m.MeasurePaths)[-1].exclude == ("*.tmp", ".git")
     sheet.reset_button.click()
     assert panel.options_button.text() == "Options"

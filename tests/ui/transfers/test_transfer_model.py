@@ -12,7 +12,7 @@ from pytestqt.qtbot import QtBot
 from castray_desktop.core.failures.kinds import Failure, FailureKind
 from castray_desktop.core.protocol.messages import CastState, DeliveryState
 from castray_desktop.ui.transfers.transfer_columns import TransferColumn
-from castray_desktop.ui.transfers.transfer_model import ITEM_ROLE, TransferModel
+from castray_desktop.ui.transfers.transfer_model import ITEM_ROLE, NO_PARENT, TransferModel
 from tests.helpers.samples import GB, NOW, make_cast, make_delivery
 
 
@@ -79,6 +79,29 @@ def test_deliveries_are_children(model: TransferModel) -> None:
     tip = model.index(2, TransferColumn.STATUS, parent).data(Qt.ItemDataRole.ToolTipRole)
     assert tip == "Command afterwards: done"
     assert model.parent(model.index(2, 4, parent)) == parent
+
+
+def test_tool_tips_say_whether_a_cast_is_encrypted(model: TransferModel) -> None:
+    deliveries = [
+        make_delivery("node_1", encrypted=True),
+        make_delivery("node_2", upstream="node_1", encrypted=False),
+        make_delivery("node_3"),
+    ]
+    model.load([make_cast("a", encrypted=False), make_cast("b", encrypted=True)], {"a": deliveries})
+
+    def tip(row: int, column: TransferColumn, parent: QModelIndex = NO_PARENT) -> str | None:
+        told: str | None = model.index(row, column, parent).data(Qt.ItemDataRole.ToolTipRole)
+        return told
+
+    place = {model.index(row, 0).data(): row for row in range(2)}
+    assert tip(place["a"], TransferColumn.NAME) == "a\nNot encrypted"
+    assert tip(place["b"], TransferColumn.STATUS) == "Encrypted between machines"
+    below = [tip(row, TransferColumn.STATUS, model.index_of("a")) for row in range(3)]
+    assert below == [
+        "Encrypted: desk → node_1",
+        "Not encrypted: what goes node_1 → node_2 can be read on the way",
+        None,
+    ]
 
 
 def test_only_what_changed_is_announced(model: TransferModel) -> None:
