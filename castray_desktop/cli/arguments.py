@@ -13,6 +13,7 @@ from itertools import filterfalse
 from typing import Any, TypeAlias
 
 from castray_desktop.core.casts.json_views import options_from_json
+from castray_desktop.core.casts.transfer_options import Encryption
 from castray_desktop.core.content.urls import is_url
 from castray_desktop.core.failures.kinds import CastRayError, FailureKind
 from castray_desktop.core.protocol import messages
@@ -168,9 +169,16 @@ def add_send_arguments(parser: argparse.ArgumentParser, on_conflict: str = "skip
         choices=("auto", "direct", "ray", "udp"),
         default="auto",
         help="the transport between nodes: the fastest that connects; sockets alone; through Ray alone; or"
-        " one stream of UDP multicast for all recipients, with the relay for what it does not bring (auto)",
+        " one stream of UDP multicast for all recipients, which is not encrypted, with the relay for what it"
+        " does not bring (auto)",
     )
-    parser.add_argument("--encrypt", choices=("auto",), default="auto", help=argparse.SUPPRESS)
+    parser.add_argument(
+        "--encrypt",
+        choices=[choice.value for choice in Encryption],
+        default=Encryption.AUTO.value,
+        help="encrypt what goes from machine to machine: wherever both can, unless the settings say"
+        " otherwise; always, so that nothing is sent to those that can't; or never (auto)",
+    )
     parser.add_argument(
         "--await-offline",
         action="store_true",

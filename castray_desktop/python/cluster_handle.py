@@ -137,7 +137,7 @@ class SendArguments(TypedDict, total=False):
     exclude: str | Iterable[str]
     limit: int | str
     transport: Literal["auto", "direct", "ray", "udp"]
-    encrypt: Literal["auto"]
+    encrypt: Literal["auto", "always", "never"]
     await_offline: bool
     remove_extra: bool
     hook: str
@@ -246,13 +246,16 @@ class Cluster:
         Raises CommandFailed when it can't be started.
 
         The options are those of `SendArguments`: source, dest, on_conflict, links, exclude, limit, transport,
-        await_offline, remove_extra and hook.
+        encrypt, await_offline, remove_extra and hook.
 
         `to` is "all", or names, addresses, Ray node ids or "@group"; `dest` is absolute and may hold
         "{node}", without it files land in each node's inbox. `limit` is bytes per second, or "10MB/s".
         `links` says what becomes of symbolic links: "keep" sends them as links, "follow" what they point to,
         "auto" what those point to that lead out of `paths`; `result.links` has the counts.
         `transport` "udp" sends one stream of multicast to all; `result.multicast` tells what came of it.
+        `encrypt` is about the way from machine to machine: "auto" encrypts it wherever both can, unless the
+        settings say otherwise; "always" sends nothing to those that can't; "never". Multicast can't be
+        encrypted. `result.encrypted` tells what came of it.
         Deliveries that failed are in the result: `result.delivered` tells whether there is none. An
         interrupt (Ctrl+C) cancels the cast.
 

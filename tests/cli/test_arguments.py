@@ -13,7 +13,8 @@ from castray_desktop.cli.command_line import (
     parse_command,
 )
 from castray_desktop.core.failures.kinds import CastRayError, FailureKind
-from castray_desktop.core.protocol.messages import THIS_COMPUTER, Links, OnConflict
+from castray_desktop.core.failures.sentences import sentence
+from castray_desktop.core.protocol.messages import THIS_COMPUTER, Encryption, Links, OnConflict
 
 
 @pytest.mark.parametrize(
@@ -42,7 +43,7 @@ def test_a_request_from_its_options(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     options = parse_command(
         [
             *("send", "x", "--to", "a, b,,@g", "--dest", "/data/{node}", "--on-conflict", "overwrite"),
-            *("--exclude", "*.o", "--exclude", "tmp", "--limit", "10MB/s"),
+            *("--exclude", "*.o", "--exclude", "tmp", "--limit", "10MB/s", "--encrypt", "always"),
         ]
     )
     request = send_request(options)
@@ -51,7 +52,28 @@ def test_a_request_from_its_options(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert (request.source, request.options.destination) == (THIS_COMPUTER, "/data/{node}")
     assert request.options.on_conflict is OnConflict.OVERWRITE
     assert (request.options.exclude, request.options.limit) == (("*.o", "tmp"), 10_000_000)
+    assert request.options.encrypt is Encryption.ALWAYS
     assert request.leave_out
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("send", "x", "--to", "all"),
+        ("schedule", "add", "nightly", "x", "--to", "all", "--every", "1h"),
+    ],
+)
+def test_multicast_can_not_have_to_be_encrypted(words: tuple[str, ...]) -> None:
+    """It is refused before a cluster is looked for."""
+    for choice in ("auto", "never"):
+        send_request(parse_command([*words, "--from", "node_1", "--transport", "udp", "--encrypt", choice]))
+    options = parse_command([*words, "--from", "node_1", "--transport", "udp", "--encrypt", "always"])
+    with pytest.raises(CastRayError) as caught:
+        send_request(options)
+    assert sentence(caught.value.failure) == (
+        "Multicast can't be encrypted, and this cast has to be."
+        " Use the relay (--transport auto), or don't require encryption."
+    )
 
 
 def test_a_link_to_a_folder_is_checked_as_its_target(tmp_path: Path) -> None:

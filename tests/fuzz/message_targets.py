@@ -153,6 +153,7 @@ def _body_samples() -> Sequence[bytes]:
             "history_days": 30,
             "stay_awake": False,
             "demo_nodes": 3,
+            "encrypt": "always",
         },
         {"cast": "0123456789ab", "nodes": ["all"]},
         {"path": "/data/{node}/x"},

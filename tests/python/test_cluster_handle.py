@@ -17,7 +17,7 @@ import castray_desktop
 from castray_desktop import CommandFailed, connect
 from castray_desktop.cli.arguments import add_send_arguments
 from castray_desktop.core.casts.json_views import OPTION_NAMES
-from castray_desktop.core.protocol.messages import CastResult, CastState, SendRequest
+from castray_desktop.core.protocol.messages import CastResult, CastState, Encryption, SendRequest
 from castray_desktop.core.protocol.nodes import driver_protocol
 from castray_desktop.python import Cluster, cluster_handle
 from castray_desktop.workers.http_api.request_bodies import TransferOptionsBody
@@ -142,6 +142,22 @@ async def test_an_unknown_option_is_a_type_error(house: EngineHome) -> None:
         unknown: dict[str, Any] = {"to_whom": "all"}
         with connect("local") as cluster, pytest.raises(TypeError, match="to_whom"):
             cluster.start("/x", **unknown)
+
+    await in_thread(program)
+
+
+async def test_multicast_is_refused_to_what_has_to_be_encrypted(house: EngineHome, tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.write_text("x")
+
+    def program() -> None:
+        with connect("local") as cluster:
+            with pytest.raises(CommandFailed, match="--transport auto") as caught:
+                cluster.start(file, transport="udp", encrypt="always")
+            assert caught.value.kind == "encrypted_multicast"
+            assert cluster.casts() == ()
+            cast = cluster.start(file, encrypt="always")
+            assert cluster.cast(cast).options.encrypt is Encryption.ALWAYS
 
     await in_thread(program)
 

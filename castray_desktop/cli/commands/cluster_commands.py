@@ -14,8 +14,8 @@ ENCRYPTED = (
     " in RAY_TLS_SERVER_CERT, RAY_TLS_SERVER_KEY and RAY_TLS_CA_CERT."
 )
 NOT_ENCRYPTED = (
-    "Connections are not encrypted: the token and the secret of each cast cross the network in clear, and"
-    " anyone who can read the traffic can use them."
+    "Ray's connections are not encrypted: the token and the secret of each cast cross the network in clear,"
+    " and anyone who can read the traffic can use them."
     " Share only in a network that you trust, or set RAY_USE_TLS=1."
 )
 

@@ -72,6 +72,7 @@ CSV_COLUMNS = (
     "followed_links",
     "kept_links",
     "dangling_links",
+    "encrypted",
 )
 
 
@@ -174,11 +175,17 @@ def _print_csv(casts: list[CastForm]) -> None:
             "recipients": " ".join(cast.recipients),
             "cluster": cast.cluster.address,
             "local": str(cast.cluster.local).lower(),
+            "encrypted": yes_or_no(cast.encrypted),
             "followed_links": cast.links.followed,
             "kept_links": cast.links.kept,
             "dangling_links": cast.links.dangling,
         }
         writer.writerow([csv_cell(fields[column]) for column in CSV_COLUMNS])
+
+
+def yes_or_no(value: bool | None) -> str:
+    """ "true" or "false", as in JSON; empty for what is not known."""
+    return "" if value is None else str(value).lower()
 
 
 def csv_cell(value: object) -> object:

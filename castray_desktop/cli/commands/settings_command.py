@@ -10,6 +10,7 @@ from castray_desktop.cli.arguments import EXIT_DELIVERED, Commands, add_command,
 from castray_desktop.cli.output.terminal import format_count, print_json
 from castray_desktop.cli.session import Session
 from castray_desktop.core.casts.json_views import message_to_json
+from castray_desktop.core.casts.transfer_options import Encryption
 from castray_desktop.core.content.quantities import format_bytes
 from castray_desktop.core.protocol import messages
 from castray_desktop.core.protocol.messages import MOST_DEMO_NODES, EngineSettings
@@ -47,6 +48,11 @@ def add_parsers(commands: Commands) -> None:
     parser.add_argument(
         "--stay-awake", choices=("yes", "no"), help="whether this computer stays awake while a cast runs"
     )
+    parser.add_argument(
+        "--encrypt",
+        choices=[choice.value for choice in Encryption],
+        help="whether casts that don't say it themselves are encrypted from machine to machine",
+    )
     add_json_option(parser)
 
 
@@ -72,8 +78,16 @@ def _changes(options: argparse.Namespace) -> dict[str, object]:
         "history_days": options.history_days,
         "demo_nodes": options.demo_nodes,
         "stay_awake": None if options.stay_awake is None else options.stay_awake == "yes",
+        "encrypt": None if options.encrypt is None else Encryption(options.encrypt),
     }
     return {name: value for name, value in given.items() if value is not None}
+
+
+_ENCRYPTION = {
+    Encryption.AUTO: "wherever both can",
+    Encryption.ALWAYS: "always",
+    Encryption.NEVER: "never",
+}
 
 
 def print_settings(settings: EngineSettings) -> None:
@@ -82,6 +96,7 @@ def print_settings(settings: EngineSettings) -> None:
     print(f"Limit of every node over all casts: {limit}.")
     print(f"Casts at once: {settings.casts_at_once or 'no bound'}.")
     print(f"After a restart unfinished casts {'go on' if settings.go_on else 'are there, paused'}.")
+    print(f"Encryption between machines: {_ENCRYPTION[settings.encrypt]}.")
     kept = f"for {format_count(settings.history_days, 'day')}" if settings.history_days else "for ever"
     print(f"The history is kept {kept}.")
     print(f"A local cluster starts with {format_count(settings.demo_nodes, 'demo node')}.")

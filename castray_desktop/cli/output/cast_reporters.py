@@ -20,7 +20,12 @@ from rich.progress import (
 )
 
 from castray_desktop.cli.arguments import EXIT_DELIVERED, EXIT_NOT_DELIVERED
-from castray_desktop.cli.output.cast_text import format_state, print_result, warn_of_links
+from castray_desktop.cli.output.cast_text import (
+    format_state,
+    print_result,
+    warn_of_clear_text,
+    warn_of_links,
+)
 from castray_desktop.cli.output.terminal import print_json, print_line
 from castray_desktop.cli.session import Session
 from castray_desktop.core.casts.json_views import form_to_json, result_form
@@ -76,14 +81,31 @@ class JsonReporter:
     def result(self, result: CastResult) -> None:
         """Print the last line."""
         warn_of_links(result.summary)
+        warn_of_clear_text(result.summary, result.deliveries)
         print_json(form_to_json(result_form(result)))
+
+
+class EarlyWarnings:
+    """What a user should know before the cast has ended; each warning is printed once."""
+
+    def __init__(self) -> None:
+        self._links = self._clear_text = False
+
+    def print_new(self, summary: CastSummary, deliveries: tuple[DeliverySnapshot, ...]) -> None:
+        """Print those that are due."""
+        if summary.broken_links and not self._links:
+            self._links = True
+            warn_of_links(summary)
+        if not self._clear_text and any(item.encrypted is False for item in deliveries):
+            self._clear_text = True
+            warn_of_clear_text(summary, deliveries)
 
 
 class LineReporter:
     """Plain lines: each change of state, and progress every few seconds."""
 
     def __init__(self) -> None:
-        self._warned = False
+        self._warnings = EarlyWarnings()
         self._states: dict[str, DeliveryState] = {}
         self._next = time.monotonic() + LINE_SECONDS
 
@@ -91,9 +113,7 @@ class LineReporter:
         """Print new states, and the progress if it is due."""
         if summary is None:
             return
-        if summary.broken_links and not self._warned:
-            self._warned = True
-            warn_of_links(summary)
+        self._warnings.print_new(summary, deliveries)
         for item in deliveries:
             if item.state is not self._states.get(item.node, DeliveryState.WAITING):
                 self._states[item.node] = item.state
@@ -124,15 +144,13 @@ class BarReporter:
         )
         self._tasks: dict[str, TaskID] = {}
         self._running = False
-        self._warned = False
+        self._warnings = EarlyWarnings()
 
     def progress(self, summary: CastSummary | None, deliveries: tuple[DeliverySnapshot, ...]) -> None:
         """Update the bars."""
         if summary is None:
             return
-        if summary.broken_links and not self._warned:
-            self._warned = True
-            warn_of_links(summary)
+        self._warnings.print_new(summary, deliveries)
         if not summary.bytes:
             return
         if not self._running:

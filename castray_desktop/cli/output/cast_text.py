@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from castray_desktop.cli.output.terminal import format_count, print_line, print_note
 from castray_desktop.core.casts.multicast_status import explain_multicast_end
 from castray_desktop.core.casts.states import cast_name
+from castray_desktop.core.casts.transfer_options import Encryption, TransportOption
 from castray_desktop.core.content.quantities import format_bytes
 from castray_desktop.core.failures.sentences import sentence
 from castray_desktop.core.protocol.messages import (
@@ -12,9 +15,13 @@ from castray_desktop.core.protocol.messages import (
     CastResult,
     CastState,
     CastSummary,
+    DeliverySnapshot,
     DeliveryState,
     PreflightReport,
 )
+
+NAMED = 4
+"""Of the nodes in a warning."""
 
 
 def format_state(state: CastState | DeliveryState) -> str:
@@ -47,11 +54,35 @@ def print_result(result: CastResult) -> None:
         f"{cast_name(summary)}: {format_state(summary.state)},"
         f" {summary.verified} of {format_count(len(summary.recipients), 'recipient')},"
         f" {format_bytes(summary.bytes)} in {result.seconds:.1f} s ({rate}/s),"
-        f" {summary.source_copies:.2f} copies uploaded"
+        f" {summary.source_copies:.2f} copies uploaded{_encryption(result)}"
     )
+    warn_of_clear_text(summary, result.deliveries)
     _print_multicast(summary)
     if summary.verified or summary.state is CastState.PARTLY_FAILED:
         print_links(summary)
+
+
+def _encryption(result: CastResult) -> str:
+    """Whether it was encrypted from machine to machine, to follow the other facts."""
+    if result.summary.encrypted is None:
+        return ""
+    if result.summary.encrypted:
+        return ", encrypted"
+    return ", partly encrypted" if any(item.encrypted for item in result.deliveries) else ", not encrypted"
+
+
+def warn_of_clear_text(cast: CastSummary, deliveries: Iterable[DeliverySnapshot]) -> None:
+    """Print on stderr which recipients get bytes that can be read on the way, unless that was asked for."""
+    nodes = [item.node for item in deliveries if item.encrypted is False]
+    if not nodes or cast.options.encrypt is not Encryption.AUTO:
+        return
+    if cast.options.transport is TransportOption.UDP:
+        print_note("warning: multicast is not encrypted. Use the relay (--transport auto) for secrets.")
+        return
+    listed = ", ".join(nodes[:NAMED]) + (f" and {len(nodes) - NAMED} more" if len(nodes) > NAMED else "")
+    print_note(
+        f"warning: what goes to {listed} is not encrypted. With --encrypt always, nothing is sent that way."
+    )
 
 
 def _print_multicast(cast: CastSummary) -> None:

@@ -156,6 +156,7 @@ class DeliveryForm(Form, frozen=True):
     seconds: float
     hash: str | None
     transport: Transport | None
+    encrypted: bool | None  # on the way between machines; null: nothing went that way, or it is not known
     reason: str | None
     upstream: str | None
     rate: float
@@ -193,6 +194,7 @@ class CastForm(Form, frozen=True):
     paused: int
     chain: tuple[str, ...]
     source_copies: float
+    encrypted: bool | None  # for every recipient that got bytes from another machine
     multicast: MulticastForm | None  # where it was tried
     limit: int | None
     place: int
@@ -221,6 +223,7 @@ class ResultForm(Form, frozen=True):
     links: LinksForm
     seconds: float
     source_copies: float
+    encrypted: bool | None  # for every recipient that got bytes from another machine
     chain: tuple[str, ...]
     multicast: MulticastForm | None  # where it was tried
     deliveries: tuple[DeliveryForm, ...]
@@ -287,6 +290,7 @@ def delivery_form(item: DeliverySnapshot) -> DeliveryForm:
         item,
         seconds=round(item.seconds, 3),
         reason=failure_sentence(item.failure),
+        encrypted=item.encrypted,
         rate=round(item.rate),
         eta=item.eta,
         hook=item.hook_status or None,
@@ -322,6 +326,7 @@ def _parts(cast: CastSummary, deliveries: tuple[DeliverySnapshot, ...]) -> dict[
         "destination": cast.options.destination or None,
         "options": options_form(cast.options),
         "links": links_form(cast),
+        "encrypted": cast.encrypted,
         "multicast": multicast_form(cast),
         "cluster": cast_cluster_form(cast.cluster),
         "reason": failure_sentence(cast.failure),

@@ -6,7 +6,7 @@ Shipped to nodes: standard library only.
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from castray_desktop.core.failures.kinds import CastRayError, FailureKind
@@ -61,10 +61,18 @@ class TransferOptions:
     hook: str = ""  # command run on each recipient after its delivery, if allowed
 
     def check(self) -> None:
-        """Pruning requires `overwrite`: with other policies a recipient's `model (2).bin` would be removed.
-        Raises CastRayError."""
+        """Refuse options that contradict each other. Raises CastRayError.
+
+        Pruning requires `overwrite`: with other policies a recipient's `model (2).bin` would be removed.
+        """
         if self.remove_extra and self.on_conflict is not OnConflict.OVERWRITE:
             raise CastRayError(FailureKind.REMOVE_EXTRA_REFUSED)
+        if self.transport is TransportOption.UDP and self.encrypt is Encryption.ALWAYS:
+            raise CastRayError(FailureKind.ENCRYPTED_MULTICAST)
+
+    def with_default_encryption(self, encrypt: Encryption) -> TransferOptions:
+        """These options, with `encrypt` in place of AUTO."""
+        return replace(self, encrypt=encrypt) if self.encrypt is Encryption.AUTO else self
 
 
 def nest_options(stored: Any) -> Any:

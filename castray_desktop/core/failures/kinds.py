@@ -43,6 +43,7 @@ class FailureKind(str, enum.Enum):
     SCHEDULE_RUNNING = "schedule_running"
     SCHEDULE_WAITS = "schedule_waits"  # not final: the reason for waiting
     REMOVE_EXTRA_REFUSED = "remove_extra_refused"
+    ENCRYPTED_MULTICAST = "encrypted_multicast"
     CAST_GOES_ON = "cast_goes_on"
     CAST_NOT_QUEUED = "cast_not_queued"
     NOTHING_TO_RETRY = "nothing_to_retry"

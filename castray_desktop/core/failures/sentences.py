@@ -114,6 +114,10 @@ _TABLE: Mapping[FailureStatus, Mapping[FailureKind, tuple[str, str]]] = {
             " replaced.",
             "Send folders and overwrite what has the same name, or leave --delete out.",
         ),
+        K.ENCRYPTED_MULTICAST: (
+            "Multicast can't be encrypted, and this cast has to be.",
+            "Use the relay (--transport auto), or don't require encryption.",
+        ),
     },
     FailureStatus.NOT_FOUND: {
         K.NODE_UNKNOWN: (

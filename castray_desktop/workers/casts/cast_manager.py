@@ -368,13 +368,14 @@ class CastManager:
             raise nobody_online(nodes, self._agents.target)
         if not request.paths:
             raise CastRayError(FailureKind.NOTHING_TO_SEND)
-        request.options.check()
+        options = request.options.with_default_encryption(self._services.encryption())
+        options.check()
         source, recipients = self._resolve_nodes(request)
-        if request.options.destination and not request.options.destination.startswith("/"):
-            raise CastRayError(FailureKind.BAD_DESTINATION, destination=request.options.destination)
+        if options.destination and not options.destination.startswith("/"):
+            raise CastRayError(FailureKind.BAD_DESTINATION, destination=options.destination)
         status = CastStatus(
             secrets.token_hex(6),
-            msgspec.structs.replace(request, source=source, recipients=recipients),
+            msgspec.structs.replace(request, source=source, recipients=recipients, options=options),
             {node: nodes[node].address for node in recipients},
             recipients_mode(len(recipients), len(nodes) - 1),
             self._services.wall(),

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from castray_desktop.core.casts.admission_queue import AdmissionQueue
 from castray_desktop.core.casts.node_selector import Groups
+from castray_desktop.core.casts.transfer_options import Encryption
 from castray_desktop.core.failures.kinds import CastRayError, FailureKind
 from castray_desktop.core.protocol.messages import CastResult, Event, SendRequest
 from castray_desktop.workers.casts.agent_directory import AgentDirectory
@@ -36,6 +37,7 @@ class CastServices:
     clock: Callable[[], float] = time.monotonic
     wall: Callable[[], float] = time.time  # POSIX seconds
     groups: Callable[[], Groups] = dict
+    encryption: Callable[[], Encryption] = lambda: Encryption.AUTO  # of casts that leave the choice open
     checkpoints: CheckpointStore | None = None
     speeds: NodeSpeedStore | None = None
     multicast_groups: MulticastGroups = field(default_factory=MulticastGroups)

@@ -93,6 +93,7 @@ class EngineProcess:
         self._sleep_inhibitor = SleepInhibitor(lambda: self._settings.current.stay_awake)
         self._cast_services = CastServices(
             groups=RecipientGroupFile(paths.groups).load,
+            encryption=lambda: self._settings.current.encrypt,
             checkpoints=self.checkpoints,
             speeds=self.speeds,
             find_past_cast=self.history.find_cast,

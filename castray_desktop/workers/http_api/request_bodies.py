@@ -74,8 +74,10 @@ class TransferOptionsBody(Body):
     transport: Literal["auto", "direct", "ray", "udp"] = Field(
         default="auto", description="udp: one stream of multicast for all, and the relay for the rest."
     )
-    encrypt: Literal["auto"] = Field(
-        default="auto", description="auto: with Ray's certificates, where Ray itself runs with TLS."
+    encrypt: Literal["auto", "always", "never"] = Field(
+        default="auto",
+        description="Encryption between machines. auto: wherever both can, unless the settings say otherwise;"
+        " always: nothing is sent to those that can't. Not with udp, which can't be encrypted.",
     )
     await_offline: bool = False
     remove_extra: bool = Field(
@@ -217,9 +219,13 @@ class Settings(Body):
     history_days: Count | None = None
     stay_awake: bool | None = None
     demo_nodes: Count | None = None
+    encrypt: Literal["auto", "always", "never"] | None = None
 
     def change(self, settings: messages.EngineSettings) -> messages.EngineSettings:
-        return msgspec.structs.replace(settings, **self.model_dump(exclude_none=True))
+        changes = self.model_dump(exclude_none=True)
+        if self.encrypt is not None:
+            changes["encrypt"] = messages.Encryption(self.encrypt)
+        return msgspec.structs.replace(settings, **changes)
 
 
 class VerificationBody(Body):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from castray_desktop.cli.commands.history_command import csv_cell, print_history
+from castray_desktop.cli.commands.history_command import csv_cell, print_history, yes_or_no
 from tests.cli.examples import running_cast
 from tests.cli.run_words import run_words
 from tests.helpers.engine_home import EngineHome
@@ -31,8 +31,8 @@ async def test_the_past(house: EngineHome, tmp_path: Path, capsys: pytest.Captur
     header, row = capsys.readouterr().out.splitlines()
     assert header.startswith("cast,name,state,source,recipients")
     assert row.startswith(f"{cast},x,cancelled,")
-    assert header.endswith(",followed_links,kept_links,dangling_links")
-    assert row.endswith(",0,0,0")
+    assert header.endswith(",followed_links,kept_links,dangling_links,encrypted")
+    assert row.endswith(",0,0,0,")
     await run_words("history", cast, "--json")
     assert json.loads(capsys.readouterr().out)["event"] == "result"
     await run_words("history", "--state", "failed")
@@ -48,6 +48,10 @@ def test_a_name_is_no_formula_in_a_spreadsheet() -> None:
     assert csv_cell("-x") == "'-x"
     assert csv_cell("x=1") == "x=1"
     assert csv_cell(None) == ""
+
+
+def test_a_table_says_whether_a_cast_was_encrypted() -> None:
+    assert [yes_or_no(value) for value in (True, False, None)] == ["true", "false", ""]
 
 
 def test_no_line_is_folded_where_no_terminal_is(capsys: pytest.CaptureFixture[str]) -> None:

@@ -16,4 +16,8 @@ async def test_settings(house: EngineHome, capsys: pytest.CaptureFixture[str]) -
     expected |= {"stay_awake": True, "demo_nodes": 3, "encrypt": "auto"}
     assert json.loads(capsys.readouterr().out) == expected
     await run_words("settings")
-    assert "Casts at once: 2." in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "Casts at once: 2." in told
+    assert "Encryption between machines: wherever both can." in told
+    await run_words("settings", "--encrypt", "always")
+    assert "Encryption between machines: always." in capsys.readouterr().out

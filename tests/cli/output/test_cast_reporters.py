@@ -41,6 +41,7 @@ UNKNOWN = {
     "listening": False,
     "datagram_bytes": 0,
     "repaired_bytes": 0,
+    "encrypted": None,
 }
 
 
@@ -73,6 +74,7 @@ def test_the_result_is_the_object_that_scripts_rely_on(said: Said) -> None:
         "files": 1,
         "seconds": 12.346,
         "source_copies": 1.0,
+        "encrypted": None,
         "chain": ["desk", "node_1", "node_2"],
         "multicast": None,
         "reason": None,
@@ -165,6 +167,31 @@ def test_broken_links_are_printed_before_anything_is_sent(
         reporter.progress(cast, ())
         reporter.stop() if isinstance(reporter, BarReporter) else None
         assert capsys.readouterr().err.count("lead nowhere at the recipients: 1 (top/dead)") == 1
+
+
+def test_a_result_says_for_each_recipient_whether_it_was_encrypted(
+    said: Said, capsys: pytest.CaptureFixture[str]
+) -> None:
+    deliveries = tuple(
+        make_delivery(f"node_{number}", DeliveryState.COMPLETED, encrypted=encrypted)
+        for number, encrypted in enumerate((True, False, None), 1)
+    )
+    result = CastResult(make_cast(encrypted=False), deliveries, 1.0)
+    line = said(result)
+    assert line["encrypted"] is False
+    assert [item["encrypted"] for item in line["deliveries"]] == [True, False, None]
+    JsonReporter().result(result)
+    assert "what goes to node_2 is not encrypted" in capsys.readouterr().err
+
+
+def test_clear_text_is_told_before_the_cast_has_ended(capsys: pytest.CaptureFixture[str]) -> None:
+    for reporter in (LineReporter(), BarReporter()):
+        reporter.progress(make_cast(), (make_delivery("node_1", encrypted=True),))
+        assert "encrypted" not in capsys.readouterr().err
+        for _ in range(2):
+            reporter.progress(make_cast(), (make_delivery("node_2", encrypted=False),))
+        reporter.stop() if isinstance(reporter, BarReporter) else None
+        assert capsys.readouterr().err.count("warning: what goes to node_2 is not encrypted") == 1
 
 
 def test_plain_lines(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 import pytest
 
 from castray_desktop.cli.output.cast_text import print_result
+from castray_desktop.core.casts.transfer_options import Encryption, TransferOptions, TransportOption
 from castray_desktop.core.multicast.datagrams import MulticastEnd, MulticastState
 from castray_desktop.core.protocol import messages
-from castray_desktop.core.protocol.messages import CastResult
+from castray_desktop.core.protocol.messages import CastResult, DeliveryState
 from tests.cli.examples import Said, ended
+from tests.helpers.samples import make_cast, make_delivery
 
 
 def test_the_result_has_the_outcome_of_multicast(said: Said, capsys: pytest.CaptureFixture[str]) -> None:
@@ -53,3 +57,48 @@ def test_names_can_not_command_the_terminal(capsys: pytest.CaptureFixture[str]) 
     output = capsys.readouterr().out
     assert "\x1b" not in output
     assert len(output.splitlines()) == 2
+
+
+def encrypted(*hops: bool | None, **options: Any) -> CastResult:
+    """The result of a cast whose deliveries were encrypted, were not, or crossed no network."""
+    deliveries = tuple(
+        make_delivery(f"node_{number}", DeliveryState.COMPLETED, encrypted=hop)
+        for number, hop in enumerate(hops, 1)
+    )
+    together = False not in hops if {True, False} & set(hops) else None
+    summary = make_cast(encrypted=together, options=TransferOptions(**options))
+    return CastResult(summary, deliveries, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("result", "word"),
+    [
+        (encrypted(True, True, None), ", encrypted"),
+        (encrypted(None, None), " copies uploaded"),
+        (encrypted(False), ", not encrypted"),
+        (encrypted(True, False), ", partly encrypted"),
+    ],
+)
+def test_the_last_line_says_whether_it_was_encrypted(
+    result: CastResult, word: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    print_result(result)
+    assert capsys.readouterr().out.rstrip().endswith(word)
+
+
+def test_a_warning_names_who_got_it_in_clear_text(capsys: pytest.CaptureFixture[str]) -> None:
+    print_result(encrypted(*[False] * 6, True))
+    assert capsys.readouterr().err == (
+        "castray: warning: what goes to node_1, node_2, node_3, node_4 and 2 more is not encrypted."
+        " With --encrypt always, nothing is sent that way.\n"
+    )
+    print_result(encrypted(False, transport=TransportOption.UDP))
+    assert capsys.readouterr().err == (
+        "castray: warning: multicast is not encrypted. Use the relay (--transport auto) for secrets.\n"
+    )
+
+
+def test_there_is_no_warning_of_what_was_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
+    print_result(encrypted(False, encrypt=Encryption.NEVER))
+    print_result(encrypted(True, None))
+    assert capsys.readouterr().err == ""

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from castray_desktop.core.casts.schedule_rules import check_schedule, content_key, find, next_run, retry_delay
-from castray_desktop.core.casts.transfer_options import TransferOptions
+from castray_desktop.core.casts.transfer_options import Encryption, TransferOptions, TransportOption
 from castray_desktop.core.failures.kinds import CastRayError, FailureKind
 from castray_desktop.core.failures.sentences import sentence
 from castray_desktop.core.protocol.messages import OnConflict, Schedule, SendRequest
@@ -129,6 +129,10 @@ def test_wrong_schedules_are_refused(changes: dict[str, object]) -> None:
         (
             SendRequest(("/a",), ("all",), options=TransferOptions(remove_extra=True)),
             FailureKind.REMOVE_EXTRA_REFUSED,
+        ),
+        (
+            REQUEST.with_options(transport=TransportOption.UDP, encrypt=Encryption.ALWAYS),
+            FailureKind.ENCRYPTED_MULTICAST,
         ),
     ],
 )

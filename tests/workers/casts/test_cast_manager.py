@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from castray_desktop.core.casts.transfer_options import TransferOptions
+from castray_desktop.core.casts.transfer_options import Encryption, TransferOptions
 from castray_desktop.core.failures.kinds import CastRayError, Failure, FailureKind
 from castray_desktop.core.failures.sentences import sentence
 from castray_desktop.core.protocol.messages import (
@@ -24,6 +24,8 @@ from castray_desktop.core.protocol.messages import (
 from castray_desktop.core.protocol.nodes import agent_protocol
 from castray_desktop.core.protocol.nodes.agent_protocol import RecipientState, SourceState
 from castray_desktop.workers.casts import cast_publisher
+from castray_desktop.workers.casts.cast_manager import CastManager
+from castray_desktop.workers.casts.cast_table import CastServices
 from tests.helpers.cast_stage import REQUEST, Stage
 from tests.helpers.fake_agents import SIZE, STREAM
 
@@ -570,6 +572,33 @@ async def test_removing_needs_names_that_are_kept(stage: Stage) -> None:
     with pytest.raises(CastRayError) as caught:
         stage.cast_manager.send(REQUEST.with_options(remove_extra=True))
     assert caught.value.failure.kind is FailureKind.REMOVE_EXTRA_REFUSED
+
+
+async def test_multicast_is_refused_to_a_cast_that_has_to_be_encrypted(stage: Stage) -> None:
+    multicast = REQUEST.with_options(transport=TransportOption.UDP, encrypt=Encryption.ALWAYS)
+    with pytest.raises(CastRayError) as caught:
+        stage.cast_manager.send(multicast)
+    assert caught.value.failure.kind is FailureKind.ENCRYPTED_MULTICAST
+    assert "--transport auto" in sentence(caught.value.failure)
+    with pytest.raises(CastRayError):
+        await stage.cast_manager.dry_runs.preflight(multicast)
+    assert stage.agents.orders == []
+    assert stage.cast_manager.summaries() == ()
+
+
+async def test_the_settings_decide_for_casts_that_leave_encryption_open(stage: Stage) -> None:
+    chosen = Encryption.ALWAYS
+    manager = CastManager(stage.agents, stage.events.append, CastServices(encryption=lambda: chosen))
+    with pytest.raises(CastRayError) as caught:
+        manager.send(REQUEST.with_options(transport=TransportOption.UDP))
+    assert caught.value.failure.kind is FailureKind.ENCRYPTED_MULTICAST
+    manager.send(REQUEST)
+    manager.send(REQUEST.with_options(encrypt=Encryption.NEVER))
+    chosen = Encryption.AUTO
+    manager.send(REQUEST)
+    took = [summary.options.encrypt for summary in manager.summaries()]
+    assert took == [Encryption.ALWAYS, Encryption.NEVER, Encryption.AUTO]
+    await manager.close()
 
 
 async def test_a_cast_that_an_agent_requests_starts_or_is_refused(stage: Stage) -> None:

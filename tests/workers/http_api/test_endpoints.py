@@ -107,6 +107,7 @@ async def test_everything_that_can_be_asked_for_reaches_the_engine(
         "exclude": ["*.o"],
         "limit": "10MB/s",
         "transport": "direct",
+        "encrypt": "always",
         "await_offline": True,
         "hook": "touch x",
     }
@@ -125,6 +126,7 @@ async def test_everything_that_can_be_asked_for_reaches_the_engine(
                     exclude=("*.o",),
                     limit=10_000_000,
                     transport=m.TransportOption.DIRECT,
+                    encrypt=m.Encryption.ALWAYS,
                     await_offline=True,
                     hook="touch x",
                 ),
@@ -177,6 +179,7 @@ async def test_a_body_that_is_no_json(client: httpx.AsyncClient) -> None:
         (FailureKind.NODE_UNKNOWN, 404),
         (FailureKind.NO_CLUSTER, 503),
         (FailureKind.NO_SUCH_FILE, 400),
+        (FailureKind.ENCRYPTED_MULTICAST, 400),
         (FailureKind.CAST_FINISHED, 409),
         (FailureKind.NOTHING_TO_RETRY, 409),
         (FailureKind.SCHEDULE_UNKNOWN, 404),
@@ -252,6 +255,9 @@ async def test_settings_change_one_by_one(client: httpx.AsyncClient, engine: Ans
     answer = (await client.patch("/api/settings", json={"casts_at_once": 2, "go_on": False})).json()
     assert (answer["limit"], answer["casts_at_once"], answer["go_on"]) == (5, 2, False)
     assert engine.commands[-1] == m.ChangeSettings(m.EngineSettings(limit=5, casts_at_once=2, go_on=False))
+    assert (await client.patch("/api/settings", json={"encrypt": "always"})).json()["encrypt"] == "always"
+    assert engine.commands[-1] == m.ChangeSettings(m.EngineSettings(limit=5, encrypt=m.Encryption.ALWAYS))
+    assert (await client.patch("/api/settings", json={"encrypt": "maybe"})).status_code == 422
 
 
 async def test_reading_back(client: httpx.AsyncClient, engine: AnsweringEngine) -> None:

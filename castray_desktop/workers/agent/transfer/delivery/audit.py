@@ -89,17 +89,27 @@ class Receipts:
     def __init__(self) -> None:
         self._folder = data_folder() / "receipts"
 
-    def save(self, order: StartDelivery, node: str, items: Iterable[ReceiptItem]) -> None:
+    def save(
+        self,
+        order: StartDelivery,
+        node: str,
+        items: Iterable[ReceiptItem],
+        encrypted: Optional[bool] = None,
+    ) -> None:
         """Save one, with the options of its order, and remove the oldest if there are too many.
 
-        Raises OSError.
+        `encrypted` is that of `DeliveryReport`. Raises OSError.
         """
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         path = self._path(order.cast, node)
         fresh = path.with_name(f"{path.name}.{os.getpid()}.new")
         descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with os.fdopen(descriptor, "w", encoding="ascii") as file:
-            facts = {"algorithm": order.algorithms.file, "options": asdict(order.options)}
+            facts = {
+                "algorithm": order.algorithms.file,
+                "options": asdict(order.options),
+                "encrypted": encrypted,
+            }
             file.write(json.dumps({"castray receipt": RECEIPT_VERSION, **facts}) + "\n")
             for item in items:
                 where = os.fsdecode(item.name), os.fsdecode(item.path)

@@ -172,7 +172,7 @@ class Delivery:
                 received_bytes=self.store.received_bytes + self.store.datagram_bytes,
                 sent_bytes=self.store.pieces.sent_bytes,
                 transport=self.session.transport,
-                encrypted=False if self.store.datagram_bytes else self.session.encrypted,
+                encrypted=self._encrypted,
                 paths=self._paths,
                 removed=self._removed,
                 skipped_bytes=self._skipped_bytes,
@@ -249,6 +249,11 @@ class Delivery:
             {"path": path, "node": self._context.node, "upstream": upstream.node if upstream else ""},
         )
 
+    @property
+    def _encrypted(self) -> Optional[bool]:
+        """As in `DeliveryReport`; multicast is not encrypted."""
+        return False if self.store.datagram_bytes else self.session.encrypted
+
     def _save_receipt(self) -> None:
         """Save a receipt of the committed files, so that they can be verified later. Nothing waits
         for that.
@@ -257,7 +262,8 @@ class Delivery:
         if committed is None:
             return
         try:
-            Receipts().save(self._order, self._context.node, receipt_items(*committed))
+            items = receipt_items(*committed)
+            Receipts().save(self._order, self._context.node, items, self._encrypted)
         except OSError as error:
             log.warning("cast %s on %s can't be verified later: %s", self.cast, self._context.node, error)
 

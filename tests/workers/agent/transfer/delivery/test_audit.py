@@ -179,6 +179,15 @@ def test_a_receipt_has_the_options_of_its_delivery(home: Path) -> None:
     assert header["options"]["destination"] == "/srv"
     assert header["options"]["exclude"] == ["*.tmp"]
     assert header["options"]["on_conflict"] == "skip"
+    assert header["encrypted"] is None
+
+
+@pytest.mark.parametrize("encrypted", [True, False])
+def test_a_receipt_says_whether_the_files_came_encrypted(home: Path, *, encrypted: bool) -> None:
+    Receipts().save(delivery_order("cast1"), "a", [], encrypted)
+    header = json.loads((home / "receipts" / "cast1-a.jsonl").read_text())
+    assert header["encrypted"] is encrypted
+    assert Receipts().find("cast1", "a") is not None
 
 
 def test_the_oldest_receipts_go(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
