@@ -33,7 +33,7 @@ class OptionsSheet(Sheet):
     changed = Signal(object)
 
     def __init__(self, theme: Theme, parent: QWidget) -> None:
-        super().__init__(theme, lambda: translate("SendOptions", "More options"), parent, size=(560, 380))
+        super().__init__(theme, lambda: translate("SendOptions", "More options"), parent, size=(560, 440))
         self.form = OptionForm(theme, SHEET_OPTIONS, self)
         self.form.changed.connect(self._tell)
         hint = label(
