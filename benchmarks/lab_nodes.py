@@ -33,6 +33,7 @@ from castray_desktop.core.protocol.messages import DeliverySnapshot, Event, Node
 from castray_desktop.core.protocol.nodes import agent_protocol, driver_protocol, json_codec
 from castray_desktop.workers.casts.agent_directory import ORDER_SECONDS, answer_within
 from castray_desktop.workers.casts.cast_manager import CastManager
+from castray_desktop.workers.casts.cast_table import CastServices
 from castray_desktop.workers.clusters.agent_liveness import CHECK_SECONDS, Heartbeats
 from castray_desktop.workers.clusters.certificate_authority import CertificateAuthority
 
@@ -68,15 +69,22 @@ class LabNodes:
     target = "laboratory"
     address = ""
 
-    def __init__(self, lab: Lab | LoopbackHosts, folder: Path, environment: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        lab: Lab | LoopbackHosts,
+        folder: Path,
+        environment: Mapping[str, str],
+        services: CastServices | None = None,
+    ) -> None:
         self.lab = lab
         self.folder = folder
         self.listeners: list[Callable[[Event], None]] = []  # receive the events of a client
-        self.cast_manager = CastManager(self, self._tell)
+        self.cast_manager = CastManager(self, self._tell, services)
         self.sources: dict[str, agent_protocol.SourceReport] = {}
         """The last report on each cast by its source."""
         self.reports: dict[tuple[str, str], agent_protocol.DeliveryReport] = {}
         """The last report by cast and recipient."""
+        self.stop_seconds = STOP_SECONDS
         self.stuck: list[str] = []
         """Nodes whose agents had to be killed at the end."""
         self._environment = environment
@@ -225,13 +233,13 @@ class LabNodes:
                 agent.process.stdin.close()
         readings = [agent.reading for agent in agents if agent.reading is not None]
         if readings:
-            await asyncio.wait(readings, timeout=STOP_SECONDS)
+            await asyncio.wait(readings, timeout=self.stop_seconds)
         self.stuck += [agent.hello.node for agent in agents if agent.process.returncode is None]
         for agent in agents:
             if agent.process.returncode is None:
                 agent.process.kill()
         if readings:
-            await asyncio.wait(readings, timeout=STOP_SECONDS)
+            await asyncio.wait(readings, timeout=self.stop_seconds)
         with contextlib.suppress(asyncio.CancelledError):
             await self._watching
 

@@ -36,6 +36,7 @@ SECTIONS = {
         "docs/architecture",
         "docs/cast-rules",
         "docs/timeouts-and-recovery",
+        "docs/fault-matrix",
         "docs/state-files",
         "docs/protocol",
         "docs/benchmarks",

@@ -58,7 +58,6 @@ class _Record:
     def __init__(self, write: bool) -> None:
         self.failed = 0
         self._write = write
-        self._texts = read_page()
 
     def not_applicable(self, cell: Cell) -> None:
         """It can't be run."""
@@ -74,9 +73,8 @@ class _Record:
         self._save(cell, found)
 
     def _save(self, cell: Cell, found: list[str]) -> None:
-        self._texts[cell.name] = cell_text(cell, found)
-        if self._write:
-            PAGE.write_text(render(self._texts))
+        if self._write:  # another run may write other cells meanwhile
+            PAGE.write_text(render(read_page() | {cell.name: cell_text(cell, found)}))
 
 
 def _run(cell: Cell) -> list[str]:

@@ -17,6 +17,7 @@ from benchmarks.lab_nodes import LabNodes
 from castray_desktop.core.failures.sentences import sentence
 from castray_desktop.core.protocol.messages import DeliverySnapshot, SendRequest
 from castray_desktop.core.protocol.nodes import agent_protocol
+from castray_desktop.workers.casts.cast_table import CastServices
 from tests.faults.fault_cells import Component
 from tests.faults.fault_checks import Ending, left_behind
 
@@ -143,6 +144,7 @@ async def agent_stage(
     environments: Mapping[str, Mapping[str, str]] | None = None,
     modules: Mapping[str, str] | None = None,
     engine: str = "engine",
+    services: CastServices | None = None,
 ) -> AsyncIterator[AgentStage]:
     """Four nodes whose inboxes and homes are below the folder, unless others are given. Raises RuntimeError.
 
@@ -153,7 +155,8 @@ async def agent_stage(
     variables = {**os.environ, "CASTRAY_LOCAL_COPY": "0"}
     run = folder / engine
     run.mkdir(parents=True)
-    nodes = LabNodes(LoopbackHosts.of(NAMES), run, variables)
+    nodes = LabNodes(LoopbackHosts.of(NAMES), run, variables, services)
+    nodes.stop_seconds = END_SECONDS
     stage = AgentStage(
         nodes,
         folder,

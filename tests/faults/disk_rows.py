@@ -8,6 +8,8 @@ from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from castray_desktop.workers.agent.node_agent import IDLE_SECONDS as REPORT_SECONDS
+from castray_desktop.workers.agent.transfer.system.disk_watch import CHECK_SECONDS, SILENT_SECONDS
 from tests.faults.agent_stage import (
     NODES,
     RECIPIENTS,
@@ -51,9 +53,7 @@ class DiskFault:
     hold: str = "write"  # the operation at which it strikes
     hold_path: str = PART_FILES
     allowed_seconds: float = 0.0  # for the others, beyond noise
-    bound: str = ""
     note: str = ""
-    restart: bool = False  # what stays behind is removed when the next agent of the node starts
 
 
 async def strike_at(
@@ -150,15 +150,11 @@ def recipient_fault(fault: DiskFault) -> RunCell:
                 others,
                 usual,
                 NOISE_SECONDS + fault.allowed_seconds,
-                fault.bound,
                 wrong=names.wrong,
             )
             if endings[node].state == "failed":
                 seen.repeated = {node: await retry(stage, disk, parcel, cast, node)}
             stage.nodes.cast_manager.clear_finished()
-            if fault.restart:
-                await stage.nodes.kill(node)
-                await stage.place(node)
             seen.wrong += await wrong_names(disk, node, parcel)
             seen.left = [*stage.left(node), *await staging_left(disk, node)]
             return seen
@@ -167,12 +163,26 @@ def recipient_fault(fault: DiskFault) -> RunCell:
 
 
 FULL = DiskFault({"full": True}, ("no_room",), note="that delivery fails with `no_room`")
-READ_ONLY = DiskFault({"read_only": True}, ("write_error",), ("not_writable",))
-WRITE_ERROR = DiskFault({"errors": {"write": ALWAYS}}, ("write_error",))
-SYNC_ERROR = DiskFault({"errors": {"fsync": ALWAYS}}, ("write_error",))
+READ_ONLY = DiskFault(
+    {"read_only": True},
+    ("not_writable",),
+    note="that delivery fails with `not_writable`; what it leaves is removed once the disk can be written to",
+)
+WRITE_ERROR = DiskFault(
+    {"errors": {"write": ALWAYS}}, ("write_error",), note="that delivery fails with `write_error`"
+)
+SYNC_ERROR = DiskFault(
+    {"errors": {"fsync": ALWAYS}},
+    ("write_error",),
+    note="that delivery fails with `write_error`, and no final name appears",
+)
 READ_ERROR = DiskFault({"errors": {"read": ALWAYS}}, ("read_back_failed", "completed"))
-HANGS = DiskFault({"hangs": True}, ("folder_silent",))
-
+HANGS = DiskFault(
+    {"hangs": True},
+    ("folder_silent",),
+    allowed_seconds=SILENT_SECONDS + CHECK_SECONDS + 2 * REPORT_SECONDS,
+    note="that delivery fails with `folder_silent`, and the others wait until then",
+)
 
 SLOW = 16 << 20
 """Bytes per second: reports tell where a cast is."""
@@ -253,7 +263,12 @@ async def _retry_all(stage: AgentStage, parcel: Parcel, cast: str) -> dict[str, 
     return found
 
 
-SAMPLE = {(Component.MIDDLE, Fault.DISK_FULL)}
+SAMPLE = {
+    (Component.MIDDLE, Fault.DISK_FULL),
+    (Component.MIDDLE, Fault.READ_ONLY),
+    (Component.LAST, Fault.WRITE_ERROR),
+    (Component.LAST, Fault.SYNC_ERROR),
+}
 """Rows of which pytest runs the cell half way."""
 
 HOME_NOTE = "complete: a source writes to its home alone, and does without it"

@@ -1,16 +1,21 @@
-"""Two engines that cast to one destination at the same time, each with agents of its own on every node."""
+"""Rows about the engine's home and clock, and two engines that cast to one destination at the same time."""
 
 from __future__ import annotations
 
 import re
+import time
+from collections.abc import Mapping
 from pathlib import Path
 
+from castray_desktop.workers.casts.cast_table import CastServices
+from castray_desktop.workers.casts.session.checkpoint import CheckpointStore
 from tests.faults.agent_stage import MIDDLE, RECIPIENTS, AgentStage, Parcel, agent_stage, make_parcel
-from tests.faults.disk_rows import staging_left, strike_at
-from tests.faults.fault_cells import Cell, Component, Fault, cells_of
+from tests.faults.disk_rows import ALWAYS, SLOW, WORKS, staging_left, strike_at
+from tests.faults.fault_cells import Cell, Component, Fault, Moment, RunCell, cells_of
 from tests.faults.fault_checks import FinalNames, Observation, contents
 from tests.helpers.fault_fs import FaultDisk, fault_fs
 
+DAY = 86_400
 POLICIES = ("skip", "rename", "overwrite")
 _COPY = re.compile(r" \(\d+\)(?=\.|/|$)")
 
@@ -100,4 +105,84 @@ async def _complete(
             seen.wrong.append(f"{node}: {folder.name}/{name} is missing")
 
 
-CELLS: tuple[Cell, ...] = cells_of(Component.ENGINE, Fault.TWO_ENGINES, two_engines)
+def engine_home(state: Mapping[str, object]) -> RunCell:
+    """The disk that fails is that of the engine's home, with the records of its casts."""
+
+    async def run(cell: Cell, folder: Path) -> Observation:
+        parcel = make_parcel(folder / "parcel")
+        async with fault_fs(folder / "disk") as disk:
+            services = CastServices(checkpoints=CheckpointStore(disk.mount))
+            async with agent_stage(folder, services=services) as stage:
+                usual = await stage.usual_seconds(limit=SLOW)
+                if cell.moment is Moment.PREFLIGHT:
+                    await disk.set_state(**state)
+                with FinalNames(stage.inboxes, parcel.allowed) as names:
+                    cast = stage.send([parcel.folder], limit=SLOW)
+                    if cell.moment is not Moment.PREFLIGHT:
+                        share = 0.5 if cell.moment is Moment.HALF else 0.9
+                        await stage.reached(cast, MIDDLE, int(parcel.bytes * share))
+                        await disk.set_state(**state)
+                    endings = await stage.endings(cast)
+                await disk.set_state(**WORKS)
+                await stage.usual_seconds()  # one more cast, with which everything is written
+                stage.nodes.cast_manager.clear_finished()
+                left = stage.left()
+            left += [f"record {name}" for name in await disk.names()]
+            return Observation(endings, {}, RECIPIENTS, usual, wrong=names.wrong, left=left)
+
+    return run
+
+
+async def engine_clock(cell: Cell, folder: Path) -> Observation:
+    """The wall clock of the engine goes a day forward, then two days back."""
+    parcel, offset = make_parcel(folder / "parcel"), 0
+    services = CastServices(wall=lambda: time.time() + offset)
+    async with agent_stage(folder, services=services) as stage:
+        usual = await stage.usual_seconds(limit=SLOW)
+        seen = Observation({}, {}, RECIPIENTS, usual)
+        with FinalNames(stage.inboxes, lambda name: parcel.allowed(name.partition("/")[2])) as names:
+            for later in (DAY, -DAY):
+                if cell.moment is Moment.PREFLIGHT:
+                    offset = later
+                destination = str(folder / "inbox" / "{node}" / str(later))
+                cast = stage.send([parcel.folder], destination=destination, limit=SLOW)
+                if cell.moment is not Moment.PREFLIGHT:
+                    share = 0.5 if cell.moment is Moment.HALF else 0.9
+                    await stage.reached(cast, MIDDLE, int(parcel.bytes * share))
+                    offset = later
+                seen.endings = {**seen.endings, **await stage.endings(cast)}
+        seen.wrong = names.wrong
+        stage.nodes.cast_manager.clear_finished()
+        seen.left = stage.left()
+        return seen
+
+
+HOME = "complete: the casts go on, and records that could not be written are written with the next one"
+
+CELLS: tuple[Cell, ...] = (
+    *(
+        cell
+        for fault, state in (
+            (Fault.DISK_FULL, {"full": True}),
+            (Fault.READ_ONLY, {"read_only": True}),
+            (Fault.WRITE_ERROR, {"errors": {"write": ALWAYS}}),
+            (Fault.SYNC_ERROR, {"errors": {"fsync": ALWAYS}}),
+            (Fault.READ_ERROR, {"errors": {"read": ALWAYS}}),
+            (Fault.HANGS, {"hangs": True}),
+        )
+        for cell in cells_of(Component.ENGINE, fault, engine_home(state), HOME)
+    ),
+    *cells_of(
+        Component.ENGINE,
+        Fault.CLOCK_MOVED,
+        engine_clock,
+        "a day forward in one cast, a day back in the next: both complete",
+    ),
+    *cells_of(
+        Component.ENGINE,
+        Fault.TWO_ENGINES,
+        two_engines,
+        "both complete, with equal and with other contents under the same names, with each way of treating "
+        "conflicts: each final name has all bytes of one cast",
+    ),
+)

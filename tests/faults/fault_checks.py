@@ -53,7 +53,7 @@ class Observation:
     undisturbed: Collection[str]  # recipients that the fault does not concern
     usual_seconds: float  # what they take without the fault, measured in the same way
     allowed_seconds: float = NOISE_SECONDS  # beyond a fifth: noise, and a documented bound that applies
-    bound: str = ""  # the constant of that bound, as in docs/timeouts-and-recovery.md
+    bound: str = ""  # its constant, as in docs/timeouts-and-recovery.md
     wrong: list[str] = field(default_factory=list)  # (a) final names that had other bytes at any time
     left: list[str] = field(default_factory=list)  # (d) what stayed behind
     repeated: dict[str, Repeated] = field(default_factory=dict)  # (e) by recipient

@@ -6,11 +6,11 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from tests.faults import disk_rows, engine_rows, file_rows, power_rows, process_rows
+from tests.faults import disk_rows, engine_rows, file_rows, power_rows, process_rows, untouched_rows
 from tests.faults.fault_cells import Cell, Fault
 from tests.faults.fault_checks import problems
 
-MODULES = (disk_rows, file_rows, power_rows, engine_rows, process_rows)
+MODULES = (disk_rows, file_rows, power_rows, engine_rows, untouched_rows, process_rows)
 """Each has `CELLS`, a tuple of `Cell`."""
 
 CELL_SECONDS = 180.0

@@ -214,25 +214,70 @@ async def _move_in_cast(
     seen.endings = {**seen.endings, **await stage.endings(cast)}
 
 
+EXISTING_NOTE = (
+    "a file that the recipient has already is touched while it is compared: it is sent instead, or that "
+    "delivery fails with `write_error`"
+)
+SENT_AS_FOUND = {Moment.PREFLIGHT: "it is sent as the scan finds it, before or after the change"}
+AT_HALF = (Moment.HALF,)
+
 CELLS: tuple[Cell, ...] = (
-    *cells_of(Component.SOURCE, Fault.CHANGED, source_file(change, ("changed",))),
-    *cells_of(Component.SOURCE, Fault.TRUNCATED, source_file(truncate, ("changed", "vanished"))),
-    *cells_of(Component.SOURCE, Fault.DELETED, source_file(delete, ("vanished", "changed"))),
+    *cells_of(
+        Component.SOURCE,
+        Fault.CHANGED,
+        source_file(change, ("changed",)),
+        "that file fails by name with `changed`, the others are delivered",
+        notes=SENT_AS_FOUND,
+        sample=AT_HALF,
+    ),
+    *cells_of(
+        Component.SOURCE,
+        Fault.TRUNCATED,
+        source_file(truncate, ("changed", "vanished")),
+        "that file fails by name with `changed`, the others are delivered",
+        notes=SENT_AS_FOUND,
+    ),
+    *cells_of(
+        Component.SOURCE,
+        Fault.DELETED,
+        source_file(delete, ("vanished", "changed", "read_error")),
+        "that file fails by name with `vanished` or `read_error`, the others are delivered",
+        notes={Moment.PREFLIGHT: "it is no part of the cast, or fails by name with `vanished`"},
+    ),
     *(
         cell
         for component in (Component.MIDDLE, Component.LAST)
         for fault, touch in ((Fault.CHANGED, change), (Fault.TRUNCATED, truncate), (Fault.DELETED, delete))
-        for cell in cells_of(component, fault, existing_file(touch))
+        for cell in cells_of(
+            component,
+            fault,
+            existing_file(touch),
+            EXISTING_NOTE,
+            sample=AT_HALF if (component, fault) == (Component.MIDDLE, Fault.CHANGED) else (),
+        )
     ),
-    *not_applicable(Component.SOURCE, Fault.DESTINATION_REMOVED, "the source writes nothing"),
+    *not_applicable(Component.SOURCE, Fault.DESTINATION_REMOVED, "a source has no destination"),
     *(
         cell
         for component in (Component.MIDDLE, Component.LAST)
-        for cell in cells_of(component, Fault.DESTINATION_REMOVED, destination_removed)
+        for cell in cells_of(
+            component,
+            Fault.DESTINATION_REMOVED,
+            destination_removed,
+            "that delivery fails with `write_error`; a retry makes the folder again",
+            notes={Moment.PREFLIGHT: "complete: the folder is made again"},
+            sample=AT_HALF if component is Component.LAST else (),
+        )
     ),
     *(
         cell
         for component in (Component.SOURCE, Component.MIDDLE, Component.LAST)
-        for cell in cells_of(component, Fault.CLOCK_MOVED, clock_moved)
+        for cell in cells_of(
+            component,
+            Fault.CLOCK_MOVED,
+            clock_moved,
+            "a day forward in one cast, a day back in the next: both complete, as time-outs use a clock "
+            "that nobody sets",
+        )
     ),
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import stat
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from castray_desktop.workers.base.state_files import PrivateLogFile, open_private, replace_file
+from tests.helpers.fault_fs import fault_fs
 
 
 @pytest.mark.parametrize("synced", [False, True])
@@ -59,3 +61,15 @@ def test_a_file_that_is_opened_for_the_user_alone(tmp_path: Path, no_umask: None
         file.write(b" and more")
     assert (tmp_path / "a").read_bytes() == b"whole and more"
     assert stat.S_IMODE((tmp_path / "a").stat().st_mode) == 0o600
+
+
+@pytest.mark.parametrize("operation", ["write", "fsync"])
+async def test_a_file_that_could_not_be_written_leaves_nothing(tmp_path: Path, operation: str) -> None:
+    async with fault_fs(tmp_path / "mount") as disk:
+        path = disk.mount / "a"
+        await asyncio.to_thread(path.write_bytes, b"before")
+        await disk.set_state(errors={operation: -1})
+        with pytest.raises(OSError, match="Input/output"):
+            await asyncio.to_thread(replace_file, path, b"after", synced=True)
+        assert await disk.names() == ["/a"]
+        assert await disk.read("/a") == b"before"

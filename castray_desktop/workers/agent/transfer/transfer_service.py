@@ -195,7 +195,12 @@ class TransferService:
     def _prepare(self, order: PrepareSource) -> None:
         """Scan the paths, in a thread; a report follows when the manifest is there."""
         source = CastSource(
-            order, self._changed, self._hashes, self.scans.scan, lambda: self._received(order.cast)
+            order,
+            self._changed,
+            self._hashes,
+            self.scans.scan,
+            self._node,
+            lambda: self._received(order.cast),
         )
         source.pieces.add_node_limit(self._limiter)
         with self._lock:
@@ -206,6 +211,7 @@ class TransferService:
 
     def preflight(self, order: CheckDestination) -> DestinationReply:
         """Check whether this node can take it. Accesses the disk, so not for an event loop's thread."""
+        self._registry.remove_left()
         return check_destination(
             order, self._node, self._host, self._inbox, self._reservations, share=self._local_copy
         )
@@ -310,9 +316,14 @@ class TransferService:
     def drain_reports(self) -> tuple[tuple[SourceReport, ...], tuple[DeliveryReport, ...]]:
         """Complete reports of what changed since the last call."""
         self.scans.drop_expired()  # this is called every other second at least
+        self._registry.remove_left_now_and_then()
         with self._lock:
             sources, deliveries = list(self._sources.values()), list(self._deliveries.values())
             refused, self._refused = self._refused, []
+        for source in sources:
+            source.watch_disk()
+        for delivery in deliveries:
+            delivery.watch_disk()
         return (
             tuple(source.report() for source in sources if source.pieces.pop_dirty()),
             (*refused, *(delivery.report() for delivery in deliveries if delivery.store.pieces.pop_dirty())),

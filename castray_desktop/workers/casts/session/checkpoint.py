@@ -65,6 +65,7 @@ class CheckpointStore:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._waiting: dict[str, CastCheckpoint | None] = {}
+        self._failed: dict[str, CastCheckpoint | None] = {}  # tried again with the next one
         self._writing: asyncio.Task[None] | None = None
         self._seen: set[str] = set()  # casts that were loaded, or belong to this engine
         self.unread = False
@@ -122,7 +123,7 @@ class CheckpointStore:
 
     def _change(self, cast: str, record: CastCheckpoint | None) -> None:
         self._seen.add(cast)
-        self._waiting[cast] = record
+        self._waiting, self._failed = {**self._failed, **self._waiting, cast: record}, {}
         if self._writing is None or self._writing.done():
             self._writing = asyncio.create_task(self._write_all(), name="write casts")
 
@@ -134,6 +135,8 @@ class CheckpointStore:
                 await asyncio.to_thread(self._write, cast, record)
             except OSError as error:
                 log.warning("checkpoint of cast %s not saved: %s", cast, error)
+                if cast not in self._waiting:
+                    self._failed[cast] = record
 
     def _write(self, cast: str, record: CastCheckpoint | None) -> None:
         path = self._folder / f"{cast}.json"

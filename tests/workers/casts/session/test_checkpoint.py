@@ -10,13 +10,14 @@ from pathlib import Path
 import pytest
 
 from castray_desktop.core.failures.kinds import Failure, FailureKind
-from castray_desktop.core.protocol.messages import CastState, DeliveryState
+from castray_desktop.core.protocol.messages import CastMode, CastState, DeliverySnapshot, DeliveryState
 from castray_desktop.core.protocol.nodes import agent_protocol
 from castray_desktop.workers.casts.cast_manager import CastManager
 from castray_desktop.workers.casts.cast_table import CastServices
-from castray_desktop.workers.casts.session.checkpoint import CheckpointStore
+from castray_desktop.workers.casts.session.checkpoint import CastCheckpoint, CheckpointStore
 from tests.helpers.cast_stage import REQUEST, Stage
 from tests.helpers.fake_agents import STREAM
+from tests.helpers.fault_fs import fault_fs
 
 
 class Engines:
@@ -231,3 +232,22 @@ async def test_a_damaged_record_is_no_error_and_is_not_lost(engines: Engines) ->
         assert stage.cast_manager.summaries() == ()
         (aside,) = engines.folder.iterdir()
         assert (aside.name.startswith("damaged-"), aside.read_text()) == (True, "{")
+
+
+async def test_what_could_not_be_written_is_written_with_the_next_one(tmp_path: Path) -> None:
+    def record(cast: str) -> CastCheckpoint:
+        return CastCheckpoint(cast, "local", REQUEST, CastMode.UNICAST, 1.0, (DeliverySnapshot("a"),))
+
+    async with fault_fs(tmp_path / "mount") as disk:
+        store = CheckpointStore(disk.mount)
+        store.save(record("first"))
+        await store.close()
+        await disk.set_state(read_only=True)
+        store.save(record("second"))
+        store.drop("first")
+        await store.close()
+        assert await disk.names() == ["/first.json"]
+        await disk.set_state(read_only=False)
+        store.save(record("third"))
+        await store.close()
+        assert sorted(await disk.names()) == ["/second.json", "/third.json"]

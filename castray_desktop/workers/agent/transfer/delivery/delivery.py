@@ -35,6 +35,7 @@ from castray_desktop.workers.agent.transfer.store.cancellation import Cancellati
 from castray_desktop.workers.agent.transfer.store.part_files import PartFiles
 from castray_desktop.workers.agent.transfer.store.piece_store import NotifyChanged
 from castray_desktop.workers.agent.transfer.store.receive_store import DamagedListError, ReceiveStore
+from castray_desktop.workers.agent.transfer.system.disk_watch import DiskWatch
 from castray_desktop.workers.agent.transfer.system.os_failures import file_failure
 from castray_desktop.workers.agent.transfer.system.time_breakdown import CHECKING, DISK
 
@@ -115,6 +116,8 @@ class Delivery:
         self._problem_count = 0
         self._keeps_staging = False
         self._forgotten = False
+        self._lost_disk: Optional[Failure] = None  # its thread hangs, but the delivery has ended
+        self._disk = DiskWatch(self.store.paths_to_watch, self._lose_disk)
         self._committed: Optional[tuple[Manifest, list[FileResult], dict[bytes, bytes]]] = None
         self._thread = threading.Thread(target=self._run, name=f"castray-delivery-{self.cast}", daemon=True)
 
@@ -156,8 +159,26 @@ class Delivery:
             self.cancel()
 
     def release(self) -> None:
-        """Free its resources."""
+        """Free its resources. Where its disk does not answer, its thread does that if it ever returns."""
+        if self._lost_disk is not None and self._thread.is_alive():
+            return
         self.store.end("the cast is over")
+
+    def watch_disk(self) -> None:
+        """To be called every other second: end it if its disk does not answer. Returns at once."""
+        if self.state not in FINAL_RECIPIENT_STATES:
+            self._disk.check((self.state, self.store.pieces.have.total))
+
+    def _lose_disk(self, path: bytes) -> None:
+        failure = Failure(FailureKind.FOLDER_SILENT, {"node": self._context.node, "path": display_name(path)})
+        with self.store.pieces.lock:
+            if self._status.state in FINAL_RECIPIENT_STATES:
+                return
+            self._lost_disk = failure
+        log.warning("cast %s on %s: %s does not answer", self.cast, self._context.node, os.fsdecode(path))
+        self._cancellation.fail(CastRayError.of(failure))
+        self.store.pieces.end(f"{self._context.node} could not store it")
+        self._status.enter(R.FAILED, failure)
 
     def report(self) -> DeliveryReport:
         with self.store.pieces.lock:
@@ -198,6 +219,7 @@ class Delivery:
             self._status.enter(R.CONNECTING)
             self.store.open()
             self.session.run()
+            self._cancellation.check()
             self._status.enter(R.VERIFYING)
             final, failure = self._verify_and_commit()
             if self._order.options.hook and failure is None:
@@ -219,6 +241,8 @@ class Delivery:
         self._save_receipt()
 
     def _finish(self, final: RecipientState, failure: Optional[Failure]) -> None:
+        if self._lost_disk is not None:  # the engine was told
+            final, failure = R.FAILED, self._lost_disk
         whole = final in (R.COMPLETED, R.SKIPPED) or (failure is not None and failure.kind in STILL_SERVED)
         if not whole:
             self.store.end(

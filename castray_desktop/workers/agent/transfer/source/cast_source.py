@@ -10,11 +10,13 @@ from __future__ import annotations
 import errno
 import hashlib
 import logging
+import os
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Optional
 
+from castray_desktop.core.content.file_names import display_name
 from castray_desktop.core.content.manifest import (
     FileStatus,
     ManifestEntry,
@@ -54,6 +56,7 @@ from castray_desktop.workers.agent.transfer.store.piece_store import (
     read_some,
 )
 from castray_desktop.workers.agent.transfer.system.digests import expander, file_hasher, piece_hasher
+from castray_desktop.workers.agent.transfer.system.disk_watch import DiskWatch
 from castray_desktop.workers.agent.transfer.system.time_breakdown import (
     CHECKING,
     DISK,
@@ -73,6 +76,8 @@ STOPPED_SECONDS = 5.0
 
 RECENT_DOWNLOADED_BYTES = 24 << 20
 """Of downloaded files, kept in memory for recipients that are not at the same place."""
+
+MAX_WATCHED = 16
 
 S = SourceState
 
@@ -99,6 +104,7 @@ class CastSource:
         changed: NotifyChanged,
         cache: HashCache,
         scan_paths: ScanPaths,
+        node: str,
         own_copy: Optional[OwnCopy] = None,
     ) -> None:
         """`own_copy` finds what this node has as a recipient of the same cast."""
@@ -107,6 +113,8 @@ class CastSource:
         self.plain = PlainPeers(order.options.encrypt)
         self.state = S.SCANNING
         self._order = order
+        self._node = node
+        self._disk = DiskWatch(self._paths_to_watch, self._lose_disk)
         self._scan_paths = scan_paths
         self._own_copy = own_copy
         self._waiting: Optional[Failure] = None  # for a web server
@@ -198,6 +206,21 @@ class CastSource:
         self._expand = expander(algorithms.file)
         sizes = (totals.manifest_bytes, totals.content_bytes, totals.trailer_bytes)
         self.pieces.lay_out(StreamLayout(*sizes, algorithms.piece_bytes))
+
+    def watch_disk(self) -> None:
+        """To be called every other second: fail if the disk of the files does not answer. Returns at once."""
+        if self.state not in (S.FAILED, S.CANCELLED):
+            # bytes sent say nothing: each recipient that asks again is counted
+            self._disk.check((self.state, self._reading))
+
+    def _paths_to_watch(self) -> Iterable[bytes]:
+        """The first paths that are sent, which may be mounts, and the folders of the others, each once."""
+        paths = [os.fsencode(path) for path in self._order.paths]
+        return dict.fromkeys((*paths[:MAX_WATCHED], *(os.path.dirname(path) for path in paths[MAX_WATCHED:])))
+
+    def _lose_disk(self, path: bytes) -> None:
+        log.warning("cast %s: %s does not answer", self.pieces.cast, os.fsdecode(path))
+        self._fail(Failure(FailureKind.FOLDER_SILENT, {"node": self._node, "path": display_name(path)}))
 
     def cancel(self) -> None:
         """Cancel it; the threads notice at once."""

@@ -492,6 +492,10 @@ class ReceiveStore:
             self.staging.destination + b"/" + raw[len(parts) :] if raw.startswith(parts) else raw
         )
 
+    def paths_to_watch(self) -> tuple[bytes, ...]:
+        """Where it writes."""
+        return (os.fsencode(os.path.expanduser(self._destination_text())),)
+
     def _destination_text(self) -> str:
         given = self.order.options.destination.replace("{node}", node_file_name(self._context.node))
         return given or os.fspath(self._context.inbox)

@@ -21,6 +21,7 @@ import os
 import re
 import shutil
 import stat
+import threading
 import time
 from collections.abc import Collection
 from pathlib import Path
@@ -33,6 +34,9 @@ from castray_desktop.workers.agent.transfer.system.open_folders import FOLDER, N
 
 VERSION = 1
 """Of the records in the registry. Those of later versions, and what they name, are left alone."""
+
+REMOVE_SECONDS = 30.0
+"""Interval of the attempts to remove what could not be removed at first."""
 
 FOREIGN_SECONDS = 7 * 24 * 3600.0
 """Staging of an engine that does not return is kept for this long."""
@@ -52,6 +56,10 @@ class StagingRegistry:
     def __init__(self, engine: str = "") -> None:
         self.folder = data_folder() / "staging"
         self._engine = engine
+        self._lock = threading.Lock()
+        self._left: list[tuple[Path, bytes]] = []  # of this process, that could not be removed
+        self._removing: Optional[threading.Thread] = None
+        self._due = 0.0
 
     def path(self, cast: str, node: str) -> Path:
         return self.folder / f"{cast}-{node_file_name(node)}"
@@ -95,6 +103,28 @@ class StagingRegistry:
             if not wanted:
                 found.append((record, bytes.fromhex(known["folder"])))
         return found
+
+    def note_left(self, record: Path, folder: bytes) -> None:
+        """A folder of this process that can't be removed yet: its disk is full, read-only or away."""
+        with self._lock:
+            self._left.append((record, folder))
+
+    def remove_left(self) -> None:
+        """Remove what could not be removed before, as far as that works now."""
+        with self._lock:
+            left, self._left = self._left, []
+        for record, folder in left:
+            if not _forget(self, record, folder) and record.exists():
+                self.note_left(record, folder)
+
+    def remove_left_now_and_then(self) -> None:
+        """The same in a thread, if it is time to. Returns at once."""
+        now = time.monotonic()
+        if not self._left or now < self._due or (self._removing is not None and self._removing.is_alive()):
+            return
+        self._due = now + REMOVE_SECONDS
+        self._removing = threading.Thread(target=self.remove_left, name="castray-sweep", daemon=True)
+        self._removing.start()
 
     def is_old(self, record: Path) -> bool:
         """Whether it was written so long ago that what it names will not come back."""
@@ -173,9 +203,11 @@ class Staging:
             if not self._reopen():
                 self._make()
         except OSError:
-            if self._ours:
-                with contextlib.suppress(OSError):  # it stays noted
+            with contextlib.suppress(OSError):  # it stays noted
+                if self._ours:
                     self.remove()
+                elif not os.path.lexists(self.folder):
+                    self._record.unlink(missing_ok=True)
             self._close()
             self.remove_made_folders()
             raise
@@ -314,8 +346,17 @@ class Staging:
 
     def remove(self) -> None:
         """The folder and all in it, and then its line in the registry. Raises OSError for what is left."""
-        self._close()
-        remove_tree(self.folder)
+        self._close_files()
+        try:
+            remove_tree(self.folder)
+        except OSError:
+            self._registry.note_left(self._record, self.folder)
+            raise
+        else:
+            with contextlib.suppress(OSError):  # otherwise it may be back after a loss of power, unrecorded
+                linux_calls.sync(self.destination_fd, self.destination)
+        finally:
+            self._close()
         self._record.unlink(missing_ok=True)
 
     def _close(self) -> None:
@@ -398,7 +439,8 @@ def remove_staging(folder: bytes) -> bool:
         return False
     try:
         with open(folder + b"/" + _JOURNAL, "rb") as file:
-            ours = file.read(len(JOURNAL_MAGIC)) == JOURNAL_MAGIC
+            head = file.read(len(JOURNAL_MAGIC))
+            ours = head == JOURNAL_MAGIC or not head.strip(b"\0")  # nothing or zeros: power was lost
     except (FileNotFoundError, NotADirectoryError):
         ours = os.path.isdir(folder) and not os.listdir(folder)
     if ours:
