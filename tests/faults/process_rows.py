@@ -21,7 +21,7 @@ from benchmarks.lab import ROOT
 from castray_desktop.core.failures.kinds import CastRayError
 from castray_desktop.core.failures.sentences import sentence
 from castray_desktop.core.protocol import messages
-from castray_desktop.core.protocol.messages import CastState, DeliveryState, SendRequest
+from castray_desktop.core.protocol.messages import CastState, SendRequest
 from castray_desktop.core.routing.stragglers import CONFIRM_SECONDS, COOLDOWN_SECONDS
 from castray_desktop.core.routing.stragglers import WINDOW_SECONDS as MEASURED_SECONDS
 from castray_desktop.workers.agent.transfer.node_context import PeerTiming
@@ -204,7 +204,7 @@ class Truth:
 
     seconds: float = 0.0
     bound: str = ""  # names of constants, as in docs/timeouts-and-recovery.md
-    victim: Collection[str] = (COMPLETED,)
+    victim: Collection[str] = (COMPLETED, "skipped")
     note: str = ""
     before: Truth | None = None
 
@@ -228,12 +228,17 @@ MOVED_SECONDS = COOLDOWN_SECONDS + MEASURED_SECONDS + CONFIRM_SECONDS
 LOSSY_SECONDS = 60.0
 """TCP alone decides how fast a link is that loses a twentieth of all packets: this is no promise of ours."""
 
-ABSENT = (COMPLETED, "node_offline", "node_silent")
+DELIVERED = (COMPLETED, "skipped")
+"""What was committed before the engine heard of it is found identical by the next agent."""
+
+ABSENT = (*DELIVERED, "node_offline", "node_silent")
 AWAY_OR_BACK = Truth(victim=ABSENT, note="its delivery fails, or it had answered and is back in time")
 
 TRUTHS: Mapping[tuple[Component, Fault], Truth] = {
     (Component.SOURCE, Fault.KILLED): Truth(PLACED_SECONDS, "RESTART_SECONDS, START_SECONDS"),
-    (Component.MIDDLE, Fault.KILLED): Truth(before=AWAY_OR_BACK),
+    (Component.MIDDLE, Fault.KILLED): Truth(
+        PeerTiming.lost_after, "5 s without an upstream", before=AWAY_OR_BACK
+    ),
     (Component.LAST, Fault.KILLED): Truth(before=AWAY_OR_BACK),
     (Component.SOURCE, Fault.SUSPENDED): Truth(SILENT_SECONDS + PLACED_SECONDS, "SILENT_SECONDS"),
     (Component.MIDDLE, Fault.SUSPENDED): Truth(
@@ -332,11 +337,11 @@ async def run_on(stage: RayStage, cell: Cell, folder: Path) -> Observation:
         repeated = {
             node: Repeated(SIZE, run.moved(node), EXTRA + SIZE // 20, str(ending.state))
             for node, ending in endings.items()
-            if ending.state == DeliveryState.COMPLETED
+            if ending.state in DELIVERED
         }
         fault.take_back()
         await _make_whole(stage, cell, victim)
-        missing = [node for node, ending in endings.items() if ending.state != DeliveryState.COMPLETED]
+        missing = [node for node, ending in endings.items() if ending.state not in DELIVERED]
         if missing:
             repeated |= await _retry(run, missing)
     left = await _left(run)
@@ -347,7 +352,7 @@ async def run_on(stage: RayStage, cell: Cell, folder: Path) -> Observation:
     shutil.rmtree(run.folder)
     return Observation(
         endings,
-        {victim: truth.victim} if victim in endings else {},
+        {node: truth.victim if node == victim else DELIVERED for node in endings},
         others,
         stage.usual[slow],
         NOISE_SECONDS + truth.seconds,
