@@ -28,7 +28,7 @@ from castray_desktop.workers.agent.transfer.node_context import PeerTiming
 from castray_desktop.workers.agent.transfer.peer.dial import SILENCE_SECONDS
 from castray_desktop.workers.client.engine_client import ENGINE_START_SECONDS
 from castray_desktop.workers.clusters.agent_liveness import RESTART_SECONDS, SILENT_SECONDS
-from castray_desktop.workers.clusters.cluster_supervisor import ATTACH_SECONDS, LOST_SECONDS
+from castray_desktop.workers.clusters.cluster_supervisor import ATTACH_SECONDS
 from tests.faults.fault_cells import Cell, Component, Fault, Moment, cells_of, not_applicable
 from tests.faults.fault_checks import (
     COMPLETED,
@@ -199,13 +199,15 @@ class CastRun:
 class Truth:
     """What is true of a row: what the others may lose beyond a fifth, and how the victim's delivery may end.
 
-    `before` is the same for a fault at the preflight, None: as at the other moments.
+    With `all_victims` every recipient is one. `before` is the same for a fault at the preflight, None: as at
+    the other moments.
     """
 
     seconds: float = 0.0
     bound: str = ""  # names of constants, as in docs/timeouts-and-recovery.md
     victim: Collection[str] = (COMPLETED, "skipped")
     note: str = ""
+    all_victims: bool = False
     before: Truth | None = None
 
     def at(self, moment: Moment) -> Truth:
@@ -285,9 +287,9 @@ TRUTHS: Mapping[tuple[Component, Fault], Truth] = {
         PROBED_SECONDS, "PROBE_SECONDS", ABSENT, "its node is offline until Ray is started there again"
     ),
     (Component.HEAD, Fault.KILLED): Truth(
-        LOST_SECONDS,
-        "LOST_SECONDS",
-        note="the cast waits, and continues when a head is back at that address",
+        victim=ABSENT,
+        note="the cast waits for a head; a node whose Ray is not back 30 s after it fails as offline",
+        all_victims=True,
     ),
     (Component.HEAD, Fault.SUSPENDED): Truth(
         FAULT_SECONDS + ATTACHED_SECONDS,
@@ -348,11 +350,12 @@ async def run_on(stage: RayStage, cell: Cell, folder: Path) -> Observation:
     if run.window is not None:
         left += await _shown(run, killed=cell.fault is Fault.KILLED)
     truth = truth_of(cell)
-    others = [node for node in run.recipients if node != victim]
+    victims = set(endings) if truth.all_victims else {victim}
+    others = [node for node in run.recipients if node not in victims]
     shutil.rmtree(run.folder)
     return Observation(
         endings,
-        {node: truth.victim if node == victim else DELIVERED for node in endings},
+        {node: truth.victim if node in victims else DELIVERED for node in endings},
         others,
         stage.usual[slow],
         NOISE_SECONDS + truth.seconds,
