@@ -263,7 +263,9 @@ TRUTHS: Mapping[tuple[Component, Fault], Truth] = {
     (Component.SOURCE, Fault.SLOW_LINK): Truth(FAULT_SECONDS, note="all wait for the source"),
     (Component.SOURCE, Fault.LOSS): Truth(LOSSY_SECONDS, note="all wait for the source"),
     **{
-        (component, fault): Truth(MOVED_SECONDS, "COOLDOWN_SECONDS", note="it moves to the tail")
+        (component, fault): Truth(
+            MOVED_SECONDS, "COOLDOWN_SECONDS", note="it moves to the tail if it holds up others"
+        )
         for component in (Component.MIDDLE, Component.LAST)
         for fault in (Fault.SLOW_LINK, Fault.LOSS)
     },
