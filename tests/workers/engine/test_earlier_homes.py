@@ -1,4 +1,7 @@
-"""Homes that earlier versions have left: everything in them opens, is shown, and keeps its options."""
+"""Homes that earlier versions have left: everything in them opens, is shown, and keeps its options.
+
+`tests/cluster/test_upgrade.py` goes on with their casts and schedules in a real cluster.
+"""
 
 from __future__ import annotations
 
