@@ -145,6 +145,10 @@
         <translation>传输方式</translation>
     </message>
     <message>
+        <source>Encrypted</source>
+        <translation>已加密</translation>
+    </message>
+    <message>
         <source>Path, or why not</source>
         <translation>保存位置或失败原因</translation>
     </message>
@@ -203,6 +207,10 @@
     <message>
         <source>Links that lead nowhere</source>
         <translation>失效的链接</translation>
+    </message>
+    <message>
+        <source>Encryption</source>
+        <translation>加密</translation>
     </message>
     <message>
         <source>Reason</source>
@@ -741,6 +749,10 @@
         <translation>添加文件夹…</translation>
     </message>
     <message>
+        <source>Add from URL…</source>
+        <translation>从网址添加…</translation>
+    </message>
+    <message>
         <source>Counting…</source>
         <translation>正在统计…</translation>
     </message>
@@ -754,6 +766,49 @@
     <message>
         <source>Drop to add {count} items to the send list</source>
         <translation>松开即可将 {count} 项加入发送列表</translation>
+    </message>
+</context>
+<context>
+    <name>Encryption</name>
+    <message>
+        <source>Yes</source>
+        <translation>是</translation>
+    </message>
+    <message>
+        <source>No</source>
+        <translation>否</translation>
+    </message>
+    <message>
+        <source>encrypted</source>
+        <translation>已加密</translation>
+    </message>
+    <message>
+        <source>not encrypted</source>
+        <translation>未加密</translation>
+    </message>
+    <message>
+        <source>Encrypted: {upstream} → {node}</source>
+        <translation>已加密：{upstream} → {node}</translation>
+    </message>
+    <message>
+        <source>Not encrypted: what goes {upstream} → {node} can be read on the way</source>
+        <translation>未加密：{upstream} → {node} 的内容可能在途中被读取</translation>
+    </message>
+    <message>
+        <source>Multicast is not encrypted: anyone in the network can read it</source>
+        <translation>组播未加密：网络中的任何人都能读取</translation>
+    </message>
+    <message>
+        <source>Encrypted between machines</source>
+        <translation>机器之间已加密</translation>
+    </message>
+    <message>
+        <source>Not encrypted</source>
+        <translation>未加密</translation>
+    </message>
+    <message>
+        <source>Not encrypted to {nodes}</source>
+        <translation>发往 {nodes} 的内容未加密</translation>
     </message>
 </context>
 <context>
@@ -885,10 +940,6 @@
     <message>
         <source>Write it like 10MB/s, 800kB/s or 100Mbit/s.</source>
         <translation>请写成 10MB/s、800kB/s 或 100Mbit/s 的形式。</translation>
-    </message>
-    <message>
-        <source>Give a number of 0 or more; of demo nodes 12 at most.</source>
-        <translation>请填写 0 或更大的数；演示节点最多 12 个。</translation>
     </message>
     <message>
         <source>{destination} can&apos;t be a destination.</source>
@@ -1185,10 +1236,6 @@
     <message>
         <source>{node} and {upstream} do not trust each other&apos;s certificates: {reason}.</source>
         <translation>{node} 与 {upstream} 互不信任对方的证书：{reason}。</translation>
-    </message>
-    <message>
-        <source>Check that both have a certificate of the authority in RAY_TLS_CA_CERT.</source>
-        <translation>请确认两者的证书都由 RAY_TLS_CA_CERT 中的机构签发。</translation>
     </message>
     <message>
         <source>{node} went offline.</source>
@@ -1525,6 +1572,70 @@
     <message>
         <source>Multicast ended with the cast.</source>
         <translation>组播已随本次传输结束。</translation>
+    </message>
+    <message>
+        <source>Give a number from 0 to {most}.</source>
+        <translation>请填写 0 到 {most} 之间的数。</translation>
+    </message>
+    <message>
+        <source>Multicast can&apos;t be encrypted, and this cast has to be.</source>
+        <translation>组播无法加密，而这次传输必须加密。</translation>
+    </message>
+    <message>
+        <source>Use the relay (--transport auto), or don&apos;t require encryption.</source>
+        <translation>请使用接力链（--transport auto），或不要求加密。</translation>
+    </message>
+    <message>
+        <source>{path} on {node} was written by a later version of CastRay, and this one can&apos;t read it.</source>
+        <translation>{node} 上的 {path} 由更高版本的 CastRay 写入，此版本无法读取。</translation>
+    </message>
+    <message>
+        <source>Verify the cast with that version, or verify a path.</source>
+        <translation>请用该版本校验此次传输，或改为校验某个路径。</translation>
+    </message>
+    <message>
+        <source>{path} was written by CastRay {version}, which is later than this version: it can&apos;t read that home. Nothing was changed.</source>
+        <translation>{path} 由 CastRay {version} 写入，比此版本更新，因此此版本无法读取该数据目录。未做任何更改。</translation>
+    </message>
+    <message>
+        <source>Use CastRay {version} or a later version, or set CASTRAY_HOME to another folder.</source>
+        <translation>请使用 CastRay {version} 或更高版本，或将 CASTRAY_HOME 设为其他文件夹。</translation>
+    </message>
+    <message>
+        <source>{url} could not be downloaded: {reason}.</source>
+        <translation>无法下载 {url}：{reason}。</translation>
+    </message>
+    <message>
+        <source>Check the address, and whether this node may download it.</source>
+        <translation>请检查网址，以及该节点是否有权下载。</translation>
+    </message>
+    <message>
+        <source>{url} changed on its server while it was being sent.</source>
+        <translation>{url} 在发送过程中在服务器上发生了变化。</translation>
+    </message>
+    <message>
+        <source>Send it again.</source>
+        <translation>请重新发送。</translation>
+    </message>
+    <message>
+        <source>The download waits: {reason}.</source>
+        <translation>下载正在等待：{reason}。</translation>
+    </message>
+    <message>
+        <source>It continues by itself.</source>
+        <translation>会自动继续。</translation>
+    </message>
+    <message>
+        <source>If Ray runs with TLS, check that both have a certificate of the authority in RAY_TLS_CA_CERT; otherwise something between them may answer in their place.</source>
+        <translation>如果 Ray 使用 TLS，请检查两者的证书是否都由 RAY_TLS_CA_CERT 中的证书颁发机构签发；否则，两者之间可能有其他程序冒名应答。</translation>
+    </message>
+    <message>
+        <source>{node} can&apos;t encrypt its connections, and this cast requires that: {reason}.</source>
+        <translation>{node} 无法加密连接，而此次传输要求加密：{reason}。</translation>
+    </message>
+    <message>
+        <source>Use a Python with TLS 1.3 there, or send without --encrypt always.</source>
+        <translation>请在该节点上使用支持 TLS 1.3 的 Python，或不使用 --encrypt always 发送。</translation>
     </message>
     <message>
         <source>Multicast from {source} reached nobody, so the relay brought the files.</source>
@@ -2948,6 +3059,10 @@
         <translation>传输方式</translation>
     </message>
     <message>
+        <source>Connection</source>
+        <translation>连接</translation>
+    </message>
+    <message>
         <source>To</source>
         <translation>发送到</translation>
     </message>
@@ -3592,6 +3707,10 @@
         <translation>传输方式</translation>
     </message>
     <message>
+        <source>Encryption</source>
+        <translation>加密</translation>
+    </message>
+    <message>
         <source>Remove at the recipients what a sent folder no longer has</source>
         <translation>删除接收节点上源文件夹已没有的内容</translation>
     </message>
@@ -3634,6 +3753,34 @@
     <message>
         <source>Multicast: one stream for all</source>
         <translation>组播：一份数据流发给所有节点</translation>
+    </message>
+    <message>
+        <source>Always</source>
+        <translation>始终</translation>
+    </message>
+    <message>
+        <source>Never</source>
+        <translation>从不</translation>
+    </message>
+    <message>
+        <source>Automatic</source>
+        <translation>自动</translation>
+    </message>
+    <message>
+        <source>Automatic: wherever both machines can, unless the settings say otherwise. Always: nothing is sent to a machine that can&apos;t.</source>
+        <translation>自动：只要两台机器都能加密就加密，除非设置另有规定。始终：不向无法加密的机器发送任何内容。</translation>
+    </message>
+    <message>
+        <source>Multicast can&apos;t be encrypted. Choose another transport.</source>
+        <translation>组播无法加密。请选择其他传输方式。</translation>
+    </message>
+    <message>
+        <source>Multicast can&apos;t be encrypted: anyone in the network can read what is sent.</source>
+        <translation>组播无法加密：网络中的任何人都能读取发送的内容。</translation>
+    </message>
+    <message>
+        <source>Anyone in the network can read what is sent.</source>
+        <translation>网络中的任何人都能读取发送的内容。</translation>
     </message>
     <message>
         <source>Patterns with commas between, such as *.tmp, .git</source>
@@ -3717,6 +3864,26 @@
     <message>
         <source>Send anyway</source>
         <translation>仍然发送</translation>
+    </message>
+    <message>
+        <source>Add from URL</source>
+        <translation>从网址添加</translation>
+    </message>
+    <message>
+        <source>Address of a file on a web server (https://…):</source>
+        <translation>网页服务器上文件的网址（https://…）：</translation>
+    </message>
+    <message>
+        <source>Add</source>
+        <translation>添加</translation>
+    </message>
+    <message>
+        <source>Cancel</source>
+        <translation>取消</translation>
+    </message>
+    <message>
+        <source>{text} is not the address of a file on a web server (https://…).</source>
+        <translation>{text} 不是网页服务器上文件的网址（https://…）。</translation>
     </message>
     <message>
         <source>Options</source>
@@ -3858,6 +4025,18 @@
         <translation>每个节点的转发上限</translation>
     </message>
     <message>
+        <source>Encryption between machines</source>
+        <translation>机器之间的加密</translation>
+    </message>
+    <message>
+        <source>Wherever both can</source>
+        <translation>只要双方都能加密</translation>
+    </message>
+    <message>
+        <source>For casts that leave it at Automatic. Multicast can&apos;t be encrypted.</source>
+        <translation>适用于保持“自动”的传输。组播无法加密。</translation>
+    </message>
+    <message>
         <source>When a cast has arrived</source>
         <translation>传输送达时</translation>
     </message>
@@ -3973,8 +4152,8 @@
         <translation>连接使用 Ray 的证书加密（RAY_USE_TLS=1）。</translation>
     </message>
     <message>
-        <source>Connections are not encrypted: the token and the secret of each cast cross the network in clear. Share only in a network that you trust, or set RAY_USE_TLS=1.</source>
-        <translation>连接未加密：令牌和每次传输的密钥会以明文经过网络。请只在您信任的网络中共享，或设置 RAY_USE_TLS=1。</translation>
+        <source>Ray&apos;s connections are not encrypted: the token and the secret of each cast cross the network in clear. Share only in a network that you trust, or set RAY_USE_TLS=1.</source>
+        <translation>Ray 的连接未加密：令牌和每次传输的密钥会以明文经过网络。请只在你信任的网络中共享，或设置 RAY_USE_TLS=1。</translation>
     </message>
 </context>
 <context>
