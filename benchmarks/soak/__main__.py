@@ -21,6 +21,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.lab import Lab, LabUnavailable
@@ -35,15 +36,21 @@ from benchmarks.soak.soak_report import SoakRun, problems, text, write_documents
 ROOT = Path(__file__).resolve().parent.parent.parent
 DOCUMENT = ROOT / "docs" / "soak.md"
 PICTURES = ROOT / "docs" / "images"
-HOSTS = 5
 RATE = "400mbit"
 SAMPLE_SECONDS = 5.0
 FETCH_SECONDS = 10.0
-CAST_GAP = 7.0
-CASTS_AT_ONCE = 3
-FAULT_GAP = (15.0, 45.0)
-QUIET_SECONDS = 45.0
-"""At the end, without casts and faults, so that everything can be cleaned up."""
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How much happens; times in seconds."""
+
+    hosts: int = 5
+    cast_gap: float = 7.0  # mean
+    casts_at_once: int = 3
+    fault_gap: tuple[float, float] = (15.0, 45.0)
+    quiet: float = 45.0  # at the end, without casts and faults, so that everything can be cleaned up
+
 
 PATHS = ("/api/status", "/api/file-transfers/status", "/api/history?limit=50", "/metrics")
 
@@ -51,12 +58,12 @@ PATHS = ("/api/status", "/api/file-transfers/status", "/api/history?limit=50", "
 class Soak:
     """One run."""
 
-    def __init__(self, cluster: SoakCluster, writer: RunWriter, seed: int) -> None:
+    def __init__(self, cluster: SoakCluster, writer: RunWriter, seed: int, pace: Pace) -> None:
         self._cluster = cluster
+        self._pace = pace
         self._writer = writer
         self._client = SoakClient(cluster)
-        begun = time.monotonic()
-        self._now = lambda: time.monotonic() - begun
+        self._begun = time.monotonic()
         self._faults = FaultInjector(
             cluster, self._client, random.Random(f"faults {seed}"), self._now, writer.write
         )
@@ -69,6 +76,9 @@ class Soak:
             writer.write,
         )
 
+    def _now(self) -> float:
+        return time.monotonic() - self._begun
+
     async def run(self, seconds: float) -> RunEnded:
         """Casts and faults for that long."""
         await self._client.until_whole(120.0)
@@ -76,11 +86,11 @@ class Soak:
         stopped = ""
         try:
             async with asyncio.TaskGroup() as group:
-                group.create_task(self._casts.run(seconds, CAST_GAP, CASTS_AT_ONCE))
-                group.create_task(self._faults.run(seconds, FAULT_GAP))
+                group.create_task(self._casts.run(seconds, self._pace.cast_gap, self._pace.casts_at_once))
+                group.create_task(self._faults.run(seconds, self._pace.fault_gap))
         except* Exception as group_error:  # noqa: BLE001 - it is in the verdict
             stopped = "; ".join(f"{type(error).__name__}: {error}" for error in group_error.exceptions)
-        await asyncio.sleep(QUIET_SECONDS)
+        await asyncio.sleep(self._pace.quiet)
         for task in watching:
             if task.done() and not task.cancelled() and task.exception() is not None:
                 stopped += f" {task.exception()!r}"
@@ -113,10 +123,13 @@ class Soak:
             await asyncio.sleep(FETCH_SECONDS)
 
 
-def soak(seconds: float, seed: int, run_file: Path, beside: str, keep: bool) -> None:
+def soak(
+    seconds: float, seed: int, run_file: Path, beside: str = "", keep: bool = False, pace: Pace | None = None
+) -> None:
     """Run in a new laboratory. Raises LabUnavailable."""
+    pace = pace or Pace()
     with (
-        Lab(HOSTS, RATE) as lab,
+        Lab(pace.hosts, RATE) as lab,
         memory_disk("cs-") as folder,
         RunWriter(run_file) as writer,
     ):
@@ -125,8 +138,8 @@ def soak(seconds: float, seed: int, run_file: Path, beside: str, keep: bool) -> 
         cluster = SoakCluster(lab, folder, RATE)
         try:
             cluster.start()
-            writer.write(RunStarted(0.0, time.time(), seed, seconds, machine(), HOSTS, beside))
-            ended = asyncio.run(_run(cluster, writer, seed, seconds))
+            writer.write(RunStarted(0.0, time.time(), seed, seconds, machine(), pace.hosts, beside))
+            ended = asyncio.run(_run(cluster, writer, seed, seconds, pace))
         finally:
             left = cluster.close()
             if keep:
@@ -140,8 +153,8 @@ def keep_logs(folder: Path, target: Path) -> None:
         shutil.copytree(folder / name, target / name, dirs_exist_ok=True)
 
 
-async def _run(cluster: SoakCluster, writer: RunWriter, seed: int, seconds: float) -> RunEnded:
-    return await Soak(cluster, writer, seed).run(seconds)
+async def _run(cluster: SoakCluster, writer: RunWriter, seed: int, seconds: float, pace: Pace) -> RunEnded:
+    return await Soak(cluster, writer, seed, pace).run(seconds)
 
 
 def machine() -> str:

@@ -104,7 +104,7 @@ class FaultInjector:
         central = [(kind, share * until) for kind, share in CENTRAL_FAULTS]
         while True:
             await asyncio.sleep(self._chance.uniform(*gap))
-            if self._now() > until - 30.0:
+            if self._now() > until - min(30.0, until / 6):
                 return
             if central and central[0][1] < self._now():
                 await self._one(central.pop(0)[0], None)

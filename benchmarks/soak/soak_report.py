@@ -45,6 +45,9 @@ RAY_DISK = Limit(60 * MIB, 20 * MIB)
 """Ray writes logs of its own; a node that is started again begins without."""
 
 
+LEAST_SAMPLES = 20
+
+
 @dataclass(frozen=True)
 class SoakRun:
     """A whole run."""
@@ -76,10 +79,12 @@ class SoakRun:
 
 
 def verdicts(run: SoakRun) -> list[Verdict]:
-    """On every curve."""
+    """On every curve, from the moments at which no cast ran."""
     found = []
+    idle = [sample for sample in run.samples if not sample.running]
+    samples = idle if len(idle) >= LEAST_SAMPLES else run.samples
     roles: dict[str, list[tuple[float, ProcessSample]]] = defaultdict(list)
-    for sample in run.samples:
+    for sample in samples:
         for process in sample.processes:
             roles[process.role].append((sample.at, process))
     for role, seen in sorted(roles.items()):
@@ -95,7 +100,7 @@ def verdicts(run: SoakRun) -> list[Verdict]:
     hours = run.seconds / HOUR or 1.0
     home = Limit(HOME_BYTES_A_CAST * len(run.casts) / hours + MIB, 2 * MIB)
     for place, limit in {**DISK, "home": home, "nodes": home, "Ray": RAY_DISK}.items():
-        points = [(sample.at, float(sample.disk.get(place, 0))) for sample in run.samples]
+        points = [(sample.at, float(sample.disk.get(place, 0))) for sample in samples]
         if points:
             found.append(judge(f"disk: {place}", {0: points}, limit, run.seconds))
     return found

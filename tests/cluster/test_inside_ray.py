@@ -48,6 +48,27 @@ print(json.dumps({
 """
 
 
+CALLS = """
+import json, sys
+import ray
+ray.init(address=sys.argv[1], namespace="castray", log_to_driver=False, logging_level="error")
+
+@ray.remote(num_cpus=0)
+class Witness:
+    def call(self):
+        return 1
+
+witness = Witness.remote()
+agent = ray.get_actor("castray-agent-node_1", namespace="castray")
+for _ in range(50):
+    ray.get([witness.call.remote(), agent.get_active_transfers_count.remote()])
+seen = set()
+while not any("Witness" in name for name in seen):  # events arrive once a second
+    seen |= {event["cat"] for event in ray.timeline()}
+print(json.dumps(sorted(seen)))
+"""
+
+
 def ray_variables(cluster: Castray) -> dict[str, str]:
     """The environment that Ray needs for a cluster on loopback with its own token."""
     return {
@@ -90,3 +111,19 @@ def test_a_program_inside_ray_sends(cluster: Castray, tmp_path: Path) -> None:
     assert all(filecmp.cmp(file, path, shallow=False) for path in said["paths"])
     (node,) = [node for node in cluster.nodes() if node["name"] == "node_2"]
     assert filecmp.cmp(file, Path(node["inbox"]) / file.name, shallow=False)
+
+
+def test_calls_of_agents_do_not_fill_the_head_s_memory(cluster: Castray) -> None:
+    """The head keeps an event of each of the last 100,000 calls of others, more than 100 MB."""
+    status = json.loads(cluster("engine", "status", "--json").stdout)
+    done = subprocess.run(
+        [sys.executable, "-c", CALLS, status["address"]],
+        env=cluster.environment | ray_variables(cluster),
+        capture_output=True,
+        text=True,
+        timeout=90,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    names = json.loads(done.stdout.splitlines()[-1])
+    assert [name for name in names if "Agent" in name] == []

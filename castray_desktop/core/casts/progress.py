@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Sequence
 from statistics import median
 
@@ -19,13 +18,13 @@ class RateMeter:
 
     def __init__(self, window: float = WINDOW_SECONDS) -> None:
         self._window = window
-        self._samples: deque[tuple[float, float]] = deque()
+        self._samples: list[tuple[float, float]] = []  # a few; an empty deque is 760 bytes
 
     def record(self, now: float, total: float) -> None:
         """Record that the counter was `total` at `now` seconds."""
         self._samples.append((now, total))
         while len(self._samples) > 2 and self._samples[1][0] <= now - self._window:
-            self._samples.popleft()
+            del self._samples[0]
 
     def rate(self, now: float) -> float:
         """The rate as of `now`; zero if nothing was recorded for a window."""

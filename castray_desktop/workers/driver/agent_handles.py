@@ -31,7 +31,9 @@ _CALL_ERRORS = (ray.exceptions.RayError, RuntimeError, ValueError)
 RAY_ERRORS = (*_CALL_ERRORS, OSError, asyncio.TimeoutError)
 """Errors of an agent's method arrive as RayError; the others come from creating the actor."""
 
-CONCURRENCY = 1000
+ACTOR_OPTIONS = {"max_concurrency": 1000, "enable_task_events": False}
+"""Without events: the head would keep those of the last 100,000 calls, and agents report often."""
+
 TAKE_PAUSE_SECONDS = 1.0
 NEVER_RAN = "The actor never ran"
 """Ray says so after the reason."""
@@ -179,7 +181,7 @@ class LocalAgentHandle:
         while True:
             try:
                 if self._mailbox is None:
-                    options = {"name": self._name, "num_cpus": 0, "max_concurrency": CONCURRENCY}
+                    options = {"name": self._name, "num_cpus": 0, **ACTOR_OPTIONS}
                     self._mailbox = ray.remote(AgentMailbox).options(**options).remote()
                 calls: list[MailboxCall] = await _result(self._mailbox.next_calls.remote())
             except RAY_ERRORS as error:
@@ -216,7 +218,7 @@ def _create_agent(order: driver_protocol.PlaceAgent, node_id: str, remote_of: An
     """
     options: dict[str, Any] = {
         "num_cpus": 0,
-        "max_concurrency": CONCURRENCY,
+        **ACTOR_OPTIONS,
         "scheduling_strategy": NodeAffinitySchedulingStrategy(node_id, soft=False),
     }
     make: Any = ray.remote(NodeAgent)

@@ -10,11 +10,12 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import re
 import sqlite3
 import time
 from collections.abc import Container, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -38,8 +39,11 @@ VERSION = 1
 MAX_ROWS = 1000
 """On one page."""
 
-MOST_COUNTS = 100
-"""Queries of which the number of matching casts is remembered."""
+MOST_REMEMBERED = 20
+"""Queries whose matches are remembered, since the pages of one query follow each other."""
+
+FEW_MATCHES = 5000
+LONGEST_PATTERN = 10_000
 
 CHECKED_BYTES = 64 * 1024 * 1024
 """A file up to this size is checked when it is opened, which takes a fraction of a second; damage in a larger
@@ -93,6 +97,8 @@ _ALL = ""  # the row of `tallies` that counts casts; a node's name is never empt
 
 log = logging.getLogger("castray.history")
 
+Answer = TypeVar("Answer")
+
 
 class PastCast(msgspec.Struct, frozen=True):
     """An ended cast and its request."""
@@ -141,7 +147,7 @@ class HistoryStore:
         self._visible: tuple[str, list[Any]] = ("true", [])  # SQL condition that excludes hidden casts
         self._all_hidden = False
         self._unreadable = 0
-        self._counts: dict[tuple[Any, ...], int] = {}
+        self._forget_answers()
         os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
         path.chmod(0o600)
         self._database = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
@@ -230,28 +236,47 @@ class HistoryStore:
         while True:
             where, values = self._condition(query)
             limit, offset = max(0, min(query.limit, MAX_ROWS)), max(0, query.offset)
-            found = self._run(f"{_PAGE.format(where)} LIMIT ? OFFSET ?", *values, limit, offset).fetchall()
-            last = len(found) < limit and (
-                found or not offset
-            )  # nothing follows, so there is no need to count
-            total = offset + len(found) if last else self._count(where, values)
-            rows = [self._run(_ROW, number).fetchone() for (number,) in found]
+            matches = self._few_matches(where, values) if query.text or query.node else None
+            if matches is not None:
+                found, total = matches[offset : offset + limit], len(matches)
+            else:
+                page = self._run(f"{_PAGE.format(where)} LIMIT ? OFFSET ?", *values, limit, offset)
+                found, total = [number for (number,) in page], self._count(where, values)
+            rows = [self._run(_ROW, number).fetchone() for number in found]
             try:
                 return HistoryPage(tuple(_summary(*row) for row in rows), total, self._unreadable)
             except UNREADABLE as error:
                 if not self._exclude_damaged(error):
                     raise _damage("the same row reads differently each time") from error
 
+    def _few_matches(self, where: str, values: list[Any]) -> list[int] | None:
+        """The numbers of all matching casts, the latest first; None if there are many.
+
+        Few matches are far apart in the order of `_PAGE`, which costs more for each row than a scan; many are
+        close together there.
+        """
+        key = (where, *values)
+        if key not in self._matches:
+            limit = FEW_MATCHES + 1
+            rows = self._run(
+                f"SELECT ended, number FROM casts NOT INDEXED WHERE {where} LIMIT ?", *values, limit
+            )
+            few = sorted(rows.fetchall(), reverse=True)
+            _remember(self._matches, key, [number for _, number in few] if len(few) < limit else None)
+        return self._matches[key]
+
     def _count(self, where: str, values: list[Any]) -> int:
-        """The number of matching casts, remembered until something is written: it takes a scan."""
+        """The number of matching casts."""
         key = (where, *values)
         if key not in self._counts:
-            if len(self._counts) >= MOST_COUNTS:
-                self._counts.clear()
-            self._counts[key] = self._run(
-                f"SELECT count(*) FROM casts NOT INDEXED WHERE {where}", *values
-            ).fetchone()[0]
+            statement = f"SELECT count(*) FROM casts NOT INDEXED WHERE {where}"
+            _remember(self._counts, key, self._run(statement, *values).fetchone()[0])
         return self._counts[key]
+
+    def _forget_answers(self) -> None:
+        """What `_few_matches` and `_count` remember holds until something is written."""
+        self._matches: dict[tuple[Any, ...], list[int] | None] = {}
+        self._counts: dict[tuple[Any, ...], int] = {}
 
     def _exclude_damaged(self, why: Exception) -> int:
         """Exclude casts whose rows can't be decoded from every page; returns how many are new."""
@@ -266,7 +291,7 @@ class HistoryStore:
         for number in bad:
             self._run("INSERT INTO unreadable VALUES (?)", number)
         self._unreadable += len(bad)
-        self._counts.clear()
+        self._forget_answers()
         log.warning("left out of the history, since they can't be read: %d casts (%s)", len(bad), why)
         return len(bad)
 
@@ -285,17 +310,19 @@ class HistoryStore:
             parts.append(f"state IN ({', '.join('?' * len(query.states))})")
             values += [state.value for state in query.states]
         if query.node:
-            parts.append(f"(source = ? OR {_HAS_RECIPIENT.format('name = ?')})")
-            values += [query.node, query.node]
+            parts.append(f"(source = ? OR {self._has_recipient('name = ?', query.node)})")
+            values.append(query.node)
         for word in query.text.casefold().split():
-            # Recipients of every cast are only looked at for a word that is in the name of one.
-            if self._run("SELECT 1 FROM nodes WHERE instr(text, ?) LIMIT 1", word).fetchone():
-                parts.append(f"(instr(text, ?) OR {_HAS_RECIPIENT.format('instr(nodes.text, ?)')})")
-                values += [word, word]
-            else:
-                parts.append("instr(text, ?)")
-                values.append(word)
+            condition, value = _contains(word)
+            parts.append(f"({condition} OR {self._has_recipient('instr(text, ?)', word)})")
+            values.append(value)
         return " AND ".join(parts), values
+
+    def _has_recipient(self, which: str, value: str) -> str:
+        """A condition for casts that one of these nodes has received; their numbers are looked up before."""
+        nodes = self._run(f"SELECT number FROM nodes WHERE {which}", value).fetchall()
+        numbers = ", ".join(str(number) for (number,) in nodes)
+        return _HAS_RECIPIENT.format(numbers) if numbers else "false"
 
     def find_cast(self, cast: str) -> PastCast:
         """Find a cast by its id or a unique prefix of it. Raises CastRayError(CAST_UNKNOWN)."""
@@ -442,7 +469,7 @@ class HistoryStore:
 
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[None]:
-        self._counts.clear()
+        self._forget_answers()
         self._run("BEGIN IMMEDIATE")
         try:
             yield
@@ -509,7 +536,23 @@ _JOINED = "casts LEFT JOIN details ON whose = number"
 _READABLE = "casts.number NOT IN (SELECT number FROM unreadable)"
 _PAGE = "SELECT casts.number FROM casts WHERE {} ORDER BY ended DESC, casts.number DESC"
 _ROW = f"SELECT summary, request, target FROM {_JOINED} WHERE casts.number = ?"
-_HAS_RECIPIENT = (
-    "EXISTS (SELECT 1 FROM recipients WHERE recipients.whose = casts.number "
-    "AND node IN (SELECT nodes.number FROM nodes WHERE {}))"
-)
+_HAS_RECIPIENT = "EXISTS (SELECT 1 FROM recipients WHERE recipients.whose = casts.number AND node IN ({}))"
+_SPECIAL = re.compile(r"[*?[]")
+
+
+def _contains(word: str) -> tuple[str, str]:
+    """A condition for texts that contain a word, and its value.
+
+    GLOB takes half the time of instr, but SQLite limits its patterns to 50,000 bytes, up to a NUL.
+    """
+    if len(word) > LONGEST_PATTERN or "\0" in word:
+        return "instr(text, ?)", word
+    escaped = _SPECIAL.sub(r"[\g<0>]", word)
+    return "text GLOB ?", f"*{escaped}*"
+
+
+def _remember(answers: dict[tuple[Any, ...], Answer], key: tuple[Any, ...], answer: Answer) -> None:
+    """Remember an answer, and forget the oldest if there are many."""
+    answers[key] = answer
+    while len(answers) > MOST_REMEMBERED:
+        del answers[next(iter(answers))]

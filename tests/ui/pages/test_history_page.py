@@ -16,7 +16,7 @@ from castray_desktop.core.protocol import messages as m
 from castray_desktop.core.protocol.messages import CastState
 from castray_desktop.ui.model.recipient_selection import RecipientSelection
 from castray_desktop.ui.pages.history_export import CSV_COLUMNS, HistoryExport
-from castray_desktop.ui.pages.history_model import PAGE, HistoryModel
+from castray_desktop.ui.pages.history_model import MOST_PAGES, PAGE, HistoryModel
 from castray_desktop.ui.pages.history_page import CastHistoryPage
 from castray_desktop.ui.theme.theme import Theme
 from castray_desktop.ui.transfers.cast_actions import CastActions
@@ -77,18 +77,30 @@ def open_page(page: CastHistoryPage, link: FakeLink, count: int) -> Past:
     return past
 
 
-def test_a_hundred_thousand_casts_are_fetched_page_by_page(page: CastHistoryPage, link: FakeLink) -> None:
-    open_page(page, link, 100_000)
-    assert page.model.rowCount() == 100_000
+def test_a_million_casts_are_fetched_page_by_page(page: CastHistoryPage, link: FakeLink) -> None:
+    def answer(command: m.GetHistory) -> m.HistoryPage:
+        first = command.query.offset
+        shown = (make_cast(f"c{number}", state=CastState.COMPLETED) for number in range(first, first + PAGE))
+        return m.HistoryPage(tuple(shown), 1_000_000)
+
+    link.answers[m.GetHistory] = answer
+    link.start(fake.empty_welcome())
+    assert page.model.rowCount() == 1_000_000
     page.grab()
     asked = len(link.asked(m.GetHistory))
     assert asked < 4
     page.table.scrollToBottom()
     page.grab()
-    assert page.model.index(99_999, 0).data() == "c99999"
+    assert page.model.index(999_999, 0).data() == "c999999"
     assert len(link.asked(m.GetHistory)) < asked + 4
-    assert page.count.text() == "100,000 casts"
+    assert page.count.text() == "1,000,000 casts"
     assert max(command.query.limit for command in link.asked(m.GetHistory)) == PAGE
+    bar = page.table.verticalScrollBar()
+    for step in range(3 * MOST_PAGES):
+        bar.setValue(bar.maximum() * step // (3 * MOST_PAGES))
+        page.grab()
+    assert len(page.model._pages) == MOST_PAGES
+    assert len(link.asked(m.GetHistory)) < asked + 4 + 2 * 3 * MOST_PAGES
 
 
 def test_the_model_keeps_qts_rules(qtbot: QtBot, link: FakeLink) -> None:

@@ -31,6 +31,7 @@ from castray_desktop.core.protocol.messages import (
 from castray_desktop.workers.base.paths import Paths
 from castray_desktop.workers.engine import process as engine_module
 from castray_desktop.workers.history import cast_history as history_module
+from castray_desktop.workers.history import history_store
 from castray_desktop.workers.history.cast_history import MOST_GRACE_SECONDS, CastHistory, running_and_queued
 from castray_desktop.workers.history.history_store import _PAGE, VERSION, HistoryStore, PastCast
 from tests.helpers.engine_home import EngineHome
@@ -234,6 +235,63 @@ def test_the_search_for_the_latest_sorts_nothing(store: HistoryStore) -> None:
     assert "SCAN details" not in told
     assert "casts_by_end" in told
     assert "TEMP B-TREE" not in told
+
+
+@pytest.mark.parametrize("few", [0, 2, 5000])
+def test_few_and_many_matches_have_the_same_pages(
+    store: HistoryStore, few: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(history_store, "FEW_MATCHES", few)
+    states = (CastState.COMPLETED, CastState.FAILED)
+    add(
+        store,
+        *(
+            past_cast((number * 7) % 20, f"{'odd' if number % 2 else 'even'} {number}", states[number % 2])
+            for number in range(20)
+        ),
+    )
+    odd = [f"odd {number}" for number in sorted(range(1, 20, 2), key=lambda number: -((number * 7) % 20))]
+    assert found(store, text="odd") == odd
+    assert found(store, text="odd", limit=3, offset=4) == odd[4:7]
+    assert found(store, text="odd", offset=50) == []
+    assert found(store, text="node_2 odd", states=(CastState.FAILED,)) == odd
+    assert found(store, text="odd", states=(CastState.COMPLETED,)) == []
+    assert len(found(store, node="node_1")) == 20
+    for query, total in (({"text": "odd"}, 10), ({"text": "odd", "limit": 3}, 10), ({"node": "node_1"}, 20)):
+        assert store.page(HistoryQuery(**query)).total == total  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("text", ["o", "odd", "node_1", ""])
+def test_totals_follow_what_is_added_hidden_and_deleted(store: HistoryStore, text: str) -> None:
+    """They are remembered between pages."""
+
+    def total() -> int:
+        return store.page(HistoryQuery(text=text)).total
+
+    add(store, past_cast(1, "odd"), past_cast(3, "odd"))
+    assert total() == total() == 2
+    add(store, past_cast(5, "odd"))
+    assert total() == 3
+    store.hide((f"{1:012x}",))
+    assert total() == 2
+    store.show_hidden()
+    assert total() == 3
+    store.clear((f"{1:012x}",))
+    assert total() == 2
+    assert store.clear_before(END + 4) == 1
+    assert total() == 1
+
+
+@pytest.mark.parametrize("word", ["*", "?", "[", "]", "[a-z]", "a*c", "\\", "%", "'"])
+def test_special_characters_are_searched_as_they_are(store: HistoryStore, word: str) -> None:
+    add(store, past_cast(1, f"x{word}y"), past_cast(2, "abc"))
+    assert found(store, text=word.upper()) == [f"x{word}y"]
+
+
+@pytest.mark.parametrize("word", ["abc\0", "x" * 60_000, "*" * 60_000])
+def test_a_word_that_no_name_can_have_finds_nothing(store: HistoryStore, word: str) -> None:
+    add(store, past_cast(1, "abc"), past_cast(2, "x" * 200))
+    assert found(store, text=word) == []
 
 
 def test_a_damaged_file_is_set_aside_and_never_deleted(path: Path, caplog: pytest.LogCaptureFixture) -> None:
