@@ -314,7 +314,7 @@ class HistoryStore:
             values.append(query.node)
         for word in query.text.casefold().split():
             condition, value = _contains(word)
-            parts.append(f"({condition} OR {self._has_recipient('instr(text, ?)', word)})")
+            parts.append(f"({self._has_recipient('instr(text, ?)', word)} OR {condition})")
             values.append(value)
         return " AND ".join(parts), values
 
