@@ -39,6 +39,8 @@ class ConnectionLimits:
     """Timeout from the headers until the body is complete."""
     header_bytes: int = 64 * 1024
     body_bytes: int = 1024 * 1024
+    arrival_seconds: float = 1.0
+    """Time that a connection has in any case, if there are too many that have not sent the token."""
     strangers: int = 128
     connections: int = 1024
 
@@ -57,16 +59,32 @@ class UnauthenticatedClients:
     def __init__(self, bounds: ConnectionLimits) -> None:
         self.bounds = bounds
         self._strangers: dict[LimitedConnection, None] = {}
+        self._closing: asyncio.TimerHandle | None = None
 
     def add(self, connection: LimitedConnection, connections: int) -> None:
-        """Add a connection, of `connections` in total; close an unauthenticated one if there are too many."""
+        """Add a connection, of `connections` in total; close unauthenticated ones if there are too many.
+
+        When hundreds of clients come at once, as after a restart, all of them are accepted before the first
+        request is read. So they have `arrival_seconds`, unless there are too many connections in total.
+        """
         self._strangers[connection] = None
-        if len(self._strangers) > self.bounds.strangers or connections > self.bounds.connections:
-            hosts = Counter(stranger.host for stranger in self._strangers)
-            busiest = max(hosts, key=lambda host: hosts[host])
-            oldest = next(stranger for stranger in self._strangers if stranger.host == busiest)
-            self.discard(oldest)
-            oldest.transport.abort()
+        if connections > self.bounds.connections:
+            self._close_oldest()
+        elif len(self._strangers) > self.bounds.strangers and self._closing is None:
+            self._closing = connection.loop.call_later(self.bounds.arrival_seconds, self._close_surplus)
+
+    def _close_surplus(self) -> None:
+        self._closing = None
+        while len(self._strangers) > self.bounds.strangers:
+            self._close_oldest()
+
+    def _close_oldest(self) -> None:
+        """Close the oldest of the address that has the most."""
+        hosts = Counter(stranger.host for stranger in self._strangers)
+        busiest = max(hosts, key=lambda host: hosts[host])
+        oldest = next(stranger for stranger in self._strangers if stranger.host == busiest)
+        self.discard(oldest)
+        oldest.transport.abort()
 
     def discard(self, connection: LimitedConnection) -> None:
         """The connection was closed or authenticated."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
+import socket
 import stat
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -223,6 +224,20 @@ async def test_strangers_do_not_keep_the_owner_out(served: Served) -> None:
     closed = [await answer(stranger) for stranger in strangers[:32]]
     assert closed == [b""] * 32
     assert len(served.server.server_state.connections) <= 9
+
+
+@pytest.mark.parametrize("served", [ConnectionLimits(strangers=8)], indirect=True)
+async def test_clients_that_come_at_once_are_all_served(served: Served) -> None:
+    """All are accepted before the first request is read."""
+    request = f"GET /api/nodes HTTP/1.1\r\n{HEAD}\r\n".encode()
+    clients = [socket.create_connection(("127.0.0.1", served.port)) for _ in range(60)]  # in the backlog
+    for client in clients:
+        client.sendall(request)
+    for client in clients:
+        connection = await asyncio.open_connection(sock=client)
+        served.connections.append(connection)
+        async with asyncio.timeout(10):
+            assert (await connection[0].readline()).startswith(b"HTTP/1.1 200")
 
 
 @pytest.mark.parametrize("served", [ConnectionLimits(strangers=4)], indirect=True)
