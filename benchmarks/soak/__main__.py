@@ -62,8 +62,9 @@ class Soak:
         self._cluster = cluster
         self._pace = pace
         self._writer = writer
-        self._client = SoakClient(cluster)
+        self._client = SoakClient(cluster, self._node_changed)
         self._begun = time.monotonic()
+        self._whole = False  # all nodes have been online
         self._faults = FaultInjector(
             cluster, self._client, random.Random(f"faults {seed}"), self._now, writer.write
         )
@@ -76,12 +77,17 @@ class Soak:
             writer.write,
         )
 
+    def _node_changed(self, node: str, online: bool) -> None:
+        if self._whole:
+            self._faults.node_changed(node, online)
+
     def _now(self) -> float:
         return time.monotonic() - self._begun
 
     async def run(self, seconds: float) -> RunEnded:
         """Casts and faults for that long."""
         await self._client.until_whole(120.0)
+        self._whole = True
         watching = [asyncio.create_task(self._sample()), asyncio.create_task(self._fetch())]
         stopped = ""
         try:

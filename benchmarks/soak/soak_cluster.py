@@ -14,9 +14,10 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks.lab import ROOT, Host, Lab, ray_environment
+from benchmarks.lab import ROOT, Host, Lab, LabUnavailable, ray_environment
 from benchmarks.soak.resource_samples import command_line, disk_bytes, sample_process, staging_folders
 from benchmarks.soak.soak_records import ProcessSample
 from castray_desktop.core.failures.kinds import CastRayError, FailureKind
@@ -29,6 +30,7 @@ COMMAND_SECONDS = 90.0
 RETRY_SECONDS = 0.2
 UNKNOWN_SECONDS = 20.0
 GONE_SECONDS = 10.0
+STARTS = 4
 PORT = 8123
 DRIVER = b"castray_desktop.workers.driver.ray_driver"
 AGENT_TITLES = (b"NodeAgent", b"castray-agent")
@@ -77,10 +79,20 @@ class SoakCluster:
         head = self.lab.hosts[0]
         home = self.folder / host.name
         home.mkdir(exist_ok=True)
-        variables = {"HOME": str(home), "XDG_DATA_HOME": str(home / "data"), "CASTRAY_LOCAL_COPY": "0"}
-        if host != head:
+        variables = {
+            "HOME": str(home),
+            "XDG_DATA_HOME": str(home / "data"),
+            "CASTRAY_LOCAL_COPY": "0",
+            "RAY_worker_niceness": "0",  # otherwise the agents are the first to starve on a busy machine
+        }
+        if host == head:
+            return self.lab.start_ray(host, environment=variables)
+        for _ in range(STARTS - 1):  # on a busy machine Ray gives up waiting for its own head
             self.lab.end_ray(host)
-        return self.lab.start_ray(host, None if host == head else head, environment=variables)
+            with contextlib.suppress(LabUnavailable):
+                return self.lab.start_ray(host, head, environment=variables)
+        self.lab.end_ray(host)
+        return self.lab.start_ray(host, head, environment=variables)
 
     def start_engine(self) -> None:
         """Start the engine, unless another client has just done it. Raises RuntimeError."""
@@ -221,7 +233,9 @@ class SoakCluster:
 class SoakClient:
     """A client of the engine that connects again whenever another engine has started."""
 
-    def __init__(self, cluster: SoakCluster) -> None:
+    def __init__(self, cluster: SoakCluster, node_changed: Callable[[str, bool], None]) -> None:
+        """`node_changed(node, online)` is called when a node's state may have changed."""
+        self._node_changed = node_changed
         self.nodes: dict[str, NodeInfo] = {}
         self.status = messages.ClusterStatus()
         self.running: set[str] = set()
@@ -262,6 +276,8 @@ class SoakClient:
                 self.nodes |= {node.name: node for node in changed}
                 for name in removed:
                     self.nodes.pop(name, None)
+                for node in changed:
+                    self._node_changed(node.name, node.state is NodeState.ONLINE)
             case messages.CastChanged(summary):
                 (self.running.discard if summary.state.finished else self.running.add)(summary.cast)
 

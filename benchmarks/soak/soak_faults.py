@@ -19,6 +19,8 @@ NOTICE_SECONDS = 1.0
 SLACK_SECONDS = 15.0
 """A delivery may still say what a fault did to it for so long after everything is back."""
 
+UNEXPECTED = "away without a fault"
+
 NODE_FAULTS = {
     "kill agent": 4,
     "stop agent": 3,
@@ -85,6 +87,7 @@ class FaultInjector:
         self._now = now
         self._write = write
         self._faults: list[tuple[str, str, float, float]] = []  # kind, node, begun, over
+        self._away: dict[str, int] = {}  # nodes that have gone without a fault: their number in `_faults`
 
     def explains(self, kind: FailureKind | None, node: str, source: str, since: float) -> bool:
         """Whether a fault since then accounts for a delivery's failure; kind None: for a refused request."""
@@ -98,6 +101,22 @@ class FaultInjector:
             if not victim and kind in CENTRAL_KINDS and fault:
                 return True
         return False
+
+    def node_changed(self, node: str, online: bool) -> None:
+        """A node's state may have changed. One that is away without a fault is a record of its own."""
+        now = self._now()
+        if online and node in self._away:
+            number = self._away.pop(node)
+            begun = self._faults[number][2]
+            self._faults[number] = (UNEXPECTED, node, begun, now)
+            self._write(FaultRecord(now, UNEXPECTED, node, begun, begun, now - begun))
+        elif not online and node not in self._away and not self._is_disturbed(node, now):
+            self._away[node] = len(self._faults)
+            self._faults.append((UNEXPECTED, node, now, float("inf")))
+
+    def _is_disturbed(self, node: str, now: float) -> bool:
+        """Whether a fault of the node, of the engine or of the driver may still have an effect."""
+        return any(victim in (node, "") and over + SLACK_SECONDS > now for _, victim, _, over in self._faults)
 
     async def run(self, until: float, gap: tuple[float, float]) -> None:
         """Faults until then, with pauses of `gap` seconds between them."""

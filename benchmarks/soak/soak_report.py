@@ -10,6 +10,7 @@ from pathlib import Path
 
 from benchmarks.soak.flatness import HOUR, MIB, Limit, Verdict, by_process, judge
 from benchmarks.soak.soak_curves import Panel, Segments, draw_curves
+from benchmarks.soak.soak_faults import UNEXPECTED
 from benchmarks.soak.soak_records import (
     AnyRecord,
     CastRecord,
@@ -122,6 +123,11 @@ def problems(run: SoakRun) -> list[str]:
         f"not recovered: {fault.kind} {fault.node} at {fault.begun:.0f} s"
         for fault in run.faults
         if fault.recovered < 0
+    ]
+    found += [
+        f"{fault.node} was away for {fault.recovered:.0f} s at {fault.begun:.0f} s without a fault"
+        for fault in run.faults
+        if fault.kind == UNEXPECTED
     ]
     if run.ended is None:
         found.append("the run was broken off")
