@@ -29,6 +29,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -89,7 +90,10 @@ class Load:
         begun = time.monotonic()
         await stopping.wait()
         seconds = time.monotonic() - begun
-        self._failed += sum(task.done() for task in (*listening, *asking))
+        ended = [task for task in (*listening, *asking) if task.done()]
+        self._failed += len(ended)
+        for reason, count in Counter(repr(task.exception()) for task in ended).items():
+            print(f"{count} clients have ended: {reason}", file=sys.stderr)
         for task in (*listening, *asking):
             task.cancel()
         await asyncio.gather(*listening, *asking, return_exceptions=True)

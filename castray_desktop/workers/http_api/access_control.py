@@ -39,7 +39,7 @@ class ConnectionLimits:
     """Timeout from the headers until the body is complete."""
     header_bytes: int = 64 * 1024
     body_bytes: int = 1024 * 1024
-    arrival_seconds: float = 1.0
+    arrival_seconds: float = 5.0
     """Time that a connection has in any case, if there are too many that have not sent the token."""
     strangers: int = 128
     connections: int = 1024

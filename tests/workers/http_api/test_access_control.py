@@ -217,7 +217,7 @@ async def answer(connection: Connection) -> bytes:
             return b""
 
 
-@pytest.mark.parametrize("served", [ConnectionLimits(strangers=8)], indirect=True)
+@pytest.mark.parametrize("served", [ConnectionLimits(strangers=8, arrival_seconds=0.2)], indirect=True)
 async def test_strangers_do_not_keep_the_owner_out(served: Served) -> None:
     strangers = [await served.connect(HALF) for _ in range(40)]
     assert await served.owner() == 200
@@ -240,7 +240,7 @@ async def test_clients_that_come_at_once_are_all_served(served: Served) -> None:
             assert (await connection[0].readline()).startswith(b"HTTP/1.1 200")
 
 
-@pytest.mark.parametrize("served", [ConnectionLimits(strangers=4)], indirect=True)
+@pytest.mark.parametrize("served", [ConnectionLimits(strangers=4, arrival_seconds=0.2)], indirect=True)
 async def test_who_has_shown_the_token_is_no_stranger(served: Served) -> None:
     async with httpx.AsyncClient(headers=HEADERS, timeout=5.0) as client:
         url = f"http://127.0.0.1:{served.port}/api/nodes"
