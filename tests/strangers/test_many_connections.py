@@ -263,7 +263,7 @@ async def test_connections_to_the_engine_beside_a_client(
         for _ in range(20):
             async with asyncio.timeout(20):
                 await client.request(messages.GetStatus(), messages.EngineStatus)
-                other = await EngineClient.connect(places, "test", start=False)
+                other = await connected(places)  # at once, or after it was refused a few times
                 await other.close()
         assert open_files(process.pid) < MAX_SILENT_CLIENTS + 64
         summaries = [await asyncio.to_thread(one.end) for one in there]
