@@ -1,6 +1,7 @@
 """Send many casts at the same time to the same nodes, through a real engine and a real local cluster.
 
     python -m benchmarks.casts_at_once [--casts 100] [--nodes 8] [--size 4MiB] [--at-once 0]
+    python -m benchmarks.casts_at_once --rounds 100 --casts 20 --nodes 3 --size 16KiB
 
 `--at-once` is the engine's setting: 0 lets all casts run together, 4 (the default of a new home) queues the
 others. Every cast has a file and a destination of its own; each delivered file is compared with its source.
@@ -9,6 +10,9 @@ and the agents at their highest. Status 1 if a delivery has failed, or a promise
 
 Fairness is Jain's index of the casts' mean rates, from sending to the end: 1 if all were as fast, 1/n if one
 of n got everything. Casts that wait in the queue are slower by that, and that is not unfair.
+
+With `--rounds` the same is done again and again. The engine's memory is taken after each round: it must not
+grow over the second half, when its caches are full, the largest being the last 200 casts.
 """
 
 from __future__ import annotations
@@ -39,6 +43,7 @@ CAST_SECONDS = 600.0
 SAMPLE_SECONDS = 0.5
 MAX_ENGINE = 300 * MIB
 MAX_AGENT = 400 * MIB
+MAX_GROWTH = 4 * MIB
 MIN_FAIRNESS = 0.8
 """Of casts that all run."""
 
@@ -60,6 +65,12 @@ class Outcome:
     ends: list[float] = field(default_factory=list)  # seconds until each cast had ended
     failures: list[str] = field(default_factory=list)
     peaks: dict[str, Peak] = field(default_factory=dict)
+    rounds: list[int] = field(default_factory=list)  # the engine's memory after each
+
+    @property
+    def growth(self) -> int:
+        """Bytes by which the engine's memory grew over the second half of the rounds."""
+        return self.rounds[-1] - self.rounds[len(self.rounds) // 2 - 1] if len(self.rounds) > 1 else 0
 
     @property
     def fairness(self) -> float:
@@ -176,7 +187,7 @@ class Crowd:
         await self._following
 
 
-async def run(folder: Path, casts: int, nodes: int, size: int, at_once: int) -> Outcome:
+async def run(folder: Path, casts: int, nodes: int, size: int, at_once: int, rounds: int = 1) -> Outcome:
     """Raises TimeoutError, CastRayError."""
     places = find_paths()
     client = await EngineClient.connect(places, "benchmark")
@@ -185,7 +196,14 @@ async def run(folder: Path, casts: int, nodes: int, size: int, at_once: int) -> 
     try:
         await crowd.start_cluster(nodes, at_once)
         watching = asyncio.create_task(watch.run())
-        outcome = await crowd.send()
+        memory: list[int] = []
+        for _ in range(rounds):
+            outcome = await crowd.send()
+            if (engine := sample_process("engine", client.welcome.pid)) is not None:
+                memory.append(engine.pss)
+            if outcome.failures:
+                break
+        outcome.rounds = memory
         watching.cancel()
         await asyncio.wait([watching])
         outcome.peaks = watch.peaks
@@ -199,6 +217,8 @@ def problems(outcome: Outcome, at_once: int) -> list[str]:
     found = list(outcome.failures)
     if not at_once and outcome.fairness < MIN_FAIRNESS:
         found.append(f"unfair: {outcome.fairness:.2f} is below {MIN_FAIRNESS}")
+    if outcome.growth > MAX_GROWTH:
+        found.append(f"the engine has grown by {outcome.growth / MIB:.1f} MiB over the second half")
     for role, most in (("engine", MAX_ENGINE), ("agent", MAX_AGENT)):
         if (peak := outcome.peaks.get(role, Peak())).pss > most:
             found.append(f"{role}: {peak.pss / MIB:.0f} MiB, more than {most / MIB:.0f}")
@@ -214,6 +234,7 @@ def main() -> int:
     parser.add_argument("--nodes", type=int, default=8)
     parser.add_argument("--size", type=parse_size, default=4 * MIB, help="of each file")
     parser.add_argument("--at-once", type=int, default=0, help="casts that may run together; 0: all")
+    parser.add_argument("--rounds", type=int, default=1)
     options = parser.parse_args()
     root = "/dev/shm" if Path("/dev/shm").is_dir() else None
     with tempfile.TemporaryDirectory(prefix="castray-crowd-", dir=root) as name:
@@ -225,7 +246,9 @@ def main() -> int:
             "HOME": name,
             "CASTRAY_LOCAL_COPY": "0",
         }
-        outcome = asyncio.run(run(folder, options.casts, options.nodes, options.size, options.at_once))
+        outcome = asyncio.run(
+            run(folder, options.casts, options.nodes, options.size, options.at_once, options.rounds)
+        )
     ends = sorted(outcome.ends)
     total = options.casts * options.nodes * options.size
     print(
@@ -239,6 +262,9 @@ def main() -> int:
             f"{role}: {peak.pss / MIB:.0f} MiB, {peak.threads} threads,"
             f" {peak.descriptors} descriptors at most"
         )
+    if options.rounds > 1:
+        shown = outcome.rounds[:: max(1, options.rounds // 10)]
+        print(f"engine after each tenth of the rounds: {', '.join(f'{pss / MIB:.1f}' for pss in shown)} MiB")
     found = problems(outcome, options.at_once)
     print("\n".join(found) or "Everything was delivered, and every promise holds.")
     return 1 if found else 0

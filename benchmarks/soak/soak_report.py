@@ -25,13 +25,14 @@ BEGIN = "<!-- soak: begin -->"
 END = "<!-- soak: end -->"
 
 MEMORY = {
-    "engine": Limit(8 * MIB, 4 * MIB),
+    "engine": Limit(8 * MIB, 28 * MIB),
     "driver": Limit(8 * MIB, 4 * MIB),
     "agent": Limit(8 * MIB, 4 * MIB),
     "window": Limit(12 * MIB, 6 * MIB),
     "server": Limit(8 * MIB, 4 * MIB),
 }
-"""Proportional set size."""
+"""Proportional set size. The engine keeps the last 200 casts, which takes it up to 25 MiB, and some hundred
+casts until it has settled; `benchmarks.casts_at_once --rounds` measures it beyond that."""
 
 THREADS = Limit(2.0, 2.0)
 DESCRIPTORS = Limit(3.0, 3.0)

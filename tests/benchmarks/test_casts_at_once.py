@@ -20,6 +20,8 @@ def test_broken_promises_are_named() -> None:
     one_by_one = Outcome(10.0, [0.1 * number for number in range(1, 101)])
     assert problems(one_by_one, at_once=4) == []
     assert "unfair" in problems(one_by_one, at_once=0)[0]
+    grown = Outcome(10.0, [10.0], rounds=[MIB * number for number in range(1, 41)])
+    assert problems(grown, at_once=0) == ["the engine has grown by 20.0 MiB over the second half"]
     large = Outcome(10.0, [10.0], ["cast 1 to node_1: other bytes"], {"engine": Peak(900 * MIB)})
     assert problems(large, at_once=0) == [
         "cast 1 to node_1: other bytes",
