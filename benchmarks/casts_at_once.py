@@ -1,7 +1,7 @@
 """Send many casts at the same time to the same nodes, through a real engine and a real local cluster.
 
     python -m benchmarks.casts_at_once [--casts 100] [--nodes 8] [--size 4MiB] [--at-once 0]
-    python -m benchmarks.casts_at_once --rounds 100 --casts 20 --nodes 3 --size 16KiB
+    python -m benchmarks.casts_at_once --rounds 100 --casts 20 --nodes 3 --size 1MiB
 
 `--at-once` is the engine's setting: 0 lets all casts run together, 4 (the default of a new home) queues the
 others. Every cast has a file and a destination of its own; each delivered file is compared with its source.

@@ -17,6 +17,8 @@ from dataclasses import dataclass
 
 MIB = 1 << 20
 HOUR = 3600.0
+SETTLE_SECONDS = 600.0
+WARM_SECONDS = 1200.0
 
 Points = Sequence[tuple[float, float]]
 """Times in seconds, and values."""
@@ -27,7 +29,8 @@ class Limit:
     """Growth that is permitted."""
 
     slope: float  # an hour
-    noise: float  # within the window
+    noise: float  # within 20 minutes; less counts in longer windows, since processes warm up once
+    kept: float = 0.0  # what bounded caches may add, at any time
 
 
 @dataclass(frozen=True)
@@ -39,10 +42,13 @@ class Verdict:
     growth: float  # within the window
     limit: Limit
     last: float  # median of the last tenth of the window
+    span: float = 0.0  # seconds of the longest life within the window
 
     @property
     def flat(self) -> bool:
-        return self.slope is None or self.slope <= self.limit.slope or self.growth <= self.limit.noise
+        noise = self.limit.noise * min(1.0, WARM_SECONDS / (self.span or 1.0))
+        allowed = noise + self.limit.kept
+        return self.slope is None or self.slope <= self.limit.slope or self.growth <= allowed
 
 
 def judge(curve: str, lives: Mapping[int, Points], limit: Limit, seconds: float) -> Verdict:
@@ -50,7 +56,7 @@ def judge(curve: str, lives: Mapping[int, Points], limit: Limit, seconds: float)
     begin = seconds / 3
     window = seconds - begin
     step = min(60.0, seconds / 60)
-    settle = min(180.0, seconds / 12)
+    settle = min(SETTLE_SECONDS, seconds / 12)
     slopes: list[float] = []
     ends: list[float] = []
     longest = 0.0
@@ -69,7 +75,7 @@ def judge(curve: str, lives: Mapping[int, Points], limit: Limit, seconds: float)
         return Verdict(curve, None, 0.0, limit, statistics.median(ends) if ends else 0.0)
     slope = statistics.median(slopes)
     last = statistics.median(ends) if ends else 0.0
-    return Verdict(curve, slope * HOUR, slope * longest, limit, last)
+    return Verdict(curve, slope * HOUR, slope * longest, limit, last, longest)
 
 
 def _medians(points: Points, step: float) -> list[tuple[float, float]]:

@@ -25,10 +25,10 @@ BEGIN = "<!-- soak: begin -->"
 END = "<!-- soak: end -->"
 
 MEMORY = {
-    "engine": Limit(8 * MIB, 28 * MIB),
-    "driver": Limit(8 * MIB, 4 * MIB),
-    "agent": Limit(8 * MIB, 4 * MIB),
-    "window": Limit(12 * MIB, 6 * MIB),
+    "engine": Limit(8 * MIB, 4 * MIB, kept=24 * MIB),
+    "driver": Limit(8 * MIB, 16 * MIB),
+    "agent": Limit(8 * MIB, 20 * MIB),
+    "window": Limit(12 * MIB, 24 * MIB),
     "server": Limit(8 * MIB, 4 * MIB),
 }
 """Proportional set size. The engine keeps the last 200 casts, which takes it up to 25 MiB, and some hundred
@@ -42,6 +42,9 @@ DISK = {
 }
 HOME_BYTES_A_CAST = 16 * 1024
 """The history keeps every cast, and the caches of hashes every file: home may grow by so much a cast."""
+
+LOGS = 8 * MIB
+"""Logs have three files of 2 MiB."""
 
 RAY_DISK = Limit(60 * MIB, 20 * MIB)
 """Ray writes logs of its own; a node that is started again begins without."""
@@ -100,7 +103,7 @@ def verdicts(run: SoakRun) -> list[Verdict]:
         ):
             found.append(judge(f"{role}: {what}", by_process(values), limit, run.seconds))
     hours = run.seconds / HOUR or 1.0
-    home = Limit(HOME_BYTES_A_CAST * len(run.casts) / hours + MIB, 2 * MIB)
+    home = Limit(HOME_BYTES_A_CAST * len(run.casts) / hours + MIB, 2 * MIB, kept=LOGS)
     for place, limit in {**DISK, "home": home, "nodes": home, "Ray": RAY_DISK}.items():
         points = [(sample.at, float(sample.disk.get(place, 0))) for sample in samples]
         if points:
@@ -199,13 +202,15 @@ def markdown(run: SoakRun) -> str:
         lines.append(f"| {kind} | {len(took)} | {middle:.0f} s, {max(took):.0f} s |")
     lines += ["", "| curve | at the end | slope an hour | limit | |", "| --- | --- | --- | --- | --- |"]
     for verdict in verdicts(run):
+        if verdict.slope is None:
+            continue
         count = verdict.curve.endswith(("threads", "descriptors"))
         unit, scale = ("", 1.0) if count else (" MiB", float(MIB))
-        slope = "lived too shortly" if verdict.slope is None else f"{verdict.slope / scale:+.1f}{unit}"
-        lines.append(
-            f"| {verdict.curve} | {verdict.last / scale:.{0 if count else 1}f}{unit} | {slope}"
-            f" | {verdict.limit.slope / scale:.0f}{unit} | {'flat' if verdict.flat else '**grows**'} |"
-        )
+        last = f"{verdict.last / scale:.{0 if count else 1}f}{unit}"
+        slope = f"{verdict.slope / scale:+.1f}{unit}"
+        most = f"{verdict.limit.slope / scale:.0f}{unit}"
+        flat = "flat" if verdict.flat else "**grows**"
+        lines.append(f"| {verdict.curve} | {last} | {slope} | {most} | {flat} |")
     found = problems(run)
     lines += ["", *(f"- {problem}" for problem in found)]
     if not found:
