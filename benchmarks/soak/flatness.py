@@ -45,10 +45,14 @@ class Verdict:
     span: float = 0.0  # seconds of the longest life within the window
 
     @property
-    def flat(self) -> bool:
+    def allowed(self) -> float:
+        """Growth within the window that is permitted."""
         noise = self.limit.noise * min(1.0, WARM_SECONDS / (self.span or 1.0))
-        allowed = noise + self.limit.kept
-        return self.slope is None or self.slope <= self.limit.slope or self.growth <= allowed
+        return max(self.limit.slope * self.span / HOUR, noise + self.limit.kept)
+
+    @property
+    def flat(self) -> bool:
+        return self.slope is None or self.growth <= self.allowed
 
 
 def judge(curve: str, lives: Mapping[int, Points], limit: Limit, seconds: float) -> Verdict:

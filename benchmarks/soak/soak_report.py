@@ -200,17 +200,22 @@ def markdown(run: SoakRun) -> str:
     for kind, took in sorted(faults.items()):
         middle = sorted(took)[len(took) // 2]
         lines.append(f"| {kind} | {len(took)} | {middle:.0f} s, {max(took):.0f} s |")
-    lines += ["", "| curve | at the end | slope an hour | limit | |", "| --- | --- | --- | --- | --- |"]
+    lines += [
+        "",
+        "| curve | at the end | grew by | within | allowed | |",
+        "| --- | --- | --- | --- | --- | --- |",
+    ]
     for verdict in verdicts(run):
         if verdict.slope is None:
             continue
         count = verdict.curve.endswith(("threads", "descriptors"))
         unit, scale = ("", 1.0) if count else (" MiB", float(MIB))
         last = f"{verdict.last / scale:.{0 if count else 1}f}{unit}"
-        slope = f"{verdict.slope / scale:+.1f}{unit}"
-        most = f"{verdict.limit.slope / scale:.0f}{unit}"
+        grown = f"{verdict.growth / scale:+.1f}{unit}"
+        most = f"{verdict.allowed / scale:.0f}{unit}"
+        span = f"{verdict.span / 60:.0f} min"
         flat = "flat" if verdict.flat else "**grows**"
-        lines.append(f"| {verdict.curve} | {last} | {slope} | {most} | {flat} |")
+        lines.append(f"| {verdict.curve} | {last} | {grown} | {span} | {most} | {flat} |")
     found = problems(run)
     lines += ["", *(f"- {problem}" for problem in found)]
     if not found:
