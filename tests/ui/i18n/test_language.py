@@ -256,7 +256,7 @@ def test_every_failure_is_explained_in_chinese(
     assert CJK.search(explanation.happened)
     assert bool(explanation.remedy) is bool(TEMPLATES[kind].remedy)
     commands = re.compile(
-        r"--(cluster|links|transport) (HOST:PORT|\w+)|--\w+|castray \w+( \w+)?|\bray\b|\bID\b"
+        r"--(cluster|encrypt|links|transport) (HOST:PORT|\w+)|--\w+|castray \w+( \w+)?|\bray\b|\bID\b|\bTLS\b"
         r"|mount -o [\w,=]+|MB|kB|Mbit"
     )
     assert english_in(commands.sub("", explanation.text)) == ""

@@ -81,7 +81,7 @@ def test_pictures_and_the_window_are_not_shipped_from_a_wheel(tmp_path: Path) ->
         names = set(opened.namelist())
     folders = {name.split("/")[1] for name in names}
     assert {"core", "workers", "__init__.py"} <= folders
-    assert not folders & {"ui", "resources"}
+    assert not folders & {"ui", "cli", "python", "resources"}
     assert not any("__pycache__" in name for name in names)
     assert "castray_desktop/workers/agent/node_agent.py" in names
     assert packed.stat().st_size < 2_000_000
