@@ -316,7 +316,9 @@ class CastStatus:
         contents = self.source.totals.content_bytes if self.source.totals is not None else None
         found = []
         for entry in self._entries.values():
-            above = self._entries.get(entry.snapshot.upstream)
+            upstream = entry.snapshot.upstream
+            # a source that downloads the files is a recipient as well; nobody lags behind that
+            above = self._entries.get(upstream) if upstream != self.request.source else None
             found.append(entry.snapshot_at(now, self._began, contents, above.snapshot if above else None))
         return tuple(found)
 

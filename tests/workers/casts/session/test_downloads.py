@@ -55,10 +55,16 @@ async def test_the_own_delivery_of_the_node_is_no_hop() -> None:
     stage = Stage()
     cast = await stage.start(DOWNLOAD, nodes="sabc")
     stage.agents.report_delivery(
-        "s", cast, RecipientState.RECEIVING, upstream="s", stream_bytes=STREAM, received_bytes=STREAM
+        "s", cast, RecipientState.RECEIVING, upstream="s", stream_bytes=STREAM, content_bytes=SIZE
     )
+    for count in (1, 1000):
+        stage.skip(1.0)
+        stage.agents.report_delivery(
+            "a", cast, RecipientState.RECEIVING, upstream="s", stream_bytes=count, content_bytes=count
+        )
     deliveries = stage.cast_manager.deliveries()[cast]
     assert deliveries[0].upstream == ""
+    assert not deliveries[1].lagging
     moving = msgspec.structs.replace(deliveries[0], rate=1e6)
     (summary,) = stage.cast_manager.summaries()
     assert slowest_hop(summary, (moving,)) is None
