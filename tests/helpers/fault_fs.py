@@ -551,7 +551,7 @@ def main(mount: str) -> None:
                 tell({"reply": system.carry_out(json.loads(line))})
             except Exception as error:  # noqa: BLE001 - told to the test
                 tell({"error": f"{type(error).__name__}: {error}"})
-        os._exit(0)  # the kernel fails all calls that wait, and whoever mounted it unmounts it
+        os._exit(0)  # the kernel fails all calls that wait, and the process that mounted it unmounts it
 
     threading.Thread(target=listen, daemon=True).start()
     Mount(system, mount, foreground=True, nothreads=True, fsname="castray-fault-fs")

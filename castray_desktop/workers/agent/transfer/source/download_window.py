@@ -49,7 +49,6 @@ class _Download:
     def __init__(self, part: FilePart) -> None:
         self.part = part
         self.payload: Optional[bytearray] = None  # once it is there
-        self.error: Optional[Exception] = None
 
 
 class DownloadWindow:
@@ -62,7 +61,7 @@ class DownloadWindow:
         check_end: Callable[[], None],
         waiting: Callable[[str], None],
     ) -> None:
-        """`parts` may be endless memory: it is asked when there is room. `check_end` raises when the
+        """The next of `parts` is taken once there is room for it. `check_end` raises when the
         download has to end. `waiting(reason)` is called while a server lets wait, and with no reason after.
         """
         self._files = files

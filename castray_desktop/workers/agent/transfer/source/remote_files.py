@@ -28,7 +28,8 @@ from castray_desktop.workers.agent.transfer.store.hash_cache import FileKey
 from castray_desktop.workers.agent.transfer.store.piece_store import StoreGoneError
 from castray_desktop.workers.agent.transfer.store.receive_store import ReceiveStore
 
-SETTLE_SECONDS = 0.25
+CHECK_SECONDS = 0.25
+"""A pause before another attempt ends so soon after the cast."""
 
 OwnCopy = Callable[[], Optional[ReceiveStore]]
 """What this node, as a recipient of the same cast, has of it; None before its delivery has started."""
@@ -136,7 +137,7 @@ class RemoteFiles:
             length = PART_BYTES if ranges else max(size, 1)  # the whole, which the window divides
             for offset in range(0, size, length):
                 part = FilePart(file, offset, min(length, size - offset))
-                if self._is_wanted(file, *self._range(*part)) and not self._has_own_copy(part):
+                if self._is_wanted(file, *self._range(*part)) and self._store_with(part) is None:
                     yield part
 
     # --- what this node has as a recipient
@@ -145,17 +146,18 @@ class RemoteFiles:
         start = self._manifest_bytes + self._manifest.file_range(file)[0] + offset
         return start, start + length
 
-    def _has_own_copy(self, part: FilePart) -> bool:
+    def _store_with(self, part: FilePart) -> Optional[ReceiveStore]:
+        """What this node writes as a recipient, if it has that part."""
         store = self._own_copy() if self._own_copy is not None else None
         if store is None:
-            return False
+            return None
         with store.pieces.lock:
-            return store.pieces.have.contains(*self._range(part.file, part.offset, part.length))
+            return store if store.pieces.have.contains(*self._range(*part)) else None
 
     def _read_own_copy(self, file: int, offset: int, view: memoryview) -> bool:
         """Read it from the files that this node writes as a recipient; False if they don't have it."""
-        store = self._own_copy() if self._own_copy is not None else None
-        if store is None or not self._has_own_copy(FilePart(file, offset, len(view))):
+        store = self._store_with(FilePart(file, offset, len(view)))
+        if store is None:
             return False
         try:
             store.pieces.read_stream(view, *self._range(file, offset, len(view)))
@@ -178,4 +180,4 @@ class RemoteFiles:
         until = time.monotonic() + seconds
         while (left := until - time.monotonic()) > 0:
             self._check_end()
-            time.sleep(min(left, SETTLE_SECONDS))
+            time.sleep(min(left, CHECK_SECONDS))
