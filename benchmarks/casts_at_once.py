@@ -189,10 +189,10 @@ class Crowd:
 
 async def run(folder: Path, casts: int, nodes: int, size: int, at_once: int, rounds: int = 1) -> Outcome:
     """Raises TimeoutError, CastRayError."""
-    places = find_paths()
-    client = await EngineClient.connect(places, "benchmark")
+    paths = find_paths()
+    client = await EngineClient.connect(paths, "benchmark")
     crowd = Crowd(client, folder, casts, size)
-    watch = ProcessWatch(places.home, client.welcome.pid)
+    watch = ProcessWatch(paths.home, client.welcome.pid)
     try:
         await crowd.start_cluster(nodes, at_once)
         watching = asyncio.create_task(watch.run())

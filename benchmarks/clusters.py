@@ -124,18 +124,18 @@ def _home(folder: Path) -> Iterator[Paths]:
     """A temporary home for the engine, with a short path for sockets."""
     environment = {"CASTRAY_HOME": str(folder / "home"), "XDG_RUNTIME_DIR": str(folder / "run")}
     (folder / "run").mkdir(mode=0o700)
-    places = find_paths(environment)
-    places.prepare()
-    yield places
+    paths = find_paths(environment)
+    paths.prepare()
+    yield paths
 
 
 @contextlib.asynccontextmanager
 async def engine_in(lab: Lab, host: Host, folder: Path) -> AsyncIterator[Desk]:
     """An engine in a host. Its socket is in the file system, which all hosts share."""
-    with _home(folder) as places:
+    with _home(folder) as paths:
         environment = ray_environment() | {
-            "CASTRAY_HOME": str(places.home),
-            "XDG_RUNTIME_DIR": str(places.socket.parent.parent),
+            "CASTRAY_HOME": str(paths.home),
+            "XDG_RUNTIME_DIR": str(paths.socket.parent.parent),
             "CASTRAY_LOCAL_COPY": "0",
             "HOME": str(folder),
         }
@@ -148,21 +148,21 @@ async def engine_in(lab: Lab, host: Host, folder: Path) -> AsyncIterator[Desk]:
                 stdout=output,
                 stderr=output,
             )
-        desk = Desk(await _connect(places))
+        desk = Desk(await _connect(paths))
         try:
             yield desk
         finally:
             await desk.close()
             await asyncio.to_thread(process.wait, 20)
-            assert not list(places.runs.iterdir())
+            assert not list(paths.runs.iterdir())
             token = folder / ".ray" / "auth_token"
             assert not token.exists() or token.read_text() == TOKEN
 
 
-async def _connect(places: Paths) -> EngineClient:
+async def _connect(paths: Paths) -> EngineClient:
     for _ in range(100):
         with contextlib.suppress(Exception):
-            return await EngineClient.connect(places, "test", start=False)
+            return await EngineClient.connect(paths, "test", start=False)
         await asyncio.sleep(0.1)
     raise RuntimeError("the engine did not come up")
 

@@ -87,17 +87,17 @@ def _ray_node(number: int) -> driver_protocol.RayNode:
 async def measure(count: int, seconds: float) -> float:
     """The share of a core that is used while nothing is sent."""
     with tempfile.TemporaryDirectory(prefix="castray-many-") as name:
-        places = Paths(Path(name), Path(name) / "run" / "s.sock")
-        places.prepare()
+        paths = Paths(Path(name), Path(name) / "run" / "s.sock")
+        paths.prepare()
 
-        async def start(places: Paths, target: str, **options: bool) -> Player:
+        async def start(paths: Paths, target: str, **options: bool) -> Player:
             return Player(count)
 
         engine = EngineProcess(
-            places, lambda places, listener: ClusterSupervisor(places, listener, start_driver=start)
+            paths, lambda paths, listener: ClusterSupervisor(paths, listener, start_driver=start)
         )
-        running = asyncio.create_task(engine.run(open_socket(places.socket)))
-        client = await EngineClient.connect(places, "test", start=False)
+        running = asyncio.create_task(engine.run(open_socket(paths.socket)))
+        client = await EngineClient.connect(paths, "test", start=False)
         await client.request(messages.UseCluster("10.0.0.0:6379"), messages.Done)
         reading = asyncio.create_task(_read(client, count))
         await reading

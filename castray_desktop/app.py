@@ -66,19 +66,19 @@ def run(files: list[str], cluster: str | None) -> int:
     start or attach when the engine has none; else that is what was used last, and at first the user is asked.
     A window of this home that is open already gets them instead, and this one is not shown.
     """
-    places = find_paths()
+    paths = find_paths()
     wanted = cluster or os.environ.get("CASTRAY_CLUSTER")
-    paths = [str(Path(name).absolute()) for name in files]
-    if hand_over(places, HandoverRequest(tuple(paths), cluster or "")):
+    shown = [str(Path(name).absolute()) for name in files]
+    if hand_over(paths, HandoverRequest(tuple(shown), cluster or "")):
         return 0
     application = build_application()
-    settings = open_settings(places)
+    settings = open_settings(paths)
     theme = Theme(settings, application)
     language = Language(settings, application)
     language.start()
     load_fonts()
     try:
-        check_home(places.home)
+        check_home(paths.home)
     except CastRayError as error:
         apply_style(application, theme)
         return show_refusal(error.failure)
@@ -88,20 +88,20 @@ def run(files: list[str], cluster: str | None) -> int:
     async def connect() -> Engine:
         from castray_desktop.workers.client.engine_client import EngineClient
 
-        return await EngineClient.connect(places, "window")
+        return await EngineClient.connect(paths, "window")
 
     link = EngineLink(connect, application)
     preferences = Preferences(settings, application)
-    window = MainWindow(theme, language, link, preferences, RecipientGroupFile(places.groups), wanted)
-    window.add_files(paths)
-    receiver = InstanceReceiver(places, window)
+    window = MainWindow(theme, language, link, preferences, RecipientGroupFile(paths.groups), wanted)
+    window.add_files(shown)
+    receiver = InstanceReceiver(paths, window)
     trace.follow(window, link)
     # Given to the finished window: one that is there before is worked out at every step of building.
     apply_style(application, theme)
     quit_request = QuitRequest(window)
     window.show()
     wait_for_paint(window)
-    window_log = open_log(places)
+    window_log = open_log(paths)
     ask_gnome(preferences.follow_desktop, window)
     stalls = StallLog(window)
     stalls.start()
@@ -145,18 +145,18 @@ def build_application() -> QApplication:
     return application
 
 
-def open_settings(places: Paths) -> QSettings:
+def open_settings(paths: Paths) -> QSettings:
     """The window's settings, in the home. Qt keeps the mode of a file that is there."""
-    path = places.home / "window.ini"
+    path = paths.home / "window.ini"
     with contextlib.suppress(OSError):
         open_private(path, "ab").close()
     return QSettings(str(path), QSettings.Format.IniFormat)
 
 
-def open_log(places: Paths) -> logging.Handler | None:
+def open_log(paths: Paths) -> logging.Handler | None:
     """The window's log, if `CASTRAY_WINDOW_LOG` names a level; a folder that can't be written makes none."""
     try:
-        return open_window_log(places.log, os.environ.get("CASTRAY_WINDOW_LOG", ""), PrivateLogFile)
+        return open_window_log(paths.log, os.environ.get("CASTRAY_WINDOW_LOG", ""), PrivateLogFile)
     except OSError:
         return None
 
@@ -172,13 +172,13 @@ def wait_for_paint(window: MainWindow) -> None:
 class InstanceReceiver(QObject):
     """Takes what further starts hand over: their files go on the list, and the window comes to the front."""
 
-    def __init__(self, places: Paths, window: MainWindow) -> None:
+    def __init__(self, paths: Paths, window: MainWindow) -> None:
         super().__init__(window)
         self._window = window
         self._handovers: dict[int, tuple[SecondInstance, QSocketNotifier]] = {}
         self._listener: InstanceListener | None = None
         with contextlib.suppress(OSError):  # without it further starts open a window of their own
-            self._listener = InstanceListener(places)
+            self._listener = InstanceListener(paths)
             self._notifier = QSocketNotifier(self._listener.fileno(), QSocketNotifier.Type.Read, self)
             self._notifier.activated.connect(self._accept)
 

@@ -33,23 +33,23 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
 
 @pytest.fixture
-def places(tmp_path: Path) -> Paths:
+def paths(tmp_path: Path) -> Paths:
     """A home without an engine."""
     from castray_desktop.workers.base.paths import Paths
 
-    places = Paths(tmp_path, tmp_path / "run" / "s.sock")
-    places.prepare()
-    return places
+    paths = Paths(tmp_path, tmp_path / "run" / "s.sock")
+    paths.prepare()
+    return paths
 
 
 @pytest.fixture
-async def house(places: Paths, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[EngineHome]:
+async def engine_home(paths: Paths, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[EngineHome]:
     """An engine in that home, which checks its clock often and ends with the test."""
     from castray_desktop.workers.engine import process
     from tests.helpers.engine_home import EngineHome
 
     monkeypatch.setattr(process, "CHECK_SECONDS", 0.005)
-    house = EngineHome(places)
-    yield house
-    house.engine.commands.stopping.set()
-    await house.ended()
+    engine_home = EngineHome(paths)
+    yield engine_home
+    engine_home.engine.commands.stopping.set()
+    await engine_home.ended()

@@ -19,12 +19,12 @@ def frame(x: int) -> QImage:
 
 
 def test_every_frame_is_shown_as_it_was(qapp: QApplication) -> None:
-    places = [8, 9, 40]
-    with Image.open(io.BytesIO(animate([frame(x) for x in places], 125))) as animation:
+    paths = [8, 9, 40]
+    with Image.open(io.BytesIO(animate([frame(x) for x in paths], 125))) as animation:
         assert animation.format == "WEBP"
         assert animation.info["loop"] == 0
         times = []
-        for x, shown in zip(places, ImageSequence.Iterator(animation), strict=True):
+        for x, shown in zip(paths, ImageSequence.Iterator(animation), strict=True):
             dark = [
                 (at, y)
                 for at in range(63)

@@ -50,7 +50,7 @@ class SoakCluster:
         self._clients: dict[str, subprocess.Popen[bytes]] = {}
         for name in ("run", "sources", "out", "tmp", "logs"):
             (folder / name).mkdir(mode=0o700)
-        self.places = find_paths(self.environment)
+        self.paths = find_paths(self.environment)
 
     @property
     def environment(self) -> dict[str, str]:
@@ -247,7 +247,7 @@ class SoakClient:
     async def _follow(self) -> None:
         while True:
             try:
-                self._client = client = await EngineClient.connect(self._cluster.places, "soak", start=False)
+                self._client = client = await EngineClient.connect(self._cluster.paths, "soak", start=False)
                 self._cluster.engine_pid = client.welcome.pid
                 self._take(client.welcome)
                 await client.request(messages.UseCluster(self._cluster.address), messages.Done)

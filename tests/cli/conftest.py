@@ -14,9 +14,7 @@ from tests.helpers.command_home import command_home
 
 
 @pytest.fixture
-def places(
-    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
-) -> Paths:
+def paths(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Paths:
     """A home that is set in the environment."""
     return command_home(tmp_path, tmp_path_factory, monkeypatch)
 

@@ -54,16 +54,16 @@ UNKNOWN = {
 # --- JSON -------------------------------------------------------------------------------------------
 
 
-async def running_cast(house: EngineHome, tmp_path: Path) -> str:
+async def running_cast(engine_home: EngineHome, tmp_path: Path) -> str:
     """A cast that runs until it is reported as finished."""
     (tmp_path / "x").write_text("x")
-    client = await house.connect()
+    client = await engine_home.connect()
     await client.request(m.UseCluster("local"), m.Done)
     async for event in client.events():
         if isinstance(event, m.ClusterChanged) and event.cluster.phase is m.ClusterPhase.READY:
             break
     request = m.SendRequest((str(tmp_path / "x"),), ("node_1", "node_2"))
     cast = (await client.request(m.Send(request), m.Accepted)).cast
-    await house.drivers[0].wait_for(driver_protocol.AgentCall)
+    await engine_home.drivers[0].wait_for(driver_protocol.AgentCall)
     await client.close()
     return cast

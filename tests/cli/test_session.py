@@ -25,7 +25,7 @@ def own(session: Session) -> None:
 
 
 async def test_it_starts_a_local_cluster_where_there_is_none(
-    house: EngineHome, capsys: pytest.CaptureFixture[str]
+    engine_home: EngineHome, capsys: pytest.CaptureFixture[str]
 ) -> None:
     async with Session(start=False) as session:
         await session.ready(None)
@@ -39,11 +39,11 @@ async def test_it_starts_a_local_cluster_where_there_is_none(
     async with Session(start=False) as session:
         await session.ready(None)  # it is the current one
     assert capsys.readouterr().err == ""
-    assert len(house.drivers) == 1
+    assert len(engine_home.drivers) == 1
 
 
 async def test_the_demo_in_use_is_not_taken_for_a_cluster_that_was_used_before(
-    house: EngineHome, capsys: pytest.CaptureFixture[str]
+    engine_home: EngineHome, capsys: pytest.CaptureFixture[str]
 ) -> None:
     async with Session(start=False) as session:
         await session.ready("10.0.0.1:6379")
@@ -57,7 +57,7 @@ async def test_the_demo_in_use_is_not_taken_for_a_cluster_that_was_used_before(
 
 @pytest.mark.parametrize("target", [None, ""])  # an empty CASTRAY_CLUSTER names no cluster
 async def test_a_program_gets_the_note_about_the_demo(
-    house: EngineHome, capsys: pytest.CaptureFixture[str], target: str | None
+    engine_home: EngineHome, capsys: pytest.CaptureFixture[str], target: str | None
 ) -> None:
     async with Session(start=False, quiet=True) as session:
         await session.ready(target)
@@ -65,15 +65,15 @@ async def test_a_program_gets_the_note_about_the_demo(
 
 
 async def test_a_slow_step_is_printed_once(
-    house: EngineHome, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    engine_home: EngineHome, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(connection_status, "SLOW_SECONDS", 0.01)
-    house.script = lambda driver: None
+    engine_home.script = lambda driver: None
     session = Session(start=False)
 
     def heard(event: messages.Event) -> None:
         if isinstance(event, messages.ClusterChanged) and event.cluster.notice is not None:
-            house.drivers[0].come_up()
+            engine_home.drivers[0].come_up()
 
     session._on_event = heard
     async with session:
@@ -82,16 +82,16 @@ async def test_a_slow_step_is_printed_once(
     assert len(said) == 1
 
 
-async def test_the_engine_it_started_ends_with_it(house: EngineHome) -> None:
+async def test_the_engine_it_started_ends_with_it(engine_home: EngineHome) -> None:
     async with Session(start=False) as session:
         await session.ready(None)
         own(session)
-    await house.ended()
-    assert house.drivers[0].stopped == 1
+    await engine_home.ended()
+    assert engine_home.drivers[0].stopped == 1
 
 
-async def test_the_engine_stays_when_others_have_come(house: EngineHome) -> None:
-    window = await house.connect()
+async def test_the_engine_stays_when_others_have_come(engine_home: EngineHome) -> None:
+    window = await engine_home.connect()
     async with asyncio.timeout(2):  # the command does not wait for its end either
         async with Session(start=False) as session:
             own(session)
@@ -99,8 +99,8 @@ async def test_the_engine_stays_when_others_have_come(house: EngineHome) -> None
     await window.close()
 
 
-async def test_another_cluster_than_the_one_in_use(house: EngineHome) -> None:
-    window = await house.connect()
+async def test_another_cluster_than_the_one_in_use(engine_home: EngineHome) -> None:
+    window = await engine_home.connect()
     await window.request(messages.UseCluster("local"), messages.Done)
     async with Session(start=False) as session:
         await session.ready("10.0.0.1:6379")
@@ -108,29 +108,31 @@ async def test_another_cluster_than_the_one_in_use(house: EngineHome) -> None:
         assert list(session.nodes) == ["head"]
     status = await window.request(messages.GetStatus(), messages.EngineStatus)
     assert (status.cluster.target, status.nodes) == ("local", 4)
-    assert len(house.drivers) == 2
+    assert len(engine_home.drivers) == 2
     await window.close()
 
 
-async def test_a_cluster_that_does_not_come_up(house: EngineHome, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_cluster_that_does_not_come_up(
+    engine_home: EngineHome, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(supervisor_module, "BACK_OFF_SECONDS", (0.0, 0.0))
     failure = Failure(FailureKind.CLUSTER_START_FAILED, {"reason": "no room"})
-    house.script = lambda driver: driver.say(driver_protocol.ClusterFailed(failure))
+    engine_home.script = lambda driver: driver.say(driver_protocol.ClusterFailed(failure))
     async with Session(start=False) as session:
         with pytest.raises(CastRayError) as caught:
             await session.ready("local")
     assert caught.value.failure.kind is FailureKind.CLUSTER_START_FAILED
-    assert len(house.drivers) == 3
+    assert len(engine_home.drivers) == 3
 
 
-async def test_leaving_the_cluster_ends_casts_with_a_reason(house: EngineHome, tmp_path: Path) -> None:
+async def test_leaving_the_cluster_ends_casts_with_a_reason(engine_home: EngineHome, tmp_path: Path) -> None:
     (tmp_path / "x").write_text("x")
-    client = await house.connect()
+    client = await engine_home.connect()
     async with Session(start=False) as session:
         await session.ready("local")
     request = messages.SendRequest((str(tmp_path / "x"),), ("all",))
     cast = (await client.request(messages.Send(request), messages.Accepted)).cast
-    await house.drivers[0].wait_for(driver_protocol.AgentCall)
+    await engine_home.drivers[0].wait_for(driver_protocol.AgentCall)
     await client.request(messages.LeaveCluster(), messages.Done)
     result = await client.request(messages.GetResult(cast), messages.CastResult)
     assert result.summary.state is messages.CastState.FAILED

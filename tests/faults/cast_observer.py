@@ -27,7 +27,7 @@ class CastObserver:
     """Follows one engine after another. `moments` are the times at which deliveries ended, in seconds of the
     monotonic clock, by cast and node."""
 
-    def __init__(self, places: Paths) -> None:
+    def __init__(self, paths: Paths) -> None:
         self.cluster = messages.ClusterStatus()
         self.nodes: dict[str, NodeInfo] = {}
         self.casts: dict[str, messages.CastSummary] = {}
@@ -35,7 +35,7 @@ class CastObserver:
         self.results: dict[str, messages.CastResult] = {}
         self.moments: dict[tuple[str, str], float] = {}
         self.engine_ended = True
-        self._places = places
+        self._paths = paths
         self._client: EngineClient | None = None
         self._following: asyncio.Task[None] | None = None
         self._news = asyncio.Event()
@@ -53,7 +53,7 @@ class CastObserver:
         async with asyncio.timeout(CONNECT_SECONDS):
             while self._client is None:
                 try:
-                    self._client = await EngineClient.connect(self._places, "faults", start=False)
+                    self._client = await EngineClient.connect(self._paths, "faults", start=False)
                 except CastRayError:
                     await asyncio.sleep(RETRY_SECONDS)
         self.engine_ended = False

@@ -16,6 +16,6 @@ def command_home(
     monkeypatch.setenv("CASTRAY_HOME", str(tmp_path))
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path_factory.getbasetemp()))
     monkeypatch.delenv("CASTRAY_CLUSTER", raising=False)
-    places = find_paths()
-    places.prepare()
-    return places
+    paths = find_paths()
+    paths.prepare()
+    return paths

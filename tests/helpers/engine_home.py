@@ -15,26 +15,26 @@ from tests.helpers.fake_driver import FakeDriver
 class EngineHome:
     """An engine in this process, with a clock that the test advances."""
 
-    def __init__(self, places: Paths) -> None:
-        self.places = places
+    def __init__(self, paths: Paths) -> None:
+        self.paths = paths
         self.now = 0.0
         self.running_here: tuple[str, ...] = ()
         self.checks = asyncio.Event()
         self.drivers: list[FakeDriver] = []
         self.script: Callable[[FakeDriver], None] = FakeDriver.come_up
         self.engine = EngineProcess(
-            places,
-            lambda places, listener: ClusterSupervisor(places, listener, start_driver=self.start_driver),
+            paths,
+            lambda paths, listener: ClusterSupervisor(paths, listener, start_driver=self.start_driver),
             self.clock,
             lambda: self.running_here,
         )
-        self.running = asyncio.create_task(self.engine.run(open_socket(places.socket)), name="engine")
+        self.running = asyncio.create_task(self.engine.run(open_socket(paths.socket)), name="engine")
 
     def clock(self) -> float:
         self.checks.set()
         return self.now
 
-    async def start_driver(self, places: Paths, target: str) -> FakeDriver:
+    async def start_driver(self, paths: Paths, target: str) -> FakeDriver:
         driver = FakeDriver()
         driver.obedient = True
         self.script(driver)
@@ -55,7 +55,7 @@ class EngineHome:
                 await self.checks.wait()
 
     async def connect(self) -> EngineClient:
-        return await EngineClient.connect(self.places, "test", start=False)
+        return await EngineClient.connect(self.paths, "test", start=False)
 
     async def ended(self) -> None:
         async with asyncio.timeout(5):
@@ -63,7 +63,7 @@ class EngineHome:
 
     async def speak(self, data: bytes) -> bytes:
         """Send bytes to the socket; returns the reply until the engine closes the connection."""
-        reader, writer = await asyncio.open_unix_connection(str(self.places.socket))
+        reader, writer = await asyncio.open_unix_connection(str(self.paths.socket))
         writer.write(data)
         async with asyncio.timeout(5):
             answer = await reader.read()

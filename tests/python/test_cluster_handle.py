@@ -33,7 +33,7 @@ async def in_thread(work: Callable[[], Result]) -> Result:
         return await asyncio.to_thread(work)
 
 
-async def test_a_program_sees_the_cluster(house: EngineHome) -> None:
+async def test_a_program_sees_the_cluster(engine_home: EngineHome) -> None:
     def program() -> None:
         with connect("local") as cluster:
             assert [node.name for node in cluster.nodes()][1:] == ["node_1", "node_2", "node_3"]
@@ -43,7 +43,7 @@ async def test_a_program_sees_the_cluster(house: EngineHome) -> None:
     assert [thread.name for thread in threading.enumerate() if thread.name == "castray"] == []
 
 
-async def test_a_cast_is_started_followed_and_cancelled(house: EngineHome, tmp_path: Path) -> None:
+async def test_a_cast_is_started_followed_and_cancelled(engine_home: EngineHome, tmp_path: Path) -> None:
     (tmp_path / "x").write_text("x")
 
     def program() -> CastState:
@@ -60,7 +60,7 @@ async def test_a_cast_is_started_followed_and_cancelled(house: EngineHome, tmp_p
     assert await in_thread(program) is CastState.CANCELLED
 
 
-async def test_failures_are_sentences(house: EngineHome, tmp_path: Path) -> None:
+async def test_failures_are_sentences(engine_home: EngineHome, tmp_path: Path) -> None:
     (tmp_path / "x").write_text("x")
 
     def program() -> None:
@@ -78,11 +78,11 @@ async def test_failures_are_sentences(house: EngineHome, tmp_path: Path) -> None
     await in_thread(program)
 
 
-async def test_a_cluster_that_does_not_come_up_leaves_no_thread(house: EngineHome) -> None:
+async def test_a_cluster_that_does_not_come_up_leaves_no_thread(engine_home: EngineHome) -> None:
     from castray_desktop.core.failures.kinds import Failure, FailureKind
 
     failure = Failure(FailureKind.CLUSTER_UNREACHABLE, {"address": "10.0.0.9:1", "reason": "nothing"})
-    house.script = lambda driver: driver.say(driver_protocol.ClusterFailed(failure))
+    engine_home.script = lambda driver: driver.say(driver_protocol.ClusterFailed(failure))
 
     def program() -> None:
         with pytest.raises(CommandFailed):
@@ -92,7 +92,7 @@ async def test_a_cluster_that_does_not_come_up_leaves_no_thread(house: EngineHom
     assert [thread.name for thread in threading.enumerate() if thread.name == "castray"] == []
 
 
-async def test_a_closed_cluster_raises(house: EngineHome) -> None:
+async def test_a_closed_cluster_raises(engine_home: EngineHome) -> None:
     def program() -> None:
         cluster = connect("local")
         cluster.close()
@@ -103,7 +103,7 @@ async def test_a_closed_cluster_raises(house: EngineHome) -> None:
     await in_thread(program)
 
 
-async def test_a_program_with_an_event_loop_of_its_own(house: EngineHome) -> None:
+async def test_a_program_with_an_event_loop_of_its_own(engine_home: EngineHome) -> None:
     async def notebook() -> int:
         with connect("local", progress=False) as cluster:  # blocks this loop, and needs none of it
             return len(cluster.nodes())
@@ -137,7 +137,7 @@ def test_every_interface_has_every_option_of_a_cast() -> None:
     assert names <= {action.dest for action in parser._actions}
 
 
-async def test_an_unknown_option_is_a_type_error(house: EngineHome) -> None:
+async def test_an_unknown_option_is_a_type_error(engine_home: EngineHome) -> None:
     def program() -> None:
         unknown: dict[str, Any] = {"to_whom": "all"}
         with connect("local") as cluster, pytest.raises(TypeError, match="to_whom"):
@@ -146,7 +146,9 @@ async def test_an_unknown_option_is_a_type_error(house: EngineHome) -> None:
     await in_thread(program)
 
 
-async def test_multicast_is_refused_to_what_has_to_be_encrypted(house: EngineHome, tmp_path: Path) -> None:
+async def test_multicast_is_refused_to_what_has_to_be_encrypted(
+    engine_home: EngineHome, tmp_path: Path
+) -> None:
     file = tmp_path / "file"
     file.write_text("x")
 
@@ -162,7 +164,7 @@ async def test_multicast_is_refused_to_what_has_to_be_encrypted(house: EngineHom
     await in_thread(program)
 
 
-async def test_a_text_is_one_exclude_pattern(house: EngineHome, tmp_path: Path) -> None:
+async def test_a_text_is_one_exclude_pattern(engine_home: EngineHome, tmp_path: Path) -> None:
     """Not the pattern of each letter: `*` alone would leave out everything."""
     file = tmp_path / "file"
     file.write_text("x")
@@ -175,13 +177,15 @@ async def test_a_text_is_one_exclude_pattern(house: EngineHome, tmp_path: Path) 
     await in_thread(program)
 
 
-async def test_the_history_is_requested_in_pages(house: EngineHome, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_history_is_requested_in_pages(
+    engine_home: EngineHome, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(cluster_handle, "PAGE", 2)
-    client = await house.connect()  # the history is open
+    client = await engine_home.connect()  # the history is open
     request = SendRequest(("/x",), ("all",))
     for number in range(5):
         summary = make_cast(f"c{number}", state=CastState.COMPLETED, finished=float(number + 1))
-        house.engine.history.cast_ended(request, "local", CastResult(summary, (), 1.0))
+        engine_home.engine.history.cast_ended(request, "local", CastResult(summary, (), 1.0))
 
     def program() -> None:
         with connect("local") as cluster:

@@ -236,14 +236,14 @@ def engine_home(tmp_path: Path) -> Iterator[tuple[Any, subprocess.Popen[bytes]]]
 
     (tmp_path / "run").mkdir(mode=0o700)
     variables = {"CASTRAY_HOME": str(tmp_path / "home"), "XDG_RUNTIME_DIR": str(tmp_path / "run")}
-    places = find_paths(variables)
+    paths = find_paths(variables)
 
     def spawn(*words: Any, **options: Any) -> subprocess.Popen[bytes]:
         options["env"] = options["env"] | variables
         return subprocess.Popen(*words, **options)
 
-    process = start_engine(places, spawn)
-    yield places, process
+    process = start_engine(paths, spawn)
+    yield paths, process
     process.terminate()
     assert process.wait(30) == 0
 
@@ -251,11 +251,11 @@ def engine_home(tmp_path: Path) -> Iterator[tuple[Any, subprocess.Popen[bytes]]]
 async def test_connections_to_the_engine_beside_a_client(
     engine_home: tuple[Any, subprocess.Popen[bytes]],
 ) -> None:
-    places, process = engine_home
-    client = await connected(places)
+    paths, process = engine_home
+    client = await connected(paths)
     before = int(status(process.pid)["VmRSS"].split()[0]) << 10
     there = [
-        CrowdProcess(str(places.socket), COUNT // len(MANNERS) + 1, manner, HALF_A_MESSAGE)
+        CrowdProcess(str(paths.socket), COUNT // len(MANNERS) + 1, manner, HALF_A_MESSAGE)
         for manner in MANNERS
     ]
     try:
@@ -264,7 +264,7 @@ async def test_connections_to_the_engine_beside_a_client(
         for _ in range(20):
             async with asyncio.timeout(20):
                 await client.request(messages.GetStatus(), messages.EngineStatus)
-                other = await connected(places)  # at once, or after it was refused a few times
+                other = await connected(paths)  # at once, or after it was refused a few times
                 await other.close()
         assert open_files(process.pid) < MAX_SILENT_CLIENTS + 64
         summaries = [await asyncio.to_thread(one.end) for one in there]
@@ -277,12 +277,12 @@ async def test_connections_to_the_engine_beside_a_client(
     assert (int(status(process.pid)["VmRSS"].split()[0]) << 10) - before < AGENT_GROWTH
 
 
-async def connected(places: Any) -> EngineClient:
+async def connected(paths: Any) -> EngineClient:
     """A client of the engine, once it is up."""
     deadline = time.monotonic() + 30
     while True:
         try:
-            return await EngineClient.connect(places, "test", start=False)
+            return await EngineClient.connect(paths, "test", start=False)
         except Exception:
             if time.monotonic() > deadline:
                 raise

@@ -86,7 +86,7 @@ SOCKETS = (
     KnownSocket("data, local", lambda found, run: "/bp-" in found.where, is_private, "a refusal"),
     KnownSocket(
         "engine",
-        lambda found, run: found.where in {str(run.places(home).socket) for home in run.homes},
+        lambda found, run: found.where in {str(run.paths(home).socket) for home in run.homes},
         is_private,
         "other users can't connect",
     ),

@@ -119,7 +119,7 @@ class WatchedRun:
             "CASTRAY_LOCAL_COPY": "1",
         }
 
-    def places(self, home: str) -> Paths:
+    def paths(self, home: str) -> Paths:
         return find_paths(self.environment(home))
 
     def start(
@@ -182,7 +182,7 @@ class WatchedRun:
         window = self.start("first")
         assert server.stdout is not None
         self.api = server.stdout.readline().split()[4].rstrip(",")
-        window_socket = self.places("first").socket.with_suffix(".window")
+        window_socket = self.paths("first").socket.with_suffix(".window")
         _until(window_socket.exists, "the window's socket")
         where = ("--dest", self.folder / "to" / "{node}")
         how = ("--transport", "udp", "--limit", "15MB/s", "--json")
@@ -193,7 +193,7 @@ class WatchedRun:
             said.append(line)
             if any(item["bytes"] for item in json.loads(line).get("deliveries", ())):
                 break
-        checkpoints = list(self.places("first").casts.iterdir())
+        checkpoints = list(self.paths("first").casts.iterdir())
         assert checkpoints
         self._keep(*checkpoints)
         for _ in range(8):
@@ -206,7 +206,7 @@ class WatchedRun:
             [
                 *self._python("tests.strangers.api_visitor"),
                 self.api,
-                str(self.places("first").api_token),
+                str(self.paths("first").api_token),
                 str(small),
                 str(self.folder / "by-api" / "{node}"),
             ],
@@ -263,7 +263,7 @@ class WatchedRun:
             self.run(home, *words)
 
     async def _engine_log(self, home: str) -> str:
-        client = await EngineClient.connect(self.places(home), "test", start=False)
+        client = await EngineClient.connect(self.paths(home), "test", start=False)
         try:
             lines = await client.request(messages.GetLog(100_000), messages.LogLines)
             return "\n".join(line.text for line in lines.lines)

@@ -65,19 +65,19 @@ async def serve(options: argparse.Namespace) -> int:
     from castray_desktop.workers.http_api.access_control import AllowedHosts, is_loopback, load_token
     from castray_desktop.workers.http_api.api_app import ApiApp, ApiServer, address_of, open_port
 
-    places = find_paths()
+    paths = find_paths()
     try:
-        places.prepare()
-        token = load_token(places.api_token)
+        paths.prepare()
+        token = load_token(paths.api_token)
         listener = open_port(options.host, options.port)
     except OSError as error:
         print_note(f"the API can't be served: {_reason(error, options)}.")
         return EXIT_BAD_USAGE
-    with listener, _log_file(places.log):
+    with listener, _log_file(paths.log):
         async with Session() as session:
             await session.ready(options.cluster)
             draining = asyncio.create_task(_drain(session), name="session events")
-            connection = ReconnectingClient(places, "api", session.cluster.target)
+            connection = ReconnectingClient(paths, "api", session.cluster.target)
             api = ApiApp(connection, token, AllowedHosts(options.host))
             connection.add_listener(api.publish)
             try:
@@ -86,7 +86,7 @@ async def serve(options: argparse.Namespace) -> int:
                     print_note(OPEN_TO_OTHERS.format(host=options.host))
                 address = address_of(listener)
                 print(f"The API is at {address}, its documents at {address}/docs.")
-                print(f"The token is in {places.api_token}. End it with Ctrl+C.", flush=True)
+                print(f"The token is in {paths.api_token}. End it with Ctrl+C.", flush=True)
                 await _run(ApiServer(api.app), listener)
             finally:
                 await connection.close()

@@ -96,10 +96,10 @@ class ReconnectingClient:
     A killed engine is restarted; one that stopped normally is waited for.
     """
 
-    def __init__(self, places: Paths, kind: str, target: str = "") -> None:
+    def __init__(self, paths: Paths, kind: str, target: str = "") -> None:
         """`target` is the cluster to show; by default the one in use."""
         self.cache = ClientCache()
-        self._places = places
+        self._paths = paths
         self._kind = kind
         self._listeners: list[Callable[[messages.Event], None]] = []
         self._client: EngineClient | None = None
@@ -112,7 +112,7 @@ class ReconnectingClient:
 
     async def open(self) -> None:
         """Connect for the first time, starting an engine if there is none. Raises CastRayError."""
-        client = await EngineClient.connect(self._places, self._kind)
+        client = await EngineClient.connect(self._paths, self._kind)
         self._take(client)
         await self._use(client)
         self._following = asyncio.create_task(self._follow(client), name="engine connection")
@@ -161,9 +161,7 @@ class ReconnectingClient:
         while True:
             try:
                 # An engine that stops normally removes its socket; a killed one leaves it.
-                return await EngineClient.connect(
-                    self._places, self._kind, start=self._places.socket.exists()
-                )
+                return await EngineClient.connect(self._paths, self._kind, start=self._paths.socket.exists())
             except CastRayError as error:
                 log.info("the engine is not reachable: %s", error.failure.values)
                 await asyncio.sleep(RECONNECT_SECONDS)

@@ -73,7 +73,7 @@ class EngineClient:
         self._receiving = asyncio.create_task(self._receive(), name="engine client")
 
     @classmethod
-    async def connect(cls, places: Paths, kind: str, *, start: bool = True) -> EngineClient:
+    async def connect(cls, paths: Paths, kind: str, *, start: bool = True) -> EngineClient:
         """Connect to this home's engine; with `start`, start one if none runs.
 
         Raises CastRayError: ENGINE_UNREACHABLE when there is none, or it did not come up in time,
@@ -82,12 +82,12 @@ class EngineClient:
         """
         silent = False
         try:
-            places.check()
+            paths.check()
         except OSError as error:
             raise CastRayError(FailureKind.ENGINE_UNREACHABLE, reason=str(error)) from error
         try:
             async with asyncio.timeout(WELCOME_SECONDS):
-                return await cls._open(places, kind)
+                return await cls._open(paths, kind)
         except TimeoutError:
             silent = True
         except OSError:
@@ -97,34 +97,34 @@ class EngineClient:
             raise CastRayError(FailureKind.ENGINE_UNREACHABLE, reason=reason)
         try:
             async with asyncio.timeout(ENGINE_START_SECONDS):
-                return await cls._start(places, kind)
+                return await cls._start(paths, kind)
         except TimeoutError:
             raise CastRayError(FailureKind.ENGINE_UNREACHABLE, reason="it took too long") from None
         except OSError as error:
             raise CastRayError(FailureKind.ENGINE_UNREACHABLE, reason=str(error)) from error
 
     @classmethod
-    async def _start(cls, places: Paths, kind: str) -> EngineClient:
+    async def _start(cls, paths: Paths, kind: str) -> EngineClient:
         """Start an engine and connect to it, or to another one that started first. Raises OSError."""
-        process = await asyncio.to_thread(start_engine, places)
+        process = await asyncio.to_thread(start_engine, paths)
         while True:
             with contextlib.suppress(OSError):
-                client = await cls._open(places, kind)
+                client = await cls._open(paths, kind)
                 started = client.welcome.pid == process.pid
                 client.welcome = msgspec.structs.replace(client.welcome, started=started)
                 return client
             status = process.poll()
             if status not in (None, 0):
                 raise CastRayError(
-                    FailureKind.ENGINE_UNREACHABLE, reason=f"it failed, see the log in {places.log}"
+                    FailureKind.ENGINE_UNREACHABLE, reason=f"it failed, see the log in {paths.log}"
                 )
             await asyncio.sleep(CONNECT_SECONDS if status is None else RETRY_SECONDS)
             if status == 0:  # another engine serves this home; it may be stopping
-                process = await asyncio.to_thread(start_engine, places)
+                process = await asyncio.to_thread(start_engine, paths)
 
     @classmethod
-    async def _open(cls, places: Paths, kind: str) -> EngineClient:
-        reader, writer = await asyncio.open_unix_connection(str(places.socket))
+    async def _open(cls, paths: Paths, kind: str) -> EngineClient:
+        reader, writer = await asyncio.open_unix_connection(str(paths.socket))
         try:
             writer.write(messages.encode(messages.Hello(messages.PROTOCOL_VERSION, kind)))
             match await _read_message(reader):
@@ -227,10 +227,10 @@ async def _read_message(reader: asyncio.StreamReader) -> messages.FromEngine:
     return messages.decode_from_engine(await read_body(reader))
 
 
-def engine_is_running(places: Paths) -> bool:
+def engine_is_running(paths: Paths) -> bool:
     """Whether this home's engine runs, even if it is busy or stopping."""
     try:
-        with places.lock.open() as lock:
+        with paths.lock.open() as lock:
             fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return True
@@ -239,13 +239,13 @@ def engine_is_running(places: Paths) -> bool:
     return False
 
 
-def end_other_engine(places: Paths) -> None:
+def end_other_engine(paths: Paths) -> None:
     """End an engine that speaks another version of the protocol, as StopEngine does. Raises OSError.
 
     It is the process at the other end of the socket: an engine of any version ends at SIGTERM.
     """
     with socket.socket(socket.AF_UNIX) as connection:
-        connection.connect(str(places.socket))
+        connection.connect(str(paths.socket))
         peer = int.from_bytes(connection.getsockopt(*_PEER_PID, 4), sys.byteorder)
     if not peer:  # it runs in another container; 0 would signal the processes of this one's group
         raise ProcessLookupError(errno.ESRCH, os.strerror(errno.ESRCH))
@@ -253,18 +253,18 @@ def end_other_engine(places: Paths) -> None:
 
 
 def start_engine(
-    places: Paths, spawn: Callable[..., subprocess.Popen[bytes]] = subprocess.Popen
+    paths: Paths, spawn: Callable[..., subprocess.Popen[bytes]] = subprocess.Popen
 ) -> subprocess.Popen[bytes]:
     """Start an engine that outlives this process's terminal. Raises OSError, or CastRayError(HOME_NEWER)."""
-    places.prepare()
-    environment = os.environ | {"CASTRAY_HOME": str(places.home)}
-    with open_private(places.log / "engine-start.log", "wb") as output:
+    paths.prepare()
+    environment = os.environ | {"CASTRAY_HOME": str(paths.home)}
+    with open_private(paths.log / "engine-start.log", "wb") as output:
         return spawn(
             [sys.executable, "-m", "castray_desktop.workers.engine.process"],
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
             start_new_session=True,
-            cwd=places.home,  # `-m` searches this folder, not the caller's, for modules
+            cwd=paths.home,  # `-m` searches this folder, not the caller's, for modules
             env=environment,
         )

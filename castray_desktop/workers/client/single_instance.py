@@ -28,17 +28,17 @@ class HandoverRequest(msgspec.Struct, frozen=True):
     cluster: str = ""
 
 
-def instance_socket_path(places: Paths) -> Path:
+def instance_socket_path(paths: Paths) -> Path:
     """The socket path of this home's window."""
-    return places.socket.with_suffix(".window")
+    return paths.socket.with_suffix(".window")
 
 
-def hand_over(places: Paths, handed: HandoverRequest) -> bool:
+def hand_over(paths: Paths, handed: HandoverRequest) -> bool:
     """Pass the request to the window of this home; False if there is none or it does not answer."""
     with socket.socket(socket.AF_UNIX) as door, contextlib.suppress(OSError):
-        places.check()
+        paths.check()
         door.settimeout(ANSWER_SECONDS)
-        door.connect(str(instance_socket_path(places)))
+        door.connect(str(instance_socket_path(paths)))
         door.sendall(msgspec.json.encode(handed) + b"\n")
         return door.recv(16) == ACCEPTED
     return False
@@ -76,10 +76,10 @@ class SecondInstance:
 class InstanceListener:
     """The window's end of the socket. Nothing here blocks; `fileno` can be waited for."""
 
-    def __init__(self, places: Paths) -> None:
+    def __init__(self, paths: Paths) -> None:
         """Raises OSError if the socket can't be opened."""
-        places.prepare()
-        self._path = instance_socket_path(places)
+        paths.prepare()
+        self._path = instance_socket_path(paths)
         self._path.unlink(missing_ok=True)  # of a killed window: nothing answered there
         self._socket = socket.socket(socket.AF_UNIX)
         mask = os.umask(0o177)

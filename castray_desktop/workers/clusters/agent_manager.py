@@ -134,7 +134,7 @@ class AgentManager:
 
     def __init__(
         self,
-        places: Paths,
+        paths: Paths,
         listener: ClusterListener,
         connection: ConnectionStatus,
         clock: Callable[[], float],
@@ -143,8 +143,8 @@ class AgentManager:
     ) -> None:
         self._new_authority = new_authority
         self._authority: CertificateAuthority | None = None  # made with the first agent
-        self._runtime_dir = str(places.socket.parent)
-        self._engine = f"{local_node_name()}-{places.socket.stem}"
+        self._runtime_dir = str(paths.socket.parent)
+        self._engine = f"{local_node_name()}-{paths.socket.stem}"
         self._listener = listener
         self._connection = connection
         self._clock = clock
@@ -162,7 +162,7 @@ class AgentManager:
         self._unpublished: set[str] = set()  # nodes with unpublished facts
         self._waiting: dict[str, asyncio.Future[None]] = {}
         self._gone: dict[str, float] = {}  # times at which Ray nodes were lost
-        self._inventory = NodeInventory(places)
+        self._inventory = NodeInventory(paths)
         self._background = BackgroundTasks()
 
     @property

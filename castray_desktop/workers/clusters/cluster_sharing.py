@@ -23,16 +23,16 @@ TOKEN = re.compile(r"[0-9a-f]{64}")
 _MOST_OF_TOKEN = 200
 
 
-def share_token(places: Paths) -> str:
+def share_token(paths: Paths) -> str:
     """The token of the shared cluster, created on first use.
 
     Raises OSError, and CastRayError(TOKEN_EXPOSED) where others could have read or written it.
     """
-    path = _token_file(places)
+    path = _token_file(paths)
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     except FileNotFoundError:
-        return renew_share_token(places)
+        return renew_share_token(paths)
     except OSError as error:
         if error.errno == errno.ELOOP:
             raise _not_private(path) from error
@@ -46,12 +46,12 @@ def share_token(places: Paths) -> str:
     if TOKEN.fullmatch(token):
         return token
     quarantine_file(path, "the token of the shared cluster", ValueError("it is no token"))
-    return renew_share_token(places)
+    return renew_share_token(paths)
 
 
-def renew_share_token(places: Paths) -> str:
+def renew_share_token(paths: Paths) -> str:
     """Replace the token: the old one is refused from now on. Raises OSError."""
-    token, path = secrets.token_hex(32), _token_file(places)
+    token, path = secrets.token_hex(32), _token_file(paths)
     path.unlink(missing_ok=True)
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "w") as file:
@@ -59,19 +59,19 @@ def renew_share_token(places: Paths) -> str:
     return token
 
 
-def share_info(status: ClusterStatus, places: Paths) -> ShareInfo:
+def share_info(status: ClusterStatus, paths: Paths) -> ShareInfo:
     """The command with which another machine joins. Raises CastRayError if there is no cluster to join."""
     if status.phase is not ClusterPhase.READY:
         raise CastRayError.of(status.failure or Failure(FailureKind.CLUSTER_STOPPED))
     encrypted = uses_tls(os.environ)
-    variables = f"RAY_AUTH_MODE=token RAY_AUTH_TOKEN={share_token(places)}"
+    variables = f"RAY_AUTH_MODE=token RAY_AUTH_TOKEN={share_token(paths)}"
     if encrypted:  # the files of its own certificate are that machine's to name
         variables = f"RAY_USE_TLS=1 {variables}"
     return ShareInfo(f"{variables} ray start --address={status.address}", status.address, encrypted)
 
 
-def _token_file(places: Paths) -> Path:
-    return places.home / "share-token"
+def _token_file(paths: Paths) -> Path:
+    return paths.home / "share-token"
 
 
 def _not_private(path: Path) -> CastRayError:

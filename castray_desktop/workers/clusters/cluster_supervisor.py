@@ -88,7 +88,7 @@ class ClusterSupervisor:
 
     def __init__(
         self,
-        places: Paths,
+        paths: Paths,
         listener: ClusterListener,
         *,
         start_driver: Callable[..., Awaitable[DriverHandle]] = DriverProcess.start,
@@ -99,9 +99,9 @@ class ClusterSupervisor:
         running: Callable[[], tuple[str, ...]] = find_running_clusters,
         environments: DriverEnvironments | None = None,
     ) -> None:
-        self._connection = ConnectionStatus(listener.cluster_changed, str(places.log / "driver.log"))
-        self.agents = AgentManager(places, listener, self._connection, clock, pause)
-        self._places = places
+        self._connection = ConnectionStatus(listener.cluster_changed, str(paths.log / "driver.log"))
+        self.agents = AgentManager(paths, listener, self._connection, clock, pause)
+        self._paths = paths
         self._listener = listener
         self._start_driver = start_driver
         self._clock = clock
@@ -111,7 +111,7 @@ class ClusterSupervisor:
         self._running = running
         self._autoscaled = False
         self._start_options: dict[str, bool] = {}
-        self._environments = environments or DriverEnvironments(places.home, places.log)
+        self._environments = environments or DriverEnvironments(paths.home, paths.log)
         self._driver: DriverHandle | None = None
         self._task: asyncio.Task[None] | None = None
         self._joins = False
@@ -270,7 +270,7 @@ class ClusterSupervisor:
         """Run one driver; returns why it ended."""
         try:
             options = self._start_options | ({"join": True} if self._joins else {})
-            driver = await self._start_driver(self._places, target, **options)
+            driver = await self._start_driver(self._paths, target, **options)
         except CastRayError as error:
             return error.failure
         except OSError as error:

@@ -152,7 +152,7 @@ class DriverProcess:
 
     @classmethod
     async def start(
-        cls, places: Paths, target: str, *, show_token: bool = False, join: bool = False
+        cls, paths: Paths, target: str, *, show_token: bool = False, join: bool = False
     ) -> DriverProcess:
         """Start a driver for `target`, if its port looks like Ray and this machine is a node or is to `join`.
 
@@ -161,7 +161,7 @@ class DriverProcess:
         """
         await probe_endpoint(target)
         await _check_node(target, join)
-        starting = asyncio.ensure_future(cls._start(places, target, show_token))
+        starting = asyncio.ensure_future(cls._start(paths, target, show_token))
         try:
             return await finish(starting)
         except asyncio.CancelledError:
@@ -170,16 +170,16 @@ class DriverProcess:
             raise
 
     @classmethod
-    async def _start(cls, places: Paths, target: str, show_token: bool) -> DriverProcess:
+    async def _start(cls, paths: Paths, target: str, show_token: bool) -> DriverProcess:
         run = secrets.token_hex(6)
         temp_dir = short_temp_dir(tempfile.gettempdir()) / f"{reaper.TEMP_PREFIX}{run}"
-        record = await asyncio.to_thread(reaper.write_run, places.runs, run, temp_dir, os.getpid())
+        record = await asyncio.to_thread(reaper.write_run, paths.runs, run, temp_dir, os.getpid())
         ours, theirs = socket.socketpair()
         try:
             await asyncio.to_thread(reaper.make_temp_dir, temp_dir)
             with theirs:
                 process, guard = await asyncio.to_thread(
-                    _spawn, places, target, run, record, theirs, show_token
+                    _spawn, paths, target, run, record, theirs, show_token
                 )
         except BaseException:
             ours.close()
@@ -234,7 +234,7 @@ async def _check_node(target: str, join: bool) -> None:
 
 
 def _spawn(
-    places: Paths, target: str, run: str, record: Path, connection: socket.socket, show_token: bool
+    paths: Paths, target: str, run: str, record: Path, connection: socket.socket, show_token: bool
 ) -> tuple[subprocess.Popen[bytes], subprocess.Popen[bytes]]:
     """Start the reaper first, so that nothing the driver starts can be left behind."""
     guard = subprocess.Popen(
@@ -245,22 +245,22 @@ def _spawn(
         start_new_session=True,
     )
     try:
-        return _spawn_driver(places, target, run, connection, show_token), guard
+        return _spawn_driver(paths, target, run, connection, show_token), guard
     except OSError:
         _release(guard)
         raise
 
 
 def _spawn_driver(
-    places: Paths, target: str, run: str, connection: socket.socket, show_token: bool
+    paths: Paths, target: str, run: str, connection: socket.socket, show_token: bool
 ) -> subprocess.Popen[bytes]:
-    token = share_token(places) if target == driver_protocol.SHARED_TARGET else ""
+    token = share_token(paths) if target == driver_protocol.SHARED_TARGET else ""
     environment = driver_environment(os.environ, target, run, token, show_token=show_token)
     environment[driver_protocol.SOCKET_VARIABLE] = str(connection.fileno())
-    interpreter = DriverEnvironments(places.home, places.log).interpreter(target)
+    interpreter = DriverEnvironments(paths.home, paths.log).interpreter(target)
     if interpreter != sys.executable:
-        environment["PYTHONPATH"] = str(_package_alone(places))
-    with _open_log(places.log / "driver.log") as output:
+        environment["PYTHONPATH"] = str(_package_alone(paths))
+    with _open_log(paths.log / "driver.log") as output:
         return subprocess.Popen(
             [interpreter, "-m", "castray_desktop.workers.driver.ray_driver"],
             stdin=subprocess.DEVNULL,
@@ -268,14 +268,14 @@ def _spawn_driver(
             stderr=output,
             pass_fds=[connection.fileno()],
             start_new_session=True,
-            cwd=places.home,
+            cwd=paths.home,
             env=environment,
         )
 
 
-def _package_alone(places: Paths) -> Path:
+def _package_alone(paths: Paths) -> Path:
     """A folder with only this package, for an interpreter that has its own Ray."""
-    folder = places.home / "package"
+    folder = paths.home / "package"
     folder.mkdir(mode=0o700, exist_ok=True)
     link, package = folder / "castray_desktop", Path(castray_desktop.__file__).parent
     if not link.is_symlink() or link.readlink() != package:

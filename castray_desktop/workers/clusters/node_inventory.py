@@ -216,15 +216,15 @@ class AddedNodeStore:
 class NodeInventory:
     """Plans the nodes whenever Ray's nodes change. `begin` has to be called first."""
 
-    def __init__(self, places: Paths) -> None:
-        self._added = AddedNodeStore(places.added_nodes)
-        self._memory = NodeNameStore(places.names)
+    def __init__(self, paths: Paths) -> None:
+        self._added = AddedNodeStore(paths.added_nodes)
+        self._memory = NodeNameStore(paths.names)
         self._target = ""
         self._names = NodeNames()
         self._beside: dict[str, str] = {}  # by added node: the node whose Ray node it shares
         self._inboxes: dict[str, str] = {}  # of nodes added to an earlier local cluster
         self._local = False
-        self._settings = places.settings
+        self._settings = paths.settings
         self._demo_nodes = 0  # number of demo nodes when the local cluster started
 
     def begin(self, target: str) -> None:

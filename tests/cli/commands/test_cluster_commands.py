@@ -14,43 +14,43 @@ from tests.helpers.engine_home import EngineHome
 from tests.helpers.fake_driver import FakeDriver
 
 
-async def share(house: EngineHome, capsys: pytest.CaptureFixture[str], *options: str) -> str:
-    house.script = FakeDriver.come_up
+async def share(engine_home: EngineHome, capsys: pytest.CaptureFixture[str], *options: str) -> str:
+    engine_home.script = FakeDriver.come_up
     assert await share_command(parse_command(["cluster", "share", *options])) == 0
     return capsys.readouterr().out
 
 
 async def test_sharing_warns_about_an_unencrypted_network(
-    house: EngineHome, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    engine_home: EngineHome, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    said = await share(house, capsys)
+    said = await share(engine_home, capsys)
     assert "the token and the secret of each cast cross the network in clear" in said
     monkeypatch.setenv("RAY_USE_TLS", "1")
-    said = await share(house, capsys)
+    said = await share(engine_home, capsys)
     assert "in clear" not in said
     assert "RAY_USE_TLS=1" in said
 
 
 async def test_a_new_token_is_for_a_cluster_that_is_started_again(
-    house: EngineHome, capsys: pytest.CaptureFixture[str], places: Paths
+    engine_home: EngineHome, capsys: pytest.CaptureFixture[str], paths: Paths
 ) -> None:
-    first = await share(house, capsys)
-    token = (places.home / "share-token").read_text()
+    first = await share(engine_home, capsys)
+    token = (paths.home / "share-token").read_text()
     assert token in first
-    assert await share(house, capsys) == first
-    assert len(house.drivers) == 1
-    again = await share(house, capsys, "--new-token")
+    assert await share(engine_home, capsys) == first
+    assert len(engine_home.drivers) == 1
+    again = await share(engine_home, capsys, "--new-token")
     assert token not in again
-    assert (places.home / "share-token").read_text() in again
-    assert [driver.stopped for driver in house.drivers] == [1, 0]
+    assert (paths.home / "share-token").read_text() in again
+    assert [driver.stopped for driver in engine_home.drivers] == [1, 0]
 
 
 async def test_a_token_that_others_can_read_is_a_reason(
-    house: EngineHome, capsys: pytest.CaptureFixture[str], places: Paths
+    engine_home: EngineHome, capsys: pytest.CaptureFixture[str], paths: Paths
 ) -> None:
-    await share(house, capsys)
-    (places.home / "share-token").chmod(0o644)
+    await share(engine_home, capsys)
+    (paths.home / "share-token").chmod(0o644)
     with pytest.raises(CastRayError) as caught:
-        await share(house, capsys)
+        await share(engine_home, capsys)
     assert caught.value.failure.kind is FailureKind.TOKEN_EXPOSED
-    assert "ray start" in await share(house, capsys, "--new-token")
+    assert "ray start" in await share(engine_home, capsys, "--new-token")

@@ -54,11 +54,11 @@ def test_status_and_preflight(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.fixture
-def impatient(places: Paths, monkeypatch: pytest.MonkeyPatch) -> Paths:
+def impatient(paths: Paths, monkeypatch: pytest.MonkeyPatch) -> Paths:
     """A home in which commands look for an engine, with a short time-out."""
     monkeypatch.setattr(engine_commands, "STOP_SECONDS", 0.0)
     monkeypatch.setattr(client_module, "WELCOME_SECONDS", 0.05)
-    return places
+    return paths
 
 
 @pytest.mark.parametrize("command", ["stop", "status"])
@@ -88,9 +88,9 @@ async def test_a_busy_engine_is_stopped_once_it_answers(
         with open_socket(impatient.socket):
             stopping = asyncio.create_task(run_words("engine", "stop"))
             await asyncio.sleep(0.1)  # the attempt has failed by then
-        house = EngineHome(impatient)
+        engine_home = EngineHome(impatient)
         assert await stopping == 0
-        await house.ended()
+        await engine_home.ended()
 
 
 OLDER = """
@@ -103,7 +103,7 @@ sys.exit(main())
 
 
 async def test_an_engine_of_another_version_is_stopped(
-    places: Paths, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    paths: Paths, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The message about its version names this command."""
     engines: list[subprocess.Popen[bytes]] = []
@@ -116,7 +116,7 @@ async def test_an_engine_of_another_version_is_stopped(
     monkeypatch.setattr(client_module, "start_engine", lambda where: begin(where, spawn))
     try:
         with pytest.raises(CastRayError) as caught:
-            await client_module.EngineClient.connect(places, "test")
+            await client_module.EngineClient.connect(paths, "test")
         assert caught.value.failure.kind is K.ENGINE_VERSION
         assert await run_words("engine", "stop") == 0
         assert await asyncio.to_thread(engines[0].wait, 20) == 0

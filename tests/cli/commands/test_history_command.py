@@ -15,8 +15,8 @@ from tests.helpers.engine_home import EngineHome
 from tests.helpers.samples import make_cast
 
 
-async def test_the_past(house: EngineHome, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    cast = await running_cast(house, tmp_path)
+async def test_the_past(engine_home: EngineHome, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    cast = await running_cast(engine_home, tmp_path)
     await run_words("cancel", cast)
     async with asyncio.timeout(5):
         while True:

@@ -10,7 +10,7 @@ from tests.helpers.engine_home import EngineHome
 
 
 async def test_the_limit_is_set_said_and_taken_away(
-    house: EngineHome, capsys: pytest.CaptureFixture[str]
+    engine_home: EngineHome, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for words in (["limit", "10MB/s"], ["limit", "--json"], ["limit", "off"], ["limit"]):
         assert await run_words(*words) == 0

@@ -24,17 +24,17 @@ def test_the_failure_of_a_node_is_printed(capsys: pytest.CaptureFixture[str]) ->
     assert "its inbox does not answer: /mnt/in" in capsys.readouterr().err
 
 
-async def test_an_engine_that_ends_while_facts_are_awaited(house: EngineHome) -> None:
+async def test_an_engine_that_ends_while_facts_are_awaited(engine_home: EngineHome) -> None:
     async with Session(start=False) as session:
         await session.ready("local")
         asking = asyncio.create_task(node_commands.wait_for_reports(session))
         await session.client.request(messages.StopEngine(), messages.Done)
         async with asyncio.timeout(2):
             await asking
-    await house.ended()
+    await engine_home.ended()
 
 
-async def test_a_node_is_removed_from_the_cluster_that_was_named(house: EngineHome) -> None:
+async def test_a_node_is_removed_from_the_cluster_that_was_named(engine_home: EngineHome) -> None:
     async with Session(start=False) as session:
         await session.ready("local")
         await session.ready("10.0.0.1:6379")

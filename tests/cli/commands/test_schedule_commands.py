@@ -13,7 +13,7 @@ from tests.cli.run_words import run_words
 from tests.helpers.engine_home import EngineHome
 
 
-async def test_schedules(house: EngineHome, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+async def test_schedules(engine_home: EngineHome, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "data").mkdir()
     words = ("schedule", "add", "nightly", str(tmp_path / "data"), "--to", "all", "--cron", "0 3 * * *")
     assert await run_words(*words) == 0
@@ -38,7 +38,7 @@ async def test_schedules(house: EngineHome, tmp_path: Path, capsys: pytest.Captu
 
 
 async def test_a_schedule_without_a_cluster_gets_the_one_in_use(
-    house: EngineHome, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    engine_home: EngineHome, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "data").mkdir()
     words = (str(tmp_path / "data"), "--to", "all", "--cron", "0 3 * * *", "--json")
@@ -46,7 +46,7 @@ async def test_a_schedule_without_a_cluster_gets_the_one_in_use(
     output = capsys.readouterr()
     assert json.loads(output.out)["cluster"] == "local"
     assert "demo on this computer" in output.err
-    client = await house.connect()
+    client = await engine_home.connect()
     await client.request(m.UseCluster("10.0.0.1:6379"), m.Done)
     async for event in client.events():
         if isinstance(event, m.ClusterChanged) and event.cluster.phase is m.ClusterPhase.READY:

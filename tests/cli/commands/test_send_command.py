@@ -43,7 +43,7 @@ def test_nothing_is_said_to_have_arrived_where_nothing_did() -> None:
 
 
 async def test_a_home_that_has_used_another_cluster_never_falls_back_to_the_demo(
-    house: EngineHome, tmp_path: Path
+    engine_home: EngineHome, tmp_path: Path
 ) -> None:
     async with Session(start=False) as session:
         await session.ready("10.0.0.1:6379")
@@ -56,10 +56,10 @@ async def test_a_home_that_has_used_another_cluster_never_falls_back_to_the_demo
     assert "10.0.0.1:6379" in said
     assert "--cluster local" in said
     assert TEMPLATES[caught.value.failure.kind].status.exit == 3
-    assert len(house.drivers) == 1
+    assert len(engine_home.drivers) == 1
     async with Session(start=False) as session:
         await session.ready("local")  # its name selects it
-    client = await house.connect()
+    client = await engine_home.connect()
     await client.request(messages.ForgetCluster("10.0.0.1:6379"), messages.Done)
     await client.request(messages.LeaveCluster(), messages.Done)
     await client.close()
@@ -76,7 +76,7 @@ async def test_a_home_that_has_used_another_cluster_never_falls_back_to_the_demo
     ],
 )
 async def test_every_result_names_its_cluster(
-    house: EngineHome,
+    engine_home: EngineHome,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
     target: str,
@@ -85,15 +85,15 @@ async def test_every_result_names_its_cluster(
 ) -> None:
     (tmp_path / "x").write_text("x")
     second = dataclasses.replace(RAY_NODE, node_id="cd" * 28, hostname="second", head=False, mine=False)
-    house.script = lambda driver: driver.come_up(RAY_NODE, second)
+    engine_home.script = lambda driver: driver.come_up(RAY_NODE, second)
     sending = asyncio.create_task(
         run_words("send", str(tmp_path / "x"), "--to", "all", "--json", "--cluster", target)
     )
     async with asyncio.timeout(5):
-        while not house.drivers:  # noqa: ASYNC110 - nobody tells
+        while not engine_home.drivers:  # noqa: ASYNC110 - nobody tells
             await asyncio.sleep(0)
-    await house.drivers[0].wait_for(driver_protocol.AgentCall)
-    client = await house.connect()
+    await engine_home.drivers[0].wait_for(driver_protocol.AgentCall)
+    client = await engine_home.connect()
     (cast,) = client.welcome.casts
     await client.request(messages.Cancel(cast.cast), messages.Done)
     await client.close()
@@ -122,9 +122,9 @@ def without_agents(driver: FakeDriver) -> None:
 
 
 async def test_a_failed_placement_prints_the_error_of_ray_for_each_node(
-    house: EngineHome, tmp_path: Path
+    engine_home: EngineHome, tmp_path: Path
 ) -> None:
-    house.script = without_agents
+    engine_home.script = without_agents
     (tmp_path / "f").write_text("f")
     options = parse_command(["send", str(tmp_path / "f"), "--to", "all", "--cluster", "10.0.0.1:6379"])
     with pytest.raises(CastRayError) as caught:

@@ -246,16 +246,16 @@ def test_a_cast_that_never_started_ends_with_its_reason() -> None:
     assert caught.value.failure == failure
 
 
-async def test_an_interrupted_command_cancels_its_cast(house: EngineHome, tmp_path: Path) -> None:
+async def test_an_interrupted_command_cancels_its_cast(engine_home: EngineHome, tmp_path: Path) -> None:
     (tmp_path / "x").write_text("x")
     sending = asyncio.create_task(send(parse_command(["send", str(tmp_path / "x"), "--to", "node_1"])))
     async with asyncio.timeout(5):
-        while not house.drivers:  # noqa: ASYNC110 - nobody tells
+        while not engine_home.drivers:  # noqa: ASYNC110 - nobody tells
             await asyncio.sleep(0)
-    await house.drivers[0].wait_for(driver_protocol.AgentCall)
+    await engine_home.drivers[0].wait_for(driver_protocol.AgentCall)
     sending.cancel()
     with pytest.raises(asyncio.CancelledError):
         await sending
-    client = await house.connect()
+    client = await engine_home.connect()
     assert [cast.state for cast in client.welcome.casts] == [messages.CastState.CANCELLED]
     await client.close()

@@ -18,10 +18,10 @@ def mode(path: Path) -> int:
 
 def test_a_deep_home_has_a_short_socket(tmp_path: Path) -> None:
     deep = tmp_path / ("d" * 100) / ("e" * 100)
-    places = find_paths({"CASTRAY_HOME": str(deep), "XDG_RUNTIME_DIR": "/run/user/1000"})
-    assert places.home == deep
-    assert len(os.fsencode(places.socket)) <= 107
-    assert places.socket.parent.parent == Path("/run/user/1000")
+    paths = find_paths({"CASTRAY_HOME": str(deep), "XDG_RUNTIME_DIR": "/run/user/1000"})
+    assert paths.home == deep
+    assert len(os.fsencode(paths.socket)) <= 107
+    assert paths.socket.parent.parent == Path("/run/user/1000")
 
 
 def test_two_homes_have_two_sockets(tmp_path: Path) -> None:
@@ -34,29 +34,29 @@ def test_two_homes_have_two_sockets(tmp_path: Path) -> None:
 
 
 def test_without_a_home_or_a_run_time_folder() -> None:
-    places = find_paths({})
-    assert places.home.is_absolute()
-    assert str(os.getuid()) in places.socket.parent.name
+    paths = find_paths({})
+    assert paths.home.is_absolute()
+    assert str(os.getuid()) in paths.socket.parent.name
 
 
 def test_folders_and_socket_are_for_this_user_alone(tmp_path: Path) -> None:
-    places = find_paths({"CASTRAY_HOME": str(tmp_path / "home"), "XDG_RUNTIME_DIR": str(tmp_path)})
+    paths = find_paths({"CASTRAY_HOME": str(tmp_path / "home"), "XDG_RUNTIME_DIR": str(tmp_path)})
     mask = os.umask(0)
     try:
-        places.prepare()
+        paths.prepare()
     finally:
         os.umask(mask)
-    assert {mode(path) for path in (places.home, places.log, places.runs, places.socket.parent)} == {0o700}
-    with open_socket(places.socket):
-        assert mode(places.socket) == 0o600
-    with open_socket(places.socket):  # replaces the socket of a dead engine
-        assert mode(places.socket) == 0o600
+    assert {mode(path) for path in (paths.home, paths.log, paths.runs, paths.socket.parent)} == {0o700}
+    with open_socket(paths.socket):
+        assert mode(paths.socket) == 0o600
+    with open_socket(paths.socket):  # replaces the socket of a dead engine
+        assert mode(paths.socket) == 0o600
 
 
 @pytest.mark.parametrize("how", ["writable", "link", "file"])
 def test_a_folder_that_others_reach_into_is_refused(tmp_path: Path, how: str) -> None:
-    places = find_paths({"CASTRAY_HOME": str(tmp_path / "home"), "XDG_RUNTIME_DIR": str(tmp_path)})
-    folder = places.socket.parent
+    paths = find_paths({"CASTRAY_HOME": str(tmp_path / "home"), "XDG_RUNTIME_DIR": str(tmp_path)})
+    folder = paths.socket.parent
     if how == "writable":
         folder.mkdir()
         folder.chmod(0o777)
@@ -66,4 +66,4 @@ def test_a_folder_that_others_reach_into_is_refused(tmp_path: Path, how: str) ->
     else:
         folder.touch()
     with pytest.raises(PermissionError, match="belongs to others"):
-        places.check()
+        paths.check()

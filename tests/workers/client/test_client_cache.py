@@ -16,10 +16,10 @@ from tests.helpers.engine_home import EngineHome
 
 
 @pytest.fixture
-def places(places: Paths, monkeypatch: pytest.MonkeyPatch) -> Paths:
+def paths(paths: Paths, monkeypatch: pytest.MonkeyPatch) -> Paths:
     monkeypatch.setattr(engine_module, "CHECK_SECONDS", 0.005)
     monkeypatch.setattr(client_cache, "RECONNECT_SECONDS", 0.01)
-    return places
+    return paths
 
 
 class Listener:
@@ -42,23 +42,23 @@ async def until(wanted: object) -> None:
             await asyncio.sleep(0.001)
 
 
-async def test_the_next_engine_restores_the_schedule_and_its_cluster(places: Paths) -> None:
-    first = EngineHome(places)
+async def test_the_next_engine_restores_the_schedule_and_its_cluster(paths: Paths) -> None:
+    first = EngineHome(paths)
     listener = Listener()
-    connection = ReconnectingClient(places, "api", "local")
+    connection = ReconnectingClient(paths, "api", "local")
     connection.add_listener(listener.hear)
     await connection.open()
     await until(lambda: len(connection.cache.nodes) == 4)
     assert listener.count(messages.Welcome) >= 1
     await connection.request(messages.StopEngine(), messages.Done)
     await first.ended()
-    places.socket.unlink(missing_ok=True)  # like an engine that shuts down normally
+    paths.socket.unlink(missing_ok=True)  # like an engine that shuts down normally
     await until(lambda: not connection.connected)
     with pytest.raises(CastRayError) as caught:
         await connection.request(messages.GetStatus(), messages.EngineStatus)
     assert caught.value.failure.kind is FailureKind.ENGINE_UNREACHABLE
 
-    second = EngineHome(places)
+    second = EngineHome(paths)
     await until(lambda: connection.connected and len(connection.cache.nodes) == 4)
     assert connection.cache.cluster.target == "local"
     assert (await connection.request(messages.GetStatus(), messages.EngineStatus)).nodes == 4
@@ -68,22 +68,22 @@ async def test_the_next_engine_restores_the_schedule_and_its_cluster(places: Pat
 
 
 async def test_one_that_was_killed_is_started_again_and_one_that_ended_is_waited_for(
-    places: Paths, monkeypatch: pytest.MonkeyPatch
+    paths: Paths, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    house = EngineHome(places)
-    connection = ReconnectingClient(places, "api")
+    engine_home = EngineHome(paths)
+    connection = ReconnectingClient(paths, "api")
     await connection.open()
     asked: list[bool] = []
 
-    async def connect(_places: Paths, _kind: str, *, start: bool = True) -> None:
+    async def connect(_paths: Paths, _kind: str, *, start: bool = True) -> None:
         asked.append(start)
         raise CastRayError(FailureKind.ENGINE_UNREACHABLE, reason="this is a test")
 
     monkeypatch.setattr(client_cache.EngineClient, "connect", connect)
-    house.engine.commands.stopping.set()
-    await house.ended()
-    places.socket.touch()  # a killed engine leaves it
+    engine_home.engine.commands.stopping.set()
+    await engine_home.ended()
+    paths.socket.touch()  # a killed engine leaves it
     await until(lambda: asked and asked[-1])
-    places.socket.unlink()
+    paths.socket.unlink()
     await until(lambda: asked and not asked[-1])
     await connection.close()

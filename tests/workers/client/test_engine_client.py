@@ -32,12 +32,12 @@ async def ready(client: EngineClient) -> None:
                 return
 
 
-async def test_welcome_is_the_whole_picture(house: EngineHome) -> None:
-    first = await house.connect()
+async def test_welcome_is_the_whole_picture(engine_home: EngineHome) -> None:
+    first = await engine_home.connect()
     assert first.welcome.cluster.phase is ClusterPhase.NONE
     assert (first.welcome.pid, first.welcome.nodes, first.welcome.casts) == (os.getpid(), (), ())
     await ready(first)
-    second = await house.connect()
+    second = await engine_home.connect()
     assert second.welcome.cluster.phase is ClusterPhase.READY
     assert len(second.welcome.nodes) == 4
     assert not second.welcome.started
@@ -47,8 +47,8 @@ async def test_welcome_is_the_whole_picture(house: EngineHome) -> None:
     await second.close()
 
 
-async def test_answers_find_their_questions(house: EngineHome, tmp_path: Path) -> None:
-    client = await house.connect()
+async def test_answers_find_their_questions(engine_home: EngineHome, tmp_path: Path) -> None:
+    client = await engine_home.connect()
     (tmp_path / "file").write_bytes(b"12345")
     measured, status, refused = await asyncio.gather(
         client.request(messages.MeasurePaths((str(tmp_path / "file"),)), messages.Measured),
@@ -64,17 +64,19 @@ async def test_answers_find_their_questions(house: EngineHome, tmp_path: Path) -
     await client.close()
 
 
-async def test_another_version_is_refused(house: EngineHome) -> None:
-    answer = await house.speak(messages.encode(messages.Hello(messages.PROTOCOL_VERSION + 1, "old")))
+async def test_another_version_is_refused(engine_home: EngineHome) -> None:
+    answer = await engine_home.speak(messages.encode(messages.Hello(messages.PROTOCOL_VERSION + 1, "old")))
     failed = messages.decode_from_engine(answer[4:])
     assert isinstance(failed, messages.Failed)
     assert failed.failure.kind is FailureKind.ENGINE_VERSION
 
 
 @pytest.mark.parametrize("version", [messages.PROTOCOL_VERSION, messages.PROTOCOL_VERSION + 1])
-async def test_an_ending_engine_disconnects_a_client_of_any_version(house: EngineHome, version: int) -> None:
-    house.engine.commands.ending = True
-    assert await house.speak(messages.encode(messages.Hello(version, "late"))) == b""
+async def test_an_ending_engine_disconnects_a_client_of_any_version(
+    engine_home: EngineHome, version: int
+) -> None:
+    engine_home.engine.commands.ending = True
+    assert await engine_home.speak(messages.encode(messages.Hello(version, "late"))) == b""
 
 
 def test_an_engine_whose_process_is_not_visible_is_not_ended(
@@ -103,122 +105,124 @@ def test_an_engine_whose_process_is_not_visible_is_not_ended(
         b"\0\0\0\x05nope!",
     ],
 )
-async def test_garbage_closes_the_connection(house: EngineHome, garbage: bytes) -> None:
-    assert await house.speak(garbage) == b""
-    client = await house.connect()
+async def test_garbage_closes_the_connection(engine_home: EngineHome, garbage: bytes) -> None:
+    assert await engine_home.speak(garbage) == b""
+    client = await engine_home.connect()
     await client.close()
 
 
-async def test_garbage_after_the_welcome(house: EngineHome) -> None:
+async def test_garbage_after_the_welcome(engine_home: EngineHome) -> None:
     hello = messages.encode(messages.Hello(messages.PROTOCOL_VERSION, "test"))
-    assert await house.speak(hello + b"\0\0\0\x01\xc1")
-    status = await (client := await house.connect()).request(messages.GetStatus(), messages.EngineStatus)
+    assert await engine_home.speak(hello + b"\0\0\0\x01\xc1")
+    status = await (client := await engine_home.connect()).request(
+        messages.GetStatus(), messages.EngineStatus
+    )
     assert status.clients == 1
     await client.close()
 
 
-async def test_a_request_before_the_hello_is_refused(house: EngineHome) -> None:
-    answer = await house.speak(messages.encode(messages.Request(1, messages.StopEngine())))
+async def test_a_request_before_the_hello_is_refused(engine_home: EngineHome) -> None:
+    answer = await engine_home.speak(messages.encode(messages.Request(1, messages.StopEngine())))
     assert isinstance(messages.decode_from_engine(answer[4:]), messages.Failed)
-    assert not house.running.done()
+    assert not engine_home.running.done()
 
 
-async def test_it_ends_five_seconds_after_its_last_client(house: EngineHome) -> None:
-    client = await house.connect()
-    house.now = 100.0
+async def test_it_ends_five_seconds_after_its_last_client(engine_home: EngineHome) -> None:
+    client = await engine_home.connect()
+    engine_home.now = 100.0
     await client.request(messages.GetStatus(), messages.EngineStatus)
     await client.close()
-    await house.alone()
-    house.now += 4.9
-    await asyncio.wait([house.running], timeout=0.03)
-    assert not house.running.done()
-    house.now += 0.1
-    await house.ended()
+    await engine_home.alone()
+    engine_home.now += 4.9
+    await asyncio.wait([engine_home.running], timeout=0.03)
+    assert not engine_home.running.done()
+    engine_home.now += 0.1
+    await engine_home.ended()
 
 
-async def test_it_ends_without_ever_having_a_client(house: EngineHome) -> None:
-    house.now = 5.0
-    await house.ended()
+async def test_it_ends_without_ever_having_a_client(engine_home: EngineHome) -> None:
+    engine_home.now = 5.0
+    await engine_home.ended()
 
 
-async def test_garbage_does_not_keep_it(house: EngineHome) -> None:
-    house.now = 4.0
-    await house.speak(b"\xff\xff\xff\xff")
-    house.now = 5.0
-    await house.ended()
+async def test_garbage_does_not_keep_it(engine_home: EngineHome) -> None:
+    engine_home.now = 4.0
+    await engine_home.speak(b"\xff\xff\xff\xff")
+    engine_home.now = 5.0
+    await engine_home.ended()
 
 
-async def test_it_is_kept(house: EngineHome) -> None:
-    client = await house.connect()
+async def test_it_is_kept(engine_home: EngineHome) -> None:
+    client = await engine_home.connect()
     await client.request(messages.KeepEngine(True), messages.Done)
     await client.request(messages.StopEngine(only_if_unused=True), messages.Done)
     await client.close()
-    house.now = 1000.0
-    await asyncio.wait([house.running], timeout=0.03)
-    assert not house.running.done()
-    client = await house.connect()
+    engine_home.now = 1000.0
+    await asyncio.wait([engine_home.running], timeout=0.03)
+    assert not engine_home.running.done()
+    client = await engine_home.connect()
     await client.request(messages.KeepEngine(False), messages.Done)
     await client.close()
-    await house.alone()
-    house.now += 5.0
-    await house.ended()
+    await engine_home.alone()
+    engine_home.now += 5.0
+    await engine_home.ended()
 
 
-async def test_stopping_ends_the_started_engine(house: EngineHome) -> None:
-    client = await house.connect()
+async def test_stopping_ends_the_started_engine(engine_home: EngineHome) -> None:
+    client = await engine_home.connect()
     await ready(client)
     await client.request(messages.StopEngine(), messages.Done)
     async with asyncio.timeout(5):
         assert [event async for event in client.events()]
         assert [event async for event in client.events()] == []  # a second reader does not wait
-    await house.ended()
-    assert house.drivers[0].stopped == 1
+    await engine_home.ended()
+    assert engine_home.drivers[0].stopped == 1
     with pytest.raises(CastRayError) as caught:
         await client.request(messages.GetStatus(), messages.EngineStatus)
     assert caught.value.failure.kind is FailureKind.ENGINE_UNREACHABLE
     await client.close()
 
 
-async def test_an_engine_in_use_is_not_stopped(house: EngineHome) -> None:
-    one, other = await house.connect(), await house.connect()
+async def test_an_engine_in_use_is_not_stopped(engine_home: EngineHome) -> None:
+    one, other = await engine_home.connect(), await engine_home.connect()
     await one.request(messages.StopEngine(only_if_unused=True), messages.Done)
     await one.request(messages.GetStatus(), messages.EngineStatus)
     await one.close()
-    await house.alone(1)
+    await engine_home.alone(1)
     await other.request(messages.StopEngine(only_if_unused=True), messages.Done)
-    await house.ended()
+    await engine_home.ended()
     await other.close()
 
 
-async def test_a_client_is_refused_while_the_engine_ends(house: EngineHome) -> None:
-    client = await house.connect()
+async def test_a_client_is_refused_while_the_engine_ends(engine_home: EngineHome) -> None:
+    client = await engine_home.connect()
     await client.request(messages.StopEngine(), messages.Done)
     with pytest.raises(CastRayError) as caught:
         await client.request(messages.UseCluster("local"), messages.Done)
     assert caught.value.failure.kind is FailureKind.ENGINE_UNREACHABLE
     with pytest.raises(CastRayError):
-        await house.connect()
-    await house.ended()
-    assert house.drivers == []
+        await engine_home.connect()
+    await engine_home.ended()
+    assert engine_home.drivers == []
     await client.close()
 
 
-async def test_a_client_that_disconnects_during_a_request(house: EngineHome) -> None:
-    client = await house.connect()
+async def test_a_client_that_disconnects_during_a_request(engine_home: EngineHome) -> None:
+    client = await engine_home.connect()
     await ready(client)
     adding = asyncio.create_task(client.request(messages.AddNode("extra"), messages.Done))
-    await house.drivers[0].wait_for(driver_protocol.PlaceAgent, 5)
+    await engine_home.drivers[0].wait_for(driver_protocol.PlaceAgent, 5)
     await client.close()
     with pytest.raises(CastRayError):
         await adding
-    again = await house.connect()
+    again = await engine_home.connect()
     assert "extra" in [node.name for node in again.welcome.nodes]
     await again.request(messages.RemoveNode("extra"), messages.Done)
     await again.close()
 
 
-async def test_a_name_that_is_not_utf_8_is_a_sentence(house: EngineHome) -> None:
-    client = await house.connect()
+async def test_a_name_that_is_not_utf_8_is_a_sentence(engine_home: EngineHome) -> None:
+    client = await engine_home.connect()
     with pytest.raises(CastRayError) as caught:
         await client.request(messages.MeasurePaths(("/tmp/\udcff",)), messages.Measured)
     assert caught.value.failure.kind is FailureKind.NOT_SENDABLE
@@ -241,14 +245,14 @@ class FakeProcess:
         return self.status
 
 
-async def test_without_an_engine_and_without_starting_one(places: Paths) -> None:
+async def test_without_an_engine_and_without_starting_one(paths: Paths) -> None:
     with pytest.raises(CastRayError) as caught:
-        await EngineClient.connect(places, "test", start=False)
+        await EngineClient.connect(paths, "test", start=False)
     assert caught.value.failure.values["reason"] == "no engine is running"
 
 
 async def test_an_engine_that_ends_makes_room_for_the_next(
-    places: Paths, monkeypatch: pytest.MonkeyPatch
+    paths: Paths, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The first one that we start finds the socket in use and ends with 0; the second one starts."""
     monkeypatch.setattr(client_module, "RETRY_SECONDS", 0.0)
@@ -256,53 +260,53 @@ async def test_an_engine_that_ends_makes_room_for_the_next(
     starts: list[None] = []
     loop = asyncio.get_running_loop()
 
-    def start(places: Paths) -> FakeProcess:
+    def start(paths: Paths) -> FakeProcess:
         starts.append(None)
         if len(starts) == 2:
-            loop.call_soon_threadsafe(lambda: houses.append(EngineHome(places)))
+            loop.call_soon_threadsafe(lambda: houses.append(EngineHome(paths)))
         return FakeProcess(0 if len(starts) == 1 else None)
 
     monkeypatch.setattr(client_module, "start_engine", start)
-    client = await EngineClient.connect(places, "test")
+    client = await EngineClient.connect(paths, "test")
     assert len(starts) == 2
     await client.request(messages.StopEngine(), messages.Done)
     await houses[0].ended()
     await client.close()
 
 
-async def test_an_engine_that_fails_is_named(places: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(client_module, "start_engine", lambda places: FakeProcess(1))
+async def test_an_engine_that_fails_is_named(paths: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client_module, "start_engine", lambda paths: FakeProcess(1))
     with pytest.raises(CastRayError) as caught:
-        await EngineClient.connect(places, "test")
-    assert str(places.log) in caught.value.failure.values["reason"]
+        await EngineClient.connect(paths, "test")
+    assert str(paths.log) in caught.value.failure.values["reason"]
 
 
-async def test_an_engine_that_does_not_come_up(places: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_engine_that_does_not_come_up(paths: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(client_module, "ENGINE_START_SECONDS", 0.01)
-    monkeypatch.setattr(client_module, "start_engine", lambda places: FakeProcess(None))
+    monkeypatch.setattr(client_module, "start_engine", lambda paths: FakeProcess(None))
     with pytest.raises(CastRayError) as caught:
-        await EngineClient.connect(places, "test")
+        await EngineClient.connect(paths, "test")
     assert caught.value.failure.values["reason"] == "it took too long"
 
 
-async def test_a_home_that_can_not_be_made(places: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
-    def start(places: Paths) -> None:
+async def test_a_home_that_can_not_be_made(paths: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
+    def start(paths: Paths) -> None:
         raise PermissionError("no")
 
     monkeypatch.setattr(client_module, "start_engine", start)
     with pytest.raises(CastRayError) as caught:
-        await EngineClient.connect(places, "test")
+        await EngineClient.connect(paths, "test")
     assert caught.value.failure.kind is FailureKind.ENGINE_UNREACHABLE
 
 
-async def test_an_engine_that_does_not_answer(places: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_engine_that_does_not_answer(paths: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(client_module, "WELCOME_SECONDS", 0.01)
-    with open_socket(places.socket), pytest.raises(CastRayError) as caught:
-        await EngineClient.connect(places, "test", start=False)
+    with open_socket(paths.socket), pytest.raises(CastRayError) as caught:
+        await EngineClient.connect(paths, "test", start=False)
     assert caught.value.failure.values["reason"] == "it does not answer"
 
 
-async def test_something_else_on_the_socket(places: Paths) -> None:
+async def test_something_else_on_the_socket(paths: Paths) -> None:
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(b"\0\0\0\x04what")
         await reader.read()
@@ -310,42 +314,42 @@ async def test_something_else_on_the_socket(places: Paths) -> None:
         served.set()
 
     served = asyncio.Event()
-    server = await asyncio.start_unix_server(serve, sock=open_socket(places.socket))
+    server = await asyncio.start_unix_server(serve, sock=open_socket(paths.socket))
     with pytest.raises(CastRayError) as caught:
-        await EngineClient.connect(places, "test", start=False)
+        await EngineClient.connect(paths, "test", start=False)
     assert caught.value.failure.kind is FailureKind.ENGINE_VERSION
     await served.wait()
     server.close()
 
 
-def test_a_second_engine_on_the_same_home_ends_with_0(places: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine_module, "find_paths", lambda: places)
+def test_a_second_engine_on_the_same_home_ends_with_0(paths: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine_module, "find_paths", lambda: paths)
     monkeypatch.setattr(engine_module, "_log_to", lambda folder: None)
-    with places.lock.open("w") as lock:
+    with paths.lock.open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        places.socket.touch()
+        paths.socket.touch()
         assert engine_module.main() == 0
-    assert places.socket.exists()  # it belongs to the first one
+    assert paths.socket.exists()  # it belongs to the first one
 
 
-def test_the_engine_is_started_apart_from_the_terminal(places: Paths) -> None:
+def test_the_engine_is_started_apart_from_the_terminal(paths: Paths) -> None:
     calls: list[dict[str, object]] = []
 
     def spawn(command: list[str], **options: object) -> subprocess.Popen[bytes]:
         calls.append({"command": command, **options})
         return None  # type: ignore[return-value]
 
-    client_module.start_engine(places, spawn)
+    client_module.start_engine(paths, spawn)
     assert calls[0]["start_new_session"] is True
-    assert calls[0]["cwd"] == places.home
+    assert calls[0]["cwd"] == paths.home
     assert calls[0]["stdin"] == subprocess.DEVNULL
 
 
-async def test_the_limit_of_every_node_and_of_a_cast(house: EngineHome, tmp_path: Path) -> None:
-    client = await house.connect()
+async def test_the_limit_of_every_node_and_of_a_cast(engine_home: EngineHome, tmp_path: Path) -> None:
+    client = await engine_home.connect()
     await client.request(messages.SetLimit(5000), messages.Done)
     await ready(client)
-    first = await house.drivers[0].wait_for(driver_protocol.AgentCall)
+    first = await engine_home.drivers[0].wait_for(driver_protocol.AgentCall)
     assert first.order == agent_protocol.SetNodeLimit(5000)
     assert (await client.request(messages.GetStatus(), messages.EngineStatus)).limit == 5000
     with pytest.raises(CastRayError) as caught:
@@ -357,8 +361,8 @@ async def test_the_limit_of_every_node_and_of_a_cast(house: EngineHome, tmp_path
     await client.close()
 
 
-async def test_settings_are_sent_to_every_client_and_saved(house: EngineHome, places: Paths) -> None:
-    client, other = await house.connect(), await house.connect()
+async def test_settings_are_sent_to_every_client_and_saved(engine_home: EngineHome, paths: Paths) -> None:
+    client, other = await engine_home.connect(), await engine_home.connect()
     assert (await client.request(messages.GetSettings(), messages.SettingsChanged)).settings.go_on
     wanted = messages.EngineSettings(limit=7000, casts_at_once=2, go_on=False)
     await client.request(messages.ChangeSettings(wanted), messages.Done)
@@ -367,7 +371,7 @@ async def test_settings_are_sent_to_every_client_and_saved(house: EngineHome, pl
             if isinstance(event, messages.SettingsChanged):
                 assert event.settings == wanted
                 break
-    assert SettingsFile(places.settings).current == wanted
+    assert SettingsFile(paths.settings).current == wanted
     assert (await client.request(messages.GetStatus(), messages.EngineStatus)).limit == 7000
     with pytest.raises(CastRayError) as caught:
         await client.request(
@@ -378,8 +382,8 @@ async def test_settings_are_sent_to_every_client_and_saved(house: EngineHome, pl
     await other.close()
 
 
-async def test_control_commands_reach_the_running_casts(house: EngineHome) -> None:
-    client = await house.connect()
+async def test_control_commands_reach_the_running_casts(engine_home: EngineHome) -> None:
+    client = await engine_home.connect()
     await client.request(messages.Pause(), messages.Done)  # all of none
     await client.request(messages.Resume(), messages.Done)
     for command in (

@@ -20,7 +20,7 @@ from castray_desktop.workers.client.single_instance import (
 
 
 @pytest.fixture
-def places(tmp_path: Path) -> Paths:
+def paths(tmp_path: Path) -> Paths:
     return Paths(tmp_path / "home", tmp_path / "run" / "a.sock")
 
 
@@ -41,11 +41,11 @@ def serve(door: InstanceListener) -> HandoverRequest:
                 return handed
 
 
-def test_files_go_to_the_window_that_is_there(places: Paths) -> None:
-    door = InstanceListener(places)
+def test_files_go_to_the_window_that_is_there(paths: Paths) -> None:
+    door = InstanceListener(paths)
     answers: list[bool] = []
     wanted = HandoverRequest(("/data/模型.bin", "/b" * 30_000), "10.0.0.1:6379")
-    second = threading.Thread(target=lambda: answers.append(hand_over(places, wanted)))
+    second = threading.Thread(target=lambda: answers.append(hand_over(paths, wanted)))
     second.start()
     try:
         assert serve(door) == wanted
@@ -53,25 +53,25 @@ def test_files_go_to_the_window_that_is_there(places: Paths) -> None:
         second.join(5)
         door.close()
     assert answers == [True]
-    assert not instance_socket_path(places).exists()
+    assert not instance_socket_path(paths).exists()
 
 
-def test_without_a_window_nothing_is_handed_over(places: Paths) -> None:
-    assert not hand_over(places, HandoverRequest(("/a",)))
-    places.prepare()
-    instance_socket_path(places).touch()  # of a killed window
-    assert not hand_over(places, HandoverRequest(("/a",)))
-    door = InstanceListener(places)
-    assert instance_socket_path(places).stat().st_mode & 0o077 == 0
+def test_without_a_window_nothing_is_handed_over(paths: Paths) -> None:
+    assert not hand_over(paths, HandoverRequest(("/a",)))
+    paths.prepare()
+    instance_socket_path(paths).touch()  # of a killed window
+    assert not hand_over(paths, HandoverRequest(("/a",)))
+    door = InstanceListener(paths)
+    assert instance_socket_path(paths).stat().st_mode & 0o077 == 0
     door.close()
 
 
 def test_a_window_that_does_not_answer_is_not_waited_for(
-    places: Paths, monkeypatch: pytest.MonkeyPatch
+    paths: Paths, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("castray_desktop.workers.client.single_instance.ANSWER_SECONDS", 0.05)
-    door = InstanceListener(places)
-    assert not hand_over(places, HandoverRequest(("/a",)))
+    door = InstanceListener(paths)
+    assert not hand_over(paths, HandoverRequest(("/a",)))
     door.close()
 
 

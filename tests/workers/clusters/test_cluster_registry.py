@@ -59,19 +59,19 @@ async def heard(client: EngineClient) -> list[messages.Event]:
     return events
 
 
-async def test_two_clients_look_at_two_clusters(house: EngineHome, tmp_path: Path) -> None:
-    one, other = await house.connect(), await house.connect()
+async def test_two_clients_look_at_two_clusters(engine_home: EngineHome, tmp_path: Path) -> None:
+    one, other = await engine_home.connect(), await engine_home.connect()
     await use(one, "local")
     await use(other, FAR)
-    assert len(house.drivers) == 2
-    assert not house.drivers[0].stopped
+    assert len(engine_home.drivers) == 2
+    assert not engine_home.drivers[0].stopped
     assert ((await status(one)).nodes, (await status(other)).nodes) == (4, 1)
     await heard(one)
     await heard(other)
     (tmp_path / "x").write_text("x")
     request = SendRequest((str(tmp_path / "x"),), ("node_1",))
     cast = (await one.request(messages.Send(request), messages.Accepted)).cast
-    await house.drivers[0].wait_for(driver_protocol.AgentCall)
+    await engine_home.drivers[0].wait_for(driver_protocol.AgentCall)
     await other.request(messages.Cancel(cast[:6]), messages.Done)  # by its id, whatever its cluster
     casts = {event.summary.cast for event in await heard(one) if isinstance(event, messages.CastChanged)}
     assert casts == {cast}
@@ -83,8 +83,8 @@ async def test_two_clients_look_at_two_clusters(house: EngineHome, tmp_path: Pat
     await other.close()
 
 
-async def test_a_welcome_comes_before_anything_of_another_cluster(house: EngineHome) -> None:
-    client = await house.connect()
+async def test_a_welcome_comes_before_anything_of_another_cluster(engine_home: EngineHome) -> None:
+    client = await engine_home.connect()
     await use(client, "local")
     await use(client, FAR)
     events = await heard(client)
@@ -95,7 +95,7 @@ async def test_a_welcome_comes_before_anything_of_another_cluster(house: EngineH
     targets = [event.cluster.target for event in events if isinstance(event, messages.ClusterChanged)]
     assert targets == sorted(targets, key=["local", FAR].index)
     await use(client, "local")  # it is still there
-    assert len(house.drivers) == 2
+    assert len(engine_home.drivers) == 2
     back = (await heard(client))[0]
     assert isinstance(back, messages.Welcome)
     assert len(back.nodes) == 4
@@ -103,14 +103,14 @@ async def test_a_welcome_comes_before_anything_of_another_cluster(house: EngineH
 
 
 async def test_a_window_sees_the_casts_of_the_cluster_that_it_has_left(
-    house: EngineHome, tmp_path: Path
+    engine_home: EngineHome, tmp_path: Path
 ) -> None:
-    window = await EngineClient.connect(house.places, "window", start=False)
+    window = await EngineClient.connect(engine_home.paths, "window", start=False)
     await use(window, "local")
     (tmp_path / "x").write_text("x")
     request = SendRequest((str(tmp_path / "x"),), ("node_1",))
     cast = (await window.request(messages.Send(request), messages.Accepted)).cast
-    await house.drivers[0].wait_for(driver_protocol.AgentCall)
+    await engine_home.drivers[0].wait_for(driver_protocol.AgentCall)
     await use(window, FAR)
     welcomes = [event for event in await heard(window) if isinstance(event, messages.Welcome)]
     shown = [(item.cast, item.cluster.target) for item in welcomes[-1].casts]
@@ -123,102 +123,102 @@ async def test_a_window_sees_the_casts_of_the_cluster_that_it_has_left(
     await window.close()
 
 
-async def test_a_cluster_that_nobody_looks_at_is_left(house: EngineHome) -> None:
-    client = await house.connect()
+async def test_a_cluster_that_nobody_looks_at_is_left(engine_home: EngineHome) -> None:
+    client = await engine_home.connect()
     await use(client, FAR)
     await use(client, "local")
-    await house.checked()
-    house.now += 4.9
-    await house.checked()
-    assert not house.drivers[0].stopped
-    house.now += 0.2
-    await house.drivers[0].stopping.wait()
-    assert not house.drivers[1].stopped
-    newcomer = await house.connect()
+    await engine_home.checked()
+    engine_home.now += 4.9
+    await engine_home.checked()
+    assert not engine_home.drivers[0].stopped
+    engine_home.now += 0.2
+    await engine_home.drivers[0].stopping.wait()
+    assert not engine_home.drivers[1].stopped
+    newcomer = await engine_home.connect()
     assert newcomer.welcome.cluster.target == "local"
     await newcomer.close()
     await client.close()
 
 
-async def test_what_keeps_a_cluster_in_use(house: EngineHome, tmp_path: Path) -> None:
-    client = await house.connect()
+async def test_what_keeps_a_cluster_in_use(engine_home: EngineHome, tmp_path: Path) -> None:
+    client = await engine_home.connect()
     await use(client, FAR)
     await client.request(messages.KeepEngine(True), messages.Done)
     await use(client, "held:1")
-    house.engine.clusters.held.add("held:1")
+    engine_home.engine.clusters.held.add("held:1")
     await use(client, "busy:1")
     (tmp_path / "x").write_text("x")
-    house.script = lambda driver: driver.come_up()
+    engine_home.script = lambda driver: driver.come_up()
     request = SendRequest((str(tmp_path / "x"),), ("extra",))
     adding = asyncio.create_task(client.request(messages.AddNode("extra"), messages.Done))
-    await house.drivers[2].wait_for(driver_protocol.PlaceAgent, 2)
-    house.drivers[2].say(driver_protocol.AgentUp(hello("extra")))
+    await engine_home.drivers[2].wait_for(driver_protocol.PlaceAgent, 2)
+    engine_home.drivers[2].say(driver_protocol.AgentUp(hello("extra")))
     await adding
     cast = (await client.request(messages.Send(request), messages.Accepted)).cast
     await use(client, "local")
     for _ in range(3):
-        house.now += 6.0
-        await house.checked()
-    assert [driver.stopped for driver in house.drivers] == [0, 0, 0, 0]
+        engine_home.now += 6.0
+        await engine_home.checked()
+    assert [driver.stopped for driver in engine_home.drivers] == [0, 0, 0, 0]
     await client.request(messages.Cancel(cast), messages.Done)
     await client.request(messages.KeepEngine(False), messages.Done)
-    house.engine.clusters.held.clear()
-    await house.checked()
-    house.now += 6.0
-    for driver in house.drivers[:3]:
+    engine_home.engine.clusters.held.clear()
+    await engine_home.checked()
+    engine_home.now += 6.0
+    for driver in engine_home.drivers[:3]:
         await driver.stopping.wait()
     await client.close()
 
 
-async def test_a_cast_that_waits_for_a_cluster_is_seen_by_all(places: Paths) -> None:
+async def test_a_cast_that_waits_for_a_cluster_is_seen_by_all(paths: Paths) -> None:
     request = SendRequest(("/x",), ("node_1",), source="node_2")
     record = CastCheckpoint("c0ffee", FAR, request, CastMode.UNICAST, 1.0, (DeliverySnapshot("node_1"),))
-    records = CheckpointStore(places.casts)
+    records = CheckpointStore(paths.casts)
     records.save(record)
     await records.close()
-    house = EngineHome(places)
-    client = await house.connect()
+    engine_home = EngineHome(paths)
+    client = await engine_home.connect()
     assert [(cast.cast, cast.state) for cast in client.welcome.casts] == [("c0ffee", CastState.QUEUED)]
     await use(client, "local")
     assert [cast.cast for cast in client.welcome.casts] == ["c0ffee"]
     await heard(client)
-    other = await house.connect()
+    other = await engine_home.connect()
     await use(other, FAR)
     gone = [event for event in await heard(client) if isinstance(event, messages.CastsRemoved)]
     assert gone == [messages.CastsRemoved(("c0ffee",))]
     assert [cast.cast for cast in other.welcome.casts] == ["c0ffee"]
     await client.request(messages.StopEngine(), messages.Done)
-    await house.ended()
+    await engine_home.ended()
     await client.close()
     await other.close()
 
 
 async def test_deliveries_that_wait_outlive_the_use_of_their_cluster(
-    places: Paths, monkeypatch: pytest.MonkeyPatch
+    paths: Paths, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(engine_module, "CHECK_SECONDS", 0.005)
     request = SendRequest(("/x",), ("node_1",), source="node_2", options=TransferOptions(await_offline=True))
     waiting = DeliverySnapshot("node_1", DeliveryState.AWAITED)
     record = CastCheckpoint("c0ffee", FAR, request, CastMode.UNICAST, 1.0, (waiting,), seconds=1.0)
-    records = CheckpointStore(places.casts)
+    records = CheckpointStore(paths.casts)
     records.save(record)
     await records.close()
-    house = EngineHome(places)
-    client = await house.connect()
+    engine_home = EngineHome(paths)
+    client = await engine_home.connect()
     await use(client, "local")
     for _ in range(3):
-        await house.checked()
-        house.now += 6.0
+        await engine_home.checked()
+        engine_home.now += 6.0
     await use(client, FAR)
     assert [cast.cast for cast in client.welcome.casts] == ["c0ffee"]
     await client.request(messages.StopEngine(), messages.Done)
-    await house.ended()
+    await engine_home.ended()
     await client.close()
 
 
-async def test_the_clusters_that_could_be_used(house: EngineHome) -> None:
-    house.running_here = (FAR,)
-    client = await house.connect()
+async def test_the_clusters_that_could_be_used(engine_home: EngineHome) -> None:
+    engine_home.running_here = (FAR,)
+    client = await engine_home.connect()
     await use(client, "auto")
     assert (await status(client)).cluster.target == FAR
     await use(client, "local")
@@ -235,26 +235,26 @@ async def test_the_clusters_that_could_be_used(house: EngineHome) -> None:
     await client.close()
 
 
-async def test_the_cluster_of_this_machine_where_none_is_named(house: EngineHome) -> None:
-    house.running_here = (FAR,)
-    client = await house.connect()
+async def test_the_cluster_of_this_machine_where_none_is_named(engine_home: EngineHome) -> None:
+    engine_home.running_here = (FAR,)
+    client = await engine_home.connect()
     await use(client, "")
     assert (await status(client)).cluster.target == FAR
-    house.running_here = ()
+    engine_home.running_here = ()
     await use(client, "")  # the one in use
-    assert len(house.drivers) == 1
+    assert len(engine_home.drivers) == 1
     with pytest.raises(CastRayError) as caught:
         await use(client, "auto")
     assert caught.value.failure.kind is FailureKind.CLUSTER_NOT_HERE
     await client.close()
 
 
-async def test_a_new_client_gets_the_kept_cluster_rather_than_the_latest(house: EngineHome) -> None:
-    client = await house.connect()
+async def test_a_new_client_gets_the_kept_cluster_rather_than_the_latest(engine_home: EngineHome) -> None:
+    client = await engine_home.connect()
     await use(client, FAR)
     await client.request(messages.KeepEngine(True), messages.Done)
     await use(client, "local")
-    newcomer = await house.connect()
+    newcomer = await engine_home.connect()
     assert newcomer.welcome.cluster.target == FAR
     await newcomer.close()
     await client.close()

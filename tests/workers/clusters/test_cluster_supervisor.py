@@ -64,7 +64,7 @@ class Stage:
         )
 
     async def start_driver(
-        self, places: Paths, target: str, show_token: bool = False, join: bool = False
+        self, paths: Paths, target: str, show_token: bool = False, join: bool = False
     ) -> FakeDriver:
         self.shown.append(show_token)
         if self.start_error is not None:

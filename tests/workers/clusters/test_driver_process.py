@@ -41,75 +41,75 @@ def test_a_local_cluster_has_a_secret_of_its_own() -> None:
     assert first["RAY_AUTH_TOKEN"] != second["RAY_AUTH_TOKEN"]
 
 
-def test_a_shared_cluster_has_the_token_that_others_were_given(places: Paths) -> None:
-    token = share_token(places)
+def test_a_shared_cluster_has_the_token_that_others_were_given(paths: Paths) -> None:
+    token = share_token(paths)
     environment = driver_environment({"RAY_AUTH_TOKEN": "mine"}, "shared", "run", token)
     assert (environment["RAY_AUTH_MODE"], environment["RAY_AUTH_TOKEN"]) == ("token", token)
     assert SWITCH not in environment  # it binds an address that other machines reach
 
 
-def test_the_token_stays_and_is_for_this_user_alone(places: Paths) -> None:
-    token = share_token(places)
-    assert share_token(places) == token
-    path = places.home / "share-token"
+def test_the_token_stays_and_is_for_this_user_alone(paths: Paths) -> None:
+    token = share_token(paths)
+    assert share_token(paths) == token
+    path = paths.home / "share-token"
     assert path.stat().st_mode & 0o777 == 0o600
     path.write_text("something else")
-    assert share_token(places) != "something else"
+    assert share_token(paths) != "something else"
     assert path.stat().st_mode & 0o777 == 0o600
 
 
 @pytest.mark.parametrize("mode", [0o644, 0o640, 0o602, 0o660])
-def test_a_token_that_others_could_read_or_write_is_not_used(places: Paths, mode: int) -> None:
-    token = share_token(places)
-    path = places.home / "share-token"
+def test_a_token_that_others_could_read_or_write_is_not_used(paths: Paths, mode: int) -> None:
+    token = share_token(paths)
+    path = paths.home / "share-token"
     path.chmod(mode)
     with pytest.raises(CastRayError) as raised:
-        share_token(places)
+        share_token(paths)
     failure = raised.value.failure
     assert failure == Failure(FailureKind.TOKEN_EXPOSED, {"path": str(path)})
     assert "castray cluster share --new-token" in sentence(failure)
     assert path.read_text() == token
-    renew_share_token(places)
-    assert share_token(places) != token
+    renew_share_token(paths)
+    assert share_token(paths) != token
     assert path.stat().st_mode & 0o777 == 0o600
 
 
-def test_a_token_of_somebody_else_or_behind_a_link_is_not_used(places: Paths, tmp_path: Path) -> None:
-    path = places.home / "share-token"
+def test_a_token_of_somebody_else_or_behind_a_link_is_not_used(paths: Paths, tmp_path: Path) -> None:
+    path = paths.home / "share-token"
     elsewhere = tmp_path / "elsewhere"
     elsewhere.write_text("0" * 64)
     elsewhere.chmod(0o600)
     path.symlink_to(elsewhere)
     with pytest.raises(CastRayError):
-        share_token(places)
+        share_token(paths)
     path.unlink()
-    share_token(places)
+    share_token(paths)
     if os.getuid() == 0:
         os.chown(path, 65534, 65534)
         with pytest.raises(CastRayError):
-            share_token(places)
+            share_token(paths)
 
 
 def test_an_invitation_says_whether_the_network_can_read_along(
-    places: Paths, monkeypatch: pytest.MonkeyPatch
+    paths: Paths, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ready = ClusterStatus(ClusterPhase.READY, target="shared", address="10.0.0.1:6379")
-    assert not share_info(ready, places).encrypted
+    assert not share_info(ready, paths).encrypted
     monkeypatch.setenv("RAY_USE_TLS", "1")
-    shared = share_info(ready, places)
+    shared = share_info(ready, paths)
     assert shared.encrypted
     assert "RAY_USE_TLS=1 " in shared.command
 
 
-def test_an_invitation_is_a_command_and_only_for_a_cluster_that_is_there(places: Paths) -> None:
+def test_an_invitation_is_a_command_and_only_for_a_cluster_that_is_there(paths: Paths) -> None:
     ready = ClusterStatus(ClusterPhase.READY, target="shared", address="10.0.0.1:6379")
-    shared = share_info(ready, places)
+    shared = share_info(ready, paths)
     assert shared.address == "10.0.0.1:6379"
-    assert shared.command.endswith(f"{share_token(places)} ray start --address=10.0.0.1:6379")
+    assert shared.command.endswith(f"{share_token(paths)} ray start --address=10.0.0.1:6379")
     why = Failure(FailureKind.CLUSTER_START_FAILED, {"reason": "no room"})
     for status in (ClusterStatus(ClusterPhase.FAILED, failure=why), ClusterStatus()):
         with pytest.raises(CastRayError):
-            share_info(status, places)
+            share_info(status, paths)
 
 
 def test_the_user_s_own_token_is_not_that_of_the_local_cluster() -> None:
@@ -146,10 +146,10 @@ def test_no_switch_for_other_addresses(target: str) -> None:
 
 
 @pytest.fixture
-def places(tmp_path: Path) -> Paths:
-    places = Paths(tmp_path / "home", tmp_path / "home" / "s.sock")
-    places.prepare()
-    return places
+def paths(tmp_path: Path) -> Paths:
+    paths = Paths(tmp_path / "home", tmp_path / "home" / "s.sock")
+    paths.prepare()
+    return paths
 
 
 def interpreter(tmp_path: Path, answer: bytes) -> Path:
@@ -160,16 +160,16 @@ def interpreter(tmp_path: Path, answer: bytes) -> Path:
     return program
 
 
-def left_over(places: Paths) -> list[Path]:
-    return list(places.runs.iterdir())
+def left_over(paths: Paths) -> list[Path]:
+    return list(paths.runs.iterdir())
 
 
-async def test_messages_go_both_ways(places: Paths, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_messages_go_both_ways(paths: Paths, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     lost = driver_protocol.AgentLost("node", "why")
     answer = json_codec.to_json(lost) + b"\n"
     monkeypatch.setenv("CASTRAY_DRIVER_PYTHON", str(interpreter(tmp_path, answer)))
-    driver = await DriverProcess.start(places, "local")
-    record = json.loads(left_over(places)[0].read_text())
+    driver = await DriverProcess.start(paths, "local")
+    record = json.loads(left_over(paths)[0].read_text())
     assert record["temp_dir"] == str(driver.temp_dir)
     driver.send(driver_protocol.StartCluster("local"))
     stream = driver.messages()
@@ -177,17 +177,17 @@ async def test_messages_go_both_ways(places: Paths, tmp_path: Path, monkeypatch:
     driver.hang_up()
     assert [message async for message in stream] == []
     await driver.stop()
-    assert left_over(places) == []
+    assert left_over(paths) == []
     assert list(reaper.processes_of(record["run"], Path(record["temp_dir"]))) == []
 
 
 async def test_a_driver_that_reads_nothing_can_be_stopped(
-    places: Paths, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    paths: Paths, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is suspended, and more orders wait for it than fit into the socket."""
     monkeypatch.setenv("CASTRAY_DRIVER_PYTHON", str(interpreter(tmp_path, b"")))
-    driver = await DriverProcess.start(places, "local")
-    record = json.loads(left_over(places)[0].read_text())
+    driver = await DriverProcess.start(paths, "local")
+    record = json.loads(left_over(paths)[0].read_text())
     for pid in reaper.processes_of(record["run"], Path(record["temp_dir"])):
         os.kill(pid, signal.SIGSTOP)
     for _ in range(8):
@@ -196,14 +196,14 @@ async def test_a_driver_that_reads_nothing_can_be_stopped(
     async with asyncio.timeout(5):
         assert [message async for message in driver.messages()] == []
     await driver.stop()
-    assert left_over(places) == []
+    assert left_over(paths) == []
 
 
 async def test_an_invalid_message_is_a_value_error(
-    places: Paths, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    paths: Paths, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CASTRAY_DRIVER_PYTHON", str(interpreter(tmp_path, b"Segmentation fault\n")))
-    driver = await DriverProcess.start(places, "local")
+    driver = await DriverProcess.start(paths, "local")
     driver.send(driver_protocol.StartCluster("local"))
     with pytest.raises(ValueError):
         await anext(driver.messages())
@@ -211,27 +211,27 @@ async def test_an_invalid_message_is_a_value_error(
 
 
 async def test_an_interpreter_that_is_not_there_leaves_nothing(
-    places: Paths, monkeypatch: pytest.MonkeyPatch
+    paths: Paths, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CASTRAY_DRIVER_PYTHON", "/no/such/python")
     with pytest.raises(FileNotFoundError):
-        await DriverProcess.start(places, "local")
-    assert left_over(places) == []
+        await DriverProcess.start(paths, "local")
+    assert left_over(paths) == []
 
 
 async def test_a_start_that_is_cancelled_leaves_nothing(
-    places: Paths, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    paths: Paths, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CASTRAY_DRIVER_PYTHON", str(interpreter(tmp_path, b"")))
     monkeypatch.setattr(driver_process, "STOP_SECONDS", 0.0)
-    starting = asyncio.create_task(DriverProcess.start(places, "local"))
-    while not left_over(places):  # noqa: ASYNC110 - nobody tells
+    starting = asyncio.create_task(DriverProcess.start(paths, "local"))
+    while not left_over(paths):  # noqa: ASYNC110 - nobody tells
         await asyncio.sleep(0)
-    record = json.loads(left_over(places)[0].read_text() or "{}")
+    record = json.loads(left_over(paths)[0].read_text() or "{}")
     starting.cancel()
     with pytest.raises(asyncio.CancelledError):
         await starting
-    assert left_over(places) == []
+    assert left_over(paths) == []
     assert not record or list(reaper.processes_of(record["run"], Path(record["temp_dir"]))) == []
 
 
@@ -241,7 +241,7 @@ def test_a_long_temp_folder_leaves_no_room_for_rays_sockets() -> None:
 
 
 async def test_only_a_node_can_attach_but_one_may_become_it(
-    places: Paths, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    paths: Paths, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def nobody(target: str) -> None:
         """Ray is ready."""
@@ -252,13 +252,13 @@ async def test_only_a_node_can_attach_but_one_may_become_it(
     monkeypatch.setenv("CASTRAY_DRIVER_PYTHON", str(interpreter(tmp_path, b"")))
     monkeypatch.setattr(driver_process, "STOP_SECONDS", 0.0)
     with pytest.raises(CastRayError) as raised:
-        await DriverProcess.start(places, "10.0.0.1:6379")
+        await DriverProcess.start(paths, "10.0.0.1:6379")
     assert raised.value.failure == Failure(
         FailureKind.NOT_A_NODE, {"target": "10.0.0.1:6379", "host": "10.0.0.1"}
     )
-    assert left_over(places) == []
+    assert left_over(paths) == []
     for target, join in (("10.0.0.1:6379", True), ("ray://10.0.0.1:10001", False)):
-        driver = await DriverProcess.start(places, target, join=join)
+        driver = await DriverProcess.start(paths, target, join=join)
         await driver.stop()
 
 

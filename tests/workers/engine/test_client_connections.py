@@ -167,17 +167,17 @@ async def test_close_does_not_wait_for_a_blocked_client(
 
 
 async def test_connections_without_a_hello_are_limited(
-    house: EngineHome, monkeypatch: pytest.MonkeyPatch
+    engine_home: EngineHome, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The oldest is closed for a new one; those that have said hello stay."""
     monkeypatch.setattr(client_connections, "HELLO_SECONDS", 600.0)
-    client = await house.connect()
-    path = str(house.places.socket)
+    client = await engine_home.connect()
+    path = str(engine_home.paths.socket)
     silent = [await asyncio.open_unix_connection(path) for _ in range(MAX_SILENT_CLIENTS + 5)]
     for reader, _ in silent[:5]:
         async with asyncio.timeout(5):
             assert await reader.read() == b""
-    await (await house.connect()).close()
+    await (await engine_home.connect()).close()
     async with asyncio.timeout(5):
         assert await silent[5][0].read() == b""  # a visit has needed its place
     assert not any(reader.at_eof() for reader, _ in silent[6:])
@@ -188,6 +188,6 @@ async def test_connections_without_a_hello_are_limited(
 
 
 @pytest.mark.parametrize("length", [MAX_HELLO_BYTES + 1, messages.MAX_FRAME_BYTES, 0xFFFFFFFF])
-async def test_a_hello_is_short(house: EngineHome, length: int) -> None:
+async def test_a_hello_is_short(engine_home: EngineHome, length: int) -> None:
     """Nothing is kept for a stranger that announces a long one."""
-    assert await house.speak(length.to_bytes(4, "big")) == b""
+    assert await engine_home.speak(length.to_bytes(4, "big")) == b""

@@ -59,36 +59,36 @@ SCHEDULES = [
 
 
 @pytest.fixture
-def places(tmp_path: Path) -> Paths:
-    places = Paths(tmp_path / "home", tmp_path / "run" / "s.sock")
-    places.prepare()
-    return places
+def paths(tmp_path: Path) -> Paths:
+    paths = Paths(tmp_path / "home", tmp_path / "run" / "s.sock")
+    paths.prepare()
+    return paths
 
 
-def furnish(places: Paths) -> None:
+def furnish(paths: Paths) -> None:
     """Write every file of a home, as its owner writes it."""
-    SettingsFile(places.settings).change(m.EngineSettings(limit=1000, casts_at_once=2, go_on=False))
-    RecipientGroupFile(places.groups).save_group("racks", ("node_1", "node_2"))
-    RecipientGroupFile(places.groups).save_group("others", ("node_3",))
-    AddedNodeStore(places.added_nodes).save_node(AddedNode("extra", "/in/extra"))
-    AddedNodeStore(places.added_nodes).save_node(AddedNode("other"))
-    known = ClusterHistory(places.clusters)
+    SettingsFile(paths.settings).change(m.EngineSettings(limit=1000, casts_at_once=2, go_on=False))
+    RecipientGroupFile(paths.groups).save_group("racks", ("node_1", "node_2"))
+    RecipientGroupFile(paths.groups).save_group("others", ("node_3",))
+    AddedNodeStore(paths.added_nodes).save_node(AddedNode("extra", "/in/extra"))
+    AddedNodeStore(paths.added_nodes).save_node(AddedNode("other"))
+    known = ClusterHistory(paths.clusters)
     known.record_status(m.ClusterStatus(m.ClusterPhase.READY, "10.0.0.1:6379", nodes_total=3), 1e9)
     known.record_status(m.ClusterStatus(m.ClusterPhase.READY, "10.0.0.2:6379", nodes_total=4), 1e9 + 1)
-    names = NodeNameStore(places.names)
+    names = NodeNameStore(paths.names)
     names.save("10.0.0.1:6379", {"node_1": ("host", "10.0.0.1")})
     names.save("10.0.0.2:6379", {"node_2": ("host", "10.0.0.2")})
     node = m.NodeInfo("n1", "node_1", "10.0.0.1", "host", m.NodeState.ONLINE)
-    NodeSpeedStore(places.speeds).record([node], {"node_1": SpeedMeasurement(1e8, True)})
-    ScheduleFile(places.schedules).write(encode_states(SCHEDULES))
+    NodeSpeedStore(paths.speeds).record([node], {"node_1": SpeedMeasurement(1e8, True)})
+    ScheduleFile(paths.schedules).write(encode_states(SCHEDULES))
     deliveries = (DeliverySnapshot("node_1", DeliveryState.WAITING, "10.0.0.1"),)
     request = SendRequest(("/data",), ("node_1",), source="laptop")
     record = CastCheckpoint(RECORD, "10.9.9.9:6379", request, CastMode.UNICAST, 1.7e9, deliveries)
-    (places.casts / f"{RECORD}.json").write_bytes(msgspec.json.encode(record))
-    DriverEnvironments(places.home, places.log)._note({"10.0.0.1:6379": ("2.40.0", "3.12")})
-    share_token(places)
-    write_run(places.runs, RUN, places.home / "castray-run", 1)
-    store = HistoryStore(places.history)
+    (paths.casts / f"{RECORD}.json").write_bytes(msgspec.json.encode(record))
+    DriverEnvironments(paths.home, paths.log)._note({"10.0.0.1:6379": ("2.40.0", "3.12")})
+    share_token(paths)
+    write_run(paths.runs, RUN, paths.home / "castray-run", 1)
+    store = HistoryStore(paths.history)
     for number in range(3):
         store.add_cast(
             past_cast(number), CastTotals(casts={m.CastState.COMPLETED: number + 1}), {"n": NodeTotals(7)}
@@ -103,18 +103,18 @@ def furnish(places: Paths) -> None:
 
 
 FILES: dict[str, Callable[[Paths], Path]] = {
-    "settings": lambda places: places.settings,
-    "groups": lambda places: places.groups,
-    "added nodes": lambda places: places.added_nodes,
-    "clusters": lambda places: places.clusters,
-    "names": lambda places: places.names,
-    "speeds": lambda places: places.speeds,
-    "schedules": lambda places: places.schedules,
-    "record": lambda places: places.casts / f"{RECORD}.json",
-    "targets": lambda places: places.home / "drivers" / "targets.json",
-    "share token": lambda places: places.home / "share-token",
-    "run": lambda places: places.runs / f"{RUN}.json",
-    "history": lambda places: places.history,
+    "settings": lambda paths: paths.settings,
+    "groups": lambda paths: paths.groups,
+    "added nodes": lambda paths: paths.added_nodes,
+    "clusters": lambda paths: paths.clusters,
+    "names": lambda paths: paths.names,
+    "speeds": lambda paths: paths.speeds,
+    "schedules": lambda paths: paths.schedules,
+    "record": lambda paths: paths.casts / f"{RECORD}.json",
+    "targets": lambda paths: paths.home / "drivers" / "targets.json",
+    "share token": lambda paths: paths.home / "share-token",
+    "run": lambda paths: paths.runs / f"{RUN}.json",
+    "history": lambda paths: paths.history,
 }
 DISPOSABLE = ("run", "share token")
 """A run record without a run is useless, and an invalid token is replaced."""
@@ -143,16 +143,16 @@ def damages(content: bytes, seed: str) -> Iterator[bytes]:
 
 
 @contextlib.asynccontextmanager
-async def engine(places: Paths) -> AsyncIterator[EngineHome]:
-    house = EngineHome(places)
-    yield house
-    house.engine.commands.stopping.set()
-    await house.ended()
+async def engine(paths: Paths) -> AsyncIterator[EngineHome]:
+    engine_home = EngineHome(paths)
+    yield engine_home
+    engine_home.engine.commands.stopping.set()
+    await engine_home.ended()
 
 
-async def ask_everything(house: EngineHome) -> None:
+async def ask_everything(engine_home: EngineHome) -> None:
     """The requests of the window at its start, and those of commands."""
-    client = await house.connect()
+    client = await engine_home.connect()
     async with asyncio.timeout(5):
         try:
             page = await client.request(m.GetHistory(), m.HistoryPage)
@@ -168,16 +168,16 @@ async def ask_everything(house: EngineHome) -> None:
         await client.request(m.ListClusters(), m.ClusterList)
         await client.request(m.GetSettings(), m.SettingsChanged)
         await client.request(m.GetStatus(), m.EngineStatus)
-        RecipientGroupFile(house.places.groups).save_group("added", ("node_9",))
-        share_token(house.places)
-        DriverEnvironments(house.places.home, house.places.log).use("10.0.0.1:6379", own_versions())
-        house.engine.known_clusters.record_status(
+        RecipientGroupFile(engine_home.paths.groups).save_group("added", ("node_9",))
+        share_token(engine_home.paths)
+        DriverEnvironments(engine_home.paths.home, engine_home.paths.log).use("10.0.0.1:6379", own_versions())
+        engine_home.engine.known_clusters.record_status(
             m.ClusterStatus(m.ClusterPhase.READY, "10.0.0.9:1", nodes_total=1), 1.0
         )
-        NodeNameStore(house.places.names).save("10.0.0.9:1", {"node_9": ("host", "10.0.0.9")})
-        AddedNodeStore(house.places.added_nodes).save_node(AddedNode("another"))
+        NodeNameStore(engine_home.paths.names).save("10.0.0.9:1", {"node_9": ("host", "10.0.0.9")})
+        AddedNodeStore(engine_home.paths.added_nodes).save_node(AddedNode("another"))
         node = m.NodeInfo("n9", "node_9", "10.0.0.9", "host", m.NodeState.ONLINE)
-        house.engine.speeds.record([node], {"node_9": SpeedMeasurement(1e8, True)})
+        engine_home.engine.speeds.record([node], {"node_9": SpeedMeasurement(1e8, True)})
         await client.request(m.AddDemonstration(), m.ScheduleAdded)
     await client.close()
 
@@ -190,23 +190,23 @@ def contents(path: Path) -> list[bytes]:
 
 @pytest.mark.parametrize("number", range(len(list(damages(b"x" * 100, "")))))
 async def test_an_engine_starts_over_every_damage_and_throws_nothing_away(
-    places: Paths, number: int, monkeypatch: pytest.MonkeyPatch
+    paths: Paths, number: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    furnish(places)
+    furnish(paths)
     damaged: dict[str, bytes] = {}
     for name, path_of in FILES.items():
-        path = path_of(places)
+        path = path_of(paths)
         damaged[name] = list(damages(path.read_bytes(), name))[number]
         path.write_bytes(damaged[name])
-    sweep_abandoned(places.runs)
-    async with engine(places) as house:
-        await ask_everything(house)
+    sweep_abandoned(paths.runs)
+    async with engine(paths) as engine_home:
+        await ask_everything(engine_home)
     for name, content in damaged.items():
-        kept = contents(FILES[name](places))
+        kept = contents(FILES[name](paths))
         if name not in (*DISPOSABLE, "history") and content not in kept:
             assert _is_sound(name, content), f"{name} has been lost: {content[:200]!r}"
-    async with engine(places) as house:  # and again over the contents that the previous one has left
-        await ask_everything(house)
+    async with engine(paths) as engine_home:  # and again over the contents that the previous one has left
+        await ask_everything(engine_home)
 
 
 def _is_sound(name: str, content: bytes) -> bool:
@@ -251,20 +251,20 @@ def asleep(path: Path, column: str, where: str) -> bytes:
 
 @pytest.mark.parametrize("blob", ["unknown state", b"\x93\x01\x02\x03", b"", "text", 7, None])
 async def test_a_damaged_row_of_a_cast_is_left_out_and_counted(
-    places: Paths, blob: object, caplog: pytest.LogCaptureFixture
+    paths: Paths, blob: object, caplog: pytest.LogCaptureFixture
 ) -> None:
-    furnish(places)
+    furnish(paths)
     if blob == "unknown state":
-        blob = asleep(places.history, "summary", "details WHERE whose = 2")
-    rewrite(places.history, "DROP TABLE IF EXISTS old")
-    rewrite(places.history, "CREATE TABLE old AS SELECT * FROM details")
-    rewrite(places.history, "UPDATE old SET summary = ? WHERE whose = 2", blob)
-    rewrite(places.history, "DELETE FROM details")
+        blob = asleep(paths.history, "summary", "details WHERE whose = 2")
+    rewrite(paths.history, "DROP TABLE IF EXISTS old")
+    rewrite(paths.history, "CREATE TABLE old AS SELECT * FROM details")
+    rewrite(paths.history, "UPDATE old SET summary = ? WHERE whose = 2", blob)
+    rewrite(paths.history, "DELETE FROM details")
     with contextlib.suppress(sqlite3.IntegrityError):  # NULL: then the row is missing
-        rewrite(places.history, "INSERT INTO details SELECT * FROM old WHERE whose = 2")
-    rewrite(places.history, "INSERT INTO details SELECT * FROM old WHERE whose != 2")
-    async with engine(places) as house:
-        client = await house.connect()
+        rewrite(paths.history, "INSERT INTO details SELECT * FROM old WHERE whose = 2")
+    rewrite(paths.history, "INSERT INTO details SELECT * FROM old WHERE whose != 2")
+    async with engine(paths) as engine_home:
+        client = await engine_home.connect()
         for limit in (100, 1):  # it is found by its owner
             page = await client.request(m.GetHistory(m.HistoryQuery(limit=limit)), m.HistoryPage)
             assert [cast.cast[-1] for cast in page.casts] == ["2", "0"][:limit]
@@ -273,33 +273,33 @@ async def test_a_damaged_row_of_a_cast_is_left_out_and_counted(
             await client.request(m.GetPastCast(f"{1:012x}"), m.CastResult)
         await client.close()
     assert "left out of the history, since they can't be read: 1 casts" in caplog.text
-    database = sqlite3.connect(places.history)
+    database = sqlite3.connect(paths.history)
     assert database.execute("SELECT count(*) FROM casts").fetchone() == (3,)  # a later version may read it
     database.close()
 
 
 @pytest.mark.parametrize("node", ["", "n"])
-async def test_a_damaged_sum_is_set_aside_and_the_engine_starts(places: Paths, node: str) -> None:
-    furnish(places)
-    rewrite(places.history, "UPDATE tallies SET tally = ? WHERE node = ?", b"\x93\x01", node)
-    rewrite(places.history, "UPDATE rates SET sample = 'no sample' WHERE at > 0")
-    async with engine(places) as house:
-        await ask_everything(house)
-    database = sqlite3.connect(places.history)
+async def test_a_damaged_sum_is_set_aside_and_the_engine_starts(paths: Paths, node: str) -> None:
+    furnish(paths)
+    rewrite(paths.history, "UPDATE tallies SET tally = ? WHERE node = ?", b"\x93\x01", node)
+    rewrite(paths.history, "UPDATE rates SET sample = 'no sample' WHERE at > 0")
+    async with engine(paths) as engine_home:
+        await ask_everything(engine_home)
+    database = sqlite3.connect(paths.history)
     found = database.execute("SELECT origin, name, content FROM damaged ORDER BY origin DESC").fetchall()
     database.close()
     assert found[0] == ("tallies", node, b"\x93\x01")
     assert [row[0] for row in found[1:]] == ["rates"] * 3
 
 
-async def test_of_a_sum_with_an_unknown_state_the_rest_is_kept(places: Paths) -> None:
-    furnish(places)
+async def test_of_a_sum_with_an_unknown_state_the_rest_is_kept(paths: Paths) -> None:
+    furnish(paths)
     totals = CastTotals(casts={m.CastState.COMPLETED: 5, m.CastState.FAILED: 2}, delivered=9, bytes=77)
-    rewrite(places.history, "UPDATE tallies SET tally = ? WHERE node = ''", msgspec.msgpack.encode(totals))
-    content = asleep(places.history, "tally", "tallies WHERE node = ''")
-    rewrite(places.history, "UPDATE tallies SET tally = ? WHERE node = ''", content)
-    async with engine(places) as house:
-        client = await house.connect()
+    rewrite(paths.history, "UPDATE tallies SET tally = ? WHERE node = ''", msgspec.msgpack.encode(totals))
+    content = asleep(paths.history, "tally", "tallies WHERE node = ''")
+    rewrite(paths.history, "UPDATE tallies SET tally = ? WHERE node = ''", content)
+    async with engine(paths) as engine_home:
+        client = await engine_home.connect()
         ever = (await client.request(m.GetStatistics(), m.StatisticsReport)).ever
         await client.close()
     assert (ever.completed, ever.failed, ever.delivered, ever.bytes) == (5, 2, 9, 77)
@@ -332,54 +332,54 @@ async def test_a_large_damaged_history_is_set_aside_when_it_is_read(tmp_path: Pa
 # --- other files of the home -------------------------------------------------------------------------
 
 
-def test_one_damaged_item_harms_no_other(places: Paths) -> None:
-    furnish(places)
-    raw = json.loads(places.schedules.read_bytes())
+def test_one_damaged_item_harms_no_other(paths: Paths) -> None:
+    furnish(paths)
+    raw = json.loads(paths.schedules.read_bytes())
     raw[1]["last_state"] = "asleep"
     raw[0]["a later version's"] = {"field": 1}
-    places.schedules.write_text(json.dumps(raw))
-    read = ScheduleFile(places.schedules).read()
+    paths.schedules.write_text(json.dumps(raw))
+    read = ScheduleFile(paths.schedules).read()
     assert [state.schedule.name for state in read] == ["nightly 0", "nightly 2"]
-    (aside,) = places.home.glob("damaged-*-schedules.json")
+    (aside,) = paths.home.glob("damaged-*-schedules.json")
     assert json.loads(aside.read_bytes()) == raw
     assert stat.S_IMODE(aside.stat().st_mode) == 0o600
-    assert len(ScheduleFile(places.schedules).read()) == 2
-    assert len(list(places.home.glob("damaged-*"))) == 1
-    places.groups.write_text('{"racks": ["node_1"], "broken": [7]}')
-    assert RecipientGroupFile(places.groups).load() == {"racks": ("node_1",)}
-    assert not list(places.home.glob("damaged-*-groups.json"))
-    RecipientGroupFile(places.groups).save_group("more", ("node_2",))
-    assert RecipientGroupFile(places.groups).load() == {"racks": ("node_1",), "more": ("node_2",)}
-    assert len(list(places.home.glob("damaged-*-groups.json"))) == 1
+    assert len(ScheduleFile(paths.schedules).read()) == 2
+    assert len(list(paths.home.glob("damaged-*"))) == 1
+    paths.groups.write_text('{"racks": ["node_1"], "broken": [7]}')
+    assert RecipientGroupFile(paths.groups).load() == {"racks": ("node_1",)}
+    assert not list(paths.home.glob("damaged-*-groups.json"))
+    RecipientGroupFile(paths.groups).save_group("more", ("node_2",))
+    assert RecipientGroupFile(paths.groups).load() == {"racks": ("node_1",), "more": ("node_2",)}
+    assert len(list(paths.home.glob("damaged-*-groups.json"))) == 1
 
 
-def test_one_damaged_setting_resets_no_other(places: Paths) -> None:
-    places.settings.write_text('{"limit": 500, "casts_at_once": "two", "history_days": -1}')
-    assert SettingsFile(places.settings).current == m.EngineSettings(limit=500)
-    assert len(list(places.home.glob("damaged-*-engine.json"))) == 1
+def test_one_damaged_setting_resets_no_other(paths: Paths) -> None:
+    paths.settings.write_text('{"limit": 500, "casts_at_once": "two", "history_days": -1}')
+    assert SettingsFile(paths.settings).current == m.EngineSettings(limit=500)
+    assert len(list(paths.home.glob("damaged-*-engine.json"))) == 1
 
 
-def test_two_files_that_are_set_aside_at_once_keep_both(places: Paths) -> None:
+def test_two_files_that_are_set_aside_at_once_keep_both(paths: Paths) -> None:
     for content in ("{", "[", "("):
-        places.settings.write_text(content)
-        SettingsFile(places.settings)
-    asides = places.home.glob("damaged-*-engine.json")
+        paths.settings.write_text(content)
+        SettingsFile(paths.settings)
+    asides = paths.home.glob("damaged-*-engine.json")
     assert sorted(aside.read_text() for aside in asides) == ["(", "[", "{"]
 
 
-def test_too_many_open_files_cost_no_cast(places: Paths) -> None:
-    furnish(places)
-    records = CheckpointStore(places.casts)
+def test_too_many_open_files_cost_no_cast(paths: Paths) -> None:
+    furnish(paths)
+    records = CheckpointStore(paths.casts)
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     lowest = os.dup(0)
     os.close(lowest)
     resource.setrlimit(resource.RLIMIT_NOFILE, (lowest, hard))
     try:
         assert records.load() == ()
-        sweep(places.runs / f"{RUN}.json", grace=0.0)
+        sweep(paths.runs / f"{RUN}.json", grace=0.0)
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-    assert (places.runs / f"{RUN}.json").exists()
+    assert (paths.runs / f"{RUN}.json").exists()
     assert records.unread
     assert [record.cast for record in records.load()] == [RECORD]
     assert not records.unread
@@ -387,16 +387,16 @@ def test_too_many_open_files_cost_no_cast(places: Paths) -> None:
 
 
 @pytest.mark.parametrize("field", ["cast", "mode", "started", "deliveries"])
-def test_a_record_with_an_unknown_value_is_set_aside(places: Paths, field: str) -> None:
-    furnish(places)
-    path = places.casts / f"{RECORD}.json"
+def test_a_record_with_an_unknown_value_is_set_aside(paths: Paths, field: str) -> None:
+    furnish(paths)
+    path = paths.casts / f"{RECORD}.json"
     raw = json.loads(path.read_bytes())
     values = {"cast": "../../evil", "mode": "asleep", "started": 1e300, "deliveries": []}
     path.write_text(json.dumps(raw | {field: values[field]}))
     content = path.read_bytes()
     for _ in range(2):
-        assert CheckpointStore(places.casts).load() == ()
-        (aside,) = places.casts.iterdir()
+        assert CheckpointStore(paths.casts).load() == ()
+        (aside,) = paths.casts.iterdir()
         assert aside.name.startswith("damaged-")
         assert aside.read_bytes() == content
 

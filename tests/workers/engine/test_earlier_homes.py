@@ -52,9 +52,9 @@ def test_the_archives_are_small() -> None:
 
 
 async def test_an_engine_opens_all_of_it(root: Path, old: Paths) -> None:
-    house = EngineHome(old)
+    engine_home = EngineHome(old)
     async with asyncio.timeout(20):
-        client = await house.connect()
+        client = await engine_home.connect()
         settings = (await client.request(m.GetSettings(), m.SettingsChanged)).settings
         assert settings.casts_at_once == 7
         assert settings.history_days == 400
@@ -97,8 +97,8 @@ async def test_an_engine_opens_all_of_it(root: Path, old: Paths) -> None:
         assert {row.node for row in rows} == {"node_1", "node_2"}
         assert all(row.bytes > BIG_BYTES // 4 for row in rows)
         await client.close()
-    house.engine.commands.stopping.set()
-    await house.ended()
+    engine_home.engine.commands.stopping.set()
+    await engine_home.ended()
     assert not list(old.home.rglob("damaged-*"))
 
 

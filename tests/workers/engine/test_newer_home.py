@@ -74,13 +74,13 @@ def tree(folder: Path) -> dict[str, bytes]:
 
 
 @pytest.fixture
-def newer(places: Paths) -> Paths:
+def newer(paths: Paths) -> Paths:
     """A home with every file, which a later version has opened last."""
-    furnish(places)
-    (places.home / "window.ini").write_text("[General]\nlanguage=en\nlater=1\n")
-    (places.home / "desktop.json").write_text("{}")
-    (places.home / "format.json").write_text(f'{{"format":{HOME_FORMAT + 1},"version":"9.8.7","more":[]}}')
-    return places
+    furnish(paths)
+    (paths.home / "window.ini").write_text("[General]\nlanguage=en\nlater=1\n")
+    (paths.home / "desktop.json").write_text("{}")
+    (paths.home / "format.json").write_text(f'{{"format":{HOME_FORMAT + 1},"version":"9.8.7","more":[]}}')
+    return paths
 
 
 def assert_refused(text: str, home: Path) -> None:
@@ -89,13 +89,13 @@ def assert_refused(text: str, home: Path) -> None:
     assert "Use CastRay 9.8.7 or a later version" in text
 
 
-def program(places: Paths, *words: str) -> subprocess.CompletedProcess[str]:
+def program(paths: Paths, *words: str) -> subprocess.CompletedProcess[str]:
     """Run Python with these words in that home."""
     environment = os.environ | {
-        "CASTRAY_HOME": str(places.home),
-        "XDG_RUNTIME_DIR": str(places.socket.parent),
-        "XDG_DATA_HOME": str(places.home.parent / "data"),
-        "XDG_CONFIG_HOME": str(places.home.parent / "config"),
+        "CASTRAY_HOME": str(paths.home),
+        "XDG_RUNTIME_DIR": str(paths.socket.parent),
+        "XDG_DATA_HOME": str(paths.home.parent / "data"),
+        "XDG_CONFIG_HOME": str(paths.home.parent / "config"),
     }
     return subprocess.run(
         [sys.executable, *words],
@@ -215,11 +215,11 @@ async def test_a_client_says_why_there_is_no_engine(newer: Paths) -> None:
     assert_refused(sentence(caught.value.failure), newer.home)
 
 
-async def test_an_engine_of_the_later_version_can_be_used(house: EngineHome) -> None:
+async def test_an_engine_of_the_later_version_can_be_used(engine_home: EngineHome) -> None:
     """Whether messages are understood is for the version of the protocol to say."""
     later = f'{{"format":{HOME_FORMAT + 1},"version":"9.8.7"}}'
-    (house.places.home / "format.json").write_text(later)
-    client = await house.connect()
+    (engine_home.paths.home / "format.json").write_text(later)
+    client = await engine_home.connect()
     await client.close()
 
 
@@ -228,33 +228,33 @@ def test_what_needs_no_home_works(newer: Paths) -> None:
         assert program(newer, "-m", "castray_desktop", *words).returncode == 0
 
 
-def test_a_home_without_a_format_is_older_and_gets_one(places: Paths) -> None:
-    check_home(places.home)
-    mark_home(places.home, "1.2.3")
-    written = json.loads((places.home / "format.json").read_bytes())
+def test_a_home_without_a_format_is_older_and_gets_one(paths: Paths) -> None:
+    check_home(paths.home)
+    mark_home(paths.home, "1.2.3")
+    written = json.loads((paths.home / "format.json").read_bytes())
     assert written == {"format": HOME_FORMAT, "version": "1.2.3"}
-    mark_home(places.home, "1.2.3")
-    check_home(places.home)
+    mark_home(paths.home, "1.2.3")
+    check_home(paths.home)
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"format":"high"}', "\0" * 40])
-def test_a_damaged_format_is_set_aside(places: Paths, content: str) -> None:
-    path = places.home / "format.json"
+def test_a_damaged_format_is_set_aside(paths: Paths, content: str) -> None:
+    path = paths.home / "format.json"
     path.write_text(content)
-    check_home(places.home)
-    mark_home(places.home, "1.2.3")
+    check_home(paths.home)
+    mark_home(paths.home, "1.2.3")
     assert json.loads(path.read_bytes())["format"] == HOME_FORMAT
-    (aside,) = places.home.glob("damaged-*-format.json")
+    (aside,) = paths.home.glob("damaged-*-format.json")
     assert aside.read_text() == content
 
 
-def test_a_newer_history_is_refused_on_its_own(places: Paths) -> None:
-    with contextlib.closing(sqlite3.connect(places.history)) as database:
+def test_a_newer_history_is_refused_on_its_own(paths: Paths) -> None:
+    with contextlib.closing(sqlite3.connect(paths.history)) as database:
         database.execute(f"PRAGMA user_version = {history_store.VERSION + 1}")
     with pytest.raises(CastRayError) as caught:
-        HistoryStore(places.history)
+        HistoryStore(paths.history)
     assert "written by a later version" in sentence(caught.value.failure)
-    assert not list(places.home.glob("damaged-*"))
+    assert not list(paths.home.glob("damaged-*"))
 
 
 # --- files on a node

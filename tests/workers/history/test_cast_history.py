@@ -512,10 +512,10 @@ async def test_the_engine_remembers_a_cast_for_its_clients(
 ) -> None:
     monkeypatch.setattr(engine_module, "CHECK_SECONDS", 0.005)
     monkeypatch.setattr(history_module, "CHANGED_SECONDS", 0.0)
-    places = Paths(tmp_path, tmp_path / "run" / "s.sock")
-    places.prepare()
-    house = EngineHome(places)
-    client = await house.connect()
+    paths = Paths(tmp_path, tmp_path / "run" / "s.sock")
+    paths.prepare()
+    engine_home = EngineHome(paths)
+    client = await engine_home.connect()
     events = client.events()
     async with asyncio.timeout(5):
         await client.request(m.UseCluster("local"), m.Done)
@@ -533,7 +533,7 @@ async def test_the_engine_remembers_a_cast_for_its_clients(
     assert (report.engine.cancelled, report.ever.cancelled, report.active) == (1, 1, 0)
     assert (await client.request(m.GetRates(60.0), m.RateHistory)).samples == ()
     await client.close()
-    house.engine.commands.stopping.set()
-    await house.ended()
+    engine_home.engine.commands.stopping.set()
+    await engine_home.ended()
     assert (tmp_path / "history.sqlite").stat().st_mode & 0o777 == 0o600
     assert not (tmp_path / "history.sqlite-wal").exists()

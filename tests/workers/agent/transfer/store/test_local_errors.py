@@ -70,8 +70,8 @@ def test_a_disk_error_while_files_are_compared_fails_by_name(
         (folder / name).write_bytes(os.urandom(8 * MIB))
     node.inbox.mkdir(parents=True)
     shutil.copytree(folder, node.inbox / "folder")
-    for name, places in (("a", (3,)), ("b", (1, 5)), ("c", (2, 6)), ("d", (7,))):
-        change(node.inbox / "folder" / name, places)
+    for name, paths in (("a", (3,)), ("b", (1, 5)), ("c", (2, 6)), ("d", (7,))):
+        change(node.inbox / "folder" / name, paths)
     cast = lab.cast(source, [folder])
     with Proxy(source.upstream()) as proxy:
         fault(monkeypatch)
@@ -85,9 +85,9 @@ def test_a_disk_error_while_files_are_compared_fails_by_name(
     assert result.failure.values["path"].startswith(str(node.inbox))
 
 
-def change(path: Path, places: tuple[int, ...]) -> None:
+def change(path: Path, paths: tuple[int, ...]) -> None:
     with path.open("r+b") as file:
-        for at in places:
+        for at in paths:
             file.seek(at * MIB + 12345)
             file.write(b"changed here")
 

@@ -15,9 +15,9 @@ ASK = (
 )
 
 
-def best_digests(*places: Path) -> str:
+def best_digests(*paths: Path) -> str:
     """The algorithms that an interpreter without site-packages prefers, with these folders on its path."""
-    path = f"import sys; sys.path[:0] = {[str(place) for place in (ROOT, *places)]!r}; "
+    path = f"import sys; sys.path[:0] = {[str(place) for place in (ROOT, *paths)]!r}; "
     command = [sys.executable, "-S", "-E", "-c", path + ASK]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=30)
     assert done.returncode == 0, done.stderr
