@@ -241,7 +241,7 @@ class AgentManager:
         if info.name in self._placed and info.name not in self._gone:
             if placement is not None and placement.node_id == info.node_id:
                 return
-            self._send_to_driver(driver_protocol.RemoveAgent(info.name))
+            self._send_to_driver(driver_protocol.RemoveAgent(info.name, keep=True))
             self._mark_offline(info.name, offline_failure(info.name))
         self._gone.pop(info.name, None)
         self._backoff.forget_node(info.name)
@@ -253,7 +253,7 @@ class AgentManager:
             return
         log.warning("Ray has lost the node %s", name)
         self._gone[name] = self._clock()
-        self._send_to_driver(driver_protocol.RemoveAgent(name))
+        self._send_to_driver(driver_protocol.RemoveAgent(name, keep=True))
         self._mark_offline(name, offline_failure(name))
 
     def forget_gone_nodes(self) -> None:
@@ -298,7 +298,7 @@ class AgentManager:
             return True
         for name in silent:
             log.error("no reports of the agent of %s", name)
-            self._send_to_driver(driver_protocol.RemoveAgent(name))
+            self._send_to_driver(driver_protocol.RemoveAgent(name, keep=True))
             seconds = str(int(SILENT_SECONDS))
             self._agent_down(name, Failure(FailureKind.NODE_SILENT, {"node": name, "seconds": seconds}))
         return False

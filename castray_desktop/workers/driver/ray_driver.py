@@ -68,7 +68,7 @@ class RayDriver:
                 self._wanted[message.name] = message
                 self._spawn(self._place(message))
             elif isinstance(message, driver_protocol.RemoveAgent):
-                self._remove(message.name)
+                self._remove(message)
             else:
                 self._spawn(self._call(message))
         await self._stop()
@@ -140,20 +140,21 @@ class RayDriver:
             handle.kill()  # it may still run and would keep the name
         self._send(driver_protocol.AgentLost(name, reason_of(error)))
 
-    def _remove(self, name: str) -> None:
+    def _remove(self, order: driver_protocol.RemoveAgent) -> None:
+        name = order.name
         self._wanted.pop(name, None)
         handle = self._agents.pop(name, None)
         if handle is not None:
-            self._removals[name] = removal = self._spawn(self._end(name, handle))
+            self._removals[name] = removal = self._spawn(self._end(name, handle, order.keep))
             removal.add_done_callback(lambda task: self._removed(name, task))
 
     def _removed(self, name: str, task: asyncio.Task[None]) -> None:
         if self._removals.get(name) is task:
             del self._removals[name]
 
-    async def _end(self, name: str, handle: AgentHandle) -> None:
+    async def _end(self, name: str, handle: AgentHandle, keep: bool) -> None:
         try:
-            await asyncio.wait_for(handle.stop(), STOP_SECONDS)
+            await asyncio.wait_for(handle.stop(keep), STOP_SECONDS)
         except RAY_ERRORS as error:  # it is killed in any case
             log.warning("agent %s did not stop: %s", name, reason_of(error))
         handle.kill()

@@ -374,7 +374,7 @@ async def test_a_silent_agent_is_offline_removed_and_placed_again(stage: Stage) 
     assert stage.lost == ["node_1"]
     failure = stage.supervisor.agents.nodes["node_1"].failure
     assert failure == Failure(FailureKind.NODE_SILENT, {"node": "node_1", "seconds": "10"})
-    assert driver.sent(driver_protocol.RemoveAgent) == [driver_protocol.RemoveAgent("node_1")]
+    assert driver.sent(driver_protocol.RemoveAgent) == [driver_protocol.RemoveAgent("node_1", keep=True)]
     await driver.wait_for(driver_protocol.PlaceAgent, 5)
     driver.say(driver_protocol.AgentUp(hello("node_1")))
     await stage.until(lambda: stage.state("node_1") is NodeState.ONLINE)
@@ -635,7 +635,7 @@ async def test_a_node_that_ray_has_lost_is_offline_and_forgotten_after_long(stag
     driver.say(driver_protocol.NodesSeen((ray_node(1),)))
     await stage.until(lambda: stage.lost == ["host-2"])
     assert stage.state("host-2") is NodeState.OFFLINE
-    assert driver.sent(driver_protocol.RemoveAgent) == [driver_protocol.RemoveAgent("host-2")]
+    assert driver.sent(driver_protocol.RemoveAgent) == [driver_protocol.RemoveAgent("host-2", keep=True)]
     assert stage.pauses == []  # no attempt to place it again
     stage.now += 601.0
     stage.casts = ("c0ffee",)

@@ -1,4 +1,4 @@
-"""The driver goes on while Ray blocks the creation of an agent, as it does without a head."""
+"""The driver goes on while Ray blocks the creation of an agent, as it does without a head; how agents end."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import pytest
 from castray_desktop.core.protocol.nodes import agent_protocol, driver_protocol, json_codec
 from castray_desktop.workers.driver import ray_driver
 from castray_desktop.workers.driver.ray_driver import RayDriver
+from tests.helpers.fake_driver import hello
 
 SECONDS = 20
 
@@ -21,18 +22,26 @@ class BlockedHandle:
     begun = threading.Event()
     let_go = threading.Event()
     killed = threading.Event()
+    kept: list[bool]
 
     def __init__(self, order: driver_protocol.PlaceAgent) -> None:
         self.begun.set()
         assert self.let_go.wait(SECONDS)
+        self._lives = order.inbox == "lives"
         if order.inbox == "none":
             raise RuntimeError("no head")
 
     async def start(self) -> bytes:
-        raise RuntimeError("it can't start")
+        if not self._lives:
+            raise RuntimeError("it can't start")
+        return json_codec.to_json(hello("a"))
+
+    async def report(self) -> bytes:
+        await asyncio.Event().wait()
+        return b""
 
     async def stop(self, keep: bool = False) -> None:
-        """It has nothing."""
+        self.kept.append(keep)
 
     def kill(self) -> None:
         self.killed.set()
@@ -44,6 +53,7 @@ class DriverLink:
     def __init__(self) -> None:
         for event in (BlockedHandle.begun, BlockedHandle.let_go, BlockedHandle.killed):
             event.clear()
+        BlockedHandle.kept = []
         ours, self._theirs = socket.socketpair()
         self._ours = ours
 
@@ -101,5 +111,20 @@ async def test_an_agent_that_is_removed_while_it_is_created_is_killed_and_not_to
     BlockedHandle.let_go.set()
     lost = await link.hear()  # of the second one: nothing is told of the first
     assert lost == driver_protocol.AgentLost("a", "RuntimeError: it can't start")
+    assert BlockedHandle.killed.is_set()
+    await link.end()
+
+
+@pytest.mark.parametrize("keep", [True, False])
+async def test_an_agent_that_is_replaced_keeps_what_it_has_received(keep: bool) -> None:
+    link = DriverLink()
+    await link.start()
+    BlockedHandle.let_go.set()
+    link.send(place("lives"))
+    assert await link.hear() == driver_protocol.AgentUp(hello("a"))
+    link.send(driver_protocol.RemoveAgent("a", keep))
+    link.send(place())
+    assert isinstance(await link.hear(), driver_protocol.AgentLost)  # the first one has ended before
+    assert BlockedHandle.kept == [keep]
     assert BlockedHandle.killed.is_set()
     await link.end()

@@ -74,9 +74,10 @@ class PlaceAgent:
 
 @dataclass(frozen=True)
 class RemoveAgent:
-    """End an agent."""
+    """End an agent. With `keep`, what it has received is left to the one that replaces it."""
 
     name: str
+    keep: bool = False
 
 
 @dataclass(frozen=True)

@@ -65,6 +65,7 @@ class Node:
         carry: OpenTunnel | None,
         scans: ScanCache | None,
         host: str,
+        engine: str,
     ) -> None:
         self.name = name
         self.host = host
@@ -87,6 +88,7 @@ class Node:
             open_tunnel=carry,
             changed=self._changed,
             timing=timing,
+            engine=engine,
             scans=scans,
         )
         self.port, self.local_path = self.plane.start()
@@ -227,9 +229,12 @@ class Lab:
         carry: OpenTunnel | None = None,
         scans: ScanCache | None = None,
         host: str = "here",
+        engine: str = "",
     ) -> Node:
         timing = timing or PeerTiming(lost_after=1.0, grace=1.0)
-        node = Node(name, self.folder, local, timing, ports, address, certificates, carry, scans, host)
+        node = Node(
+            name, self.folder, local, timing, ports, address, certificates, carry, scans, host, engine
+        )
         self.nodes.append(node)
         return node
 

@@ -1,9 +1,10 @@
 """A recipient in its own process, which tests can kill: it reads orders and writes reports as lines.
 
-    python -m tests.workers.agent.transfer.recipient FOLDER NAME [die=N | remove=N]
+    python -m tests.workers.agent.transfer.recipient FOLDER NAME [die=N | stop=N | remove=N]
 
-With `die=N` the process kills itself at the N-th rename, before it (`die=-N`) or after it; with
-`remove=N` before it removes the N-th file that the source no longer has.
+With `die=N` the process kills itself at the N-th rename, before it (`die=-N`) or after it; with `stop=N` it
+suspends itself there; with `remove=N` it kills itself before it removes the N-th file that the source no
+longer has.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ def main() -> None:
     folder, name = Path(sys.argv[1]), sys.argv[2]
     if len(sys.argv) > 3:
         verb, _, number = sys.argv[3].partition("=")
-        {"die": die_at, "remove": die_removing}[verb](int(number))
+        {"die": die_at, "stop": stop_at, "remove": die_removing}[verb](int(number))
     first = json_codec.from_json(sys.stdin.buffer.readline(), agent_protocol.Order)
     ready, lock = threading.Event(), threading.Lock()
 
@@ -58,21 +59,25 @@ def main() -> None:
     plane.close()
 
 
-def die_at(number: int) -> None:
+def die_at(number: int, how: signal.Signals = signal.SIGKILL) -> None:
     rename, count = linux_calls.rename_without_replacing, 0
 
     def renamed(source: bytes, source_folder: int, target: bytes, target_folder: int) -> None:
         nonlocal count
         count += 1
         if count == -number:
-            os.kill(os.getpid(), signal.SIGKILL)
+            signal.pthread_kill(threading.get_ident(), how)
         try:
             rename(source, source_folder, target, target_folder)
         finally:
             if count == number:
-                os.kill(os.getpid(), signal.SIGKILL)
+                signal.pthread_kill(threading.get_ident(), how)
 
     linux_calls.rename_without_replacing = renamed
+
+
+def stop_at(number: int) -> None:
+    die_at(number, signal.SIGSTOP)
 
 
 def die_removing(number: int) -> None:

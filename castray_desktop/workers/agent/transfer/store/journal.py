@@ -21,6 +21,7 @@ from typing import NamedTuple, Optional
 
 from castray_desktop.workers.agent.transfer.system import linux_calls
 
+STILL_USED = "another process still works with it"
 JOURNAL_MAGIC = b"CastRay journal 1\n"
 _RECORD = struct.Struct("<Q16s")
 _READ_BYTES = _RECORD.size << 14
@@ -117,7 +118,7 @@ def _lock(fd: int) -> None:
             if error.errno not in (errno.EWOULDBLOCK, errno.EACCES):
                 return  # a file system without locks
             if time.monotonic() > deadline:
-                raise OSError(errno.EBUSY, "another process still works with it") from error
+                raise OSError(errno.EBUSY, STILL_USED) from error
         time.sleep(_LOCK_PAUSE)
 
 

@@ -28,8 +28,8 @@ from pathlib import Path
 from typing import Any, Optional
 
 from castray_desktop.core.content.file_names import node_file_name
-from castray_desktop.workers.agent.transfer.store.journal import JOURNAL_MAGIC, CommitLog, Journal
-from castray_desktop.workers.agent.transfer.system import linux_calls
+from castray_desktop.workers.agent.transfer.store.journal import JOURNAL_MAGIC, STILL_USED, CommitLog, Journal
+from castray_desktop.workers.agent.transfer.system import linux_calls, processes
 from castray_desktop.workers.agent.transfer.system.open_folders import FOLDER, NO_FOLDER, lstat_in, open_below
 
 VERSION = 1
@@ -69,7 +69,7 @@ class StagingRegistry:
         pid = os.getpid()
         host, boot, namespace = linux_calls.machine_identity()
         known = {"version": VERSION, "host": host, "boot": boot, "namespace": namespace, "pid": pid}
-        known["start"] = linux_calls.process_start(pid)
+        known["start"] = processes.process_start(pid)
         known["folder"] = folder.hex()
         known["engine"], known["cast"] = self._engine, cast
         fresh = record.with_name(f"{record.name}.{pid}.new")
@@ -138,6 +138,22 @@ class StagingRegistry:
             return None
         return record, bytes.fromhex(known["folder"])
 
+    def end_replaced(self, cast: str, node: str) -> None:
+        """End the process that has a delivery, once the engine has given that to this one.
+
+        It is an agent that was given up, since it was suspended or its node could not be reached. There must
+        not be two that write. Raises OSError if it can't be ended.
+        """
+        known = _read(self.path(cast, node))
+        if known is None or not _is_running(known) or known.get("engine", "") != self._engine:
+            return
+        pid = int(known["pid"])
+        if pid == os.getpid():
+            return
+        log.warning("ending process %d, the former agent of %s: it still has cast %s", pid, node, cast)
+        if not processes.end_process(pid, known["start"]):
+            raise OSError(errno.EBUSY, STILL_USED)
+
 
 def _age(record: Path) -> float:
     try:
@@ -148,21 +164,35 @@ def _age(record: Path) -> float:
 
 def _ended(record: Path) -> Optional[dict[str, Any]]:
     """The record, if its process has certainly ended. Homes may be shared between machines."""
-    host, boot, namespace = linux_calls.machine_identity()
+    known = _read(record)
+    if known is None or _is_running(known) is not False:
+        return None
+    return known
+
+
+def _read(record: Path) -> Optional[dict[str, Any]]:
+    """A record of this machine and this version; None for others, and for what is no record."""
     try:
         known: dict[str, Any] = json.loads(record.read_text())
         if b"\0" in bytes.fromhex(known["folder"]):
             return None
-        if known.get("version", VERSION) > VERSION or known["host"] != host:
+        if known.get("version", VERSION) > VERSION or known["host"] != linux_calls.machine_identity()[0]:
             return None
-        if known["boot"] == boot:
-            if known["namespace"] != namespace:
-                return None
-            if linux_calls.process_start(int(known["pid"])) == known["start"] != "":
-                return None
-        return known
+        known["pid"] = int(known["pid"])
+        usable = {"boot", "namespace", "start"} <= known.keys() and isinstance(known.get("cast", ""), str)
+        return known if usable else None
     except (OSError, ValueError, LookupError, TypeError, ArithmeticError, RecursionError):
         return None
+
+
+def _is_running(known: dict[str, Any]) -> Optional[bool]:
+    """Whether the process of a record exists; None if that can't be seen from here."""
+    _, boot, namespace = linux_calls.machine_identity()
+    if known["boot"] != boot:
+        return False
+    if known["namespace"] != namespace:
+        return None
+    return known["start"] != "" and processes.is_running(known["pid"], known["start"])
 
 
 NOT_OURS = "it was made by a later version of CastRay, or by something else"
@@ -199,6 +229,7 @@ class Staging:
         self._header = {"cast": cast, "node": node, **header}
         self._ours = False
         try:
+            registry.end_replaced(cast, node)
             self._make_destination()
             if not self._reopen():
                 self._make()
@@ -411,7 +442,11 @@ def remove_abandoned_staging(registry: StagingRegistry, keep: Collection[str] = 
 
 
 def remove_delivery_staging(registry: StagingRegistry, cast: str, node: str) -> None:
-    """Remove kept staging of a delivery that will not continue."""
+    """Remove staging of a delivery that will not continue, and end a former agent that still uses it."""
+    try:
+        registry.end_replaced(cast, node)
+    except OSError as error:
+        log.warning("cast %s on %s: %s", cast, node, error)
     left = registry.abandoned_delivery(cast, node)
     if left is not None:
         _forget(registry, *left)

@@ -289,13 +289,3 @@ def machine_identity() -> tuple[str, str, str]:
     with contextlib.suppress(OSError):
         namespace = os.readlink("/proc/self/ns/pid")
     return " ".join(known), boot, namespace
-
-
-def process_start(pid: int) -> str:
-    """Start time of a process, which distinguishes it from a later one with the same number; empty if
-    unknown."""
-    try:
-        with open(f"/proc/{pid}/stat", "rb") as file:
-            return file.read().rpartition(b")")[2].split()[19].decode()
-    except (OSError, IndexError):
-        return ""

@@ -6,6 +6,7 @@ import dataclasses
 import os
 import random
 import shutil
+import signal
 import struct
 import subprocess
 import sys
@@ -93,6 +94,15 @@ class Killable:
         self.process.kill()
         self.end()
 
+    def suspend(self) -> None:
+        self.process.send_signal(signal.SIGSTOP)
+
+    def __enter__(self) -> Killable:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.kill()
+
     def end(self) -> None:
         self.process.communicate()
 
@@ -119,19 +129,25 @@ def had_bytes(cast: Cast, staging: Path) -> int:
 
 def left_half_way(lab: Lab, source: Node, cast: Cast, at: int) -> int:
     """A recipient gets about this number of bytes, and its process is killed; returns what it had by then."""
+    stopped_half_way(lab, source, cast, at).kill()
+    return had_bytes(cast, staging_of(lab))
+
+
+def stopped_half_way(lab: Lab, source: Node, cast: Cast, at: int) -> Killable:
+    """A recipient that gets about this number of bytes, and then no more."""
     before = sum(len(noted(path)) for path in (lab.folder / "inbox" / "node_1").glob(".castray-*"))
     came, listed = max(at - (1 << 17), 0), cast.totals.manifest_bytes
     pieces = came // MIB if before or came < listed else 1 + (came - listed) // MIB  # the list is one
     with Proxy(source.upstream(), hold_at=at) as proxy:
-        killed = Killable(lab, start_order(cast, proxy.upstream))
+        recipient = Killable(lab, start_order(cast, proxy.upstream))
         assert proxy.held.wait(20)
         await_true(lambda: len(noted(staging_of(lab))) >= before + pieces)
-        killed.kill()
-    return had_bytes(cast, staging_of(lab))
+        recipient.suspend()
+    return recipient
 
 
-def go_on(lab: Lab, source: Node, cast: Cast, on_conflict: str = "skip") -> DeliveryReport:
-    node = lab.node("node_1")
+def go_on(lab: Lab, source: Node, cast: Cast, on_conflict: str = "skip", engine: str = "") -> DeliveryReport:
+    node = lab.node("node_1", engine=engine)
     cast.deliver(node, source.upstream(), on_conflict=on_conflict)
     (result,) = cast.results()
     return result
@@ -449,6 +465,57 @@ def test_what_was_left_for_a_cast_that_is_cancelled_goes(lab: Lab) -> None:
     remove_delivery_staging(StagingRegistry("engine"), cast.cast, "node_1")
     assert not list((lab.folder / "inbox" / "node_1").glob(".castray-*"))
     remove_delivery_staging(StagingRegistry("engine"), cast.cast, "node_1")  # there is nothing left to do
+
+
+@pytest.mark.parametrize("kind", ["file", "tree"])
+def test_an_agent_that_is_suspended_is_ended_by_the_one_that_replaces_it(lab: Lab, kind: str) -> None:
+    path = lab.file("a", 8 * MIB) if kind == "file" else make_tree(lab)
+    source = lab.node("node_0")
+    cast = lab.cast(source, [path])
+    with stopped_half_way(lab, source, cast, 5 * MIB) as suspended:
+        had = had_bytes(cast, staging_of(lab))
+        result = go_on(lab, source, cast, engine="engine")
+        assert result.state is RecipientState.COMPLETED, result
+        assert result.received_bytes == result.stream_bytes - had
+        assert suspended.process.wait(20) == -signal.SIGKILL
+    inbox = lab.folder / "inbox" / "node_1"
+    assert [entry.name for entry in inbox.iterdir()] == [path.name]
+    assert not list(StagingRegistry("engine").folder.iterdir())
+
+
+def test_an_agent_that_is_suspended_in_its_commit_is_ended_and_the_commit_goes_on(lab: Lab) -> None:
+    source, paths = lab.node("node_0"), [lab.file(f"file {number}", MIB) for number in range(3)]
+    cast, inbox = lab.cast(source, paths), lab.folder / "inbox" / "node_1"
+    with Killable(lab, start_order(cast, source.upstream()), "stop=2") as suspended:
+        suspended.say(AnnounceTrailer(cast.cast, cast.finish_source().trailer_digest))
+        os.waitid(os.P_PID, suspended.process.pid, os.WSTOPPED)
+        assert len(list(inbox.glob("file *"))) == 2
+        result = go_on(lab, source, cast, engine="engine")
+        assert result.state is RecipientState.COMPLETED, result
+        assert result.received_bytes == 0
+        assert suspended.process.wait(20) == -signal.SIGKILL
+    assert tree(inbox) == tree(lab.files)
+
+
+def test_only_the_engine_that_gave_a_delivery_ends_the_process_that_has_it(lab: Lab) -> None:
+    source = lab.node("node_0")
+    cast = lab.cast(source, [lab.file("a", 8 * MIB)])
+    with stopped_half_way(lab, source, cast, 5 * MIB) as working:
+        StagingRegistry("another").end_replaced(cast.cast, "node_1")
+        StagingRegistry("engine").end_replaced("another", "node_1")
+        StagingRegistry("engine").end_replaced(cast.cast, "node_2")
+        assert working.process.poll() is None
+    remove_delivery_staging(StagingRegistry("engine"), cast.cast, "node_1")
+
+
+def test_what_a_suspended_agent_has_goes_when_the_cast_ends_without_its_node(lab: Lab) -> None:
+    source = lab.node("node_0")
+    cast = lab.cast(source, [lab.file("a", 8 * MIB)])
+    with stopped_half_way(lab, source, cast, 5 * MIB) as suspended:
+        lab.node("node_1", engine="engine").plane.carry_out(ForgetCast(cast.cast))
+        assert suspended.process.wait(20) == -signal.SIGKILL
+        await_true(lambda: not list((lab.folder / "inbox" / "node_1").glob(".castray-*")))
+        await_true(lambda: not list(StagingRegistry("engine").folder.iterdir()))
 
 
 def test_what_was_kept_for_a_cast_goes_when_that_ends_without_this_node(lab: Lab) -> None:
