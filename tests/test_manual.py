@@ -30,14 +30,6 @@ def test_the_manual_names_every_command_and_option() -> None:
     assert missing == []
 
 
-def test_every_command_has_examples_or_needs_none() -> None:
-    plain = {"cluster prepare", "cluster share", "cluster join"}
-    for parser in parsers(command_parser()):
-        name = parser.prog.removeprefix("castray").strip()
-        if name in COMMANDS and name not in ("cluster", *plain):
-            assert "examples:" in (parser.epilog or ""), name
-
-
 def test_the_window_knows_every_command() -> None:
     """A word that is not in that list counts as a file to open."""
     (commands,) = (

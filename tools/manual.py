@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Iterator
 from pathlib import Path
 
+from castray_desktop.cli.arguments import EXAMPLES
 from castray_desktop.cli.command_line import command_parser
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "castray.1"
@@ -50,7 +51,7 @@ def manual() -> str:
     for command in commands(parser):
         lines += [f'.SS "{_text(command.prog)}"', *_paragraph(command.description or "")]
         lines += [".PP", f"\\fB{_text(command.prog)}\\fR{_text(arguments(command))}", *_options(command)]
-        if command.epilog:
+        if examples(command):
             lines += [".PP", "Examples:", *_verbatim(examples(command))]
     lines += [".SH ENVIRONMENT", *_list(ENVIRONMENT), ".SH FILES", *_list(FILES)]
     lines += [
@@ -68,7 +69,7 @@ def commands(parser: argparse.ArgumentParser) -> Iterator[argparse.ArgumentParse
         if isinstance(action, argparse._SubParsersAction):
             for inner in action.choices.values():
                 deeper = list(commands(inner))
-                if not deeper or inner.epilog:
+                if not deeper or examples(inner):
                     yield inner
                 yield from deeper
 
@@ -106,7 +107,7 @@ def value_name(action: argparse.Action) -> str:
 
 def examples(parser: argparse.ArgumentParser) -> str:
     """The examples of a parser, indented."""
-    return (parser.epilog or "").partition("exit status:\n")[0].partition("\n")[2]
+    return (parser.epilog or "").partition(EXAMPLES)[2].partition("\n\n")[0]
 
 
 def exit_statuses(parser: argparse.ArgumentParser) -> str:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import re
+import sys
 import textwrap
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from datetime import datetime
-from itertools import filterfalse
-from typing import Any, TypeAlias
+from itertools import filterfalse, takewhile
+from typing import Any, NoReturn, TypeAlias
 
+from castray_desktop.cli.output.terminal import ColorChoice, OutputStyle, print_json
 from castray_desktop.core.casts.json_views import options_from_json
 from castray_desktop.core.casts.transfer_options import Encryption
 from castray_desktop.core.content.urls import is_url
@@ -24,6 +27,8 @@ EXIT_NOT_DELIVERED = 1
 EXIT_BAD_USAGE = 2
 EXIT_INTERRUPTED = 130
 
+BAD_USAGE = "bad_usage"
+"""The kind of the failure in JSON when the arguments are wrong."""
 
 Commands: TypeAlias = "argparse._SubParsersAction[Any]"
 Handler: TypeAlias = Callable[[argparse.Namespace], Coroutine[None, None, int]]
@@ -35,14 +40,50 @@ _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(s|min|m|h|d|w)?")
 _UNITS = {"s": 1, "m": 60, "min": 60, "h": 3600, "d": 86_400, "w": 7 * 86_400}
 
 
+class UsageError(Exception):
+    """The arguments are wrong. The text says why; `usage` is the line that shows the right ones."""
+
+    def __init__(self, message: str, prog: str, usage: str) -> None:
+        super().__init__(message)
+        self.prog = prog
+        self.usage = usage
+
+
 class Parser(argparse.ArgumentParser):
     """Accepts no abbreviated options: an abbreviation in a script may become ambiguous in a later version.
 
-    The parsers of its commands are of the same class.
+    The parsers of its commands are of the same class. Wrong arguments raise UsageError.
     """
 
     def __init__(self, *args: Any, **values: Any) -> None:
         super().__init__(*args, **(values | {"allow_abbrev": False}))
+
+    def error(self, message: str) -> NoReturn:
+        """Raise UsageError."""
+        raise UsageError(message, self.prog, self.format_usage())
+
+
+def wants_json(arguments: Sequence[str]) -> bool:
+    """Whether `--json` is among the options, whatever else is wrong with them."""
+    return "--json" in takewhile(lambda word: word != "--", arguments)
+
+
+@contextlib.contextmanager
+def usage_errors_reported(arguments: Sequence[str]) -> Iterator[None]:
+    """At a UsageError, end the process with a usage line on stderr and status 2.
+
+    With `--json` the error is printed on stdout, too.
+    """
+    try:
+        yield
+    except UsageError as error:
+        if wants_json(arguments):
+            remedy = f"See: {error.prog} --help"
+            print_json(
+                {"event": "error", "error": {"kind": BAD_USAGE, "message": str(error), "remedy": remedy}}
+            )
+        sys.stderr.write(f"{error.usage}{error.prog}: error: {error}\n")
+        sys.exit(EXIT_BAD_USAGE)
 
 
 def add_command(
@@ -63,7 +104,7 @@ def add_command(
         name,
         help=summary,
         description=summary[0].upper() + summary[1:] + ".",
-        epilog=examples and "examples:\n" + textwrap.indent(textwrap.dedent(examples).strip("\n"), "  "),
+        epilog=_epilog(examples),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     if uses_cluster:
@@ -72,7 +113,68 @@ def add_command(
         parser.add_argument("--cluster", default=argparse.SUPPRESS, help=argparse.SUPPRESS)
     if handler is not None:
         parser.set_defaults(handler=handler)
+        add_output_options(parser, listed=False)
     return parser
+
+
+EXAMPLES = "examples:\n"
+EVERYWHERE = "\nevery command also takes -q, -v, --no-progress and --color; see: castray --help"
+
+
+def _epilog(examples: str) -> str:
+    """The end of a command's help: examples, and where the options are that every command has."""
+    lines = textwrap.dedent(examples).strip("\n")
+    shown = EXAMPLES + textwrap.indent(lines, "  ") + "\n" if lines else ""
+    return shown + EVERYWHERE
+
+
+def add_output_options(parser: argparse.ArgumentParser, *, listed: bool) -> None:
+    """Add the options that every command has, before or after its name; `listed`: with their help."""
+
+    def tell(text: str) -> str:
+        return text if listed else argparse.SUPPRESS
+
+    unset: Any = None if listed else argparse.SUPPRESS  # keeps a value that is given before the command
+    parser.add_argument(
+        "-q",
+        "--quiet",
+        action="store_true",
+        default=False if listed else unset,
+        help=tell("print only requested data, warnings and errors"),
+    )
+    parser.add_argument(
+        "-v",
+        "--verbose",
+        action="store_true",
+        default=False if listed else unset,
+        help=tell("print more: details of each delivery, and the engine's log on standard error"),
+    )
+    parser.add_argument(
+        "--no-progress",
+        dest="progress",
+        action="store_false",
+        default=True if listed else unset,
+        help=tell("print no progress, only the result"),
+    )
+    parser.add_argument(
+        "--color",
+        choices=[choice.value for choice in ColorChoice],
+        default=ColorChoice.AUTO.value if listed else unset,
+        help=tell(
+            "colors on a terminal, always or never (auto); NO_COLOR and CLICOLOR_FORCE in the environment"
+            " do the same"
+        ),
+    )
+
+
+def style_of(options: argparse.Namespace) -> OutputStyle:
+    """The output style that the options of a command ask for."""
+    return OutputStyle(
+        quiet=options.quiet,
+        verbose=options.verbose,
+        progress=options.progress,
+        color=ColorChoice(options.color),
+    )
 
 
 def add_cluster_option(parser: argparse.ArgumentParser, default: str | None = None) -> None:

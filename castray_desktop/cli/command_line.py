@@ -7,11 +7,20 @@ import difflib
 import importlib
 import os
 import sys
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 
 import castray_desktop
-from castray_desktop.cli.arguments import EXIT_BAD_USAGE, Parser, add_cluster_option
-from castray_desktop.cli.commands import COMMANDS
+from castray_desktop.cli.arguments import (
+    BAD_USAGE,
+    EXIT_BAD_USAGE,
+    Parser,
+    add_cluster_option,
+    add_output_options,
+    usage_errors_reported,
+    wants_json,
+)
+from castray_desktop.cli.commands import COMMAND_GROUPS, COMMANDS
+from castray_desktop.cli.output.terminal import print_error
 from castray_desktop.core.content.file_names import display_name
 
 _EPILOGUE = """\
@@ -24,7 +33,7 @@ examples:
   castray schedule add nightly data/ --to all --cron "0 3 * * *"
   castray nodes                                    list the nodes
 
-castray COMMAND --help tells more, with examples.
+castray COMMAND --help tells more, with examples. Each command takes --json.
 
 exit status:
   0  everything was delivered      2  bad usage or bad input
@@ -51,14 +60,15 @@ def parse_window_start(arguments: list[str]) -> argparse.Namespace:
     parser = Parser(prog="castray", usage=_USAGE, add_help=False)
     add_cluster_option(parser)
     parser.add_argument("files", nargs="*", metavar="FILE")
-    options, unknown = parser.parse_known_args(arguments)
-    for word in options.files:
-        if not os.path.lexists(word):
-            similar = _similar_commands(word)
-            hint = f" Did you mean: {', '.join(similar)}?" if similar else " See: castray help"
-            parser.error(f"{word} is neither a command nor a file or folder that exists.{hint}")
-    if unknown:
-        parser.error(f"unrecognized arguments: {' '.join(unknown)}")
+    with usage_errors_reported(arguments):
+        options, unknown = parser.parse_known_args(arguments)
+        for word in options.files:
+            if not os.path.lexists(word):
+                similar = _similar_commands(word)
+                hint = f" Did you mean: {', '.join(similar)}?" if similar else " See: castray help"
+                parser.error(f"{word} is neither a command nor a file or folder that exists.{hint}")
+        if unknown:
+            parser.error(f"unrecognized arguments: {' '.join(unknown)}")
     return options
 
 
@@ -70,7 +80,33 @@ def parse_command(arguments: list[str]) -> argparse.Namespace:
     _refuse_undecodable(arguments)
     word = _first_word(arguments)
     known = word in COMMANDS and not _asks_about_program(arguments)
-    return command_parser([word] if known else COMMANDS).parse_args(arguments)
+    with usage_errors_reported(arguments):
+        return command_parser([word] if known else COMMANDS).parse_args(arguments)
+
+
+class ProgramParser(Parser):
+    """The parser of the program: its help lists the commands in groups."""
+
+    def format_help(self) -> str:
+        """The help: usage, commands by group, options, examples."""
+        formatter = self._get_formatter()
+        formatter.add_usage(self.usage, self._actions, self._mutually_exclusive_groups)
+        formatter.add_text(self.description)
+        listed = {
+            item.dest: item
+            for action in self._actions
+            if isinstance(action, argparse._SubParsersAction)
+            for item in action._choices_actions
+        }
+        for title, names in COMMAND_GROUPS.items():
+            formatter.start_section(title)
+            formatter.add_arguments([listed[name] for name in names if name in listed])
+            formatter.end_section()
+        formatter.start_section("options")
+        formatter.add_arguments([action for action in self._actions if action.option_strings])
+        formatter.end_section()
+        formatter.add_text(self.epilog)
+        return formatter.format_help()
 
 
 def command_parser(names: Collection[str] = COMMANDS) -> argparse.ArgumentParser:
@@ -78,7 +114,7 @@ def command_parser(names: Collection[str] = COMMANDS) -> argparse.ArgumentParser
 
     Only the modules of these commands are imported.
     """
-    parser = Parser(
+    parser = ProgramParser(
         prog="castray",
         usage=_USAGE,
         description="Put files on many machines of a Ray cluster at once.",
@@ -87,12 +123,30 @@ def command_parser(names: Collection[str] = COMMANDS) -> argparse.ArgumentParser
     )
     parser.add_argument("--version", action="version", version=f"castray {castray_desktop.__version__}")
     add_cluster_option(parser)
+    add_output_options(parser, listed=True)
     commands = parser.add_subparsers(
-        dest="command", required=True, metavar="COMMAND", title="commands", prog="castray"
+        dest="command", required=True, metavar="COMMAND", prog="castray", parser_class=Parser
     )
     for module in dict.fromkeys(COMMANDS[name] for name in names):
         importlib.import_module(f"castray_desktop.cli.commands.{module}").add_parsers(commands)
     return parser
+
+
+def command_help(topic: Sequence[str], *, as_json: bool = False) -> str:
+    """The help of a command, or of the program for no words.
+
+    End the process with a usage line on stderr and status 2 if there is no such command.
+    """
+    parser = command_parser()
+    with usage_errors_reported(["--json"] if as_json else []):
+        for word in topic:
+            inner = [
+                action.choices for action in parser._actions if isinstance(action, argparse._SubParsersAction)
+            ]
+            if not inner or word not in inner[0]:
+                parser.error(f"there is no command {' '.join(topic)}")
+            parser = inner[0][word]
+    return parser.format_help()
 
 
 def command_names(parser: argparse.ArgumentParser, prefix: str = "") -> Iterator[str]:
@@ -106,11 +160,11 @@ def command_names(parser: argparse.ArgumentParser, prefix: str = "") -> Iterator
 
 
 def _words(arguments: list[str]) -> Iterator[str]:
-    """The arguments without the value of `--cluster`."""
+    """The arguments without the values of `--cluster` and `--color`."""
     values = iter(arguments)
     for argument in values:
         yield argument
-        if argument == "--cluster":
+        if argument in ("--cluster", "--color"):
             next(values, None)
 
 
@@ -148,9 +202,10 @@ def _refuse_undecodable(arguments: list[str]) -> None:
         try:
             argument.encode()
         except UnicodeEncodeError:
-            print(
-                f"castray: {display_name(argument)} is a name that is not UTF-8, and can't be given here. "
+            print_error(
+                BAD_USAGE,
+                f"{display_name(argument)} is a name that is not UTF-8, and can't be given here.",
                 "Rename it, or send the folder that it lies in.",
-                file=sys.stderr,
+                as_json=wants_json(arguments),
             )
             sys.exit(EXIT_BAD_USAGE)

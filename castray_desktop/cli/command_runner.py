@@ -11,10 +11,10 @@ import signal
 import sys
 from collections.abc import Coroutine, Iterator
 
-from castray_desktop.cli.arguments import EXIT_INTERRUPTED, EXIT_NOT_DELIVERED
-from castray_desktop.cli.output.terminal import escape_unprintable
+from castray_desktop.cli.arguments import EXIT_INTERRUPTED, EXIT_NOT_DELIVERED, style_of
+from castray_desktop.cli.output.terminal import escape_unprintable, print_failure, use_output_style
 from castray_desktop.core.failures.kinds import CastRayError, Failure, FailureKind
-from castray_desktop.core.failures.sentences import TEMPLATES, sentence
+from castray_desktop.core.failures.sentences import TEMPLATES
 from castray_desktop.workers.base.paths import find_paths
 from castray_desktop.workers.base.state_files import PrivateLogFile
 
@@ -22,13 +22,21 @@ log = logging.getLogger("castray.command")
 
 
 def run_command(options: argparse.Namespace) -> int:
-    """Run the handler of a parsed command; returns the exit status. Errors are one sentence on stderr."""
+    """Run the handler of a parsed command; returns the exit status.
+
+    An error is one sentence on stderr; with `--json` also an object on stdout.
+    """
     escape_unprintable()
+    with use_output_style(style_of(options)):
+        return _run(options)
+
+
+def _run(options: argparse.Namespace) -> int:
     try:
         with asyncio.Runner() as runner:
             return runner.run(_interruptible(options.handler(options)))
     except CastRayError as error:
-        print(f"castray: {sentence(error.failure)}", file=sys.stderr)
+        print_failure(error.failure, as_json=options.json)
         return TEMPLATES[error.failure.kind].status.exit
     except (KeyboardInterrupt, asyncio.CancelledError):
         return EXIT_INTERRUPTED
@@ -41,7 +49,7 @@ def run_command(options: argparse.Namespace) -> int:
         with _log_file():
             log.exception("castray %s", options.command)
         reason = f"{type(error).__name__}: {error}"
-        print(f"castray: {sentence(Failure(FailureKind.INTERNAL, {'reason': reason}))}", file=sys.stderr)
+        print_failure(Failure(FailureKind.INTERNAL, {"reason": reason}), as_json=options.json)
         return EXIT_NOT_DELIVERED
 
 

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Callable
 from types import TracebackType
 from typing import Self
 
-from castray_desktop.cli.output.terminal import format_count
+from castray_desktop.cli.output.terminal import format_count, output_style, print_note
 from castray_desktop.core.failures.kinds import CastRayError, Failure, FailureKind
 from castray_desktop.core.failures.sentences import sentence
 from castray_desktop.core.protocol import messages
@@ -39,7 +39,9 @@ class Session:
     ) -> None:
         """`quiet`: print nothing while the cluster starts. `on_event` gets each event, `Welcome` first."""
         self._start = start
-        self._quiet = quiet
+        style = output_style()
+        self._quiet = quiet or style.quiet
+        self._verbose = style.verbose
         self._on_event = on_event
         self._client: EngineClient | None = None
         self._cache = ClientCache()
@@ -51,6 +53,8 @@ class Session:
         self._client = await EngineClient.connect(find_paths(), "cli", start=self._start)
         self._cache.apply_event(self._client.welcome)
         self._on_event(self._client.welcome)
+        if self._verbose:
+            await self._client.request(messages.WatchLog("info"), messages.Done)
         return self
 
     async def __aexit__(
@@ -86,6 +90,8 @@ class Session:
         async for event in self.client.events():
             self._cache.apply_event(event)
             self._on_event(event)
+            if isinstance(event, messages.LogLine):
+                print_note(f"{event.level}: {event.origin}: {event.text}")
             yield event
 
     async def ready(self, target: str | None) -> None:

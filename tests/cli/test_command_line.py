@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,7 +22,7 @@ from castray_desktop.cli.command_line import (
     parse_window_start,
 )
 from castray_desktop.cli.command_runner import run_command
-from castray_desktop.cli.commands import COMMANDS
+from castray_desktop.cli.commands import COMMAND_GROUPS, COMMANDS
 from castray_desktop.cli.window_start import open_window
 
 NOT_UTF_8 = os.fsdecode(b"/tmp/caf\xe9.bin")
@@ -73,6 +74,35 @@ def test_bad_usage_is_2_with_a_usage_line(arguments: list[str], capsys: pytest.C
     output = capsys.readouterr()
     assert "usage:" in output.err
     assert output.out == ""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "kind"),
+    [
+        (["send", "x", "--json"], "bad_usage"),
+        (["nodes", "--json", "--nonsense"], "bad_usage"),
+        (["help", "nonsense", "--json"], "bad_usage"),
+        (["send", NOT_UTF_8, "--to", "all", "--json"], "bad_usage"),
+        (["stauts", "--json"], "bad_usage"),
+    ],
+)
+def test_with_json_bad_usage_is_an_object_as_well(
+    arguments: list[str], kind: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as caught:
+        open_window(arguments) if is_window_start(arguments) else run_command(parse_command(arguments))
+    assert caught.value.code == EXIT_BAD_USAGE
+    output = capsys.readouterr()
+    told = json.loads(output.out)
+    assert (told["schema"], told["event"], told["error"]["kind"]) == (1, "error", kind)
+    assert told["error"]["remedy"]
+    assert told["error"]["message"] in output.err
+
+
+def test_after_two_dashes_json_is_a_name(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        parse_command(["send", "--", "--json"])
+    assert capsys.readouterr().out == ""
 
 
 def test_the_version(capsys: pytest.CaptureFixture[str]) -> None:
@@ -170,6 +200,25 @@ def leaf_parsers(parser: argparse.ArgumentParser) -> Iterator[argparse.ArgumentP
             yield from leaf_parsers(inner)
     if not groups:
         yield parser
+
+
+def test_every_command_can_print_json_and_ends_its_help_with_examples() -> None:
+    for parser in leaf_parsers(command_parser()):
+        assert "--json" in parser._option_string_actions, parser.prog
+        assert f"examples:\n  {parser.prog}" in parser.format_help(), parser.prog
+
+
+def test_every_command_is_in_a_group_of_the_help() -> None:
+    told = command_parser().format_help()
+    for title, names in COMMAND_GROUPS.items():
+        section = told.partition(f"\n{title}:\n")[2].partition("\n\n")[0]
+        assert [line.split()[0] for line in section.splitlines() if line[4] != " "] == list(names)
+
+
+@pytest.mark.parametrize("words", [["-q", "nodes"], ["nodes", "-q"], ["--quiet", "schedule", "list"]])
+def test_options_of_every_command_stand_before_or_after_it(words: list[str]) -> None:
+    assert parse_command(words).quiet
+    assert parse_command(["--color", "never", "nodes"]).color == "never"
 
 
 def test_every_command_has_a_handler() -> None:

@@ -70,7 +70,7 @@ class Castray:
         lines = [json.loads(line) for line in done.stdout.splitlines()]
         results = [line for line in lines if line["event"] == "result"]
         assert len(results) <= 1
-        assert all(line["event"] in ("progress", "result") for line in lines)
+        assert all(line["event"] in ("progress", "result", "error") for line in lines)
         return done.returncode, results[0] if results else {}, done.stderr
 
     def nodes(self) -> list[dict[str, Any]]:

@@ -9,11 +9,11 @@ from castray_desktop.cli.arguments import EXIT_DELIVERED, Commands, add_command,
 from castray_desktop.cli.output.cast_text import format_state
 from castray_desktop.cli.output.terminal import add_row, new_table, print_json, print_table
 from castray_desktop.cli.session import Session
-from castray_desktop.core.casts.json_views import cast_cluster_form, form_to_json
+from castray_desktop.core.casts.json_views import cast_form, form_to_json
 from castray_desktop.core.casts.states import cast_name
 from castray_desktop.core.content.quantities import format_bytes
 from castray_desktop.core.failures.kinds import CastRayError, FailureKind
-from castray_desktop.core.protocol.messages import CastSummary, DeliverySnapshot
+from castray_desktop.core.protocol.messages import CastSummary
 
 
 def add_parsers(commands: Commands) -> None:
@@ -41,23 +41,10 @@ async def list_casts(options: argparse.Namespace) -> int:
     casts = welcome.casts if welcome else ()
     deliveries = welcome.deliveries if welcome else {}
     if options.json:
-        print_json([_cast_object(cast, deliveries.get(cast.cast, ())) for cast in casts])
+        print_json([form_to_json(cast_form(cast, deliveries.get(cast.cast, ()))) for cast in casts])
     else:
         print_casts(casts)
     return EXIT_DELIVERED
-
-
-def _cast_object(cast: CastSummary, deliveries: tuple[DeliverySnapshot, ...]) -> dict[str, object]:
-    return {
-        "cast": cast.cast,
-        "name": cast_name(cast),
-        "state": cast.state.value,
-        "bytes": cast.bytes,
-        "cluster": form_to_json(cast_cluster_form(cast.cluster)),
-        "deliveries": [
-            {"node": item.node, "state": item.state.value, "bytes": item.bytes} for item in deliveries
-        ],
-    }
 
 
 def print_casts(casts: Sequence[CastSummary]) -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 
 from castray_desktop.cli.arguments import EXIT_DELIVERED, Commands, add_command, add_json_option
-from castray_desktop.cli.output.terminal import format_count, print_json
+from castray_desktop.cli.output.terminal import format_count, print_json, say
 from castray_desktop.cli.session import Session
+from castray_desktop.core.casts.json_views import cluster_form, form_to_json
 from castray_desktop.core.protocol import messages
 
 ENCRYPTED = (
@@ -22,18 +23,44 @@ NOT_ENCRYPTED = (
 
 def add_parsers(commands: Commands) -> None:
     """Add `cluster`."""
-    cluster = add_command(commands, "cluster", "prepare for a cluster, share one or join one")
+    cluster = add_command(
+        commands,
+        "cluster",
+        "prepare for a cluster, share one or join one",
+        """
+        castray cluster share
+        castray cluster join 10.0.0.1:6379
+        castray cluster prepare 10.0.0.1:6379
+        """,
+    )
     actions = cluster.add_subparsers(dest="action", required=True, metavar="ACTION")
     prepare_parser = add_command(
-        actions, "prepare", "make a driver for a cluster that runs another Ray", handler=prepare
+        actions,
+        "prepare",
+        "make a driver for a cluster that runs another Ray",
+        "castray cluster prepare 10.0.0.1:6379",
+        handler=prepare,
     )
     prepare_parser.add_argument("target", metavar="HOST:PORT")
+    add_json_option(prepare_parser)
     join_parser = add_command(
-        actions, "join", "make this computer a node of a cluster, without CPUs for its tasks", handler=join
+        actions,
+        "join",
+        "make this computer a node of a cluster, without CPUs for its tasks",
+        "castray cluster join 10.0.0.1:6379",
+        handler=join,
     )
     join_parser.add_argument("target", metavar="HOST:PORT")
+    add_json_option(join_parser)
     share_parser = add_command(
-        actions, "share", "start a cluster that other machines can join, and say how", handler=share
+        actions,
+        "share",
+        "start a cluster that other machines can join, and say how",
+        """
+        castray cluster share
+        castray cluster share --new-token
+        """,
+        handler=share,
     )
     share_parser.add_argument(
         "--new-token",
@@ -48,7 +75,10 @@ async def prepare(options: argparse.Namespace) -> int:
     async with Session() as session:
         await session.use(messages.PrepareDriver(options.target))
         status = session.cluster
-    print(f"{options.target} can be used: Ray {status.ray_version} on Python {status.python_version}.")
+    if options.json:
+        print_json({"event": "prepared", "cluster": form_to_json(cluster_form(status))})
+    else:
+        say(f"{options.target} can be used: Ray {status.ray_version} on Python {status.python_version}.")
     return EXIT_DELIVERED
 
 
@@ -58,8 +88,11 @@ async def join(options: argparse.Namespace) -> int:
         await session.use(messages.JoinCluster(options.target))
         await session.client.request(messages.KeepEngine(True), messages.Done)
         session.keep = True
-        nodes = format_count(len(session.nodes), "node")
-        print(
+        status, nodes = session.cluster, format_count(len(session.nodes), "node")
+    if options.json:
+        print_json({"event": "joined", "cluster": form_to_json(cluster_form(status))})
+    else:
+        say(
             f"This computer is a node of {options.target}, which has {nodes}."
             " Leave it with: castray engine stop"
         )

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 
-from castray_desktop.cli.arguments import EXIT_DELIVERED, Commands, add_command
+from castray_desktop.cli.arguments import EXIT_DELIVERED, Commands, add_command, add_json_option
+from castray_desktop.cli.output.terminal import print_json
 
 
 def add_parsers(commands: Commands) -> None:
@@ -21,11 +22,16 @@ def add_parsers(commands: Commands) -> None:
         handler=print_script,
     )
     parser.add_argument("shell", choices=("bash", "zsh", "fish"))
+    add_json_option(parser)
 
 
 async def print_script(options: argparse.Namespace) -> int:
     """Print the script of a shell, which calls `shell_completion.complete`."""
     from argcomplete import shell_integration
 
-    print(shell_integration.shellcode(["castray"], shell=options.shell))
+    script = shell_integration.shellcode(["castray"], shell=options.shell)
+    if options.json:
+        print_json({"shell": options.shell, "script": script})
+    else:
+        print(script)
     return EXIT_DELIVERED

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import sys
+from collections.abc import Sequence
 
 from castray_desktop.cli.arguments import (
     EXIT_DELIVERED,
@@ -17,13 +18,14 @@ from castray_desktop.cli.arguments import (
     split_names,
 )
 from castray_desktop.cli.output.cast_reporters import run_cast
-from castray_desktop.cli.output.terminal import print_json
+from castray_desktop.cli.output.terminal import print_json, say
 from castray_desktop.cli.session import Session
-from castray_desktop.core.casts.json_views import cast_cluster_form, form_to_json
+from castray_desktop.core.casts.json_views import cast_cluster_form, form_to_json, problem_to_json
+from castray_desktop.core.casts.states import cast_name
 from castray_desktop.core.failures.kinds import CastRayError, FailureKind
 from castray_desktop.core.failures.sentences import sentence
 from castray_desktop.core.protocol import messages
-from castray_desktop.core.protocol.messages import PreflightReport
+from castray_desktop.core.protocol.messages import CastSummary, PreflightReport
 
 ALL = "all"
 
@@ -45,6 +47,7 @@ def add_parsers(commands: Commands) -> None:
         commands, "cancel", "end a cast", "castray cancel 3f2a\ncastray cancel all", handler=cancel
     )
     add_cast_argument(cancel_parser, or_all=True)
+    add_json_option(cancel_parser)
     _add_retry_and_again(commands)
     drop_parser = add_command(
         commands,
@@ -55,11 +58,13 @@ def add_parsers(commands: Commands) -> None:
     )
     add_cast_argument(drop_parser)
     drop_parser.add_argument("nodes", metavar="NODE[,NODE...]")
+    add_json_option(drop_parser)
     move_parser = add_command(
         commands, "move", "change a cast's place in the queue", "castray move 3f2a 1", handler=move
     )
     add_cast_argument(move_parser)
     move_parser.add_argument("place", type=_place, metavar="PLACE", help="1: the next to start")
+    add_json_option(move_parser)
 
 
 def _add_pause_and_resume(commands: Commands) -> None:
@@ -73,6 +78,7 @@ def _add_pause_and_resume(commands: Commands) -> None:
         parser.add_argument(
             "--node", default="", metavar="NODE[,NODE...]", help="only these recipients; the others go on"
         )
+        add_json_option(parser)
 
 
 def _add_retry_and_again(commands: Commands) -> None:
@@ -112,7 +118,7 @@ async def add_recipients(options: argparse.Namespace) -> int:
             "event": "added",
             "cluster": form_to_json(cast_cluster_form(report.cluster)),
             "recipients": list(report.recipients),
-            "problems": [{"node": item.node, "reason": sentence(item.failure)} for item in report.problems],
+            "problems": [problem_to_json(problem) for problem in report.problems],
         }
         print_json(added)
     else:
@@ -132,32 +138,48 @@ def print_added(report: PreflightReport) -> None:
 
 async def pause(options: argparse.Namespace) -> int:
     """Pause a cast, all casts, or some recipients of a cast."""
-    return await _send_command(messages.Pause(_cast_or_all(options.cast), split_names(options.node)))
+    nodes = split_names(options.node)
+    async with Session(start=False) as session:
+        casts = _unfinished(session, options.cast)
+        await session.client.request(messages.Pause(_cast_or_all(options.cast), nodes), messages.Done)
+    return _report("paused", options, casts, nodes)
 
 
 async def resume(options: argparse.Namespace) -> int:
     """Resume a cast, all casts, or some recipients of a cast."""
-    return await _send_command(messages.Resume(_cast_or_all(options.cast), split_names(options.node)))
+    nodes = split_names(options.node)
+    async with Session(start=False) as session:
+        casts = _unfinished(session, options.cast)
+        await session.client.request(messages.Resume(_cast_or_all(options.cast), nodes), messages.Done)
+    return _report("resumed", options, casts, nodes)
 
 
 async def drop(options: argparse.Namespace) -> int:
     """End a cast for some of its recipients."""
-    return await _send_command(messages.DropRecipients(options.cast, split_names(options.nodes)))
+    nodes = split_names(options.nodes)
+    async with Session(start=False) as session:
+        casts = _unfinished(session, options.cast)
+        await session.client.request(messages.DropRecipients(options.cast, nodes), messages.Done)
+    return _report("dropped", options, casts, nodes)
 
 
 async def move(options: argparse.Namespace) -> int:
     """Change the place of a cast in the queue."""
-    return await _send_command(messages.MoveInQueue(options.cast, options.place - 1))
+    async with Session(start=False) as session:
+        casts = _unfinished(session, options.cast)
+        await session.client.request(messages.MoveInQueue(options.cast, options.place - 1), messages.Done)
+    return _report("moved", options, casts)
 
 
 async def cancel(options: argparse.Namespace) -> int:
     """Cancel a cast, or all casts."""
-    if options.cast != ALL:
-        return await _send_command(messages.Cancel(options.cast))
     async with Session(start=False) as session:
-        running = [cast.cast for cast in session.client.welcome.casts if not cast.state.finished]
-        await asyncio.gather(*(_cancel_running(session, cast) for cast in running))
-    return EXIT_DELIVERED
+        casts = _unfinished(session, options.cast)
+        if options.cast == ALL:
+            await asyncio.gather(*(_cancel_running(session, cast.cast) for cast in casts))
+        else:
+            await session.client.request(messages.Cancel(options.cast), messages.Done)
+    return _report("cancelled", options, casts)
 
 
 async def _cancel_running(session: Session, cast: str) -> None:
@@ -168,9 +190,29 @@ async def _cancel_running(session: Session, cast: str) -> None:
             raise
 
 
-async def _send_command(command: messages.ControlCommand | messages.Cancel) -> int:
-    async with Session(start=False) as session:
-        await session.client.request(command, messages.Done)
+def _unfinished(session: Session, cast: str) -> list[CastSummary]:
+    """The unfinished casts that a command means: all, or those whose id begins so."""
+    return [
+        summary
+        for summary in session.client.welcome.casts
+        if not summary.state.finished and (cast == ALL or summary.cast.startswith(cast))
+    ]
+
+
+def _report(
+    event: str, options: argparse.Namespace, casts: Sequence[CastSummary], nodes: Sequence[str] = ()
+) -> int:
+    """Print which casts were changed."""
+    if options.json:
+        known = [cast.cast for cast in casts]
+        named = known or ([] if options.cast == ALL else [options.cast])  # of a cluster that is not in use
+        print_json({"event": event, "casts": named, "nodes": list(nodes)})
+        return EXIT_DELIVERED
+    if options.cast == ALL and not casts:
+        say("No casts are running.")
+    for cast in casts:
+        scope = f" {', '.join(nodes)} of" if nodes else ""
+        say(f"{event.capitalize()}{scope} {cast_name(cast)} ({cast.cast}).")
     return EXIT_DELIVERED
 
 

@@ -26,7 +26,7 @@ from castray_desktop.cli.arguments import (
     add_command,
     add_json_option,
 )
-from castray_desktop.cli.output.terminal import print_json
+from castray_desktop.cli.output.terminal import print_error, print_json
 from castray_desktop.core.failures.kinds import CastRayError, FailureKind
 from castray_desktop.workers.base.home_format import check_home
 from castray_desktop.workers.base.paths import find_paths
@@ -153,12 +153,11 @@ def add_parsers(commands: Commands) -> None:
         """,
     )
     actions = desktop.add_subparsers(dest="action", required=True, metavar="ACTION")
-    add_json_option(
-        add_command(actions, "install", "write the entries into your own folders", handler=install)
-    )
-    add_json_option(
-        add_command(actions, "remove", "remove what install has written, and nothing else", handler=remove)
-    )
+    for name, summary, handler in (
+        ("install", "write the entries into your own folders", install),
+        ("remove", "remove what install has written, and nothing else", remove),
+    ):
+        add_json_option(add_command(actions, name, summary, f"castray desktop {name}", handler=handler))
 
 
 @dataclass(frozen=True)
@@ -319,7 +318,7 @@ def _resources() -> Path:
 async def install(options: argparse.Namespace) -> int:
     """Write the entries; status 1 if a file of another program was left."""
     if sys.platform == "darwin" or os.name == "nt":
-        print("castray: there are such entries on Linux desktops only.", file=sys.stderr)
+        print_error("not_linux", "There are such entries on Linux desktops only.", as_json=options.json)
         return EXIT_NOT_DELIVERED
     try:
         files = desktop_files(this_command(), _resources())

@@ -14,7 +14,7 @@ from castray_desktop.cli.arguments import (
     add_command,
     add_json_option,
 )
-from castray_desktop.cli.output.terminal import print_json
+from castray_desktop.cli.output.terminal import output_style, print_json
 from castray_desktop.cli.session import Session
 from castray_desktop.core.failures.check_sentences import explain_check, without_secrets, worst
 from castray_desktop.core.failures.kinds import CastRayError, FailureKind
@@ -67,7 +67,8 @@ async def _checks_of_engine(target: str | None) -> tuple[Check, ...]:
                 raise
             values = error.failure.values | {"because": error.failure.kind.value}
             failed = Check("cluster", CheckState.BAD, values=values)
-        print("Looking …", file=sys.stderr, flush=True)
+        if output_style().shows_progress:
+            print("Looking …", file=sys.stderr, flush=True)
         job = secrets.token_hex(6)
         try:
             found = await session.client.request(messages.Diagnose(job), messages.Diagnosis)

@@ -10,7 +10,7 @@ import time
 
 from castray_desktop.cli.arguments import EXIT_DELIVERED, Commands, add_command, add_json_option
 from castray_desktop.cli.output.cast_text import print_limit
-from castray_desktop.cli.output.terminal import format_count, print_json
+from castray_desktop.cli.output.terminal import format_count, print_json, say
 from castray_desktop.cli.session import Session
 from castray_desktop.core.failures.kinds import CastRayError, FailureKind
 from castray_desktop.core.protocol import messages
@@ -37,11 +37,22 @@ def add_parsers(commands: Commands) -> None:
         """,
     )
     actions = engine.add_subparsers(dest="action", required=True, metavar="ACTION")
-    add_command(
-        actions, "start", "start it with its cluster, and keep it", handler=start_engine, uses_cluster=True
+    start = add_command(
+        actions,
+        "start",
+        "start it with its cluster, and keep it",
+        "castray engine start --cluster auto",
+        handler=start_engine,
+        uses_cluster=True,
     )
-    add_command(actions, "stop", "end it and what it started", handler=stop_engine)
-    add_json_option(add_command(actions, "status", "say what it does", handler=show_status))
+    stop = add_command(
+        actions, "stop", "end it and what it started", "castray engine stop", handler=stop_engine
+    )
+    status = add_command(
+        actions, "status", "say what it does", "castray engine status --json", handler=show_status
+    )
+    for parser in (start, stop, status):
+        add_json_option(parser)
 
 
 async def start_engine(options: argparse.Namespace) -> int:
@@ -50,19 +61,26 @@ async def start_engine(options: argparse.Namespace) -> int:
         await session.ready(options.cluster)
         await session.client.request(messages.KeepEngine(True), messages.Done)
         session.keep = True
-        nodes = format_count(len(session.nodes), "node")
-        print(f"The engine runs with {nodes}. End it with: castray engine stop")
+        status = await session.client.request(messages.GetStatus(), EngineStatus)
+    if options.json:
+        print_json({"event": "started"} | _status_object(status))
+    else:
+        say(f"The engine runs with {format_count(status.nodes, 'node')}. End it with: castray engine stop")
     return EXIT_DELIVERED
 
 
-async def stop_engine(_options: argparse.Namespace) -> int:
+async def stop_engine(options: argparse.Namespace) -> int:
     """Stop the engine, and wait for its end."""
+    running = True
     try:
         await _stop()
     except CastRayError as error:
         if not _is_stopped(error):
             raise
+        running = False
         print("No engine is running.", file=sys.stderr)
+    if options.json:
+        print_json({"event": "stopped", "running": running})
     return EXIT_DELIVERED
 
 

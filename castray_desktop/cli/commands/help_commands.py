@@ -5,7 +5,10 @@ from __future__ import annotations
 import argparse
 
 import castray_desktop
-from castray_desktop.cli.arguments import EXIT_DELIVERED, Commands, add_command
+from castray_desktop.cli.arguments import EXIT_DELIVERED, Commands, add_command, add_json_option
+from castray_desktop.cli.output.terminal import print_json
+from castray_desktop.core.casts.json_views import JSON_SCHEMA
+from castray_desktop.core.protocol.messages import PROTOCOL_VERSION
 
 
 def add_parsers(commands: Commands) -> None:
@@ -14,18 +17,34 @@ def add_parsers(commands: Commands) -> None:
         commands, "help", "tell the commands, or all about one", "castray help send", handler=show_help
     )
     topics.add_argument("topic", nargs="*", metavar="COMMAND")
-    add_command(commands, "version", "tell the version", "castray version", handler=show_version)
+    add_json_option(topics)
+    version = add_command(
+        commands,
+        "version",
+        "tell the version",
+        "castray version\ncastray version --json",
+        handler=show_version,
+    )
+    add_json_option(version)
 
 
 async def show_help(options: argparse.Namespace) -> int:
-    """Print the help of the program or of a command, and end the process."""
-    from castray_desktop.cli.command_line import command_parser
+    """Print the help of the program or of a command."""
+    from castray_desktop.cli.command_line import command_help
 
-    command_parser().parse_args([*options.topic, "--help"])
+    text = command_help(options.topic, as_json=options.json)
+    if options.json:
+        print_json({"command": " ".join(options.topic) or None, "text": text})
+    else:
+        print(text, end="")
     return EXIT_DELIVERED
 
 
-async def show_version(_options: argparse.Namespace) -> int:
-    """Print the version."""
-    print(f"castray {castray_desktop.__version__}")
+async def show_version(options: argparse.Namespace) -> int:
+    """Print the version, for scripts with the number of the JSON's form and of the engine's protocol."""
+    if options.json:
+        version = castray_desktop.__version__
+        print_json({"schema": JSON_SCHEMA, "version": version, "protocol": PROTOCOL_VERSION})
+    else:
+        print(f"castray {castray_desktop.__version__}")
     return EXIT_DELIVERED

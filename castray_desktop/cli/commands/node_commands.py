@@ -9,8 +9,9 @@ import os
 from collections.abc import Collection
 
 from castray_desktop.cli.arguments import EXIT_DELIVERED, Commands, add_command, add_json_option
-from castray_desktop.cli.output.terminal import add_row, new_table, print_json, print_note, print_table
+from castray_desktop.cli.output.terminal import add_row, new_table, print_json, print_note, print_table, say
 from castray_desktop.cli.session import Session
+from castray_desktop.core.casts.json_views import form_to_json, node_form
 from castray_desktop.core.content.quantities import format_bytes
 from castray_desktop.core.failures.sentences import sentence
 from castray_desktop.core.protocol import messages
@@ -44,14 +45,31 @@ def add_parsers(commands: Commands) -> None:
         """,
     )
     actions = node.add_subparsers(dest="action", required=True, metavar="ACTION")
-    add = add_command(actions, "add", "add a node", handler=add_node, uses_cluster=True)
+    add = add_command(
+        actions,
+        "add",
+        "add a node",
+        """
+        castray node add node_4
+        castray node add node_4 --inbox /data/node_4
+        """,
+        handler=add_node,
+        uses_cluster=True,
+    )
     add.add_argument("name", metavar="NAME")
     add.add_argument("--on", default="", metavar="NODE", help="the Ray node that it is placed on")
     add.add_argument("--inbox", default="", metavar="DIR", help="where it writes (~/CastRay/NAME)")
+    add_json_option(add)
     remove = add_command(
-        actions, "remove", "remove a node that was added", handler=remove_node, uses_cluster=True
+        actions,
+        "remove",
+        "remove a node that was added",
+        "castray node remove node_4",
+        handler=remove_node,
+        uses_cluster=True,
     )
     remove.add_argument("name", metavar="NAME")
+    add_json_option(remove)
 
 
 async def list_nodes(options: argparse.Namespace) -> int:
@@ -61,7 +79,7 @@ async def list_nodes(options: argparse.Namespace) -> int:
         await wait_for_reports(session)
         nodes = tuple(session.nodes.values())
     if options.json:
-        print_json([_node_object(node) for node in nodes])
+        print_json([form_to_json(node_form(node)) for node in nodes])
     else:
         print_nodes(nodes)
     return EXIT_DELIVERED
@@ -76,20 +94,6 @@ async def wait_for_reports(session: Session) -> None:
             ):
                 if await anext(session.events(), None) is None:
                     return
-
-
-def _node_object(node: NodeInfo) -> dict[str, object]:
-    return {
-        "name": node.name,
-        "address": node.address,
-        "node_id": node.node_id,
-        "state": node.state.value,
-        "inbox": node.inbox,
-        "cpus": node.cpus,
-        "memory": node.memory,
-        "disk_free": node.disk_free,
-        "labels": node.labels,
-    }
 
 
 def print_nodes(nodes: Collection[NodeInfo]) -> None:
@@ -118,7 +122,7 @@ async def add_node(options: argparse.Namespace) -> int:
     async with Session(start=False) as session:
         await session.ready(options.cluster)
         await session.client.request(messages.AddNode(options.name, options.on, inbox), messages.Done)
-    return EXIT_DELIVERED
+    return _report("added", options)
 
 
 async def remove_node(options: argparse.Namespace) -> int:
@@ -127,4 +131,12 @@ async def remove_node(options: argparse.Namespace) -> int:
         if options.cluster is not None:
             await session.ready(options.cluster)
         await session.client.request(messages.RemoveNode(options.name), messages.Done)
+    return _report("removed", options)
+
+
+def _report(event: str, options: argparse.Namespace) -> int:
+    if options.json:
+        print_json({"event": event, "node": options.name})
+    else:
+        say(f"{event.capitalize()} {options.name}.")
     return EXIT_DELIVERED

@@ -25,6 +25,7 @@ from castray_desktop.cli.output.terminal import (
     print_json,
     print_line,
     print_table,
+    say,
 )
 from castray_desktop.cli.session import Session
 from castray_desktop.core.casts.json_views import form_to_json, schedule_form
@@ -56,7 +57,11 @@ def add_parsers(commands: Commands) -> None:
         """,
     )
     actions = schedule.add_subparsers(dest="action", required=True, metavar="ACTION")
-    add_json_option(add_command(actions, "list", "list the schedules", handler=list_schedules))
+    add_json_option(
+        add_command(
+            actions, "list", "list the schedules", "castray schedule list --json", handler=list_schedules
+        )
+    )
     _add_add_parser(actions)
     demo = add_command(
         actions,
@@ -69,11 +74,21 @@ def add_parsers(commands: Commands) -> None:
         handler=add_demonstration,
     )
     add_json_option(demo)
-    _add_schedule_argument(add_command(actions, "remove", "forget a schedule", handler=remove))
-    _add_schedule_argument(add_command(actions, "pause", "switch it off", handler=pause), or_all=True)
-    _add_schedule_argument(add_command(actions, "resume", "switch it on", handler=resume), or_all=True)
+    for name, summary, handler in (
+        ("remove", "forget a schedule", remove),
+        ("pause", "switch it off", pause),
+        ("resume", "switch it on", resume),
+    ):
+        parser = add_command(actions, name, summary, f"castray schedule {name} nightly", handler=handler)
+        _add_schedule_argument(parser, or_all=name != "remove")
+        add_json_option(parser)
     run_parser = add_command(
-        actions, "run", "run it now, and follow its cast", handler=run, uses_cluster=True
+        actions,
+        "run",
+        "run it now, and follow its cast",
+        "castray schedule run nightly",
+        handler=run,
+        uses_cluster=True,
     )
     _add_schedule_argument(run_parser)
     add_json_option(run_parser)
@@ -101,7 +116,6 @@ def _add_add_parser(actions: Commands) -> None:
     when.add_argument("--cron", metavar="EXPRESSION", help="five fields, in local time: '0 3 * * *'")
     when.add_argument(
         "--when-changed",
-        dest="quiet",
         type=duration,
         nargs="?",
         const=QUIET_SECONDS,
@@ -138,7 +152,7 @@ async def add(options: argparse.Namespace) -> int:
         cluster=options.cluster or "",
         every=options.every or 0.0,
         cron=options.cron or "",
-        quiet=options.quiet or 0.0,
+        quiet=options.when_changed or 0.0,
         enabled=not options.paused,
     )
     return await _add(messages.AddSchedule(schedule), options.json, unnamed=not options.cluster)
@@ -154,17 +168,17 @@ async def remove(options: argparse.Namespace) -> int:
     async with Session() as session:
         found = await _find(session, options.schedule)
         await session.client.request(messages.RemoveSchedule(found.schedule), messages.Done)
-    return EXIT_DELIVERED
+    return _report("removed", options, [found])
 
 
 async def pause(options: argparse.Namespace) -> int:
     """Disable a schedule, or all."""
-    return await _switch(options.schedule, False)
+    return await _switch(options, "paused")
 
 
 async def resume(options: argparse.Namespace) -> int:
     """Enable a schedule, or all."""
-    return await _switch(options.schedule, True)
+    return await _switch(options, "resumed")
 
 
 async def run(options: argparse.Namespace) -> int:
@@ -190,10 +204,23 @@ async def _add(
     return EXIT_DELIVERED
 
 
-async def _switch(schedule: str, enabled: bool) -> int:
+async def _switch(options: argparse.Namespace, event: str) -> int:
     async with Session() as session:
-        found = "" if schedule == "all" else (await _find(session, schedule)).schedule
-        await session.client.request(messages.EnableSchedule(found, enabled), messages.Done)
+        if options.schedule == "all":
+            wanted, found = "", [info.schedule for info in await _fetch(session)]
+        else:
+            found = [await _find(session, options.schedule)]
+            wanted = found[0].schedule
+        await session.client.request(messages.EnableSchedule(wanted, event == "resumed"), messages.Done)
+    return _report(event, options, found)
+
+
+def _report(event: str, options: argparse.Namespace, schedules: Sequence[Schedule]) -> int:
+    """Print which schedules were changed."""
+    if options.json:
+        print_json({"event": event, "schedules": [schedule.schedule for schedule in schedules]})
+    for schedule in () if options.json else schedules:
+        say(f"{event.capitalize()} {schedule.name} ({schedule.schedule}).")
     return EXIT_DELIVERED
 
 

@@ -18,7 +18,7 @@ from castray_desktop.cli.output.cast_reporters import run_cast
 from castray_desktop.cli.output.cast_text import format_cluster, print_links
 from castray_desktop.cli.output.terminal import format_count, print_json, print_line, print_note
 from castray_desktop.cli.session import Session
-from castray_desktop.core.casts.json_views import cast_cluster_form, form_to_json, links_form
+from castray_desktop.core.casts.json_views import cast_cluster_form, form_to_json, links_form, problem_to_json
 from castray_desktop.core.content.quantities import format_bytes
 from castray_desktop.core.failures.sentences import sentence
 from castray_desktop.core.protocol import messages
@@ -76,10 +76,13 @@ def _preflight_object(report: PreflightReport) -> dict[str, object]:
         "files": report.files,
         "bytes": report.bytes,
         "recipients": list(report.recipients),
-        "problems": [{"node": item.node, "reason": sentence(item.failure)} for item in report.problems],
+        "problems": [problem_to_json(problem) for problem in report.problems],
         "broken_links": report.broken_links,
         "links": form_to_json(links_form(report)),
-        "left_out": [{"path": item.path, "reason": sentence(item.failure)} for item in report.left_out],
+        "left_out": [
+            {"path": item.path, "kind": item.failure.kind.value, "reason": sentence(item.failure)}
+            for item in report.left_out
+        ],
         "left_out_count": report.left_out_count,
         "removals": [
             {"node": item.node, "count": item.count, "paths": list(item.paths)} for item in report.removals

@@ -12,8 +12,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from castray_desktop.cli.arguments import EXIT_BAD_USAGE, EXIT_DELIVERED, Commands, add_command
-from castray_desktop.cli.output.terminal import print_note
+from castray_desktop.cli.arguments import (
+    EXIT_BAD_USAGE,
+    EXIT_DELIVERED,
+    Commands,
+    add_command,
+    add_json_option,
+)
+from castray_desktop.cli.output.terminal import print_error, print_json, print_note, say
 from castray_desktop.cli.session import Session
 from castray_desktop.workers.base.installation import extra_command, lacks_extra
 from castray_desktop.workers.base.paths import find_paths
@@ -47,6 +53,7 @@ def add_parsers(commands: Commands) -> None:
         "--host", default="127.0.0.1", metavar="H", help="the address to listen at (127.0.0.1: this machine)"
     )
     parser.add_argument("--port", type=_port, default=8001, metavar="P", help="8001; 0: any that is free")
+    add_json_option(parser)
 
 
 def _port(text: str) -> int:
@@ -58,7 +65,12 @@ def _port(text: str) -> int:
 async def serve(options: argparse.Namespace) -> int:
     """Serve until interrupted. The engine and its cluster run for as long."""
     if lacks_extra("serve"):
-        print_note(f"the HTTP API is not installed here. Install it with: {extra_command('serve')}")
+        print_error(
+            "not_installed",
+            "the HTTP API is not installed here.",
+            f"Install it with: {extra_command('serve')}",
+            as_json=options.json,
+        )
         return EXIT_BAD_USAGE
     # The API's libraries load slowly, and no other command needs them.
     from castray_desktop.workers.client.client_cache import ReconnectingClient
@@ -71,7 +83,9 @@ async def serve(options: argparse.Namespace) -> int:
         token = load_token(paths.api_token)
         listener = open_port(options.host, options.port)
     except OSError as error:
-        print_note(f"the API can't be served: {_reason(error, options)}.")
+        print_error(
+            "not_served", f"the API can't be served: {_reason(error, options)}.", as_json=options.json
+        )
         return EXIT_BAD_USAGE
     with listener, _log_file(paths.log):
         async with Session() as session:
@@ -85,8 +99,12 @@ async def serve(options: argparse.Namespace) -> int:
                 if not is_loopback(options.host):
                     print_note(OPEN_TO_OTHERS.format(host=options.host))
                 address = address_of(listener)
-                print(f"The API is at {address}, its documents at {address}/docs.")
-                print(f"The token is in {paths.api_token}. End it with Ctrl+C.", flush=True)
+                if options.json:
+                    place = {"address": address, "documents": f"{address}/docs"}
+                    print_json({"event": "serving"} | place | {"token_file": str(paths.api_token)})
+                else:
+                    say(f"The API is at {address}, its documents at {address}/docs.")
+                    say(f"The token is in {paths.api_token}. End it with Ctrl+C.")
                 await _run(ApiServer(api.app), listener)
             finally:
                 await connection.close()

@@ -21,14 +21,21 @@ from castray_desktop.cli.arguments import (
 )
 from castray_desktop.cli.output.terminal import (
     add_row,
+    new_console,
     new_table,
+    output_style,
     print_json,
     print_line,
     print_note,
     print_table,
 )
 from castray_desktop.cli.session import Session
-from castray_desktop.core.casts.json_views import cast_cluster_form, form_to_json
+from castray_desktop.core.casts.json_views import (
+    cast_cluster_form,
+    failure_kind,
+    failure_sentence,
+    form_to_json,
+)
 from castray_desktop.core.content.quantities import format_bytes
 from castray_desktop.core.failures.kinds import CastRayError
 from castray_desktop.core.failures.sentences import sentence
@@ -96,14 +103,13 @@ async def _show_progress(session: Session, job: str) -> None:
 @contextlib.contextmanager
 def _read_bar() -> Iterator[Callable[[int, int], None]]:
     """A bar on a terminal; call it with the bytes read and the total."""
-    if not sys.stderr.isatty():
+    if not (sys.stderr.isatty() and output_style().shows_progress):
         yield lambda read, total: None
         return
-    from rich.console import Console
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
     columns = (TextColumn("Reading back"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bars:
+    with Progress(*columns, console=new_console(stderr=True), transient=True) as bars:
         task = bars.add_task("", total=None)
         yield lambda read, total: bars.update(task, completed=read, total=total or None)
 
@@ -117,7 +123,8 @@ def _node_object(node: VerifiedNode) -> dict[str, object]:
         "bytes": node.bytes,
         "differing": list(node.differing),
         "differing_count": node.differing_count,
-        "reason": sentence(node.failure) if node.failure else None,
+        "kind": failure_kind(node.failure),
+        "reason": failure_sentence(node.failure),
     }
 
 

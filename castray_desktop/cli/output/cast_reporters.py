@@ -8,7 +8,6 @@ import sys
 import time
 from typing import Protocol
 
-from rich.console import Console
 from rich.progress import (
     BarColumn,
     DownloadColumn,
@@ -26,7 +25,7 @@ from castray_desktop.cli.output.cast_text import (
     warn_of_clear_text,
     warn_of_links,
 )
-from castray_desktop.cli.output.terminal import print_json, print_line
+from castray_desktop.cli.output.terminal import new_console, print_json, print_line
 from castray_desktop.cli.session import Session
 from castray_desktop.core.casts.json_views import form_to_json, result_form
 from castray_desktop.core.casts.states import cast_name
@@ -140,7 +139,7 @@ class BarReporter:
             TransferSpeedColumn(),
             TimeRemainingColumn(),
             TextColumn("{task.fields[state]}"),
-            console=Console(stderr=True),
+            console=new_console(stderr=True),
         )
         self._tasks: dict[str, TaskID] = {}
         self._running = False

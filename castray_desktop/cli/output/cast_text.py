@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from castray_desktop.cli.output.terminal import format_count, print_line, print_note
+from castray_desktop.cli.output.terminal import format_count, output_style, print_line, print_note
 from castray_desktop.core.casts.multicast_status import explain_multicast_end
 from castray_desktop.core.casts.states import cast_name
 from castray_desktop.core.casts.transfer_options import Encryption, TransportOption
@@ -36,6 +36,15 @@ def format_cluster(cluster: CastCluster) -> str:
     return cluster.address or cluster.target
 
 
+def print_troubles(result: CastResult) -> None:
+    """Print on stderr what was not delivered, and warnings."""
+    for item in result.deliveries:
+        if item.failure is not None and not item.state.delivered:
+            print_note(sentence(item.failure))
+    warn_of_clear_text(result.summary, result.deliveries)
+    warn_of_links(result.summary)
+
+
 def print_result(result: CastResult) -> None:
     """Print one line for each recipient, failures on stderr, and one line for the cast."""
     for item in result.deliveries:
@@ -44,6 +53,8 @@ def print_result(result: CastResult) -> None:
         else:
             parts = (f"{item.node}: {format_state(item.state)}", ", ".join(item.paths), item.hash)
             print_line(" ".join(part for part in parts if part))
+        if output_style().verbose:
+            print_line(f"{item.node}: {_details(item)}")
         if item.hook_status:
             print_line(f"{item.node}: hook: {item.hook_status}")
     summary = result.summary
@@ -60,6 +71,23 @@ def print_result(result: CastResult) -> None:
     _print_multicast(summary)
     if summary.verified or summary.state is CastState.PARTLY_FAILED:
         print_links(summary)
+
+
+def _details(item: DeliverySnapshot) -> str:
+    """How a delivery went, for those who ask for more."""
+    rate = item.delivered_bytes / item.seconds if item.seconds else 0.0
+    facts = [f"{format_bytes(item.bytes)} in {item.seconds:.1f} s ({format_bytes(rate)}/s)"]
+    if item.skipped_bytes:
+        facts.append(f"{format_bytes(item.skipped_bytes)} of it were there")
+    if item.upstream:
+        facts.append(f"from {item.upstream}")
+    if item.transport is not None:
+        facts.append(f"transport {item.transport.value}")
+    if item.encrypted is not None:
+        facts.append("encrypted" if item.encrypted else "not encrypted")
+    if item.removed:
+        facts.append(f"{item.removed} removed")
+    return ", ".join(facts)
 
 
 def _encryption(result: CastResult) -> str:

@@ -2,16 +2,95 @@
 
 from __future__ import annotations
 
+import contextlib
+import enum
 import io
 import json
+import os
 import sys
+from collections.abc import Iterator, Mapping
+from contextvars import ContextVar
+from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import TextIO
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from castray_desktop.core.casts.json_views import JSON_SCHEMA
+from castray_desktop.core.failures.kinds import Failure
+from castray_desktop.core.failures.sentences import Explanation, explain
+
 WIDE = 10_000
+
+
+class ColorChoice(enum.StrEnum):
+    """When the output has colors."""
+
+    AUTO = "auto"  # on a terminal, unless the environment says otherwise
+    ALWAYS = "always"
+    NEVER = "never"
+
+
+@dataclass(frozen=True)
+class OutputStyle:
+    """How much a command prints, and how: the options that every command has."""
+
+    quiet: bool = False  # nothing but requested data, warnings and errors
+    verbose: bool = False  # details of deliveries, and the engine's log
+    progress: bool = True
+    color: ColorChoice = ColorChoice.AUTO
+
+    @property
+    def shows_progress(self) -> bool:
+        """Whether progress is printed."""
+        return self.progress and not self.quiet
+
+
+_STYLE: ContextVar[OutputStyle] = ContextVar("castray_output_style")
+
+
+def output_style() -> OutputStyle:
+    """The style of the running command; outside of one, the default."""
+    return _STYLE.get(OutputStyle())
+
+
+@contextlib.contextmanager
+def use_output_style(style: OutputStyle) -> Iterator[None]:
+    """Print in this style while entered, also in tasks that are started meanwhile."""
+    token = _STYLE.set(style)
+    try:
+        yield
+    finally:
+        _STYLE.reset(token)
+
+
+def has_color(stream: TextIO, environment: Mapping[str, str] = os.environ) -> bool:
+    """Whether a stream gets colors: as `--color` says, else NO_COLOR, else CLICOLOR_FORCE, else on a
+    terminal that is not dumb.
+    """
+    choice = output_style().color
+    if choice is not ColorChoice.AUTO:
+        return choice is ColorChoice.ALWAYS
+    if environment.get("NO_COLOR"):
+        return False
+    if environment.get("CLICOLOR_FORCE", "0") != "0":
+        return True
+    return stream.isatty() and environment.get("TERM") != "dumb"
+
+
+def new_console(*, stderr: bool = False, width: int | None = None) -> Console:
+    """A console on standard output or standard error, with colors if the stream has them."""
+    colored = has_color(sys.stderr if stderr else sys.stdout)
+    return Console(
+        stderr=stderr,
+        width=width,
+        color_system="standard" if colored else None,
+        force_terminal=True if colored else None,
+        no_color=not colored,
+        highlight=False,
+    )
 
 
 def escape_unprintable() -> None:
@@ -22,9 +101,41 @@ def escape_unprintable() -> None:
 
 
 def print_json(value: object) -> None:
-    """Print a value on one line; with escapes only where the output can't encode every character."""
+    """Print a value on one line; with escapes only where the output can't encode every character.
+
+    An object gets `schema`, and so does each object of a list.
+    """
     ascii_only = not (sys.stdout.encoding or "ascii").lower().startswith("utf")
-    print(json.dumps(value, ensure_ascii=ascii_only), flush=True)
+    print(json.dumps(_with_schema(value), ensure_ascii=ascii_only), flush=True)
+
+
+def _with_schema(value: object) -> object:
+    if isinstance(value, dict):
+        return {"schema": JSON_SCHEMA} | value
+    return [_with_schema(item) for item in value] if isinstance(value, list) else value
+
+
+def print_error(kind: str, message: str, remedy: str = "", *, as_json: bool = False) -> None:
+    """Print why a command failed on standard error; `as_json`, also as an object on standard output."""
+    _print_explained(kind, Explanation(message, remedy), as_json)
+
+
+def print_failure(failure: Failure, *, as_json: bool = False) -> None:
+    """Print a failure as `print_error` does."""
+    _print_explained(failure.kind.value, explain(failure), as_json)
+
+
+def _print_explained(kind: str, explained: Explanation, as_json: bool) -> None:
+    if as_json:
+        error = {"kind": kind, "message": explained.happened, "remedy": explained.remedy or None}
+        print_json({"event": "error", "error": error})
+    print(f"castray: {explained.text}", file=sys.stderr, flush=True)
+
+
+def say(line: str) -> None:
+    """Print what a command did, for people; nothing with `--quiet`."""
+    if not output_style().quiet:
+        print_line(line)
 
 
 def print_line(line: str) -> None:
@@ -57,7 +168,7 @@ def add_row(table: Table, *cells: str) -> None:
 
 def print_table(table: Table) -> None:
     """Print a table as wide as the terminal; where there is none, one line for each row."""
-    (Console() if sys.stdout.isatty() else Console(width=WIDE)).print(table)
+    new_console(width=None if sys.stdout.isatty() else WIDE).print(table)
 
 
 def format_count(number: int, noun: str) -> str:

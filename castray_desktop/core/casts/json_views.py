@@ -33,10 +33,15 @@ from castray_desktop.core.protocol.messages import (
     DeliveryState,
     NodeInfo,
     NodeState,
+    PreflightProblem,
     PreflightReport,
     ScheduleInfo,
     Transport,
 )
+
+JSON_SCHEMA = 1
+"""The number of this form of JSON. It is raised when a field is removed or changes its meaning, not when one
+is added."""
 
 
 class Form(msgspec.Struct, frozen=True):
@@ -94,6 +99,7 @@ class ClusterForm(Form, frozen=True):
     memory: int
     ray_version: str | None
     python_version: str | None
+    kind: str | None
     reason: str | None
 
 
@@ -114,6 +120,7 @@ class NodeForm(Form, frozen=True):
     load: float
     labels: dict[str, str]
     this_computer: bool
+    kind: str | None
     reason: str | None
 
 
@@ -157,6 +164,7 @@ class DeliveryForm(Form, frozen=True):
     hash: str | None
     transport: Transport | None
     encrypted: bool | None  # on the way between machines; null: nothing went that way, or it is not known
+    kind: str | None  # of the failure, for programs; its sentence is the reason
     reason: str | None
     upstream: str | None
     rate: float
@@ -201,6 +209,7 @@ class CastForm(Form, frozen=True):
     schedule: str | None
     follows: str | None
     cluster: CastClusterForm
+    kind: str | None
     reason: str | None
     deliveries: tuple[DeliveryForm, ...]
 
@@ -227,6 +236,7 @@ class ResultForm(Form, frozen=True):
     chain: tuple[str, ...]
     multicast: MulticastForm | None  # where it was tried
     deliveries: tuple[DeliveryForm, ...]
+    kind: str | None
     reason: str | None
 
     @property
@@ -235,16 +245,16 @@ class ResultForm(Form, frozen=True):
         return self.state is CastState.COMPLETED
 
 
-def _form(kind: type[FormType], message: Any, **values: Any) -> FormType:
+def _form(form: type[FormType], message: Any, /, **values: Any) -> FormType:
     """A form with the message's fields of the same names, and `values` for the others.
 
     An empty text and the number 0 of a message become null if the form's field may be null.
     """
-    for name in kind.__struct_fields__:
+    for name in form.__struct_fields__:
         if name not in values:
             value = getattr(message, name)
-            values[name] = value or None if name in _nullable(kind) else value
-    return kind(**values)
+            values[name] = value or None if name in _nullable(form) else value
+    return form(**values)
 
 
 @functools.cache
@@ -259,6 +269,7 @@ def cluster_form(status: ClusterStatus) -> ClusterForm:
         status,
         state=status.phase,
         local=status.target == LOCAL_TARGET,
+        kind=failure_kind(status.failure or status.notice),
         reason=failure_sentence(status.failure or status.notice),
     )
 
@@ -268,7 +279,13 @@ def cast_cluster_form(cluster: CastCluster) -> CastClusterForm:
 
 
 def node_form(node: NodeInfo) -> NodeForm:
-    return _form(NodeForm, node, load=round(node.load, 3), reason=failure_sentence(node.failure))
+    return _form(
+        NodeForm,
+        node,
+        load=round(node.load, 3),
+        kind=failure_kind(node.failure),
+        reason=failure_sentence(node.failure),
+    )
 
 
 def multicast_form(cast: CastSummary) -> MulticastForm | None:
@@ -289,6 +306,7 @@ def delivery_form(item: DeliverySnapshot) -> DeliveryForm:
         DeliveryForm,
         item,
         seconds=round(item.seconds, 3),
+        kind=failure_kind(item.failure),
         reason=failure_sentence(item.failure),
         encrypted=item.encrypted,
         rate=round(item.rate),
@@ -329,6 +347,7 @@ def _parts(cast: CastSummary, deliveries: tuple[DeliverySnapshot, ...]) -> dict[
         "encrypted": cast.encrypted,
         "multicast": multicast_form(cast),
         "cluster": cast_cluster_form(cast.cluster),
+        "kind": failure_kind(cast.failure),
         "reason": failure_sentence(cast.failure),
         "deliveries": tuple(map(delivery_form, deliveries)),
     }
@@ -338,6 +357,17 @@ def form_to_json(form: Form) -> dict[str, object]:
     """A form as an object of JSON."""
     fields: dict[str, object] = msgspec.to_builtins(form)
     return fields
+
+
+def problem_to_json(problem: PreflightProblem) -> dict[str, object]:
+    """Why a node can't be a recipient."""
+    failure = problem.failure
+    return {"node": problem.node, "kind": failure.kind.value, "reason": sentence(failure)}
+
+
+def failure_kind(failure: Failure | None) -> str | None:
+    """The kind of a failure, for programs, or nothing."""
+    return None if failure is None else failure.kind.value
 
 
 def failure_sentence(failure: Failure | None) -> str | None:
@@ -384,6 +414,7 @@ class ScheduleForm(Form, frozen=True):
     unchanged: bool  # the last run found nothing new to send
     changes_seen: int
     looks_every: float | None  # seconds, where it can't be watched
+    kind: str | None
     reason: str | None
     request: RequestForm
 
@@ -422,6 +453,7 @@ def schedule_form(info: ScheduleInfo) -> ScheduleForm:
         every=schedule.every or None,
         cron=schedule.cron or None,
         quiet=schedule.quiet or None,
+        kind=failure_kind(info.failure),
         reason=failure_sentence(info.failure),
         request=msgspec.convert(sent | _option_values(request.options), RequestForm),
     )

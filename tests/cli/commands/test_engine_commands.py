@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from castray_desktop.cli.commands import engine_commands, node_commands
+from castray_desktop.cli.commands import engine_commands
 from castray_desktop.cli.commands.casts_command import print_casts
 from castray_desktop.cli.commands.engine_commands import print_status
 from castray_desktop.cli.commands.send_command import print_preflight
@@ -21,15 +21,11 @@ from castray_desktop.workers.client import engine_client as client_module
 from castray_desktop.workers.engine.process import open_socket
 from tests.cli.run_words import run_words
 from tests.helpers.engine_home import EngineHome
-from tests.helpers.samples import make_node
 
 K = FailureKind
 
 
-def test_nodes_and_status_as_objects() -> None:
-    assert set(node_commands._node_object(make_node("node_1"))) == {
-        *("name", "address", "node_id", "state", "inbox", "cpus", "memory", "disk_free", "labels")
-    }
+def test_the_status_as_an_object() -> None:
     status = messages.EngineStatus(7, messages.ClusterStatus(target="local"), 4, 1, 2, False)
     running = engine_commands._status_object(status)
     assert {"state", "pid", "cluster", "nodes", "casts", "clients"} <= set(running)

@@ -20,6 +20,7 @@ async def test_schedules(engine_home: EngineHome, tmp_path: Path, capsys: pytest
     schedule = capsys.readouterr().out.strip()
     assert len(schedule) == 12
     await run_words("schedule", "pause", "nightly")
+    assert capsys.readouterr().out == f"Paused nightly ({schedule}).\n"
     await run_words("schedule", "list", "--json")
     (known,) = [one for one in json.loads(capsys.readouterr().out) if one["schedule"] == schedule]
     assert (known["name"], known["enabled"], known["cron"]) == ("nightly", False, "0 3 * * *")

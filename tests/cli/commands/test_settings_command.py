@@ -12,7 +12,13 @@ from tests.helpers.engine_home import EngineHome
 
 async def test_settings(engine_home: EngineHome, capsys: pytest.CaptureFixture[str]) -> None:
     await run_words("settings", "--casts-at-once", "2", "--go-on", "no", "--json")
-    expected: dict[str, object] = {"limit": 0, "casts_at_once": 2, "go_on": False, "history_days": 0}
+    expected: dict[str, object] = {
+        "schema": 1,
+        "limit": 0,
+        "casts_at_once": 2,
+        "go_on": False,
+        "history_days": 0,
+    }
     expected |= {"stay_awake": True, "demo_nodes": 3, "encrypt": "auto"}
     assert json.loads(capsys.readouterr().out) == expected
     await run_words("settings")

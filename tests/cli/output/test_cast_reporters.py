@@ -48,6 +48,7 @@ UNKNOWN = {
 def test_the_result_is_the_object_that_scripts_rely_on(said: Said) -> None:
     line = said(ended(CastState.PARTLY_FAILED, source_copies=1.0, started=1000.0, finished=1012.3))
     assert line == {
+        "schema": 1,
         "event": "result",
         "cast": "c0ffee",
         "name": "model.bin",
@@ -77,6 +78,7 @@ def test_the_result_is_the_object_that_scripts_rely_on(said: Said) -> None:
         "encrypted": None,
         "chain": ["desk", "node_1", "node_2"],
         "multicast": None,
+        "kind": None,
         "reason": None,
         "deliveries": [
             {
@@ -88,6 +90,7 @@ def test_the_result_is_the_object_that_scripts_rely_on(said: Said) -> None:
                 "seconds": 1.235,
                 "hash": "blake3:00",
                 "transport": "direct",
+                "kind": None,
                 "reason": None,
                 **UNKNOWN,
             },
@@ -100,6 +103,7 @@ def test_the_result_is_the_object_that_scripts_rely_on(said: Said) -> None:
                 "seconds": 2.0,
                 "hash": None,
                 "transport": None,
+                "kind": "node_offline",
                 "reason": "node_2 went offline. Send again when it is back.",
                 **UNKNOWN,
             },
@@ -110,6 +114,7 @@ def test_the_result_is_the_object_that_scripts_rely_on(said: Said) -> None:
 def test_a_failed_cast_prints_its_reason(said: Said) -> None:
     failure = Failure(K.NO_SUCH_FILE, {"path": "/x"})
     line = said(ended(CastState.FAILED, failure=failure))
+    assert line["kind"] == "no_such_file"
     assert line["reason"] == "/x does not exist. Check the name and send it again."
 
 
@@ -151,6 +156,7 @@ async def test_progress_leaves_at_most_ten_times_a_second(
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert len(lines) == 8 + 1
     assert lines[0] == {
+        "schema": 1,
         "event": "progress",
         "cast": "c",
         "deliveries": [{"node": "node_1", "bytes": 4 * 10**9, "rate": 2}],
