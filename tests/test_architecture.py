@@ -131,6 +131,7 @@ def test_ray_is_imported_where_it_is_called_alone() -> None:
     [
         ("window", ("app.py", "ui"), ("shiboken6",)),
         ("serve", ("workers/http_api",), ("starlette", "pydantic")),
+        ("remote", ("workers/sources",), ()),
     ],
 )
 def test_an_extra_is_imported_where_it_is_needed_alone(

@@ -12,6 +12,7 @@ from castray_desktop.core.protocol.nodes.agent_protocol import SourceState
 from castray_desktop.workers.casts.cast_manager import CastManager
 from castray_desktop.workers.casts.cast_table import CastServices
 from castray_desktop.workers.casts.session.multicast_control import MulticastGroups
+from castray_desktop.workers.sources.address_resolver import AddressResolver
 from tests.helpers.fake_agents import STREAM, FakeAgents
 
 REQUEST = SendRequest(("/data/model.bin",), ("all",), leave_out=True)
@@ -20,14 +21,20 @@ REQUEST = SendRequest(("/data/model.bin",), ("all",), leave_out=True)
 class Stage:
     """A cast manager with a source `s` and recipients a, b, c."""
 
-    def __init__(self, multicast_groups: MulticastGroups | None = None) -> None:
+    def __init__(
+        self, multicast_groups: MulticastGroups | None = None, resolver: AddressResolver | None = None
+    ) -> None:
         self.agents = FakeAgents("s", "a", "b", "c")
         self.events: list[Event] = []
         self.skipped = 0.0
         self.cast_manager = CastManager(
             self.agents,
             self.events.append,
-            CastServices(clock=self._clock, multicast_groups=multicast_groups or MulticastGroups()),
+            CastServices(
+                clock=self._clock,
+                multicast_groups=multicast_groups or MulticastGroups(),
+                resolver=resolver or AddressResolver(),
+            ),
         )
         self.agents.cast_manager = self.cast_manager
 

@@ -37,6 +37,7 @@ class ServedFile:
     says_length: bool = True
     redirect: str = ""  # to this address instead
     authorization: str = ""  # required value of the header
+    query: str = ""  # required: a signature that has not expired
     faults: list[Answer] = field(default_factory=list)  # for the next requests, one each
     gate: threading.Event | None = None  # bodies wait for it after the first request
     served: int = 0  # bytes of its body that were sent
@@ -97,7 +98,9 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             self._refuse(fault.status, fault.headers)
         elif file.redirect:
             self._refuse(302, {"Location": file.redirect})
-        elif file.authorization and self.headers.get("Authorization") != file.authorization:
+        elif (file.authorization and self.headers.get("Authorization") != file.authorization) or (
+            file.query and urlsplit(self.path).query != file.query
+        ):
             self._refuse(403)
         elif self.headers.get("If-Match", file.etag) != file.etag:
             self._refuse(412)

@@ -1,4 +1,8 @@
-"""Addresses of files on web servers: which texts are one, how they are shown, and the names of the files.
+"""Addresses of files on web servers and in stores: which texts are one, how they are shown, and the names of
+the files.
+
+The node that downloads asks for `https://host/path` and `http://host/path` itself. The engine resolves
+those of stores: `s3://bucket/key`, `gs://bucket/object`, `az://container/blob`, `hf://organization/name`.
 
 Standard library only: this module is shipped to the nodes.
 """
@@ -11,12 +15,25 @@ import urllib.parse
 
 from castray_desktop.core.content.file_names import safe_component
 
-_URL = re.compile(r"(https?)://[^\s/]", re.IGNORECASE)
+WEB_SCHEMES = ("http", "https")
+STORE_SCHEMES = ("s3", "gs", "az", "hf")
+
+_URL = re.compile(rf"({'|'.join((*WEB_SCHEMES, *STORE_SCHEMES))})://[^\s/]", re.IGNORECASE)
 
 
 def is_url(text: str) -> bool:
-    """Whether this is the address of a file on a web server, and not a path."""
+    """Whether this is the address of a file on a web server or in a store, and not a path."""
     return _URL.match(text) is not None
+
+
+def is_store_url(text: str) -> bool:
+    """Whether this is the address of something in a store, which the engine resolves."""
+    return is_url(text) and url_scheme(text) in STORE_SCHEMES
+
+
+def url_scheme(url: str) -> str:
+    """The scheme of an address: `https`, `s3`."""
+    return url.partition("://")[0].lower()
 
 
 def redacted_url(url: str) -> str:
@@ -27,10 +44,17 @@ def redacted_url(url: str) -> str:
 
 
 def url_file_name(url: str) -> bytes:
-    """The name of the file at the recipients: the last part of the path, or else the host."""
-    parts = urllib.parse.urlsplit(url)
-    name = urllib.parse.unquote(parts.path.rstrip("/").rpartition("/")[2], errors="surrogateescape")
-    for candidate in (os.fsencode(name), os.fsencode(parts.hostname or "download")):
+    """The name of the file or folder at the recipients: the last part of the path, or else the host."""
+    if url_scheme(url) in STORE_SCHEMES:  # names of objects are not quoted
+        host, _, path = url.partition("://")[2].partition("/")
+        name = path.rstrip("/").rpartition("/")[2]
+        if url_scheme(url) == "hf":
+            name = name.partition("@")[0]
+    else:
+        parts = urllib.parse.urlsplit(url)
+        host = parts.hostname or ""
+        name = urllib.parse.unquote(parts.path.rstrip("/").rpartition("/")[2], errors="surrogateescape")
+    for candidate in (os.fsencode(name), os.fsencode(host)):
         try:
             return safe_component(candidate)
         except ValueError:

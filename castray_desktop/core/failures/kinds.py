@@ -55,6 +55,14 @@ class FailureKind(str, enum.Enum):
     PARCEL_CHANGED = "parcel_changed"
     URL_FAILED = "url_failed"
     URL_CHANGED = "url_changed"
+    CHECKSUM_DIFFERS = "checksum_differs"
+    STORE_UNKNOWN = "store_unknown"
+    STORE_NOT_INSTALLED = "store_not_installed"
+    STORE_NOT_FOUND = "store_not_found"
+    STORE_DENIED = "store_denied"
+    STORE_UNSIGNED = "store_unsigned"  # the credentials can't make links
+    STORE_UNREACHABLE = "store_unreachable"
+    STORE_TOO_LARGE = "store_too_large"
     SERVER_AWAITED = "server_awaited"  # not an end: why something waits
     VANISHED = "vanished"
     READ_ERROR = "read_error"

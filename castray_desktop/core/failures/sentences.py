@@ -305,6 +305,38 @@ _TABLE: Mapping[FailureStatus, Mapping[FailureKind, tuple[str, str]]] = {
             "Check the address, and whether this node may download it.",
         ),
         K.URL_CHANGED: ("{url} changed on its server while it was being sent.", "Send it again."),
+        K.CHECKSUM_DIFFERS: (
+            "{url} arrived with another {checksum} than its server states.",
+            "Send it again. If it happens again, the file is damaged there.",
+        ),
+        K.STORE_UNKNOWN: (
+            "{url} can't be resolved: this kind of store is not known.",
+            "Use an address that begins with https, hf, s3, gs or az.",
+        ),
+        K.STORE_NOT_INSTALLED: (
+            "{url} can't be resolved: what is needed for stores is not installed here.",
+            "Install it with: {command}",
+        ),
+        K.STORE_NOT_FOUND: (
+            "There is nothing at {url}.",
+            "Check the names, upper and lower case included.",
+        ),
+        K.STORE_DENIED: (
+            "The store refuses access to {url}: {reason}.",
+            "Check the credentials of this computer, and what they permit.",
+        ),
+        K.STORE_UNSIGNED: (
+            "No link to {url} can be made with the credentials of this computer: {reason}.",
+            "Use an access key, an account key or the key of a service account.",
+        ),
+        K.STORE_UNREACHABLE: (
+            "The store of {url} can't be reached: {reason}.",
+            "Check the network of this computer and the address of the store.",
+        ),
+        K.STORE_TOO_LARGE: (
+            "{url} stands for {count} files, and one cast takes {most} of a store.",
+            "Send parts of it one after the other.",
+        ),
         K.SERVER_AWAITED: ("The download waits: {reason}.", "It continues by itself."),
         K.READ_ERROR: ("{path} could not be read to its end: {reason}.", "Check the disk it lies on."),
         K.FILES_FAILED: (

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 EXTRAS = {
     "window": ("PySide6", "qasync", "pyqtgraph", "numpy"),
     "serve": ("fastapi", "uvicorn", "httptools", "websockets", "prometheus_client"),
+    "remote": ("obstore", "huggingface_hub"),
 }
 """The modules that each extra of pyproject.toml installs."""
 

@@ -117,6 +117,8 @@ class CastManager:
             request_admission=self._request_admission,
             withdraw=self._withdraw,
             multicast_groups=self._services.multicast_groups,
+            resolver=self._services.resolver,
+            wall=self._services.wall,
         )
         self._finished = FinishedCasts(context, self._publisher)
         self._verifying = VerificationJobs(agents, publish, self._services.groups, self._services.clock)

@@ -19,6 +19,7 @@ from castray_desktop.workers.casts.session.cast_status import CastStatus
 from castray_desktop.workers.casts.session.checkpoint import CheckpointStore
 from castray_desktop.workers.casts.session.multicast_control import MulticastGroups
 from castray_desktop.workers.history.history_store import PastCast
+from castray_desktop.workers.sources.address_resolver import AddressResolver
 
 CastEnded = Callable[[SendRequest, str, CastResult, bool], None]
 
@@ -41,6 +42,7 @@ class CastServices:
     checkpoints: CheckpointStore | None = None
     speeds: NodeSpeedStore | None = None
     multicast_groups: MulticastGroups = field(default_factory=MulticastGroups)
+    resolver: AddressResolver = field(default_factory=AddressResolver)
     find_past_cast: FindPastCast | None = None
     ended: CastEnded | None = None
 

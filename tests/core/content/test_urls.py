@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from castray_desktop.core.content.urls import is_url, redacted_url, url_file_name
+from castray_desktop.core.content.urls import is_store_url, is_url, redacted_url, url_file_name
 
 
 @pytest.mark.parametrize(
@@ -14,8 +14,18 @@ def test_addresses(text: str) -> None:
     assert is_url(text)
 
 
+@pytest.mark.parametrize("text", ["s3://bucket", "S3://bucket/a", "gs://b/c", "az://c/d", "hf://org/model"])
+def test_addresses_of_stores(text: str) -> None:
+    assert is_url(text)
+    assert is_store_url(text)
+
+
+def test_an_address_of_a_web_server_is_none_of_a_store() -> None:
+    assert not is_store_url("https://host/s3://bucket")
+
+
 @pytest.mark.parametrize(
-    "text", ["", "/data/https://x", "https:/host", "https:///a", "ftp://host/a", "file:///a"]
+    "text", ["", "s3:///a", "/data/https://x", "https:/host", "https:///a", "ftp://host/a", "file:///a"]
 )
 def test_everything_else_is_a_path(text: str) -> None:
     assert not is_url(text)
@@ -38,6 +48,12 @@ def test_what_may_be_secret_is_not_shown() -> None:
         ("https://host/a%2Fb", b"host"),
         ("https://host/a%00b", b"host"),
         ("https://host/" + "x" * 300, b"host"),
+        ("s3://bucket/a/model%20v1.bin", b"model%20v1.bin"),
+        ("s3://bucket/a/b#1?.bin", b"b#1?.bin"),
+        ("s3://bucket/data/", b"data"),
+        ("s3://bucket", b"bucket"),
+        ("gs://bucket/..", b"bucket"),
+        ("hf://org/model@main", b"model"),
     ],
 )
 def test_names_of_files_are_safe(url: str, name: bytes) -> None:

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from castray_desktop.core.failures.kinds import Failure, FailureKind
 from castray_desktop.core.protocol import messages
 
-FORM_OF_VERSION = {3: "6ce2607156f91996"}
+FORM_OF_VERSION = {4: "1f34a0db3f3860ea"}
 
 
 def without_descriptions(schema: Any) -> Any:

@@ -9,10 +9,11 @@ from __future__ import annotations
 import enum
 import typing
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Optional
 
 from castray_desktop.core.casts.transfer_options import TransferOptions
+from castray_desktop.core.content.urls import redacted_url
 from castray_desktop.core.failures.kinds import Failure
 from castray_desktop.core.multicast.datagrams import MulticastEnd, MulticastState
 
@@ -97,7 +98,7 @@ class MulticastGroup:
 
 @dataclass(frozen=True)
 class RemoteFile:
-    """A file that a node downloads from a web server. Its address may be a secret."""
+    """A file that a node downloads. Its link, `url`, may be a secret."""
 
     path: str  # at the recipients, `/` between its components
     url: str = field(repr=False)
@@ -106,6 +107,18 @@ class RemoteFile:
     modified_ns: int = 0
     ranges: bool = True  # whether parts of it can be requested
     authorization: str = field(default="", repr=False)  # value of the header, for the host of `url` alone
+    address: str = ""  # in its store: the engine makes links from it, and people see it; empty: a web server
+    checksum: str = ""  # as its server knows it: "sha256:HEX", "md5:HEX" or "crc32:HEX"
+    expires: float = 0.0  # of the link, POSIX seconds; 0: never
+
+    @property
+    def shown_address(self) -> str:
+        """Where it comes from, as people may see it."""
+        return redacted_url(self.address or self.url)
+
+    def without_link(self) -> RemoteFile:
+        """What of it may be stored: nothing that gives access, unless the link is all that is known of it."""
+        return replace(self, url="", authorization="", expires=0.0) if self.address else self
 
 
 # --- orders to an agent --------------------------------------------------------------------------
@@ -134,6 +147,27 @@ class PrepareSource:
     paths: tuple[str, ...]
     options: TransferOptions = field(default_factory=TransferOptions)
     remote: tuple[RemoteFile, ...] = ()  # sent as well, and downloaded meanwhile
+
+
+@dataclass(frozen=True)
+class FreshLink:
+    """A new link of a remote file of a store."""
+
+    address: str  # as in `RemoteFile`
+    url: str = field(repr=False)
+    authorization: str = field(default="", repr=False)
+
+
+@dataclass(frozen=True)
+class RenewLinks:
+    """Use these links instead of those that expire. They are numbered: those of `PrepareSource` are number 1.
+
+    Lower numbers than the last one are ignored.
+    """
+
+    cast: str
+    number: int
+    links: tuple[FreshLink, ...]
 
 
 @dataclass(frozen=True)
@@ -582,6 +616,8 @@ class SourceReport:
     multicast: Optional[MulticastReport] = None  # once `SendToGroup` was ordered
     downloaded_bytes: int = 0  # of remote files, from their servers
     waiting: Optional[Failure] = None  # for a server, which lets wait
+    links_wanted: int = 0  # number of the links that it waits for, see `RenewLinks`; 0: none
+    checksums: dict[str, int] = field(default_factory=dict)  # kind: number of remote files compared with it
 
 
 class RecipientState(str, enum.Enum):
@@ -725,6 +761,7 @@ class AgentReport:
 
 Order = typing.Union[
     PrepareSource,
+    RenewLinks,
     ServeSource,
     CheckDestination,
     Probe,

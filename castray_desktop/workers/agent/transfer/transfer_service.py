@@ -34,6 +34,7 @@ from castray_desktop.core.protocol.nodes.agent_protocol import (
     PrunableReply,
     ReadToEnd,
     RecipientState,
+    RenewLinks,
     SendToGroup,
     ServeSource,
     SetCastLimit,
@@ -129,6 +130,7 @@ class TransferService:
         self._local_path = ""
         self._handlers: dict[type, Callable[[Any], None]] = {
             PrepareSource: self._prepare,
+            RenewLinks: self._for_source(CastSource.renew_links),
             ServeSource: self._for_source(CastSource.serve),
             ReadToEnd: self._for_source(lambda source, order: source.read_to_end()),
             SendToGroup: self._for_source(self._multicast),

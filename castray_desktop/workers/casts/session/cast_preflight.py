@@ -191,7 +191,8 @@ class CastPreflight:
         status = self._status
         if (failure := encryption_failure(self._context, self._context.source)) is not None:
             raise CastRayError.of(failure)
-        await self._resolve_urls()
+        await self._failover.links.resolve()
+        await self._failover.links.prepare()
         await self._context.agents.call(self._context.source, self._failover.scan_order())
         await self._context.wakeup.until(self._scanned_or_not)
         report, totals = status.source.report, status.source.totals
@@ -200,18 +201,6 @@ class CastPreflight:
         asked = status.unfinished if ask else ()
         found = await survey_recipients(self._context, totals, asked)
         return dataclasses.replace(found, left_out=report.problems)
-
-    async def _resolve_urls(self) -> None:
-        """Find out what the addresses of the request stand for, once. Raises CastRayError."""
-        urls = self._status.request.urls
-        if not urls or self._failover.remote:
-            return
-        reply = await self._context.agents.call(self._context.source, agent_protocol.ResolveUrls(urls))
-        if not isinstance(reply, agent_protocol.RemoteListing):
-            raise CastRayError.of(offline_failure(self._context.source))
-        if reply.failure is not None:
-            raise CastRayError.of(reply.failure)
-        self._failover.remote = reply.files
 
     async def removals(self, survey: RecipientSurvey) -> tuple[Removal, ...]:
         """What recipients would prune. Raises CastRayError."""

@@ -30,12 +30,14 @@ from castray_desktop.workers.casts.session.cast_route import (
 )
 from castray_desktop.workers.casts.session.cast_status import CastStatus, offline_failure
 from castray_desktop.workers.casts.session.checkpoint import CastCheckpoint, CheckpointWriter, SaveCheckpoint
+from castray_desktop.workers.casts.session.download_links import DownloadLinks
 from castray_desktop.workers.casts.session.hop_encryption import plain_peers
 from castray_desktop.workers.casts.session.membership import AddedRecipients, LostNodes
 from castray_desktop.workers.casts.session.multicast_control import MulticastControl, MulticastGroups
 from castray_desktop.workers.casts.session.session_context import SessionContext, Wakeup
 from castray_desktop.workers.casts.session.shared_destination import SharedDestinations
 from castray_desktop.workers.casts.session.source_failover import SourceFailover
+from castray_desktop.workers.sources.address_resolver import AddressResolver
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,7 @@ class SessionServices:
     """What all sessions of one cluster have in common.
 
     `changed()` is called after every change. `request_admission(cast)` asks to run, `withdraw(cast)` gives
-    that up.
+    that up. `wall` returns POSIX seconds.
     """
 
     agents: AgentDirectory
@@ -52,6 +54,8 @@ class SessionServices:
     request_admission: Callable[[str], None]
     withdraw: Callable[[str], None]
     multicast_groups: MulticastGroups
+    resolver: AddressResolver
+    wall: Callable[[], float]
 
 
 CLEANUP_SECONDS = 5.0
@@ -145,7 +149,8 @@ class CastSession:
         self._context = context
         executor = RouteExecutor(context, self._start_order, self._can_serve)
         digest, remote = (record.manifest_digest, record.remote) if record is not None else ("", ())
-        failover = SourceFailover(context, executor, digest, remote)
+        links = DownloadLinks(context, services.resolver, services.wall, remote)
+        failover = SourceFailover(context, executor, links, digest)
         destinations = SharedDestinations(context)
         if record is not None:
             failover.algorithms = record.algorithms
@@ -183,6 +188,7 @@ class CastSession:
     def source_reported(self, report: agent_protocol.SourceReport) -> None:
         """Handle a report of the source."""
         self.status.source_reported(report, self._context.now)
+        self._failover.links.source_reported(report)
         self._wake()
 
     def delivery_reported(self, node: str, report: agent_protocol.DeliveryReport) -> None:

@@ -1,6 +1,7 @@
 """Checkpoints of unfinished casts, one file each, so that the next engine can continue them.
 
-A checkpoint holds no secret: a continued cast gets a new one.
+A checkpoint holds no secret of the cast or of a store: a continued cast gets new ones. It has the addresses
+of the request as they were given, and one of a web server can be a secret.
 """
 
 from __future__ import annotations
@@ -56,7 +57,7 @@ class CastCheckpoint(msgspec.Struct, frozen=True):
     sent_bytes: int = 0  # contents sent by the source, approximately
     schedule: str = ""  # that started it
     follows: str = ""  # the cast whose recipients it serves later or again
-    remote: tuple[RemoteFile, ...] = ()  # what is downloaded, as it is to be
+    remote: tuple[RemoteFile, ...] = ()  # what is downloaded, as it is to be; without links to stores
 
 
 class CheckpointStore:
@@ -202,7 +203,7 @@ class CheckpointWriter:
             writers,
             folders,
             sent,
-            failover.remote,
+            len(failover.links.files),
         )
         if self._keep is None or state == self._kept:
             return
@@ -229,7 +230,7 @@ class CheckpointWriter:
             sent_bytes=status.source.sent_contents,
             schedule=status.schedule,
             follows=status.follows,
-            remote=failover.remote,
+            remote=failover.links.stored,
         )
 
 

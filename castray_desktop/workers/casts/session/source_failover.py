@@ -14,6 +14,7 @@ from castray_desktop.core.protocol.nodes import agent_protocol
 from castray_desktop.core.protocol.nodes.agent_protocol import SourceState
 from castray_desktop.workers.casts.session.cast_route import RouteExecutor
 from castray_desktop.workers.casts.session.cast_status import offline_failure
+from castray_desktop.workers.casts.session.download_links import DownloadLinks
 from castray_desktop.workers.casts.session.hop_encryption import encryption_failure, plain_peers
 from castray_desktop.workers.casts.session.session_context import SessionContext
 
@@ -25,17 +26,17 @@ SourceOrder = agent_protocol.PrepareSource | agent_protocol.ServeSource | agent_
 class SourceFailover:
     """Lets the source scan and serve, again after it was away, or lets a recipient take over.
 
-    `digest` is the manifest's digest if known; `remote` are the files to download, as they are to be.
+    `digest` is the manifest's digest if known.
     """
 
     def __init__(
         self,
         context: SessionContext,
         executor: RouteExecutor,
+        links: DownloadLinks,
         digest: str = "",
-        remote: tuple[agent_protocol.RemoteFile, ...] = (),
     ) -> None:
-        self.remote = remote
+        self.links = links
         self.state = FailoverState.SCANNING
         self.broken: Failure | None = None  # why the source can't continue
         self.digest = digest
@@ -65,7 +66,7 @@ class SourceFailover:
         """The order to scan the requested paths."""
         request = self._status.request
         return agent_protocol.PrepareSource(
-            self._context.cast, request.local_paths, request.options, self.remote
+            self._context.cast, request.local_paths, request.options, self.links.files
         )
 
     def start(self) -> None:
@@ -156,7 +157,7 @@ class SourceFailover:
     def _heir(self) -> str | None:
         """The recipient that can go on with the download: the one that has most of it."""
         status = self._status
-        if not status.request.is_download or not self.remote:
+        if not status.request.is_download or not self.links.files:
             return None
         able = [
             node
@@ -189,7 +190,17 @@ class SourceFailover:
             self.fail(Failure(FailureKind.PARCEL_CHANGED, {"node": self._context.source}))
 
     def _scan(self) -> None:
-        self._send(self.scan_order())
+        incarnation = self._executor.incarnation(self._context.source)
+        self._context.background.run(self._order_scan(incarnation))
+
+    async def _order_scan(self, incarnation: int) -> None:
+        try:
+            await self.links.prepare()
+        except CastRayError as error:
+            self.fail(error.failure)
+            self._context.wakeup.wake()
+            return
+        await self._send_order(self.scan_order(), incarnation)
 
     def _serve(self) -> None:
         """Don't wait for the reply: a recipient that dials before the source serves retries at once."""
@@ -200,6 +211,7 @@ class SourceFailover:
             self._context.cast, self.secret, epoch, self.algorithms, options, plain_peers(self._context)
         )
         self._send(serve)
+        self.links.keep_fresh()
         if self._context.source in self._status.unfinished:
             self._executor.feed_from_itself(self._context.source, epoch)
         self._status.source_back()

@@ -29,6 +29,7 @@ from castray_desktop.core.protocol.nodes.agent_protocol import (
     Algorithms,
     ParcelTotals,
     PrepareSource,
+    RenewLinks,
     SendToGroup,
     ServeSource,
     SourceReport,
@@ -38,6 +39,7 @@ from castray_desktop.workers.agent.transfer.multicast.multicast_sender import Mu
 from castray_desktop.workers.agent.transfer.peer.dial import PlainPeers
 from castray_desktop.workers.agent.transfer.source.range_client import RemoteFileError
 from castray_desktop.workers.agent.transfer.source.remote_files import OwnCopy, RemoteFiles
+from castray_desktop.workers.agent.transfer.source.remote_links import RemoteLinks
 from castray_desktop.workers.agent.transfer.source.remote_listing import with_remote_files
 from castray_desktop.workers.agent.transfer.source.scan_cache import ScanPaths
 from castray_desktop.workers.agent.transfer.source.scanner import MAX_PROBLEMS, ScanResult
@@ -126,6 +128,7 @@ class CastSource:
         self._failure: Optional[Failure] = None
         self._trailer_digest = ""
         self._cache = cache
+        self._links = RemoteLinks(self.pieces.report_state)
         self._files = self._files_of((), "")
         self._finding = False
         self._time_breakdown = TimeBreakdown()  # of the thread that reads
@@ -161,6 +164,10 @@ class CastSource:
             self.pieces.demand = self.pieces.layout.pieces
             self.pieces.notify_waiting()
 
+    def renew_links(self, order: RenewLinks) -> None:
+        """Use other links of remote files from now on."""
+        self._links.renew(order)
+
     def multicast(self, order: SendToGroup, own: str, ports: Optional[tuple[int, int]]) -> None:
         """Send the stream to a group as well, or stop that.
 
@@ -193,6 +200,7 @@ class CastSource:
                 self._is_wanted,
                 lambda: check_end(self.pieces),
                 self._report_waiting,
+                self._links,
             )
         return SourceFiles(scan, files, self._cache, algorithm, self.pieces.report_progress, downloads)
 
@@ -258,6 +266,7 @@ class CastSource:
                 multicast=self._sender.report() if self._sender is not None else None,
                 downloaded_bytes=self._files.downloads.downloaded_bytes if self._files.downloads else 0,
                 waiting=self._waiting,
+                links_wanted=self._links.wanted,
             )
 
     def _start(self, work: object) -> None:

@@ -11,6 +11,7 @@ from typing import Callable, NamedTuple, Optional
 
 from castray_desktop.core.content.manifest import FileStatus
 from castray_desktop.workers.agent.transfer.source.range_client import (
+    LinkRefusedError,
     RangeClient,
     RemoteFileError,
     RemoteLink,
@@ -60,14 +61,18 @@ class DownloadWindow:
         parts: Iterator[FilePart],
         check_end: Callable[[], None],
         waiting: Callable[[str], None],
+        await_link: Callable[[LinkRefusedError], bool],
     ) -> None:
         """The next of `parts` is taken once there is room for it. `check_end` raises when the
         download has to end. `waiting(reason)` is called while a server lets wait, and with no reason after.
+        `await_link(error)` waits for another link than the refused one; it returns False if the download has
+        ended, and raises RemoteFileError if there is none.
         """
         self._files = files
         self._parts = parts
         self._check_end = check_end
         self._waiting = waiting
+        self._await_link = await_link
         self._condition = threading.Condition()
         self._queue: deque[_Download] = deque()  # in order; the reader is at the first
         self._failed: dict[int, RemoteFileError] = {}  # files of which no more is downloaded
@@ -192,13 +197,10 @@ class DownloadWindow:
     def _download(self, client: RangeClient, download: _Download) -> None:
         part = download.part
         try:
-            pinned = self._files(part.file)
-            if pinned.state.ranges:
-                payload = bytearray(part.length)
-                client.read(pinned.link, part.offset, memoryview(payload), pinned.state)
-                self._complete(download, payload)
+            if self._files(part.file).state.ranges:
+                self._complete(download, self._read_part(client, part))
             else:
-                self._stream(client, part.file, pinned)
+                self._stream(client, part.file)
         except _ClosedError:
             raise
         except RemoteFileError as error:
@@ -209,11 +211,35 @@ class DownloadWindow:
         else:
             self._waiting("")
 
-    def _stream(self, client: RangeClient, file: int, pinned: PinnedFile) -> None:
+    def _read_part(self, client: RangeClient, part: FilePart) -> bytearray:
+        payload = bytearray(part.length)
+        while True:
+            pinned = self._files(part.file)
+            try:
+                client.read(pinned.link, part.offset, memoryview(payload), pinned.state)
+                return payload
+            except LinkRefusedError as error:
+                self._renew(error)
+
+    def _read_whole(self, client: RangeClient, file: int) -> Iterator[memoryview]:
+        while True:
+            pinned = self._files(file)
+            try:
+                yield from client.read_whole(pinned.link, pinned.state)
+                return
+            except LinkRefusedError as error:  # before the first byte
+                self._renew(error)
+
+    def _renew(self, error: LinkRefusedError) -> None:
+        self._waiting(str(error))
+        if not self._await_link(error):
+            raise _ClosedError
+
+    def _stream(self, client: RangeClient, file: int) -> None:
         """Download a file from its beginning to its end, while no other thread begins a part."""
         at = 0
         try:
-            for chunk in client.read_whole(pinned.link, pinned.state):
+            for chunk in self._read_whole(client, file):
                 download = _Download(FilePart(file, at, len(chunk)))
                 with self._condition:
                     self._condition.wait_for(lambda: self._closed or self._has_room())

@@ -50,6 +50,9 @@ MAX_REFUSALS = 2
 USER_AGENT = "castray"
 
 _TEMPORARY = frozenset({408, 425, 429, 500, 502, 503, 504})
+_REFUSALS = frozenset({400, 401, 403})
+"""What servers say of a link that has expired."""
+
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _STATUSES = {
     401: FileStatus.NOT_READABLE,
@@ -71,6 +74,14 @@ class RemoteFileError(Exception):
     def __init__(self, status: FileStatus, reason: str) -> None:
         super().__init__(reason)
         self.status = status
+
+
+class LinkRefusedError(RemoteFileError):
+    """The server refuses a link that can be renewed: it may have expired. `number` is that of the link."""
+
+    def __init__(self, reason: str, number: int) -> None:
+        super().__init__(FileStatus.NOT_READABLE, reason)
+        self.number = number
 
 
 class _TemporaryError(Exception):
@@ -98,6 +109,13 @@ class RemoteLink:
 
     url: str = field(repr=False)
     authorization: str = field(default="", repr=False)  # value of the header; for the host of `url` alone
+    number: int = 0  # of links that can be renewed, see `RenewLinks`; 0 for others
+
+    def refused(self, reason: str) -> RemoteFileError:
+        """The error for a refusal."""
+        if self.number:
+            return LinkRefusedError(reason, self.number)
+        return RemoteFileError(FileStatus.NOT_READABLE, reason)
 
 
 class RangeClient:
@@ -195,7 +213,7 @@ class RangeClient:
                 return
             self.close()
             if refusals > MAX_REFUSALS:
-                raise RemoteFileError(FileStatus.NOT_READABLE, reason)
+                raise link.refused(reason)
             if count:
                 delay, waited, refusals = FIRST_DELAY_SECONDS, 0.0, 0
                 continue
@@ -261,6 +279,8 @@ class RangeClient:
             raise _TemporaryError(reason, _retry_after(response.getheader("Retry-After")))
         if response.status in (401, 403) and redirected is not None:  # that link may have expired
             raise _TemporaryError(reason, refused=True)
+        if response.status in _REFUSALS and link.number:
+            raise link.refused(reason)
         raise RemoteFileError(_STATUSES.get(response.status, FileStatus.READ_ERROR), reason)
 
     def _request(

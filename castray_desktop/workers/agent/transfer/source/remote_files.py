@@ -10,7 +10,6 @@ from collections.abc import Iterator, Mapping
 from typing import Callable, Optional
 
 from castray_desktop.core.content.manifest import FileStatus, Manifest
-from castray_desktop.core.content.urls import redacted_url
 from castray_desktop.core.failures.kinds import Failure, FailureKind
 from castray_desktop.core.protocol.nodes.agent_protocol import RemoteFile
 from castray_desktop.workers.agent.transfer.source.download_window import (
@@ -20,10 +19,11 @@ from castray_desktop.workers.agent.transfer.source.download_window import (
     PinnedFile,
 )
 from castray_desktop.workers.agent.transfer.source.range_client import (
+    LinkRefusedError,
     RangeClient,
-    RemoteLink,
     RemoteState,
 )
+from castray_desktop.workers.agent.transfer.source.remote_links import RemoteLinks
 from castray_desktop.workers.agent.transfer.store.hash_cache import FileKey
 from castray_desktop.workers.agent.transfer.store.piece_store import StoreGoneError
 from castray_desktop.workers.agent.transfer.store.receive_store import ReceiveStore
@@ -37,7 +37,7 @@ OwnCopy = Callable[[], Optional[ReceiveStore]]
 
 def remote_failure(file: RemoteFile, status: FileStatus, reason: str) -> Failure:
     """The failure of a remote file that was not sent as it was at first."""
-    values = {"url": redacted_url(file.url)}
+    values = {"url": file.shown_address}
     if status is FileStatus.CHANGED:
         return Failure(FailureKind.URL_CHANGED, values)
     return Failure(FailureKind.URL_FAILED, {**values, "reason": reason})
@@ -50,7 +50,7 @@ def remote_key(file: RemoteFile) -> Optional[FileKey]:
     """
     if not file.etag or file.etag.startswith("W/"):
         return None
-    digest = hashlib.sha256(f"{redacted_url(file.url)}\n{file.etag}".encode()).digest()
+    digest = hashlib.sha256(f"{file.shown_address}\n{file.etag}".encode()).digest()
     device, inode = struct.unpack_from("<QQ", digest)
     return FileKey(device | 1 << 63, inode, file.size, 0, 0)
 
@@ -70,6 +70,7 @@ class RemoteFiles:
         is_wanted: Callable[[int, int, int], bool],
         check_end: Callable[[], None],
         waiting: Callable[[Optional[Failure]], None],
+        links: RemoteLinks,
     ) -> None:
         """`own_copy` is None if this node is no recipient. `is_wanted(file, start, end)` says whether these
         bytes of the stream will be read in order. `check_end` raises when the cast has ended.
@@ -82,7 +83,10 @@ class RemoteFiles:
         self._check_end = check_end
         self._report_waiting = waiting
         self._waits = False
-        self._window = DownloadWindow(self._pinned, self._parts(), check_end, self._waiting)
+        self._links = links
+        self._window = DownloadWindow(
+            self._pinned, self._parts(), check_end, self._waiting, links.await_fresh
+        )
         self._again_lock = threading.Lock()
         self._again_client: Optional[RangeClient] = None
         self._again_bytes = 0
@@ -107,15 +111,24 @@ class RemoteFiles:
         with self._again_lock:
             if self._again_client is None:
                 self._again_client = RangeClient(self._pause_again)
-            pinned = self._pinned(file)
-            self._again_client.read(pinned.link, offset, view, pinned.state)
+            while True:
+                pinned = self._pinned(file)
+                try:
+                    self._again_client.read(pinned.link, offset, view, pinned.state)
+                    break
+                except LinkRefusedError as error:
+                    self._waiting(str(error))
+                    if not self._links.await_fresh(error):
+                        self._check_end()
             self._again_bytes += len(view)
+            self._waiting("")
 
     def stop(self) -> None:
         """End all downloads soon."""
         client = self._again_client
         if client is not None:
             client.abort()
+        self._links.stop()
         self._window.stop()
 
     def join(self, seconds: float) -> None:
@@ -128,7 +141,7 @@ class RemoteFiles:
     def _pinned(self, file: int) -> PinnedFile:
         item = self._files[file]
         state = RemoteState(item.size, item.etag, item.modified_ns, item.ranges)
-        return PinnedFile(RemoteLink(item.url, item.authorization), state)
+        return PinnedFile(self._links.link(item), state)
 
     def _parts(self) -> Iterator[FilePart]:
         """The parts to download, in order: not what this node has already."""

@@ -83,7 +83,7 @@ def with_remote_files(scan: ScanResult, files: Sequence[RemoteFile], exclude: It
         if top in scan.top_paths or (top == path and top in found.top_paths):
             raise CastRayError(FailureKind.SAME_NAME_TWICE, name=display_name(top))
         _add_folders(found, path, folders)
-        found.top_paths.setdefault(top, os.fsencode(redacted_url(item.url)))
+        found.top_paths.setdefault(top, os.fsencode(item.shown_address))
         found.remote[found.files] = item
         found.entries.append(ManifestEntry(EntryKind.FILE, path, FILE_MODE, item.modified_ns, item.size))
         found.inodes.append(0)

@@ -15,15 +15,17 @@ from castray_desktop.core.failures.kinds import FailureKind
 from castray_desktop.core.protocol.nodes.agent_protocol import (
     Algorithms,
     DeliveryReport,
+    FreshLink,
     PrepareSource,
     RecipientState,
     RemoteFile,
+    RenewLinks,
     ResolveUrls,
     ServeSource,
     SetCastLimit,
     SourceState,
 )
-from castray_desktop.workers.agent.transfer.source import range_client
+from castray_desktop.workers.agent.transfer.source import range_client, remote_links
 from castray_desktop.workers.agent.transfer.source.remote_listing import resolve_urls
 from tests.helpers.authority import Authority
 from tests.helpers.range_server import Answer, RangeServer, ServedFile, range_server
@@ -299,6 +301,100 @@ def test_a_proxy_of_the_environment_is_used(
     (result,) = send(nodes, resolve("http://example.invalid/model.bin"))
     assert result.state is RecipientState.COMPLETED, result
     assert {request["path"] for request in file.requests} == {"http://example.invalid/model.bin"}
+
+
+def stored(server: RangeServer, file: ServedFile, number: int = 1) -> RemoteFile:
+    """The file as that of a store, with the link of that number."""
+    return RemoteFile(
+        "model.bin",
+        server.url(f"/model.bin?signature={number}"),
+        len(file.payload),
+        file.etag,
+        ranges=file.ranges,
+        address="s3://bucket/model.bin",
+    )
+
+
+def renew(cast: Cast, server: RangeServer, file: ServedFile, number: int) -> None:
+    fresh = stored(server, file, number)
+    cast.source.plane.carry_out(RenewLinks(cast.cast, number, (FreshLink(fresh.address, fresh.url),)))
+
+
+@pytest.mark.parametrize("ranges", [True, False], ids=["ranges", "whole"])
+def test_a_link_that_has_expired_is_renewed(lab: Lab, server: RangeServer, ranges: bool) -> None:
+    file = served(server, "/model.bin", SIZE)
+    file.ranges, file.query = ranges, "signature=2"
+    nodes = lab.chain(2)
+    cast = begin(nodes[0], (stored(server, file),))
+    for above, node in itertools.pairwise(nodes):
+        cast.deliver(node, above.upstream())
+    report = nodes[0].await_source(cast.cast, lambda report: report.links_wanted == 2)
+    assert "secret" not in repr(report)
+    renew(cast, server, file, 2)
+    assert {result.state for result in cast.results()} == {RecipientState.COMPLETED}
+    assert nodes[0].sources[cast.cast].links_wanted == 0
+    cast.forget()
+    assert (nodes[2].inbox / "model.bin").read_bytes() == file.payload
+    assert file.served <= SIZE * 1.02
+
+
+def test_links_that_expire_in_the_middle_are_renewed(lab: Lab, server: RangeServer) -> None:
+    file = served(server, "/model.bin", 2 * SIZE)  # more than is requested at once
+    file.query, file.gate = "signature=1", threading.Event()
+    nodes = lab.chain(1)
+    cast = begin(nodes[0], (stored(server, file),))
+    cast.deliver(nodes[1], nodes[0].upstream())
+    nodes[1].await_delivery(cast.cast, lambda report: report.state is RecipientState.RECEIVING)
+    file.query = "signature=2"
+    file.gate.set()
+    nodes[0].await_source(cast.cast, lambda report: report.links_wanted == 2)
+    renew(cast, server, file, 2)
+    (result,) = cast.results()
+    cast.forget()
+    assert result.state is RecipientState.COMPLETED, result
+    assert (nodes[1].inbox / "model.bin").read_bytes() == file.payload
+    assert file.served <= 2 * SIZE * 1.02
+
+
+def test_a_file_whose_new_link_is_refused_as_well_fails(lab: Lab, server: RangeServer) -> None:
+    file = served(server, "/model.bin", SIZE)
+    file.query = "never"
+    nodes = lab.chain(1)
+    cast = begin(nodes[0], (stored(server, file),))
+    cast.deliver(nodes[1], nodes[0].upstream())
+    nodes[0].await_source(cast.cast, lambda report: report.links_wanted == 2)
+    renew(cast, server, file, 2)
+    (result,) = cast.results()
+    assert result.state is RecipientState.FAILED
+    failure = nodes[0].sources[cast.cast].problems[0].failure
+    assert failure.kind is FailureKind.URL_FAILED
+    assert failure.values == {"url": "s3://bucket/model.bin", "reason": "the server answers 403 Forbidden"}
+    cast.forget()
+
+
+def test_a_link_that_nobody_renews_is_not_waited_for_without_end(
+    lab: Lab, server: RangeServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(remote_links, "RENEWAL_SECONDS", 0.0)
+    file = served(server, "/model.bin", MIB)
+    file.query = "never"
+    nodes = lab.chain(1)
+    (result,) = send(nodes, (stored(server, file),))
+    assert result.state is RecipientState.FAILED
+
+
+def test_a_cast_that_waits_for_a_link_can_be_cancelled(lab: Lab, server: RangeServer) -> None:
+    file = served(server, "/model.bin", SIZE)
+    file.query = "never"
+    nodes = lab.chain(1)
+    cast = begin(nodes[0], (stored(server, file),))
+    cast.deliver(nodes[1], nodes[0].upstream())
+    report = nodes[0].await_source(cast.cast, lambda report: report.links_wanted == 2)
+    assert report.waiting is not None
+    assert report.waiting.values["reason"] == "the server answers 403 Forbidden"
+    cast.cancel(*nodes)
+    assert nodes[1].await_end(cast.cast).state is RecipientState.CANCELLED
+    cast.forget()
 
 
 def test_cancelling_ends_a_download_that_hangs(lab: Lab, server: RangeServer) -> None:

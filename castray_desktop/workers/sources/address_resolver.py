@@ -1,0 +1,104 @@
+"""Resolve the addresses of stores: which files they stand for, and links to these."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
+
+from castray_desktop.core.casts.transfer_options import TransferOptions
+from castray_desktop.core.content.file_names import ExcludePatterns
+from castray_desktop.core.content.urls import redacted_url, url_scheme
+from castray_desktop.core.failures.kinds import CastRayError, FailureKind
+from castray_desktop.core.protocol.nodes.agent_protocol import RemoteFile
+from castray_desktop.workers.base.installation import extra_command, lacks_extra
+from castray_desktop.workers.sources.store_protocol import Store
+
+LIST_SECONDS = 120.0
+LINKS_SECONDS = 60.0
+
+MAX_FILES = 20_000
+"""Of one cast: the order to the node that downloads has all of their links."""
+
+STORES: dict[str, Callable[[], Store]] = {}
+"""What makes the store of each scheme. Its module imports what the extra installs when it is used."""
+
+
+class AddressResolver:
+    """Chooses the store of each address. `stores` has what makes them, by scheme."""
+
+    def __init__(self, stores: Mapping[str, Callable[[], Store]] = STORES) -> None:
+        self._makers = stores
+        self._stores: dict[str, Store] = {}
+
+    async def list_files(self, address: str, options: TransferOptions) -> tuple[RemoteFile, ...]:
+        """The files that an address stands for, without links and without what `options` leave out.
+
+        Raises CastRayError.
+        """
+        store = self._store(url_scheme(address), address)
+        async with _within(LIST_SECONDS, address):
+            files = await store.list_files(address, options)
+        exclusions = ExcludePatterns(options.exclude)
+        kept = tuple(file for file in files if not _is_excluded(file.path, exclusions))
+        if not kept:
+            kind = FailureKind.NOTHING_TO_SEND if files else FailureKind.STORE_NOT_FOUND
+            raise CastRayError(kind, **({} if files else {"url": redacted_url(address)}))
+        if len(kept) > MAX_FILES:
+            raise CastRayError(
+                FailureKind.STORE_TOO_LARGE, url=redacted_url(address), count=len(kept), most=MAX_FILES
+            )
+        return kept
+
+    async def with_links(self, files: Sequence[RemoteFile]) -> tuple[RemoteFile, ...]:
+        """The files, those of stores with new links. Raises CastRayError."""
+        schemes = dict.fromkeys(url_scheme(file.address) for file in files if file.address)
+        found: dict[str, RemoteFile] = {}
+        for scheme in schemes:
+            wanted = [file for file in files if file.address and url_scheme(file.address) == scheme]
+            address = wanted[0].address
+            store = self._store(scheme, address)
+            async with _within(LINKS_SECONDS, address):
+                linked = await store.with_links(wanted)
+            found.update((file.path, file) for file in linked)
+        return tuple(found.get(file.path, file) for file in files)
+
+    def _store(self, scheme: str, address: str) -> Store:
+        if scheme not in self._stores:
+            maker = self._makers.get(scheme)
+            if maker is None:
+                raise CastRayError(FailureKind.STORE_UNKNOWN, url=redacted_url(address))
+            if lacks_extra("remote"):
+                command = extra_command("remote")
+                raise CastRayError(
+                    FailureKind.STORE_NOT_INSTALLED, url=redacted_url(address), command=command
+                )
+            self._stores[scheme] = maker()
+        return self._stores[scheme]
+
+
+def check_names(listings: Iterable[Sequence[RemoteFile]]) -> None:
+    """Refuse several addresses whose files or folders have one name. Raises CastRayError."""
+    seen: set[str] = set()
+    for files in listings:
+        for name in {file.path.partition("/")[0] for file in files}:
+            if name in seen:
+                raise CastRayError(FailureKind.SAME_NAME_TWICE, name=name)
+            seen.add(name)
+
+
+def _is_excluded(path: str, exclusions: ExcludePatterns) -> bool:
+    """Whether a file, or a folder above it, is left out."""
+    names = path.split("/")
+    folders = ("/".join(names[:count]) for count in range(1, len(names)))
+    return exclusions.excludes(path, False) or any(exclusions.excludes(above, True) for above in folders)
+
+
+@asynccontextmanager
+async def _within(seconds: float, address: str) -> AsyncIterator[None]:
+    try:
+        async with asyncio.timeout(seconds):
+            yield
+    except TimeoutError:
+        reason = f"no answer within {seconds:.0f} seconds"
+        raise CastRayError(FailureKind.STORE_UNREACHABLE, url=redacted_url(address), reason=reason) from None

@@ -1,0 +1,31 @@
+"""What a kind of store has to do."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from castray_desktop.core.casts.transfer_options import TransferOptions
+from castray_desktop.core.protocol.nodes.agent_protocol import RemoteFile
+
+LINK_SECONDS = 3600.0
+"""How long a link should be valid. Half of that is left when it is renewed."""
+
+
+class Store(Protocol):
+    """A kind of store, chosen by the scheme of an address. Its methods may be cancelled.
+
+    Errors are CastRayError: STORE_UNREACHABLE for what may pass, which is tried again while a cast runs;
+    STORE_NOT_FOUND, STORE_DENIED, STORE_UNSIGNED, or another kind, for what ends the cast.
+    """
+
+    async def list_files(self, address: str, options: TransferOptions) -> tuple[RemoteFile, ...]:
+        """The files that the address stands for, without links: with size, version, checksum and `address`.
+
+        Their paths begin with one name, which is that of the file, or of the folder around all of them.
+        """
+        ...
+
+    async def with_links(self, files: Sequence[RemoteFile]) -> tuple[RemoteFile, ...]:
+        """The same files with links, and when these expire. Called again before they do."""
+        ...
