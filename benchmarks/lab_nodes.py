@@ -168,15 +168,18 @@ class LabNodes:
         assert process.stdin is not None
         assert process.stdout is not None
         process.stdin.write(json_codec.to_json(place) + b"\n")
+        up = None
         try:
             async with asyncio.timeout(START_SECONDS):
                 up = json_codec.from_json(await process.stdout.readline(), driver_protocol.FromDriver)
         except (TimeoutError, ValueError) as error:
-            if process.returncode is None:
-                process.kill()
-            await process.wait()
             said = (self.folder / f"{name}.log").read_text(errors="replace")[-2000:]
             raise RuntimeError(f"the agent of {name} did not start: {said}") from error
+        finally:
+            if up is None:  # also when this is cancelled
+                if process.returncode is None:
+                    process.kill()
+                await process.wait()
         agent = self._agents[name] = Agent(process, up.hello)
         agent.reading = asyncio.create_task(self._read(name, agent), name=f"agent {name}")
         self._pulse.record(name)

@@ -4,16 +4,20 @@
 
 TEXT is a part of a cell's name, such as "disk full" or "middle hop/half". The status is 1 if a cell fails.
 Rows about processes and links need root and a real Ray cluster, on which many cells are run one after
-another; they come last, and take half a minute each.
+another; they come last, and take half a minute each. Ctrl+C and SIGTERM end the run as soon as it has removed
+what it has started: processes, network namespaces, mounts, folders.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import signal
 import sys
 import time
 import traceback
+from collections.abc import Coroutine, Sequence
+from typing import Any
 
 from tests.faults.fault_cells import Cell
 from tests.faults.fault_matrix import chosen_cells, run_cell
@@ -38,18 +42,42 @@ def main(arguments: list[str] | None = None) -> int:
             sys.stdout.write(f"{cell.name}{'' if cell.run else '  — ' + cell.note}\n")
         return 0
     record = _Record(given.write_docs)
+    if stopped_by := asyncio.run(_run_until_stopped(_run_all(cells, given.jobs, record))):
+        sys.stdout.write(f"stopped by {stopped_by.name}\n")
+        return 128 + stopped_by
+    sys.stdout.write(f"{len(cells)} cells, {record.failed} failed\n")
+    return int(record.failed > 0)
+
+
+async def _run_until_stopped(work: Coroutine[Any, Any, None]) -> signal.Signals | None:
+    """Do it; returns the signal that ended it. Only the first signal counts: the clean-up goes on."""
+    task, came = asyncio.ensure_future(work), list[signal.Signals]()
+
+    def stop(number: signal.Signals) -> None:
+        came.append(number)
+        if len(came) == 1:
+            task.cancel()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stop, number)
+    await asyncio.wait([task])
+    if came:
+        return came[0]
+    await task
+    return None
+
+
+async def _run_all(cells: Sequence[Cell], jobs: int, record: _Record) -> None:
     for cell in cells:
         if cell.run is None:
             record.not_applicable(cell)
         elif cell.run is not run_alone:
             began = time.monotonic()
-            found = _run(cell)
+            found = await _run(cell)
             record.done(cell, found, time.monotonic() - began)
     staged = [cell for cell in cells if cell.run is run_alone]
     if staged:
-        asyncio.run(run_on_stages(staged, given.jobs, record.done))
-    sys.stdout.write(f"{len(cells)} cells, {record.failed} failed\n")
-    return int(record.failed > 0)
+        await run_on_stages(staged, jobs, record.done)
 
 
 class _Record:
@@ -77,9 +105,9 @@ class _Record:
             PAGE.write_text(render(read_page() | {cell.name: cell_text(cell, found)}))
 
 
-def _run(cell: Cell) -> list[str]:
+async def _run(cell: Cell) -> list[str]:
     try:
-        return asyncio.run(run_cell(cell))
+        return await run_cell(cell)
     except Exception as error:  # noqa: BLE001 - the other cells are run
         traceback.print_exc()
         return [f"the cell was not run: {type(error).__name__}: {error}"]

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import os
 import shutil
 import signal
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -60,21 +62,27 @@ class RayStage:
 
     async def __aenter__(self) -> Self:
         try:
-            await asyncio.to_thread(self.lab.__enter__)
+            await _to_its_end(self.lab.__enter__)
             await self.start_ray()
             await self.start_engine()
-        except BaseException:
-            await self.__aexit__(None, None, None)
+        except BaseException as error:
+            await self.__aexit__(type(error), error, error.__traceback__)
             raise
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            await self.castray("engine", "stop")
-        await self.observer.close()
-        await asyncio.to_thread(self.lab.close)
+        try:
+            if kind is None or not issubclass(kind, asyncio.CancelledError):
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    await self.castray("engine", "stop")
+            await self.observer.close()
+        finally:
+            await _to_its_end(self._remove)
+
+    def _remove(self) -> None:
+        self.lab.close()
         logs = self.home / "logs"
         if (keep := os.environ.get("CASTRAY_FAULT_LOGS")) and logs.is_dir():
             shutil.copytree(logs, Path(keep) / self.folder.name, dirs_exist_ok=True)
@@ -89,7 +97,7 @@ class RayStage:
         """Start Ray's node of one host. Its agent keeps its records in a folder of its own."""
         variables = {"HOME": str(self.folder), "XDG_DATA_HOME": str(self.data_folder(host))}
         head = None if host == self.desk else self.desk
-        await asyncio.to_thread(self.lab.start_ray, host, head, environment=variables)
+        await _to_its_end(functools.partial(self.lab.start_ray, host, head, environment=variables))
 
     def data_folder(self, host: Host) -> Path:
         """Where an agent's data folder `castray` is."""
@@ -181,6 +189,16 @@ class RayStage:
             )
             found += [f"{host.name}: {line}" for line in shown.stdout.splitlines()]
         return found
+
+
+async def _to_its_end(work: Callable[[], object]) -> None:
+    """Do it in a thread. If this is cancelled, it ends first, so that nothing appears after the clean-up."""
+    running = asyncio.ensure_future(asyncio.to_thread(work))
+    try:
+        await asyncio.shield(running)
+    except asyncio.CancelledError:
+        await asyncio.wait([running])
+        raise
 
 
 def _command(pid: int) -> bytes:
