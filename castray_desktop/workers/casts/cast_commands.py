@@ -13,6 +13,7 @@ from castray_desktop.core.protocol.messages import DeliveryState
 from castray_desktop.workers.casts.cast_table import ClusterContext
 from castray_desktop.workers.casts.deferred_deliveries import StartCast
 from castray_desktop.workers.casts.session.cast_session import CastSession
+from castray_desktop.workers.casts.session.cast_status import CastStatus
 from castray_desktop.workers.casts.verification import VerificationJobs
 from castray_desktop.workers.history.history_store import PastCast
 
@@ -92,12 +93,12 @@ class CastCommands:
 
     async def drop_recipients(self, cast: str, recipients: Iterable[str]) -> None:
         """Cancel the deliveries to these nodes. Raises CastRayError."""
-        session = self._table.find(cast)
-        nodes = _known_recipients(session, recipients)
-        if session.status.cast in self._table.tasks:
+        status = self._table.find(cast)
+        nodes = _known_recipients(status, recipients)
+        if session := self._table.sessions.get(status.cast):
             await session.drop_recipients(nodes)
         else:
-            self._stop_waiting(session.status.cast, nodes)
+            self._stop_waiting(status.cast, nodes)
 
     def move_in_queue(self, cast: str, place: int) -> None:
         """Move a queued cast. Raises CastRayError."""
@@ -137,8 +138,8 @@ class CastCommands:
         """Find an ended cast, in memory or in the history. Raises CastRayError."""
         matching = self._table.matching(cast)
         if len(matching) == 1:
-            status = matching[0].status
-            if status.cast in self._table.tasks:
+            (status,) = matching
+            if status.cast in self._table.sessions:
                 raise CastRayError(FailureKind.CAST_GOES_ON, cast=cast)
             return PastCast(status.request, status.cluster.target, status.result(self._context.now))
         find_past_cast = self._context.services.find_past_cast
@@ -147,23 +148,17 @@ class CastCommands:
         return await find_past_cast(cast)
 
     def _running(self, cast: str) -> CastSession:
-        session = self._table.find(cast)
-        if not self._is_running(session):
+        session = self._table.find_unfinished(cast)
+        if not session.is_running:
             raise CastRayError(FailureKind.CAST_FINISHED, cast=cast)
         return session
-
-    def _is_running(self, session: CastSession) -> bool:
-        return session.status.cast in self._table.tasks and session.is_running
 
     def _chosen(self, cast: str) -> list[CastSession]:
         """One running cast, or all of them, in queue order."""
         if cast:
             return [self._running(cast)]
-        return [
-            session
-            for one in self._table.queue.order
-            if self._is_running(session := self._table.sessions[one])
-        ]
+        sessions = (self._table.sessions[one] for one in self._table.queue.order)
+        return [session for session in sessions if session.is_running]
 
     def _chosen_recipients(
         self, cast: str, who: tuple[str, ...]
@@ -171,7 +166,7 @@ class CastCommands:
         """The same, each with its selected recipients; casts without any are left out."""
         if cast:
             session = self._running(cast)
-            return [(session, _known_recipients(session, who))]
+            return [(session, _known_recipients(session.status, who))]
         sessions = self._chosen("")
         known = {node for session in sessions for node in session.status.recipients}
         _check_known(who, sorted(known))
@@ -185,12 +180,12 @@ class CastCommands:
 _MISSING = frozenset({DeliveryState.FAILED, DeliveryState.CANCELLED})
 
 
-def _known_recipients(session: CastSession, who: Iterable[str]) -> tuple[str, ...]:
+def _known_recipients(status: CastStatus, who: Iterable[str]) -> tuple[str, ...]:
     """Distinct recipients of a cast. Raises CastRayError for others, or none."""
     nodes = tuple(dict.fromkeys(who))
     if not nodes:
         raise CastRayError(FailureKind.NO_RECIPIENTS)
-    _check_known(nodes, session.status.recipients)
+    _check_known(nodes, status.recipients)
     return nodes
 
 

@@ -159,19 +159,21 @@ class CastManager:
         )
         status.restore(deliveries, record.sent_bytes, record.totals)
         status.order = record.order or record.started
-        session = self._make_session(status, record)
+        self._set_cluster(status, record.target)
         if record.seconds is not None:
             status.restore_end(record.seconds)
-            self._table.sessions[status.cast] = session
+            self._table.casts[status.cast] = status
+            self._finished.keep_deferring(record)
             self._deferred.add_cast(status)
             return
+        session = self._make_session(status, record)
         if paused or record.paused:
             session.admission.pause()
         self._start_session(session)
 
     def _start_session(self, session: CastSession) -> str:
         cast = session.status.cast
-        self._table.sessions[cast] = session
+        self._table.casts[cast], self._table.sessions[cast] = session.status, session
         self._table.queue.register(cast)
         task = asyncio.create_task(session.run(), name=f"cast {cast}")
         self._table.tasks[cast] = task
@@ -182,21 +184,21 @@ class CastManager:
 
     async def cancel(self, cast: str) -> None:
         """Cancel a cast; returns when its part files are removed. Raises CastRayError."""
-        session = self._table.find(cast)
-        task = self._table.tasks.get(session.status.cast)
-        if task is None:
-            self._deferred.cancel(session.status.cast)
+        status = self._table.find(cast)
+        session = self._table.sessions.get(status.cast)
+        if session is None:
+            self._deferred.cancel(status.cast)
             return
         session.end()
-        await asyncio.wait([task])
+        await asyncio.wait([self._table.tasks[status.cast]])
 
     async def result(self, cast: str) -> CastResult:
         """The result of a cast, once it has ended. Raises CastRayError."""
-        session = self._table.find(cast)
-        task = self._table.tasks.get(session.status.cast)
+        status = self._table.find(cast)
+        task = self._table.tasks.get(status.cast)
         if task is not None:
             await asyncio.wait([task])
-        return session.status.result(self._context.now)
+        return status.result(self._context.now)
 
     async def add_recipients(self, cast: str, selectors: tuple[str, ...]) -> PreflightReport:
         """Add recipients to a cast; returns when they are part of it. Raises CastRayError."""
@@ -292,12 +294,12 @@ class CastManager:
     def summaries(self) -> tuple[CastSummary, ...]:
         """Every cast, oldest first."""
         now = self._context.now
-        return tuple(session.status.summary(now) for session in self._table.sessions.values())
+        return tuple(status.summary(now) for status in self._table.casts.values())
 
     def deliveries(self) -> dict[str, tuple[DeliverySnapshot, ...]]:
         """Every cast's deliveries."""
         now = self._context.now
-        return {cast: session.status.deliveries(now) for cast, session in self._table.sessions.items()}
+        return {cast: status.deliveries(now) for cast, status in self._table.casts.items()}
 
     # --- reports --------------------------------------------------------------------------------
 
@@ -385,6 +387,7 @@ class CastManager:
             schedule,
             follows,
         )
+        self._set_cluster(status, self._agents.target)
         return self._make_session(status, None)
 
     def _resolve_nodes(self, request: SendRequest) -> tuple[str, tuple[str, ...]]:
@@ -400,13 +403,15 @@ class CastManager:
         return (online or recipients)[0], recipients
 
     def _make_session(self, status: CastStatus, record: CastCheckpoint | None) -> CastSession:
-        status.cluster = CastCluster.of(record.target if record is not None else self._agents.target)
-        self._update_address(status)
         nodes = self._agents.nodes.values()
         speeds = self._services.speeds.speeds(nodes) if self._services.speeds is not None else {}
         checkpoints = self._services.checkpoints
         save = checkpoints.save if checkpoints is not None else None
         return CastSession(status, self._session_services, speeds, save, record)
+
+    def _set_cluster(self, status: CastStatus, target: str) -> None:
+        status.cluster = CastCluster.of(target)
+        self._update_address(status)
 
     def _update_address(self, status: CastStatus) -> None:
         """The head of its cluster may be started again at another address."""
@@ -437,10 +442,10 @@ class CastManager:
 
     def _task_ended(self, cast: str) -> None:
         self._table.queue.remove(cast)
+        session = self._table.sessions.pop(cast)
         if self._table.tasks.pop(cast).cancelled():
             return  # the next engine continues it
         self._admit()
-        session = self._table.sessions[cast]
         self._finished.cast_ended(session)
         if self._services.speeds is not None and session.measured_speeds:
             self._services.speeds.record(self._agents.nodes.values(), session.measured_speeds)

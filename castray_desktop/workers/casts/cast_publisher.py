@@ -22,6 +22,7 @@ from castray_desktop.core.protocol.messages import (
 from castray_desktop.workers.casts.cast_table import ClusterContext
 from castray_desktop.workers.casts.session.cast_session import CastSession
 from castray_desktop.workers.casts.session.cast_status import CastStatus
+from castray_desktop.workers.casts.session.checkpoint import CastCheckpoint
 
 PUBLISH_SECONDS = 0.1
 """Summaries and deliveries are published at most this often."""
@@ -120,19 +121,27 @@ class FinishedCasts:
         self._context = context
         self._publisher = publisher
         self._kept: dict[str, int] = {}  # deliveries of each, in the order of the ends
+        self._deferring: dict[str, CastCheckpoint] = {}  # of casts with deferred deliveries
 
     def cast_ended(self, session: CastSession) -> None:
-        """Publish the result, after any pending progress."""
-        self._save_checkpoint(session)
-        self._publisher.publish_cast(session.status)
-        self._context.publish(session.status.result(self._context.now))
-        self._report_end(session.status, again=False)
+        """Publish the result, after any pending progress. Nothing but its status is needed then."""
+        status = session.status
+        if status.awaited:
+            self.keep_deferring(session.checkpoint())
+        self._save_checkpoint(status)
+        self._publisher.publish_cast(status)
+        self._context.publish(status.result(self._context.now))
+        self._report_end(status, again=False)
         self._publisher.changed()
-        self._keep_cast(session.status)
+        self._keep_cast(status)
+
+    def keep_deferring(self, record: CastCheckpoint) -> None:
+        """Deliveries of this cast are deferred; it has ended, under this engine or a previous one."""
+        self._deferring[record.cast] = record
 
     def deferred_settled(self, status: CastStatus) -> None:
         """Deferred deliveries of an ended cast have ended."""
-        self._save_checkpoint(self._context.table.sessions[status.cast])
+        self._save_checkpoint(status)
         self._publisher.publish_cast(status)
         self._report_end(status, again=True)
         self._keep_cast(status)
@@ -142,7 +151,7 @@ class FinishedCasts:
         gone = []
         while self._kept and (len(self._kept) > casts or sum(self._kept.values()) > deliveries):
             cast = next(iter(self._kept))
-            del self._kept[cast], self._context.table.sessions[cast]
+            del self._kept[cast], self._context.table.casts[cast]
             self._publisher.forget_cast(cast)
             gone.append(cast)
         if gone:
@@ -154,16 +163,22 @@ class FinishedCasts:
             self._kept[status.cast] = deliveries
             self.trim(MAX_KEPT_CASTS, max(MAX_KEPT_DELIVERIES, deliveries))
 
-    def _save_checkpoint(self, session: CastSession) -> None:
+    def _save_checkpoint(self, status: CastStatus) -> None:
         """Save a checkpoint as long as deliveries are deferred."""
+        record = self._deferring.pop(status.cast, None)
+        if record is not None and status.awaited:
+            record = self._deferring[status.cast] = msgspec.structs.replace(
+                record,
+                deliveries=tuple(map(status.delivery, status.recipients)),
+                seconds=status.result(self._context.now).seconds,
+            )
         checkpoints = self._context.services.checkpoints
         if checkpoints is None:
             return
-        if session.status.awaited:
-            seconds = session.status.result(self._context.now).seconds
-            checkpoints.save(msgspec.structs.replace(session.checkpoint(), seconds=seconds))
+        if record is not None and status.awaited:
+            checkpoints.save(record)
         else:
-            checkpoints.drop(session.status.cast)
+            checkpoints.drop(status.cast)
 
     def _report_end(self, status: CastStatus, again: bool) -> None:
         ended = self._context.services.ended

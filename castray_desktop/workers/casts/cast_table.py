@@ -48,18 +48,19 @@ class CastServices:
 
 
 class CastTable:
-    """Every known cast of one cluster: its session, and its task until it has ended."""
+    """Every known cast of one cluster: its status, and its session and task until it has ended."""
 
     def __init__(self, max_running: int) -> None:
+        self.casts: dict[str, CastStatus] = {}
         self.sessions: dict[str, CastSession] = {}
         self.tasks: dict[str, asyncio.Task[None]] = {}
         self.queue = AdmissionQueue(max_running)
 
-    def matching(self, cast: str) -> list[CastSession]:
+    def matching(self, cast: str) -> list[CastStatus]:
         """The casts with this id or id prefix."""
-        return [found for known, found in self.sessions.items() if known.startswith(cast)] if cast else []
+        return [found for known, found in self.casts.items() if known.startswith(cast)] if cast else []
 
-    def find(self, cast: str) -> CastSession:
+    def find(self, cast: str) -> CastStatus:
         """Find a cast by id or unique id prefix. Raises CastRayError."""
         matching = self.matching(cast)
         if len(matching) != 1:
@@ -67,15 +68,15 @@ class CastTable:
         return matching[0]
 
     def find_unfinished(self, cast: str) -> CastSession:
-        """The same for a cast whose task runs. Raises CastRayError."""
-        session = self.find(cast)
-        if session.status.cast not in self.tasks:
+        """The session of a cast whose task runs. Raises CastRayError."""
+        session = self.sessions.get(self.find(cast).cast)
+        if session is None:
             raise CastRayError(FailureKind.CAST_FINISHED, cast=cast)
         return session
 
     def unfinished(self) -> tuple[CastStatus, ...]:
         """The status of each cast whose task runs."""
-        return tuple(self.sessions[cast].status for cast in self.tasks)
+        return tuple(session.status for session in self.sessions.values())
 
 
 @dataclass(frozen=True)

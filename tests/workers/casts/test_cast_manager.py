@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import weakref
 
 import pytest
 
@@ -523,6 +525,19 @@ async def test_another_limit_while_it_runs(stage: Stage) -> None:
     assert caught.value.failure.kind is FailureKind.CAST_FINISHED
 
 
+async def test_of_an_ended_cast_only_the_status_is_kept(stage: Stage) -> None:
+    """Sessions have many parts, and hundreds of ended casts are kept."""
+    cast = await stage.start()
+    session = weakref.ref(stage.cast_manager._table.find_unfinished(cast))
+    assert await stage.finish(cast, "a", "b", "c") is CastState.COMPLETED
+    async with asyncio.timeout(5):
+        while session() is not None:  # until its nodes were told
+            await asyncio.sleep(0)
+            gc.collect()
+    assert [summary.cast for summary in stage.cast_manager.summaries()] == [cast]
+    assert len(stage.cast_manager.deliveries()[cast]) == 3
+
+
 async def test_of_ended_casts_the_latest_are_kept(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cast_publisher, "MAX_KEPT_CASTS", 2)
     first = await stage.start()
@@ -614,6 +629,6 @@ async def test_a_cast_that_an_agent_requests_starts_or_is_refused(stage: Stage) 
     refusal = await stage.agents.wait_for("a", agent_protocol.AnswerTransfer, 2)
     assert isinstance(refusal, agent_protocol.AnswerTransfer)
     assert refusal.refusal == "There is no node nobody. Nodes here: a, b, c, s."
-    session = stage.cast_manager._table.find(summary.cast)
-    assert session.status.request.options.transport is TransportOption.UDP
-    assert session.status.request.leave_out
+    status = stage.cast_manager._table.find(summary.cast)
+    assert status.request.options.transport is TransportOption.UDP
+    assert status.request.leave_out

@@ -250,7 +250,7 @@ async def test_an_offline_recipient_of_a_second_cast_stays_deferred(
 
 async def test_a_copy_that_got_another_name_is_not_sent_in_the_place_of_the_files(stage: Stage) -> None:
     cast = await send(stage, "b")
-    status = stage.cast_manager._table.sessions[cast].status
+    status = stage.cast_manager._table.find(cast)
     renamed = msgspec.structs.replace(status.delivery("a"), paths=("/inbox/a/model (2).bin",))
     status._entries["a"].snapshot = renamed
     stage.agents.go_away("s")
