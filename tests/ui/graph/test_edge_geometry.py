@@ -35,14 +35,14 @@ def test_the_bus_ends_at_each_receiver_and_crosses_no_circle(
 ) -> None:
     layout = compute_layout(*room, recipients)
     bus = route_bus(layout, layout.nodes.keys())
-    paths = sorted(layout.nodes.values())
-    found = sorted(min(paths, key=lambda place: math.dist(place, end)) for end in ends(layout, bus))
-    assert found == paths
+    places = sorted(layout.nodes.values())
+    found = sorted(min(places, key=lambda place: math.dist(place, end)) for end in ends(layout, bus))
+    assert found == places
     for end in ends(layout, bus):
-        nearest = min(math.dist(place, end) for place in paths)
+        nearest = min(math.dist(place, end) for place in places)
         assert layout.cell.radius <= nearest <= layout.cell.radius + 10
     for line in line_boxes(bus, 0.5):
-        assert not any(line.intersects(circle(layout, place)) for place in paths)
+        assert not any(line.intersects(circle(layout, place)) for place in places)
 
 
 @given(ROOMS, RECIPIENTS)

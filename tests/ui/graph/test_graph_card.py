@@ -52,7 +52,7 @@ class Stage:
         self.view, self.scene = self.graph.view, self.graph.scene_
 
     def at(self, name: str) -> QPoint:
-        return self.view.mapFromScene(to_point(self.scene.paths()[name]))
+        return self.view.mapFromScene(to_point(self.scene.places()[name]))
 
     def item_counts(self) -> Counter[str]:
         return Counter(type(item).__name__ for item in self.scene.items())
@@ -360,7 +360,7 @@ def test_zooming_gives_many_nodes_larger_cells(qtbot: QtBot) -> None:
 def test_a_thousand_nodes(qtbot: QtBot) -> None:
     stage = Stage(qtbot, 1000)
     assert stage.item_counts()["NodeItem"] == 1
-    assert len(stage.scene.paths()) == 1001
+    assert len(stage.scene.places()) == 1001
     stage.graph.show_cast(make_cast(recipients=1000), [make_delivery(f"node_{i}") for i in range(1, 1001)])
     stage.graph.grab()
     stage.selection.select_all()
@@ -401,7 +401,7 @@ def test_a_lost_node_and_its_replacement_hop_are_drawn(stage: Stage) -> None:
         "node_2": True,
         "node_3": False,
     }
-    place = stage.scene.paths()
+    place = stage.scene.places()
     ends = {name: (appearance.curve.start, appearance.curve.end) for name, appearance in appearances.items()}
     assert math.dist(ends["node_3"][0], place["node_1"]) < 60
     assert math.dist(ends["node_3"][1], place["node_3"]) < 60
@@ -504,17 +504,17 @@ def test_names_of_zones_do_not_cover_each_other(qtbot: QtBot) -> None:
 
 def test_a_cast_is_drawn_from_its_own_source(stage: Stage) -> None:
     stage.graph.show_cast(make_cast(), relayed("desk", "node_1", "node_2"))
-    before = stage.scene.paths()
+    before = stage.scene.places()
     stage.selection.source = "node_1"
-    assert stage.scene.paths() == before
+    assert stage.scene.places() == before
     appearances = {name: item.appearance for name, item in stage.scene.items_by_name.items()}
     assert (appearances["desk"].facts, appearances["node_1"].facts) == ("desk · source", "Next source")
     assert appearances["node_1"].share == 0.4
     stage.graph.show_cast(None)
-    assert stage.scene.paths()["node_1"] == before["desk"]
+    assert stage.scene.places()["node_1"] == before["desk"]
     assert stage.scene.items_by_name["node_1"].appearance.facts == "node_1 · source"
     stage.graph.show_cast(make_cast(), relayed("desk", "node_1", "node_2"))
-    assert stage.scene.paths() == before
+    assert stage.scene.places() == before
 
 
 def test_the_shown_casts_source_can_be_a_recipient_of_the_next(stage: Stage, qtbot: QtBot) -> None:

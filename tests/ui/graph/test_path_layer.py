@@ -72,9 +72,9 @@ def test_the_read_out_gets_a_strip_where_nodes_leave_no_place(qtbot: QtBot) -> N
     assert read_out.isVisible()
     assert read_out.height() == STRIP
     assert not read_out.geometry().intersects(stage.view.geometry())
-    paths = stage.scene.paths()
+    places = stage.scene.places()
     stage.graph.show_cast(cast, relay(11, "a-machine-with-a-long-name-"))
-    assert stage.scene.paths() == paths
+    assert stage.scene.places() == places
     stage.graph.show_cast(make_cast(state=CastState.COMPLETED), [])
     assert stage.view.geometry().bottom() == read_out.parentWidget().rect().bottom()
 

@@ -209,10 +209,10 @@ def test_many_nodes_keep_their_size_above_the_side_card(qtbot: QtBot) -> None:
     stage = Stage(qtbot, 70)
     stage.window.resize(440, 392)
     QApplication.processEvents()
-    cell, paths = stage.scene.layout.cell, stage.scene.paths()
+    cell, places = stage.scene.layout.cell, stage.scene.places()
     stage.graph.side_card.show("node_70")
     assert stage.view.height() < 250
-    assert (stage.scene.layout.cell, stage.scene.paths()) == (cell, paths)
+    assert (stage.scene.layout.cell, stage.scene.places()) == (cell, places)
     spot = stage.view.overlays.node_rect("node_70")
     assert spot is not None
     assert stage.view.rect().contains(spot)

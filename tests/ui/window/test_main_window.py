@@ -480,12 +480,12 @@ def test_the_window_is_divided_as_designed(window: MainWindow, link: FakeLink) -
         "transfers": window.transfers_card,
         "status": window.status,
     }
-    paths = {name: (part.mapTo(window, QPoint(0, 0)), part.size().toTuple()) for name, part in parts.items()}
-    assert paths["send"] == (QPoint(16, 72), (336, 472))
-    assert paths["nodes"] == (QPoint(368, 72), (736, 472))
-    assert paths["recipients"] == (QPoint(1120, 72), (304, 472))
-    assert paths["transfers"] == (QPoint(16, 560), (1408, 296))
-    assert paths["status"] == (QPoint(0, 872), (1440, 28))
+    places = {name: (part.mapTo(window, QPoint(0, 0)), part.size().toTuple()) for name, part in parts.items()}
+    assert places["send"] == (QPoint(16, 72), (336, 472))
+    assert places["nodes"] == (QPoint(368, 72), (736, 472))
+    assert places["recipients"] == (QPoint(1120, 72), (304, 472))
+    assert places["transfers"] == (QPoint(16, 560), (1408, 296))
+    assert places["status"] == (QPoint(0, 872), (1440, 28))
 
 
 def test_the_division_is_remembered(
