@@ -5,8 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import groupby, pairwise
 
+from castray_desktop.ui.graph.hop_router import BentLine
 from castray_desktop.ui.graph.node_layout import (
     GRID_GAP,
     SOURCE_HALF,
@@ -85,13 +87,13 @@ def route_hop(
     badge: float = 0.0,
 ) -> Curve:
     """The route of a hop: the first of several curves that crosses no obstacle, else the one that crosses
-    the least. The curves are those of `hop_curve` with more and more bend, on both sides.
+    the least. The curves are those of `hop_curve` with more and more bend, on both sides, and one that is
+    level at its ends.
     """
     best, least = hop_curve(start, end, centre, *cuts, max_bend, badge), 1e9
-    for inward, wider in ((False, 1.0), (False, 1.8), (True, 1.0), (True, 1.8), (False, 2.6), (True, 2.6)):
-        curve = hop_curve(start, end, centre, *cuts, max_bend * wider, badge, inward=inward)
-        points = [curve.at(step / 24) for step in range(2, 23)]
-        area = _bounds(points)
+    for curve in _candidates(start, end, centre, cuts, max_bend, badge):
+        points = [curve.at(step / 40) for step in range(1, 40)]
+        area = bounds(points)
         near = [box for box in obstacles if box.intersects(area)]
         covered = sum(box.contains(point) for box in near for point in points)
         if covered < least:
@@ -101,7 +103,33 @@ def route_hop(
     return best
 
 
-def _bounds(points: Sequence[Point]) -> Box:
+def _candidates(
+    start: Point, end: Point, centre: Point, cuts: tuple[float, float], max_bend: float, badge: float
+) -> Iterator[Curve]:
+    for inward, wider in ((False, 1.0), (False, 1.8), (True, 1.0), (True, 1.8), (False, 2.6), (True, 2.6)):
+        yield hop_curve(start, end, centre, *cuts, max_bend * wider, badge, inward=inward)
+        if wider == 1.0 and abs(end.x - start.x) > 2 * sum(cuts):
+            yield _level_curve(start, end, cuts)
+
+
+def _level_curve(start: Point, end: Point, cuts: tuple[float, float]) -> Curve:
+    """A curve that leaves to the side and arrives from the side."""
+    reach = (end.x - start.x) * 0.55
+    curve = Curve(start, Point(start.x + reach, start.y), Point(end.x - reach, end.y), end)
+    return curve.part(_exit_parameter(curve, start, cuts[0]), _entry_parameter(curve, end, cuts[1], []))
+
+
+SAMPLES = 48
+
+
+@lru_cache(maxsize=512)
+def sampled(line: Curve | BentLine) -> tuple[Point, ...]:
+    """Points on the line from its start to its end, near enough to each other to find what it crosses."""
+    return tuple(line.at(step / SAMPLES) for step in range(SAMPLES + 1))
+
+
+def bounds(points: Sequence[Point]) -> Box:
+    """The smallest box around these points."""
     xs, ys = [point.x for point in points], [point.y for point in points]
     return Box(min(xs), min(ys), max(xs) - min(xs), max(ys) - min(ys))
 
@@ -148,7 +176,7 @@ def hop_curve(
 def _avoid_label(angle: float) -> float:
     """The direction from a circle's centre, turned out of the sector below it, where the name is."""
     angle = math.remainder(angle, 2 * math.pi)
-    low, high = math.radians(38), math.radians(142)
+    low, high = math.radians(26), math.radians(154)
     if low < angle < high:
         return low if angle < math.pi / 2 else high
     return angle

@@ -163,6 +163,7 @@ class GraphCard(Card):
         self._editable = False
         self._legend_wanted: bool | None = None
         self._no_place_key: tuple[object, ...] = ()  # the layout in which the read-out found no place
+        self._no_legend_key: tuple[object, ...] = ()  # and the one in which the legend found none
         self.scene_ = GraphScene(theme, nodes, selection, self, now)
         self._container = ViewContainer(self)
         self.view = GraphView(theme, self.scene_, selection, self._container)
@@ -344,12 +345,28 @@ class GraphCard(Card):
 
     def _refresh_read_out(self) -> None:
         lines, icon = path_lines(self._nodes)
+        self._place_legend()
         self._make_strip(self.scene_.layout.cell)
         shown = self.view.overlays.show_read_out(lines, icon)
         if not shown and not self._container.strip and self.view.isVisible():
             self._no_place_key = self._places_key()
             self._make_strip(self.scene_.layout.cell)
             self.view.overlays.show_read_out(lines, icon)
+
+    def _place_legend(self) -> None:
+        """In a corner where it covers nothing; else in rows of its own below the view."""
+        overlays, container = self.view.overlays, self._container
+        if overlays.legend.isHidden() or not self.view.isVisible():
+            container.reserve(legend=0)
+            return
+        key = (container.size(), container.side, container.below, self.scene_.layout_input())
+        if self._no_legend_key != key:
+            self._no_legend_key = ()
+            container.reserve(legend=0)
+        if not overlays.place_legend():
+            self._no_legend_key = key
+            container.reserve(legend=overlays.legend.rows_height(container.width() - container.side - 32))
+            overlays.place_legend()
 
     def _make_strip(self, cell: NodeShape) -> None:
         """Reserve a strip for the read-out where it has no place among the nodes, even before it has text."""
@@ -383,8 +400,8 @@ class GraphCard(Card):
     def _legend_clicked(self, shown: bool) -> None:
         self._legend_wanted = shown
         self.view.overlays.legend.setVisible(shown)
-        self.side_card.refresh()
         self._refresh_read_out()
+        self.side_card.refresh()
 
     def _show_menu(self, name: str, place: QPoint) -> None:
         menu = self.context_menu(name)

@@ -129,9 +129,7 @@ class GraphScene(QGraphicsScene):
         self.layout = compute_layout(width, height, recipients)
         self.setSceneRect(QRectF(0, 0, self.layout.width, self.layout.height))
         self._place_zones()
-        labels = [zone.name.label for zone in self._zones]
-        boxes = [Box(label.x(), label.y(), label.width(), label.height()) for label in labels]
-        self.path.set_layout(self.layout, source, boxes)
+        self.path.set_layout(self.layout, source, self.caption_boxes())
         self._remove_missing()
         self.refresh()
         self.layout_changed.emit()
@@ -320,6 +318,11 @@ class GraphScene(QGraphicsScene):
         if self._summary.isVisible() and self.layout.summary is not None:
             shown.append(self.layout.summary)
         return shown
+
+    def caption_boxes(self) -> list[Box]:
+        """The names of the zones."""
+        labels = [zone.name.label for zone in self._zones]
+        return [Box(label.x(), label.y(), label.width(), label.height()) for label in labels]
 
     # --- motion and finding ----------------------------------------------------------------
 

@@ -372,7 +372,6 @@ class GraphView(QGraphicsView):
         super().resizeEvent(event)
         if self.isVisible():  # else it is laid out when it is shown
             self.relayout()
-        self.overlays.legend.move(16, self.height() - self.overlays.legend.height() - 14)
         self.zoomed.emit(self._zoom)
         self.resized.emit()
 

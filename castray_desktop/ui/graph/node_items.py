@@ -8,11 +8,20 @@ from typing import NamedTuple
 from PySide6.QtCore import QPointF, QRectF, Qt
 from PySide6.QtGui import QColor, QLinearGradient, QPainter, QPen, QPixmap
 
-from castray_desktop.ui.graph.node_layout import SOURCE_RADIUS, NodeShape, Point
+from castray_desktop.ui.graph.node_layout import (
+    NAME_WIDTHS,
+    SOURCE_HALF,
+    SOURCE_RADIUS,
+    NodeShape,
+    Point,
+)
 from castray_desktop.ui.graph.scene_items import DIM_OPACITY, Z_NODE, SceneItem, to_point, to_rect
 from castray_desktop.ui.theme.theme import ON_GRADIENT, SOURCE_END, SOURCE_START, Palette, Theme
 from castray_desktop.ui.widgets.painting import CENTRE, paint_text, pixmap
 from castray_desktop.ui.widgets.status_glyphs import GlyphState, paint_glyph
+
+ELIDED = Qt.TextElideMode.ElideMiddle
+"""Names of a cluster often begin alike, and differ at their ends."""
 
 
 @dataclass(frozen=True)
@@ -170,11 +179,13 @@ class NodeItem(SceneItem):
         appearance = self.appearance
         name_color = palette.text_3 if appearance.offline else palette.text
         if self.cell is not NodeShape.FULL and not appearance.source:
-            name = QRectF(-36, self.cell.radius + 7, 72, 15)
-            paint_text(painter, name, appearance.title, name_color, 11, 600, CENTRE)
+            half = NAME_WIDTHS[NodeShape.COMPACT] / 2
+            name = QRectF(-half, self.cell.radius + 7, 2 * half, 15)
+            paint_text(painter, name, appearance.title, name_color, 11, 600, CENTRE, elide=ELIDED)
             return
-        half = 61 if appearance.source else 60
-        paint_text(painter, QRectF(-half, 37, 2 * half, 18), appearance.title, name_color, 13, 600, CENTRE)
+        half = SOURCE_HALF - 1 if appearance.source else NAME_WIDTHS[NodeShape.FULL] / 2
+        name = QRectF(-half, 37, 2 * half, 18)
+        paint_text(painter, name, appearance.title, name_color, 13, 600, CENTRE, elide=ELIDED)
         color = getattr(palette, appearance.facts_role)
         paint_text(painter, QRectF(-half, 54, 2 * half, 16), appearance.facts, color, 11, 400, CENTRE)
 

@@ -42,6 +42,10 @@ class Box(NamedTuple):
             and other.y + other.height > self.y + slack
         )
 
+    def widened(self, by: float) -> Box:
+        """The box with so many pixels more on each side."""
+        return Box(self.x - by, self.y - by, self.width + 2 * by, self.height + 2 * by)
+
     def contains(self, point: Point) -> bool:
         """Whether the point is inside, not on the edge."""
         return self.x < point.x < self.x + self.width and self.y < point.y < self.y + self.height
@@ -70,6 +74,17 @@ class NodeShape(enum.Enum):
         return Box(centre.x - width / 2, centre.y - above, width, height)
 
 
+def source_boxes(centre: Point) -> tuple[Box, Box]:
+    """The rectangles that the source paints: its circle and its name."""
+    reach = SOURCE_RADIUS + 4
+    circle = Box(centre.x - reach, centre.y - reach, 2 * reach, 2 * reach)
+    return circle, Box(centre.x - SOURCE_HALF, centre.y + 36, 2 * SOURCE_HALF, 34)
+
+
+NAME_WIDTHS = {NodeShape.FULL: 108.0, NodeShape.COMPACT: 66.0}
+"""Names are elided to this width: between those of two neighbours a line has to pass."""
+
+
 @dataclass(frozen=True)
 class ZoneLayout:
     """A zone's enclosure: on a ring a stroke of `width` along `path`, in a grid the `box`."""
@@ -83,13 +98,16 @@ class ZoneLayout:
 
 
 def painted_boxes(cell: NodeShape, centre: Point) -> tuple[Box, Box]:
-    """The rectangles that a node of that shape paints: its circle and its name."""
+    """The rectangles that a node of that shape paints: its circle and its name, where it has one."""
     _, _, radius, _ = cell.value
-    reach = radius + 9
+    reach = radius + (9 if cell in NAME_WIDTHS else 4)
     circle = Box(centre.x - reach, centre.y - reach, 2 * reach, 2 * reach)
+    if cell not in NAME_WIDTHS:
+        return circle, Box(centre.x, centre.y, 0, 0)
+    width = NAME_WIDTHS[cell]
     if cell is NodeShape.FULL:
-        return circle, Box(centre.x - 46, centre.y + 36, 92, 34)
-    return circle, Box(centre.x - 30, centre.y + radius + 6, 60, 16)
+        return circle, Box(centre.x - width / 2, centre.y + 36, width, 34)
+    return circle, Box(centre.x - width / 2, centre.y + radius + 6, width, 16)
 
 
 @dataclass(frozen=True)

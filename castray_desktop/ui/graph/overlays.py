@@ -11,8 +11,8 @@ from PySide6.QtGui import QColor, QPainter, QPaintEvent, QPen
 from PySide6.QtWidgets import QGraphicsView, QVBoxLayout, QWidget
 
 from castray_desktop.ui.graph.graph_scene import GraphScene
-from castray_desktop.ui.graph.node_layout import Box, NodeShape, painted_boxes
-from castray_desktop.ui.graph.scene_items import to_rect
+from castray_desktop.ui.graph.node_layout import Box, NodeShape, painted_boxes, source_boxes
+from castray_desktop.ui.graph.scene_items import to_point, to_rect
 from castray_desktop.ui.graph.side_card import SideCard
 from castray_desktop.ui.i18n.language import Retranslator
 from castray_desktop.ui.model.node_list import glyph_word
@@ -35,8 +35,12 @@ STRIP = 30  # its height where it is one line
 STRIP_GAP = 10
 
 
+LEGEND_ROW, LEGEND_CELL = 18, 46  # its rows; what an entry has beside its word
+LEGEND_MARGIN = 6
+
+
 class Legend(QWidget):
-    """What the shapes mean; over the scene, transparent for the pointer."""
+    """What the shapes mean; over the scene in a column, or below it in rows; transparent for the pointer."""
 
     def __init__(self, theme: Theme, parent: QWidget) -> None:
         super().__init__(parent)
@@ -48,20 +52,43 @@ class Legend(QWidget):
     def _retranslate(self) -> None:
         self.setAccessibleName(self.tr("Legend"))
         self.setAccessibleDescription(", ".join(glyph_word(state) for state in LEGEND))
-        widest = max(metrics(11, 500).horizontalAdvance(glyph_word(state)) for state in LEGEND)
-        self.setFixedSize(max(112, math.ceil(widest) + 46), len(LEGEND) * 18 + 12)
+        self.resize(self.column_size())
+
+    def _cell_width(self) -> int:
+        return math.ceil(max(metrics(11, 500).horizontalAdvance(glyph_word(state)) for state in LEGEND))
+
+    def column_size(self) -> QSize:
+        """The size with one entry below the other."""
+        width = max(112, self._cell_width() + LEGEND_CELL)
+        return QSize(width, len(LEGEND) * LEGEND_ROW + 2 * LEGEND_MARGIN)
+
+    def rows_height(self, width: int) -> int:
+        """The height with as many entries beside each other as fit into that width."""
+        rows = math.ceil(len(LEGEND) / self._columns(width))
+        return rows * LEGEND_ROW + LEGEND_MARGIN
+
+    def _columns(self, width: int) -> int:
+        """How many fit beside each other, in rows of equal length."""
+        most = max(1, min(len(LEGEND), width // (self._cell_width() + LEGEND_CELL - 8)))
+        return math.ceil(len(LEGEND) / math.ceil(len(LEGEND) / most))
 
     def paintEvent(self, event: QPaintEvent) -> None:
         palette = self._theme.palette
         painter = QPainter(self)
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-        painter.setPen(QPen(QColor(palette.line), 1))
-        painter.setBrush(QColor(palette.card))
-        painter.drawRoundedRect(QRectF(self.rect()).adjusted(0.5, 0.5, -0.5, -0.5), 8, 8)
-        for row, state in enumerate(LEGEND):
-            y = 6 + row * 18
-            paint_glyph(painter, QRectF(13, y + 3, 12, 12), state, palette)
-            rest = QRectF(33, y, self.width() - 38, 18)
+        framed = self.size() == self.column_size()
+        if framed:
+            painter.setPen(QPen(QColor(palette.line), 1))
+            painter.setBrush(QColor(palette.card))
+            painter.drawRoundedRect(QRectF(self.rect()).adjusted(0.5, 0.5, -0.5, -0.5), 8, 8)
+        columns = 1 if framed else self._columns(self.width())
+        cell = self.width() / columns
+        for place, state in enumerate(LEGEND):
+            row, column = divmod(place, columns)
+            x, y = column * cell, (LEGEND_MARGIN if framed else 0) + row * LEGEND_ROW
+            paint_glyph(painter, QRectF(x + (13 if framed else 0), y + 3, 12, 12), state, palette)
+            left = x + (33 if framed else 20)
+            rest = QRectF(left, y, x + cell - 5 - left, LEGEND_ROW)
             paint_text(painter, rest, glyph_word(state), palette.text_2, 11, 500)
         painter.end()
 
@@ -177,7 +204,8 @@ class ViewContainer(QWidget):
 
     def __init__(self, parent: QWidget) -> None:
         super().__init__(parent)
-        self.side = self.below = self.strip = 0  # reserved pixels: at the right, at the bottom, above that
+        # reserved pixels: at the right; from the bottom upwards: the card, the legend, a line of text
+        self.side = self.below = self.legend = self.strip = 0
         self._column = QVBoxLayout(self)
         self._column.setContentsMargins(0, 0, 0, 0)
 
@@ -185,18 +213,30 @@ class ViewContainer(QWidget):
         """Let the view fill this widget."""
         self._column.addWidget(view)
 
-    def reserve(self, *, side: int | None = None, below: int | None = None, strip: int | None = None) -> None:
-        """Reserve margins for the side card and for a one-line read-out; resizes the view at once."""
+    def reserve(
+        self,
+        *,
+        side: int | None = None,
+        below: int | None = None,
+        strip: int | None = None,
+        legend: int | None = None,
+    ) -> None:
+        """Reserve margins for the side card, the legend and a one-line read-out; resizes the view at once."""
         self.side = self.side if side is None else side
         self.below = self.below if below is None else below
         self.strip = self.strip if strip is None else strip
-        margins = QMargins(0, 0, self.side, self.below + self.strip)
+        self.legend = self.legend if legend is None else legend
+        margins = QMargins(0, 0, self.side, self.below + self.legend + self.strip)
         if margins != self._column.contentsMargins():
             self._column.setContentsMargins(margins)
             self._column.activate()
 
     def strip_rect(self) -> QRect:
-        return QRect(0, self.height() - self.below - self.strip, self.width() - self.side, self.strip)
+        bottom = self.height() - self.below - self.legend
+        return QRect(0, bottom - self.strip, self.width() - self.side, self.strip)
+
+    def legend_rect(self) -> QRect:
+        return QRect(0, self.height() - self.below - self.legend, self.width() - self.side, self.legend)
 
 
 GRID_STEP = 16  # between the positions that are tried
@@ -235,12 +275,20 @@ class Overlays:
         """The rectangles that nodes paint."""
         layout = self._scene.layout
         parts = [part for centre in layout.nodes.values() for part in painted_boxes(layout.cell, centre)]
-        parts.extend(painted_boxes(NodeShape.FULL, layout.source))
+        parts.extend(source_boxes(layout.source))
         return [self._to_view(part) for part in parts]
 
     def label_rects(self) -> list[QRect]:
         """The rectangles of the hops' rates and of the cast's figures."""
         return [self._to_view(box) for box in self._scene.label_boxes()]
+
+    def _fixed_rects(self) -> list[QRect]:
+        """What nodes and zones paint, and the figures in the middle."""
+        return [*self.node_rects(), *(self._to_view(box) for box in self._scene.caption_boxes())]
+
+    def _line_points(self) -> list[QPoint]:
+        """Points on the hops and on the bus."""
+        return [self._view.mapFromScene(to_point(point)) for point in self._scene.path.line_points()]
 
     def node_rect(self, name: str) -> QRect | None:
         """The cell of a node; None for an unknown one."""
@@ -254,11 +302,38 @@ class Overlays:
         return self._view.mapFromScene(to_rect(box)).boundingRect()
 
     def _view_state(self) -> tuple[object, ...]:
-        """Changes when nodes, labels or the legend may have moved."""
+        """Changes when nodes, labels, lines or the legend may have moved."""
         view = self._view
         bars = (view.horizontalScrollBar().value(), view.verticalScrollBar().value())
         size = view.viewport().size()
-        return id(self._scene.layout), view.transform().m11(), size, bars, self.legend.isVisible()
+        legend = self.legend.geometry() if self.legend.isVisible() else QRect()
+        return id(self._scene.layout), view.transform().m11(), size, bars, legend
+
+    def _lines_state(self) -> tuple[object, ...]:
+        """The same, and changes when a hop takes another way or its rate is somewhere else."""
+        return self._view_state(), self._scene.path.lines(), tuple(self._scene.label_boxes())
+
+    # --- the legend ------------------------------------------------------------------------
+
+    def place_legend(self) -> bool:
+        """Move the legend where it covers nothing, or into its reserved rows; False without such a place."""
+        legend, container = self.legend, self._container
+        if container.legend:
+            legend.setGeometry(container.legend_rect().adjusted(16, 0, -16, 0))
+            return True
+        size, box = legend.column_size(), self._view.geometry().adjusted(16, 10, -16, -14)
+        legend.resize(size)
+        left, right = box.left(), box.right() + 1 - size.width()
+        top, bottom = box.top(), box.bottom() + 1 - size.height()
+        occupied, lines = [*self._fixed_rects(), *self.label_rects()], self._line_points()
+        corners = ((left, bottom), (right, bottom), (left, top), (right, top))
+        for corner in corners:
+            place = QRect(QPoint(*corner), size)
+            if _is_free(place, box, occupied, lines):
+                legend.setGeometry(place)
+                return True
+        legend.move(left, bottom)
+        return False
 
     # --- the read-out ----------------------------------------------------------------------
 
@@ -278,7 +353,7 @@ class Overlays:
         if self._container.strip:
             return self._container.strip_rect().adjusted(16, 0, -16, 0)
         card = self.side_card.geometry() if self.side_card.isVisible() else None
-        key = (self._view_state(), self.read_out.wanted_size(), self._container.size(), card)
+        key = (*self._lines_state(), self.read_out.wanted_size(), self._container.size(), card)
         if key != self._read_out_key:
             self._read_out_key = key
             self._read_out_rect = self._find_read_out_place()
@@ -287,17 +362,16 @@ class Overlays:
     def _find_read_out_place(self) -> QRect | None:
         """A free place at the bottom or top edge, also below a side card that is beside the view."""
         size, box = self.read_out.wanted_size(), self._container.rect().adjusted(14, 10, -14, -14)
-        occupied = self.node_rects()
-        for other in (self.legend, self.side_card):
-            if other.isVisible():
-                occupied.append(other.geometry().adjusted(-8, -8, 8, 8))
+        occupied = [*self._fixed_rects(), *self.label_rects()]
+        over = (other for other in (self.legend, self.side_card) if other.isVisible())
+        occupied += [other.geometry().adjusted(-8, -8, 8, 8) for other in over]
+        lines = self._line_points()
         right, left, middle = box.right() - size.width(), box.left(), box.center().x() - size.width() // 2
-        for areas in (occupied + self.label_rects(), occupied):
-            for y in (box.bottom() - size.height(), box.top()):
-                for x in (right, middle, left, *range(right, left, -GRID_STEP)):
-                    place = QRect(QPoint(x, y), size)
-                    if box.contains(place) and not any(place.intersects(area) for area in areas):
-                        return place
+        for y in (box.bottom() - size.height(), box.top()):
+            for x in (right, middle, left, *range(right, left, -GRID_STEP)):
+                place = QRect(QPoint(x, y), size)
+                if _is_free(place, box, occupied, lines):
+                    return place
         return None
 
     # --- the side card ---------------------------------------------------------------------
@@ -354,6 +428,13 @@ class Overlays:
         near = own.center() if own is not None else area.center()
         above_strip = area.adjusted(0, 0, 0, -self._container.strip)
         return QRect(least_covering(size, above_strip, parts, near), size)
+
+
+def _is_free(place: QRect, area: QRect, occupied: Sequence[QRect], lines: Sequence[QPoint]) -> bool:
+    if not area.contains(place) or any(place.intersects(other) for other in occupied):
+        return False
+    beside = place.adjusted(-3, -3, 3, 3)
+    return not any(beside.contains(point) for point in lines)
 
 
 def least_covering(size: QSize, area: QRect, parts: Sequence[OccupiedArea], near: QPoint) -> QPoint:

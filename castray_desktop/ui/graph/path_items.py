@@ -14,6 +14,7 @@ from PySide6.QtGui import QBrush, QColor, QLinearGradient, QPainter, QPainterPat
 from PySide6.QtWidgets import QGraphicsItem, QStyleOptionGraphicsItem, QWidget
 
 from castray_desktop.ui.graph.edge_geometry import WIDTHS, Bus, Curve, Line
+from castray_desktop.ui.graph.hop_router import BentLine
 from castray_desktop.ui.graph.node_layout import Box, NodeShape, Point
 from castray_desktop.ui.graph.scene_items import (
     DIM_OPACITY,
@@ -32,6 +33,7 @@ from castray_desktop.ui.widgets.painting import CENTRE, metrics, paint_text, pix
 from castray_desktop.ui.widgets.status_glyphs import GlyphState, paint_glyph
 
 MARKER_SIZE = 14.0  # of a pause
+HOP_CORNER = 10.0  # radius of a bent line
 PAUSED_DASHES = [1.0, 4.0]
 REPAIR_DASHES, SHORT_DASHES = [4.0, 2.5], [1.6, 1.2]  # in widths of the line
 
@@ -40,7 +42,7 @@ REPAIR_DASHES, SHORT_DASHES = [4.0, 2.5], [1.6, 1.2]  # in widths of the line
 class HopAppearance:
     """A hop's curve and how it is drawn: its part of the path's gradient, its width, whether data moves."""
 
-    curve: Curve
+    curve: Curve | BentLine
     first: float
     last: float
     width: float
@@ -216,11 +218,14 @@ def _hop_path(appearance: HopAppearance) -> tuple[QPainterPath, QPainterPath]:
     """The line, which ends inside the head, and the head: 11 long, 12 wide."""
     curve = appearance.curve
     length = 11.0 if appearance.width >= 3 else 7.0
-    last = curve.at(0.97)
+    last = curve.points[-2] if isinstance(curve, BentLine) else curve.at(0.97)
     angle = math.atan2(curve.end.y - last.y, curve.end.x - last.x)
     along, tip = QPointF(math.cos(angle), math.sin(angle)), to_point(curve.end)
-    line = QPainterPath(to_point(curve.start))
     end = tip - along * (length * 0.7 if appearance.head else 0)
+    if isinstance(curve, BentLine):
+        line = _rounded((*curve.points[:-1], Point(end.x(), end.y())), HOP_CORNER)
+        return line, _arrow_head(tip, along * -length, 6 / 11)
+    line = QPainterPath(to_point(curve.start))
     line.cubicTo(to_point(curve.control_1), to_point(curve.control_2), end)
     return line, _arrow_head(tip, along * -length, 6 / 11)
 

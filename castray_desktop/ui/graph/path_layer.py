@@ -7,8 +7,18 @@ from collections.abc import Collection, Iterable, Sequence
 from PySide6.QtCore import QRectF
 from PySide6.QtWidgets import QGraphicsScene
 
-from castray_desktop.ui.graph.edge_geometry import Bus, Curve, clears, line_boxes, route_bus, route_hop
+from castray_desktop.ui.graph.edge_geometry import (
+    Bus,
+    Curve,
+    bounds,
+    clears,
+    line_boxes,
+    route_bus,
+    route_hop,
+    sampled,
+)
 from castray_desktop.ui.graph.graph_appearance import Hop, MulticastStream
+from castray_desktop.ui.graph.hop_router import BentLine, HopEnds, route_line
 from castray_desktop.ui.graph.node_layout import (
     SOURCE_RADIUS,
     Box,
@@ -16,6 +26,7 @@ from castray_desktop.ui.graph.node_layout import (
     NodeShape,
     Point,
     painted_boxes,
+    source_boxes,
 )
 from castray_desktop.ui.graph.path_items import (
     HopAppearance,
@@ -42,6 +53,15 @@ LOCK_HALF = 5.5  # of the square in a lock's disc, which no rate covers
 MARKER_POSITIONS = (0.5, 0.42, 0.58, 0.35, 0.65, 0.28, 0.72, 0.2, 0.8)
 MAX_MOVING = 16  # lines of a bus up to which its dots move
 LARGE = (NodeShape.FULL, NodeShape.COMPACT)
+LANE_GAPS = {NodeShape.FULL: (10.0, 16.0, 22.0), NodeShape.COMPACT: (7.0,), NodeShape.GLYPH: (5.0,)}
+"""Between nodes and the bent lines beside them, in turn for the hops from each upstream."""
+
+MAX_BENT = 40
+"""Lines that are bent round the nodes in one layout; there is no time for more of them."""
+
+LINE_HALF = 2.0  # of the width of a hop
+RATE_REACH = 90.0  # from a curve to all that its rate may cover
+HopLine = Curve | BentLine
 
 
 class PathLayer:
@@ -58,8 +78,10 @@ class PathLayer:
         self._bus_for: tuple[GraphLayout, Collection[str], Bus] | None = None  # cached for the same receivers
         self._bus_boxes: tuple[Box, ...] = ()  # where its lines are
         self._labels: list[Box] = []  # of the zones
-        self._curves: dict[tuple[Point, Point, tuple[float, float]], Curve] = {}  # of the current layout
-        self._marker_positions: dict[Curve, float] = {}  # of the current layout
+        self._curves: dict[tuple[Point, Point, tuple[float, float]], HopLine] = {}  # of the current layout
+        self._bent: dict[Point, int] = {}  # the upstreams whose hops are bent, numbered
+        self._bent_lines = 0
+        self._marker_positions: dict[HopLine, float] = {}  # of the current layout
         self._rate_boxes: dict[str, tuple[object, Box | None]] = {}  # cached for each hop
         self.segments = SegmentsItem(theme)
         scene.addItem(self.segments)
@@ -67,7 +89,7 @@ class PathLayer:
     def set_layout(self, layout: GraphLayout, source: str, labels: list[Box]) -> None:
         """Use this layout of nodes and zone names."""
         self._layout, self._source, self._labels = layout, source, labels
-        self._curves, self._marker_positions = {}, {}
+        self._curves, self._marker_positions, self._bent, self._bent_lines = {}, {}, {}, 0
 
     def refresh_hops(self, path: Sequence[Hop], *, faded: bool, dim: bool) -> None:
         """Draw these hops; `faded` after the end of the cast."""
@@ -84,6 +106,19 @@ class PathLayer:
         """Where the rates are drawn."""
         return [*self._hop_figures(), *self.bus_figures()]
 
+    def lines(self) -> tuple[object, ...]:
+        """The lines of all hops and of the bus: equal as long as none takes another way."""
+        bus = self._bus_for[2] if self._bus_for is not None else None
+        return (bus, *(item.appearance.curve for item in self.hops.values()))
+
+    def line_points(self) -> list[Point]:
+        """Points on all hops and on the bus."""
+        points = [point for item in self.hops.values() for point in sampled(item.appearance.curve)]
+        if self._bus_for is not None:
+            bus = self._bus_for[2]
+            points += [point for line in (*bus.lines, *bus.branches) for point in sampled(BentLine(line))]
+        return points
+
     def bus_figures(self) -> list[Box]:
         """The box of the multicast rate; none without a bus."""
         if self.bus_label is None:
@@ -99,8 +134,12 @@ class PathLayer:
         return next((item for item in self.locks.values() if item.box.contains(point)), None)
 
     def clears(self, figures: Box) -> bool:
-        """Whether the bus, if any, crosses none of these figures."""
-        return self._bus_for is None or clears(self._bus_for[2], figures)
+        """Whether neither the bus nor a hop crosses these figures."""
+        if self._bus_for is not None and not clears(self._bus_for[2], figures):
+            return False
+        return not any(
+            figures.contains(point) for item in self.hops.values() for point in sampled(item.appearance.curve)
+        )
 
     # --- the bus ---------------------------------------------------------------------------
 
@@ -140,7 +179,7 @@ class PathLayer:
         """Route the hops around these areas."""
         if boxes != self._bus_boxes:
             self._bus_boxes = boxes
-            self._curves = {}
+            self._curves, self._bent, self._bent_lines = {}, {}, 0
 
     # --- the hops --------------------------------------------------------------------------
 
@@ -157,6 +196,7 @@ class PathLayer:
         for hop, appearance in appearances:
             if hop.node in locked:
                 taken.append(self._show_lock(hop, appearance.curve, dim=dim))
+        lines = tuple(appearance.curve for _, appearance in appearances)
         for hop, appearance in appearances:
             item = self.hops.get(hop.node)
             if item is None:
@@ -164,14 +204,14 @@ class PathLayer:
                 self._scene.addItem(item)
             item.set_appearance(appearance)
             if hop.rate >= 1 and self._layout.cell in LARGE:
-                self._show_rate(hop, appearance.curve, taken, dim=dim)
+                self._show_rate(hop, appearance.curve, lines, taken, dim=dim)
 
     def _has_lock(self, hop: Hop) -> bool:
         """The signs of a failed and of a paused hop take its place."""
         signed = hop.failed or hop.paused
         return hop.encrypted is not None and not signed and self._layout.cell in LARGE
 
-    def _show_lock(self, hop: Hop, curve: Curve, *, dim: bool) -> Box:
+    def _show_lock(self, hop: Hop, curve: HopLine, *, dim: bool) -> Box:
         """Show it on the curve; returns what the rates have to leave free."""
         item = self.locks.get(hop.node)
         if item is None:
@@ -207,11 +247,9 @@ class PathLayer:
         gap = {NodeShape.FULL: 6.0, NodeShape.COMPACT: 7.0}.get(layout.cell, 3.0)
         from_source = hop.upstream == self._source
         cut_start = SOURCE_RADIUS + 6.0 if from_source else layout.cell.radius + gap
-        if large or from_source:
-            curve = self._curve(start, end, (cut_start, layout.cell.radius + gap + 3))
-            width = (3.0 if hop.lagging or layout.cell is NodeShape.COMPACT else 4.0) if large else 1.5
-        else:
-            curve, width = Curve.straight(start, end, cut_start, layout.cell.radius + gap), 1.5
+        cut_end = layout.cell.radius + gap + (3 if large else 0)
+        curve = self._curve(start, end, (cut_start, cut_end), straight=not large and not from_source)
+        width = (3.0 if hop.lagging or layout.cell is NodeShape.COMPACT else 4.0) if large else 1.5
         return HopAppearance(
             curve,
             hop.first,
@@ -227,18 +265,18 @@ class PathLayer:
             marker_position=self._marker_position(curve) if large and (hop.failed or hop.paused) else 0.5,
         )
 
-    def _marker_position(self, curve: Curve) -> float:
+    def _marker_position(self, curve: HopLine) -> float:
         """The position nearest to the middle where the sign of a hop covers no circle and no name."""
         known = self._marker_positions.get(curve)
         if known is None:
             known = self._marker_positions[curve] = self._find_marker_position(curve)
         return known
 
-    def _find_marker_position(self, curve: Curve) -> float:
+    def _find_marker_position(self, curve: HopLine) -> float:
         taken = [
             box for place in self._layout.nodes.values() for box in painted_boxes(self._layout.cell, place)
         ]
-        taken += [*painted_boxes(NodeShape.FULL, self._layout.source), *self._labels]
+        taken += [*source_boxes(self._layout.source), *self._labels]
         for t in MARKER_POSITIONS:
             x, y = curve.at(t)
             sign = Box(x - MARKER_RADIUS, y - MARKER_RADIUS, 2 * MARKER_RADIUS, 2 * MARKER_RADIUS)
@@ -246,43 +284,69 @@ class PathLayer:
                 return t
         return MARKER_POSITIONS[0]
 
-    def _curve(self, start: Point, end: Point, cuts: tuple[float, float]) -> Curve:
-        """A cached curve that avoids other nodes and the figures if possible."""
+    def _curve(self, start: Point, end: Point, cuts: tuple[float, float], *, straight: bool) -> HopLine:
+        """A cached line that avoids nodes and the figures if possible."""
         known = self._curves.get((start, end, cuts))
         if known is None:
-            layout, others = (
-                self._layout,
-                [place for place in self._layout.nodes.values() if place not in (start, end)],
-            )
-            if layout.source not in (start, end):
-                others.append(layout.source)
-            obstacles = 2 * [box for place in others for box in painted_boxes(layout.cell, place)]
-            obstacles.extend(self._bus_boxes)
-            if layout.summary is not None:
-                obstacles.append(layout.summary)
-            room, badge = self._bend_room(), layout.cell.badge
-            known = route_hop(start, end, layout.centre, cuts, room, obstacles, badge)
-            self._curves[start, end, cuts] = known
+            known = self._curves[start, end, cuts] = self._find_curve(start, end, cuts, straight=straight)
         return known
+
+    def _find_curve(self, start: Point, end: Point, cuts: tuple[float, float], *, straight: bool) -> HopLine:
+        layout = self._layout
+        nodes = [box.widened(LINE_HALF) for box in self._obstacles(start, end)]
+        others = [*self._bus_boxes, *filter(None, [layout.summary])]
+        curve = (
+            Curve.straight(start, end, *cuts)
+            if straight
+            else route_hop(
+                start,
+                end,
+                layout.centre,
+                cuts,
+                self._bend_room(),
+                [*nodes, *nodes, *others],
+                layout.cell.badge,
+            )
+        )
+        obstacles = [*nodes, *others]
+        gaps = LANE_GAPS.get(layout.cell, ())
+        if not gaps or self._bent_lines >= MAX_BENT or not _crosses(curve, obstacles):
+            return curve
+        self._bent_lines += 1
+        gap = gaps[self._bent.setdefault(start, len(self._bent)) % len(gaps)]
+        ends, size = HopEnds(start, end, cuts), (layout.width, layout.height)
+        bent = route_line(ends, obstacles, size, gap) or route_line(ends, nodes, size, gap)
+        return bent or curve
+
+    def _obstacles(self, start: Point, end: Point) -> list[Box]:
+        """What nodes paint, apart from the two circles that a hop connects."""
+        layout = self._layout
+        boxes = []
+        for place in (*layout.nodes.values(), layout.source):
+            painted = source_boxes(place) if place is layout.source else painted_boxes(layout.cell, place)
+            boxes += painted[1:] if place in (start, end) else painted
+        return [box for box in boxes if box.width]
 
     def _bend_room(self) -> float:
         rightmost = max((place.x for place in self._layout.nodes.values()), default=0.0)
         return max(24.0, min(84.0, self._layout.width - rightmost - 8))
 
-    def _show_rate(self, hop: Hop, curve: Curve, taken: list[Box], *, dim: bool) -> None:
+    def _show_rate(
+        self, hop: Hop, curve: HopLine, lines: tuple[HopLine, ...], taken: list[Box], *, dim: bool
+    ) -> None:
         item = self.rates.get(hop.node)
         if item is None:
             item = self.rates[hop.node] = RateItem(self._theme)
             self._scene.addItem(item)
         text = self._rate_text(hop)
         width, height = RateItem.size_of(text, hop.lagging)
-        key = (curve, width, height, self._layout.summary, self._bus_boxes, len(self.locks))
+        key = (lines, curve, width, height, self._layout.summary, self._bus_boxes, len(self.locks))
         known = self._rate_boxes.get(hop.node)
         if known is not None and known[0] == key:
             box = known[1]
         else:
             outside = hop.upstream == self._source
-            box = self._rate_box(curve, width, height, taken, outside=outside)
+            box = self._rate_box(curve, lines, (width, height), taken, outside=outside)
             self._rate_boxes[hop.node] = (key, box)
         item.setVisible(box is not None)
         if box is not None:
@@ -299,34 +363,47 @@ class PathLayer:
         return f"{REROUTED} {text}" if hop.rerouted else text
 
     def _rate_box(
-        self, curve: Curve, width: float, height: float, taken: list[Box], *, outside: bool
+        self,
+        curve: HopLine,
+        lines: Sequence[HopLine],
+        size: tuple[float, float],
+        taken: Sequence[Box],
+        *,
+        outside: bool,
     ) -> Box | None:
-        """The box beside the curve that covers nothing and is nearest to its middle; None without one."""
-        cells = [
-            box for place in self._layout.nodes.values() for box in painted_boxes(self._layout.cell, place)
-        ]
-        cells.extend(painted_boxes(NodeShape.FULL, self._layout.source))
-        cells.extend(self._labels)
-        if self._layout.summary is not None:
-            cells.append(self._layout.summary)
+        """The box beside the line that covers nothing and is nearest to its middle; None without one."""
+        near = bounds(sampled(curve)).widened(RATE_REACH)
+        cells = [box for box in self._all_painted() if box.intersects(near)]
+        others = [box for box in taken if box.intersects(near)]
+        points = [point for line in lines for point in sampled(line) if near.contains(point)]
         best: Box | None = None
         least = 1e9
         for cost, t in ((0, 0.5), (1, 0.42), (1, 0.58), (2, 0.35), (2, 0.65), (3, 0.25), (3, 0.75)):
             if least <= cost:
                 break
             for side in (True, False):
-                box = self._beside(curve, t, width, height, outside=side)
+                box = self._beside(curve, t, *size, outside=side)
+                wide = box.widened(LINE_HALF)
                 covered = sum(box.intersects(other) for other in cells)
-                covered += 3 * sum(box.intersects(other) for other in taken)
+                covered += 3 * sum(box.intersects(other) for other in others)
                 over = BUS_COST * sum(box.intersects(other) for other in self._bus_boxes)
-                covered += sum(box.contains(curve.at(step / 24)) for step in range(25))
+                covered += any(wide.contains(point) for point in points)
                 covered += 4 * (not self._inside(box))
                 score = covered * 10 + over + cost + (0.5 if side is not outside else 0)
                 if score < least:
                     best, least = box, score
         return best if least < 10 else None
 
-    def _beside(self, curve: Curve, t: float, width: float, height: float, *, outside: bool) -> Box:
+    def _all_painted(self) -> Iterable[Box]:
+        """What rates must not cover, apart from each other and lines."""
+        for place in self._layout.nodes.values():
+            yield from painted_boxes(self._layout.cell, place)
+        yield from source_boxes(self._layout.source)
+        yield from self._labels
+        if self._layout.summary is not None:
+            yield self._layout.summary
+
+    def _beside(self, curve: HopLine, t: float, width: float, height: float, *, outside: bool) -> Box:
         at, before, after = curve.at(t), curve.at(t - 0.05), curve.at(t + 0.05)
         dx, dy = after.x - before.x, after.y - before.y
         length = (dx * dx + dy * dy) ** 0.5 or 1.0
@@ -360,3 +437,10 @@ class PathLayer:
             item.advance_dots(pixels % DOT_GAP)
         if self.bus is not None:
             self.bus.advance_dots(pixels % DOT_GAP)
+
+
+def _crosses(line: HopLine, obstacles: Iterable[Box]) -> bool:
+    points = sampled(line)
+    area = bounds(points)
+    near = [box for box in obstacles if box.intersects(area)]
+    return any(box.contains(point) for box in near for point in points)
