@@ -321,7 +321,7 @@ class PathLayer:
     def _obstacles(self, start: Point, end: Point) -> list[Box]:
         """What nodes paint, apart from the two circles that a hop connects."""
         layout = self._layout
-        boxes = []
+        boxes: list[Box] = []
         for place in (*layout.nodes.values(), layout.source):
             painted = source_boxes(place) if place is layout.source else painted_boxes(layout.cell, place)
             boxes += painted[1:] if place in (start, end) else painted
