@@ -192,6 +192,15 @@ def add_json_option(parser: argparse._ActionsContainer) -> None:
     parser.add_argument("--json", action="store_true", help="machine-readable output")
 
 
+def add_detach_option(parser: argparse._ActionsContainer) -> None:
+    """Add `--detach`."""
+    parser.add_argument(
+        "--detach",
+        action="store_true",
+        help="print the cast's id and end: the engine goes on with it; see castray follow and castray wait",
+    )
+
+
 def add_cast_argument(parser: argparse.ArgumentParser, *, or_all: bool = False) -> None:
     """Add the positional argument CAST."""
     meaning = "its id, or the beginning of it"

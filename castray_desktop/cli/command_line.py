@@ -37,7 +37,8 @@ castray COMMAND --help tells more, with examples. Each command takes --json.
 
 exit status:
   0  everything was delivered      2  bad usage or bad input
-  1  something was not             3  no cluster                130  interrupted
+  1  something was not             3  no cluster
+  130, 143, 129  interrupted: Ctrl+C, SIGTERM, a closed terminal
 """
 
 _USAGE = "castray [FILE...]\n       castray COMMAND [OPTIONS]"

@@ -12,6 +12,7 @@ import sys
 from collections.abc import Coroutine, Iterator
 
 from castray_desktop.cli.arguments import EXIT_INTERRUPTED, EXIT_NOT_DELIVERED, style_of
+from castray_desktop.cli.interruption import interruption
 from castray_desktop.cli.output.terminal import escape_unprintable, print_failure, use_output_style
 from castray_desktop.core.failures.kinds import CastRayError, Failure, FailureKind
 from castray_desktop.core.failures.sentences import TEMPLATES
@@ -68,8 +69,11 @@ def _log_file() -> Iterator[None]:
 
 
 async def _interruptible(command: Coroutine[None, None, int]) -> int:
-    """Run a command so that SIGTERM ends it as Ctrl+C does, with its cleanup."""
-    task = asyncio.current_task()
-    if task is not None:
-        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
-    return await command
+    """Run a command so that SIGTERM and SIGHUP end it with its cleanup, as Ctrl+C does."""
+    with interruption() as ended_by:
+        try:
+            return await command
+        except asyncio.CancelledError:
+            if ended_by.signal == signal.SIGINT:  # the runner raises KeyboardInterrupt
+                raise
+            return ended_by.exit_status

@@ -13,7 +13,13 @@ from castray_desktop.cli.output.terminal import format_count, output_style, prin
 from castray_desktop.core.failures.kinds import CastRayError, Failure, FailureKind
 from castray_desktop.core.failures.sentences import sentence
 from castray_desktop.core.protocol import messages
-from castray_desktop.core.protocol.messages import ClusterPhase, ClusterStatus, NodeInfo
+from castray_desktop.core.protocol.messages import (
+    CastSummary,
+    ClusterPhase,
+    ClusterStatus,
+    DeliverySnapshot,
+    NodeInfo,
+)
 from castray_desktop.workers.base.paths import find_paths
 from castray_desktop.workers.client.client_cache import ClientCache
 from castray_desktop.workers.client.engine_client import EngineClient
@@ -84,6 +90,14 @@ class Session:
     def nodes(self) -> dict[str, NodeInfo]:
         """Its nodes by name."""
         return self._cache.nodes
+
+    def find_cast(self, cast: str) -> CastSummary | None:
+        """The cast with that id, or with the only id that begins so, as of the events that were read."""
+        return self._cache.find(cast)
+
+    def deliveries(self, cast: str) -> tuple[DeliverySnapshot, ...]:
+        """The deliveries of a cast; none for an unknown cast."""
+        return self._cache.deliveries(cast)
 
     async def events(self) -> AsyncIterator[messages.Event]:
         """The events of the engine; reading them keeps `nodes` and `cluster` up to date."""

@@ -85,6 +85,7 @@ DEFAULT_ANSWERS: Mapping[type[m.Message], Answerer] = {
     m.JoinCluster: lambda command: m.Done(),
     m.PrepareDriver: lambda command: m.Done(),
     m.KeepEngine: lambda command: m.Done(),
+    m.KeepUntilEnded: lambda command: m.Done(),
 }
 
 

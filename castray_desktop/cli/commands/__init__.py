@@ -17,6 +17,8 @@ _GROUPS = {
     },
     "running casts": {
         "casts": "casts_command",
+        "follow": "follow_commands",
+        "wait": "follow_commands",
         "add": "control_commands",
         "drop": "control_commands",
         "pause": "control_commands",

@@ -14,6 +14,7 @@ from castray_desktop.cli.arguments import (
     Commands,
     add_cast_argument,
     add_command,
+    add_detach_option,
     add_json_option,
     split_names,
 )
@@ -94,6 +95,7 @@ def _add_retry_and_again(commands: Commands) -> None:
     retry_parser.add_argument(
         "--to", default="", metavar="WHO", help="some of those that did not get it (all)"
     )
+    add_detach_option(retry_parser)
     add_json_option(retry_parser)
     again_parser = add_command(
         commands,
@@ -104,6 +106,7 @@ def _add_retry_and_again(commands: Commands) -> None:
         uses_cluster=True,
     )
     add_cast_argument(again_parser)
+    add_detach_option(again_parser)
     add_json_option(again_parser)
 
 
@@ -234,7 +237,7 @@ async def again(options: argparse.Namespace) -> int:
 async def _run_again(options: argparse.Namespace, command: messages.Retry | messages.SendAgain) -> int:
     async with Session() as session:
         await session.ready(options.cluster)
-        return await run_cast(session, command, options.json)
+        return await run_cast(session, command, options.json, detach=options.detach)
 
 
 def _place(text: str) -> int:

@@ -10,6 +10,7 @@ from castray_desktop.cli.arguments import (
     EXIT_DELIVERED,
     Commands,
     add_command,
+    add_detach_option,
     add_json_option,
     add_send_arguments,
     duration,
@@ -91,6 +92,7 @@ def add_parsers(commands: Commands) -> None:
         uses_cluster=True,
     )
     _add_schedule_argument(run_parser)
+    add_detach_option(run_parser)
     add_json_option(run_parser)
 
 
@@ -186,7 +188,8 @@ async def run(options: argparse.Namespace) -> int:
     async with Session() as session:
         found = await _find(session, options.schedule)
         await session.ready(found.cluster or options.cluster)
-        return await run_cast(session, messages.RunSchedule(found.schedule), options.json)
+        command = messages.RunSchedule(found.schedule)
+        return await run_cast(session, command, options.json, detach=options.detach)
 
 
 async def _add(

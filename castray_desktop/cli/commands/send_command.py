@@ -10,6 +10,7 @@ from castray_desktop.cli.arguments import (
     EXIT_NOT_DELIVERED,
     Commands,
     add_command,
+    add_detach_option,
     add_json_option,
     add_send_arguments,
     send_request,
@@ -37,6 +38,7 @@ def add_parsers(commands: Commands) -> None:
         castray send logs/ --from node_3 --to @office --exclude '*.tmp' --limit 100Mbit/s
         castray send model.safetensors --to all --dry-run
         castray send model.safetensors --to node_1 --json
+        castray wait $(castray send model.safetensors --to all --detach)
         """,
         handler=send,
         uses_cluster=True,
@@ -45,7 +47,9 @@ def add_parsers(commands: Commands) -> None:
         "paths", nargs="+", metavar="PATH", help="files, folders, or addresses of files (https://…)"
     )
     add_send_arguments(parser)
-    parser.add_argument("--dry-run", action="store_true", help="say what would happen, send nothing")
+    how = parser.add_mutually_exclusive_group()
+    how.add_argument("--dry-run", action="store_true", help="say what would happen, send nothing")
+    add_detach_option(how)
     add_json_option(parser)
 
 
@@ -56,7 +60,7 @@ async def send(options: argparse.Namespace) -> int:
         await session.ready(options.cluster)
         if options.dry_run:
             return await _dry_run(session, request, options.json)
-        return await run_cast(session, messages.Send(request), options.json)
+        return await run_cast(session, messages.Send(request), options.json, detach=options.detach)
 
 
 async def _dry_run(session: Session, request: SendRequest, as_json: bool) -> int:

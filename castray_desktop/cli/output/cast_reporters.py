@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import sys
 import time
 from typing import Protocol
@@ -19,18 +20,22 @@ from rich.progress import (
 )
 
 from castray_desktop.cli.arguments import EXIT_DELIVERED, EXIT_NOT_DELIVERED
+from castray_desktop.cli.interruption import has_hung_up
 from castray_desktop.cli.output.cast_text import (
     format_state,
+    print_cast_failure,
     print_result,
+    print_troubles,
     warn_of_clear_text,
     warn_of_links,
 )
-from castray_desktop.cli.output.terminal import new_console, print_json, print_line
+from castray_desktop.cli.output.terminal import new_console, output_style, print_json, print_line, print_note
 from castray_desktop.cli.session import Session
 from castray_desktop.core.casts.json_views import form_to_json, result_form
 from castray_desktop.core.casts.states import cast_name
 from castray_desktop.core.content.quantities import format_bytes
 from castray_desktop.core.failures.kinds import CastRayError, FailureKind
+from castray_desktop.core.failures.sentences import TEMPLATES
 from castray_desktop.core.protocol import messages
 from castray_desktop.core.protocol.messages import (
     CastResult,
@@ -54,12 +59,19 @@ class CastReporter(Protocol):
     def result(self, result: CastResult) -> None:
         """Show how the cast ended."""
 
+    def stop(self) -> None:
+        """Show no more progress: the cast has ended, or the command leaves it."""
+
 
 def new_reporter(as_json: bool) -> CastReporter:
-    """The reporter for this standard error, or for scripts."""
+    """The reporter for scripts, or for a person who looks at standard error, as the output style says."""
     if as_json:
         return JsonReporter()
-    return BarReporter() if sys.stderr.isatty() else LineReporter()
+    if not output_style().shows_progress:
+        return ResultReporter()
+    if sys.stderr.isatty() and os.environ.get("TERM") != "dumb":
+        return BarReporter()
+    return LineReporter()
 
 
 class JsonReporter:
@@ -70,6 +82,8 @@ class JsonReporter:
 
     def progress(self, summary: CastSummary | None, deliveries: tuple[DeliverySnapshot, ...]) -> None:
         """Print at most ten lines a second."""
+        if not output_style().shows_progress:
+            return
         now = asyncio.get_running_loop().time()
         if now < self._next or summary is None:
             return
@@ -81,7 +95,25 @@ class JsonReporter:
         """Print the last line."""
         warn_of_links(result.summary)
         warn_of_clear_text(result.summary, result.deliveries)
+        print_cast_failure(result.summary)
         print_json(form_to_json(result_form(result)))
+
+    def stop(self) -> None:
+        """Nothing is shown between two lines."""
+
+
+class ResultReporter:
+    """Shows only how the cast ended; with `--quiet` only what went wrong."""
+
+    def progress(self, summary: CastSummary | None, deliveries: tuple[DeliverySnapshot, ...]) -> None:
+        """Show nothing."""
+
+    def result(self, result: CastResult) -> None:
+        """Print the result, or what was not delivered."""
+        print_troubles(result) if output_style().quiet else print_result(result)
+
+    def stop(self) -> None:
+        """Nothing is shown."""
 
 
 class EarlyWarnings:
@@ -126,6 +158,9 @@ class LineReporter:
     def result(self, result: CastResult) -> None:
         """Print the result."""
         print_result(result)
+
+    def stop(self) -> None:
+        """Nothing is shown between two lines."""
 
 
 class BarReporter:
@@ -178,42 +213,101 @@ class BarReporter:
 StartCommand = messages.Send | messages.Retry | messages.SendAgain | messages.RunSchedule
 
 
-async def run_cast(session: Session, command: StartCommand, as_json: bool) -> int:
-    """Start a cast and show it until it ends; it is cancelled when the command is interrupted.
+async def run_cast(session: Session, command: StartCommand, as_json: bool, *, detach: bool = False) -> int:
+    """Start a cast and show it until it ends; with `detach`, print its id and leave it to the engine.
 
+    The cast is cancelled when the command is interrupted, and left to the engine when the terminal is gone.
     Returns the exit status. Raises CastRayError if it can't be started.
     """
     asking = asyncio.ensure_future(session.client.request(command, messages.Accepted))
     try:
         accepted = await asyncio.shield(asking)
-        return result_status(await _follow(session, accepted.cast, new_reporter(as_json)))
+        if not detach:
+            return result_status(await _show(session, accepted.cast, new_reporter(as_json)))
+        await keep_running(session, accepted.cast)
     except asyncio.CancelledError:
         with contextlib.suppress(CastRayError):  # the engine may accept it after the interrupt
             cast = (await asking).cast
-            await session.client.request(messages.Cancel(cast), messages.Done)
+            if has_hung_up():
+                await keep_running(session, cast)
+            else:
+                await session.client.request(messages.Cancel(cast), messages.Done)
         raise
+    if as_json:
+        print_json({"event": "accepted", "cast": accepted.cast})
+    else:
+        print_line(accepted.cast)
+        if sys.stderr.isatty() and not output_style().quiet:
+            print_note(f"the cast runs in the background. Show it with: castray follow {accepted.cast}")
+    return EXIT_DELIVERED
 
 
-async def _follow(session: Session, cast: str, reporter: CastReporter) -> CastResult:
-    """Show progress until the cast has ended."""
-    summary: CastSummary | None = None
+async def keep_running(session: Session, cast: str) -> None:
+    """Leave a cast to the engine, which then runs until the cast has ended."""
+    await session.client.request(messages.KeepUntilEnded(cast), messages.Done)
+    session.keep = True
+
+
+async def follow_cast(session: Session, cast: str, reporter: CastReporter) -> CastResult:
+    """Show a cast until it has ended, also one that ended long ago; returns its result.
+
+    The cast goes on when the command ends earlier. Raises CastRayError for an unknown cast.
+    """
+    summary = session.find_cast(cast)
+    if summary is not None and not summary.state.finished:
+        reporter.progress(summary, session.deliveries(summary.cast))
+    showing = asyncio.create_task(_show_progress(session, cast, reporter), name="follow cast")
+    try:
+        result = await find_result(session, cast)
+    finally:
+        showing.cancel()
+        reporter.stop()
+        with contextlib.suppress(asyncio.CancelledError):
+            await showing
+    reporter.result(result)
+    return result
+
+
+async def find_result(session: Session, cast: str) -> CastResult:
+    """The result of a cast, once it has ended, also of one in the history. Raises CastRayError."""
+    try:
+        return await session.client.request(messages.GetResult(cast), CastResult)
+    except CastRayError as error:
+        if error.failure.kind is not FailureKind.CAST_UNKNOWN:
+            raise
+    return await session.client.request(messages.GetPastCast(cast), CastResult)
+
+
+async def _show_progress(session: Session, cast: str, reporter: CastReporter) -> None:
     async for event in session.events():
         match event:
-            case messages.CastChanged(changed) if changed.cast == cast:
-                summary = changed
-            case messages.DeliveriesChanged(changed_cast, deliveries) if changed_cast == cast:
-                reporter.progress(summary, deliveries)
-            case CastResult() if event.summary.cast == cast:
-                reporter.result(event)
-                return event
+            case messages.DeliveriesChanged(changed, deliveries) if changed.startswith(cast):
+                reporter.progress(session.find_cast(changed), deliveries)
+
+
+async def _show(session: Session, cast: str, reporter: CastReporter) -> CastResult:
+    """Show progress until the cast has ended."""
+    summary: CastSummary | None = None
+    try:
+        async for event in session.events():
+            match event:
+                case messages.CastChanged(changed) if changed.cast == cast:
+                    summary = changed
+                case messages.DeliveriesChanged(changed_cast, deliveries) if changed_cast == cast:
+                    reporter.progress(summary, deliveries)
+                case CastResult() if event.summary.cast == cast:
+                    reporter.result(event)
+                    return event
+    finally:
+        reporter.stop()
     raise CastRayError(FailureKind.ENGINE_UNREACHABLE, reason="it ended while the cast was running")
 
 
 def result_status(result: CastResult) -> int:
-    """0 if everything was delivered. Raises CastRayError for a cast that failed before its start."""
+    """0 if everything was delivered, that of its failure for a cast that could not start, else 1."""
     state, failure = result.summary.state, result.summary.failure
     if state is CastState.COMPLETED:
         return EXIT_DELIVERED
     if state is CastState.FAILED and failure is not None and not result.summary.chain:
-        raise CastRayError.of(failure)
+        return TEMPLATES[failure.kind].status.exit
     return EXIT_NOT_DELIVERED

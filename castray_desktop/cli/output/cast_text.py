@@ -41,8 +41,15 @@ def print_troubles(result: CastResult) -> None:
     for item in result.deliveries:
         if item.failure is not None and not item.state.delivered:
             print_note(sentence(item.failure))
+    print_cast_failure(result.summary)
     warn_of_clear_text(result.summary, result.deliveries)
     warn_of_links(result.summary)
+
+
+def print_cast_failure(cast: CastSummary) -> None:
+    """Print on stderr why the whole cast failed, if it did."""
+    if cast.failure is not None and cast.state is CastState.FAILED:
+        print_note(sentence(cast.failure))
 
 
 def print_result(result: CastResult) -> None:
@@ -67,6 +74,7 @@ def print_result(result: CastResult) -> None:
         f" {format_bytes(summary.bytes)} in {result.seconds:.1f} s ({rate}/s),"
         f" {summary.source_copies:.2f} copies uploaded{_encryption(result)}"
     )
+    print_cast_failure(summary)
     warn_of_clear_text(summary, result.deliveries)
     _print_multicast(summary)
     if summary.verified or summary.state is CastState.PARTLY_FAILED:

@@ -286,6 +286,10 @@ class CastManager:
         """Whether a cast has this id or id prefix."""
         return bool(self._table.matching(cast))
 
+    def find_id(self, cast: str) -> str:
+        """The id of the cast that this prefix means. Raises CastRayError."""
+        return self._table.find(cast).status.cast
+
     @property
     def has_deferred(self) -> bool:
         """Whether ended casts have deferred deliveries."""

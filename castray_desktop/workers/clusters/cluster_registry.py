@@ -129,7 +129,7 @@ class ManagedCluster:
 
     def unfinished_casts(self) -> tuple[str, ...]:
         """See `ClusterListener`."""
-        return tuple(itertools.chain.from_iterable(cluster.casts.unfinished for cluster in self._clusters))
+        return self._clusters.unfinished
 
     def agent_up(self, node: str) -> None:
         """See `ClusterListener`."""
@@ -199,9 +199,14 @@ class ClusterRegistry:
         return max(self._clusters.values(), key=rank)
 
     @property
+    def unfinished(self) -> tuple[str, ...]:
+        """Unfinished casts of all clusters."""
+        return tuple(itertools.chain.from_iterable(cluster.casts.unfinished for cluster in self))
+
+    @property
     def active(self) -> int:
         """The number of unfinished casts."""
-        return sum(len(cluster.casts.unfinished) for cluster in self)
+        return len(self.unfinished)
 
     def chosen(self, target: str) -> ManagedCluster:
         """Mark a cluster as chosen."""

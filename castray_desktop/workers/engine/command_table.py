@@ -60,11 +60,15 @@ class EngineCommands:
         self._parts = parts
         self._clusters = parts.clusters
         self._kept = False
+        self._awaited: set[str] = set()  # casts until whose end the engine is kept
 
     @property
     def needs_engine(self) -> bool:
         """Whether the engine keeps running without clients."""
-        return self._kept or self._parts.schedules.active or self._clusters.has_deferred
+        self._awaited.intersection_update(self._clusters.unfinished)
+        return bool(
+            self._kept or self._awaited or self._parts.schedules.active or self._clusters.has_deferred
+        )
 
     def welcome(self, client: ClientConnection) -> messages.Welcome:
         """Show a new client the current cluster; returns what it is sent."""
@@ -173,6 +177,8 @@ class EngineCommands:
             case messages.KeepEngine(keep):
                 self._kept = keep
                 self._clusters.keep(cluster if keep else None)
+            case messages.KeepUntilEnded(cast):
+                self._awaited.add(self._clusters.casts_with(cast).find_id(cast))
             case messages.StopEngine(only_if_unused):
                 if not only_if_unused or (
                     not self.needs_engine and len(self._parts.clients) <= 1 and not self._clusters.active

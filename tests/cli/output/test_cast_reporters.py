@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -17,11 +18,13 @@ from castray_desktop.cli.output.cast_reporters import (
     LINE_SECONDS,
     MAX_BARS,
     BarReporter,
+    CastReporter,
     JsonReporter,
     LineReporter,
+    ResultReporter,
     result_status,
 )
-from castray_desktop.core.failures.kinds import CastRayError, Failure, FailureKind
+from castray_desktop.core.failures.kinds import Failure, FailureKind
 from castray_desktop.core.protocol import messages
 from castray_desktop.core.protocol.messages import CastResult, CastState, DeliveryState, Transport
 from castray_desktop.core.protocol.nodes import driver_protocol
@@ -171,7 +174,7 @@ def test_broken_links_are_printed_before_anything_is_sent(
     for reporter in (LineReporter(), BarReporter()):
         reporter.progress(cast, ())
         reporter.progress(cast, ())
-        reporter.stop() if isinstance(reporter, BarReporter) else None
+        reporter.stop()
         assert capsys.readouterr().err.count("lead nowhere at the recipients: 1 (top/dead)") == 1
 
 
@@ -196,7 +199,7 @@ def test_clear_text_is_told_before_the_cast_has_ended(capsys: pytest.CaptureFixt
         assert "encrypted" not in capsys.readouterr().err
         for _ in range(2):
             reporter.progress(make_cast(), (make_delivery("node_2", encrypted=False),))
-        reporter.stop() if isinstance(reporter, BarReporter) else None
+        reporter.stop()
         assert capsys.readouterr().err.count("warning: what goes to node_2 is not encrypted") == 1
 
 
@@ -245,11 +248,15 @@ def test_the_status_of_a_cast(state: CastState, status: int) -> None:
     assert result_status(ended(state)) == status
 
 
-def test_a_cast_that_never_started_ends_with_its_reason() -> None:
+@pytest.mark.parametrize("reporter", [LineReporter, JsonReporter, ResultReporter])
+def test_a_cast_that_never_started_ends_with_its_reason(
+    reporter: Callable[[], CastReporter], capsys: pytest.CaptureFixture[str]
+) -> None:
     failure = Failure(K.NO_SUCH_FILE, {"path": "/x"})
-    with pytest.raises(CastRayError) as caught:
-        result_status(ended(CastState.FAILED, failure=failure, chain=()))
-    assert caught.value.failure == failure
+    result = CastResult(ended(CastState.FAILED, failure=failure, chain=()).summary, (), 0.0)
+    assert result_status(result) == 2
+    reporter().result(result)
+    assert capsys.readouterr().err == "castray: /x does not exist. Check the name and send it again.\n"
 
 
 async def test_an_interrupted_command_cancels_its_cast(engine_home: EngineHome, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from castray_desktop.core.failures.kinds import Failure, FailureKind
 from castray_desktop.core.protocol import messages
 
-FORM_OF_VERSION = {4: "1f34a0db3f3860ea"}
+FORM_OF_VERSION = {4: "99742a05c6ae9122"}
 
 
 def without_descriptions(schema: Any) -> Any:

@@ -337,6 +337,12 @@ class GetResult(Message, frozen=True):
     cast: str
 
 
+class KeepUntilEnded(Message, frozen=True):
+    """Keep the engine until this cast has ended, also without clients. Reply: `Done`."""
+
+    cast: str
+
+
 class Accepted(Message, frozen=True):
     """The cast was accepted; its progress comes as events."""
 
@@ -395,7 +401,16 @@ class CastsRemoved(Message, frozen=True):
 
 
 CastCommand = (
-    Send | Preflight | Cancel | AddRecipients | SetLimit | ClearFinished | MeasurePaths | Watch | GetResult
+    Send
+    | Preflight
+    | Cancel
+    | AddRecipients
+    | SetLimit
+    | ClearFinished
+    | MeasurePaths
+    | Watch
+    | GetResult
+    | KeepUntilEnded
 )
 
 CastReply = Accepted | PreflightReport | Measured | CastResult

@@ -1,0 +1,187 @@
+"""`castray follow`, `castray wait` and casts that go on without their command."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+from collections.abc import Awaitable
+from pathlib import Path
+
+import pytest
+
+from castray_desktop.cli.interruption import has_hung_up, interruption
+from castray_desktop.core.failures.kinds import CastRayError, FailureKind
+from castray_desktop.core.protocol import messages as m
+from tests.cli.examples import running_cast
+from tests.cli.run_words import run_words
+from tests.helpers.engine_home import EngineHome
+
+
+async def state_of(engine_home: EngineHome, cast: str) -> m.CastState:
+    client = await engine_home.connect()
+    state = {summary.cast: summary.state for summary in client.welcome.casts}[cast]
+    await client.close()
+    return state
+
+
+async def until_clients(engine_home: EngineHome, count: int) -> None:
+    async with asyncio.timeout(5):
+        while len(engine_home.engine.clients) != count:  # noqa: ASYNC110 - nobody tells
+            await asyncio.sleep(0)
+
+
+async def test_the_id_of_a_detached_cast_is_printed_and_the_engine_stays_until_its_end(
+    engine_home: EngineHome, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "x").write_text("x")
+    assert await run_words("send", str(tmp_path / "x"), "--to", "node_1", "--detach") == 0
+    cast = capsys.readouterr().out.strip()
+    assert len(cast) == 12
+    await engine_home.alone()
+    engine_home.now += 100
+    await engine_home.checked()
+    assert not engine_home.running.done()
+    assert await state_of(engine_home, cast) is m.CastState.PREPARING
+    await run_words("cancel", cast)
+    await engine_home.alone()
+    engine_home.now += 100
+    await engine_home.ended()
+
+
+async def test_a_detached_cast_as_an_object(
+    engine_home: EngineHome, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "x").write_text("x")
+    assert await run_words("send", str(tmp_path / "x"), "--to", "node_1", "--detach", "--json") == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told == {"schema": 1, "event": "accepted", "cast": told["cast"]}
+
+
+async def test_wait_ends_with_the_casts_and_has_the_worst_status(
+    engine_home: EngineHome, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cast = await running_cast(engine_home, tmp_path)
+    waiting = asyncio.create_task(run_words("wait", cast[:6], "--json"))
+    await until_clients(engine_home, 1)
+    assert not waiting.done()
+    await run_words("cancel", cast, "-q")
+    assert await waiting == 1
+    *_, line = capsys.readouterr().out.splitlines()
+    assert (json.loads(line)["cast"], json.loads(line)["state"]) == (cast, "cancelled")
+    assert await run_words("wait", cast) == 1  # it has ended already
+    with pytest.raises(CastRayError) as caught:
+        await run_words("wait", cast, "abc")
+    assert caught.value.failure.kind is FailureKind.CAST_UNKNOWN
+
+
+async def test_wait_and_follow_know_casts_of_the_history(
+    engine_home: EngineHome, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cast = await running_cast(engine_home, tmp_path)
+    await run_words("cancel", cast)
+    client = await engine_home.connect()
+    await client.request(m.ClearFinished(), m.Done)
+    await client.close()
+    capsys.readouterr()
+    for word in ("wait", "follow"):
+        assert await run_words(word, cast) == 1
+        assert "cancelled, 0 of 2 recipients" in capsys.readouterr().out
+
+
+async def test_follow_shows_the_progress_of_any_cast(
+    engine_home: EngineHome, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cast = await running_cast(engine_home, tmp_path)
+    following = asyncio.create_task(run_words("follow", cast, "--json"))
+    await until_clients(engine_home, 1)
+    await run_words("pause", cast, "-q")
+    await run_words("cancel", cast, "-q")
+    assert await following == 1
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert {line["cast"] for line in lines} == {cast}
+    assert (lines[0]["event"], lines[-1]["event"]) == ("progress", "result")
+
+
+async def interrupted(command: Awaitable[int], engine_home: EngineHome, number: signal.Signals) -> int:
+    """The exit status of a command that gets this signal once it is connected."""
+
+    async def run() -> int:
+        with interruption() as ended_by:
+            try:
+                return await command
+            except asyncio.CancelledError:
+                return ended_by.exit_status
+
+    running = asyncio.create_task(run())
+    await until_clients(engine_home, 1)
+    for _ in range(100):
+        await asyncio.sleep(0)
+    os.kill(os.getpid(), number)
+    return await running
+
+
+@pytest.mark.parametrize("word", ["wait", "follow"])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+async def test_whoever_only_looks_leaves_the_cast_running(
+    engine_home: EngineHome,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    word: str,
+    number: signal.Signals,
+) -> None:
+    cast = await running_cast(engine_home, tmp_path)
+    await engine_home.alone()
+    assert await interrupted(run_words(word, cast), engine_home, number) == 128 + number
+    assert f"cast {cast} goes on" in capsys.readouterr().err
+    assert not (await state_of(engine_home, cast)).finished
+    await engine_home.alone()
+    engine_home.now += 100
+    await engine_home.checked()
+    assert not engine_home.running.done()
+    await run_words("cancel", cast)
+
+
+@pytest.mark.parametrize(("number", "goes_on"), [(signal.SIGTERM, False), (signal.SIGHUP, True)])
+async def test_a_closed_terminal_leaves_the_cast_to_the_engine_and_sigterm_cancels_it(
+    engine_home: EngineHome, tmp_path: Path, number: signal.Signals, goes_on: bool
+) -> None:
+    (tmp_path / "x").write_text("x")
+    client = await engine_home.connect()
+
+    async def send() -> int:
+        sending = asyncio.create_task(run_words("send", str(tmp_path / "x"), "--to", "node_1"))
+        async for event in client.events():
+            if isinstance(event, m.CastChanged):
+                os.kill(os.getpid(), number)
+                break
+        return await sending
+
+    async def run() -> int:
+        with interruption() as ended_by:
+            try:
+                return await send()
+            except asyncio.CancelledError:
+                return ended_by.exit_status
+
+    await client.request(m.UseCluster("local"), m.Done)
+    assert await asyncio.create_task(run()) == 128 + number
+    await client.close()
+    client = await engine_home.connect()
+    (cast,) = client.welcome.casts
+    await client.close()
+    assert (not cast.state.finished) is goes_on
+    await run_words("cancel", "all")
+
+
+async def test_a_signal_that_is_ignored_stays_ignored() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with interruption():
+            os.kill(os.getpid(), signal.SIGHUP)
+            await asyncio.sleep(0)
+            assert not has_hung_up()
+            assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
