@@ -288,7 +288,7 @@ class CastManager:
 
     def find_id(self, cast: str) -> str:
         """The id of the cast that this prefix means. Raises CastRayError."""
-        return self._table.find(cast).status.cast
+        return self._table.find(cast).cast
 
     @property
     def has_deferred(self) -> bool:
