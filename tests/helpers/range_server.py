@@ -37,6 +37,7 @@ class ServedFile:
     says_length: bool = True
     redirect: str = ""  # to this address instead
     authorization: str = ""  # required value of the header
+    headers: dict[str, str] = field(default_factory=dict)  # of each answer that has bytes of it
     query: str = ""  # required: a signature that has not expired
     faults: list[Answer] = field(default_factory=list)  # for the next requests, one each
     gate: threading.Event | None = None  # bodies wait for it after the first request
@@ -127,7 +128,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         else:
             self.send_header("Connection", "close")
             self.close_connection = True
-        for name, value in fault.headers.items():
+        for name, value in {**file.headers, **fault.headers}.items():
             self.send_header(name, value)
         self.end_headers()
         body = payload[start:end] if fault.cut_at < 0 else payload[start:end][: fault.cut_at]

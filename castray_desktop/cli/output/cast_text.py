@@ -8,6 +8,7 @@ from castray_desktop.cli.output.terminal import format_count, output_style, prin
 from castray_desktop.core.casts.multicast_status import explain_multicast_end
 from castray_desktop.core.casts.states import cast_name
 from castray_desktop.core.casts.transfer_options import Encryption, TransportOption
+from castray_desktop.core.content.checksums import LABELS
 from castray_desktop.core.content.quantities import format_bytes
 from castray_desktop.core.failures.sentences import sentence
 from castray_desktop.core.protocol.messages import (
@@ -77,6 +78,7 @@ def print_result(result: CastResult) -> None:
     print_cast_failure(summary)
     warn_of_clear_text(summary, result.deliveries)
     _print_multicast(summary)
+    _print_checksums(summary)
     if summary.verified or summary.state is CastState.PARTLY_FAILED:
         print_links(summary)
 
@@ -128,6 +130,15 @@ def _print_multicast(cast: CastSummary) -> None:
         print_note(why.text)
     elif cast.multicast is not None and cast.multicast.bytes:
         print_line(f"{format_bytes(cast.multicast.bytes)} by multicast, once for all.")
+
+
+def _print_checksums(cast: CastSummary) -> None:
+    """Print how many downloaded files were compared with a checksum of their server, and with which."""
+    if cast.checksums:
+        counts = ", ".join(f"{count} by {LABELS.get(kind, kind)}" for kind, count in cast.checksums.items())
+        print_line(
+            f"Compared with the checksums of their servers: {counts} of {format_count(cast.files, 'file')}."
+        )
 
 
 def print_links(found: CastSummary | PreflightReport) -> None:

@@ -203,6 +203,7 @@ class CastForm(Form, frozen=True):
     chain: tuple[str, ...]
     source_copies: float
     encrypted: bool | None  # for every recipient that got bytes from another machine
+    checksums: dict[str, int]  # downloaded files with the checksum that their server states, by its kind
     multicast: MulticastForm | None  # where it was tried
     limit: int | None
     place: int
@@ -233,6 +234,7 @@ class ResultForm(Form, frozen=True):
     seconds: float
     source_copies: float
     encrypted: bool | None  # for every recipient that got bytes from another machine
+    checksums: dict[str, int]  # downloaded files with the checksum that their server states, by its kind
     chain: tuple[str, ...]
     multicast: MulticastForm | None  # where it was tried
     deliveries: tuple[DeliveryForm, ...]

@@ -79,6 +79,7 @@ def test_the_result_is_the_object_that_scripts_rely_on(said: Said) -> None:
         "seconds": 12.346,
         "source_copies": 1.0,
         "encrypted": None,
+        "checksums": {},
         "chain": ["desk", "node_1", "node_2"],
         "multicast": None,
         "kind": None,

@@ -50,6 +50,14 @@ def test_broken_links_are_printed(capsys: pytest.CaptureFixture[str]) -> None:
     ]
 
 
+def test_compared_checksums_are_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    print_result(ended(files=12, checksums={"sha256": 9, "md5": 1}))
+    line = "Compared with the checksums of their servers: 9 by SHA-256, 1 by MD5 of 12 files."
+    assert line in capsys.readouterr().out.splitlines()
+    print_result(ended())
+    assert "checksum" not in capsys.readouterr().out
+
+
 def test_names_can_not_command_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
     result = ended()
     first = msgspec.structs.replace(result.deliveries[0], paths=("/in/\x1b[2Jx\ny",))

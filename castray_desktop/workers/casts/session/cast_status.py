@@ -380,6 +380,7 @@ class CastStatus:
             kept_links=totals.kept_links if totals else 0,
             broken_links=totals.broken_links if totals else 0,
             broken_names=totals.broken_names if totals else (),
+            checksums=self.source.checksums,
             awaited=sum(item.state is DeliveryState.AWAITED for item in deliveries),
             paused=sum(item.state is DeliveryState.PAUSED for item in deliveries),
             place=self.place,

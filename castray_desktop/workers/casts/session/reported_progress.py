@@ -289,6 +289,11 @@ class SourceProgress:
         self.report = None
 
     @property
+    def checksums(self) -> dict[str, int]:
+        """How many downloaded files had the checksum that their server states, by its kind."""
+        return self._last.checksums if self._last is not None else {}
+
+    @property
     def stream_bytes(self) -> int:
         """Bytes of the stream, 0 if unknown."""
         return self.totals.stream_bytes if self.totals is not None else 0

@@ -267,6 +267,7 @@ class CastSource:
                 downloaded_bytes=self._files.downloads.downloaded_bytes if self._files.downloads else 0,
                 waiting=self._waiting,
                 links_wanted=self._links.wanted,
+                checksums=self._files.compared,
             )
 
     def _start(self, work: object) -> None:

@@ -20,6 +20,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Callable, Optional
 
+from castray_desktop.core.content.checksums import has_opaque_etag, stated_checksum
 from castray_desktop.core.content.manifest import FileStatus
 from castray_desktop.core.content.urls import redacted_url
 
@@ -101,6 +102,8 @@ class RemoteState:
     etag: str = ""  # as in the header, with its quotes; empty if there is none
     modified_ns: int = 0  # POSIX time; 0 if it is not said
     ranges: bool = True  # whether parts of it can be requested
+    checksum: str = ""  # of all of it, see `core.content.checksums`; empty if the server does not say
+    opaque_etag: bool = False  # the ETag is not an MD5, although it may look like one
 
 
 @dataclass(frozen=True)
@@ -391,12 +394,17 @@ def _state(response: http.client.HTTPResponse) -> RemoteState:
         match = _CONTENT_RANGE.match(response.getheader("Content-Range", ""))
         if match is None:
             raise RemoteFileError(FileStatus.READ_ERROR, "the server does not say how long the file is")
-        return RemoteState(int(match[3]), etag, _nanoseconds(modified))
+        return RemoteState(int(match[3]), etag, _nanoseconds(modified), True, *_digests(response))
     if _is_empty(response):
         return RemoteState(0, etag, _nanoseconds(modified))
     if response.length is None:
         raise RemoteFileError(FileStatus.READ_ERROR, "the server does not say how long the file is")
-    return RemoteState(response.length, etag, _nanoseconds(modified), ranges=False)
+    return RemoteState(response.length, etag, _nanoseconds(modified), False, *_digests(response))
+
+
+def _digests(response: http.client.HTTPResponse) -> tuple[str, bool]:
+    partial = response.status == http.client.PARTIAL_CONTENT
+    return stated_checksum(response.getheader, partial), has_opaque_etag(response.getheader)
 
 
 def _nanoseconds(date: str) -> int:

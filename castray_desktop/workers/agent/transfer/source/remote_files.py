@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import Callable, Optional
 
+from castray_desktop.core.content.checksums import ChecksumHasher, checksum_hasher
 from castray_desktop.core.content.manifest import FileStatus, Manifest
 from castray_desktop.core.failures.kinds import Failure, FailureKind
 from castray_desktop.core.protocol.nodes.agent_protocol import RemoteFile
@@ -21,6 +22,7 @@ from castray_desktop.workers.agent.transfer.source.download_window import (
 from castray_desktop.workers.agent.transfer.source.range_client import (
     LinkRefusedError,
     RangeClient,
+    RemoteFileError,
     RemoteState,
 )
 from castray_desktop.workers.agent.transfer.source.remote_links import RemoteLinks
@@ -109,12 +111,10 @@ class RemoteFiles:
         if self._read_own_copy(file, offset, view):
             return
         with self._again_lock:
-            if self._again_client is None:
-                self._again_client = RangeClient(self._pause_again)
             while True:
                 pinned = self._pinned(file)
                 try:
-                    self._again_client.read(pinned.link, offset, view, pinned.state)
+                    self._again().read(pinned.link, offset, view, pinned.state)
                     break
                 except LinkRefusedError as error:
                     self._waiting(str(error))
@@ -122,6 +122,28 @@ class RemoteFiles:
                         self._check_end()
             self._again_bytes += len(view)
             self._waiting("")
+
+    def _again(self) -> RangeClient:
+        """The client for parts that are read once more."""
+        if self._again_client is None:
+            self._again_client = RangeClient(self._pause_again)
+        return self._again_client
+
+    def new_checksum(self, file: int) -> Optional[ChecksumHasher]:
+        """What compares the file with the checksum that its server states; None if it states none."""
+        item = self._files[file]
+        return checksum_hasher(item.checksum, item.size)
+
+    def states_checksum(self, file: int) -> bool:
+        """Whether a checksum that differs is one: an object store may encrypt so that its ETag is no MD5."""
+        item = self._files[file]
+        if item.checksum.partition(":")[2] != item.etag.strip('"'):
+            return True
+        with self._again_lock:
+            try:
+                return not self._again().state(self._links.link(item)).opaque_etag
+            except RemoteFileError:
+                return True
 
     def stop(self) -> None:
         """End all downloads soon."""

@@ -50,7 +50,8 @@ def resolve_urls(order: ResolveUrls) -> RemoteListing:
                 values = {"url": redacted_url(url), "reason": str(error)}
                 return RemoteListing(failure=Failure(FailureKind.URL_FAILED, values))
             path = os.fsdecode(url_file_name(url))
-            found.append(RemoteFile(path, url, state.size, state.etag, state.modified_ns, state.ranges))
+            version = (state.size, state.etag, state.modified_ns, state.ranges)
+            found.append(RemoteFile(path, url, *version, checksum=state.checksum))
     finally:
         client.close()
     return RemoteListing(tuple(found))

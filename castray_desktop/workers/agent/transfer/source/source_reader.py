@@ -7,12 +7,14 @@ import logging
 import os
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Optional
 
+from castray_desktop.core.content.checksums import LABELS, ChecksumHasher
 from castray_desktop.core.content.file_names import display_name
 from castray_desktop.core.content.manifest import FileResult, FileSpan, FileStatus, ManifestEntry
-from castray_desktop.core.failures.kinds import Failure
+from castray_desktop.core.failures.kinds import Failure, FailureKind
 from castray_desktop.core.protocol.nodes.agent_protocol import FileProblem
 from castray_desktop.workers.agent.transfer.source.range_client import RemoteFileError
 from castray_desktop.workers.agent.transfer.source.remote_files import RemoteFiles, remote_failure, remote_key
@@ -66,6 +68,7 @@ class SourceFiles:
         self._results: list[Optional[FileResult]] = [None] * len(files)
         self._problems: list[FileProblem] = []
         self._problem_count = 0
+        self._compared: Counter[str] = Counter()  # files, by kind of the checksum
 
     # --- the files themselves
 
@@ -163,23 +166,46 @@ class SourceFiles:
 
     # --- results
 
-    def record_result(self, file: int, status: FileStatus, hash_: bytes = b"", reason: str = "") -> None:
-        """Record the result of a file, once; a changed file stays changed."""
+    def record_result(
+        self,
+        file: int,
+        status: FileStatus,
+        hash_: bytes = b"",
+        reason: str = "",
+        checksum: Optional[ChecksumHasher] = None,
+    ) -> None:
+        """Record the result of a file, once; a changed file stays changed. `checksum` is what it was compared
+        with: it matches where the status is OK."""
         path = self._files[file].path
         with self._lock:
             before = self._results[file]
             if before is not None and status is FileStatus.OK:
                 return
             self._results[file] = FileResult(status, hash_)
-            if status is FileStatus.OK or (before is not None and before.status is not FileStatus.OK):
+            if status is FileStatus.OK:
+                self._compared.update([checksum.kind] if checksum is not None else ())
+                return
+            if before is not None and before.status is not FileStatus.OK:
                 return
             self._problem_count += 1
             if len(self._problems) < MAX_PROBLEMS:
-                self._problems.append(FileProblem(display_name(path), self._failure(file, status, reason)))
+                failure = self._failure(file, status, reason, checksum)
+                self._problems.append(FileProblem(display_name(path), failure))
         log.warning("%s: %s %s", display_name(path), status.name, reason)
         self._progressed()
 
-    def _failure(self, file: int, status: FileStatus, reason: str) -> Failure:
+    @property
+    def compared(self) -> dict[str, int]:
+        """How many files had the checksum that their server states, by its kind."""
+        with self._lock:
+            return dict(self._compared)
+
+    def _failure(
+        self, file: int, status: FileStatus, reason: str, checksum: Optional[ChecksumHasher]
+    ) -> Failure:
+        if checksum is not None:
+            values = {"url": self._scan.remote[file].shown_address, "checksum": LABELS[checksum.kind]}
+            return Failure(FailureKind.CHECKSUM_DIFFERS, values)
         if file in self._scan.remote:
             return remote_failure(self._scan.remote[file], status, reason)
         why = user_name() if status is FileStatus.NOT_READABLE else reason
@@ -237,6 +263,7 @@ class SourceReader:
         self._fd = -1
         self._downloads: Optional[RemoteFiles] = None  # while the file is one of them
         self._hasher = new_file_hasher()
+        self._checksum: Optional[ChecksumHasher] = None  # of a downloaded file whose server states one
         self._hashed = 0  # of that file, holes included
         self._beyond = bytearray(1)  # for what is there after the end of a file
         self._skipped = False  # a part of the file was not read, since its hash is known
@@ -244,7 +271,7 @@ class SourceReader:
         self._short = False  # it has ended before its size
 
     def close(self) -> None:
-        self._downloads = None
+        self._downloads = self._checksum = None
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
@@ -368,6 +395,8 @@ class SourceReader:
             view[count:] = bytes(len(view) - count)
         self._time_breakdown.switch(CHECKING)
         self._hasher.update(view)
+        if self._checksum is not None:
+            self._checksum.update(view)
         self._hashed = offset + len(view)
 
     def _open_up_to(self, file: int) -> None:
@@ -384,7 +413,9 @@ class SourceReader:
 
     def _open(self, file: int) -> None:
         if self._files.is_downloaded(file):
-            self._downloads = self._files.downloads
+            downloads = self._files.downloads
+            assert downloads is not None
+            self._downloads, self._checksum = downloads, downloads.new_checksum(file)
             return
         try:
             self._fd, self._opened = self._files.open_scanned(file)
@@ -400,15 +431,29 @@ class SourceReader:
 
     def _finish(self, file: int) -> None:
         self._hash_hole(self._size(file))
-        if self._downloads is not None:  # its version was compared in each answer of the server
-            hash_ = self._files.hash_of(file) if self._skipped else self._hasher.digest()
-            self._files.record_result(file, FileStatus.OK, hash_)
+        if self._downloads is not None:
+            self._finish_download(file, self._downloads)
         elif self._fd >= 0:
             try:
                 self._settle(file)
             except OSError as error:
                 self._files.record_result(file, FileStatus.READ_ERROR, reason=reason_of(error))
         self.close()
+
+    def _finish_download(self, file: int, downloads: RemoteFiles) -> None:
+        """Its version was compared in each answer of the server; compare its checksum. Not of a file of
+        which parts were not read, since all recipients had them by its hash."""
+        if self._skipped:
+            self._files.record_result(file, FileStatus.OK, self._files.hash_of(file))
+            return
+        checksum, status = self._checksum, FileStatus.OK
+        if checksum is not None and not checksum.matches():
+            if downloads.states_checksum(file):
+                status = FileStatus.READ_ERROR
+            else:
+                checksum = None
+        reason = "" if status is FileStatus.OK else "another checksum than its server states"
+        self._files.record_result(file, status, self._hasher.digest(), reason, checksum)
 
     def _settle(self, file: int) -> None:
         """All of it was read, or none had to be. Raises OSError."""

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import base64
+import dataclasses
+import hashlib
 import itertools
 import os
 import secrets
 import threading
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from castray_desktop.core.failures.kinds import FailureKind
+from castray_desktop.core.failures.kinds import Failure, FailureKind
 from castray_desktop.core.protocol.nodes.agent_protocol import (
     Algorithms,
     DeliveryReport,
@@ -301,6 +305,60 @@ def test_a_proxy_of_the_environment_is_used(
     (result,) = send(nodes, resolve("http://example.invalid/model.bin"))
     assert result.state is RecipientState.COMPLETED, result
     assert {request["path"] for request in file.requests} == {"http://example.invalid/model.bin"}
+
+
+def checksum(kind: str, payload: bytes) -> str:
+    if kind == "crc32":
+        return f"crc32:{zlib.crc32(payload):08x}"
+    return f"{kind}:{hashlib.new(kind, payload, usedforsecurity=False).hexdigest()}"
+
+
+@pytest.mark.parametrize("size", [0, 300, SIZE])
+@pytest.mark.parametrize("kind", ["sha256", "md5", "crc32"])
+def test_the_checksum_of_the_store_is_compared(lab: Lab, server: RangeServer, kind: str, size: int) -> None:
+    file = served(server, "/model.bin", size)
+    found = dataclasses.replace(stored(server, file), checksum=checksum(kind, file.payload))
+    nodes = lab.chain(1)
+    (result,) = send(nodes, (found,))
+    assert result.state is RecipientState.COMPLETED, result
+    assert next(iter(nodes[0].sources.values())).checksums == {kind: 1}
+
+
+def test_a_file_with_another_checksum_fails_alone(lab: Lab, server: RangeServer) -> None:
+    file, good = served(server, "/model.bin", SIZE), served(server, "/good.bin", 300)
+    found = dataclasses.replace(stored(server, file), checksum=checksum("sha256", b"something else"))
+    nodes = lab.chain(1)
+    (result,) = send(nodes, (found, *resolve(server.url("/good.bin"))))
+    assert result.state is RecipientState.FAILED
+    assert not (nodes[1].inbox / "model.bin").exists()
+    assert (nodes[1].inbox / "good.bin").read_bytes() == good.payload
+    report = next(iter(nodes[0].sources.values()))
+    assert report.checksums == {}
+    assert [problem.failure for problem in report.problems] == [
+        Failure(FailureKind.CHECKSUM_DIFFERS, {"url": "s3://bucket/model.bin", "checksum": "SHA-256"})
+    ]
+
+
+@pytest.mark.parametrize("encrypted", [True, False])
+def test_an_etag_that_is_no_md5_is_not_compared(lab: Lab, server: RangeServer, encrypted: bool) -> None:
+    """It looks like one, and the store says that it is none."""
+    file = served(server, "/model.bin", MIB)
+    file.etag = f'"{os.urandom(16).hex()}"'
+    file.headers = {"x-amz-server-side-encryption": "aws:kms"} if encrypted else {}
+    found = dataclasses.replace(stored(server, file), checksum="md5:" + file.etag.strip('"'))
+    nodes = lab.chain(1)
+    (result,) = send(nodes, (found,))
+    assert (result.state is RecipientState.COMPLETED) is encrypted
+    assert next(iter(nodes[0].sources.values())).checksums == {}
+
+
+def test_the_checksum_that_a_web_server_states_is_compared(lab: Lab, server: RangeServer) -> None:
+    file = served(server, "/model.bin", MIB)
+    digest = base64.b64encode(hashlib.sha256(file.payload).digest()).decode()
+    file.headers = {"Repr-Digest": f"sha-256=:{digest}:"}
+    nodes = lab.chain(1)
+    send(nodes, resolve(server.url("/model.bin")))
+    assert next(iter(nodes[0].sources.values())).checksums == {"sha256": 1}
 
 
 def stored(server: RangeServer, file: ServedFile, number: int = 1) -> RemoteFile:
