@@ -15,7 +15,7 @@ from __future__ import annotations
 import enum
 import struct
 from array import array
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import accumulate, chain
 from typing import NamedTuple, Optional
@@ -154,6 +154,11 @@ class Manifest:
         """Whether any bytes of the file are sent: not for an empty file or one hole."""
         first, end = self.file_range(file)
         return first < end
+
+    def files_within(self, start: int, end: int) -> tuple[int, int]:
+        """The files whose contents lie in `[start, end)`: the first one, and the one after the last."""
+        first = 0 if start <= 0 else bisect_left(self._ends, start) + 1
+        return first, (bisect_right(self._ends, end) if end > 0 else 0)
 
     def file_at(self, offset: int) -> int:
         """The first file whose contents end after `offset`; the number of files past the end."""

@@ -196,6 +196,7 @@ class NodeAgent:
             agent_protocol.CheckDestination: service.preflight,
             agent_protocol.Probe: service.probe,
             agent_protocol.GetManifest: service.manifest,
+            agent_protocol.GetFileOutcomes: service.outcomes,
             agent_protocol.ResolveUrls: resolve_urls,
             agent_protocol.FindPrunable: service.find_prunable,
             agent_protocol.ListFolder: node_inspection.list_folder,

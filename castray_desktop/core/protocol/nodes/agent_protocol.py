@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import Optional
 
 from castray_desktop.core.casts.transfer_options import TransferOptions
+from castray_desktop.core.content.file_outcomes import FileCounts
 from castray_desktop.core.content.urls import redacted_url
 from castray_desktop.core.failures.kinds import Failure
 from castray_desktop.core.multicast.datagrams import MulticastEnd, MulticastState
@@ -239,7 +240,7 @@ class ProbeReply:
 
 @dataclass(frozen=True)
 class GetManifest:
-    """Get the scanned manifest of the cast. Answered with `ManifestReply`."""
+    """Get the manifest of the cast from its source, or from a recipient. Answered with `ManifestReply`."""
 
     cast: str
 
@@ -247,6 +248,21 @@ class GetManifest:
 @dataclass(frozen=True)
 class ManifestReply:
     """The manifest, compressed and base64; empty if the cast is unknown."""
+
+    packed: str = ""
+    trailer: str = ""  # base64; empty before every file was read
+
+
+@dataclass(frozen=True)
+class GetFileOutcomes:
+    """Get what has become of each file of a delivery so far. Answered with `FileOutcomesReply`."""
+
+    cast: str
+
+
+@dataclass(frozen=True)
+class FileOutcomesReply:
+    """The outcomes, see `core.content.file_outcomes`; empty if the list of files is not there yet."""
 
     packed: str = ""
 
@@ -671,6 +687,8 @@ class DeliveryReport:
     datagram_bytes: int = 0  # verified bytes received by multicast
     repaired_bytes: int = 0  # lost or damaged multicast bytes, repaired from the upstream
     skipped_bytes: int = 0  # of the contents, in files that were there already; once it is committed
+    counts: Optional[FileCounts] = None  # once it has ended
+    outcomes: str = ""  # of each file, packed; once it has ended
 
 
 def all_encrypted(found: Iterable[Optional[bool]]) -> Optional[bool]:
@@ -766,6 +784,7 @@ Order = typing.Union[
     CheckDestination,
     Probe,
     GetManifest,
+    GetFileOutcomes,
     ResolveUrls,
     FindPrunable,
     StartDelivery,
@@ -796,6 +815,7 @@ OrderReply = typing.Union[
     DestinationReply,
     ProbeReply,
     ManifestReply,
+    FileOutcomesReply,
     RemoteListing,
     PrunableReply,
     FolderReply,

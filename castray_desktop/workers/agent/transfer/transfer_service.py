@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import logging
 import os
 import socket
@@ -20,8 +21,10 @@ from castray_desktop.core.protocol.nodes.agent_protocol import (
     DeliveryReport,
     DestinationReply,
     DialRecipient,
+    FileOutcomesReply,
     FindPrunable,
     ForgetCast,
+    GetFileOutcomes,
     GetManifest,
     JoinGroup,
     ManifestReply,
@@ -223,10 +226,20 @@ class TransferService:
         return self._probes.carry_out(order)
 
     def manifest(self, order: GetManifest) -> ManifestReply:
-        """The manifest of a cast; compressing takes a moment."""
-        source = self._sources.get(order.cast)
-        raw = source.manifest_bytes() if source is not None else b""
-        return ManifestReply(pack_manifest(raw) if raw else "")
+        """The manifest of a cast, and its trailer once it is known; compressing takes a moment."""
+        source, delivery = self._sources.get(order.cast), self._deliveries.get(order.cast)
+        if source is not None:
+            raw, trailer = source.manifest_bytes(), source.trailer_bytes()
+        elif delivery is not None and delivery.store.pieces.manifest is not None:
+            raw, trailer = bytes(delivery.store.manifest_bytes()), delivery.checked_trailer()
+        else:
+            raw = trailer = b""
+        return ManifestReply(pack_manifest(raw) if raw else "", base64.b64encode(trailer).decode())
+
+    def outcomes(self, order: GetFileOutcomes) -> FileOutcomesReply:
+        """What has become of each file of a delivery so far."""
+        delivery = self._deliveries.get(order.cast)
+        return FileOutcomesReply(delivery.outcomes() if delivery is not None else "")
 
     def find_prunable(self, order: FindPrunable) -> PrunableReply:
         """What a delivery would prune here. Looks through the folders."""

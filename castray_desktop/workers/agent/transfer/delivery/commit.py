@@ -252,6 +252,7 @@ class DeliveryCommit:
         removed: Optional[PrunedEntries] = None
         if stat.S_ISDIR(found.st_mode):
             if self._remove_empty(folder, name):
+                self._parts.note_replaced(entry.path)
                 self._move(entry, folder, name)
                 return True
             if self._pruner is None or b"/" not in entry.path:  # nothing beside the sent entries is removed
@@ -260,6 +261,7 @@ class DeliveryCommit:
             if removed is None:
                 return False
         aside = self._parts.set_aside(folder, name)
+        self._parts.note_replaced(entry.path)
         try:
             self._move(entry, folder, name)
         except OSError:

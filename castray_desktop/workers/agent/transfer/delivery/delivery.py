@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from typing import Optional
 
 from castray_desktop.core.content.file_names import display_name
+from castray_desktop.core.content.file_outcomes import FileCounts, FileOutcomes, pack_outcomes
 from castray_desktop.core.content.manifest import FileResult, FileStatus, Manifest, decode_trailer
 from castray_desktop.core.failures.kinds import CastRayError, Failure, FailureKind
 from castray_desktop.core.protocol.nodes.agent_protocol import (
@@ -27,6 +28,7 @@ from castray_desktop.core.protocol.nodes.agent_protocol import (
 from castray_desktop.workers.agent.hooks import read_rules, rules_path, run_hook
 from castray_desktop.workers.agent.transfer.delivery.audit import Receipts, receipt_items
 from castray_desktop.workers.agent.transfer.delivery.commit import CommitResult, DeliveryCommit
+from castray_desktop.workers.agent.transfer.delivery.delivery_outcomes import delivery_outcomes
 from castray_desktop.workers.agent.transfer.delivery.download import DeliveryStatus, DownloadSession
 from castray_desktop.workers.agent.transfer.delivery.prune import Pruner, not_removed
 from castray_desktop.workers.agent.transfer.node_context import NodeContext
@@ -114,6 +116,9 @@ class Delivery:
         self._hook = ""
         self._problems: tuple[FileProblem, ...] = ()
         self._problem_count = 0
+        self._results: tuple[FileResult, ...] = ()
+        self._counts: Optional[FileCounts] = None
+        self._outcomes = ""
         self._keeps_staging = False
         self._forgotten = False
         self._lost_disk: Optional[Failure] = None  # its thread hangs, but the delivery has ended
@@ -209,7 +214,26 @@ class Delivery:
                 listening=self.session.membership.is_receiving,
                 datagram_bytes=self.store.datagram_bytes,
                 repaired_bytes=self.store.repaired_bytes,
+                counts=self._counts,
+                outcomes=self._outcomes,
             )
+
+    def checked_trailer(self) -> bytes:
+        """The trailer, if it was found to be right; else nothing."""
+        return bytes(self.store.trailer_bytes()) if self._results else b""
+
+    def outcomes(self) -> str:
+        """What has become of each file so far, packed; empty before the list of files is there."""
+        found = None if self._outcomes else self._find_outcomes()
+        return self._outcomes if found is None else pack_outcomes(found)
+
+    def _find_outcomes(self) -> Optional[FileOutcomes]:
+        manifest, parts = self.store.pieces.manifest, self.store.parts
+        if manifest is None or parts is None:
+            return None
+        with self.store.pieces.lock:
+            have = self.store.pieces.have.copy()
+        return delivery_outcomes(manifest, parts, have, self.store.pieces.layout, self._results)
 
     # --- the thread
 
@@ -258,6 +282,8 @@ class Delivery:
                 "cast %s on %s: staging could not be removed: %s", self.cast, self._context.node, error
             )
         self._context.reservations.release(self.cast)
+        if (found := self._find_outcomes()) is not None:
+            self._counts, self._outcomes = found.counts, pack_outcomes(found)
         if failure is not None and final is not R.CANCELLED:
             log.warning(
                 "cast %s failed on %s: %s %s", self.cast, self._context.node, failure.kind, failure.values
@@ -307,6 +333,7 @@ class Delivery:
         assert self.store.parts is not None
         assert self.store.staging is not None
         results = self._checked_results(self.store.pieces.manifest)
+        self._results = tuple(results)
         pruner = self._new_pruner(self.store.pieces.manifest, self.store.parts)
         whole = all(result.status is FileStatus.OK for result in results)
         commit = DeliveryCommit(

@@ -238,14 +238,14 @@ def not_removed(node: str, pruned: PrunedEntries) -> Failure:
 
 def pack_manifest(raw: bytes) -> str:
     """Pack a manifest for a control call."""
-    return base64.b85encode(zlib.compress(raw, 6)).decode()
+    return base64.b64encode(zlib.compress(raw, 6)).decode()
 
 
 def unpack_manifest(text: str) -> Manifest:
     """Unpack a manifest. Raises ValueError."""
     unpacking = zlib.decompressobj()
     try:
-        raw = unpacking.decompress(base64.b85decode(text), MOST_MANIFEST_BYTES)
+        raw = unpacking.decompress(base64.b64decode(text), MOST_MANIFEST_BYTES)
     except zlib.error as error:
         raise ValueError(str(error)) from error
     if unpacking.unconsumed_tail:

@@ -130,8 +130,9 @@ class CommitStep(NamedTuple):
 
 
 MOVE, KEEP, DROP = "move", "stand", "drop"  # renamed, found to exist already, not committed
+REPLACE = "over"  # what had the name is replaced; a MOVE of the entry follows
 OPEN = "open"  # a folder of the user's was made writable for a while: the target is its mode
-_VERBS = (MOVE, KEEP, DROP, OPEN)
+_VERBS = (MOVE, KEEP, DROP, OPEN, REPLACE)
 
 
 class CommitLog:
@@ -150,15 +151,20 @@ class CommitLog:
 
     def steps(self) -> dict[bytes, CommitStep]:
         """The last recorded step of each entry."""
-        found: dict[bytes, CommitStep] = {}
+        return {path: step for path, step in self._lines() if step.verb != REPLACE}
+
+    def replaced(self) -> set[bytes]:
+        """Entries that have replaced something, or were about to."""
+        return {path for path, step in self._lines() if step.verb == REPLACE}
+
+    def _lines(self) -> Iterator[tuple[bytes, CommitStep]]:
         with os.fdopen(os.dup(self._fd), "rb") as file:
             file.seek(0)
             for line in file:
                 words = line.decode("ascii", "replace").rstrip("\n").split(" ")
                 if len(words) == 3 and words[0] in _VERBS and line.endswith(b"\n"):
                     with contextlib.suppress(ValueError):
-                        found[bytes.fromhex(words[1])] = CommitStep(words[0], bytes.fromhex(words[2]))
-        return found
+                        yield bytes.fromhex(words[1]), CommitStep(words[0], bytes.fromhex(words[2]))
 
     def close(self) -> None:
         os.close(self._fd)

@@ -20,7 +20,7 @@ from typing import Optional
 from castray_desktop.core.content.manifest import EntryKind, Manifest, ManifestEntry
 from castray_desktop.workers.agent.transfer.store.destination_check import SpaceReservations
 from castray_desktop.workers.agent.transfer.store.existing_files import ExistingFiles
-from castray_desktop.workers.agent.transfer.store.journal import DROP, KEEP, MOVE, OPEN, CommitLog
+from castray_desktop.workers.agent.transfer.store.journal import DROP, KEEP, MOVE, OPEN, REPLACE, CommitLog
 from castray_desktop.workers.agent.transfer.store.staging import Staging
 from castray_desktop.workers.agent.transfer.system import linux_calls
 from castray_desktop.workers.agent.transfer.system.file_io import OpenFiles, has_same_holes
@@ -82,6 +82,8 @@ class PartFiles:
         self._lock = threading.Lock()
         self._moved: dict[bytes, bytes] = {}  # path in the parcel -> where it is now
         self._dropped: set[bytes] = set()
+        self._kept: set[bytes] = set()  # an identical one existed
+        self._replaced: set[bytes] = set()  # another one had the name
         self._modes: dict[bytes, int] = {}  # of folders that an earlier delivery has made writable
         self._settled: set[int] = set()  # files that an earlier delivery has committed or dropped
         self.something_moved = False
@@ -263,12 +265,26 @@ class PartFiles:
 
     def replace(self, path: bytes, folder: OpenFolder, name: bytes) -> None:
         """Rename a staged file to its final name, replacing."""
+        self.note_replaced(path)
         with self._lock:
             self._log.append(MOVE, path, folder.child_path(name))
             parts = self._staging.parts_fd
             folder.change(partial(os.replace, path, name, src_dir_fd=parts, dst_dir_fd=folder.fd))
             self._moved[path] = folder.child_path(name)
             self.something_moved = True
+
+    def note_replaced(self, path: bytes) -> None:
+        """The entry is about to replace what has its name."""
+        self._log.append(REPLACE, path)
+        self._replaced.add(path)
+
+    def is_replaced(self, path: bytes) -> bool:
+        """Whether the entry has replaced something."""
+        return path in self._replaced
+
+    def is_kept(self, path: bytes) -> bool:
+        """Whether an identical entry existed."""
+        return path in self._kept
 
     def set_aside(self, folder: OpenFolder, name: bytes) -> bytes:
         """Move away what has the name of an entry of another kind; it is removed with the staging."""
@@ -303,6 +319,7 @@ class PartFiles:
             self._log.append(KEEP, path, target)
             with contextlib.suppress(FileNotFoundError):  # one that was never sent
                 os.unlink(path, dir_fd=self._staging.parts_fd)
+            self._kept.add(path)
             self._moved[path] = target
 
     def drop(self, file: int) -> None:
@@ -356,6 +373,7 @@ class PartFiles:
         return self._settled
 
     def _read_commit_log(self) -> None:
+        self._replaced = self._log.replaced()
         for path, step in self._log.steps().items():
             if step.verb == OPEN:
                 self._modes[path] = int(step.target, 8)
@@ -366,6 +384,8 @@ class PartFiles:
                 self._dropped.add(path)
             elif step.target.startswith(self._staging.destination + b"/"):
                 self._moved[path] = step.target
+                if step.verb == KEEP:
+                    self._kept.add(path)
                 self.something_moved = self.something_moved or step.verb == MOVE
 
     def renamed_paths(self) -> set[bytes]:
