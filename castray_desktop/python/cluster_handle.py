@@ -9,17 +9,21 @@ import os
 import queue
 import sys
 import threading
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable, Iterator
 from itertools import filterfalse
 from types import TracebackType
 from typing import Any, Literal, Self, TypedDict, TypeVar, Unpack
 
+import msgspec
+
 from castray_desktop.cli.session import Session
 from castray_desktop.core.casts.json_views import (
     CastForm,
+    FileForm,
     NodeForm,
     ResultForm,
     cast_form,
+    file_form,
     node_form,
     options_from_json,
     result_form,
@@ -78,7 +82,7 @@ class LoopThread:
 
 
 PAGE = 500
-"""Casts of the history that are requested from the engine at once."""
+"""Casts of the history, or files of a cast, that are requested from the engine at once."""
 
 Names = str | Iterable[str]
 Paths = str | os.PathLike[str] | Iterable[str | os.PathLike[str]]
@@ -226,6 +230,33 @@ class Cluster:
             if len(page.casts) < asked:
                 break
         return tuple(found)
+
+    def files(
+        self,
+        cast: str | CastForm | ResultForm,
+        text: str = "",
+        *,
+        states: Iterable[str] = (),
+        nodes: Names = (),
+    ) -> Iterator[FileForm]:
+        """The files of a cast, and what became of each at each recipient; also while the cast is running.
+
+        `text` are words in a path, in a new name or in a hash; `states` are "pending", "received", "sent",
+        "identical", "renamed", "overwritten", "failed" and "unknown". Files are fetched from the engine as
+        they are needed. Raises CommandFailed.
+
+            for file in cluster.files(result, states=["renamed"]):
+                print(file.path, [recipient.path for recipient in file.recipients])
+        """
+        name = cast if isinstance(cast, str) else cast.cast
+        wanted = tuple(messages.FileState(state) for state in states)
+        query = messages.FileQuery(text, wanted, _names(nodes), limit=PAGE)
+        while True:
+            page = self._request(messages.GetFiles(name, query), messages.FilesPage)
+            yield from map(file_form, page.files)
+            query = msgspec.structs.replace(query, offset=query.offset + len(page.files))
+            if not page.files or query.offset >= page.total:
+                return
 
     def statistics(self) -> messages.StatisticsReport:
         """All casts in numbers, since the engine's start and for ever. Raises CommandFailed."""

@@ -49,6 +49,7 @@ UNKNOWN = {
     "listening": False,
     "datagram_bytes": 0,
     "repaired_bytes": 0,
+    "counts": None,
 }
 
 # --- JSON -------------------------------------------------------------------------------------------

@@ -39,6 +39,28 @@ STATISTICS = m.StatisticsReport(
     0,
 )
 
+FILES = m.FilesPage(
+    CAST,
+    (
+        m.CastFile(
+            "configs/a.txt",
+            5,
+            "blake3:00",
+            recipients=(
+                m.FileAtRecipients(m.FileState.RENAMED, ("node_1",), "configs/a (2).txt"),
+                m.FileAtRecipients(
+                    m.FileState.FAILED,
+                    ("node_2",),
+                    failure=Failure(FailureKind.NODE_OFFLINE, {"node": "node_2"}),
+                ),
+            ),
+        ),
+    ),
+    1,
+    16,
+    {m.FileState.RENAMED: 1, m.FileState.FAILED: 1},
+)
+
 ANSWERS: Mapping[type[m.Message], Callable[[Any], m.Reply]] = {
     m.Send: lambda command: m.Accepted(CAST),
     m.Browse: lambda command: m.FolderListing(command.node, "/data", (m.FolderEntry("x", bytes=5),)),
@@ -46,6 +68,7 @@ ANSWERS: Mapping[type[m.Message], Callable[[Any], m.Reply]] = {
     m.Preflight: lambda command: m.PreflightReport(1, 10, ("node_1",)),
     m.Retry: _of_a_cast(m.Accepted(CAST)),
     m.SendAgain: _of_a_cast(m.Accepted(CAST)),
+    m.GetFiles: _of_a_cast(FILES),
     m.GetResult: _of_a_cast(RESULT),
     m.GetPastCast: _of_a_cast(RESULT),
     m.GetHistory: lambda command: m.HistoryPage((finished_cast(),), 1),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from typing import Any
 
 from castray_desktop.core.casts.grace_period import GRACE_SECONDS
 from castray_desktop.core.protocol.messages import CastResult, CastState, Event, SendRequest
@@ -21,9 +22,15 @@ REQUEST = SendRequest(("/data/model.bin",), ("all",), leave_out=True)
 class Stage:
     """A cast manager with a source `s` and recipients a, b, c."""
 
+    request = REQUEST
+
     def __init__(
-        self, multicast_groups: MulticastGroups | None = None, resolver: AddressResolver | None = None
+        self,
+        multicast_groups: MulticastGroups | None = None,
+        resolver: AddressResolver | None = None,
+        **services: Any,
     ) -> None:
+        """`services` are further ones of `CastServices`."""
         self.agents = FakeAgents("s", "a", "b", "c")
         self.events: list[Event] = []
         self.skipped = 0.0
@@ -34,6 +41,7 @@ class Stage:
                 clock=self._clock,
                 multicast_groups=multicast_groups or MulticastGroups(),
                 resolver=resolver or AddressResolver(),
+                **services,
             ),
         )
         self.agents.cast_manager = self.cast_manager

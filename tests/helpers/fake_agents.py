@@ -48,6 +48,8 @@ class FakeAgents:
         self.hashes: dict[str, tuple[str, ...]] = {}
         self.facts: dict[str, dict[str, object]] = {}  # other fields of a node's hello
         self.packed = ""
+        self.packed_trailer = ""
+        self.outcomes: dict[str, str] = {}  # of the files of a running delivery, by node
         self.listing = agent_protocol.RemoteListing(
             (agent_protocol.RemoteFile("model.bin", URL, SIZE, '"v1"'),)
         )
@@ -126,7 +128,9 @@ class FakeAgents:
         if isinstance(order, agent_protocol.Probe):
             return agent_protocol.ProbeReply(order.verb is not agent_protocol.ProbeVerb.LOOK)
         if isinstance(order, agent_protocol.GetManifest):
-            return agent_protocol.ManifestReply(self.packed)
+            return agent_protocol.ManifestReply(self.packed, self.packed_trailer)
+        if isinstance(order, agent_protocol.GetFileOutcomes):
+            return agent_protocol.FileOutcomesReply(self.outcomes.get(node, ""))
         if isinstance(order, agent_protocol.FindPrunable):
             return self.extras.get(node, agent_protocol.PrunableReply())
         if isinstance(order, agent_protocol.CancelCast) and self.started(node):

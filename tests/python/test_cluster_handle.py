@@ -22,6 +22,7 @@ from castray_desktop.core.protocol.nodes import driver_protocol
 from castray_desktop.python import Cluster, cluster_handle
 from castray_desktop.workers.http_api.request_bodies import TransferOptionsBody
 from tests.helpers.engine_home import EngineHome
+from tests.helpers.kept_files import keep_cast
 from tests.helpers.samples import make_cast
 
 Result = TypeVar("Result")
@@ -194,3 +195,25 @@ async def test_the_history_is_requested_in_pages(
 
     await in_thread(program)
     await client.close()
+
+
+async def test_files_of_a_cast_are_fetched_page_by_page(
+    engine_home: EngineHome, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cluster_handle, "PAGE", 2)
+    cast = await keep_cast(engine_home)
+
+    def program() -> list[tuple[str, str]]:
+        with connect("local") as cluster:
+            assert [file.path for file in cluster.files(cast[:5], states=["renamed"])] == ["top/b"]
+            with pytest.raises(CommandFailed) as caught:
+                next(cluster.files("unknown"))
+            assert caught.value.kind == "cast_unknown"
+            return [(file.path, file.recipients[0].state.value) for file in cluster.files(cast)]
+
+    assert await in_thread(program) == [
+        ("top/a", "failed"),
+        ("top/b", "failed"),
+        ("top/c", "failed"),
+        ("top/d", "failed"),
+    ]

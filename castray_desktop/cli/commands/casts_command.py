@@ -1,19 +1,48 @@
-"""`castray casts`: list the casts of the running engine."""
+"""`castray casts`: list the casts of the running engine; `castray casts show` prints one, with its files."""
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 
-from castray_desktop.cli.arguments import EXIT_DELIVERED, Commands, add_command, add_json_option
-from castray_desktop.cli.output.cast_text import format_state
-from castray_desktop.cli.output.terminal import add_row, new_table, print_json, print_table
+import msgspec
+
+from castray_desktop.cli.arguments import (
+    EXIT_DELIVERED,
+    Commands,
+    add_cast_argument,
+    add_command,
+    add_json_option,
+    split_names,
+)
+from castray_desktop.cli.output.cast_text import format_cluster, format_counts, format_state
+from castray_desktop.cli.output.terminal import (
+    add_row,
+    format_moment,
+    new_table,
+    print_json,
+    print_line,
+    print_table,
+)
 from castray_desktop.cli.session import Session
-from castray_desktop.core.casts.json_views import cast_form, form_to_json
+from castray_desktop.core.casts.json_views import cast_form, file_form, form_to_json
 from castray_desktop.core.casts.states import cast_name
 from castray_desktop.core.content.quantities import format_bytes
 from castray_desktop.core.failures.kinds import CastRayError, FailureKind
-from castray_desktop.core.protocol.messages import CastSummary
+from castray_desktop.core.failures.sentences import sentence
+from castray_desktop.core.protocol import messages
+from castray_desktop.core.protocol.messages import (
+    CastFile,
+    CastResult,
+    CastSummary,
+    DeliverySnapshot,
+    FileQuery,
+    FilesPage,
+    FileState,
+)
+
+PAGE = 1000
+"""Files that are requested from the engine at once."""
 
 
 def add_parsers(commands: Commands) -> None:
@@ -22,11 +51,40 @@ def add_parsers(commands: Commands) -> None:
         commands,
         "casts",
         "list the casts",
-        "castray casts --json",
+        "castray casts --json\ncastray casts show 3f2a --files",
         handler=list_casts,
         uses_cluster=True,
     )
     add_json_option(parser)
+    show_parser = add_command(
+        parser.add_subparsers(dest="action", metavar="ACTION"),
+        "show",
+        "show a cast, running or ended, with its deliveries and its files",
+        """
+        castray casts show 3f2a
+        castray casts show 3f2a --files --state renamed --state failed
+        castray casts show 3f2a --files --json
+        """,
+        handler=show_cast,
+    )
+    add_cast_argument(show_parser)
+    show_parser.add_argument(
+        "--files", action="store_true", help="list its files, and what became of each at each recipient"
+    )
+    show_parser.add_argument(
+        "--state",
+        action="append",
+        default=[],
+        choices=[state.value for state in FileState],
+        help="only files with this state at a recipient; may be given more than once",
+    )
+    show_parser.add_argument(
+        "--node", default="", metavar="NODE[,NODE...]", help="only what became of files at these recipients"
+    )
+    show_parser.add_argument(
+        "--text", default="", metavar="TEXT", help="only files with these words in path, new name or hash"
+    )
+    add_json_option(show_parser)
 
 
 async def list_casts(options: argparse.Namespace) -> int:
@@ -64,3 +122,113 @@ def print_casts(casts: Sequence[CastSummary]) -> None:
             f"{cast.verified}/{len(cast.recipients)}",
         )
     print_table(table)
+
+
+# --- one cast -------------------------------------------------------------------------------------
+
+
+async def show_cast(options: argparse.Namespace) -> int:
+    """Print a running or ended cast, with its files if they are asked for."""
+    wants_files = options.files or options.state or options.node or options.text
+    async with Session() as session:
+        cast, deliveries = await _find(session, options.cast)
+        files = None
+        if wants_files:
+            query = FileQuery(
+                options.text,
+                tuple(FileState(state) for state in options.state),
+                split_names(options.node),
+                limit=PAGE,
+            )
+            files = [file async for file in _pages(session, cast.cast, query)]
+    if options.json:
+        fields = form_to_json(cast_form(cast, deliveries))
+        if files is not None:
+            fields["file_list"] = [form_to_json(file_form(file)) for file in files]
+        print_json(fields)
+        return EXIT_DELIVERED
+    print_cast(cast, deliveries)
+    if files is not None:
+        print_files(files)
+    return EXIT_DELIVERED
+
+
+async def _find(session: Session, cast: str) -> tuple[CastSummary, tuple[DeliverySnapshot, ...]]:
+    """A cast that the engine lists, or one of the history. Raises CastRayError."""
+    welcome = session.client.welcome
+    found = [each for each in welcome.casts if each.cast.startswith(cast)] if cast else []
+    if len(found) == 1:
+        return found[0], welcome.deliveries.get(found[0].cast, ())
+    result = await session.client.request(messages.GetPastCast(cast), CastResult)
+    return result.summary, result.deliveries
+
+
+async def _pages(session: Session, cast: str, query: FileQuery) -> AsyncIterator[CastFile]:
+    """All files that match."""
+    while True:
+        page = await session.client.request(messages.GetFiles(cast, query), FilesPage)
+        for file in page.files:
+            yield file
+        query = msgspec.structs.replace(query, offset=query.offset + len(page.files))
+        if not page.files or query.offset >= page.total:
+            return
+
+
+def print_cast(cast: CastSummary, deliveries: Sequence[DeliverySnapshot]) -> None:
+    """Print what is known of a cast, and its deliveries as a table."""
+    facts = [
+        ("Cast", cast.cast),
+        ("Name", cast_name(cast)),
+        ("State", format_state(cast.state)),
+        ("Reason", sentence(cast.failure) if cast.failure is not None else ""),
+        ("Size", f"{format_bytes(cast.bytes)}, {cast.files:,} {'file' if cast.files == 1 else 'files'}"),
+        ("Source", cast.source),
+        ("Saved to", cast.options.destination or "the inbox of each node"),
+        ("Cluster", format_cluster(cast.cluster)),
+        ("Started", format_moment(cast.started)),
+        ("Ended", format_moment(cast.finished)),
+        ("Retry of", cast.follows),
+    ]
+    for name, value in facts:
+        if value:
+            print_line(f"{name + ':':<10}{value}")
+    print()
+    table = new_table("Recipient", "State", "Received", "Files", "Path or reason")
+    for item in deliveries:
+        add_row(
+            table,
+            item.node,
+            format_state(item.state),
+            format_bytes(item.bytes),
+            format_counts(item.counts),
+            sentence(item.failure) if item.failure is not None else ", ".join(item.paths),
+        )
+    print_table(table)
+
+
+def print_files(files: Sequence[CastFile]) -> None:
+    """Print files as a table."""
+    print()
+    if not files:
+        print("No files.")
+        return
+    table = new_table("File", "Size", "What became of it", "Hash")
+    for file in files:
+        size = "link" if file.link else format_bytes(file.bytes)
+        add_row(table, file.path, size, "; ".join(_outcomes(file)), file.hash)
+    print_table(table)
+
+
+def _outcomes(file: CastFile) -> list[str]:
+    """For each group of recipients, what became of the file there."""
+    texts = []
+    for group in file.recipients:
+        text = group.state.value
+        if group.state is FileState.RENAMED:
+            text = f"kept as {group.place}"
+        elif group.place:
+            text += f" as {group.place}"
+        if group.failure is not None:
+            text += f" ({sentence(group.failure)})"
+        texts.append(text if len(file.recipients) == 1 else f"{', '.join(group.nodes)}: {text}")
+    return texts

@@ -9,6 +9,7 @@ from castray_desktop.core.casts.multicast_status import explain_multicast_end
 from castray_desktop.core.casts.states import cast_name
 from castray_desktop.core.casts.transfer_options import Encryption, TransportOption
 from castray_desktop.core.content.checksums import LABELS
+from castray_desktop.core.content.file_outcomes import FileCounts
 from castray_desktop.core.content.quantities import format_bytes
 from castray_desktop.core.failures.sentences import sentence
 from castray_desktop.core.protocol.messages import (
@@ -53,13 +54,32 @@ def print_cast_failure(cast: CastSummary) -> None:
         print_note(sentence(cast.failure))
 
 
+def format_counts(counts: FileCounts | None) -> str:
+    """What became of files, in words; empty where that is not known."""
+    if counts is None:
+        return ""
+    named = (
+        (counts.sent, "sent"),
+        (counts.identical, "identical"),
+        (counts.renamed, "kept as (2)"),
+        (counts.overwritten, "overwritten"),
+        (counts.failed, "failed"),
+    )
+    return ", ".join(f"{count:,} {word}" for count, word in named if count)
+
+
 def print_result(result: CastResult) -> None:
     """Print one line for each recipient, failures on stderr, and one line for the cast."""
     for item in result.deliveries:
         if item.failure is not None and not item.state.delivered:
             print_note(sentence(item.failure))
         else:
-            parts = (f"{item.node}: {format_state(item.state)}", ", ".join(item.paths), item.hash)
+            parts = (
+                f"{item.node}: {format_state(item.state)}",
+                ", ".join(item.paths),
+                item.hash,
+                f"({format_counts(item.counts)})" if _is_telling(item.counts) else "",
+            )
             print_line(" ".join(part for part in parts if part))
         if output_style().verbose:
             print_line(f"{item.node}: {_details(item)}")
@@ -98,6 +118,11 @@ def _details(item: DeliverySnapshot) -> str:
     if item.removed:
         facts.append(f"{item.removed} removed")
     return ", ".join(facts)
+
+
+def _is_telling(counts: FileCounts | None) -> bool:
+    """Whether it is more than one file, or another one than a new one."""
+    return counts is not None and counts not in (FileCounts(), FileCounts(sent=1))
 
 
 def _encryption(result: CastResult) -> str:

@@ -16,6 +16,7 @@ import msgspec
 from castray_desktop.core.casts.multicast_status import explain_multicast_end
 from castray_desktop.core.casts.states import cast_name
 from castray_desktop.core.casts.transfer_options import TransferOptions
+from castray_desktop.core.content.file_outcomes import FileCounts
 from castray_desktop.core.content.quantities import parse_limit
 from castray_desktop.core.failures.kinds import Failure
 from castray_desktop.core.failures.sentences import sentence
@@ -23,6 +24,7 @@ from castray_desktop.core.multicast.datagrams import MulticastEnd, MulticastStat
 from castray_desktop.core.protocol.messages import (
     LOCAL_TARGET,
     CastCluster,
+    CastFile,
     CastMode,
     CastResult,
     CastState,
@@ -31,6 +33,8 @@ from castray_desktop.core.protocol.messages import (
     ClusterStatus,
     DeliverySnapshot,
     DeliveryState,
+    FilesPage,
+    FileState,
     NodeInfo,
     NodeState,
     PreflightProblem,
@@ -174,6 +178,37 @@ class DeliveryForm(Form, frozen=True):
     listening: bool  # to what is sent to all recipients at once
     datagram_bytes: int  # that came by that
     repaired_bytes: int  # that came by the relay instead
+    counts: FileCounts | None  # what became of the files; null before the end, or where it is not known
+
+
+class FileRecipientsForm(Form, frozen=True):
+    """Recipients at which the same became of a file."""
+
+    state: FileState
+    nodes: tuple[str, ...]
+    path: str | None  # below the destination, where it has another one than at the source
+    reason: str | None
+
+
+class FileForm(Form, frozen=True):
+    """A file of a cast."""
+
+    path: str  # as it was sent
+    bytes: int
+    hash: str | None
+    link: bool  # a symbolic link, sent as a link
+    recipients: tuple[FileRecipientsForm, ...]
+
+
+class FilesForm(Form, frozen=True):
+    """Some of the files of a cast that fit, and how many fit."""
+
+    cast: str
+    files: tuple[FileForm, ...]
+    total: int  # that fit
+    all: int
+    states: dict[str, int]  # number of files that are in this state at a recipient
+    live: bool  # some of it may still change
 
 
 class CastForm(Form, frozen=True):
@@ -315,6 +350,19 @@ def delivery_form(item: DeliverySnapshot) -> DeliveryForm:
         eta=item.eta,
         hook=item.hook_status or None,
     )
+
+
+def file_form(file: CastFile) -> FileForm:
+    groups = tuple(
+        _form(FileRecipientsForm, group, path=group.place or None, reason=failure_sentence(group.failure))
+        for group in file.recipients
+    )
+    return _form(FileForm, file, recipients=groups)
+
+
+def files_form(page: FilesPage) -> FilesForm:
+    states = {state.value: count for state, count in page.states.items()}
+    return _form(FilesForm, page, files=tuple(map(file_form, page.files)), states=states)
 
 
 def cast_form(cast: CastSummary, deliveries: tuple[DeliverySnapshot, ...] = ()) -> CastForm:

@@ -17,7 +17,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from castray_desktop.core.content.manifest import EntryKind, ManifestEntry
+from castray_desktop.core.content.file_names import display_name
+from castray_desktop.core.content.manifest import EntryKind, FileStatus, ManifestEntry
+from castray_desktop.core.failures.kinds import Failure, FailureKind
 
 MOST_OUTCOME_BYTES = 1 << 28
 _LENGTH = struct.Struct("<I")
@@ -87,6 +89,20 @@ def place_of(path: bytes, places: Mapping[bytes, bytes]) -> bytes:
         above, slash, name = above.rpartition(b"/")
         rest = slash + name + rest
     return path
+
+
+def file_failure(status: FileStatus, path: str | bytes, reason: str = "") -> Failure:
+    """The failure of a file that the source did not send, from its record in the trailer."""
+    shown = display_name(path)
+    if status is FileStatus.CHANGED:
+        return Failure(FailureKind.CHANGED, {"path": shown})
+    if status is FileStatus.VANISHED:
+        return Failure(FailureKind.VANISHED, {"path": shown})
+    if status is FileStatus.NOT_READABLE:
+        return Failure(FailureKind.NOT_READABLE, {"path": shown, "user": reason or "the source"})
+    return Failure(
+        FailureKind.READ_ERROR, {"path": shown, "reason": reason or "the source could not read it"}
+    )
 
 
 def pack_outcomes(outcomes: FileOutcomes) -> str:

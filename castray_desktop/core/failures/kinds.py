@@ -49,6 +49,8 @@ class FailureKind(str, enum.Enum):
     NOTHING_TO_RETRY = "nothing_to_retry"
     NOTHING_TO_VERIFY = "nothing_to_verify"
     RECEIPT_NEWER = "receipt_newer"
+    FILES_NOT_LISTED = "files_not_listed"
+    FILES_NOT_KEPT = "files_not_kept"
     JOB_UNKNOWN = "job_unknown"
     # the source's files
     CHANGED = "changed"

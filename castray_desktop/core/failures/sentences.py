@@ -151,6 +151,14 @@ _TABLE: Mapping[FailureStatus, Mapping[FailureKind, tuple[str, str]]] = {
             "{path} on {node} was written by a later version of CastRay, and this one can't read it.",
             "Verify the cast with that version, or verify a path.",
         ),
+        K.FILES_NOT_LISTED: (
+            "There is no list of files for cast {cast}: its source has not been scanned.",
+            "If the cast is still running, try again in a moment.",
+        ),
+        K.FILES_NOT_KEPT: (
+            "The list of files of cast {cast} was not kept.",
+            "The lists of the last 10,000 casts are kept, up to 512 MB in total.",
+        ),
         K.SCHEDULE_EXISTS: (
             "There is a schedule {name} already.",
             "Choose another name, or change or remove that one.",

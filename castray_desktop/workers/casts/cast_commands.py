@@ -12,6 +12,7 @@ from castray_desktop.core.protocol import messages
 from castray_desktop.core.protocol.messages import DeliveryState
 from castray_desktop.workers.casts.cast_table import ClusterContext
 from castray_desktop.workers.casts.deferred_deliveries import StartCast
+from castray_desktop.workers.casts.file_lists import FileLists
 from castray_desktop.workers.casts.session.cast_session import CastSession
 from castray_desktop.workers.casts.session.cast_status import CastStatus
 from castray_desktop.workers.casts.verification import VerificationJobs
@@ -31,6 +32,7 @@ class CastCommands:
         send: StartCast,
         stop_waiting: Callable[[str, tuple[str, ...]], None],
         verifying: VerificationJobs,
+        files: FileLists,
     ) -> None:
         self.verifying = verifying
         self._context = context
@@ -38,6 +40,7 @@ class CastCommands:
         self._admit = admit
         self._send = send
         self._stop_waiting = stop_waiting
+        self._files = files
 
     async def carry_out(self, command: messages.ControlCommand) -> messages.Reply:
         """Carry out a command and return its reply. Raises CastRayError."""
@@ -56,6 +59,8 @@ class CastCommands:
                 return messages.Accepted(await self.send_again(cast))
             case messages.Verify():
                 return await self.verify(command)
+            case messages.GetFiles(cast, query):
+                return await self._files.page(cast, query)
             case messages.CancelVerify(job):
                 self.verifying.cancel(job)
             case _:

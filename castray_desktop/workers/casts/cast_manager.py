@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import logging
 import secrets
 from collections.abc import AsyncIterator, Callable
@@ -34,6 +35,7 @@ from castray_desktop.workers.casts.cast_commands import CastCommands
 from castray_desktop.workers.casts.cast_publisher import CastPublisher, FinishedCasts
 from castray_desktop.workers.casts.cast_table import CastServices, CastTable, ClusterContext
 from castray_desktop.workers.casts.deferred_deliveries import DeferredDeliveries
+from castray_desktop.workers.casts.file_lists import FileLists
 from castray_desktop.workers.casts.session.cast_session import CastSession, SessionServices
 from castray_desktop.workers.casts.session.cast_status import CastStatus
 from castray_desktop.workers.casts.session.checkpoint import CastCheckpoint
@@ -121,6 +123,7 @@ class CastManager:
             wall=self._services.wall,
         )
         self._finished = FinishedCasts(context, self._publisher)
+        self._files = FileLists(context)
         self._verifying = VerificationJobs(agents, publish, self._services.groups, self._services.clock)
         self._deferred = DeferredDeliveries(
             context,
@@ -129,7 +132,9 @@ class CastManager:
             self._verifying.is_intact,
             self._finished.deferred_settled,
         )
-        self.commands = CastCommands(context, self._admit, self.send, self._deferred.cancel, self._verifying)
+        self.commands = CastCommands(
+            context, self._admit, self.send, self._deferred.cancel, self._verifying, self._files
+        )
 
     # --- commands -------------------------------------------------------------------------------
 
@@ -256,6 +261,7 @@ class CastManager:
         Otherwise cancel all; returns when they have ended.
         """
         self._verifying.close()
+        self._files.close()
         await self._deferred.close()
         if self._services.checkpoints is None:
             await self.end_all()
@@ -316,7 +322,9 @@ class CastManager:
                 session.source_reported(source)
         for delivery in report.deliveries:
             if (session := self._table.sessions.get(delivery.cast)) is not None:
-                session.delivery_reported(node, delivery)
+                if node in session.status.recipients:
+                    self._files.reported(session, node, delivery)
+                session.delivery_reported(node, dataclasses.replace(delivery, outcomes=""))
         for wanted in report.requests:
             self._start_requested(node, wanted)
 
@@ -453,7 +461,7 @@ class CastManager:
         self._finished.cast_ended(session)
         if self._services.speeds is not None and session.measured_speeds:
             self._services.speeds.record(self._agents.nodes.values(), session.measured_speeds)
-        self._release_nodes(session)
+        self._background.run(self._gather_and_release(session), f"forget {session.status.cast}")
         if session.status.awaited:
             self._deferred.add_cast(session.status)
         self._deferred.cast_ended(session.status)
@@ -461,3 +469,7 @@ class CastManager:
     def _release_nodes(self, session: CastSession) -> None:
         """Let the agents release their resources, in the background."""
         self._background.run(session.release_nodes(), f"forget {session.status.cast}")
+
+    async def _gather_and_release(self, session: CastSession) -> None:
+        await self._files.gather(session)
+        await session.release_nodes()

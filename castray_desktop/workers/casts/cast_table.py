@@ -18,6 +18,7 @@ from castray_desktop.workers.casts.session.cast_session import CastSession
 from castray_desktop.workers.casts.session.cast_status import CastStatus
 from castray_desktop.workers.casts.session.checkpoint import CheckpointStore
 from castray_desktop.workers.casts.session.multicast_control import MulticastGroups
+from castray_desktop.workers.history.file_list_store import FileRecord
 from castray_desktop.workers.history.history_store import PastCast
 from castray_desktop.workers.sources.address_resolver import AddressResolver
 
@@ -25,13 +26,18 @@ CastEnded = Callable[[SendRequest, str, CastResult, bool], None]
 
 FindPastCast = Callable[[str], Awaitable[PastCast]]
 
+KeepFileRecord = Callable[[str, FileRecord], None]
+
+LoadFileRecords = Callable[[str], Awaitable[list[FileRecord]]]
+
 
 @dataclass(frozen=True)
 class CastServices:
     """What the engine has for the casts of all clusters.
 
     Without `checkpoints`, casts end with their manager. `find_past_cast` finds an ended cast in the history
-    by id or id prefix, and raises CastRayError. `ended` is called when a cast ends, with the request, the
+    by id or id prefix, and raises CastRayError. `keep_file_record(cast, record)` keeps what became of files,
+    `file_records(cast)` returns what was kept. `ended` is called when a cast ends, with the request, the
     cluster's target and the result; and again (True) when its deferred deliveries have ended.
     """
 
@@ -44,6 +50,8 @@ class CastServices:
     multicast_groups: MulticastGroups = field(default_factory=MulticastGroups)
     resolver: AddressResolver = field(default_factory=AddressResolver)
     find_past_cast: FindPastCast | None = None
+    keep_file_record: KeepFileRecord | None = None
+    file_records: LoadFileRecords | None = None
     ended: CastEnded | None = None
 
 

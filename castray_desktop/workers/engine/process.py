@@ -84,7 +84,12 @@ class EngineProcess:
         self.clients = ClientConnections(clock)
         self.known_clusters = ClusterHistory(paths.clusters)
         self.checkpoints = CheckpointStore(paths.casts)
-        self.history = CastHistory(paths.history, self.clients.publish, self._running_and_queued)
+        self.history = CastHistory(
+            paths.history,
+            self.clients.publish,
+            self._running_and_queued,
+            unfinished=lambda: [cast for cluster in self.clusters for cast in cluster.casts.unfinished],
+        )
         self.speeds = NodeSpeedStore(paths.speeds)
         self._paths = paths
         self._clock = clock
@@ -97,6 +102,8 @@ class EngineProcess:
             checkpoints=self.checkpoints,
             speeds=self.speeds,
             find_past_cast=self.history.find_cast,
+            keep_file_record=self.history.keep_file_record,
+            file_records=self.history.file_records,
             ended=self._cast_ended,
         )
         self.clusters = ClusterRegistry(

@@ -11,8 +11,8 @@ import functools
 import logging
 import sqlite3
 import time
-from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Collection, Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
@@ -28,6 +28,7 @@ from castray_desktop.core.failures.kinds import CastRayError, FailureKind
 from castray_desktop.core.protocol import messages
 from castray_desktop.core.protocol.messages import CastResult, CastState, Event, SendRequest, Throughput
 from castray_desktop.workers.base.async_tasks import BackgroundTasks, finish
+from castray_desktop.workers.history.file_list_store import FileListStore, FileRecord
 from castray_desktop.workers.history.history_store import HistoryStore, PastCast, is_damage
 
 FLUSH_SECONDS = 60.0
@@ -53,12 +54,16 @@ class CastHistory:
         publish: Callable[[Event], None],
         running: Callable[[], tuple[int, int]],
         wall: Callable[[], float] = time.time,
+        unfinished: Callable[[], Collection[str]] = tuple,
     ) -> None:
-        """`running` returns the numbers of running and queued casts; `wall` returns POSIX seconds."""
+        """`running` returns the numbers of running and queued casts, `unfinished` their ids; `wall` returns
+        POSIX seconds."""
         self._path = path
         self._publish = publish
         self._running = running
         self._wall = wall
+        self._unfinished = unfinished
+        self._files = FileListStore(path.with_name("files"))
         self._thread = ThreadPoolExecutor(1, "castray-history")
         self._store: HistoryStore | None = None
         self._why_not = CastRayError(FailureKind.HISTORY_UNAVAILABLE, reason="it has not been opened")
@@ -129,6 +134,29 @@ class CastHistory:
         if days:
             self._background.run(self._delete_old(), "forget old casts")
 
+    # --- files of casts -------------------------------------------------------------------------
+
+    def keep_file_record(self, cast: str, record: FileRecord) -> None:
+        """Keep what became of the files of a cast, as long as it is in the history; written in a thread."""
+
+        def written(done: Future[None]) -> None:
+            if (error := done.exception()) is not None:
+                log.warning("what became of the files of cast %s is not kept: %s", cast, error)
+
+        self._thread.submit(self._files.append, cast, record).add_done_callback(written)
+
+    async def file_records(self, cast: str) -> list[FileRecord]:
+        """What is kept of the files of a cast, oldest first."""
+        return await self._on_thread(lambda: self._files.load(cast))
+
+    async def _drop_file_lists(self) -> None:
+        """Remove those of casts that are neither in the history nor running."""
+        unfinished = set(self._unfinished())
+        try:
+            await self._ask(lambda store: self._files.retain(lambda casts: store.known(casts) | unfinished))
+        except CastRayError as error:
+            log.warning("lists of files were not removed: %s", error)
+
     # --- commands -------------------------------------------------------------------------------
 
     async def answer(self, command: messages.HistoryCommand) -> messages.Reply:
@@ -154,6 +182,7 @@ class CastHistory:
             await self._delete_hidden()
         if grace <= 0:
             await self._ask(lambda store: store.clear(casts))
+            await self._drop_file_lists()
         else:
             await self._ask(lambda store: store.hide(casts))
             self._delete_timer = asyncio.get_running_loop().call_later(
@@ -172,6 +201,7 @@ class CastHistory:
         if timer is not None:
             timer.cancel()
             await self._ask(lambda store: store.forget_hidden())
+            await self._drop_file_lists()
 
     async def _restore_hidden(self) -> None:
         timer, self._delete_timer = self._delete_timer, None
@@ -249,6 +279,7 @@ class CastHistory:
             log.warning("old casts were not deleted: %s", error)
             return
         if gone:
+            await self._drop_file_lists()
             log.info("deleted %d casts that ended more than %d days ago", gone, self._days)
             self._publish_soon()
 

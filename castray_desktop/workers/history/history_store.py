@@ -42,6 +42,9 @@ MAX_ROWS = 1000
 MOST_REMEMBERED = 20
 """Queries whose matches are remembered, since the pages of one query follow each other."""
 
+MOST_VALUES = 500
+"""Of one statement."""
+
 FEW_MATCHES = 5000
 LONGEST_PATTERN = 10_000
 
@@ -349,6 +352,14 @@ class HistoryStore:
             reason = f"the row of cast {cast} is damaged: {error}"
             raise CastRayError(FailureKind.HISTORY_UNAVAILABLE, reason=reason) from error
 
+    def known(self, casts: Iterable[str]) -> set[str]:
+        """Those of these casts that are in the history, also the hidden ones."""
+        known = set()
+        for part in _parts(list(casts)):
+            marks = ", ".join("?" * len(part))
+            known |= {cast for (cast,) in self._run(f"SELECT id FROM casts WHERE id IN ({marks})", *part)}
+        return known
+
     def clear(self, casts: Iterable[str] = ()) -> None:
         """Delete these casts, or all; totals are kept."""
         named = tuple(casts)
@@ -478,6 +489,11 @@ class HistoryStore:
                 self._run("ROLLBACK")
             raise
         self._run("COMMIT")
+
+
+def _parts(casts: list[str]) -> Iterator[list[str]]:
+    for at in range(0, len(casts), MOST_VALUES):
+        yield casts[at : at + MOST_VALUES]
 
 
 def _text(content: bytes) -> Any:

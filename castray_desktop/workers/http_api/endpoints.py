@@ -10,10 +10,12 @@ from starlette.responses import Response
 
 from castray_desktop.core.casts.json_views import (
     CastForm,
+    FilesForm,
     NodeForm,
     ResultForm,
     ScheduleForm,
     cast_form,
+    files_form,
     message_to_json,
     node_form,
     result_form,
@@ -142,6 +144,23 @@ def cast_routes(view: EngineView) -> APIRouter:
     )
     async def result(cast: CastId) -> Response:
         return await _result(view, messages.GetResult(cast))
+
+    @router.get(
+        "/{cast}/files",
+        responses=documented(FilesForm),
+        summary="What became of the files of a cast, also while it is running",
+    )
+    async def files(
+        cast: CastId,
+        text: PlainText = "",
+        state: Annotated[list[messages.FileState], Query(max_length=20)] = [],  # noqa: B006 - it is copied
+        node: Annotated[list[Annotated[str, Query(max_length=256)]], Query(max_length=1000)] = [],  # noqa: B006
+        offset: Annotated[int, Query(ge=0, le=2**31)] = 0,
+        limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+    ) -> Response:
+        query = messages.FileQuery(text, tuple(state), tuple(node), offset=offset, limit=limit)
+        page = await view.request(messages.GetFiles(cast, query), messages.FilesPage)
+        return json_response(files_form(page))
 
     @router.post("/{cast}/pause", responses=_DONE, summary="Stop every byte until it is resumed")
     async def pause(cast: CastId) -> Response:

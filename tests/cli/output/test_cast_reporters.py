@@ -44,6 +44,7 @@ UNKNOWN = {
     "listening": False,
     "datagram_bytes": 0,
     "repaired_bytes": 0,
+    "counts": None,
     "encrypted": None,
 }
 

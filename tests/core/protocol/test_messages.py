@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from castray_desktop.core.failures.kinds import Failure, FailureKind
 from castray_desktop.core.protocol import messages
 
-FORM_OF_VERSION = {4: "d2aa4260563994be"}
+FORM_OF_VERSION = {4: "8ed006ac4046353f"}
 
 
 def without_descriptions(schema: Any) -> Any:

@@ -39,6 +39,7 @@ from castray_desktop.workers.clusters.driver_environments import DriverEnvironme
 from castray_desktop.workers.clusters.node_inventory import AddedNode, AddedNodeStore, NodeNameStore
 from castray_desktop.workers.clusters.reaper import sweep, sweep_abandoned, write_run
 from castray_desktop.workers.history.cast_history import CastHistory
+from castray_desktop.workers.history.file_list_store import FileListStore, OutcomeRecord
 from castray_desktop.workers.history.history_store import CHECKED_BYTES, HistoryStore
 from castray_desktop.workers.schedules.schedule_runner import ScheduleFile, ScheduleState, encode_states
 from tests.helpers.engine_home import EngineHome
@@ -100,6 +101,8 @@ def furnish(paths: Paths) -> None:
     ]
     store.save_totals(CastTotals(), {}, samples, now)
     store.close()
+    files = FileListStore(paths.home / "files")
+    files.append(f"{0:012x}", OutcomeRecord("node_1", "d", "abc"))
 
 
 FILES: dict[str, Callable[[Paths], Path]] = {

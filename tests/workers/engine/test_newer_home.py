@@ -47,6 +47,7 @@ from castray_desktop.workers.client.engine_client import EngineClient
 from castray_desktop.workers.clusters.cluster_discovery import UsedCluster
 from castray_desktop.workers.clusters.node_inventory import AddedNode
 from castray_desktop.workers.history import history_store
+from castray_desktop.workers.history.file_list_store import MAGIC
 from castray_desktop.workers.history.history_store import HistoryStore
 from castray_desktop.workers.schedules.schedule_runner import ScheduleState
 from tests.core.protocol.test_messages import without_descriptions
@@ -107,7 +108,7 @@ def program(paths: Paths, *words: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-FORM_OF_HOME = {1: "8c1dd11008eb546f"}
+FORM_OF_HOME = {1: "ef43996a25f49c4f"}
 
 
 # --- the home
@@ -132,6 +133,7 @@ def test_the_tables_say_of_each_file_where_its_version_is() -> None:
     assert own == {
         "HOME/history.sqlite": f"home; own: `user_version` {history_store.VERSION}",
         "HOME/receipts/CAST-NODE.jsonl": f"own: `castray receipt` {RECEIPT_VERSION} in the first line",
+        "HOME/files/CAST": f"home; own: `{MAGIC.decode().strip()}`, the first line",
         "HOME/hashes.sqlite": f"own: `user_version` {hash_cache.VERSION}",
         "HOME/staging/CAST-NODE": f"own: `version` {staging.VERSION}",
         "DEST/.castray-CAST-NODE/": f"own: `{JOURNAL_MAGIC.decode().strip()}`, the first line of `journal`",

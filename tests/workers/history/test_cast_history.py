@@ -33,6 +33,7 @@ from castray_desktop.workers.engine import process as engine_module
 from castray_desktop.workers.history import cast_history as history_module
 from castray_desktop.workers.history import history_store
 from castray_desktop.workers.history.cast_history import MOST_GRACE_SECONDS, CastHistory, running_and_queued
+from castray_desktop.workers.history.file_list_store import OutcomeRecord
 from castray_desktop.workers.history.history_store import _PAGE, VERSION, HistoryStore, PastCast
 from tests.helpers.engine_home import EngineHome
 
@@ -537,3 +538,23 @@ async def test_the_engine_remembers_a_cast_for_its_clients(
     await engine_home.ended()
     assert (tmp_path / "history.sqlite").stat().st_mode & 0o777 == 0o600
     assert not (tmp_path / "history.sqlite-wal").exists()
+
+
+async def test_lists_of_files_go_with_their_casts(history: CastHistory, path: Path) -> None:
+    record = OutcomeRecord("node_1", "d", "abc")
+    for number in range(4):
+        past = past_cast(number)
+        history.cast_ended(past.request, "local", past.result)
+        history.keep_file_record(past.result.summary.cast, record)
+    running = "f" * 12
+    history.keep_file_record(running, record)
+    history._unfinished = lambda: (running,)
+    assert await history.file_records(f"{0:012x}") == [record]
+    await history.answer(m.GetHistory())
+    await history.answer(m.ClearHistory((f"{0:012x}",)))
+    await history.answer(m.ClearHistory((f"{1:012x}",), grace=30.0))
+    kept = sorted(file.name for file in (path.parent / "files").iterdir())
+    assert kept == [*(f"{number:012x}" for number in (1, 2, 3)), running]  # the second may come back
+    await history.answer(m.KeepHistory())
+    await history.answer(m.ClearHistory())
+    assert [file.name for file in (path.parent / "files").iterdir()] == [running]

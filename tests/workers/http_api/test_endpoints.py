@@ -328,3 +328,29 @@ async def test_failures_with_exit_status_3_are_503() -> None:
     for kind in FailureKind:
         response = await responses.failed(Request({"type": "http"}), CastRayError(kind))
         assert (response.status_code == 503) >= (TEMPLATES[kind].status.exit == 3), kind
+
+
+async def test_files_of_a_cast(client: httpx.AsyncClient, engine: AnsweringEngine) -> None:
+    found = await client.get(
+        f"/api/casts/{CAST}/files", params={"text": "a", "state": ["renamed", "failed"], "node": "node_1"}
+    )
+    page = found.json()
+    assert (page["total"], page["all"], page["states"]) == (1, 16, {"renamed": 1, "failed": 1})
+    (file,) = page["files"]
+    assert (file["path"], file["bytes"], file["hash"], file["link"]) == (
+        "configs/a.txt",
+        5,
+        "blake3:00",
+        False,
+    )
+    renamed, failed = file["recipients"]
+    assert renamed == {
+        "state": "renamed",
+        "nodes": ["node_1"],
+        "path": "configs/a (2).txt",
+        "reason": None,
+    }
+    assert failed["reason"].startswith("node_2")
+    query = m.FileQuery("a", (m.FileState.RENAMED, m.FileState.FAILED), ("node_1",))
+    assert engine.commands == [m.GetFiles(CAST, query)]
+    assert (await client.get(f"/api/casts/{CAST}/files?state=what")).status_code == 422

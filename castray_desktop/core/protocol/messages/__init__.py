@@ -14,6 +14,7 @@ from castray_desktop.core.casts.transfer_options import *
 from castray_desktop.core.protocol.messages.cast_messages import *
 from castray_desktop.core.protocol.messages.cluster_messages import *
 from castray_desktop.core.protocol.messages.engine_messages import *
+from castray_desktop.core.protocol.messages.file_messages import *
 from castray_desktop.core.protocol.messages.history_messages import *
 from castray_desktop.core.protocol.messages.message_base import *
 from castray_desktop.core.protocol.messages.schedule_messages import *

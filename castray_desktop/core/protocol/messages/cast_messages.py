@@ -10,10 +10,12 @@ from typing import Any, Self
 from msgspec.structs import replace
 
 from castray_desktop.core.casts.transfer_options import TransferOptions
+from castray_desktop.core.content.file_outcomes import FileCounts
 from castray_desktop.core.content.urls import is_url, redacted_url
 from castray_desktop.core.failures.kinds import Failure
 from castray_desktop.core.multicast.datagrams import MulticastEnd, MulticastState
 from castray_desktop.core.protocol.messages.cluster_messages import LOCAL_TARGET, THIS_COMPUTER
+from castray_desktop.core.protocol.messages.file_messages import FilesPage, GetFiles
 from castray_desktop.core.protocol.messages.message_base import Message, Record
 
 
@@ -178,6 +180,7 @@ class DeliverySnapshot(Record, frozen=True):
     datagram_bytes: int = 0  # verified bytes received by multicast
     repaired_bytes: int = 0  # lost or damaged multicast bytes, repaired from the upstream
     hook_status: str = ""  # result of the hook: "done", "not allowed there", or an error
+    counts: FileCounts | None = None  # what became of its files; None before its end, or if it is not known
 
     @property
     def delivered_bytes(self) -> int:
@@ -520,8 +523,10 @@ class VerifyProgress(Message, frozen=True):
     total: int  # 0 while it is not known
 
 
-ControlCommand = Pause | Resume | DropRecipients | Retry | SendAgain | MoveInQueue | Verify | CancelVerify
+ControlCommand = (
+    Pause | Resume | DropRecipients | Retry | SendAgain | MoveInQueue | Verify | CancelVerify | GetFiles
+)
 
-ControlReply = VerifyReport
+ControlReply = VerifyReport | FilesPage
 
 ControlEvent = VerifyProgress

@@ -227,6 +227,11 @@ class CastSession:
         self._completion.stopped.discard(node)
 
     @property
+    def file_hash(self) -> str:
+        """The algorithm of the hashes of files."""
+        return self._failover.algorithms.file
+
+    @property
     def measured_speeds(self) -> dict[str, SpeedMeasurement]:
         """Measured speeds of nodes."""
         return self._policy.monitor.measured()

@@ -221,6 +221,7 @@ class CastStatus:
         entry.change(
             bytes=written.bytes,
             skipped_bytes=written.skipped_bytes,
+            counts=written.counts,
             paths=tuple(
                 ours + path.removeprefix(theirs) if path.startswith(theirs) else path
                 for path in written.paths

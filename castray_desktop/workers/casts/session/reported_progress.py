@@ -197,6 +197,7 @@ class DeliveryProgress:
             hook_status=report.hook,
             removed=report.removed,
             skipped_bytes=report.skipped_bytes,
+            counts=report.counts,
         )
         if report.state in END_EVENTS:
             return END_EVENTS[report.state]

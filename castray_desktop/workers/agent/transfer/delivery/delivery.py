@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from typing import Optional
 
 from castray_desktop.core.content.file_names import display_name
-from castray_desktop.core.content.file_outcomes import FileCounts, FileOutcomes, pack_outcomes
+from castray_desktop.core.content.file_outcomes import FileCounts, FileOutcomes, file_failure, pack_outcomes
 from castray_desktop.core.content.manifest import FileResult, FileStatus, Manifest, decode_trailer
 from castray_desktop.core.failures.kinds import CastRayError, Failure, FailureKind
 from castray_desktop.core.protocol.nodes.agent_protocol import (
@@ -38,7 +38,6 @@ from castray_desktop.workers.agent.transfer.store.part_files import PartFiles
 from castray_desktop.workers.agent.transfer.store.piece_store import NotifyChanged
 from castray_desktop.workers.agent.transfer.store.receive_store import DamagedListError, ReceiveStore
 from castray_desktop.workers.agent.transfer.system.disk_watch import DiskWatch
-from castray_desktop.workers.agent.transfer.system.os_failures import file_failure
 from castray_desktop.workers.agent.transfer.system.time_breakdown import CHECKING, DISK
 
 STILL_SERVED = (

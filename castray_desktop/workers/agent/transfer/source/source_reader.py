@@ -13,6 +13,7 @@ from typing import Optional
 
 from castray_desktop.core.content.checksums import LABELS, ChecksumHasher
 from castray_desktop.core.content.file_names import display_name
+from castray_desktop.core.content.file_outcomes import file_failure
 from castray_desktop.core.content.manifest import FileResult, FileSpan, FileStatus, ManifestEntry
 from castray_desktop.core.failures.kinds import Failure, FailureKind
 from castray_desktop.core.protocol.nodes.agent_protocol import FileProblem
@@ -24,7 +25,7 @@ from castray_desktop.workers.agent.transfer.store.piece_store import PieceStore,
 from castray_desktop.workers.agent.transfer.system.digests import Hasher
 from castray_desktop.workers.agent.transfer.system.file_io import CHUNK_BYTES, hash_zeros, page_buffer
 from castray_desktop.workers.agent.transfer.system.linux_calls import fstat
-from castray_desktop.workers.agent.transfer.system.os_failures import file_failure, reason_of, user_name
+from castray_desktop.workers.agent.transfer.system.os_failures import reason_of, user_name
 from castray_desktop.workers.agent.transfer.system.time_breakdown import (
     CHECKING,
     DISK,

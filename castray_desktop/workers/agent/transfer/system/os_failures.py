@@ -8,9 +8,8 @@ import os
 from typing import Union
 
 from castray_desktop.core.content.file_names import display_name
-from castray_desktop.core.content.manifest import FileStatus
 from castray_desktop.core.content.quantities import format_bytes
-from castray_desktop.core.failures.kinds import CastRayError, Failure, FailureKind
+from castray_desktop.core.failures.kinds import CastRayError, FailureKind
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _DENIED = (errno.EACCES, errno.EPERM, errno.EROFS)
@@ -65,17 +64,3 @@ def user_name() -> str:
         return getpass.getuser()
     except (KeyError, OSError, ImportError):
         return str(os.getuid())
-
-
-def file_failure(status: FileStatus, path: Union[str, bytes], reason: str = "") -> Failure:
-    """The failure of a file that the source did not send, from its record in the trailer."""
-    shown = display_name(path)
-    if status is FileStatus.CHANGED:
-        return Failure(FailureKind.CHANGED, {"path": shown})
-    if status is FileStatus.VANISHED:
-        return Failure(FailureKind.VANISHED, {"path": shown})
-    if status is FileStatus.NOT_READABLE:
-        return Failure(FailureKind.NOT_READABLE, {"path": shown, "user": reason or "the source"})
-    return Failure(
-        FailureKind.READ_ERROR, {"path": shown, "reason": reason or "the source could not read it"}
-    )
