@@ -13,7 +13,7 @@ the second measure links and would disturb each other.
 APART = ("tests/cluster/test_processes.py", "tests/cluster/test_real_drag.py", "tests/cluster/test_window.py")
 """Files in these folders that share nothing, since every test starts its own cluster."""
 
-FIRST = (*TOGETHER, *APART, "tests/workers", "tests/ui")
+FIRST = (*TOGETHER, *APART, "tests/strangers", "tests/faults", "tests/workers", "tests/ui")
 """The longest files start first; the many short ones fill the end."""
 
 
