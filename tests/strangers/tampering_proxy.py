@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
 import socket
 import struct
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from typing import Self
 
 from castray_desktop.core.protocol.nodes.agent_protocol import Upstream
 from castray_desktop.core.protocol.nodes.peer_frames import HEADER_BYTES
+from tests.workers.agent.transfer.proxy import Forwarder
 
 HEADER = struct.Struct("<BBI")
 RECORD = struct.Struct(">BHH")
-JOIN_SECONDS = 10.0
 
 
 class CutError(Exception):
@@ -63,62 +63,40 @@ class TamperingProxy:
 
     def __init__(self, upstream: Upstream, *attacks: Attack, layout: struct.Struct = HEADER) -> None:
         """`layout` is that of a frame's header, or of a TLS record's; it ends with the length."""
-        self._upstream = upstream
         self._attacks = attacks
         self._header = layout
-        self._lock = threading.Lock()
-        self._sockets: list[socket.socket] = []
-        self._threads: list[threading.Thread] = []
         self.seen: set[int] = set()  # kinds of frames
-        self.up: list[bytearray] = []  # what dialers have sent
-        self.down: list[bytearray] = []  # what the node has sent
-        self._listening = socket.create_server(("127.0.0.1", 0))
-        self._run(self._accept)
+        self._said: dict[tuple[bool, int], bytearray] = {}
+        self._forwarder = Forwarder(upstream, self._pump)
 
     @property
     def upstream(self) -> Upstream:
-        port = self._listening.getsockname()[1]
-        return replace(self._upstream, address="127.0.0.1", port=port, local_path="")
+        return self._forwarder.upstream
+
+    @property
+    def up(self) -> list[bytearray]:
+        """What dialers have sent."""
+        return self._sent(False)
+
+    @property
+    def down(self) -> list[bytearray]:
+        """What the node has sent."""
+        return self._sent(True)
+
+    def _sent(self, down: bool) -> list[bytearray]:
+        return [self._said.get((down, number), bytearray()) for number in range(self._forwarder.connections)]
 
     def close(self) -> None:
-        with contextlib.suppress(OSError):
-            self._listening.shutdown(socket.SHUT_RDWR)
-        with self._lock:
-            for sock in self._sockets:
-                _shut(sock)
-        for thread in self._threads:
-            thread.join(JOIN_SECONDS)
-        for sock in [*self._sockets, self._listening]:
-            sock.close()
+        self._forwarder.close()
 
-    def __enter__(self) -> TamperingProxy:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _run(self, work: Callable[..., None], *arguments: object) -> None:
-        thread = threading.Thread(target=work, args=arguments, name="castray-proxy", daemon=True)
-        self._threads.append(thread)
-        thread.start()
-
-    def _accept(self) -> None:
-        while True:
-            try:
-                below, _ = self._listening.accept()
-                above = socket.create_connection((self._upstream.address, self._upstream.port))
-            except OSError:
-                return
-            with self._lock:
-                self._sockets += [below, above]
-                self.up.append(bytearray())
-                self.down.append(bytearray())
-                up, down = self.up[-1], self.down[-1]
-            self._run(self._pump, below, above, up)
-            self._run(self._pump, above, below, down)
-
-    def _pump(self, source: socket.socket, target: socket.socket, said: bytearray) -> None:
-        held = b""
+    def _pump(self, source: socket.socket, target: socket.socket, down: bool, number: int) -> None:
+        held, said = b"", self._said.setdefault((down, number), bytearray())
         try:
             while True:
                 raw = self._read_frame(source)
@@ -134,17 +112,11 @@ class TamperingProxy:
                     target.sendall(held)
                     held = b""
         except CutError as cut:
-            with contextlib.suppress(OSError):
-                target.sendall(cut.last)
+            target.sendall(cut.last)
         except StallError as stall:
-            with contextlib.suppress(OSError):
-                target.sendall(stall.last)
-                while source.recv(1 << 16):
-                    pass
-        except OSError:
-            pass
-        _shut(source)
-        _shut(target)
+            target.sendall(stall.last)
+            while source.recv(1 << 16):
+                pass
 
     def _read_frame(self, source: socket.socket) -> bytes:
         """The next frame. Raises OSError at the end."""
@@ -160,11 +132,6 @@ def _read(source: socket.socket, count: int) -> bytes:
             raise ConnectionError("the end")
         found += data
     return bytes(found)
-
-
-def _shut(sock: socket.socket) -> None:
-    with contextlib.suppress(OSError):
-        sock.shutdown(socket.SHUT_RDWR)
 
 
 # --- changes ------------------------------------------------------------------------------------------

@@ -6,7 +6,6 @@ import datetime
 import itertools
 import logging
 import os
-import secrets
 import socket
 import ssl
 import threading
@@ -16,28 +15,24 @@ from pathlib import Path
 import pytest
 
 from castray_desktop.core.casts.transfer_options import Encryption
-from castray_desktop.core.failures.kinds import FailureKind
-from castray_desktop.core.protocol.nodes.agent_protocol import DeliveryReport, RecipientState
+from castray_desktop.core.protocol.nodes.agent_protocol import RecipientState
 from castray_desktop.core.protocol.nodes.driver_protocol import NodeCertificate, PlaceAgent
 from castray_desktop.core.protocol.nodes.handshake import PeerHello, PeerRole, node_digest
-from castray_desktop.workers.agent.transfer.node_context import PeerTiming
 from castray_desktop.workers.agent.transfer.peer import accept
 from castray_desktop.workers.agent.transfer.peer.connection import PeerConnection, UntrustedPeerError
 from castray_desktop.workers.agent.transfer.peer.tls import (
     Certificates,
     TlsConnection,
-    certificate_name,
     engine_certificates,
 )
 from castray_desktop.workers.clusters import certificate_authority
 from castray_desktop.workers.clusters.certificate_authority import CertificateAuthority
-from tests.helpers.trees import make_tree
-from tests.workers.agent.transfer.lab import Cast, Lab, Node, tree
+from tests.workers.agent.transfer.lab import Cast, Lab, Node
+from tests.workers.agent.transfer.peer.certified_nodes import MIB, SOON, marked_file, reason, refused
 from tests.workers.agent.transfer.peer.test_tunnel import Network
 from tests.workers.agent.transfer.proxy import Proxy
 
-MIB = 1 << 20
-SOON = PeerTiming(lost_after=0.3, grace=0.3)
+R = RecipientState
 OTHER_ADDRESS = "127.0.0.2"  # a connection to it comes from 127.0.0.1, so from another machine
 pytestmark = pytest.mark.timeout(60)
 
@@ -57,39 +52,7 @@ def chain(lab: Lab, engine: CertificateAuthority, count: int) -> list[Node]:
     return [certified(lab, engine, f"node_{number}") for number in range(count + 1)]
 
 
-def marked_file(lab: Lab, size: int) -> tuple[Path, bytes]:
-    """A file with a mark in each kibibyte."""
-    mark = secrets.token_bytes(32)
-    path = lab.files / "payroll.bin"
-    path.write_bytes(b"".join(mark + os.urandom(992) for _ in range(size // 1024)))
-    return path, mark
-
-
 # --- what is on the wire ----------------------------------------------------------------------------
-
-
-def test_neither_content_nor_names_are_on_the_wire(lab: Lab, engine: CertificateAuthority) -> None:
-    source, first, second = chain(lab, engine, 2)
-    path, mark = marked_file(lab, 3 * MIB)
-    cast = lab.cast(source, [path])
-    with Proxy(source.upstream()) as upper, Proxy(first.upstream()) as lower:
-        cast.deliver(first, upper.upstream)
-        cast.deliver(second, lower.upstream)
-        results = cast.results()
-        recorded = [bytes(sent) for proxy in (upper, lower) for sent in (proxy.up, proxy.down)]
-    for result, node in zip(results, (first, second), strict=True):
-        assert (result.state, result.transport, result.encrypted) == (R.COMPLETED, "direct", True)
-        assert (node.inbox / path.name).read_bytes() == path.read_bytes()
-    secret = bytes.fromhex(cast.secret)
-    names = [path.name, cast.cast, *(node.name for node in (source, first, second))]
-    digests = [node_digest(node.name) for node in (source, first, second)]
-    named = [certificate_name(digest).encode() for digest in digests]
-    for hidden in (mark, secret, *(name.encode() for name in names), *digests, *named):
-        assert not any(hidden in sent for sent in recorded), hidden
-    assert sum(map(len, recorded)) > 6 * MIB
-
-
-R = RecipientState
 
 
 def test_on_one_machine_nothing_is_encrypted(lab: Lab, engine: CertificateAuthority) -> None:
@@ -115,29 +78,6 @@ def test_never_is_plain_and_reported_so(lab: Lab, engine: CertificateAuthority) 
         (result,) = cast.results()
         assert mark in proxy.down
     assert (result.state, result.encrypted) == (R.COMPLETED, False)
-
-
-def test_all_kinds_of_entries_and_repeated_bytes(lab: Lab, engine: CertificateAuthority) -> None:
-    nodes = chain(lab, engine, 2)
-    folder = lab.files / "tree"
-    make_tree(folder, 60)
-    for result in lab.send(nodes, [folder]):
-        assert (result.state, result.encrypted) == (R.COMPLETED, True), result
-    assert tree(nodes[2].inbox / "tree") == tree(folder)
-    for result in lab.send(nodes, [folder]):  # digests and hashes only
-        assert (result.state, result.encrypted) == (R.SKIPPED, True), result
-
-
-def test_an_upstream_that_dials_is_encrypted_too(
-    lab: Lab, engine: CertificateAuthority, refusing: int
-) -> None:
-    source, node = chain(lab, engine, 1)
-    cast = lab.cast(source, [lab.file("a.bin", MIB)])
-    cast.deliver(node, replace(source.upstream(), port=refusing))
-    node.await_delivery(cast.cast, lambda report: report.asked > 0)
-    source.reach(node, cast.cast)
-    (result,) = cast.results()
-    assert (result.state, result.transport, result.encrypted) == (R.COMPLETED, "reverse", True)
 
 
 def test_a_tunnel_through_ray_is_encrypted_too(lab: Lab, engine: CertificateAuthority) -> None:
@@ -210,59 +150,7 @@ def test_a_read_waits_for_nothing_but_its_bytes(engine: CertificateAuthority, si
         end.close()
 
 
-def test_damaged_bytes_end_the_connection_only(lab: Lab, engine: CertificateAuthority) -> None:
-    source, node = chain(lab, engine, 1)
-    path = lab.file("a.bin", 4 * MIB)
-    cast = lab.cast(source, [path])
-    with Proxy(source.upstream(), flip_at=(2 * MIB + 77,)) as proxy:
-        cast.deliver(node, proxy.upstream)
-        (result,) = cast.results()
-        assert proxy.connections == 2
-    assert result.state is R.COMPLETED
-    assert (node.inbox / "a.bin").read_bytes() == path.read_bytes()
-
-
-def test_a_cut_connection_continues_where_it_was(lab: Lab, engine: CertificateAuthority) -> None:
-    source, node = chain(lab, engine, 1)
-    path = lab.file("a.bin", 8 * MIB)
-    cast = lab.cast(source, [path])
-    with Proxy(source.upstream(), cut_at=4 * MIB + 1) as proxy:
-        cast.deliver(node, proxy.upstream)
-        (result,) = cast.results()
-        assert proxy.connections == 2
-    assert result.state is R.COMPLETED
-    assert result.received_bytes < cast.totals.stream_bytes + MIB
-
-
 # --- who is trusted ----------------------------------------------------------------------------------
-
-
-def refused(lab: Lab, source: Node, node: Node, encrypt: Encryption = Encryption.AUTO) -> str:
-    """The reason why no connection worked."""
-    cast = lab.cast(source, [lab.file("a.bin", MIB)], encrypt=encrypt)
-    cast.deliver(node, source.upstream())
-    return reason(node.await_end(cast.cast))
-
-
-def reason(result: DeliveryReport) -> str:
-    assert result.failure is not None
-    assert result.failure.kind is FailureKind.NOT_TRUSTED, result.failure
-    assert (result.received_bytes, result.encrypted) == (0, None)
-    return result.failure.values["reason"]
-
-
-def test_an_upstream_of_another_engine_is_refused(lab: Lab, engine: CertificateAuthority) -> None:
-    source = certified(lab, CertificateAuthority(), "source")
-    node = certified(lab, engine, "node", timing=SOON)
-    assert "certificate" in refused(lab, source, node)
-
-
-def test_a_recipient_of_another_engine_is_refused(lab: Lab, engine: CertificateAuthority) -> None:
-    source = certified(lab, engine, "source")
-    other = CertificateAuthority().issue("node")
-    mixed = NodeCertificate(other.certificate, other.key, engine.issue("node").authority)
-    node = lab.node("node", certificates=engine_certificates(mixed), host="node", timing=SOON)
-    assert refused(lab, source, node) in ("tlsv1 alert unknown ca", "tlsv1 alert decrypt error")
 
 
 def test_an_upstream_with_the_certificate_of_another_node_is_refused(
