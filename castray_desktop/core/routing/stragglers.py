@@ -32,6 +32,9 @@ CONFIRM_SECONDS = 0.2
 WINDOW_SECONDS = 0.8
 """Rates are measured over this time: three reports at four a second."""
 
+ACCUSE_SECONDS = 0.8
+"""The same for a node whose upstream goes instead: it may just have got that upstream, and begin slowly."""
+
 BEHIND_BYTES = 16 << 20
 BEHIND_SECONDS = 0.3
 """A node is far behind by this much, or by what its upstream receives in this time: reports of neighbours may
@@ -47,7 +50,7 @@ COOLDOWN_SECONDS = 5.0
 """A node is not moved again within this time."""
 
 SLOW_SECONDS = 60.0
-"""How long a node counts as slow; a node with only slow nodes below it delays nobody."""
+"""How long a node counts as slow; a node with only nodes as slow below it delays nobody."""
 
 TRIAL_SECONDS = 30.0
 """The first recipient is tried at the tail if the rest of the cast would take longer than this."""
@@ -113,11 +116,11 @@ class _NodeProgress:
 
 @dataclass(frozen=True)
 class _TailMove:
-    """`node` went to the tail at `when`; it took in `rate` bytes per second, if that matters."""
+    """`node` went to the tail at `when`; it took in `rate` bytes per second, 0 if that is not known."""
 
     node: str
     when: float
-    rate: float = 0.0
+    rate: float
 
 
 @dataclass(frozen=True)
@@ -128,6 +131,7 @@ class _SuspectedUpstream:
     witness: str
     instead_of: str
     when: float
+    rate: float  # that `instead_of` took in
 
 
 class StragglerDetector:
@@ -149,7 +153,7 @@ class StragglerDetector:
         self._limit = limit or inf
         self._receiving: dict[str, _NodeProgress] = {}
         self._found: dict[str, float] = {}  # slow in the last checks, since then
-        self._slow: dict[str, float] = {}  # at the tail, since then
+        self._slow: dict[str, _TailMove] = {}  # at the tail
         self._moved: dict[str, float] = {}
         self._below: dict[str, _TailMove] = {}  # by upstream: the last node that was slow below it
         self._suspect: _SuspectedUpstream | None = None
@@ -175,7 +179,7 @@ class StragglerDetector:
             if self._is_slow(node, view) and self._may_go(node, view):
                 since = self._found[node] = found.get(node, now)
                 if now - since >= CONFIRM_SECONDS:
-                    return self._decide(node, view)
+                    return self._decide(node, view, now - since)
         return self._try(view)
 
     def _may_go(self, node: str, view: _ProgressView) -> bool:
@@ -187,13 +191,14 @@ class StragglerDetector:
         )
 
     def _as_slow(self, below: str, node: str, view: _ProgressView) -> bool:
-        """Whether `below` would be no faster without `node` above it."""
-        return self._known_slow(below, view.now) or SLOW_SHARE * self._speeds.get(below, inf) <= (
-            view.rate(node) or 0
-        )
+        """Whether `below` would be no faster without `node` above it.
 
-    def _known_slow(self, node: str, now: float) -> bool:
-        return now - self._slow.get(node, -inf) < SLOW_SECONDS
+        A slow node may still be much faster than another one.
+        """
+        slow = self._slow.get(below)
+        known = slow is not None and view.now - slow.when < SLOW_SECONDS
+        usual = slow.rate if slow is not None and known else self._speeds.get(below, inf)
+        return SLOW_SHARE * usual <= (view.rate(node) or 0)
 
     def _is_slow(self, node: str, view: _ProgressView) -> bool:
         rate, could = view.rate(node), view.could_take(node)
@@ -203,29 +208,35 @@ class StragglerDetector:
             return False
         return view.seconds_left(node, rate) - view.seconds_left(node, could) > MIN_GAIN_SECONDS
 
-    def _decide(self, node: str, view: _ProgressView) -> str | None:
-        """The node to move now that `node` is slow: itself, or the upstream that slows it."""
+    def _decide(self, node: str, view: _ProgressView, seconds: float) -> str | None:
+        """The node to move now that `node` was slow for `seconds`: itself, or the upstream that slows it."""
         now, upstream = view.now, view.upstream(node)
-        first, self._below[upstream] = self._below.get(upstream), _TailMove(node, now)
+        first = self._below.get(upstream)
         if (
             first is not None
             and now - first.when < COOLDOWN_SECONDS
             and now - self._wrong > 2 * COOLDOWN_SECONDS
         ):
+            if seconds < ACCUSE_SECONDS:
+                return None
+            self._below[upstream] = _TailMove(node, now, view.rate(node) or 0.0)
             if upstream == view.source or now - self._moved.get(upstream, -inf) < COOLDOWN_SECONDS:
                 return None
             self._slow.pop(first.node, None)
-            self._suspect = _SuspectedUpstream(upstream, node, first.node, now)
+            self._suspect = _SuspectedUpstream(upstream, node, first.node, now, first.rate)
             return self._move(upstream, view)
+        self._below[upstream] = _TailMove(node, now, view.rate(node) or 0.0)
         accused = self._suspect
         if accused is not None and accused.witness == node and now - accused.when < COOLDOWN_SECONDS:
             # Slow below another upstream as well: the accused was innocent, the first one was slow too.
             self._slow.pop(accused.node, None)
-            self._slow[accused.instead_of] = self._wrong = now
+            self._slow[accused.instead_of] = _TailMove(accused.instead_of, now, accused.rate)
+            self._wrong = now
         return self._move(node, view)
 
     def _move(self, node: str, view: _ProgressView) -> str:
-        self._moved[node] = self._slow[node] = view.now
+        self._moved[node] = view.now
+        self._slow[node] = _TailMove(node, view.now, view.rate(node) or 0.0)
         self._found = {}
         return node
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import random
 from collections.abc import Callable, Mapping
+from math import inf
 
 import pytest
 from hypothesis import given, settings
@@ -50,6 +51,7 @@ class Model:
         self.sent: list[tuple[float, Move]] = []
         self.reports = {node: self.random.random() * 0.25 for node in self.nodes}
         self.moves: list[tuple[float, str]] = []
+        self.progress: dict[str, int] = {}
         self.now = 0.0
 
     def slow(self, node: str, factor: float) -> None:
@@ -57,7 +59,6 @@ class Model:
         self.up[node] *= factor
 
     def run(self, watch: StragglerDetector | None, until: float = 600.0) -> Model:
-        progress: dict[str, int] = {}
         while len(self.finished) < len(self.nodes) and self.now < until:
             self.now += STEP
             self.flow(self.reparenting.confirmed)
@@ -70,9 +71,9 @@ class Model:
                 if when > self.now:
                     continue
                 self.reports[node] = when + 0.25 + self.random.random() * self.jitter
-                progress[node] = int(self.done[node])
+                self.progress[node] = int(self.done[node])
                 slow = watch and watch.find_straggler(
-                    self.now, self.reparenting.target, dict(progress), self.size
+                    self.now, self.reparenting.target, dict(self.progress), self.size
                 )
                 if slow:
                     self.moves.append((self.now, slow))
@@ -118,6 +119,24 @@ def test_a_link_at_a_tenth_of_the_rate_delays_nobody_else(place: int) -> None:
         others = max(model.finished[node] for node in nodes if node != nodes[place])
         assert others <= 1.15 * undisturbed, (seed, model.moves)
         assert [node for _, node in model.moves] == [nodes[place]]
+
+
+def test_a_node_that_was_accused_wrongly_does_not_stay_below_a_much_slower_one() -> None:
+    """The next node below it was busy for a moment, just when a slow node had gone to the tail."""
+    nodes = names(4)
+    undisturbed = max(Model(chain(nodes), GIB).run(None).finished.values())
+    model, watch = Model(chain(nodes), GIB), StragglerDetector()
+    model.slow("n1", 0.01)
+    while not model.moves and model.now < 5:
+        model.run(watch, until=model.now + 0.05)
+    model.down["n2"] *= 0.1
+    while len(model.moves) < 2 and model.now < 5:
+        model.run(watch, until=model.now + 0.05)
+    model.down["n2"] = GIGABIT
+    model.run(watch, until=30.0)
+    assert [node for _, node in model.moves] == ["n1", "n0", "n1"]
+    others = max(model.finished.get(node, inf) for node in ("n0", "n2", "n3"))
+    assert others <= undisturbed + 2 * COOLDOWN_SECONDS
 
 
 def test_a_slow_node_at_the_tail_stays() -> None:
