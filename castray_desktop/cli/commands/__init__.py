@@ -35,6 +35,7 @@ _GROUPS = {
     "nodes and clusters": {
         "nodes": "node_commands",
         "node": "node_commands",
+        "group": "group_commands",
         "cluster": "cluster_commands",
         "doctor": "doctor_command",
     },

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import io
 import logging
 import logging.handlers
@@ -13,7 +14,7 @@ import math
 import os
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar, cast
 
@@ -279,11 +280,41 @@ class RecipientGroupFile:
 
     def save_group(self, name: str, nodes: tuple[str, ...]) -> None:
         """Save a group, replacing one with the same name. Raises OSError."""
-        self.save({**self._kept(), name: nodes})
+        with self._locked():
+            self.save({**self._kept(), name: nodes})
 
     def remove_group(self, name: str) -> None:
         """Remove a group; an unknown one is ignored. Raises OSError."""
-        self.save({other: nodes for other, nodes in self._kept().items() if other != name})
+        with self._locked():
+            self.save({other: nodes for other, nodes in self._kept().items() if other != name})
+
+    def add_members(self, name: str, nodes: Iterable[str]) -> tuple[str, ...]:
+        """Add nodes to a group, which is made if there is none; returns all of its nodes. Raises OSError."""
+        with self._locked():
+            groups = self._kept()
+            members = tuple(dict.fromkeys((*groups.get(name, ()), *nodes)))
+            self.save({**groups, name: members})
+        return members
+
+    def remove_members(self, name: str, nodes: Iterable[str]) -> tuple[str, ...]:
+        """Remove nodes from a group, and the group if none is left; returns the others. Raises OSError."""
+        with self._locked():
+            groups, leaving = self._kept(), frozenset(nodes)
+            members = tuple(node for node in groups.get(name, ()) if node not in leaving)
+            others = {other: kept for other, kept in groups.items() if other != name}
+            self.save({**others, name: members} if members else others)
+        return members
+
+    @contextlib.contextmanager
+    def _locked(self) -> Iterator[None]:
+        """Let no other process change the groups while entered. Raises OSError."""
+        self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        folder = os.open(self._path.parent, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            fcntl.flock(folder, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(folder)
 
     def _kept(self) -> dict[str, tuple[str, ...]]:
         """All groups, before they are written. A damaged file is set aside, never overwritten."""
