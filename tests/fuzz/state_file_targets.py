@@ -26,6 +26,7 @@ from castray_desktop.workers.agent.transfer.store.journal import CommitLog, Jour
 from castray_desktop.workers.agent.transfer.store.staging import StagingRegistry
 from castray_desktop.workers.base.settings import SettingsFile
 from castray_desktop.workers.base.state_files import RecipientGroupFile
+from castray_desktop.workers.casts.download_speed_store import DownloadMeasurement, DownloadSpeedStore
 from castray_desktop.workers.casts.node_speed_store import NodeSpeedStore
 from castray_desktop.workers.casts.session.checkpoint import CastCheckpoint, CheckpointStore
 from castray_desktop.workers.client.single_instance import HandoverRequest, SecondInstance
@@ -87,6 +88,13 @@ def _read_speeds(path: Path) -> None:
     node = messages.NodeInfo("node_1", messages.NodeState.ONLINE, address="10.0.0.1")
     store.speeds((node,))
     store.record((), {})
+
+
+def _read_download_speeds(path: Path) -> None:
+    store = DownloadSpeedStore(path, lambda: 1e9)
+    node = messages.NodeInfo("node_1", messages.NodeState.ONLINE, address="10.0.0.1")
+    store.speeds("local", "example.org", (node,))
+    store.record("local", "example.org", (node,), {"node_1": 1e8})
 
 
 def _read_checkpoints(path: Path) -> None:
@@ -323,6 +331,12 @@ TARGETS = (
         "speeds.json",
         _one({"speeds": {"node_1 10.0.0.1": [1000, 1e9], "b": [5, 7.5]}}),
         _read_speeds,
+    ),
+    _state_file(
+        "download-speeds",
+        "downloads.json",
+        _one({"downloads": [example(DownloadMeasurement)] * 2}),
+        _read_download_speeds,
     ),
     _state_file(
         "used-clusters",

@@ -53,6 +53,8 @@ class FakeAgents:
         self.listing = agent_protocol.RemoteListing(
             (agent_protocol.RemoteFile("model.bin", URL, SIZE, '"v1"'),)
         )
+        self.listings: dict[str, agent_protocol.RemoteListing] = {}  # of single nodes
+        self.rates: dict[str, agent_protocol.DownloadRate] = {}
         self.extras: dict[str, agent_protocol.PrunableReply] = {}
         self.source_failure: Failure | None = None
         self.cast_manager: CastManager | None = None
@@ -114,7 +116,10 @@ class FakeAgents:
             totals = None if failed else self.totals_of.get(node, self.totals)
             self.report_source(node, order.cast, state, totals=totals, failure=self.source_failure)
         if isinstance(order, agent_protocol.ResolveUrls):
-            return self.listing
+            return self.listings.get(node, self.listing)
+        if isinstance(order, agent_protocol.MeasureDownload):
+            rate = self.rates.get(node, agent_protocol.DownloadRate(1e8))
+            return rate if order.length else dataclasses.replace(rate, rate=0.0)
         if isinstance(order, agent_protocol.CheckDestination):
             reply = self.replies.get(
                 node, agent_protocol.DestinationReply(f"/inbox/{node}", node, free_bytes=10**9)

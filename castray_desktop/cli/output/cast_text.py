@@ -21,6 +21,7 @@ from castray_desktop.core.protocol.messages import (
     DeliveryState,
     PreflightReport,
 )
+from castray_desktop.core.routing.download_nodes import explain_placement
 
 NAMED = 4
 """Of the nodes in a warning."""
@@ -88,6 +89,8 @@ def print_result(result: CastResult) -> None:
     summary = result.summary
     if summary.cluster.target:
         print_line(f"Cluster: {format_cluster(summary.cluster)}")
+    if summary.download is not None and summary.bytes:
+        print_line(f"Downloaded by {summary.source}: {explain_placement(summary.download)}.")
     rate = format_bytes(summary.bytes / result.seconds) if result.seconds > 0 else "0 B"
     print_line(
         f"{cast_name(summary)}: {format_state(summary.state)},"

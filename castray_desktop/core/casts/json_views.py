@@ -33,15 +33,18 @@ from castray_desktop.core.protocol.messages import (
     ClusterStatus,
     DeliverySnapshot,
     DeliveryState,
+    DownloadPlacement,
     FilesPage,
     FileState,
     NodeInfo,
     NodeState,
+    PlacementReason,
     PreflightProblem,
     PreflightReport,
     ScheduleInfo,
     Transport,
 )
+from castray_desktop.core.routing.download_nodes import explain_placement
 
 JSON_SCHEMA = 1
 """The number of this form of JSON. It is raised when a field is removed or changes its meaning, not when one
@@ -155,6 +158,23 @@ class LinksForm(Form, frozen=True):
     dangling_names: tuple[str, ...]  # the first of them
 
 
+class StoreSpeedForm(Form, frozen=True):
+    """How fast a node downloads from the server."""
+
+    node: str
+    rate: float | None  # null: not known
+    reason: str | None  # why it can't download
+
+
+class DownloadForm(Form, frozen=True):
+    """Why the source downloads, and not another node."""
+
+    why: PlacementReason
+    text: str  # the same in words
+    host: str | None  # the server that has the largest file
+    speeds: tuple[StoreSpeedForm, ...]  # of the nodes that were asked
+
+
 class DeliveryForm(Form, frozen=True):
     """One recipient's share of a cast."""
 
@@ -240,6 +260,7 @@ class CastForm(Form, frozen=True):
     encrypted: bool | None  # for every recipient that got bytes from another machine
     checksums: dict[str, int]  # downloaded files with the checksum that their server states, by its kind
     multicast: MulticastForm | None  # where it was tried
+    download: DownloadForm | None  # null: files of a node are sent
     limit: int | None
     place: int
     schedule: str | None
@@ -272,6 +293,7 @@ class ResultForm(Form, frozen=True):
     checksums: dict[str, int]  # downloaded files with the checksum that their server states, by its kind
     chain: tuple[str, ...]
     multicast: MulticastForm | None  # where it was tried
+    download: DownloadForm | None  # null: files of a node are sent
     deliveries: tuple[DeliveryForm, ...]
     kind: str | None
     reason: str | None
@@ -332,6 +354,16 @@ def multicast_form(cast: CastSummary) -> MulticastForm | None:
     why = explain_multicast_end(multicast, cast.source)
     reason = None if why is None else why.text
     return _form(MulticastForm, multicast, reason=reason, rate=round(multicast.rate))
+
+
+def download_form(download: DownloadPlacement | None) -> DownloadForm | None:
+    if download is None:
+        return None
+    speeds = tuple(
+        StoreSpeedForm(item.node, round(item.rate) or None, failure_sentence(item.failure))
+        for item in download.speeds
+    )
+    return DownloadForm(download.reason, explain_placement(download), download.host or None, speeds)
 
 
 def links_form(found: CastSummary | PreflightReport) -> LinksForm:
@@ -396,6 +428,7 @@ def _parts(cast: CastSummary, deliveries: tuple[DeliverySnapshot, ...]) -> dict[
         "links": links_form(cast),
         "encrypted": cast.encrypted,
         "multicast": multicast_form(cast),
+        "download": download_form(cast.download),
         "cluster": cast_cluster_form(cast.cluster),
         "kind": failure_kind(cast.failure),
         "reason": failure_sentence(cast.failure),

@@ -312,6 +312,10 @@ _TABLE: Mapping[FailureStatus, Mapping[FailureKind, tuple[str, str]]] = {
             "{url} could not be downloaded: {reason}.",
             "Check the address, and whether this node may download it.",
         ),
+        K.URL_NOT_REACHED: (
+            "None of the nodes that were asked can download {url} ({reasons}).",
+            "Check the address, or choose a node that reaches the server.",
+        ),
         K.URL_CHANGED: ("{url} changed on its server while it was being sent.", "Send it again."),
         K.CHECKSUM_DIFFERS: (
             "{url} arrived with another {checksum} than its server states.",

@@ -20,6 +20,7 @@ from castray_desktop.core.protocol.messages import (
     VerifiedNode,
     VerifiedState,
 )
+from castray_desktop.core.routing.download_nodes import explain_placement
 from castray_desktop.ui.i18n.number_format import DASH, format_bytes, format_duration, format_rate
 from castray_desktop.ui.model.cluster_text import explain_failure
 from castray_desktop.ui.model.desktop_services import copy
@@ -145,6 +146,9 @@ def cast_facts(cast: CastSummary, deliveries: Sequence[DeliverySnapshot] = ()) -
         ),
         (translate("CastDetails", "Id"), cast.cast),
     ]
+    if cast.download is not None:
+        why = explain_placement(cast.download, lambda text: translate("Placement", text))
+        facts.insert(3, (translate("CastDetails", "Why it downloads"), why))
     if cast.followed_links:
         facts.append((translate("CastDetails", "Links sent as files"), f"{cast.followed_links:,}"))
     if cast.kept_links:

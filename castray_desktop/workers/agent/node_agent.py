@@ -29,7 +29,7 @@ from castray_desktop.workers.agent.transfer.peer.tls import (
     ray_certificates,
 )
 from castray_desktop.workers.agent.transfer.peer.tunnel import TunnelClient, TunnelPeer, TunnelServer
-from castray_desktop.workers.agent.transfer.source.remote_listing import resolve_urls
+from castray_desktop.workers.agent.transfer.source.remote_listing import measure_download, resolve_urls
 from castray_desktop.workers.agent.transfer.system.digests import FILE_HASHES, PIECE_DIGESTS
 from castray_desktop.workers.agent.transfer.transfer_service import TransferService
 
@@ -198,6 +198,7 @@ class NodeAgent:
             agent_protocol.GetManifest: service.manifest,
             agent_protocol.GetFileOutcomes: service.outcomes,
             agent_protocol.ResolveUrls: resolve_urls,
+            agent_protocol.MeasureDownload: measure_download,
             agent_protocol.FindPrunable: service.find_prunable,
             agent_protocol.ListFolder: node_inspection.list_folder,
             agent_protocol.MeasureSizes: lambda order: node_inspection.measure_sizes(

@@ -29,6 +29,7 @@ class Paths:
         self.schedules = home / "schedules.json"
         self.added_nodes = home / "nodes.json"  # nodes that the user has added to the local cluster
         self.speeds = home / "speeds.json"  # measured node speeds
+        self.downloads = home / "downloads.json"  # how fast nodes download from web servers
         self.clusters = home / "clusters.json"  # clusters that were used
         self.names = home / "names.json"  # the names of each cluster's nodes
         self.api_token = home / "api-token"  # of the HTTP API

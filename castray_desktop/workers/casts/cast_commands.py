@@ -146,7 +146,9 @@ class CastCommands:
             (status,) = matching
             if status.cast in self._table.sessions:
                 raise CastRayError(FailureKind.CAST_GOES_ON, cast=cast)
-            return PastCast(status.request, status.cluster.target, status.result(self._context.now))
+            return PastCast(
+                status.repeatable_request, status.cluster.target, status.result(self._context.now)
+            )
         find_past_cast = self._context.services.find_past_cast
         if find_past_cast is None or matching or not cast:
             raise CastRayError(FailureKind.CAST_UNKNOWN, cast=cast)

@@ -21,8 +21,10 @@ from castray_desktop.core.protocol.messages import (
     CastResult,
     CastSummary,
     DeliverySnapshot,
+    DownloadPlacement,
     Event,
     NodeState,
+    PlacementReason,
     PreflightReport,
     SendRequest,
     TransportOption,
@@ -63,16 +65,17 @@ class DryRuns:
     async def preflight(self, request: SendRequest) -> PreflightReport:
         """What a cast would send, and which recipients can't take it. Raises CastRayError."""
         async with self._run(request) as session:
-            survey = await session.preflight.survey()
+            survey = await session.preflight.survey(measures=False)
             removals = await session.preflight.removals(survey)
         if request.options.await_offline:
             survey = survey.without_failures(FailureKind.NODE_OFFLINE)
-        return survey.report(session.status.recipients, removals)
+        report = survey.report(session.status.recipients, removals)
+        return msgspec.structs.replace(report, download=session.status.download)
 
     async def scan(self, request: SendRequest) -> ParcelTotals:
         """What a request would send. Only the source is asked. Raises CastRayError."""
         async with self._run(request) as session:
-            return (await session.preflight.survey(ask=False)).totals
+            return (await session.preflight.survey(ask=False, measures=False)).totals
 
     async def snapshot(self, request: SendRequest) -> tuple[str, str, tuple[str, ...]]:
         """The digest of the manifest that would be sent now, with source and recipients.
@@ -80,7 +83,7 @@ class DryRuns:
         Nobody but the source is asked. Raises CastRayError.
         """
         async with self._run(request) as session:
-            survey = await session.preflight.survey(ask=False)
+            survey = await session.preflight.survey(ask=False, measures=False)
         return survey.totals.manifest_digest, session.status.request.source, session.status.request.recipients
 
     @contextlib.asynccontextmanager
@@ -121,6 +124,7 @@ class CastManager:
             multicast_groups=self._services.multicast_groups,
             resolver=self._services.resolver,
             wall=self._services.wall,
+            downloads=self._services.downloads,
         )
         self._finished = FinishedCasts(context, self._publisher)
         self._files = FileLists(context)
@@ -163,6 +167,7 @@ class CastManager:
             record.follows,
         )
         status.restore(deliveries, record.sent_bytes, record.totals)
+        status.download = record.download
         status.order = record.order or record.started
         self._set_cluster(status, record.target)
         if record.seconds is not None:
@@ -400,6 +405,9 @@ class CastManager:
             follows,
         )
         self._set_cluster(status, self._agents.target)
+        if request.is_download:
+            reason = PlacementReason.NAMED if request.source else PlacementReason.AWAITED
+            status.download = DownloadPlacement(reason)
         return self._make_session(status, None)
 
     def _resolve_nodes(self, request: SendRequest) -> tuple[str, tuple[str, ...]]:

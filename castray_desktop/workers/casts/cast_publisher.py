@@ -183,4 +183,9 @@ class FinishedCasts:
     def _report_end(self, status: CastStatus, again: bool) -> None:
         ended = self._context.services.ended
         if ended is not None:
-            ended(status.request, self._context.agents.target, status.result(self._context.now), again)
+            ended(
+                status.repeatable_request,
+                self._context.agents.target,
+                status.result(self._context.now),
+                again,
+            )

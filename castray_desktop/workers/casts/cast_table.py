@@ -13,6 +13,7 @@ from castray_desktop.core.casts.transfer_options import Encryption
 from castray_desktop.core.failures.kinds import CastRayError, FailureKind
 from castray_desktop.core.protocol.messages import CastResult, Event, SendRequest
 from castray_desktop.workers.casts.agent_directory import AgentDirectory
+from castray_desktop.workers.casts.download_speed_store import DownloadSpeedStore
 from castray_desktop.workers.casts.node_speed_store import NodeSpeedStore
 from castray_desktop.workers.casts.session.cast_session import CastSession
 from castray_desktop.workers.casts.session.cast_status import CastStatus
@@ -47,6 +48,7 @@ class CastServices:
     encryption: Callable[[], Encryption] = lambda: Encryption.AUTO  # of casts that leave the choice open
     checkpoints: CheckpointStore | None = None
     speeds: NodeSpeedStore | None = None
+    downloads: DownloadSpeedStore | None = None
     multicast_groups: MulticastGroups = field(default_factory=MulticastGroups)
     resolver: AddressResolver = field(default_factory=AddressResolver)
     find_past_cast: FindPastCast | None = None

@@ -151,7 +151,7 @@ class DeferredDeliveries:
             except CastRayError as error:
                 log.info("cast %s: %s can't serve what was deferred: %s", status.cast, request.source, error)
                 continue
-            first = request.source == status.request.source
+            first = request.source == status.repeatable_request.source
             if not _matches(totals, status.source.totals, exactly=first):
                 continue
             if first or await self._is_intact(status, request.source):
@@ -161,9 +161,9 @@ class DeferredDeliveries:
     def _requests(self, status: CastStatus) -> Iterator[SendRequest]:
         """The original request, then equivalents from online recipients that have the files."""
         plain = msgspec.structs.replace(
-            status.request, recipients=status.awaited, leave_out=True
+            status.repeatable_request, recipients=status.awaited, leave_out=True
         ).with_options(await_offline=False)
-        if self._online(plain.source):
+        if not plain.source or self._online(plain.source):
             yield plain
         for delivery in map(status.delivery, status.recipients):
             if _has_original_names(delivery, status.source.totals) and self._online(delivery.node):

@@ -30,6 +30,7 @@ from castray_desktop.workers.base.state_files import PrivateLogFile, RecipientGr
 from castray_desktop.workers.casts.agent_directory import AgentDirectory
 from castray_desktop.workers.casts.cast_manager import CastManager
 from castray_desktop.workers.casts.cast_table import CastServices
+from castray_desktop.workers.casts.download_speed_store import DownloadSpeedStore
 from castray_desktop.workers.casts.node_speed_store import NodeSpeedStore
 from castray_desktop.workers.casts.session.checkpoint import CastCheckpoint, CheckpointStore
 from castray_desktop.workers.clusters import reaper
@@ -101,6 +102,7 @@ class EngineProcess:
             encryption=lambda: self._settings.current.encrypt,
             checkpoints=self.checkpoints,
             speeds=self.speeds,
+            downloads=DownloadSpeedStore(paths.downloads),
             find_past_cast=self.history.find_cast,
             keep_file_record=self.history.keep_file_record,
             file_records=self.history.file_records,

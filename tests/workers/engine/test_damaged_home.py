@@ -31,6 +31,7 @@ from castray_desktop.workers.agent.transfer.store.staging import remove_abandone
 from castray_desktop.workers.base.paths import Paths
 from castray_desktop.workers.base.settings import SettingsFile
 from castray_desktop.workers.base.state_files import RecipientGroupFile
+from castray_desktop.workers.casts.download_speed_store import DownloadSpeedStore
 from castray_desktop.workers.casts.node_speed_store import NodeSpeedStore
 from castray_desktop.workers.casts.session.checkpoint import CastCheckpoint, CheckpointStore
 from castray_desktop.workers.clusters.cluster_discovery import ClusterHistory, UsedCluster
@@ -81,6 +82,7 @@ def furnish(paths: Paths) -> None:
     names.save("10.0.0.2:6379", {"node_2": ("host", "10.0.0.2")})
     node = m.NodeInfo("n1", "node_1", "10.0.0.1", "host", m.NodeState.ONLINE)
     NodeSpeedStore(paths.speeds).record([node], {"node_1": SpeedMeasurement(1e8, True)})
+    DownloadSpeedStore(paths.downloads).record("local", "example.org", [node], {"node_1": 1e8})
     ScheduleFile(paths.schedules).write(encode_states(SCHEDULES))
     deliveries = (DeliverySnapshot("node_1", DeliveryState.WAITING, "10.0.0.1"),)
     request = SendRequest(("/data",), ("node_1",), source="laptop")
@@ -112,6 +114,7 @@ FILES: dict[str, Callable[[Paths], Path]] = {
     "clusters": lambda paths: paths.clusters,
     "names": lambda paths: paths.names,
     "speeds": lambda paths: paths.speeds,
+    "downloads": lambda paths: paths.downloads,
     "schedules": lambda paths: paths.schedules,
     "record": lambda paths: paths.casts / f"{RECORD}.json",
     "targets": lambda paths: paths.home / "drivers" / "targets.json",

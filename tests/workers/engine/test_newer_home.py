@@ -42,6 +42,7 @@ from castray_desktop.workers.agent.transfer.store.staging import (
 )
 from castray_desktop.workers.base.home_format import HOME_FORMAT, check_home, mark_home
 from castray_desktop.workers.base.paths import Paths
+from castray_desktop.workers.casts.download_speed_store import DownloadMeasurement
 from castray_desktop.workers.casts.session.checkpoint import CastCheckpoint
 from castray_desktop.workers.client.engine_client import EngineClient
 from castray_desktop.workers.clusters.cluster_discovery import UsedCluster
@@ -108,7 +109,7 @@ def program(paths: Paths, *words: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-FORM_OF_HOME = {1: "ef43996a25f49c4f"}
+FORM_OF_HOME = {1: "2f4dd7eee3a364ae"}
 
 
 # --- the home
@@ -117,7 +118,15 @@ FORM_OF_HOME = {1: "ef43996a25f49c4f"}
 def test_a_change_of_what_is_kept_raises_the_format() -> None:
     """Enter the new digest. Raise HOME_FORMAT as well if a release has written homes with that number."""
     kept = (
-        *(EngineSettings, UsedCluster, AddedNode, SpeedMeasurement, CastCheckpoint, ScheduleState),
+        *(
+            EngineSettings,
+            UsedCluster,
+            AddedNode,
+            SpeedMeasurement,
+            DownloadMeasurement,
+            CastCheckpoint,
+            ScheduleState,
+        ),
         *(SendRequest, CastSummary, DeliverySnapshot, CastTotals, NodeTotals, RateSample),
     )
     schemas = without_descriptions(msgspec.json.schema_components(kept)[1])

@@ -202,6 +202,36 @@ class CastCluster(Record, frozen=True):
         return cls(target, address or named, target == LOCAL_TARGET)
 
 
+class PlacementReason(enum.StrEnum):
+    """Why a node downloads the files of web servers."""
+
+    AWAITED = "awaited"  # no node has been chosen yet
+    NAMED = "named"  # it was asked for
+    MEASURED = "measured"  # the fastest of those that were measured for this cast
+    REMEMBERED = "remembered"  # the fastest of those that were measured before
+    SMALL = "small"  # too little to measure: the first that reaches the server
+    ONLY = "only"  # no other node that was asked reaches the server
+    ONLY_HERE = "only_here"  # the same, and it is this computer
+    SUCCESSOR = "successor"  # the node that downloaded before is lost
+
+
+class StoreSpeed(Record, frozen=True):
+    """How fast a node downloads from a web server."""
+
+    node: str
+    rate: float = 0.0  # bytes per second; 0: not known
+    when: float = 0.0  # POSIX seconds
+    failure: Failure | None = None  # why it can't download
+
+
+class DownloadPlacement(Record, frozen=True):
+    """Which node downloads, and why. The node is the cast's source."""
+
+    reason: PlacementReason
+    host: str = ""  # the web server that has the largest file
+    speeds: tuple[StoreSpeed, ...] = ()  # of the nodes that were asked, as far as they are known
+
+
 class CastSummary(Record, frozen=True):
     """One row of the transfer table."""
 
@@ -233,6 +263,7 @@ class CastSummary(Record, frozen=True):
     source_copies: float = 0.0
     encrypted: bool | None = None  # every delivery's bytes between machines; None: none of them
     multicast: MulticastSnapshot | None = None  # None if not attempted
+    download: DownloadPlacement | None = None  # None if files of a node are sent
     followed_links: int = 0  # links of which was sent what they point to
     kept_links: int = 0  # links that were sent as links
     broken_links: int = 0  # of these, the ones that point to nothing at a recipient
@@ -370,6 +401,7 @@ class PreflightReport(Message, frozen=True):
     left_out: tuple[UnsentFile, ...] = ()  # what can't be sent of it, the first hundred
     left_out_count: int = 0
     removals: tuple[Removal, ...] = ()  # what `remove_extra` would remove
+    download: DownloadPlacement | None = None  # what is known before anything is measured
     cluster: CastCluster = CastCluster()
 
 

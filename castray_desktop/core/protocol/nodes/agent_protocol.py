@@ -141,6 +141,22 @@ class RemoteListing:
 
 
 @dataclass(frozen=True)
+class MeasureDownload:
+    """Download the beginning of a file, to see how fast that is. Answered with `DownloadRate`."""
+
+    file: RemoteFile
+    length: int  # bytes; 0: see only whether the server answers
+
+
+@dataclass(frozen=True)
+class DownloadRate:
+    """How fast this node downloads. Without a failure the server was reached."""
+
+    rate: float = 0.0  # bytes per second; 0 if it was not measured
+    failure: Optional[Failure] = None
+
+
+@dataclass(frozen=True)
 class PrepareSource:
     """Scan these paths and create a manifest. `SourceReport` tells when it is ready."""
 
@@ -786,6 +802,7 @@ Order = typing.Union[
     GetManifest,
     GetFileOutcomes,
     ResolveUrls,
+    MeasureDownload,
     FindPrunable,
     StartDelivery,
     SetUpstream,
@@ -817,6 +834,7 @@ OrderReply = typing.Union[
     ManifestReply,
     FileOutcomesReply,
     RemoteListing,
+    DownloadRate,
     PrunableReply,
     FolderReply,
     MeasureReply,

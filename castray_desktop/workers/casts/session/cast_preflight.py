@@ -25,6 +25,7 @@ from castray_desktop.core.routing.shared_space import SpaceClaim, space_shortage
 from castray_desktop.workers.casts.agent_directory import common_algorithms
 from castray_desktop.workers.casts.session.admission import Admission
 from castray_desktop.workers.casts.session.cast_status import offline_failure
+from castray_desktop.workers.casts.session.download_planner import DownloadPlanner
 from castray_desktop.workers.casts.session.hop_encryption import encryption_failure
 from castray_desktop.workers.casts.session.session_context import SessionContext
 from castray_desktop.workers.casts.session.source_failover import SourceFailover
@@ -177,22 +178,31 @@ _NOT_THERE = frozenset({FailureKind.NODE_OFFLINE, FailureKind.NODE_SILENT})
 class CastPreflight:
     """Lets the source scan and surveys the recipients."""
 
-    def __init__(self, context: SessionContext, failover: SourceFailover, admission: Admission) -> None:
+    def __init__(
+        self,
+        context: SessionContext,
+        failover: SourceFailover,
+        admission: Admission,
+        downloads: DownloadPlanner,
+    ) -> None:
         self._context = context
         self._status = context.status
         self._failover = failover
         self._admission = admission
+        self._downloads = downloads
 
-    async def survey(self, ask: bool = True) -> RecipientSurvey:
+    async def survey(self, ask: bool = True, measures: bool = True) -> RecipientSurvey:
         """Scan the source and survey recipients if `ask`; nothing is written anywhere.
+
+        With `measures`, nodes may download some of the files to see which one is fastest.
 
         Raises CastRayError if the cast can't start at all.
         """
         status = self._status
-        if (failure := encryption_failure(self._context, self._context.source)) is not None:
+        failure = encryption_failure(self._context, self._context.source)
+        if failure is not None and not status.chooses_source:
             raise CastRayError.of(failure)
-        await self._failover.links.resolve()
-        await self._failover.links.prepare()
+        await self._downloads.plan(measures)
         await self._context.agents.call(self._context.source, self._failover.scan_order())
         await self._context.wakeup.until(self._scanned_or_not)
         report, totals = status.source.report, status.source.totals
@@ -218,8 +228,14 @@ class CastPreflight:
         repeated = False
         while True:
             await self._context.wakeup.until(
-                lambda: self._context.source not in self._context.absences or self._given_up()
+                lambda: (
+                    self._context.source not in self._context.absences
+                    or self._given_up()
+                    or self._downloads.has_other_source
+                )
             )
+            if self._downloads.has_other_source:
+                await self._downloads.plan()
             if self._context.source in self._context.absences:
                 raise CastRayError.of(self._context.absences.reason(self._context.source))
             if repeated:

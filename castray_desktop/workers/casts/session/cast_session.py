@@ -20,6 +20,7 @@ from castray_desktop.core.protocol.nodes.agent_protocol import FINAL_RECIPIENT_S
 from castray_desktop.core.routing.node_speeds import SpeedMeasurement
 from castray_desktop.workers.base.async_tasks import BackgroundTasks
 from castray_desktop.workers.casts.agent_directory import AgentDirectory
+from castray_desktop.workers.casts.download_speed_store import DownloadSpeedStore
 from castray_desktop.workers.casts.session.admission import Admission, PausedRecipients
 from castray_desktop.workers.casts.session.cast_preflight import CastPreflight, RecipientSurvey
 from castray_desktop.workers.casts.session.cast_route import (
@@ -31,6 +32,7 @@ from castray_desktop.workers.casts.session.cast_route import (
 from castray_desktop.workers.casts.session.cast_status import CastStatus, offline_failure
 from castray_desktop.workers.casts.session.checkpoint import CastCheckpoint, CheckpointWriter, SaveCheckpoint
 from castray_desktop.workers.casts.session.download_links import DownloadLinks
+from castray_desktop.workers.casts.session.download_planner import DownloadPlanner
 from castray_desktop.workers.casts.session.hop_encryption import plain_peers
 from castray_desktop.workers.casts.session.membership import AddedRecipients, LostNodes
 from castray_desktop.workers.casts.session.multicast_control import MulticastControl, MulticastGroups
@@ -56,6 +58,7 @@ class SessionServices:
     multicast_groups: MulticastGroups
     resolver: AddressResolver
     wall: Callable[[], float]
+    downloads: DownloadSpeedStore | None = None
 
 
 CLEANUP_SECONDS = 5.0
@@ -174,7 +177,9 @@ class CastSession:
         self._paused_recipients = PausedRecipients(
             status, executor, destinations, self.admission, lambda: services.withdraw(status.cast)
         )
-        self.preflight = CastPreflight(context, failover, self.admission)
+        self.preflight = CastPreflight(
+            context, failover, self.admission, DownloadPlanner(context, failover, services.downloads)
+        )
         self._completion = CastCompletion(context, executor)
         self.waits_for_cluster = record is not None
         self._route_ready = asyncio.Event()  # set once there is a route, or will never be one

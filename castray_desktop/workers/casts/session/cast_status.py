@@ -23,7 +23,9 @@ from castray_desktop.core.protocol.messages import (
     CastSummary,
     DeliverySnapshot,
     DeliveryState,
+    DownloadPlacement,
     NodeRate,
+    PlacementReason,
     SendRequest,
 )
 from castray_desktop.core.protocol.nodes.agent_protocol import (
@@ -75,6 +77,7 @@ class CastStatus:
         self.started = started
         self._began = now
         self._ended: float | None = None
+        self.download: DownloadPlacement | None = None
         self.source = SourceProgress()
         self._entries = {
             node: DeliveryProgress(DeliverySnapshot(node, address=address))
@@ -242,6 +245,16 @@ class CastStatus:
     # --- queries ---------------------------------------------------------------------------------
 
     @property
+    def chooses_source(self) -> bool:
+        """Whether the engine chooses the node that downloads, or has chosen it."""
+        return self.download is not None and self.download.reason is not PlacementReason.NAMED
+
+    @property
+    def repeatable_request(self) -> SendRequest:
+        """The request for another cast like this one: there, the node that downloads is chosen again."""
+        return msgspec.structs.replace(self.request, source="") if self.chooses_source else self.request
+
+    @property
     def recipients(self) -> tuple[str, ...]:
         """All recipients."""
         return tuple(self._entries)
@@ -377,6 +390,7 @@ class CastStatus:
             source_copies=self.source.copies,
             encrypted=all_encrypted(item.encrypted for item in deliveries),
             multicast=self.multicast.snapshot(self.state),
+            download=self.download,
             followed_links=totals.followed_links if totals else 0,
             kept_links=totals.kept_links if totals else 0,
             broken_links=totals.broken_links if totals else 0,

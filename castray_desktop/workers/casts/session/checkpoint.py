@@ -14,7 +14,13 @@ from pathlib import Path
 import msgspec
 
 from castray_desktop.core.casts.transfer_options import nest_options
-from castray_desktop.core.protocol.messages import CastMode, DeliverySnapshot, DeliveryState, SendRequest
+from castray_desktop.core.protocol.messages import (
+    CastMode,
+    DeliverySnapshot,
+    DeliveryState,
+    DownloadPlacement,
+    SendRequest,
+)
 from castray_desktop.core.protocol.nodes.agent_protocol import (
     Algorithms,
     DestinationReply,
@@ -58,6 +64,7 @@ class CastCheckpoint(msgspec.Struct, frozen=True):
     schedule: str = ""  # that started it
     follows: str = ""  # the cast whose recipients it serves later or again
     remote: tuple[RemoteFile, ...] = ()  # what is downloaded, as it is to be; without links to stores
+    download: DownloadPlacement | None = None  # None if files of a node are sent
 
 
 class CheckpointStore:
@@ -204,6 +211,7 @@ class CheckpointWriter:
             folders,
             sent,
             len(failover.links.files),
+            status.download,
         )
         if self._keep is None or state == self._kept:
             return
@@ -231,6 +239,7 @@ class CheckpointWriter:
             schedule=status.schedule,
             follows=status.follows,
             remote=failover.links.stored,
+            download=status.download,
         )
 
 

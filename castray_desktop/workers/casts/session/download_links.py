@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 from castray_desktop.core.content.urls import is_store_url
 from castray_desktop.core.failures.kinds import CastRayError, FailureKind
 from castray_desktop.core.protocol.nodes import agent_protocol
 from castray_desktop.core.protocol.nodes.agent_protocol import FreshLink, RemoteFile, RenewLinks
-from castray_desktop.workers.casts.session.cast_status import offline_failure
 from castray_desktop.workers.casts.session.session_context import SessionContext
 from castray_desktop.workers.sources.address_resolver import AddressResolver, check_names
 
@@ -24,6 +23,9 @@ CHECK_SECONDS = 60.0
 
 SHORTEST_SECONDS = 5.0
 """Between renewals, however soon links expire."""
+
+AskNodes = Callable[[tuple[str, ...]], Awaitable[tuple[RemoteFile, ...]]]
+"""Asks nodes for the files that addresses of web servers stand for. Raises CastRayError."""
 
 
 class DownloadLinks:
@@ -54,7 +56,7 @@ class DownloadLinks:
         """The files, for a checkpoint."""
         return tuple(file.without_link() for file in self.files)
 
-    async def resolve(self) -> None:
+    async def resolve(self, ask_nodes: AskNodes) -> None:
         """Find out what the addresses of the request stand for, once. Raises CastRayError."""
         urls = self._status.request.urls
         if not urls or self.files:
@@ -62,21 +64,12 @@ class DownloadLinks:
         options = self._status.request.options
         found: dict[str, Sequence[RemoteFile]] = {}
         if web := tuple(url for url in urls if not is_store_url(url)):
-            found.update(zip(web, ((file,) for file in await self._ask_node(web)), strict=True))
+            found.update(zip(web, ((file,) for file in await ask_nodes(web)), strict=True))
         for url in filter(is_store_url, urls):
             found[url] = await self._resolver.list_files(url, options)
         listings = [found[url] for url in urls]
         check_names(listings)
         self.files = tuple(file for files in listings for file in files)
-
-    async def _ask_node(self, urls: tuple[str, ...]) -> tuple[RemoteFile, ...]:
-        source = self._context.source
-        reply = await self._context.agents.call(source, agent_protocol.ResolveUrls(urls))
-        if not isinstance(reply, agent_protocol.RemoteListing):
-            raise CastRayError.of(offline_failure(source))
-        if reply.failure is not None:
-            raise CastRayError.of(reply.failure)
-        return reply.files
 
     async def prepare(self) -> None:
         """Before a node gets the files: links that are not there or expire soon are renewed. Raises

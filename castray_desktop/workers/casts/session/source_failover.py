@@ -9,7 +9,7 @@ import msgspec
 
 from castray_desktop.core.casts.states import FailoverEvent, FailoverState, next_failover_state
 from castray_desktop.core.failures.kinds import CastRayError, Failure, FailureKind
-from castray_desktop.core.protocol.messages import DeliveryState
+from castray_desktop.core.protocol.messages import DeliveryState, DownloadPlacement, PlacementReason
 from castray_desktop.core.protocol.nodes import agent_protocol
 from castray_desktop.core.protocol.nodes.agent_protocol import SourceState
 from castray_desktop.workers.casts.session.cast_route import RouteExecutor
@@ -177,6 +177,8 @@ class SourceFailover:
         if source not in self._status.recipients:
             self._context.absences.mark_back(source)
         self._status.request = msgspec.structs.replace(self._status.request, source=node)
+        host = self._status.download.host if self._status.download is not None else ""
+        self._status.download = DownloadPlacement(PlacementReason.SUCCESSOR, host)
         self.advance(FailoverEvent.BACK)
         self._resumed, self._reads_to_end = True, False
         if route is not None:

@@ -29,7 +29,7 @@ from tests.helpers.cast_stage import Stage
 from tests.helpers.fake_agents import SIZE, URL
 from tests.helpers.fake_store import ADDRESS, FakeStore
 
-REQUEST = SendRequest((ADDRESS,), ("all",), source="", leave_out=True)
+REQUEST = SendRequest((ADDRESS,), ("all",), source="s", leave_out=True)
 UNREACHABLE = Failure(FailureKind.STORE_UNREACHABLE, {"url": ADDRESS, "reason": "no route"})
 DENIED = Failure(FailureKind.STORE_DENIED, {"url": ADDRESS, "reason": "ExpiredToken"})
 pytestmark = pytest.mark.timeout(30)

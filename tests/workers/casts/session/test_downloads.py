@@ -26,7 +26,7 @@ from castray_desktop.core.routing.bottleneck import slowest_hop
 from tests.helpers.cast_stage import Stage
 from tests.helpers.fake_agents import SIZE, STREAM, URL
 
-DOWNLOAD = SendRequest((URL,), ("all",), source="", leave_out=True)
+DOWNLOAD = SendRequest((URL,), ("all",), source="s", leave_out=True)
 pytestmark = pytest.mark.timeout(30)
 
 

@@ -44,6 +44,7 @@ FIRST_DELAY_SECONDS = 0.5
 MAX_DELAY_SECONDS = 30.0
 MAX_REDIRECTS = 5
 CHUNK_BYTES = 1 << 20
+MEASURED_CHUNK_BYTES = 64 << 10
 ENDED_EARLY = "the server ended its answer too early"
 MAX_REFUSALS = 2
 """Refusals in a row behind a redirect: its link may have expired, and another one may be good."""
@@ -127,6 +128,8 @@ class RangeClient:
     """
 
     def __init__(self, pause: Pause) -> None:
+        self.answered = False
+        """Whether a server has answered, whatever it said."""
         self._pause = pause
         self._locations: dict[str, str] = {}  # where redirects have led, by address
         self._connection: Optional[http.client.HTTPConnection] = None
@@ -169,6 +172,30 @@ class RangeClient:
     def read(self, link: RemoteLink, start: int, view: memoryview, pinned: RemoteState) -> None:
         """Fill `view` with the bytes from `start` on. Raises RemoteFileError."""
         self._until_done(len(view), link, lambda at: self._read_some(link, start + at, view[at:], pinned))
+
+    def read_for(self, seconds: float, link: RemoteLink, length: int, pinned: RemoteState) -> int:
+        """Download the first `length` bytes, or what comes of them in so many seconds; returns how many came.
+
+        Raises RemoteFileError.
+        """
+        counts = []
+
+        def ask(at: int) -> int:
+            until, count = time.monotonic() + seconds, 0
+            response = self._get(link, 0, length, pinned)
+            _compare(_state(response), pinned)
+            buffer = memoryview(bytearray(MEASURED_CHUNK_BYTES))
+            while count < length and time.monotonic() < until:
+                came = response.readinto(buffer[: length - count])
+                if not came:
+                    break
+                count += came
+            self._finish(response)
+            counts.append(count)
+            return 1
+
+        self._until_done(1, link, ask)
+        return counts[0]
 
     def read_whole(self, link: RemoteLink, pinned: RemoteState) -> Iterator[memoryview]:
         """The file in chunks, from a server that has no ranges. Raises RemoteFileError."""
@@ -303,6 +330,7 @@ class RangeClient:
             try:
                 connection.request("GET", target, headers=headers)
                 self._response = connection.getresponse()
+                self.answered = True
                 return self._response
             except (http.client.RemoteDisconnected, ConnectionResetError, BrokenPipeError):
                 if not reused:

@@ -23,9 +23,9 @@ from castray_desktop.workers.agent.transfer.source.range_client import (
     LinkRefusedError,
     RangeClient,
     RemoteFileError,
-    RemoteState,
 )
 from castray_desktop.workers.agent.transfer.source.remote_links import RemoteLinks
+from castray_desktop.workers.agent.transfer.source.remote_listing import remote_state
 from castray_desktop.workers.agent.transfer.store.hash_cache import FileKey
 from castray_desktop.workers.agent.transfer.store.piece_store import StoreGoneError
 from castray_desktop.workers.agent.transfer.store.receive_store import ReceiveStore
@@ -162,8 +162,7 @@ class RemoteFiles:
 
     def _pinned(self, file: int) -> PinnedFile:
         item = self._files[file]
-        state = RemoteState(item.size, item.etag, item.modified_ns, item.ranges)
-        return PinnedFile(self._links.link(item), state)
+        return PinnedFile(self._links.link(item), remote_state(item))
 
     def _parts(self) -> Iterator[FilePart]:
         """The parts to download, in order: not what this node has already."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
 from array import array
 from collections.abc import Iterable, Sequence
@@ -12,6 +13,8 @@ from castray_desktop.core.content.manifest import EntryKind, ManifestEntry
 from castray_desktop.core.content.urls import redacted_url, url_file_name
 from castray_desktop.core.failures.kinds import CastRayError, Failure, FailureKind
 from castray_desktop.core.protocol.nodes.agent_protocol import (
+    DownloadRate,
+    MeasureDownload,
     RemoteFile,
     RemoteListing,
     ResolveUrls,
@@ -21,15 +24,27 @@ from castray_desktop.workers.agent.transfer.source.range_client import (
     RangeClient,
     RemoteFileError,
     RemoteLink,
+    RemoteState,
 )
 from castray_desktop.workers.agent.transfer.source.scanner import ScanResult
 
 RESOLVE_SECONDS = 10.0
 """A server that lets wait longer for an answer about a file ends the request."""
 
+MEASURE_SECONDS = 1.0
+"""So long a node downloads at most to measure its rate."""
+
+REACH_SECONDS = 5.0
+"""A server that has not answered by then is not reached."""
+
 FILE_MODE = 0o644
 FOLDER_MODE = 0o755
 """A web server does not know of modes."""
+
+
+def remote_state(file: RemoteFile) -> RemoteState:
+    """What the server has to say of a file."""
+    return RemoteState(file.size, file.etag, file.modified_ns, file.ranges)
 
 
 def resolve_urls(order: ResolveUrls) -> RemoteListing:
@@ -47,14 +62,47 @@ def resolve_urls(order: ResolveUrls) -> RemoteListing:
             try:
                 state = client.state(RemoteLink(url))
             except (RemoteFileError, TimeoutError) as error:
-                values = {"url": redacted_url(url), "reason": str(error)}
-                return RemoteListing(failure=Failure(FailureKind.URL_FAILED, values))
+                return RemoteListing(failure=_failure(url, str(error)))
             path = os.fsdecode(url_file_name(url))
             version = (state.size, state.etag, state.modified_ns, state.ranges)
             found.append(RemoteFile(path, url, *version, checksum=state.checksum))
     finally:
         client.close()
     return RemoteListing(tuple(found))
+
+
+def measure_download(order: MeasureDownload) -> DownloadRate:
+    """Download the beginning of a file, to see how fast that is. The connection is opened before."""
+
+    def pause(seconds: float, reason: str) -> None:
+        raise TimeoutError(reason)
+
+    file = order.file
+    link, pinned = RemoteLink(file.url, file.authorization), remote_state(file)
+    client = RangeClient(pause)
+    watch = threading.Timer(REACH_SECONDS, client.abort)
+    watch.start()
+    try:
+        client.read(link, 0, memoryview(bytearray(min(1, file.size))), pinned)
+        if not order.length:
+            return DownloadRate()
+        began = time.monotonic()
+        count = client.read_for(MEASURE_SECONDS, link, order.length, pinned)
+        return DownloadRate(count / (time.monotonic() - began))
+    except TimeoutError as error:
+        reason = str(error) if watch.is_alive() else "the server does not answer"
+        return (
+            DownloadRate() if client.answered else DownloadRate(failure=_failure(file.shown_address, reason))
+        )
+    except RemoteFileError as error:
+        return DownloadRate(failure=_failure(file.shown_address, str(error)))
+    finally:
+        watch.cancel()
+        client.close()
+
+
+def _failure(url: str, reason: str) -> Failure:
+    return Failure(FailureKind.URL_FAILED, {"url": redacted_url(url), "reason": reason})
 
 
 def with_remote_files(scan: ScanResult, files: Sequence[RemoteFile], exclude: Iterable[str]) -> ScanResult:
