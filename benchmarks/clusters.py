@@ -28,8 +28,9 @@ from benchmarks.namespaces import nft
 from castray_desktop.core.failures.kinds import FailureKind
 from castray_desktop.core.failures.sentences import sentence
 from castray_desktop.core.protocol import messages
-from castray_desktop.core.protocol.messages import ClusterPhase, NodeInfo, NodeState
+from castray_desktop.core.protocol.messages import ClusterPhase, NodeState
 from castray_desktop.workers.base.paths import Paths, find_paths
+from castray_desktop.workers.client.client_cache import ClientCache
 from castray_desktop.workers.client.engine_client import EngineClient
 
 CASES = ("join", "cable", "raylet", "head", "client", "errors")
@@ -43,29 +44,16 @@ class Desk:
 
     def __init__(self, client: EngineClient) -> None:
         self.client = client
-        self.cluster = client.welcome.cluster
-        self.nodes: dict[str, NodeInfo] = {node.name: node for node in client.welcome.nodes}
-        self.casts: dict[str, messages.CastSummary] = {}
+        self.cache = ClientCache(client.welcome)
         self.results: dict[str, messages.CastResult] = {}
         self._news = asyncio.Event()
         self._following = asyncio.create_task(self._follow())
 
     async def _follow(self) -> None:
         async for event in self.client.events():
-            match event:
-                case messages.Welcome():
-                    self.cluster = event.cluster
-                    self.nodes = {node.name: node for node in event.nodes}
-                case messages.ClusterChanged(status):
-                    self.cluster = status
-                case messages.NodesChanged(changed, removed):
-                    self.nodes |= {node.name: node for node in changed}
-                    for name in removed:
-                        self.nodes.pop(name, None)
-                case messages.CastChanged(summary):
-                    self.casts[summary.cast] = summary
-                case messages.CastResult(summary):
-                    self.results[summary.cast] = event
+            self.cache.apply_event(event)
+            if isinstance(event, messages.CastResult):
+                self.results[event.summary.cast] = event
             self._news.set()
 
     async def until(self, what: str, done: Callable[[], object], seconds: float = SECONDS) -> float:
@@ -77,17 +65,20 @@ class Desk:
                     self._news.clear()
                     await self._news.wait()
         except TimeoutError:
-            print(f"  NOT within {seconds:.0f} s: {what}; {self.cluster}", flush=True)
+            print(f"  NOT within {seconds:.0f} s: {what}; {self.cache.cluster}", flush=True)
             raise
         took = time.monotonic() - begun
         print(f"  {took:6.2f} s  {what}", flush=True)
         return took
 
     def is_online(self, address: str) -> bool:
-        return any(node.address == address and node.state is NodeState.ONLINE for node in self.nodes.values())
+        return any(
+            node.address == address and node.state is NodeState.ONLINE for node in self.cache.nodes.values()
+        )
 
     def is_ready(self, nodes: int) -> bool:
-        return self.cluster.phase is ClusterPhase.READY and self.cluster.nodes_ready == nodes
+        cluster = self.cache.cluster
+        return cluster.phase is ClusterPhase.READY and cluster.nodes_ready == nodes
 
     async def use(self, target: str) -> None:
         await self.client.request(messages.UseCluster(target), messages.Done)
@@ -110,7 +101,7 @@ class Desk:
         return (await self.client.request(messages.Send(request), messages.Accepted)).cast
 
     def done_bytes(self, cast: str) -> int:
-        summary = self.casts.get(cast)
+        summary = self.cache.casts.get(cast)
         return summary.done_bytes if summary is not None else 0
 
     async def close(self) -> None:
@@ -251,9 +242,9 @@ async def head(lab: Lab, desk: Desk, path: Path, folder: Path) -> None:
     cast = await desk.send(path, folder)
     await desk.until("some has arrived", lambda: desk.done_bytes(cast) > path.stat().st_size // 4)
     kill(ray_processes(lab, lab.hosts[0], "gcs_server", "raylet"))
-    took = await desk.until("said that the head is gone", lambda: desk.cluster.failure is not None)
-    assert desk.cluster.failure is not None
-    print(f"            “{sentence(desk.cluster.failure)}”", flush=True)
+    took = await desk.until("said that the head is gone", lambda: desk.cache.cluster.failure is not None)
+    assert desk.cache.cluster.failure is not None
+    print(f"            “{sentence(desk.cache.cluster.failure)}”", flush=True)
     assert took < 5
     for host in lab.hosts:
         for pid in lab.processes(host):
@@ -277,7 +268,7 @@ async def client(lab: Lab, desk: Desk, path: Path, folder: Path) -> None:
     nodes, outside = len(lab.hosts), lab.hosts[-1]
     await desk.until("attached from outside", lambda: desk.is_ready(nodes))
     own, other = (
-        next(node.name for node in desk.nodes.values() if node.address == host.address)
+        next(node.name for node in desk.cache.nodes.values() if node.address == host.address)
         for host in (outside, lab.hosts[1])
     )
     for what in ("by sockets", "its own port blocked", "all but Ray's port blocked"):
@@ -326,9 +317,9 @@ async def errors(lab: Lab, desk: Desk, path: Path, folder: Path) -> None:
         await desk.use(target)
         took = await desk.until(
             target,
-            lambda: desk.cluster.phase is ClusterPhase.FAILED and desk.cluster.target == target,  # noqa: B023
+            lambda: desk.cache.cluster.phase is ClusterPhase.FAILED and desk.cache.cluster.target == target,  # noqa: B023
         )
-        failure = desk.cluster.failure
+        failure = desk.cache.cluster.failure
         assert failure is not None
         print(f"            “{sentence(failure)}”", flush=True)
         assert took < 10

@@ -9,14 +9,9 @@ from collections.abc import Callable
 
 from castray_desktop.core.failures.kinds import CastRayError
 from castray_desktop.core.protocol import messages
-from castray_desktop.core.protocol.messages import (
-    CastState,
-    ClusterPhase,
-    DeliverySnapshot,
-    NodeInfo,
-    NodeState,
-)
+from castray_desktop.core.protocol.messages import CastState, ClusterPhase, DeliverySnapshot, NodeState
 from castray_desktop.workers.base.paths import Paths
+from castray_desktop.workers.client.client_cache import ClientCache
 from castray_desktop.workers.client.engine_client import EngineClient
 
 CONNECT_SECONDS = 30.0
@@ -24,14 +19,14 @@ RETRY_SECONDS = 0.1
 
 
 class CastObserver:
-    """Follows one engine after another. `moments` are the times at which deliveries ended, in seconds of the
-    monotonic clock, by cast and node."""
+    """Follows one engine after another, and keeps the state of the latest in `cache`.
+
+    `results` are those of all engines, `moments` the times at which deliveries ended, in seconds of the
+    monotonic clock, by cast and node.
+    """
 
     def __init__(self, paths: Paths) -> None:
-        self.cluster = messages.ClusterStatus()
-        self.nodes: dict[str, NodeInfo] = {}
-        self.casts: dict[str, messages.CastSummary] = {}
-        self.deliveries: dict[str, dict[str, DeliverySnapshot]] = {}
+        self.cache = ClientCache()
         self.results: dict[str, messages.CastResult] = {}
         self.moments: dict[tuple[str, str], float] = {}
         self.engine_ended = True
@@ -57,7 +52,7 @@ class CastObserver:
                 except CastRayError:
                     await asyncio.sleep(RETRY_SECONDS)
         self.engine_ended = False
-        self._welcomed(self._client.welcome)
+        self._hear(self._client.welcome)
         self._following = asyncio.create_task(self._follow(self._client))
 
     async def close(self) -> None:
@@ -78,80 +73,73 @@ class CastObserver:
                     self._news.clear()
                     await self._news.wait()
         except TimeoutError:
-            raise TimeoutError(f"not within {seconds:.0f} s: {what}; {self.cluster.phase}") from None
+            raise TimeoutError(f"not within {seconds:.0f} s: {what}; {self.cache.cluster.phase}") from None
 
     async def _follow(self, client: EngineClient) -> None:
         async for event in client.events():
-            match event:
-                case messages.Welcome():
-                    self._welcomed(event)
-                case messages.ClusterChanged(status):
-                    self.cluster = status
-                case messages.NodesChanged(changed, removed):
-                    self.nodes |= {node.name: node for node in changed}
-                    for name in removed:
-                        self.nodes.pop(name, None)
-                case messages.CastChanged(summary):
-                    self.casts[summary.cast] = summary
-                case messages.DeliveriesChanged(cast, deliveries):
-                    self._delivered(cast, deliveries)
-                case messages.CastResult(summary, deliveries):
-                    self.casts[summary.cast] = summary
-                    self._delivered(summary.cast, deliveries)
-                    self.results[summary.cast] = event
+            self._hear(event)
             self._news.set()
         self.engine_ended = True
         self._news.set()
 
-    def _welcomed(self, welcome: messages.Welcome) -> None:
-        self.cluster = welcome.cluster
-        self.nodes = {node.name: node for node in welcome.nodes}
-        self.casts |= {summary.cast: summary for summary in welcome.casts}
-        for cast, deliveries in welcome.deliveries.items():
-            self._delivered(cast, deliveries)
+    def _hear(self, event: messages.Event) -> None:
+        self.cache.apply_event(event)
+        match event:
+            case messages.Welcome():
+                for cast in event.deliveries:
+                    self._note_ends(cast)
+            case messages.DeliveriesChanged(cast):
+                self._note_ends(cast)
+            case messages.CastResult(summary):
+                self._note_ends(summary.cast)
+                self.results[summary.cast] = event
 
-    def _delivered(self, cast: str, deliveries: tuple[DeliverySnapshot, ...]) -> None:
-        known = self.deliveries.setdefault(cast, {})
-        for delivery in deliveries:
-            before = known.get(delivery.node)
-            known[delivery.node] = delivery
-            if delivery.state.finished and not (before and before.state.finished):
-                self.moments[cast, delivery.node] = time.monotonic()
+    def _note_ends(self, cast: str) -> None:
+        for delivery in self.cache.deliveries(cast):
+            if not delivery.state.finished:
+                self.moments.pop((cast, delivery.node), None)
+            else:
+                self.moments.setdefault((cast, delivery.node), time.monotonic())
 
     # --- what it knows
 
     def is_ready(self, nodes: int) -> bool:
         """Whether the cluster is ready with so many nodes online."""
-        return self.cluster.phase is ClusterPhase.READY and self.cluster.nodes_ready == nodes
+        cluster = self.cache.cluster
+        return cluster.phase is ClusterPhase.READY and cluster.nodes_ready == nodes
 
     def name_at(self, address: str) -> str:
         """The node at an address. Raises LookupError."""
-        for node in self.nodes.values():
+        for node in self.cache.nodes.values():
             if node.address == address:
                 return node.name
         raise LookupError(f"no node at {address}")
 
     def is_online(self, node: str) -> bool:
         """Whether it is."""
-        info = self.nodes.get(node)
+        info = self.cache.nodes.get(node)
         return info is not None and info.state is NodeState.ONLINE
 
     def state(self, cast: str) -> CastState | None:
         """The state of a cast, None before it is heard of."""
-        summary = self.casts.get(cast)
+        summary = self.cache.casts.get(cast)
         return summary.state if summary is not None else None
 
     def chain(self, cast: str) -> tuple[str, ...]:
         """The source and the recipients in the order of its route; empty before there is one."""
-        summary = self.casts.get(cast)
+        summary = self.cache.casts.get(cast)
         return summary.chain if summary is not None else ()
+
+    def delivery(self, cast: str, node: str) -> DeliverySnapshot | None:
+        """The delivery to a node, None before it is heard of."""
+        return next((item for item in self.cache.deliveries(cast) if item.node == node), None)
 
     def has(self, cast: str, node: str) -> int:
         """Verified bytes of the contents that a node has."""
-        delivery = self.deliveries.get(cast, {}).get(node)
+        delivery = self.delivery(cast, node)
         return delivery.bytes if delivery is not None else 0
 
     def ended(self, cast: str, node: str) -> bool:
         """Whether the delivery to a node has ended."""
-        delivery = self.deliveries.get(cast, {}).get(node)
+        delivery = self.delivery(cast, node)
         return delivery is not None and delivery.state.finished

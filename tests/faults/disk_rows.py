@@ -123,12 +123,35 @@ async def retry(
     return Repeated(needed, received, LIST_BYTES, state)
 
 
+def others_than(node: str) -> tuple[str, ...]:
+    """The recipients that a cell does not concern."""
+    return tuple(name for name in RECIPIENTS if name != node)
+
+
+async def finish(
+    seen: Observation,
+    stage: AgentStage,
+    disk: FaultDisk,
+    parcel: Parcel,
+    cast: str,
+    node: str,
+    below: str = "",
+) -> None:
+    """(e) and (d) for a node whose destination is on the mount; what is delivered must be there."""
+    if seen.endings[node].state == "failed":
+        seen.repeated = {node: await retry(stage, disk, parcel, cast, node, below)}
+    elif missing := await missing_bytes(disk, parcel, below):
+        seen.wrong = [*seen.wrong, f"{node}: {missing:,} bytes have no right final name"]
+    stage.nodes.cast_manager.clear_finished()
+    seen.left = [*stage.left(node), *await staging_left(disk, node)]
+
+
 def recipient_fault(fault: DiskFault) -> RunCell:
     """A run in which the disk of a recipient's inbox fails, and works again for the retry."""
 
     async def run(cell: Cell, folder: Path) -> Observation:
         node = NODES[cell.component]
-        others = tuple(name for name in RECIPIENTS if name != node)
+        others = others_than(node)
         parcel = make_parcel(folder / "parcel")
         async with (
             fault_fs(folder / "disk") as disk,
@@ -152,11 +175,8 @@ def recipient_fault(fault: DiskFault) -> RunCell:
                 NOISE_SECONDS + fault.allowed_seconds,
                 wrong=names.wrong,
             )
-            if endings[node].state == "failed":
-                seen.repeated = {node: await retry(stage, disk, parcel, cast, node)}
-            stage.nodes.cast_manager.clear_finished()
+            await finish(seen, stage, disk, parcel, cast, node)
             seen.wrong += await wrong_names(disk, node, parcel)
-            seen.left = [*stage.left(node), *await staging_left(disk, node)]
             return seen
 
     return run

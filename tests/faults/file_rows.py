@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Collection
 from pathlib import Path
 
 from tests.faults.agent_stage import NODES, RECIPIENTS, SOURCE, AgentStage, Parcel, agent_stage, make_parcel
-from tests.faults.disk_rows import missing_bytes, retry, staging_left, strike_at, wrong_names
+from tests.faults.disk_rows import SLOW, finish, others_than, strike_at, wrong_names
 from tests.faults.fault_cells import Cell, Component, Fault, Moment, RunCell, cells_of, not_applicable
 from tests.faults.fault_checks import FinalNames, Observation
 from tests.faults.shifted_agent import VARIABLE, move_clock
@@ -97,7 +97,7 @@ def existing_file(touch: Touch) -> RunCell:
 
     async def run(cell: Cell, folder: Path) -> Observation:
         node = NODES[cell.component]
-        others = tuple(name for name in RECIPIENTS if name != node)
+        others = others_than(node)
         parcel = make_parcel(folder / "parcel")
         async with (
             fault_fs(folder / "disk") as disk,
@@ -118,12 +118,7 @@ def existing_file(touch: Touch) -> RunCell:
                 usual,
                 wrong=names.wrong,
             )
-            if endings[node].state == "failed":
-                seen.repeated = {node: await retry(stage, disk, parcel, cast, node)}
-            elif missing := await missing_bytes(disk, parcel):
-                seen.wrong.append(f"{node}: {missing:,} bytes have no right final name")
-            stage.nodes.cast_manager.clear_finished()
-            seen.left = [*stage.left(node), *await staging_left(disk, node)]
+            await finish(seen, stage, disk, parcel, cast, node)
             return seen
 
     return run
@@ -132,7 +127,7 @@ def existing_file(touch: Touch) -> RunCell:
 async def destination_removed(cell: Cell, folder: Path) -> Observation:
     """Somebody removes the destination, with the staging folder in it."""
     node = NODES[cell.component]
-    others = tuple(name for name in RECIPIENTS if name != node)
+    others = others_than(node)
     parcel = make_parcel(folder / "parcel")
     async with (
         fault_fs(folder / "inbox" / node) as disk,
@@ -159,13 +154,8 @@ async def destination_removed(cell: Cell, folder: Path) -> Observation:
             usual,
             wrong=names.wrong,
         )
-        if endings[node].state == "failed":
-            seen.repeated = {node: await retry(stage, disk, parcel, cast, node, "/there")}
-        elif missing := await missing_bytes(disk, parcel, "/there"):
-            seen.wrong.append(f"{node}: {missing:,} bytes have no right final name")
-        stage.nodes.cast_manager.clear_finished()
+        await finish(seen, stage, disk, parcel, cast, node, "/there")
         seen.wrong += await wrong_names(disk, node, parcel, "/there")
-        seen.left = [*stage.left(node), *await staging_left(disk, node)]
         return seen
 
 
@@ -188,10 +178,6 @@ async def clock_moved(cell: Cell, folder: Path) -> Observation:
         stage.nodes.cast_manager.clear_finished()
         seen.left = stage.left()
         return seen
-
-
-SLOW = 16 << 20
-"""Bytes per second: reports tell where a cast is."""
 
 
 async def _move_in_cast(

@@ -127,7 +127,7 @@ class CastRun:
     async def send_by_window(self) -> None:
         """Have a window send it to everybody, as a person does."""
         stage, observer = self.stage, self.stage.observer
-        known = set(observer.casts)
+        known = set(observer.cache.casts)
         self.count()
         self.began = time.monotonic()
         words = ["-m", "tests.helpers.window_pilot", self.file, "--dest", self.folder / "to" / "{node}"]
@@ -141,8 +141,8 @@ class CastRun:
             stderr=subprocess.DEVNULL,
             text=True,
         )
-        await observer.until("the window sends", lambda: set(observer.casts) - known, WINDOW_SECONDS)
-        (self.cast,) = set(observer.casts) - known
+        await observer.until("the window sends", lambda: set(observer.cache.casts) - known, WINDOW_SECONDS)
+        (self.cast,) = set(observer.cache.casts) - known
         self.began = time.monotonic()
 
     async def window_says(self) -> dict[str, Any]:
@@ -184,8 +184,8 @@ class CastRun:
     def endings(self) -> dict[str, Ending]:
         """How its deliveries have ended."""
         observer, found = self.stage.observer, {}
-        for node, delivery in observer.deliveries.get(self.cast, {}).items():
-            failure = delivery.failure
+        for delivery in observer.cache.deliveries(self.cast):
+            node, failure = delivery.node, delivery.failure
             found[node] = Ending(
                 str(delivery.state),
                 str(failure.kind.value) if failure else "",
@@ -424,7 +424,7 @@ async def _after(run: CastRun, cell: Cell) -> None:
     if cell.fault is Fault.KILLED and cell.component is Component.HEAD:
         await stage.observer.until(
             "the loss of the head is noticed",
-            lambda: stage.observer.cluster.failure is not None,
+            lambda: stage.observer.cache.cluster.failure is not None,
             BEGIN_SECONDS,
         )
         stage.end_ray()
@@ -450,7 +450,7 @@ async def _retry(run: CastRun, missing: list[str]) -> dict[str, Repeated]:
     found = {}
     for node in run.recipients:
         needed = SIZE if node in missing else 0
-        delivery = run.stage.observer.deliveries[again].get(node)
+        delivery = run.stage.observer.delivery(again, node)
         state = str(delivery.state) if delivery is not None else "completed"
         found[node] = Repeated(needed, run.moved(node), EXTRA + SIZE // 20, state)
     return found
@@ -481,7 +481,7 @@ def _left_now(run: CastRun) -> list[str]:
     homes = [stage.data_folder(host) / "castray" for host in stage.lab.hosts]
     left = left_behind(run.destinations, homes)
     left += [f"checkpoint {path.name}" for path in (stage.home / "casts").iterdir()]
-    for node in stage.observer.nodes:
+    for node in stage.observer.cache.nodes:
         if len(agents := stage.agents(node)) != 1:
             left.append(f"{node} has {len(agents)} agents")
     for what, found in (

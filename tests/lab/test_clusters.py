@@ -44,6 +44,6 @@ async def test_a_raylet_and_then_the_head_are_killed(make_lab: MakeLab, folder: 
         await desk.until("the cast has ended", lambda: cast in desk.results)
         check_files(desk, cast, path)
         kill(ray_processes(lab, head, "gcs_server", "raylet"))
-        await desk.until("said that the head is gone", lambda: desk.cluster.failure is not None, 5)
-        assert desk.cluster.failure is not None
-        assert desk.cluster.failure.kind is FailureKind.CLUSTER_LOST
+        await desk.until("said that the head is gone", lambda: desk.cache.cluster.failure is not None, 5)
+        assert desk.cache.cluster.failure is not None
+        assert desk.cache.cluster.failure.kind is FailureKind.CLUSTER_LOST
