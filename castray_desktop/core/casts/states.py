@@ -11,6 +11,7 @@ import enum
 from collections.abc import Iterable, Mapping
 from typing import TypeVar
 
+from castray_desktop.core.content.file_outcomes import FileCounts
 from castray_desktop.core.failures.kinds import FailureKind
 from castray_desktop.core.protocol.messages import (
     CastMode,
@@ -185,6 +186,12 @@ def outcome(deliveries: Iterable[DeliverySnapshot]) -> CastEvent:
     if ended and all(item.state is DeliveryState.CANCELLED for item in ended):
         return CastEvent.CANCELLED
     return CastEvent.FAILED
+
+
+def common_counts(deliveries: Iterable[DeliverySnapshot]) -> FileCounts | None:
+    """What became of the files, where it is the same at every recipient that has said so."""
+    found = {item.counts for item in deliveries if item.counts}
+    return found.pop() if len(found) == 1 else None
 
 
 def recipients_mode(recipients: int, others: int) -> CastMode:

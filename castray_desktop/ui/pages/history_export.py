@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import csv
-import json
-import os
-import tempfile
 import time
-from pathlib import Path
-from typing import IO
 
 import msgspec
 from PySide6.QtCore import QObject, Signal
 
 from castray_desktop.core.casts.json_views import form_to_json, result_form
 from castray_desktop.core.casts.states import cast_name
-from castray_desktop.core.failures.kinds import Failure, FailureKind
+from castray_desktop.core.failures.kinds import CastRayError, Failure
 from castray_desktop.core.failures.sentences import sentence
 from castray_desktop.core.protocol import messages
 from castray_desktop.core.protocol.messages import CastResult, CastSummary, HistoryQuery
 from castray_desktop.ui.model.engine_link import EngineLink
+from castray_desktop.ui.model.export_file import ExportFile
 
 PAGE = 200
 CSV_COLUMNS = (
@@ -65,9 +60,8 @@ class HistoryExport(QObject):
         self, link: EngineLink, query: HistoryQuery, path: str, parent: QObject | None = None
     ) -> None:
         super().__init__(parent)
-        self._link, self._query, self._path = link, query, Path(path)
-        self._json = path.casefold().endswith(".json")
-        self._file: IO[str] | None = None
+        self._link, self._query, self._path = link, query, path
+        self._file: ExportFile | None = None
         self._written = 0
         self._total = 0
         self._offset = 0
@@ -77,15 +71,9 @@ class HistoryExport(QObject):
     def start(self) -> None:
         """Begin. Errors of the disk come as `failed`, too."""
         try:
-            number, _ = name = tempfile.mkstemp(prefix=".castray-export-", dir=self._path.parent)
-            self._temporary = Path(name[1])
-            self._file = os.fdopen(number, "w", encoding="utf-8", newline="")
-            if self._json:
-                self._file.write("[")
-            else:
-                csv.writer(self._file).writerow(CSV_COLUMNS)
-        except OSError as error:
-            self._fail_with(error)
+            self._file = ExportFile(self._path, CSV_COLUMNS)
+        except CastRayError as error:
+            self._on_failed(error.failure)
             return
         self._next_page()
 
@@ -117,13 +105,12 @@ class HistoryExport(QObject):
         if self._ended or self._file is None:
             return
         try:
-            if self._json:
-                self._file.write(",\n" if self._written else "\n")
-                json.dump(form_to_json(result_form(result)), self._file, ensure_ascii=False)
+            if self._file.is_json:
+                self._file.write_object(form_to_json(result_form(result)))
             else:
-                csv.writer(self._file).writerows(csv_rows(result))
-        except OSError as error:
-            self._fail_with(error)
+                self._file.write_rows(csv_rows(result))
+        except CastRayError as error:
+            self._on_failed(error.failure)
             return
         self._written += 1
         self.progress.emit(self._written, self._total)
@@ -134,15 +121,12 @@ class HistoryExport(QObject):
             return
         self._ended = True
         try:
-            if self._json:
-                self._file.write("\n]\n")
-            self._file.close()
-            self._temporary.replace(self._path)
-        except OSError as error:
-            self._fail_with(error)
+            self._file.finish()
+        except CastRayError as error:
+            self.failed.emit(error.failure)
             return
         self._file = None
-        self.done.emit(str(self._path))
+        self.done.emit(self._path)
 
     def _on_failed(self, failure: Failure) -> None:
         if not self._ended:
@@ -150,14 +134,7 @@ class HistoryExport(QObject):
             self._drop()
             self.failed.emit(failure)
 
-    def _fail_with(self, error: OSError) -> None:
-        self._ended = True
-        self._drop()
-        values = {"path": str(self._path), "reason": error.strerror or str(error)}
-        self.failed.emit(Failure(FailureKind.FILE_NOT_WRITTEN, values))
-
     def _drop(self) -> None:
         if self._file is not None:
-            self._file.close()
+            self._file.drop()
             self._file = None
-            self._temporary.unlink(missing_ok=True)

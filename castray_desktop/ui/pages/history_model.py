@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections.abc import Callable
 
 import msgspec
-from PySide6.QtCore import QCoreApplication, QObject, QTimer, Signal
+from PySide6.QtCore import QCoreApplication, QObject, QTimer
 
 from castray_desktop.core.failures.kinds import Failure
 from castray_desktop.core.protocol import messages
@@ -20,25 +20,17 @@ from castray_desktop.ui.transfers.transfer_text import (
     elapsed,
     full_time,
 )
-from castray_desktop.ui.widgets.text_table import NO_PARENT, Index, TableCell, TextTableModel
+from castray_desktop.ui.widgets.paged_model import PagedTextModel, Taken
+from castray_desktop.ui.widgets.text_table import TableCell
 
-PAGE = 200
-MOST_PAGES = 20
 AGAIN_MS = 500
 
 
 translate = QCoreApplication.translate
 
 
-class HistoryModel(TextTableModel):
-    """As many rows as casts fit the query; a page of them is asked for when one of its rows is painted.
-
-    `query` says which casts are shown, `total` how many there are.
-    Signals: `counted(int)` when the number of casts is known; `failed(Failure)`.
-    """
-
-    counted = Signal(int)
-    failed = Signal(object)
+class HistoryModel(PagedTextModel):
+    """As many rows as casts fit the query. `query` says which casts are shown."""
 
     def __init__(self, link: EngineLink, parent: QObject | None = None) -> None:
         headings = (
@@ -52,13 +44,9 @@ class HistoryModel(TextTableModel):
             lambda: translate("History", "Rate"),
             lambda: translate("History", "Ended"),
         )
-        super().__init__(headings, frozenset({2, 3, 6, 7, 8}), parent)
+        super().__init__(headings, frozenset({2, 3, 6, 7, 8}), self._fetch_casts, parent)
         self._link = link
         self.query = HistoryQuery()
-        self.total = 0
-        self._pages: OrderedDict[int, tuple[CastSummary, ...]] = OrderedDict()
-        self._asked: set[int] = set()
-        self._version = 0  # answers to older questions are thrown away
         self._again = QTimer(self, singleShot=True, interval=AGAIN_MS)
         self._again.timeout.connect(self.refresh)
 
@@ -69,71 +57,28 @@ class HistoryModel(TextTableModel):
             self.query = query
             self.refresh()
 
-    def refresh(self) -> None:
-        """Fetch the shown rows again."""
-        self._version += 1
-        self._asked.clear()
-        self._ask(0)
-
     def refresh_soon(self) -> None:
         """Something has changed; look once it is quiet."""
         self._again.start()
 
     def cast_at(self, row: int) -> CastSummary | None:
         """The cast of a row, if its page is here; else the page is asked for."""
-        page = self._pages.get(row // PAGE)
-        if page is None:
-            self._ask(row // PAGE)
-            return None
-        self._pages.move_to_end(row // PAGE)
-        return page[row % PAGE] if row % PAGE < len(page) else None
+        cast = self.row(row)
+        return cast if isinstance(cast, CastSummary) else None
 
-    def _ask(self, page: int) -> None:
-        if page in self._asked or not self._link.connected:
-            return
-        self._asked.add(page)
-        version = self._version
-        query = msgspec.structs.replace(self.query, offset=page * PAGE, limit=PAGE)
-
-        def done(reply: messages.HistoryPage) -> None:
-            if version == self._version:
-                self._take(page, reply)
-
-        def failed(failure: Failure) -> None:
-            if version == self._version:
-                self.failed.emit(failure)
-
-        self._link.ask(messages.GetHistory(query), messages.HistoryPage, done, failed)
-
-    def _take(self, page: int, reply: messages.HistoryPage) -> None:
-        if page == 0 or reply.total != self.total:
-            self._become(reply.total)
-        self._pages[page] = reply.casts
-        while len(self._pages) > MOST_PAGES:
-            gone, _ = self._pages.popitem(last=False)
-            self._asked.discard(gone)
-        first, last = page * PAGE, min(self.total, (page + 1) * PAGE) - 1
-        if last >= first:
-            self.dataChanged.emit(self.index(first, 0), self.index(last, self.columnCount() - 1))
-        self.counted.emit(self.total)
-
-    def _become(self, total: int) -> None:
-        """Forget the rows, since any of them may have moved."""
-        self._pages.clear()
-        if total > self.total:
-            self.beginInsertRows(NO_PARENT, self.total, total - 1)
-            self.total = total
-            self.endInsertRows()
-        elif total < self.total:
-            self.beginRemoveRows(NO_PARENT, total, self.total - 1)
-            self.total = total
-            self.endRemoveRows()
-        self._asked &= {0}
+    def _fetch_casts(self, offset: int, limit: int, done: Taken, failed: Callable[[Failure], None]) -> bool:
+        if not self._link.connected:
+            return False
+        query = msgspec.structs.replace(self.query, offset=offset, limit=limit)
+        self._link.ask(
+            messages.GetHistory(query),
+            messages.HistoryPage,
+            lambda page: done(page.casts, page.total),
+            failed,
+        )
+        return True
 
     # --- cells -----------------------------------------------------------------------------
-
-    def rowCount(self, parent: Index = NO_PARENT) -> int:
-        return 0 if parent.isValid() else self.total
 
     def key(self, row: int) -> object:
         cast = self.cast_at(row)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from PySide6.QtCore import QCoreApplication, QObject, Qt, Signal
 from PySide6.QtGui import QCloseEvent
-from PySide6.QtWidgets import QHBoxLayout, QProgressBar, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QHBoxLayout, QProgressBar, QStackedWidget, QVBoxLayout, QWidget
 
 from castray_desktop.core.casts.multicast_status import multicast_status
 from castray_desktop.core.failures.kinds import Failure, FailureKind
@@ -28,6 +28,8 @@ from castray_desktop.ui.model.engine_link import EngineLink
 from castray_desktop.ui.model.node_list import delivery_glyph
 from castray_desktop.ui.theme.theme import Theme
 from castray_desktop.ui.transfers import path_text
+from castray_desktop.ui.transfers.file_text import counts_text
+from castray_desktop.ui.transfers.files_view import FilesView
 from castray_desktop.ui.transfers.transfer_model import TransferModel
 from castray_desktop.ui.transfers.transfer_text import (
     cast_status,
@@ -39,9 +41,10 @@ from castray_desktop.ui.transfers.transfer_text import (
     full_time,
     hook_text,
 )
-from castray_desktop.ui.widgets.basic_widgets import button, label, lay_in, set_tone
+from castray_desktop.ui.widgets.basic_widgets import bind_text, button, label, lay_in, set_tone
 from castray_desktop.ui.widgets.sheet import Sheet
 from castray_desktop.ui.widgets.status_glyphs import GlyphState
+from castray_desktop.ui.widgets.tabs import Tabs
 from castray_desktop.ui.widgets.text_table import TableCell, TextTable, TextTableModel
 
 translate = QCoreApplication.translate
@@ -70,6 +73,7 @@ def make_delivery_table(theme: Theme) -> tuple[TextTableModel, TextTable]:
         lambda: translate("CastDetails", "Upstream"),
         lambda: translate("CastDetails", "Transport"),
         lambda: translate("CastDetails", "Encrypted"),
+        lambda: translate("CastDetails", "Files"),
         lambda: translate("CastDetails", "Path, or why not"),
         lambda: translate("CastDetails", "Hash"),
     )
@@ -78,8 +82,8 @@ def make_delivery_table(theme: Theme) -> tuple[TextTableModel, TextTable]:
         theme,
         model,
         lambda: translate("CastDetails", "Deliveries"),
-        (130, 104, 70, 80, 52, 100, 104, 86, 220, 120),
-        8,
+        (120, 100, 70, 76, 48, 90, 96, 82, 120, 200, 110),
+        9,
     )
     model.setParent(table)
     return model, table
@@ -97,6 +101,7 @@ def _cells(delivery: DeliverySnapshot) -> list[TableCell]:
     if delivery.failure is not None:
         where = failure_text(delivery.failure)
     where = "\n".join(part for part in (where, hook_text(delivery)) if part)
+    files = counts_text(delivery.counts) if delivery.counts is not None else ""
     return [
         TableCell(delivery.node, glyph=delivery_glyph(delivery), tip=delivery.address),
         TableCell(delivery_status(delivery), tone),
@@ -110,6 +115,7 @@ def _cells(delivery: DeliverySnapshot) -> list[TableCell]:
             "warn" if delivery.encrypted is False else "text_2",
             tip=path_text.delivery_encryption_line(delivery, ""),
         ),
+        TableCell(files or DASH, "text_2", tip=files),
         TableCell(where or DASH, "bad" if delivery.failure is not None else "text_2", tip=where),
         TableCell(delivery.hash or DASH, "text_2", tip=delivery.hash),
     ]
@@ -169,22 +175,43 @@ def cast_facts(cast: CastSummary, deliveries: Sequence[DeliverySnapshot] = ()) -
 class CastDetails(Sheet):
     """A sheet about one cast; `show_cast` brings it up to date."""
 
-    def __init__(self, theme: Theme, parent: QWidget) -> None:
+    def __init__(self, theme: Theme, link: EngineLink, parent: QWidget) -> None:
         self.cast = ""
         self._told: tuple[CastSummary, tuple[DeliverySnapshot, ...]] | None = None
-        super().__init__(theme, lambda: translate("CastDetails", "Details"), parent, size=(980, 520))
+        super().__init__(theme, lambda: translate("CastDetails", "Details"), parent, size=(980, 560))
         self._model, self.table = make_delivery_table(theme)
+        self.files = FilesView(theme, link)
+        self.tabs = Tabs(theme)
+        self.tabs.add("overview", lambda: translate("CastDetails", "Overview"))
+        self.tabs.add("files", lambda: translate("CastDetails", "Files"))
+        bind_text(self.tabs, self.tabs.setAccessibleName, lambda: translate("CastDetails", "Details"))
         self._facts = label("", 12, 400, "1", tabular=True)
         self._facts.setWordWrap(True)
         self._facts.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
-        copy_button = button(theme, lambda: translate("CastDetails", "Copy all"), "copy")
-        copy_button.clicked.connect(self._copy)
-        self.set_body(lay_in(QVBoxLayout(), self._facts, (self.table, 1), spacing=12))
-        self.set_foot(lay_in(QHBoxLayout(), None, copy_button))
+        self._copy_button = button(theme, lambda: translate("CastDetails", "Copy all"), "copy")
+        self._copy_button.clicked.connect(self._copy)
+        overview = QWidget()
+        lay_in(QVBoxLayout(overview), self._facts, (self.table, 1), spacing=12, margins=(0, 0, 0, 0))
+        self._stack = QStackedWidget()
+        self._stack.addWidget(overview)
+        self._stack.addWidget(self.files)
+        self.set_body(lay_in(QVBoxLayout(), self.tabs, (self._stack, 1), spacing=12))
+        self.set_foot(lay_in(QHBoxLayout(), None, self._copy_button))
+        self.tabs.chosen.connect(self.show_tab)
+
+    def show_tab(self, key: str) -> None:
+        """Show the overview or the files."""
+        self.tabs.choose(key)
+        self._stack.setCurrentIndex(self.tabs.order().index(key))
+        self._copy_button.setVisible(key == "overview")
 
     def show_cast(self, cast: CastSummary, deliveries: tuple[DeliverySnapshot, ...]) -> None:
         """Show the current state of a cast."""
+        ended = self._told is not None and not self._told[0].state.finished and cast.state.finished
         self.cast, self._told = cast.cast, (cast, deliveries)
+        self.files.show_cast(cast.cast, cast.recipients)
+        if ended:
+            self.files.refresh()
         self.retranslate()
 
     def retranslate(self) -> None:
@@ -387,7 +414,7 @@ class CastSheets(QObject):
 
     def _details(self) -> CastDetails:
         if self.details is None:
-            self.details = CastDetails(self._theme, self._window)
+            self.details = CastDetails(self._theme, self._link, self._window)
         return self.details
 
     def _raise(self, sheet: QWidget) -> None:

@@ -15,6 +15,7 @@ from castray_desktop.ui.i18n.language import Text
 from castray_desktop.ui.i18n.number_format import DASH, format_bytes, format_duration
 from castray_desktop.ui.model.node_list import natural_key
 from castray_desktop.ui.theme.theme import Theme
+from castray_desktop.ui.transfers.file_text import row_end_text
 from castray_desktop.ui.transfers.transfer_text import (
     cast_share,
     cast_status,
@@ -26,7 +27,6 @@ from castray_desktop.ui.transfers.transfer_text import (
     destination_text,
     elapsed,
     failure_text,
-    hash_text,
     percent_text,
     rate_text,
 )
@@ -163,7 +163,7 @@ COLUMNS: Mapping[TransferColumn, ColumnSpec] = {
         132,
         lambda cast: (cast.cast,),
         lambda cast: "",
-        lambda cast, delivery: hash_text(delivery),
+        lambda cast, delivery: row_end_text(delivery),
         number=True,
         quiet=True,
         hidden=True,
@@ -171,7 +171,8 @@ COLUMNS: Mapping[TransferColumn, ColumnSpec] = {
 }
 
 OF_CASTS = frozenset(column for column, spec in COLUMNS.items() if spec.delivery is None)
-"""Columns that say nothing about a delivery. Its row has its hash there, or why it failed."""
+"""Columns that say nothing about a delivery. Its row has its hash there, what became of its
+files, or why it failed."""
 
 
 def delivery_text(cast: CastSummary, delivery: DeliverySnapshot, column: TransferColumn) -> str:
@@ -181,7 +182,7 @@ def delivery_text(cast: CastSummary, delivery: DeliverySnapshot, column: Transfe
     text = COLUMNS[column].delivery
     if text is not None:
         return text(cast, delivery)
-    return "" if column is TransferColumn.DIRECTION else hash_text(delivery)
+    return "" if column is TransferColumn.DIRECTION else row_end_text(delivery)
 
 
 def spans_reason(item: object) -> bool:

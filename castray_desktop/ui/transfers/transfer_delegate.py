@@ -22,6 +22,7 @@ from castray_desktop.ui.model.cluster_text import target_name
 from castray_desktop.ui.model.node_list import delivery_glyph
 from castray_desktop.ui.theme.theme import Theme
 from castray_desktop.ui.transfers.cast_actions import can_retry_delivery
+from castray_desktop.ui.transfers.file_text import row_end_text, telling_counts
 from castray_desktop.ui.transfers.transfer_columns import (
     COLUMNS,
     EDGE,
@@ -41,7 +42,6 @@ from castray_desktop.ui.transfers.transfer_text import (
     delivery_status,
     failure_text,
     files_text,
-    hash_text,
     percent_text,
 )
 from castray_desktop.ui.widgets.painting import LEFT, RIGHT, metrics, paint_bar, paint_text, pixmap
@@ -80,7 +80,7 @@ class TransferDelegate(QStyledItemDelegate):
         rest = QRectF(rect)
         rest.setLeft(x + 48)
         elsewhere = target_name(cast.cluster.target) if cast.cluster.target not in ("", self.cluster) else ""
-        files = elsewhere or files_text(cast)
+        files = elsewhere or telling_counts(cast.counts) or files_text(cast)
         files_width = metrics(11).horizontalAdvance(files) + 8 if files else 0
         title = cast_title(cast)
         name_width = metrics(13, 500).horizontalAdvance(title)
@@ -213,7 +213,9 @@ RETRY_GAP = 10
 
 
 class RowEndPainter:
-    """Paints the last columns of a delivery's row as one: its hash, or the reason of its failure and *Retry*.
+    """Paints the last columns of a delivery's row as one.
+
+    They have its hash, what became of its files, or the reason of its failure and *Retry*.
 
     Call `arrange` first, and whenever other columns are shown.
     """
@@ -240,7 +242,7 @@ class RowEndPainter:
             return
         palette = self._theme.palette
         if not spans_reason(item) or item.failure is None:
-            paint_text(painter, span, hash_text(item), palette.text_2, 11, 400, RIGHT)
+            paint_text(painter, span, row_end_text(item), palette.text_2, 11, 400, RIGHT)
             return
         link = self._link(span, cast, item)
         if link is not None:

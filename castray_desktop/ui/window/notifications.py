@@ -19,6 +19,7 @@ from castray_desktop.ui.model.desktop_services import open_folder
 from castray_desktop.ui.model.node_list import NodeList
 from castray_desktop.ui.model.preferences import Preferences
 from castray_desktop.ui.theme.resources import resource
+from castray_desktop.ui.transfers.file_text import telling_counts
 from castray_desktop.ui.transfers.transfer_text import cast_title, failure_text
 from castray_desktop.ui.widgets.banner import Toast
 
@@ -199,7 +200,13 @@ def result_words(result: CastResult) -> Explanation:
             text = (one if total == 1 else many).format(
                 name=name, node=cast.recipients[0] if cast.recipients else "", count=total
             )
-            return Explanation(text, translate("Notifier", "Every copy was checked by its hash."))
+            checked = translate("Notifier", "Every copy was checked by its hash.")
+            counts = telling_counts(cast.counts)
+            if not counts:
+                return Explanation(text, checked)
+            return Explanation(
+                text, translate("Notifier", "{counts}. {checked}").format(counts=counts, checked=checked)
+            )
         case CastState.PARTLY_FAILED if _only_waits(cast):
             text = translate("Notifier", "{count} of {total} nodes get {name} once they are back")
             happened = text.format(name=name, count=cast.awaited, total=total)

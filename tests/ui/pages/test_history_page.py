@@ -16,11 +16,12 @@ from castray_desktop.core.protocol import messages as m
 from castray_desktop.core.protocol.messages import CastState
 from castray_desktop.ui.model.recipient_selection import RecipientSelection
 from castray_desktop.ui.pages.history_export import CSV_COLUMNS, HistoryExport
-from castray_desktop.ui.pages.history_model import MOST_PAGES, PAGE, HistoryModel
+from castray_desktop.ui.pages.history_model import HistoryModel
 from castray_desktop.ui.pages.history_page import CastHistoryPage
 from castray_desktop.ui.theme.theme import Theme
 from castray_desktop.ui.transfers.cast_actions import CastActions
 from castray_desktop.ui.transfers.transfer_model import TransferModel
+from castray_desktop.ui.widgets.paged_model import MOST_PAGES, PAGE
 from tests.helpers import fake_engine as fake
 from tests.helpers.fake_engine import FakeLink
 from tests.helpers.samples import NOW, make_cast
@@ -139,7 +140,7 @@ def test_a_row_opens_into_its_deliveries_and_can_be_sent_again(page: CastHistory
     assert page.delivery_table.isVisible()
     rows = page.deliveries
     assert [rows.index(row, 0).data() for row in range(3)] == ["node_1", "node_2", "node_3"]
-    assert rows.index(2, 8).data() == "node_3 went offline. Send again when it is back."
+    assert rows.index(2, 9).data() == "node_3 went offline. Send again when it is back."
     cast = page.current_cast()
     assert cast is not None
     titles = [action.text() for action in page.menu(cast).actions() if not action.isSeparator()]

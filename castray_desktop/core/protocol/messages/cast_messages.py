@@ -258,6 +258,7 @@ class CastSummary(Record, frozen=True):
     failed: int = 0
     lagging: int = 0
     awaited: int = 0  # deliveries waiting for offline nodes
+    counts: FileCounts | None = None  # what became of its files; None where it differs between recipients
     paused: int = 0  # deliveries that are paused, alone or with the cast
     chain: tuple[str, ...] = ()  # source first, in relay order
     source_copies: float = 0.0

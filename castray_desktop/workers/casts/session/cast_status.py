@@ -10,6 +10,7 @@ from castray_desktop.core.casts.progress import longest_eta, median_rate
 from castray_desktop.core.casts.states import (
     CastEvent,
     DeliveryEvent,
+    common_counts,
     next_cast_state,
     next_delivery_state,
     outcome,
@@ -396,6 +397,7 @@ class CastStatus:
             broken_links=totals.broken_links if totals else 0,
             broken_names=totals.broken_names if totals else (),
             checksums=self.source.checksums,
+            counts=common_counts(deliveries),
             awaited=sum(item.state is DeliveryState.AWAITED for item in deliveries),
             paused=sum(item.state is DeliveryState.PAUSED for item in deliveries),
             place=self.place,

@@ -1,0 +1,101 @@
+"""What became of files, in the window's words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from PySide6.QtCore import QCoreApplication
+
+from castray_desktop.core.content.file_outcomes import FileCounts
+from castray_desktop.core.protocol.messages import CastFile, DeliverySnapshot, FileAtRecipients, FileState
+from castray_desktop.ui.transfers.transfer_text import failure_text, hash_text
+from castray_desktop.ui.widgets.status_glyphs import GlyphState
+
+translate = QCoreApplication.translate
+
+FILE_GLYPHS: Mapping[FileState, GlyphState] = {
+    FileState.PENDING: GlyphState.QUEUED,
+    FileState.RECEIVED: GlyphState.CHECKING,
+    FileState.SENT: GlyphState.VERIFIED,
+    FileState.IDENTICAL: GlyphState.VERIFIED,
+    FileState.RENAMED: GlyphState.LAGGING,
+    FileState.OVERWRITTEN: GlyphState.LAGGING,
+    FileState.FAILED: GlyphState.FAILED,
+    FileState.UNKNOWN: GlyphState.OFFLINE,
+}
+
+NAMED = 3
+"""Recipients that are named where there are several groups of them."""
+
+
+def file_state_word(state: FileState) -> str:
+    """A state in a word or two."""
+    return {
+        FileState.PENDING: translate("Files", "Not yet"),
+        FileState.RECEIVED: translate("Files", "Received"),
+        FileState.SENT: translate("Files", "Sent"),
+        FileState.IDENTICAL: translate("Files", "Identical"),
+        FileState.RENAMED: translate("Files", "Renamed"),
+        FileState.OVERWRITTEN: translate("Files", "Overwritten"),
+        FileState.FAILED: translate("Files", "Failed"),
+        FileState.UNKNOWN: translate("Files", "Not known"),
+    }[state]
+
+
+def group_text(group: FileAtRecipients) -> str:
+    """What became of a file at some recipients."""
+    if group.state is FileState.RENAMED:
+        return translate("Files", "Kept as {name}").format(name=group.place.rpartition("/")[2] or group.place)
+    if group.state is FileState.IDENTICAL and group.place:
+        return translate("Files", "Identical to {name}").format(name=group.place.rpartition("/")[2])
+    if group.failure is not None:
+        return translate("Files", "Failed: {reason}").format(reason=failure_text(group.failure))
+    return file_state_word(group.state)
+
+
+def outcome_text(file: CastFile) -> str:
+    """What became of a file everywhere, in one line."""
+    groups = file.recipients
+    if len(groups) == 1:
+        return group_text(groups[0])
+    return " · ".join(f"{_short(group)} ({_nodes(group.nodes)})" for group in groups)
+
+
+def outcome_lines(file: CastFile) -> str:
+    """The same with every recipient, a line for each group."""
+    return "\n".join(f"{', '.join(group.nodes)}: {group_text(group)}" for group in file.recipients)
+
+
+def _short(group: FileAtRecipients) -> str:
+    return file_state_word(group.state) if group.failure is not None else group_text(group)
+
+
+def _nodes(nodes: Sequence[str]) -> str:
+    if len(nodes) <= NAMED:
+        return ", ".join(nodes)
+    return translate("Files", "{count} nodes").format(count=len(nodes))
+
+
+def counts_text(counts: FileCounts) -> str:
+    """How many files have ended in each way: "15 identical, 1 kept as (2)"."""
+    named = (
+        (counts.sent, translate("Files", "{count} sent")),
+        (counts.identical, translate("Files", "{count} identical")),
+        (counts.renamed, translate("Files", "{count} kept as (2)")),
+        (counts.overwritten, translate("Files", "{count} overwritten")),
+        (counts.failed, translate("Files", "{count} failed")),
+    )
+    parts = [text.format(count=f"{count:,}") for count, text in named if count]
+    return translate("Files", ", ").join(parts)
+
+
+def telling_counts(counts: FileCounts | None) -> str:
+    """The same where it is worth telling: not where all files are simply sent."""
+    if counts is None or counts == FileCounts(sent=counts.sent):
+        return ""
+    return counts_text(counts)
+
+
+def row_end_text(delivery: DeliverySnapshot) -> str:
+    """What the row of a delivery ends with: what became of its files, or the hash of its only one."""
+    return telling_counts(delivery.counts) or hash_text(delivery)
