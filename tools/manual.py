@@ -25,6 +25,7 @@ ENVIRONMENT = {
 
 FILES = {
     "$CASTRAY_HOME/api-token": "what a client of the HTTP API has to show",
+    "$CASTRAY_HOME/api-read-only-token": "the same for a client that changes nothing",
     "~/.config/castray/node.json": "on a recipient: which hooks its owner allows",
 }
 

@@ -75,18 +75,15 @@ def _named(texts: dict[str, str]) -> list[tuple[str, str]]:
 
 def http_document() -> dict[str, Any]:
     """The OpenAPI document of the HTTP API."""
-    from fastapi import FastAPI  # slow to import, and no other page needs it
-
+    # They load slowly, and no other page needs them.
     from castray_desktop.workers.http_api.access_control import AllowedHosts
     from castray_desktop.workers.http_api.api_app import ApiApp
 
     class NoEngine:
         """An engine that is never asked: only the routes are looked at."""
 
-    app = ApiApp(NoEngine(), "", AllowedHosts("127.0.0.1")).app  # type: ignore[arg-type]
-    while not isinstance(app, FastAPI):
-        app = vars(app)["_app"]  # what guards the application wraps it
-    return app.openapi()
+    app = ApiApp(NoEngine(), "", AllowedHosts("127.0.0.1"))  # type: ignore[arg-type]
+    return app.framework.openapi()
 
 
 def http_page(document: dict[str, Any]) -> str:

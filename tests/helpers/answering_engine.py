@@ -7,7 +7,9 @@ from typing import Any, TypeVar
 
 from castray_desktop.core.failures.kinds import CastRayError, Failure, FailureKind
 from castray_desktop.core.protocol import messages as m
+from castray_desktop.workers.base.settings import check_settings
 from castray_desktop.workers.client.client_cache import ClientCache
+from castray_desktop.workers.clusters.node_inventory import is_valid_node_name
 from tests.helpers.fake_engine import answer, busy_welcome, finished_cast, finished_deliveries
 
 ReplyType = TypeVar("ReplyType", bound=m.Message)
@@ -61,6 +63,21 @@ FILES = m.FilesPage(
     {m.FileState.RENAMED: 1, m.FileState.FAILED: 1},
 )
 
+
+def _change_settings(command: m.ChangeSettings) -> m.Reply:
+    try:
+        check_settings(command.settings)
+    except CastRayError as error:
+        return m.Failed(error.failure)
+    return m.Done()
+
+
+def _add_node(command: m.AddNode) -> m.Reply:
+    if not is_valid_node_name(command.name):
+        return m.Failed(Failure(FailureKind.BAD_NODE_NAME, {"node": command.name}))
+    return m.Done()
+
+
 ANSWERS: Mapping[type[m.Message], Callable[[Any], m.Reply]] = {
     m.Send: lambda command: m.Accepted(CAST),
     m.Browse: lambda command: m.FolderListing(command.node, "/data", (m.FolderEntry("x", bytes=5),)),
@@ -87,6 +104,8 @@ ANSWERS: Mapping[type[m.Message], Callable[[Any], m.Reply]] = {
     m.Verify: lambda command: m.VerifyReport(
         command.job, (m.VerifiedNode("node_1", m.VerifiedState.SAME, "blake3:00", 1, 10),)
     ),
+    m.AddNode: _add_node,
+    m.ChangeSettings: _change_settings,
     **{
         kind: _of_a_cast(m.Done())
         for kind in (
@@ -95,12 +114,10 @@ ANSWERS: Mapping[type[m.Message], Callable[[Any], m.Reply]] = {
             m.Cancel,
             m.DropRecipients,
             m.SetLimit,
-            m.AddNode,
             m.RemoveNode,
             m.EnableSchedule,
             m.RemoveSchedule,
             m.ChangeSchedule,
-            m.ChangeSettings,
         )
     },
 }

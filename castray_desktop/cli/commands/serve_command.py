@@ -44,7 +44,8 @@ def add_parsers(commands: Commands) -> None:
         """
         castray serve
         castray serve --port 9000 --cluster auto
-        curl -H "Authorization: Bearer $(cat ~/.local/share/castray/api-token)" http://127.0.0.1:8001/api/status
+        castray serve --read-only-token
+        curl -H "Authorization: Bearer $(cat ~/.local/share/castray/api-token)" http://127.0.0.1:8001/api/v1/status
         """,
         handler=serve,
         uses_cluster=True,
@@ -53,6 +54,11 @@ def add_parsers(commands: Commands) -> None:
         "--host", default="127.0.0.1", metavar="H", help="the address to listen at (127.0.0.1: this machine)"
     )
     parser.add_argument("--port", type=_port, default=8001, metavar="P", help="8001; 0: any that is free")
+    parser.add_argument(
+        "--read-only-token",
+        action="store_true",
+        help="also accept a second token, for requests that change nothing; it is created if there is none",
+    )
     add_json_option(parser)
 
 
@@ -81,6 +87,7 @@ async def serve(options: argparse.Namespace) -> int:
     try:
         paths.prepare()
         token = load_token(paths.api_token)
+        read_only = load_token(paths.api_read_only_token) if options.read_only_token else ""
         listener = open_port(options.host, options.port)
     except OSError as error:
         print_error(
@@ -92,7 +99,7 @@ async def serve(options: argparse.Namespace) -> int:
             await session.ready(options.cluster)
             draining = asyncio.create_task(_drain(session), name="session events")
             connection = ReconnectingClient(paths, "api", session.cluster.target)
-            api = ApiApp(connection, token, AllowedHosts(options.host))
+            api = ApiApp(connection, token, AllowedHosts(options.host), read_only_token=read_only)
             connection.add_listener(api.publish)
             try:
                 await connection.open()
@@ -101,10 +108,17 @@ async def serve(options: argparse.Namespace) -> int:
                 address = address_of(listener)
                 if options.json:
                     place = {"address": address, "documents": f"{address}/docs"}
-                    print_json({"event": "serving"} | place | {"token_file": str(paths.api_token)})
+                    tokens = {
+                        "token_file": str(paths.api_token),
+                        "read_only_token_file": str(paths.api_read_only_token) if read_only else None,
+                    }
+                    print_json({"event": "serving"} | place | tokens)
                 else:
-                    say(f"The API is at {address}, its documents at {address}/docs.")
-                    say(f"The token is in {paths.api_token}. End it with Ctrl+C.")
+                    say(f"The API is at {address}, its documentation at {address}/docs.")
+                    say(f"The token is in {paths.api_token}.")
+                    if read_only:
+                        say(f"The read-only token is in {paths.api_read_only_token}.")
+                    say("Press Ctrl+C to stop.")
                 await _run(ApiServer(api.app), listener)
             finally:
                 await connection.close()

@@ -33,6 +33,7 @@ class Paths:
         self.clusters = home / "clusters.json"  # clusters that were used
         self.names = home / "names.json"  # the names of each cluster's nodes
         self.api_token = home / "api-token"  # of the HTTP API
+        self.api_read_only_token = home / "api-read-only-token"
 
     def prepare(self) -> None:
         """Create the folders, for this user only. Who writes to the home calls this first.

@@ -25,12 +25,13 @@ class SettingsFile:
 
     def change(self, settings: EngineSettings) -> None:
         """Change and save the settings. Raises OSError, or CastRayError for invalid numbers."""
-        _check(settings)
+        check_settings(settings)
         replace_file(self._file, msgspec.json.encode(settings))
         self.current = settings
 
 
-def _check(settings: EngineSettings) -> None:
+def check_settings(settings: EngineSettings) -> None:
+    """Raises CastRayError for numbers that can't be set."""
     if settings.limit < 0:
         raise CastRayError(FailureKind.BAD_RATE, rate=settings.limit)
     for number, most in (
@@ -51,7 +52,7 @@ def _decode(file: Path, content: bytes) -> EngineSettings:
             try:
                 value = msgspec.json.decode(given[field.encode_name], type=field.type)
                 changed = msgspec.structs.replace(settings, **{field.name: value})
-                _check(changed)
+                check_settings(changed)
             except UNREADABLE as error:
                 bad.append(error)
             else:

@@ -1,13 +1,13 @@
-"""Access to the API: a token for everything, a check of the `Host` header, and limits of connections."""
+"""Access to the API: tokens, a check of the `Host` header, and limits of connections."""
 
 from __future__ import annotations
 
 import asyncio
 import base64
 import binascii
+import enum
 import hmac
 import ipaddress
-import json
 import os
 import resource
 import secrets
@@ -21,12 +21,22 @@ from pathlib import Path
 from typing import Any
 
 from starlette.datastructures import Headers
-from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
+from castray_desktop.workers.http_api.problems import (
+    BAD_HOST,
+    BODY_TOO_LARGE,
+    HEADERS_TOO_LARGE,
+    NO_TOKEN,
+    READ_ONLY,
+    REQUEST_TIMEOUT,
+    Problem,
+    encode_problem,
+    problem_response,
+)
+
 _CONNECTION = "castray.connection"
-_TOO_LARGE = HTTPStatus(413)  # its name differs between versions of Python
 
 
 @dataclass(frozen=True)
@@ -116,6 +126,11 @@ class LimitedConnection(HttpToolsProtocol):
         """The client's address."""
         return self.client[0] if self.client else ""
 
+    @property
+    def _path(self) -> str:
+        """The path of the request, as far as it has been read; the parser sets `url` with its first bytes."""
+        return getattr(self, "url", b"").partition(b"?")[0].decode("latin-1")
+
     # --- what asyncio calls -----------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -136,7 +151,7 @@ class LimitedConnection(HttpToolsProtocol):
         self._header_bytes += len(data)
         super().data_received(data)
         if self._in_headers and self._header_bytes > self._bounds.header_bytes:
-            self._refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "The headers are too large.")
+            self._refuse(HEADERS_TOO_LARGE)
 
     def handle_websocket_upgrade(self) -> None:
         self._set_deadline(None)
@@ -154,7 +169,7 @@ class LimitedConnection(HttpToolsProtocol):
         self._body_bytes = 0
         self._set_deadline(self._bounds.body_seconds)
         if any(name == b"content-length" and self._is_too_large(value) for name, value in self.headers):
-            self._refuse(_TOO_LARGE, "The body is too large.")
+            self._refuse(BODY_TOO_LARGE)
         else:
             super().on_headers_complete()
 
@@ -163,7 +178,7 @@ class LimitedConnection(HttpToolsProtocol):
             return
         self._body_bytes += len(body)
         if self._body_bytes > self._bounds.body_bytes:
-            self._refuse(_TOO_LARGE, "The body is too large.")
+            self._refuse(BODY_TOO_LARGE)
         else:
             super().on_body(body)
 
@@ -190,9 +205,9 @@ class LimitedConnection(HttpToolsProtocol):
 
     def _time_is_up(self) -> None:
         self._deadline = None
-        self._refuse(HTTPStatus.REQUEST_TIMEOUT, "The request did not come to its end in time.")
+        self._refuse(REQUEST_TIMEOUT)
 
-    def _refuse(self, status: HTTPStatus, text: str) -> None:
+    def _refuse(self, problem: Problem) -> None:
         """Send the reason, unless an answer was started, and close the connection."""
         self._refused = True
         self._set_deadline(None)
@@ -202,9 +217,10 @@ class LimitedConnection(HttpToolsProtocol):
         if cycle is not None and cycle.response_complete:
             cycle = None
         if cycle is None or not cycle.response_started:
-            body = json.dumps({"detail": text, "kind": "refused"}).encode()
+            media_type, body = encode_problem(self._path, problem)
+            status = HTTPStatus(problem.status)
             head = (
-                f"HTTP/1.1 {status.value} {status.phrase}\r\ncontent-type: application/json\r\n"
+                f"HTTP/1.1 {status.value} {status.phrase}\r\ncontent-type: {media_type}\r\n"
                 f"content-length: {len(body)}\r\nconnection: close\r\n\r\n"
             )
             self.transport.write(head.encode() + body)
@@ -217,14 +233,18 @@ class LimitedConnection(HttpToolsProtocol):
 DOCUMENTS = ("/docs", "/openapi.json")
 """Browsers can't send a token in a header for these, so it may be passed as a password, for reading only."""
 
+PUBLIC = ("/healthz",)
+"""Paths that need no token."""
+
 SUBPROTOCOL = "castray"
 TOKEN_SUBPROTOCOL = "castray.token."
 
+_SAFE = ("GET", "HEAD")
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
 def load_token(path: Path) -> str:
-    """Load the API's token, or create it. Raises OSError, PermissionError where others could read it."""
+    """Load a token of the API, or create it. Raises OSError, PermissionError where others could read it."""
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError:
@@ -284,12 +304,24 @@ def _without_port(header: str) -> str:
     return name if colon and port.isdigit() else header
 
 
-class AccessControl:
-    """Passes only requests with a valid `Host` and the token to `app`."""
+class Role(enum.Enum):
+    """What a token allows."""
 
-    def __init__(self, app: ASGIApp, token: str, names: AllowedHosts) -> None:
+    OWNER = "owner"
+    READER = "reader"
+
+
+class AccessControl:
+    """Passes only requests with a valid `Host` and a token to `app`.
+
+    With `read_only_token` only what changes nothing is allowed.
+    """
+
+    def __init__(self, app: ASGIApp, token: str, names: AllowedHosts, read_only_token: str = "") -> None:
         self._app = app
-        self._token = token.encode()
+        self._tokens = {Role.OWNER: token.encode()}
+        if read_only_token:
+            self._tokens[Role.READER] = read_only_token.encode()
         self._names = names
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -299,31 +331,49 @@ class AccessControl:
         headers = Headers(scope=scope)
         hosts = headers.getlist("host")
         if len(hosts) != 1 or not self._names.allows(hosts[0]):
-            await _refuse(scope, receive, send, 400, "This is not a name of this server.", "bad_host")
-        elif not self._knows(scope, headers):
-            text = "A token is needed: Authorization: Bearer TOKEN, with the one in CASTRAY_HOME/api-token."
-            await _refuse(scope, receive, send, 401, text, "no_token")
+            await _refuse(scope, receive, send, BAD_HOST)
+            return
+        if scope["type"] == "http" and scope["path"] in PUBLIC:
+            await self._app(scope, receive, send)
+            return
+        role = self._role(scope, headers)
+        if role is None:
+            await _refuse(scope, receive, send, NO_TOKEN)
+        elif role is Role.READER and _may_change(scope):
+            mark_authenticated(scope)
+            await _refuse(scope, receive, send, READ_ONLY)
         else:
             mark_authenticated(scope)
             await self._app(scope, receive, send)
 
-    def _knows(self, scope: Scope, headers: Headers) -> bool:
+    def _role(self, scope: Scope, headers: Headers) -> Role | None:
+        """Whose token the request has."""
         scheme, _, value = headers.get("authorization", "").partition(" ")
         if scheme.lower() == "bearer":
-            return self._equal(value.strip())
+            return self._role_of(value.strip())
         if scope["type"] == "websocket":
-            return any(
-                self._equal(name.removeprefix(TOKEN_SUBPROTOCOL))
-                for name in scope.get("subprotocols", ())
-                if name.startswith(TOKEN_SUBPROTOCOL)
-            )
-        if scheme.lower() == "basic" and scope["method"] in ("GET", "HEAD") and _is_document(scope["path"]):
-            return self._equal(_password(value))
-        return False
+            for name in scope.get("subprotocols", ()):
+                if name.startswith(TOKEN_SUBPROTOCOL):
+                    role = self._role_of(name.removeprefix(TOKEN_SUBPROTOCOL))
+                    if role is not None:
+                        return role
+            return None
+        if scheme.lower() == "basic" and scope["method"] in _SAFE and _is_document(scope["path"]):
+            return self._role_of(_password(value))
+        return None
 
-    def _equal(self, given: str) -> bool:
-        """Compare in constant time."""
-        return hmac.compare_digest(given.encode("utf-8", "replace"), self._token)
+    def _role_of(self, given: str) -> Role | None:
+        """Compare with every token, each in constant time."""
+        found = None
+        for role, token in self._tokens.items():
+            if hmac.compare_digest(given.encode("utf-8", "replace"), token):
+                found = role
+        return found
+
+
+def _may_change(scope: Scope) -> bool:
+    """Whether a request may change something. The WebSocket only sends events."""
+    return scope["type"] == "http" and scope["method"] not in _SAFE
 
 
 def _is_document(path: str) -> bool:
@@ -337,13 +387,13 @@ def _password(value: str) -> str:
         return ""
 
 
-async def _refuse(scope: Scope, receive: Receive, send: Send, status: int, text: str, kind: str) -> None:
+async def _refuse(scope: Scope, receive: Receive, send: Send, problem: Problem) -> None:
     if scope["type"] == "websocket":
         await receive()
-        await send({"type": "websocket.close", "code": 1008, "reason": text})
+        await send({"type": "websocket.close", "code": 1008, "reason": problem.detail})
         return
-    response = JSONResponse({"detail": text, "kind": kind}, status)
-    if status == 401:
+    response = problem_response(scope["path"], problem)
+    if problem is NO_TOKEN:
         response.headers.append("WWW-Authenticate", 'Bearer realm="castray"')
         if _is_document(scope["path"]):
             response.headers.append("WWW-Authenticate", 'Basic realm="castray: the token as password"')

@@ -1,4 +1,4 @@
-"""The API as an ASGI application, with its OpenAPI document and WebSocket, and the server that runs it."""
+"""The API as an ASGI application, with its WebSocket, and the server that runs it."""
 
 from __future__ import annotations
 
@@ -6,17 +6,14 @@ import asyncio
 import contextlib
 import functools
 import socket
-from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
+import time
+from collections.abc import Callable, Iterator
 
 import uvicorn
-from fastapi import Depends, FastAPI
+from fastapi import APIRouter, Depends, FastAPI
 from fastapi.exceptions import RequestValidationError
-from fastapi.openapi.docs import get_swagger_ui_html
-from fastapi.openapi.utils import get_openapi
 from starlette.exceptions import HTTPException
-from starlette.responses import FileResponse, Response
+from starlette.routing import Route
 from starlette.types import ASGIApp
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
@@ -24,7 +21,14 @@ import castray_desktop
 from castray_desktop.core.failures.kinds import CastRayError
 from castray_desktop.core.protocol import messages
 from castray_desktop.workers.client.client_cache import ClientCache
-from castray_desktop.workers.http_api import endpoints, request_bodies, responses
+from castray_desktop.workers.http_api import (
+    endpoints,
+    first_endpoints,
+    openapi_document,
+    problems,
+    request_bodies,
+    v1_endpoints,
+)
 from castray_desktop.workers.http_api.access_control import (
     SUBPROTOCOL,
     AccessControl,
@@ -33,92 +37,57 @@ from castray_desktop.workers.http_api.access_control import (
     LimitedConnection,
     UnauthenticatedClients,
 )
+from castray_desktop.workers.http_api.api_versions import FIRST_ADDRESSES, VERSION_1
 from castray_desktop.workers.http_api.engine_view import EngineAccess, EngineView, EventQueue, OutgoingEvent
-from castray_desktop.workers.http_api.responses import schemas
-
-_FILES = {
-    "swagger-ui-bundle.js": "text/javascript",
-    "swagger-ui.css": "text/css",
-    "LICENSE": "text/plain",
-    "castray-256.png": "image/png",
-}
-
-
-def add_documents(app: FastAPI) -> None:
-    """Add `/openapi.json` and `/docs` to `app`."""
-    app.openapi = lambda: _describe(app)  # type: ignore[method-assign]
-
-    @app.get("/docs", include_in_schema=False)
-    async def docs() -> Response:
-        return get_swagger_ui_html(
-            openapi_url="/openapi.json",
-            title="CastRay",
-            swagger_js_url="/docs/swagger-ui-bundle.js",
-            swagger_css_url="/docs/swagger-ui.css",
-            swagger_favicon_url="/docs/castray-256.png",
-            swagger_ui_parameters={"validatorUrl": None, "persistAuthorization": False},
-        )
-
-    for name, kind in _FILES.items():
-        app.add_api_route(f"/docs/{name}", _serve_file(name, kind), include_in_schema=False)
-
-
-def _serve_file(name: str, kind: str) -> Any:
-    async def serve() -> FileResponse:
-        return FileResponse(_resource(name), media_type=kind)
-
-    return serve
-
-
-def _describe(app: FastAPI) -> dict[str, Any]:
-    """Create the OpenAPI document."""
-    if app.openapi_schema is None:
-        document = get_openapi(
-            title=app.title, version=app.version, description=app.description, routes=app.routes
-        )
-        components = document.setdefault("components", {})
-        components.setdefault("schemas", {}).update(schemas())
-        components["schemas"].pop("HTTPValidationError", None)
-        components["schemas"].pop("ValidationError", None)
-        components["securitySchemes"] = {
-            "token": {
-                "type": "http",
-                "scheme": "bearer",
-                "description": "The line in `$CASTRAY_HOME/api-token`.",
-            }
-        }
-        document["security"] = [{"token": []}]
-        app.openapi_schema = document
-    return app.openapi_schema
-
-
-def _resource(name: str) -> Path:
-    package = Path(__file__).resolve().parent.parent.parent
-    for root in (package / "resources", package.parent / "resources"):
-        for path in (root / "swagger-ui" / name, root / name):
-            if path.is_file():
-                return path
-    raise FileNotFoundError(name)
-
-
-DESCRIPTION = """\
-Put files on many machines of a Ray cluster at once.
-
-Every request needs the token in `$CASTRAY_HOME/api-token`. `/ws` sends the engine's events as JSON, the
-complete state first; there the token comes in the header, or as the subprotocol `castray.token.TOKEN` beside
-`castray`.
-"""
+from castray_desktop.workers.http_api.idempotency import IdempotentRequests
+from castray_desktop.workers.http_api.openapi_document import EVENT_PATHS
 
 TRY_AGAIN_LATER = 1013
+
+
+def _routers(view: EngineView) -> list[APIRouter]:
+    """All endpoints: those of v1, the first addresses, and those without a version."""
+    routers = [
+        make(view)
+        for make in (
+            v1_endpoints.cast_routes,
+            v1_endpoints.node_routes,
+            v1_endpoints.history_routes,
+            v1_endpoints.schedule_routes,
+        )
+    ]
+    for version in (VERSION_1, FIRST_ADDRESSES):
+        routers += [
+            make(view, version)
+            for make in (
+                endpoints.cast_routes,
+                endpoints.node_routes,
+                endpoints.history_routes,
+                endpoints.schedule_routes,
+                endpoints.engine_routes,
+            )
+        ]
+    return [*routers, first_endpoints.first_routes(view), endpoints.public_routes(view)]
 
 
 class ApiApp:
     """The application and its WebSocket clients."""
 
-    def __init__(self, engine: EngineAccess, token: str, names: AllowedHosts) -> None:
+    def __init__(
+        self,
+        engine: EngineAccess,
+        token: str,
+        names: AllowedHosts,
+        *,
+        read_only_token: str = "",
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`clock` returns the seconds by which `Idempotency-Key`s get old."""
         self._engine = engine
         self._queues: set[EventQueue] = set()
-        self.app: ASGIApp = AccessControl(self._build(), token, names)
+        self.framework = self._build()
+        once = IdempotentRequests(self.framework, lambda: engine.connected, clock)
+        self.app: ASGIApp = AccessControl(once, token, names, read_only_token)
 
     def publish(self, event: messages.Event) -> None:
         """Publish an event of the engine to every WebSocket."""
@@ -131,28 +100,28 @@ class ApiApp:
         app = FastAPI(
             title="CastRay",
             version=castray_desktop.__version__,
-            description=DESCRIPTION,
+            description=openapi_document.DESCRIPTION,
             docs_url=None,
             redoc_url=None,
-            responses=responses.PROBLEMS,
             redirect_slashes=False,
             dependencies=[Depends(request_bodies.reject_unknown_parameters)],
+            generate_unique_id_function=lambda route: route.name,
         )
-        app.add_exception_handler(CastRayError, responses.failed)
-        app.add_exception_handler(RequestValidationError, responses.malformed)
-        app.add_exception_handler(HTTPException, responses.refused)
-        view = EngineView(self._engine)
-        for make in (
-            endpoints.transfer_routes,
-            endpoints.node_routes,
-            endpoints.cast_routes,
-            endpoints.history_routes,
-            endpoints.schedule_routes,
-            endpoints.engine_routes,
-        ):
-            app.include_router(make(view))
-        add_documents(app)
-        app.add_api_websocket_route("/ws", self._feed)
+        app.add_exception_handler(CastRayError, problems.failed)
+        app.add_exception_handler(RequestValidationError, problems.malformed)
+        app.add_exception_handler(HTTPException, problems.refused)
+        app.add_exception_handler(Exception, problems.crashed)
+        routers = _routers(EngineView(self._engine))
+        for router in routers:
+            app.include_router(router)
+        openapi_document.add_documents(app)
+        for path in EVENT_PATHS:
+            app.add_api_websocket_route(path, self._feed)
+        app.state.all_routes = [
+            route
+            for route in (*app.routes, *(route for router in routers for route in router.routes))
+            if isinstance(route, Route)
+        ]
         return app
 
     async def _feed(self, socket: WebSocket) -> None:

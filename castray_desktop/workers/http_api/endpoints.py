@@ -1,9 +1,9 @@
-"""The endpoints of the API."""
+"""The endpoints of the API, once for v1 and once for the addresses from before it."""
 
 from __future__ import annotations
 
 import secrets
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query
 from starlette.responses import Response
@@ -25,8 +25,9 @@ from castray_desktop.core.failures.kinds import CastRayError, FailureKind
 from castray_desktop.core.failures.sentences import sentence
 from castray_desktop.core.protocol import messages
 from castray_desktop.workers.http_api import request_bodies, responses
+from castray_desktop.workers.http_api.api_versions import ApiVersion, answers, changes
 from castray_desktop.workers.http_api.engine_view import EngineView
-from castray_desktop.workers.http_api.responses import documented, json_response
+from castray_desktop.workers.http_api.responses import json_response
 
 CastId = Annotated[str, Path(max_length=64, description="A cast's id, or the beginning of it.")]
 ScheduleId = Annotated[str, Path(max_length=64)]
@@ -34,123 +35,87 @@ NodeName = Annotated[str, Path(max_length=256)]
 PlainText = Annotated[str, Query(max_length=1024)]
 Moment = Annotated[float, Query(ge=0, le=1e11, allow_inf_nan=False, description="POSIX seconds.")]
 
-_DONE = documented(responses.DoneForm)
-_STARTED = documented(responses.StartedForm)
 
-
-async def _done(view: EngineView, command: messages.Command) -> Response:
+async def do(view: EngineView, version: ApiVersion, command: messages.Command) -> Response:
+    """Carry out a command that only says that it is done."""
     await view.request(command, messages.Done)
-    return json_response(responses.DoneForm())
+    return version.done()
 
 
-async def _started(view: EngineView, command: messages.Command) -> Response:
-    return json_response(responses.StartedForm((await view.request(command, messages.Accepted)).cast))
+async def start(view: EngineView, version: ApiVersion, command: messages.Command) -> Response:
+    """Carry out a command that starts a cast."""
+    cast = (await view.request(command, messages.Accepted)).cast
+    return version.created(responses.StartedForm(cast), "casts", cast)
 
 
-async def _reply(view: EngineView, command: messages.Command, expect: type[messages.Message]) -> Response:
+async def ask(view: EngineView, command: messages.Command, expect: type[messages.Message]) -> Response:
+    """Carry out a command whose reply is the answer."""
     return json_response(message_to_json(await view.request(command, expect)))
+
+
+async def verify(view: EngineView, nodes: list[str], *, cast: str = "", path: str = "") -> Response:
+    """Read files back."""
+    command = messages.Verify(secrets.token_hex(6), cast, path, tuple(nodes))
+    return await ask(view, command, messages.VerifyReport)
 
 
 async def _result(view: EngineView, command: messages.GetResult | messages.GetPastCast) -> Response:
     return json_response(result_form(await view.request(command, messages.CastResult)))
 
 
-def transfer_routes(view: EngineView) -> APIRouter:
-    """What the first CastRay had, under the same paths."""
-    router = APIRouter(tags=["transfers"])
+def node_routes(view: EngineView, version: ApiVersion) -> APIRouter:
+    router = version.router("nodes")
 
-    @router.get("/api/status", responses=documented(responses.StatusForm), summary="Cluster, nodes, totals")
-    async def status() -> Response:
+    @router.get("/status", **answers(responses.StatusForm), summary="The cluster, its nodes, and totals")
+    async def get_status() -> Response:
         return Response(view.status(), media_type="application/json")
 
+    @router.get("/nodes/{node}", **answers(NodeForm, 404), summary="A node")
+    async def get_node(node: NodeName) -> Response:
+        info = view.cache.nodes.get(node)
+        if info is None:
+            raise CastRayError(FailureKind.NODE_UNKNOWN, node=node, nodes=", ".join(view.cache.nodes))
+        return json_response(node_form(info))
+
+    @router.delete("/nodes/{node}", **changes(None, 404, 409), summary="Remove a node that was added")
+    async def remove_node(node: NodeName) -> Response:
+        return await do(view, version, messages.RemoveNode(node))
+
     @router.get(
-        "/api/file-transfers/status",
-        responses=documented(responses.TransfersForm),
-        summary="Active casts, their deliveries, statistics",
+        "/nodes/{node}/files",
+        **answers(messages.FolderListing, 404, 409, 503),
+        summary="The contents of a folder on a node",
     )
-    async def transfers() -> Response:
-        return json_response(responses.TransfersForm(view.active(), await view.statistics()))
-
-    @router.post("/api/file-transfers/manual", responses=_STARTED, summary="Send files")
-    async def send(body: request_bodies.Transfer) -> Response:
-        return await _started(view, messages.Send(body.request()))
-
-    @router.post(
-        "/api/file-transfers/check",
-        responses=documented(messages.PreflightReport),
-        summary="Ask every recipient whether it could take this, and send nothing",
-    )
-    async def check(body: request_bodies.Transfer) -> Response:
-        return await _reply(view, messages.Preflight(body.request()), messages.PreflightReport)
-
-    @router.post(
-        "/api/file-transfers/auto/toggle",
-        responses=documented(responses.SwitchedForm),
-        summary="Switch all schedules on or off",
-    )
-    async def toggle(body: request_bodies.Switch) -> Response:
-        await view.request(messages.EnableSchedule("", body.enabled), messages.Done)
-        return json_response(responses.SwitchedForm(body.enabled))
+    async def list_node_files(node: NodeName, path: Annotated[str, Query(max_length=4096)] = "") -> Response:
+        return await ask(view, messages.Browse(node, path), messages.FolderListing)
 
     return router
 
 
-def node_routes(view: EngineView) -> APIRouter:
-    router = APIRouter(prefix="/api/nodes", tags=["nodes"])
+def cast_routes(view: EngineView, version: ApiVersion) -> APIRouter:
+    router = version.router("casts")
 
-    @router.get("", responses=documented(NodeForm, many=True), summary="The nodes")
-    async def nodes() -> Response:
-        return json_response([node_form(node) for node in view.cache.nodes.values()])
-
-    @router.post("", responses=_DONE, summary="Add a node to the local cluster")
-    async def add(body: request_bodies.NewNode) -> Response:
-        command = messages.AddNode(body.node_id, body.on or "", body.inbox or "")
-        return await _done(view, command)
-
-    @router.get(
-        "/{node_id}/files",
-        responses=documented(messages.FolderListing),
-        summary="What lies in a node's folder",
-    )
-    async def files(node_id: NodeName, path: Annotated[str, Query(max_length=4096)] = "") -> Response:
-        return await _reply(view, messages.Browse(node_id, path), messages.FolderListing)
-
-    @router.delete("/{node_id}", responses=_DONE, summary="Remove a node that was added")
-    async def remove(node_id: NodeName) -> Response:
-        return await _done(view, messages.RemoveNode(node_id))
-
-    return router
-
-
-def cast_routes(view: EngineView) -> APIRouter:
-    router = APIRouter(prefix="/api/casts", tags=["casts"])
-
-    @router.get("", responses=documented(CastForm, many=True), summary="The casts, oldest first")
-    async def casts() -> Response:
-        cache = view.cache
-        return json_response([cast_form(cast, cache.deliveries(cast.cast)) for cast in cache.casts.values()])
-
-    @router.get("/{cast}", responses=documented(CastForm), summary="A cast with its current state")
-    async def one(cast: CastId) -> Response:
+    @router.get("/casts/{cast}", **answers(CastForm, 404), summary="A cast with its current state")
+    async def get_cast(cast: CastId) -> Response:
         summary = view.cache.find(cast)
         if summary is None:
             raise CastRayError(FailureKind.CAST_UNKNOWN, cast=cast)
         return json_response(cast_form(summary, view.cache.deliveries(summary.cast)))
 
     @router.get(
-        "/{cast}/result",
-        responses=documented(ResultForm),
-        summary="How a cast ended; waits for its end",
+        "/casts/{cast}/result",
+        **answers(ResultForm, 404, 503),
+        summary="How a cast ended; waits until it has ended",
     )
-    async def result(cast: CastId) -> Response:
+    async def get_cast_result(cast: CastId) -> Response:
         return await _result(view, messages.GetResult(cast))
 
     @router.get(
-        "/{cast}/files",
-        responses=documented(FilesForm),
+        "/casts/{cast}/files",
+        **answers(FilesForm, 404, 409, 503),
         summary="What became of the files of a cast, also while it is running",
     )
-    async def files(
+    async def list_cast_files(
         cast: CastId,
         text: PlainText = "",
         state: Annotated[list[messages.FileState], Query(max_length=20)] = [],  # noqa: B006 - it is copied
@@ -162,178 +127,202 @@ def cast_routes(view: EngineView) -> APIRouter:
         page = await view.request(messages.GetFiles(cast, query), messages.FilesPage)
         return json_response(files_form(page))
 
-    @router.post("/{cast}/pause", responses=_DONE, summary="Stop every byte until it is resumed")
-    async def pause(cast: CastId) -> Response:
-        return await _done(view, messages.Pause(cast))
+    @router.post("/casts/{cast}/pause", **changes(None, 404, 409), summary="Pause a cast")
+    async def pause_cast(cast: CastId) -> Response:
+        return await do(view, version, messages.Pause(cast))
 
-    @router.post("/{cast}/resume", responses=_DONE, summary="Go on with a paused cast")
-    async def resume(cast: CastId) -> Response:
-        return await _done(view, messages.Resume(cast))
-
-    @router.post("/{cast}/cancel", responses=_DONE, summary="End a cast; returns when part files are gone")
-    async def cancel(cast: CastId) -> Response:
-        return await _done(view, messages.Cancel(cast))
-
-    @router.post("/{cast}/retry", responses=_STARTED, summary="Send to those that did not get it")
-    async def retry(cast: CastId, body: request_bodies.SomeRecipients) -> Response:
-        return await _started(view, messages.Retry(cast, tuple(body.recipients)))
-
-    @router.post("/{cast}/again", responses=_STARTED, summary="Send the same to all of its recipients again")
-    async def again(cast: CastId) -> Response:
-        return await _started(view, messages.SendAgain(cast))
-
-    @router.put("/{cast}/limit", responses=_DONE, summary="Limit every hop of a cast")
-    async def limit(cast: CastId, body: request_bodies.Limit) -> Response:
-        return await _done(view, messages.SetLimit(body.rate(), cast))
+    @router.post("/casts/{cast}/resume", **changes(None, 404, 409), summary="Resume a paused cast")
+    async def resume_cast(cast: CastId) -> Response:
+        return await do(view, version, messages.Resume(cast))
 
     @router.post(
-        "/{cast}/recipients",
-        responses=documented(responses.AddedForm),
-        summary="Have more nodes receive a cast",
+        "/casts/{cast}/cancel",
+        **changes(None, 404, 409),
+        summary="Cancel a cast; returns when its part files have been removed",
     )
-    async def add(cast: CastId, body: request_bodies.Recipients) -> Response:
+    async def cancel_cast(cast: CastId) -> Response:
+        return await do(view, version, messages.Cancel(cast))
+
+    @router.post(
+        "/casts/{cast}/retry",
+        **changes(responses.StartedForm, 404, 409, status=201),
+        summary="Send to the recipients that did not get the files",
+    )
+    async def retry_cast(cast: CastId, body: request_bodies.SomeRecipients) -> Response:
+        return await start(view, version, messages.Retry(cast, tuple(body.recipients)))
+
+    @router.post(
+        "/casts/{cast}/again",
+        **changes(responses.StartedForm, 404, 409, status=201),
+        summary="Send the same files to the same recipients again",
+    )
+    async def send_cast_again(cast: CastId) -> Response:
+        return await start(view, version, messages.SendAgain(cast))
+
+    @router.put("/casts/{cast}/limit", **changes(None, 404, 409), summary="Limit the rate of a cast")
+    async def set_cast_limit(cast: CastId, body: request_bodies.Limit) -> Response:
+        return await do(view, version, messages.SetLimit(body.rate(), cast))
+
+    @router.post(
+        "/casts/{cast}/recipients",
+        **changes(responses.AddedForm, 404, 409),
+        summary="Add recipients to a running cast",
+    )
+    async def add_recipients(cast: CastId, body: request_bodies.Recipients) -> Response:
         command = messages.AddRecipients(cast, tuple(body.recipients))
         report = await view.request(command, messages.PreflightReport)
         problems = {item.node: sentence(item.failure) for item in report.problems}
         return json_response(responses.AddedForm(report.recipients, problems))
 
     @router.post(
-        "/{cast}/recipients/{node}/pause",
-        responses=_DONE,
-        summary="Stop what comes to one recipient; the others go on",
+        "/casts/{cast}/recipients/{node}/pause",
+        **changes(None, 404, 409),
+        summary="Pause one recipient of a cast",
     )
-    async def pause_one(cast: CastId, node: NodeName) -> Response:
-        return await _done(view, messages.Pause(cast, (node,)))
+    async def pause_recipient(cast: CastId, node: NodeName) -> Response:
+        return await do(view, version, messages.Pause(cast, (node,)))
 
     @router.post(
-        "/{cast}/recipients/{node}/resume",
-        responses=_DONE,
-        summary="Go on with one paused recipient",
+        "/casts/{cast}/recipients/{node}/resume",
+        **changes(None, 404, 409),
+        summary="Resume one paused recipient of a cast",
     )
-    async def resume_one(cast: CastId, node: NodeName) -> Response:
-        return await _done(view, messages.Resume(cast, (node,)))
+    async def resume_recipient(cast: CastId, node: NodeName) -> Response:
+        return await do(view, version, messages.Resume(cast, (node,)))
 
-    @router.delete("/{cast}/recipients/{node}", responses=_DONE, summary="End one delivery of a cast")
-    async def drop(cast: CastId, node: NodeName) -> Response:
-        return await _done(view, messages.DropRecipients(cast, (node,)))
+    @router.delete(
+        "/casts/{cast}/recipients/{node}",
+        **changes(None, 404, 409),
+        summary="Remove one recipient from a running cast",
+    )
+    async def remove_recipient(cast: CastId, node: NodeName) -> Response:
+        return await do(view, version, messages.DropRecipients(cast, (node,)))
 
     return router
 
 
-def history_routes(view: EngineView) -> APIRouter:
-    router = APIRouter(tags=["history"])
+def history_routes(view: EngineView, version: ApiVersion) -> APIRouter:
+    router = version.router("history")
 
-    @router.get("/api/history", responses=documented(responses.HistoryForm), summary="Casts that have ended")
-    async def history(
-        text: PlainText = "",
-        state: Annotated[list[messages.CastState], Query(max_length=20)] = [],  # noqa: B006 - it is copied
-        node: PlainText = "",
-        since: Moment = 0.0,
-        until: Moment = 0.0,
-        offset: Annotated[int, Query(ge=0, le=2**31)] = 0,
-        limit: Annotated[int, Query(ge=1, le=1000)] = 100,
-    ) -> Response:
-        query = messages.HistoryQuery(text, tuple(state), node, since, until, offset, limit)
-        page = await view.request(messages.GetHistory(query), messages.HistoryPage)
-        return json_response(responses.HistoryForm(tuple(cast_form(cast) for cast in page.casts), page.total))
-
-    @router.get("/api/history/{cast}", responses=documented(ResultForm), summary="A past cast")
-    async def past(cast: CastId) -> Response:
+    @router.get("/history/{cast}", **answers(ResultForm, 404, 503), summary="A past cast")
+    async def get_past_cast(cast: CastId) -> Response:
         return await _result(view, messages.GetPastCast(cast))
 
-    @router.delete("/api/history/{cast}", responses=_DONE, summary="Forget a past cast")
-    async def forget(cast: CastId) -> Response:
-        return await _done(view, messages.ClearHistory((cast,)))
+    @router.delete("/history/{cast}", **changes(None, 404), summary="Delete a past cast from the history")
+    async def delete_past_cast(cast: CastId) -> Response:
+        return await do(view, version, messages.ClearHistory((cast,)))
 
-    @router.get(
-        "/api/statistics", responses=documented(messages.StatisticsReport), summary="All casts in numbers"
+    @router.get("/statistics", **answers(messages.StatisticsReport, 503), summary="Statistics of all casts")
+    async def get_statistics() -> Response:
+        return await ask(view, messages.GetStatistics(), messages.StatisticsReport)
+
+    @router.get("/rates", **answers(messages.RateHistory, 503), summary="The traffic of the past")
+    async def get_rates(seconds: Annotated[float, Query(gt=0, le=86_400)] = 3600.0) -> Response:
+        return await ask(view, messages.GetRates(seconds), messages.RateHistory)
+
+    return router
+
+
+def schedule_routes(view: EngineView, version: ApiVersion) -> APIRouter:
+    router = version.router("schedules")
+
+    async def known_schedules() -> tuple[messages.ScheduleInfo, ...]:
+        return (await view.request(messages.ListSchedules(), messages.SchedulesChanged)).schedules
+
+    @router.get("/schedules", **answers(ScheduleForm, 503, many=True), summary="All schedules")
+    async def list_schedules() -> Response:
+        return json_response([schedule_form(info) for info in await known_schedules()])
+
+    @router.get("/schedules/{schedule}", **answers(ScheduleForm, 404, 503), summary="A schedule")
+    async def get_schedule(schedule: ScheduleId) -> Response:
+        for info in await known_schedules():
+            if info.schedule.schedule == schedule:
+                return json_response(schedule_form(info))
+        raise CastRayError(FailureKind.SCHEDULE_UNKNOWN, schedule=schedule)
+
+    @router.delete("/schedules/{schedule}", **changes(None, 404), summary="Delete a schedule")
+    async def delete_schedule(schedule: ScheduleId) -> Response:
+        return await do(view, version, messages.RemoveSchedule(schedule))
+
+    @router.post(
+        "/schedules/{schedule}/run",
+        **changes(responses.StartedForm, 404, 409, status=201),
+        summary="Run a schedule now",
     )
-    async def statistics() -> Response:
-        return await _reply(view, messages.GetStatistics(), messages.StatisticsReport)
+    async def run_schedule(schedule: ScheduleId) -> Response:
+        return await start(view, version, messages.RunSchedule(schedule))
 
-    @router.get("/api/rates", responses=documented(messages.RateHistory), summary="The traffic of the past")
-    async def rates(seconds: Annotated[float, Query(gt=0, le=86_400)] = 3600.0) -> Response:
-        return await _reply(view, messages.GetRates(seconds), messages.RateHistory)
-
-    return router
-
-
-def schedule_routes(view: EngineView) -> APIRouter:
-    router = APIRouter(prefix="/api/schedules", tags=["schedules"])
-
-    @router.get("", responses=documented(ScheduleForm, many=True), summary="All schedules")
-    async def schedules() -> Response:
-        known = await view.request(messages.ListSchedules(), messages.SchedulesChanged)
-        return json_response([schedule_form(info) for info in known.schedules])
-
-    @router.post("", responses=documented(responses.ScheduleIdForm), summary="Keep a new schedule")
-    async def add(body: request_bodies.NewSchedule) -> Response:
-        added = await view.request(messages.AddSchedule(body.schedule()), messages.ScheduleAdded)
-        return json_response(responses.ScheduleIdForm(added.schedule))
-
-    @router.put("/{schedule}", responses=_DONE, summary="Change a schedule")
-    async def change(schedule: ScheduleId, body: request_bodies.NewSchedule) -> Response:
-        return await _done(view, messages.ChangeSchedule(body.schedule(schedule)))
-
-    @router.delete("/{schedule}", responses=_DONE, summary="Remove a schedule")
-    async def remove(schedule: ScheduleId) -> Response:
-        return await _done(view, messages.RemoveSchedule(schedule))
-
-    @router.post("/{schedule}/run", responses=_STARTED, summary="Run it now")
-    async def run(schedule: ScheduleId) -> Response:
-        return await _started(view, messages.RunSchedule(schedule))
-
-    @router.put("/{schedule}/enabled", responses=_DONE, summary="Switch it on or off")
-    async def enable(schedule: ScheduleId, body: request_bodies.Switch) -> Response:
-        return await _done(view, messages.EnableSchedule(schedule, body.enabled))
+    @router.put("/schedules/{schedule}/enabled", **changes(None, 404), summary="Enable or disable a schedule")
+    async def set_schedule_enabled(schedule: ScheduleId, body: request_bodies.Switch) -> Response:
+        return await do(view, version, messages.EnableSchedule(schedule, body.enabled))
 
     return router
 
 
-def engine_routes(view: EngineView) -> APIRouter:
-    router = APIRouter(tags=["engine"])
+def engine_routes(view: EngineView, version: ApiVersion) -> APIRouter:
+    router = version.router("engine")
 
-    @router.get("/api/settings", responses=documented(messages.EngineSettings), summary="The settings")
-    async def settings() -> Response:
+    @router.get("/settings", **answers(messages.EngineSettings, 503), summary="The settings")
+    async def get_settings() -> Response:
         kept = await view.request(messages.GetSettings(), messages.SettingsChanged)
         return json_response(message_to_json(kept.settings))
 
-    @router.patch("/api/settings", responses=documented(messages.EngineSettings), summary="Change settings")
-    async def change(body: request_bodies.Settings) -> Response:
+    @router.patch("/settings", **changes(messages.EngineSettings), summary="Change settings")
+    async def change_settings(body: request_bodies.Settings) -> Response:
         kept = await view.request(messages.GetSettings(), messages.SettingsChanged)
         wanted = body.change(kept.settings)
         await view.request(messages.ChangeSettings(wanted), messages.Done)
         return json_response(message_to_json(wanted))
 
-    @router.put("/api/limit", responses=_DONE, summary="Limit what every node passes on, over all casts")
-    async def limit(body: request_bodies.Limit) -> Response:
-        return await _done(view, messages.SetLimit(body.rate()))
-
-    @router.post(
-        "/api/verify",
-        responses=documented(messages.VerifyReport),
-        summary="Read files back on every node and compare their hashes",
-    )
-    async def verify(body: request_bodies.VerificationBody) -> Response:
-        job = secrets.token_hex(6)
-        command = messages.Verify(job, body.cast or "", body.path or "", tuple(body.nodes))
-        return await _reply(view, command, messages.VerifyReport)
+    @router.put("/limit", **changes(None), summary="Limit the rate of every node over all casts")
+    async def set_limit(body: request_bodies.Limit) -> Response:
+        return await do(view, version, messages.SetLimit(body.rate()))
 
     @router.get(
-        "/api/doctor",
-        responses=documented(responses.CheckForm, many=True),
-        summary="Look at everything that casts need",
+        "/doctor",
+        **answers(responses.CheckForm, 503, many=True),
+        summary="Diagnose problems and suggest fixes",
     )
-    async def doctor() -> Response:
+    async def diagnose() -> Response:
         found = await view.request(messages.Diagnose(secrets.token_hex(6)), messages.Diagnosis)
         return json_response([responses.check_form(check) for check in found.checks])
 
+    return router
+
+
+def public_routes(view: EngineView) -> APIRouter:
+    """Addresses without a version."""
+    router = APIRouter(tags=["engine"])
+
     @router.get(
-        "/metrics",
-        summary="The engine's numbers for Prometheus",
-        responses={200: {"description": "Prometheus' text format.", "content": {"text/plain": {}}}},
+        "/healthz",
+        **_health_answers(),
+        summary="Whether the API reaches the engine; needs no token",
+        openapi_extra={"security": []},
     )
-    async def metrics() -> Response:
+    async def get_health() -> Response:
+        if view.connected:
+            return json_response(responses.HealthForm("ok"))
+        return json_response(responses.HealthForm("no_engine"), 503)
+
+    @router.get("/metrics", **_metrics_answers(), summary="The engine's numbers for Prometheus")
+    async def get_metrics() -> Response:
         return Response(await view.metrics(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
     return router
+
+
+def _health_answers() -> dict[str, Any]:
+    described = answers(responses.HealthForm, public=True)
+    healthy = described["responses"][200]
+    described["responses"][503] = {**healthy, "description": "The engine can't be reached."}
+    return described
+
+
+def _metrics_answers() -> dict[str, Any]:
+    described = answers(None)
+    described["responses"][200] = {
+        "description": "Prometheus' text format.",
+        "content": {"text/plain": {"schema": {"type": "string"}}},
+    }
+    return described

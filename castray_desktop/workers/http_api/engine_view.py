@@ -138,6 +138,10 @@ class EngineView:
     def cache(self) -> ClientCache:
         return self._engine.cache
 
+    @property
+    def connected(self) -> bool:
+        return self._engine.connected
+
     async def request(self, command: messages.Command, expect: type[ReplyType]) -> ReplyType:
         """Send a request to the engine and return the reply. Raises CastRayError."""
         return await self._engine.request(command, expect)
@@ -200,7 +204,20 @@ class OutgoingEvent:
 
     @functools.cached_property
     def text(self) -> str:
-        return msgspec.json.encode(message_to_json(self.event)).decode()
+        return msgspec.json.encode(message_to_json(_without_secrets(self.event))).decode()
+
+
+def _without_secrets(event: messages.Event) -> messages.Event:
+    """The event as clients may see it: addresses of web servers can hold passwords and signatures."""
+    if not isinstance(event, messages.SchedulesChanged):
+        return event
+    replace = msgspec.structs.replace
+    return messages.SchedulesChanged(
+        tuple(
+            replace(info, schedule=replace(info.schedule, request=info.schedule.request.redacted()))
+            for info in event.schedules
+        )
+    )
 
 
 class EventQueue:

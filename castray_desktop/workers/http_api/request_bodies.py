@@ -2,29 +2,44 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal
 
 import msgspec
 from fastapi.exceptions import RequestValidationError
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, WithJsonSchema
 from starlette.requests import HTTPConnection
 
 from castray_desktop.core.casts.json_views import options_from_json
 from castray_desktop.core.content.quantities import parse_limit
 from castray_desktop.core.protocol import messages
+from castray_desktop.core.protocol.messages import (
+    MOST_CASTS_AT_ONCE,
+    MOST_DEMO_NODES,
+    MOST_HISTORY_DAYS,
+    Schedule,
+)
 from castray_desktop.core.protocol.messages.cast_messages import default_source
 
 
-def _folded(value: object) -> object:
-    """Words may be written in capitals."""
-    return value.lower() if isinstance(value, str) else value
+def _whole(value: object) -> object:
+    """In JSON, 5.0 is an integer as well."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 Text = Annotated[str, Field(max_length=4096)]
+NodeName = Annotated[str, Field(min_length=1, max_length=256)]
 AbsolutePath = Annotated[str, Field(max_length=4096, pattern="^/")]
 PathOrUrl = Annotated[str, Field(max_length=8192, pattern="^(/|https?://[^/])")]
-Mode = Annotated[Literal["unicast", "multicast", "broadcast", "udp"], BeforeValidator(_folded)]
-Count = Annotated[int, Field(ge=0, le=2**62)]
+Rate = Annotated[
+    Text,
+    WithJsonSchema(
+        {"type": "string", "pattern": r"^(off|[1-9][0-9]{0,5}(\.[0-9]{1,3})? ?([kKMG]i?B|[MG]i?bit)/s)$"}
+    ),
+]
+"""A rate as a text. A pattern can't say that it is at least one kilobyte a second, so the schema describes
+the usual forms; `parse_limit` takes a few more.
+"""
+Count = Annotated[int, Field(ge=0, le=2**53), BeforeValidator(_whole)]  # exact in any JSON
 Seconds = Annotated[float, Field(ge=0, le=1e9)]
 
 
@@ -50,16 +65,9 @@ class Body(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
 
-class TransferOptionsBody(Body):
+class OptionsBody(Body):
     """How files are sent."""
 
-    recipients: list[Text] | Text = Field(
-        default=[], description='Names, addresses or Ray node ids; "all" is every node but the sender.'
-    )
-    sender_id: Text | None = Field(
-        default=None,
-        description="The source's name; without it this computer, or for addresses the first recipient.",
-    )
     dest: AbsolutePath | None = Field(
         default=None, description="Absolute, may hold {node}; without it the inboxes."
     )
@@ -70,7 +78,7 @@ class TransferOptionsBody(Body):
         " point to that are named themselves or lead out of what is sent, and the others as links.",
     )
     exclude: list[Text] = []
-    limit: Text | Count | None = Field(default=None, description='Bytes per second, or a text as "10MB/s".')
+    limit: Rate | Count | None = Field(default=None, description='Bytes per second, or a text as "10MB/s".')
     transport: Literal["auto", "direct", "ray", "udp"] = Field(
         default="auto", description="udp: one stream of multicast for all, and the relay for the rest."
     )
@@ -86,92 +94,105 @@ class TransferOptionsBody(Body):
     )
     hook: Text | None = Field(default=None, description="A command for each recipient that allows it.")
 
-    def _request(self, paths: tuple[str, ...], recipients: tuple[str, ...]) -> messages.SendRequest:
+    def send_request(
+        self, paths: tuple[str, ...], recipients: tuple[str, ...], source: str | None
+    ) -> messages.SendRequest:
         """Raises CastRayError for a limit that is none."""
         return messages.SendRequest(
             paths=paths,
             recipients=recipients,
-            source=self.sender_id or default_source(paths),
+            source=source or default_source(paths),
             leave_out=True,
             options=options_from_json(self.model_dump()),
         )
 
-    def _recipients(self) -> tuple[str, ...]:
-        named = self.recipients.split(",") if isinstance(self.recipients, str) else self.recipients
-        return tuple(one.strip() for one in named if one.strip())
 
+class NewCast(OptionsBody):
+    """Files to send, to whom, and how."""
 
-class Transfer(TransferOptionsBody):
-    """Files to send."""
-
-    file_path: PathOrUrl | None = Field(
-        default=None, description="Absolute, on the sender; or the address of a file on a web server."
+    paths: list[PathOrUrl] = Field(
+        min_length=1, description="Absolute paths on the source, or addresses of files on web servers."
     )
-    file_paths: list[PathOrUrl] | None = Field(default=None, description="Several of these.")
-    transfer_mode: Mode | None = Field(
+    recipients: list[NodeName] = Field(
+        min_length=1,
+        description='Names, addresses, Ray node ids or @groups; "all" is every node but the source.',
+    )
+    source: NodeName | None = Field(
         default=None,
-        description="Follows from the recipients; where it is given it has to fit them. UDP means the"
-        " transport udp.",
+        description="The node that has the files. Without it: this computer, or for web servers alone the"
+        " first recipient.",
     )
-
-    @model_validator(mode="after")
-    def _fits(self) -> Self:
-        if not self.paths():
-            raise ValueError("file_path or file_paths has to name something to send")
-        mode, recipients = self.transfer_mode, self._recipients()
-        if mode == "udp" and self.transport not in ("auto", "udp"):
-            raise ValueError(f"transfer_mode UDP and transport {self.transport} are two ways: name one")
-        if not recipients and mode != "broadcast":
-            raise ValueError('recipients has to name somebody, or "all"')
-        if mode == "unicast" and (len(recipients) != 1 or recipients == ("all",)):
-            raise ValueError("unicast is to one recipient")
-        if mode == "broadcast" and recipients not in ((), ("all",)):
-            raise ValueError('broadcast is to all: leave recipients out, or name "all"')
-        return self
-
-    def paths(self) -> tuple[str, ...]:
-        one = () if self.file_path is None else (self.file_path,)
-        return (*one, *(self.file_paths or ()))
 
     def request(self) -> messages.SendRequest:
         """Raises CastRayError."""
-        request = self._request(self.paths(), self._recipients() or ("all",))
-        if self.transfer_mode == "udp":
-            return request.with_options(transport=messages.TransportOption.UDP)
-        return request
+        return self.send_request(tuple(self.paths), tuple(self.recipients), self.source)
 
 
-class NewSchedule(TransferOptionsBody):
-    """Files to send again and again: at an interval, by cron expression, or when they have changed."""
-
+class _NewSchedule(NewCast):
     name: Text = Field(min_length=1)
-    paths: list[PathOrUrl] = Field(min_length=1, description="Absolute, on the sender; or addresses.")
-    cluster: Text = Field(default="", description="As for --cluster; left out: the one in use.")
-    every: Seconds | None = Field(default=None, description="Seconds from start to start.")
-    cron: Text | None = Field(default=None, description="Five fields, in local time.")
-    quiet: Seconds | None = Field(default=None, description="Seconds without a change before it is sent.")
+    cluster: Text = Field(default="", description="As for --cluster. Empty: the one in use.")
     enabled: bool = True
 
-    @model_validator(mode="after")
-    def _fits(self) -> Self:
-        if sum(bool(when) for when in (self.every, self.cron, self.quiet)) != 1:
-            raise ValueError("one of every, cron and quiet has to be given")
-        if not self._recipients():
-            raise ValueError('recipients has to name somebody, or "all"')
-        return self
-
-    def schedule(self, schedule: str = "") -> messages.Schedule:
-        """Raises CastRayError."""
-        return messages.Schedule(
+    def _schedule(self, schedule: str, *, every: float = 0.0, cron: str = "", quiet: float = 0.0) -> Schedule:
+        return Schedule(
             schedule=schedule,
             name=self.name,
-            request=self._request(tuple(self.paths), self._recipients()),
+            request=self.request(),
             cluster=self.cluster,
-            every=self.every or 0.0,
-            cron=self.cron or "",
-            quiet=self.quiet or 0.0,
+            every=every,
+            cron=cron,
+            quiet=quiet,
             enabled=self.enabled,
         )
+
+
+class ScheduleAtInterval(_NewSchedule):
+    """Files to send at an interval."""
+
+    every: float = Field(gt=0, le=1e9, description="Seconds from start to start.")
+
+    def schedule(self, schedule: str = "") -> Schedule:
+        """Raises CastRayError."""
+        return self._schedule(schedule, every=self.every)
+
+
+class ScheduleByCron(_NewSchedule):
+    """Files to send at the times of a cron expression."""
+
+    cron: Text = Field(min_length=1, description="Five fields, in local time.")
+
+    def schedule(self, schedule: str = "") -> Schedule:
+        """Raises CastRayError."""
+        return self._schedule(schedule, cron=self.cron)
+
+
+class ScheduleOnChange(_NewSchedule):
+    """Files to send when they have changed."""
+
+    quiet: float = Field(gt=0, le=1e9, description="Seconds without a change before they are sent.")
+
+    def schedule(self, schedule: str = "") -> Schedule:
+        """Raises CastRayError."""
+        return self._schedule(schedule, quiet=self.quiet)
+
+
+def _kind_of_schedule(value: object) -> str | None:
+    """Which of the fields that say when is given, if it is one of them."""
+    known = value if isinstance(value, dict) else {}
+    given = [name for name in ("every", "cron", "quiet") if name in known]
+    return given[0] if len(given) == 1 else None
+
+
+NewSchedule = Annotated[
+    Annotated[ScheduleAtInterval, Tag("every")]
+    | Annotated[ScheduleByCron, Tag("cron")]
+    | Annotated[ScheduleOnChange, Tag("quiet")],
+    Discriminator(
+        _kind_of_schedule,
+        custom_error_type="when",
+        custom_error_message="one of every, cron and quiet has to be given",
+    ),
+]
 
 
 class Switch(Body):
@@ -183,9 +204,9 @@ class Switch(Body):
 class NewNode(Body):
     """A node for the local cluster."""
 
-    node_id: Text = Field(min_length=1, description="Its name.")
+    name: Annotated[Text, WithJsonSchema({"type": "string", "pattern": "^[A-Za-z0-9][A-Za-z0-9._-]{0,59}$"})]
     inbox: AbsolutePath | None = Field(default=None, description="Absolute; without it ~/CastRay/NAME.")
-    on: Text | None = None
+    on: NodeName | None = Field(default=None, description="The machine's node; without it this computer.")
 
 
 class Recipients(Body):
@@ -203,22 +224,27 @@ class SomeRecipients(Body):
 class Limit(Body):
     """A limit for every hop."""
 
-    limit: Text | Count = Field(description='Bytes per second, or a text as "10MB/s"; 0 or "off": none.')
+    limit: Rate | Count = Field(description='Bytes per second, or a text as "10MB/s"; 0 or "off": none.')
 
     def rate(self) -> int:
         """Bytes per second. Raises CastRayError."""
         return parse_limit(self.limit) if isinstance(self.limit, str) else self.limit
 
 
+def _at_most(most: int) -> WithJsonSchema:
+    """A number that the engine refuses above `most`."""
+    return WithJsonSchema({"type": "integer", "minimum": 0, "maximum": most})
+
+
 class Settings(Body):
     """The engine's settings; what is left out stays as it is."""
 
-    limit: Count | None = None
-    casts_at_once: Count | None = None
+    limit: Count | None = Field(default=None, description="Bytes per second; 0: none.")
+    casts_at_once: Annotated[Count, _at_most(MOST_CASTS_AT_ONCE)] | None = None
     go_on: bool | None = None
-    history_days: Count | None = None
+    history_days: Annotated[Count, _at_most(MOST_HISTORY_DAYS)] | None = None
     stay_awake: bool | None = None
-    demo_nodes: Count | None = None
+    demo_nodes: Annotated[Count, _at_most(MOST_DEMO_NODES)] | None = None
     encrypt: Literal["auto", "always", "never"] | None = None
 
     def change(self, settings: messages.EngineSettings) -> messages.EngineSettings:
@@ -228,15 +254,13 @@ class Settings(Body):
         return msgspec.structs.replace(settings, **changes)
 
 
-class VerificationBody(Body):
-    """What is to be read back: what a cast delivered, or one path on every node."""
+class VerificationOfCast(Body):
+    """Where the files that a cast delivered are read back."""
 
-    cast: Text | None = None
-    path: AbsolutePath | None = Field(default=None, description="Absolute, may hold {node}.")
-    nodes: list[Text] = ["all"]
+    nodes: list[NodeName] = Field(default=["all"], min_length=1)
 
-    @model_validator(mode="after")
-    def _fits(self) -> Self:
-        if bool(self.cast) == bool(self.path):
-            raise ValueError("either cast or path has to be given")
-        return self
+
+class VerificationOfPath(VerificationOfCast):
+    """A path that is read back on every node."""
+
+    path: AbsolutePath = Field(description="Absolute, may hold {node}.")

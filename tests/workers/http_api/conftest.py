@@ -10,6 +10,7 @@ from castray_desktop.workers.http_api.api_app import ApiApp
 from tests.helpers.answering_engine import AnsweringEngine
 
 TOKEN = "a-token-for-tests-alone"
+READ_ONLY_TOKEN = "a-token-that-may-only-read"
 
 
 @pytest.fixture
@@ -19,7 +20,7 @@ def engine() -> AnsweringEngine:
 
 @pytest.fixture
 def api(engine: AnsweringEngine) -> ApiApp:
-    return ApiApp(engine, TOKEN, AllowedHosts("127.0.0.1"))
+    return ApiApp(engine, TOKEN, AllowedHosts("127.0.0.1"), read_only_token=READ_ONLY_TOKEN)
 
 
 @pytest.fixture

@@ -6,12 +6,11 @@ from typing import Any
 
 import httpx
 import pytest
-from starlette.requests import Request
 
-from castray_desktop.core.failures.kinds import CastRayError, Failure, FailureKind
+from castray_desktop.core.failures.kinds import Failure, FailureKind
 from castray_desktop.core.failures.sentences import TEMPLATES, sentence
 from castray_desktop.core.protocol import messages as m
-from castray_desktop.workers.http_api import responses
+from castray_desktop.workers.http_api import problems
 from tests.helpers.answering_engine import CAST, AnsweringEngine
 
 
@@ -295,7 +294,7 @@ async def test_the_documents_come_from_here_alone(client: httpx.AsyncClient) -> 
         assert (await client.get(f"/docs/{name}")).status_code == 200
     document = (await client.get("/openapi.json")).json()
     assert document["security"] == [{"token": []}]
-    assert document["paths"]["/api/status"]["get"]["responses"]["200"]["content"] == {
+    assert document["paths"]["/api/v1/status"]["get"]["responses"]["200"]["content"] == {
         "application/json": {"schema": {"$ref": "#/components/schemas/StatusForm"}}
     }
 
@@ -321,13 +320,13 @@ async def test_a_parameter_that_is_not_known_is_a_mistake(client: httpx.AsyncCli
 
 
 def test_every_failure_is_documented() -> None:
-    assert {TEMPLATES[kind].status.http for kind in FailureKind} <= set(responses.PROBLEMS)
+    assert {TEMPLATES[kind].status.http for kind in FailureKind} <= set(problems.DESCRIPTIONS)
 
 
 async def test_failures_with_exit_status_3_are_503() -> None:
     for kind in FailureKind:
-        response = await responses.failed(Request({"type": "http"}), CastRayError(kind))
-        assert (response.status_code == 503) >= (TEMPLATES[kind].status.exit == 3), kind
+        problem = problems.Problem.of_failure(Failure(kind))
+        assert (problem.status == 503) >= (TEMPLATES[kind].status.exit == 3), kind
 
 
 async def test_files_of_a_cast(client: httpx.AsyncClient, engine: AnsweringEngine) -> None:

@@ -2,25 +2,56 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 import schemathesis
 from hypothesis import HealthCheck, settings
-from schemathesis.specs.openapi.checks import positive_data_acceptance
+from schemathesis.config import SchemathesisConfig
 
 from castray_desktop.workers.http_api.access_control import AllowedHosts
 from castray_desktop.workers.http_api.api_app import ApiApp
+from castray_desktop.workers.http_api.idempotency import KEEP_SECONDS
 from tests.helpers.answering_engine import AnsweringEngine
-from tests.workers.http_api.conftest import TOKEN
+from tests.workers.http_api.conftest import READ_ONLY_TOKEN, TOKEN
 
-HEADERS = {"Authorization": f"Bearer {TOKEN}", "Host": "localhost"}
+# Each request comes a day after the one before: generated requests often have the same Idempotency-Key.
+_days = itertools.count()
+_api = ApiApp(
+    AnsweringEngine(),
+    TOKEN,
+    AllowedHosts("127.0.0.1"),
+    read_only_token=READ_ONLY_TOKEN,
+    clock=lambda: next(_days) * KEEP_SECONDS * 2,
+)
 
-_app = ApiApp(AnsweringEngine(), TOKEN, AllowedHosts("127.0.0.1")).app
-schema = schemathesis.openapi.from_asgi("/openapi.json", _app, headers=HEADERS)
+
+def headers(token: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {token}", "Host": "localhost"}
+
+
+schema = schemathesis.openapi.from_asgi("/openapi.json", _api.app, headers=headers(TOKEN))
+without_coverage = schemathesis.openapi.from_asgi(
+    "/openapi.json",
+    _api.app,
+    headers=headers(TOKEN),
+    config=SchemathesisConfig.from_dict({"phases": {"coverage": {"enabled": False}}}),
+)
+few = settings(max_examples=10, deadline=None, suppress_health_check=list(HealthCheck))
+
+
+# With one more parameter, each operation has an id of its own: in parallel, tests of one id run only once.
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("token", [TOKEN], ids=["owner"])
+@schema.parametrize()
+@few
+def test_it_answers_as_documented(case: schemathesis.Case, token: str) -> None:
+    case.call_and_validate(headers=headers(token))
 
 
 @pytest.mark.timeout(120)
-@schema.parametrize()
-@settings(max_examples=10, deadline=None, suppress_health_check=list(HealthCheck))
-def test_it_answers_as_documented(case: schemathesis.Case) -> None:
-    # Relations between two fields are described in words, not in the schema.
-    case.call_and_validate(headers=HEADERS, excluded_checks=[positive_data_acceptance])
+@pytest.mark.parametrize("token", [READ_ONLY_TOKEN, "wrong"], ids=["reader", "stranger"])
+@without_coverage.parametrize()
+@settings(few, max_examples=1)
+def test_it_refuses_as_documented(case: schemathesis.Case, token: str) -> None:
+    case.call_and_validate(headers=headers(token))

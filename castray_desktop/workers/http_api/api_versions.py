@@ -1,0 +1,76 @@
+"""What differs between v1 and the addresses from before it, so that each endpoint is written once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote
+
+from fastapi import APIRouter
+from starlette.responses import Response
+
+from castray_desktop.core.casts.json_views import Form
+from castray_desktop.workers.http_api import responses
+from castray_desktop.workers.http_api.problems import V1, documented_problems
+from castray_desktop.workers.http_api.responses import json_response
+
+
+@dataclass(frozen=True)
+class ApiVersion:
+    """A prefix of addresses, and the answers below it."""
+
+    prefix: str
+    documented: bool
+    """Whether the OpenAPI document has it."""
+    created_status: int
+    done_status: int
+
+    def router(self, tag: str) -> APIRouter:
+        """A router for endpoints below the prefix."""
+        return APIRouter(prefix=self.prefix, tags=[tag], include_in_schema=self.documented)
+
+    def done(self) -> Response:
+        """The answer where there is nothing to say."""
+        if self.done_status == 204:
+            return Response(status_code=204)
+        return json_response(responses.DoneForm(), self.done_status)
+
+    def created(self, form: Form, collection: str, name: str) -> Response:
+        """The answer where something was created; `collection` and `name` are its address."""
+        response = json_response(form, self.created_status)
+        if self.created_status == 201:
+            response.headers["Location"] = f"{self.prefix}/{collection}/{quote(name, safe='')}"
+        return response
+
+
+VERSION_1 = ApiVersion(V1, documented=True, created_status=201, done_status=204)
+FIRST_ADDRESSES = ApiVersion("/api", documented=False, created_status=200, done_status=200)
+"""The addresses from before v1, which stay as they were."""
+
+_ANY_REQUEST = (400, 401, 408, 413, 422, 431, 500)
+
+
+def answers(
+    form: type | None, *problems: int, status: int = 200, many: bool = False, public: bool = False
+) -> dict[str, Any]:
+    """The status, and the `responses`, of a route that answers with this form, or without a body.
+
+    `problems` are the statuses of failures beyond those that every request can have.
+    """
+    done: dict[str, Any] = {"description": "Created." if status == 201 else "Done."}
+    if form is not None:
+        reference = {"$ref": f"#/components/schemas/{form.__name__}"}
+        schema = {"type": "array", "items": reference} if many else reference
+        done["content"] = {"application/json": {"schema": schema}}
+    if status == 201:
+        done["headers"] = {"Location": {"description": "Its address.", "schema": {"type": "string"}}}
+    usual = [one for one in _ANY_REQUEST if not (public and one == 401)]
+    return {
+        "status_code": status,
+        "responses": {status: done, **documented_problems(*usual, *problems)},
+    }
+
+
+def changes(form: type | None, *problems: int, status: int = 200, many: bool = False) -> dict[str, Any]:
+    """The same for a route that a read-only token may not use, and that needs the engine."""
+    return answers(form, 403, 503, *problems, status=status if form else 204, many=many)
