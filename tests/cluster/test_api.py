@@ -23,7 +23,7 @@ pytestmark = [pytest.mark.ray, pytest.mark.timeout(180)]
 @pytest.fixture
 def api(cluster: Castray) -> Iterator[httpx.Client]:
     """A client of a server that runs during the test."""
-    server = cluster.start("serve", "--port", "0")
+    server = cluster.start("serve", "--port", "0", "--read-only-token")
     assert server.stdout is not None
     address = server.stdout.readline().split()[4].rstrip(",")
     assert "The token is in" in server.stdout.readline()
@@ -62,9 +62,35 @@ def test_a_cast_over_http(api: httpx.Client, tmp_path: Path) -> None:
     assert all(filecmp.cmp(file, item["paths"][0], shallow=False) for item in result["deliveries"])
 
 
+def test_a_cast_over_v1(api: httpx.Client, cluster: Castray, tmp_path: Path) -> None:
+    file = make_file(tmp_path / "x.bin", 3_000_000)
+    body = {"paths": [str(file)], "recipients": ["all"], "dest": str(tmp_path / "{node}")}
+    key = {"Idempotency-Key": "once"}
+    first, again = (api.post("/api/v1/casts", json=body, headers=key) for _ in range(2))
+    assert (first.status_code, again.status_code) == (201, 201)
+    assert first.headers["Location"] == again.headers["Location"] == f"/api/v1/casts/{first.json()['cast']}"
+    result = api.get(f"{first.headers['Location']}/result").json()
+    assert all(filecmp.cmp(file, item["paths"][0], shallow=False) for item in result["deliveries"])
+    assert len(result["deliveries"]) == 3
+    listed = [item["name"] for item in api.get("/api/v1/history?text=x.bin").json()["items"]]
+    assert listed.count("x.bin") == len(api.get("/api/history?text=x.bin").json()["casts"])
+
+    reader = (cluster.home / "castray" / "api-read-only-token").read_text().strip()
+    headers = {"Authorization": f"Bearer {reader}"}
+    assert api.get(first.headers["Location"], headers=headers).json()["state"] == "completed"
+    assert api.post("/api/v1/casts", json=body, headers=headers).status_code == 403
+    missing = api.post("/api/v1/casts", json=body | {"recipients": ["nobody"]})
+    assert (missing.status_code, missing.json()["kind"]) == (404, "node_unknown")
+    assert api.get("/healthz", headers={"Authorization": ""}).json() == {"status": "ok"}
+
+
 def test_nodes_come_and_go_over_http(api: httpx.Client) -> None:
     assert api.post("/api/nodes", json={"node_id": "node_9"}).status_code == 200
     assert api.post("/api/nodes", json={"node_id": "node_9"}).status_code == 409
     assert "node_9" in {node["name"] for node in api.get("/api/nodes").json()}
     assert api.delete("/api/nodes/node_9").status_code == 200
     assert api.delete("/api/nodes/node_9").status_code == 404
+    created = api.post("/api/v1/nodes", json={"name": "node_8"})
+    assert created.status_code == 201
+    assert api.get(created.headers["Location"]).json()["name"] == "node_8"
+    assert api.delete(created.headers["Location"]).status_code == 204

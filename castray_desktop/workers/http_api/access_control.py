@@ -168,7 +168,10 @@ class LimitedConnection(HttpToolsProtocol):
         self._in_headers = False
         self._body_bytes = 0
         self._set_deadline(self._bounds.body_seconds)
-        if any(name == b"content-length" and self._is_too_large(value) for name, value in self.headers):
+        size = len(self.url) + sum(len(name) + len(value) for name, value in self.headers)
+        if size > self._bounds.header_bytes:  # they came at once
+            self._refuse(HEADERS_TOO_LARGE)
+        elif any(name == b"content-length" and self._is_too_large(value) for name, value in self.headers):
             self._refuse(BODY_TOO_LARGE)
         else:
             super().on_headers_complete()

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
+import msgspec
 from fastapi import APIRouter
 from starlette.responses import Response
 
-from castray_desktop.core.casts.json_views import Form
+from castray_desktop.core.casts.json_views import CastForm, Form, ResultForm, ScheduleForm
 from castray_desktop.workers.http_api import responses
 from castray_desktop.workers.http_api.problems import V1, documented_problems
 from castray_desktop.workers.http_api.responses import json_response
@@ -29,6 +31,18 @@ class ApiVersion:
         """A router for endpoints below the prefix."""
         return APIRouter(prefix=self.prefix, tags=[tag], include_in_schema=self.documented)
 
+    def resource(self, form: Form) -> Any:
+        """The JSON of a cast, a result or a schedule. In v1 its own id is `id`.
+
+        In v1, `cast` and `schedule` only refer to another object. A field `cast` next to nullable ones breaks
+        the clients of a common generator for Python, which names a local variable like each field.
+        """
+        own = OWN_ID[type(form)]
+        if not self.documented:
+            return form
+        fields = msgspec.to_builtins(form)
+        return {"id": fields.pop(own), **fields}
+
     def done(self) -> Response:
         """The answer where there is nothing to say."""
         if self.done_status == 204:
@@ -42,6 +56,9 @@ class ApiVersion:
             response.headers["Location"] = f"{self.prefix}/{collection}/{quote(name, safe='')}"
         return response
 
+
+OWN_ID: Mapping[type[Form], str] = {CastForm: "cast", ResultForm: "cast", ScheduleForm: "schedule"}
+"""The field that has the object's own id at the addresses from before v1."""
 
 VERSION_1 = ApiVersion(V1, documented=True, created_status=201, done_status=204)
 FIRST_ADDRESSES = ApiVersion("/api", documented=False, created_status=200, done_status=200)

@@ -59,8 +59,10 @@ async def verify(view: EngineView, nodes: list[str], *, cast: str = "", path: st
     return await ask(view, command, messages.VerifyReport)
 
 
-async def _result(view: EngineView, command: messages.GetResult | messages.GetPastCast) -> Response:
-    return json_response(result_form(await view.request(command, messages.CastResult)))
+async def _result(
+    view: EngineView, version: ApiVersion, command: messages.GetResult | messages.GetPastCast
+) -> Response:
+    return json_response(version.resource(result_form(await view.request(command, messages.CastResult))))
 
 
 def node_routes(view: EngineView, version: ApiVersion) -> APIRouter:
@@ -100,7 +102,7 @@ def cast_routes(view: EngineView, version: ApiVersion) -> APIRouter:
         summary = view.cache.find(cast)
         if summary is None:
             raise CastRayError(FailureKind.CAST_UNKNOWN, cast=cast)
-        return json_response(cast_form(summary, view.cache.deliveries(summary.cast)))
+        return json_response(version.resource(cast_form(summary, view.cache.deliveries(summary.cast))))
 
     @router.get(
         "/casts/{cast}/result",
@@ -108,7 +110,7 @@ def cast_routes(view: EngineView, version: ApiVersion) -> APIRouter:
         summary="How a cast ended; waits until it has ended",
     )
     async def get_cast_result(cast: CastId) -> Response:
-        return await _result(view, messages.GetResult(cast))
+        return await _result(view, version, messages.GetResult(cast))
 
     @router.get(
         "/casts/{cast}/files",
@@ -206,7 +208,7 @@ def history_routes(view: EngineView, version: ApiVersion) -> APIRouter:
 
     @router.get("/history/{cast}", **answers(ResultForm, 404, 503), summary="A past cast")
     async def get_past_cast(cast: CastId) -> Response:
-        return await _result(view, messages.GetPastCast(cast))
+        return await _result(view, version, messages.GetPastCast(cast))
 
     @router.delete("/history/{cast}", **changes(None, 404), summary="Delete a past cast from the history")
     async def delete_past_cast(cast: CastId) -> Response:
@@ -231,13 +233,13 @@ def schedule_routes(view: EngineView, version: ApiVersion) -> APIRouter:
 
     @router.get("/schedules", **answers(ScheduleForm, 503, many=True), summary="All schedules")
     async def list_schedules() -> Response:
-        return json_response([schedule_form(info) for info in await known_schedules()])
+        return json_response([version.resource(schedule_form(info)) for info in await known_schedules()])
 
     @router.get("/schedules/{schedule}", **answers(ScheduleForm, 404, 503), summary="A schedule")
     async def get_schedule(schedule: ScheduleId) -> Response:
         for info in await known_schedules():
             if info.schedule.schedule == schedule:
-                return json_response(schedule_form(info))
+                return json_response(version.resource(schedule_form(info)))
         raise CastRayError(FailureKind.SCHEDULE_UNKNOWN, schedule=schedule)
 
     @router.delete("/schedules/{schedule}", **changes(None, 404), summary="Delete a schedule")

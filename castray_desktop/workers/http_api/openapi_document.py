@@ -16,6 +16,7 @@ from castray_desktop.core.casts.json_views import CastForm, FilesForm, NodeForm,
 from castray_desktop.core.protocol import messages
 from castray_desktop.workers.http_api import idempotency, responses
 from castray_desktop.workers.http_api.access_control import SUBPROTOCOL, TOKEN_SUBPROTOCOL
+from castray_desktop.workers.http_api.api_versions import OWN_ID
 from castray_desktop.workers.http_api.problems import PROBLEMS_PATH, V1, ProblemForm, problems_page
 
 _FILES = {
@@ -192,6 +193,10 @@ def schemas() -> dict[str, Any]:
             "mapping": {event.__name__: _REFERENCE.format(name=event.__name__) for event in events},
         },
     }
+    for form, own in OWN_ID.items():
+        schema = forms[form.__name__]
+        schema["properties"] = {"id": schema["properties"].pop(own), **schema["properties"]}
+        schema["required"] = list(schema["properties"])
     return known | forms
 
 

@@ -90,7 +90,7 @@ def cast_routes(view: EngineView) -> APIRouter:
         shown = found[:limit]
         more = _cursor(shown[-1]) if len(found) > limit else None
         page = responses.CastPageForm(
-            tuple(cast_form(cast, view.cache.deliveries(cast.cast)) for cast in shown),
+            tuple(VERSION_1.resource(cast_form(cast, view.cache.deliveries(cast.cast))) for cast in shown),
             _link(request, cursor=more),
             more,
         )
@@ -152,7 +152,9 @@ def history_routes(view: EngineView) -> APIRouter:
             # Casts that end in the meantime would move the others to later pages.
             until = until or found.casts[0].finished
             more = _link(request, offset=offset + len(found.casts), until=until)
-        page = responses.HistoryPageForm(tuple(map(cast_form, found.casts)), found.total, more)
+        page = responses.HistoryPageForm(
+            tuple(VERSION_1.resource(cast_form(cast)) for cast in found.casts), found.total, more
+        )
         return page_response(page, page.next)
 
     return router

@@ -301,8 +301,9 @@ async def test_a_second_request_has_its_time_as_well(served: Served) -> None:
             b"413 ",
         ),
         (HALF + b"X-Long: " + b"x" * 2000, b"431 "),
+        (f"GET /api/status HTTP/1.1\r\n{HEAD}X-Long: {'x' * 2000}\r\n\r\n".encode(), b"431 "),
     ],
-    ids=["length", "chunks", "headers"],
+    ids=["length", "chunks", "headers", "headers at once"],
 )
 async def test_too_large_requests_are_refused(served: Served, said: bytes, status: bytes) -> None:
     assert (await answer(await served.connect(said))).startswith(b"HTTP/1.1 " + status)

@@ -144,6 +144,17 @@ async def test_what_is_done_has_no_body(client: httpx.AsyncClient, engine: Answe
     assert engine.commands == [m.Pause(CAST), m.EnableSchedule("", False)]
 
 
+async def test_an_object_has_its_own_id(client: httpx.AsyncClient) -> None:
+    """`cast` and `schedule` refer to other objects."""
+    cast = (await client.get(f"/api/v1/casts/{CAST}")).json()
+    (old,) = [one for one in (await client.get("/api/casts")).json() if one["cast"] == CAST]
+    assert (cast.pop("id"), list(cast.values())) == (old.pop("cast"), list(old.values()))
+    assert (await client.get(f"/api/v1/casts/{CAST}/result")).json()["id"]
+    (schedule,) = (await client.get("/api/v1/schedules")).json()
+    assert schedule["id"] == "5c4ed01e0001"
+    assert "schedule" not in schedule
+
+
 async def test_a_cast_is_the_same_at_both_addresses(
     client: httpx.AsyncClient, engine: AnsweringEngine
 ) -> None:
@@ -219,7 +230,7 @@ async def test_casts_come_in_pages_that_are_stable(
         engine.cache.apply_event(m.CastsRemoved((f"{1:012x}",)))
 
     found = await pages(client, "/api/v1/casts?limit=2", change)
-    assert [[int(item["cast"], 16) for item in page] for page in found] == [[0, 1], [2, 3], [4, 5], [6, 7]]
+    assert [[int(item["id"], 16) for item in page] for page in found] == [[0, 1], [2, 3], [4, 5], [6, 7]]
 
 
 async def test_a_page_keeps_its_filter(client: httpx.AsyncClient, engine: AnsweringEngine) -> None:
@@ -228,7 +239,7 @@ async def test_a_page_keeps_its_filter(client: httpx.AsyncClient, engine: Answer
         f"{number:012x}": replace(cast(number), state=states[number % 3]) for number in range(9)
     }
     found = await pages(client, "/api/v1/casts?state=sending&state=failed&limit=4")
-    assert [[int(item["cast"], 16) for item in page] for page in found] == [[1, 2, 4, 5], [7, 8]]
+    assert [[int(item["id"], 16) for item in page] for page in found] == [[1, 2, 4, 5], [7, 8]]
     (active,) = await pages(client, "/api/v1/casts?active=true")
     assert {item["state"] for item in active} == {"sending"}
 
