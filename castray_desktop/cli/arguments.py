@@ -274,7 +274,7 @@ def add_send_arguments(parser: argparse.ArgumentParser, on_conflict: str = "skip
         " named themselves or lead out of what is sent, and the others as links (auto)",
     )
     parser.add_argument("--exclude", action="append", default=[], metavar="GLOB", help="leave these out")
-    parser.add_argument("--limit", metavar="RATE", help="of every hop: 10MB/s, 800kB/s, 100Mbit/s")
+    parser.add_argument("--limit", metavar="RATE", help="of every hop: 10M, 10MB/s, 10MiB/s, 100Mbit/s")
     parser.add_argument(
         "--transport",
         choices=("auto", "direct", "ray", "udp"),

@@ -37,7 +37,7 @@ from castray_desktop.core.casts.json_views import (
     result_form,
 )
 from castray_desktop.core.casts.states import cast_name
-from castray_desktop.core.content.quantities import format_bytes
+from castray_desktop.core.content.quantities import format_bytes, format_rate
 from castray_desktop.core.protocol import messages
 from castray_desktop.core.protocol.messages import (
     CastResult,
@@ -246,8 +246,8 @@ def print_statistics(report: StatisticsReport) -> None:
                 str(node.delivered),
                 str(node.failed),
                 format_bytes(node.bytes),
-                f"{format_bytes(node.mean_rate)}/s",
-                f"{format_bytes(node.peak_rate)}/s",
+                format_rate(node.mean_rate),
+                format_rate(node.peak_rate),
             )
         print_table(nodes)
 
@@ -278,6 +278,6 @@ def _cells(numbers: Statistics) -> tuple[str, ...]:
         str(numbers.failed_deliveries),
         format_bytes(numbers.bytes),
         format_bytes(numbers.uploaded),
-        f"{format_bytes(numbers.mean_rate)}/s",
-        f"{format_bytes(numbers.peak_rate)}/s",
+        format_rate(numbers.mean_rate),
+        format_rate(numbers.peak_rate),
     )

@@ -27,7 +27,10 @@ def add_parsers(commands: Commands) -> None:
         handler=limit,
     )
     parser.add_argument(
-        "rate", metavar="RATE", nargs="?", help="10MB/s, 800kB/s, 100Mbit/s or off; left out: say the limit"
+        "rate",
+        metavar="RATE",
+        nargs="?",
+        help="10M, 10MB/s, 10MiB/s, 100Mbit/s or off; left out: say the limit",
     )
     parser.add_argument(
         "--cast", default="", metavar="CAST", help="of this cast alone, for as long as it runs"

@@ -11,7 +11,7 @@ from castray_desktop.cli.output.terminal import format_count, print_json
 from castray_desktop.cli.session import Session
 from castray_desktop.core.casts.json_views import message_to_json
 from castray_desktop.core.casts.transfer_options import Encryption
-from castray_desktop.core.content.quantities import format_bytes
+from castray_desktop.core.content.quantities import format_rate
 from castray_desktop.core.protocol import messages
 from castray_desktop.core.protocol.messages import MOST_DEMO_NODES, EngineSettings
 
@@ -92,7 +92,7 @@ _ENCRYPTION = {
 
 def print_settings(settings: EngineSettings) -> None:
     """Print the settings in a few lines."""
-    limit = f"{format_bytes(settings.limit)}/s" if settings.limit else "none"
+    limit = format_rate(settings.limit) if settings.limit else "none"
     print(f"Limit of every node over all casts: {limit}.")
     print(f"Casts at once: {settings.casts_at_once or 'no bound'}.")
     print(f"After a restart unfinished casts {'go on' if settings.go_on else 'are there, paused'}.")

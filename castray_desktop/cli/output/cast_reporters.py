@@ -9,15 +9,7 @@ import sys
 import time
 from typing import Protocol
 
-from rich.progress import (
-    BarColumn,
-    DownloadColumn,
-    Progress,
-    TaskID,
-    TextColumn,
-    TimeRemainingColumn,
-    TransferSpeedColumn,
-)
+from rich.live import Live
 
 from castray_desktop.cli.arguments import EXIT_DELIVERED, EXIT_NOT_DELIVERED
 from castray_desktop.cli.interruption import has_hung_up
@@ -29,11 +21,12 @@ from castray_desktop.cli.output.cast_text import (
     warn_of_clear_text,
     warn_of_links,
 )
+from castray_desktop.cli.output.progress_view import MAX_ROWS, ProgressView
 from castray_desktop.cli.output.terminal import new_console, output_style, print_json, print_line, print_note
 from castray_desktop.cli.session import Session
 from castray_desktop.core.casts.json_views import form_to_json, result_form
 from castray_desktop.core.casts.states import cast_name
-from castray_desktop.core.content.quantities import format_bytes
+from castray_desktop.core.content.quantities import format_rate
 from castray_desktop.core.failures.kinds import CastRayError, FailureKind
 from castray_desktop.core.failures.sentences import TEMPLATES
 from castray_desktop.core.protocol import messages
@@ -47,7 +40,7 @@ from castray_desktop.core.protocol.messages import (
 
 JSON_SECONDS = 0.1
 LINE_SECONDS = 5.0
-MAX_BARS = 24
+BARS_A_SECOND = 8
 
 
 class CastReporter(Protocol):
@@ -133,7 +126,10 @@ class EarlyWarnings:
 
 
 class LineReporter:
-    """Plain lines: each change of state, and progress every few seconds."""
+    """Plain lines: each change of state, and progress every few seconds.
+
+    With many recipients only failures have lines of their own.
+    """
 
     def __init__(self) -> None:
         self._warnings = EarlyWarnings()
@@ -148,12 +144,15 @@ class LineReporter:
         for item in deliveries:
             if item.state is not self._states.get(item.node, DeliveryState.WAITING):
                 self._states[item.node] = item.state
-                if not item.state.finished:
+                if not item.state.finished and len(summary.recipients) <= MAX_ROWS:
                     print_line(f"{item.node}: {format_state(item.state)}")
         if summary.bytes and time.monotonic() >= self._next:
             self._next = time.monotonic() + LINE_SECONDS
             share = 100 * summary.done_bytes // summary.bytes
-            print_line(f"{cast_name(summary)}: {share} % on average, {format_bytes(summary.rate)}/s")
+            done = f", {summary.verified} of {len(summary.recipients)} done" if summary.verified else ""
+            failed = f", {summary.failed} failed" if summary.failed else ""
+            rate = format_rate(summary.rate)
+            print_line(f"{cast_name(summary)}: {share} % on average, {rate}{done}{failed}")
 
     def result(self, result: CastResult) -> None:
         """Print the result."""
@@ -164,20 +163,13 @@ class LineReporter:
 
 
 class BarReporter:
-    """A progress bar for each recipient, on a terminal."""
+    """Progress bars on a terminal, which disappear at the end."""
 
     def __init__(self) -> None:
-        self._bars = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            DownloadColumn(),
-            TransferSpeedColumn(),
-            TimeRemainingColumn(),
-            TextColumn("{task.fields[state]}"),
-            console=new_console(stderr=True),
+        self._view = ProgressView()
+        self._live = Live(
+            self._view, console=new_console(stderr=True), refresh_per_second=BARS_A_SECOND, transient=True
         )
-        self._tasks: dict[str, TaskID] = {}
-        self._running = False
         self._warnings = EarlyWarnings()
 
     def progress(self, summary: CastSummary | None, deliveries: tuple[DeliverySnapshot, ...]) -> None:
@@ -185,29 +177,18 @@ class BarReporter:
         if summary is None:
             return
         self._warnings.print_new(summary, deliveries)
-        if not summary.bytes:
-            return
-        if not self._running:
-            self._bars.start()
-            self._running = True
-        for item in deliveries:
-            task = self._tasks.get(item.node)
-            if task is None:
-                if len(self._tasks) >= MAX_BARS:
-                    continue
-                task = self._tasks[item.node] = self._bars.add_task(item.node, state="")
-            self._bars.update(task, total=summary.bytes, completed=item.bytes, state=format_state(item.state))
+        self._view.update(summary, deliveries)
+        if summary.bytes:
+            self._live.start()
 
     def result(self, result: CastResult) -> None:
-        """Stop the bars and print the result."""
+        """Remove the bars and print the result."""
         self.stop()
         print_result(result)
 
     def stop(self) -> None:
-        """Leave the bars as they are."""
-        if self._running:
-            self._bars.stop()
-            self._running = False
+        """Remove the bars."""
+        self._live.stop()
 
 
 StartCommand = messages.Send | messages.Retry | messages.SendAgain | messages.RunSchedule
@@ -232,6 +213,8 @@ async def run_cast(session: Session, command: StartCommand, as_json: bool, *, de
                 await keep_running(session, cast)
             else:
                 await session.client.request(messages.Cancel(cast), messages.Done)
+                if not output_style().quiet:
+                    print_note(f"cast {cast} was cancelled.")
         raise
     if as_json:
         print_json({"event": "accepted", "cast": accepted.cast})

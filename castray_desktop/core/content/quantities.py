@@ -9,8 +9,8 @@ import re
 
 from castray_desktop.core.failures.kinds import CastRayError, FailureKind
 
-_RATE = re.compile(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([kKMGT]?)(i?)(B|bit)(?:/s|ps)?\s*")
-_PREFIX = {"": 0, "k": 1, "K": 1, "M": 2, "G": 3, "T": 4}
+_RATE = re.compile(r"\s*([0-9]+(?:\.[0-9]+)?)\s*(?:([kmgtKMGT])(i?))?(B|bits?|b(?=ps))?(?:/s|ps)?\s*")
+_PREFIX = {None: 0, "k": 1, "m": 2, "g": 3, "t": 4}
 
 MAX_RATE = 1 << 62
 
@@ -22,6 +22,11 @@ def format_bytes(count: float) -> str:
     value, unit = scaled(count)
     decimals = 1 if (unit > 1 and value < 99.95) or (unit == 1 and value < 9.95) else 0
     return f"{value:.{decimals}f} {BYTE_UNITS[unit]}"
+
+
+def format_rate(bytes_per_second: float) -> str:
+    """Format a rate as `parse_rate` reads it: "86 KB/s", "15.0 MB/s"."""
+    return f"{format_bytes(bytes_per_second)}/s"
 
 
 def scaled(count: float) -> tuple[float, int]:
@@ -39,15 +44,17 @@ def parse_limit(text: str) -> int:
 
 
 def parse_rate(text: str) -> int:
-    """Parse "10MB/s", "800kB/s", "100Mbit/s" or "64MiB/s" to bytes per second.
+    """Parse a rate to bytes per second: "10M", "10MB/s", "800kB/s", "64MiB/s", "100Mbit/s", "100Mbps".
 
-    Raises CastRayError(BAD_RATE) otherwise, below one kilobyte a second, and above `MAX_RATE`.
+    Without a unit a prefix means bytes. Raises CastRayError(BAD_RATE) otherwise, below one kilobyte a second,
+    and above `MAX_RATE`.
     """
     match = _RATE.fullmatch(text)
-    if match is None:
+    if match is None or not (match[2] or match[4]):  # a plain number has another unit in each program
         raise CastRayError(FailureKind.BAD_RATE, rate=text)
     number, prefix, binary, unit = match.groups()
-    rate = float(number) * (1024 if binary else 1000) ** _PREFIX[prefix] / (8 if unit == "bit" else 1)
+    power = _PREFIX[prefix and prefix.lower()]
+    rate = float(number) * (1024 if binary else 1000) ** power / (8 if unit and unit[0] == "b" else 1)
     if not 1000 <= rate <= MAX_RATE:
         raise CastRayError(FailureKind.BAD_RATE, rate=text)
     return int(rate)

@@ -95,7 +95,7 @@ _TABLE: Mapping[FailureStatus, Mapping[FailureKind, tuple[str, str]]] = {
             "{node} is the source, so it can't be a recipient.",
             "Choose other recipients or another source.",
         ),
-        K.BAD_RATE: ("{rate} is not a rate.", "Write it like 10MB/s, 800kB/s or 100Mbit/s."),
+        K.BAD_RATE: ("{rate} is not a rate.", "Write it like 10M, 10MB/s, 10MiB/s or 100Mbit/s."),
         K.BAD_SETTING: (
             "{number} can't be set here.",
             "Give a number from 0 to {most}.",

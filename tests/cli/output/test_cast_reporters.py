@@ -16,14 +16,15 @@ from castray_desktop.cli.command_line import (
 from castray_desktop.cli.commands.send_command import send
 from castray_desktop.cli.output.cast_reporters import (
     LINE_SECONDS,
-    MAX_BARS,
     BarReporter,
     CastReporter,
     JsonReporter,
     LineReporter,
     ResultReporter,
+    new_reporter,
     result_status,
 )
+from castray_desktop.cli.output.terminal import OutputStyle, use_output_style
 from castray_desktop.core.failures.kinds import Failure, FailureKind
 from castray_desktop.core.protocol import messages
 from castray_desktop.core.protocol.messages import CastResult, CastState, DeliveryState, Transport
@@ -226,16 +227,44 @@ def test_plain_lines(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.Mon
     assert output.err == "castray: node_2 went offline. Send again when it is back.\n"
 
 
-def test_bars_are_for_the_first_recipients(capsys: pytest.CaptureFixture[str]) -> None:
-    reporter = BarReporter()
-    reporter.progress(None, ())
-    reporter.progress(make_cast(bytes=0), ())
-    many = tuple(make_delivery(f"node_{number}") for number in range(MAX_BARS + 6))
-    reporter.progress(make_cast(), many)
-    reporter.progress(make_cast(), many)
-    reporter.result(ended())
-    assert len(reporter._tasks) == MAX_BARS
-    assert "node_1: completed" in capsys.readouterr().out
+def test_lines_of_many_recipients_are_counted(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 0.0
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    reporter = LineReporter()
+    cast = make_cast(recipients=30, verified=4, failed=1)
+    reporter.progress(cast, tuple(make_delivery(f"node_{number}") for number in range(30)))
+    now = LINE_SECONDS
+    reporter.progress(cast, ())
+    assert capsys.readouterr().out == "model.bin: 40 % on average, 100 MB/s, 4 of 30 done, 1 failed\n"
+
+
+def test_no_progress_is_only_the_result(capsys: pytest.CaptureFixture[str]) -> None:
+    for style, told in ((OutputStyle(progress=False), True), (OutputStyle(quiet=True), False)):
+        with use_output_style(style):
+            reporter = new_reporter(False)
+            reporter.progress(make_cast(), (make_delivery("node_1"),))
+            assert capsys.readouterr() == ("", "")
+            reporter.result(ended(CastState.PARTLY_FAILED))
+        output = capsys.readouterr()
+        assert ("node_1: completed" in output.out) is told
+        assert output.err == "castray: node_2 went offline. Send again when it is back.\n"
+
+
+async def test_no_progress_with_json_is_only_the_result(capsys: pytest.CaptureFixture[str]) -> None:
+    with use_output_style(OutputStyle(progress=False)):
+        reporter = new_reporter(True)
+        reporter.progress(make_cast(), (make_delivery("node_1"),))
+        reporter.result(ended())
+    (line,) = capsys.readouterr().out.splitlines()
+    assert json.loads(line)["event"] == "result"
+
+
+def test_details_for_those_who_ask(capsys: pytest.CaptureFixture[str]) -> None:
+    with use_output_style(OutputStyle(verbose=True)):
+        LineReporter().result(ended())
+    assert "node_1: 10.0 GB in 1.2 s (8.1 GB/s), transport direct" in capsys.readouterr().out
 
 
 def test_a_result_without_bars(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,0 +1,125 @@
+"""The progress of a cast on a terminal: a line for the whole cast, and one for each recipient.
+
+With more recipients than fit, only those with a problem have a line; one line counts the others.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+
+from rich.cells import cell_len
+from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from castray_desktop.cli.output.cast_text import format_state
+from castray_desktop.cli.output.terminal import format_duration, without_controls
+from castray_desktop.core.casts.states import cast_name
+from castray_desktop.core.content.quantities import format_bytes, format_rate
+from castray_desktop.core.protocol.messages import CastSummary, DeliverySnapshot, DeliveryState
+
+MAX_ROWS = 12
+"""Recipients that have a line of their own."""
+
+OTHER_LINES = 4
+"""Lines of a terminal that are not for recipients: the cast, the others, and the prompt around them."""
+
+WIDE = 80
+"""Columns from which on a line has its bytes and the time left."""
+
+NARROW = 50
+"""Columns below which a line has no bar."""
+
+MAX_BAR = 40
+
+_NARROW_CELLS, _MEDIUM_CELLS, _WIDE_CELLS = 28, 30, 52
+"""What a line needs for all of its cells but name and bar, with the spaces between them."""
+
+_PROBLEMS = (DeliveryState.FAILED, DeliveryState.CANCELLED, DeliveryState.AWAITED, DeliveryState.PAUSED)
+
+
+def visible_deliveries(deliveries: Sequence[DeliverySnapshot], rows: int) -> list[DeliverySnapshot]:
+    """The deliveries that have a line of their own among `rows`: all, or those with a problem.
+
+    If there are too many of these as well, failed ones come before lagging ones.
+    """
+    if len(deliveries) <= rows:
+        return list(deliveries)
+    troubled = [item for item in deliveries if item.state in _PROBLEMS]
+    lagging = [item for item in deliveries if item.lagging and item.state not in _PROBLEMS]
+    lagging.sort(key=lambda item: item.bytes)
+    return [*troubled, *lagging][:rows]
+
+
+def count_states(deliveries: Iterable[DeliverySnapshot]) -> str:
+    """How many deliveries are in each state: "20 receiving, 3 completed"."""
+    numbers = Counter(item.state for item in deliveries)
+    return ", ".join(f"{numbers[state]} {format_state(state)}" for state in DeliveryState if numbers[state])
+
+
+class ProgressView:
+    """What a terminal shows of a cast; `update` it, and render it for the terminal's size of the moment."""
+
+    def __init__(self) -> None:
+        self._summary: CastSummary | None = None
+        self._deliveries: dict[str, DeliverySnapshot] = {}
+
+    def update(self, summary: CastSummary, deliveries: Iterable[DeliverySnapshot]) -> None:
+        """Take over the state of the cast, and of the deliveries that have changed."""
+        self._summary = summary
+        self._deliveries.update({item.node: item for item in deliveries})
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        if self._summary is not None:
+            yield from self._lines(self._summary, console.height, options.max_width)
+
+    def _lines(self, cast: CastSummary, height: int, width: int) -> Iterator[RenderableType]:
+        deliveries = list(self._deliveries.values())
+        shown = visible_deliveries(deliveries, max(1, min(MAX_ROWS, height - OTHER_LINES)))
+        table = Table.grid(padding=(0, 1))
+        for _ in range(6 if width >= WIDE else 5 if width >= NARROW else 4):
+            table.add_column(no_wrap=True, overflow="ellipsis")
+        longest = max(cell_len(name) for name in (cast_name(cast), *(item.node for item in shown)))
+        name_width = min(longest, width // 4 if width >= NARROW else max(8, width - _NARROW_CELLS))
+        for item in shown:
+            done = cast.bytes if item.state.delivered else item.bytes
+            state = "lagging" if item.lagging else format_state(item.state)
+            cells = (item.node, done, item.rate, item.eta, state)
+            table.add_row(*_cells(*cells, total=cast.bytes, width=width, name_width=name_width))
+        finished = f"{cast.verified} of {len(cast.recipients)}"
+        cells = (cast_name(cast), cast.done_bytes, cast.rate, cast.eta, finished)
+        table.add_row(*_cells(*cells, total=cast.bytes, width=width, name_width=name_width), style="bold")
+        yield table
+        if others := [item for item in deliveries if item not in shown]:
+            noun = "others" if shown else "recipients"
+            text = f"{len(others)} {noun}: {count_states(others)}"
+            yield Text(text, no_wrap=True, overflow="ellipsis")
+
+
+def _cells(
+    name: str,
+    done: int,
+    rate: float,
+    eta: float | None,
+    state: str,
+    *,
+    total: int,
+    width: int,
+    name_width: int,
+) -> list[RenderableType]:
+    """The cells of a line: as many as fit into the width."""
+    share = f"{100 * done // total if total else 0:3} %"
+    speed = format_rate(rate) if rate else ""
+    title = Text(without_controls(name), no_wrap=True)
+    title.truncate(name_width, overflow="ellipsis", pad=True)
+    if width < NARROW:
+        return [title, share, speed, state]
+    room = width - name_width - (_WIDE_CELLS if width >= WIDE else _MEDIUM_CELLS)
+    bar = ProgressBar(total=max(1, total), completed=done, width=min(max(room, 8), MAX_BAR))
+    if width < WIDE:
+        return [title, bar, share, speed, state]
+    size = f"{format_bytes(done)} of {format_bytes(total)}"
+    left = format_duration(round(eta)) if eta is not None else ""
+    return [title, bar, size, speed, left, state]
