@@ -15,6 +15,7 @@ from itertools import filterfalse, takewhile
 from typing import Any, NoReturn, TypeAlias
 
 from castray_desktop.cli.output.terminal import ColorChoice, OutputStyle, print_json
+from castray_desktop.cli.path_lists import add_exclude_from_option, refuse_relative_paths
 from castray_desktop.core.casts.json_views import options_from_json
 from castray_desktop.core.casts.transfer_options import Encryption
 from castray_desktop.core.content.urls import is_url
@@ -247,7 +248,8 @@ def add_send_arguments(parser: argparse.ArgumentParser, on_conflict: str = "skip
         "--from",
         dest="source",
         metavar="NODE",
-        help="the source, or the node that downloads (this computer; for addresses the first recipient)",
+        help="the source, whose absolute paths are sent, or the node that downloads (this computer; for"
+        " addresses the first recipient)",
     )
     parser.add_argument(
         "--dest", default="", metavar="DIR", help="absolute path on the recipients, may hold {node} (inboxes)"
@@ -274,6 +276,7 @@ def add_send_arguments(parser: argparse.ArgumentParser, on_conflict: str = "skip
         " named themselves or lead out of what is sent, and the others as links (auto)",
     )
     parser.add_argument("--exclude", action="append", default=[], metavar="GLOB", help="leave these out")
+    add_exclude_from_option(parser)
     parser.add_argument("--limit", metavar="RATE", help="of every hop: 10M, 10MB/s, 10MiB/s, 100Mbit/s")
     parser.add_argument(
         "--transport",
@@ -307,7 +310,12 @@ def send_request(options: argparse.Namespace) -> SendRequest:
     """The request for these paths and options. Raises CastRayError for wrong values."""
     if "" in options.paths:
         raise CastRayError(FailureKind.NO_SUCH_FILE, path="''")
-    paths = tuple(path if is_url(path) else os.path.abspath(path) for path in options.paths)
+    given: list[str] = options.paths
+    if options.source is not None:
+        refuse_relative_paths([path for path in given if path and not is_url(path)], options.source)
+    paths = tuple(path if is_url(path) else os.path.abspath(path) for path in given)
+    if not paths:
+        raise CastRayError(FailureKind.NOTHING_TO_SEND)
     recipients = split_names(options.to)
     transfer_options = options_from_json(vars(options))
     transfer_options.check()

@@ -82,7 +82,10 @@ def parse_command(arguments: list[str]) -> argparse.Namespace:
     word = _first_word(arguments)
     known = word in COMMANDS and not _asks_about_program(arguments)
     with usage_errors_reported(arguments):
-        return command_parser([word] if known else COMMANDS).parse_args(arguments)
+        options = command_parser([word] if known else COMMANDS).parse_args(arguments)
+        if (check := getattr(options, "check", None)) is not None:
+            check(options)
+    return options
 
 
 class ProgramParser(Parser):

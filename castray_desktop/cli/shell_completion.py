@@ -21,7 +21,7 @@ ENGINE_SECONDS = 1.0
 
 _CASTS = {"cast"}
 _NODES = {"to", "source", "nodes", "node"}
-_FILES = {"paths", "inbox"}
+_FILES = {"paths", "inbox", "files_from", "exclude_from"}
 
 
 def complete() -> None:

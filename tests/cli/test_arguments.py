@@ -15,6 +15,7 @@ from castray_desktop.cli.command_line import (
 from castray_desktop.core.failures.kinds import CastRayError, FailureKind
 from castray_desktop.core.failures.sentences import sentence
 from castray_desktop.core.protocol.messages import THIS_COMPUTER, Encryption, Links, OnConflict
+from castray_desktop.workers.clusters.node_inventory import local_node_name
 
 
 @pytest.mark.parametrize(
@@ -59,8 +60,8 @@ def test_a_request_from_its_options(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 @pytest.mark.parametrize(
     "words",
     [
-        ("send", "x", "--to", "all"),
-        ("schedule", "add", "nightly", "x", "--to", "all", "--every", "1h"),
+        ("send", "/x", "--to", "all"),
+        ("schedule", "add", "nightly", "/x", "--to", "all", "--every", "1h"),
     ],
 )
 def test_multicast_can_not_have_to_be_encrypted(words: tuple[str, ...]) -> None:
@@ -120,6 +121,18 @@ def test_a_file_and_an_address_are_sent_by_this_computer(tmp_path: Path) -> None
     assert send_request(options).source == THIS_COMPUTER
 
 
-def test_paths_of_another_source_are_its_own_business() -> None:
+def test_paths_of_another_source_are_its_own_business(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     options = parse_command(["send", "/nowhere", "--to", "all", "--from", "node_1"])
     assert send_request(options).source == "node_1"
+    with pytest.raises(CastRayError) as caught:
+        send_request(parse_command(["send", "data", "--to", "all", "--from", "node_1"]))
+    assert sentence(caught.value.failure) == (
+        "data is a relative path, and with --from paths are those of node_1."
+        " Write the absolute path on node_1."
+    )
+    monkeypatch.chdir(tmp_path)
+    for own in (local_node_name(), THIS_COMPUTER):
+        options = parse_command(["send", "data", "--to", "all", "--from", own])
+        assert send_request(options).paths == (str(tmp_path / "data"),)

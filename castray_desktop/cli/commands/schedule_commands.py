@@ -28,6 +28,7 @@ from castray_desktop.cli.output.terminal import (
     print_table,
     say,
 )
+from castray_desktop.cli.path_lists import add_paths_arguments, read_path_lists
 from castray_desktop.cli.session import Session
 from castray_desktop.core.casts.json_views import form_to_json, schedule_form
 from castray_desktop.core.casts.schedule_rules import find
@@ -110,9 +111,7 @@ def _add_add_parser(actions: Commands) -> None:
         uses_cluster=True,
     )
     parser.add_argument("name", metavar="NAME")
-    parser.add_argument(
-        "paths", nargs="+", metavar="PATH", help="files, folders, or addresses of files (https://…)"
-    )
+    add_paths_arguments(parser)
     when = parser.add_mutually_exclusive_group(required=True)
     when.add_argument("--every", type=duration, metavar="TIME", help="from start to start: 30s, 15m, 2h, 1d")
     when.add_argument("--cron", metavar="EXPRESSION", help="five fields, in local time: '0 3 * * *'")
@@ -147,6 +146,7 @@ async def list_schedules(options: argparse.Namespace) -> int:
 
 async def add(options: argparse.Namespace) -> int:
     """Keep a new schedule, and print its id."""
+    await read_path_lists(options)
     schedule = Schedule(
         schedule="",
         name=options.name,

@@ -18,6 +18,7 @@ from castray_desktop.cli.arguments import (
 from castray_desktop.cli.output.cast_reporters import run_cast
 from castray_desktop.cli.output.cast_text import format_cluster, print_links
 from castray_desktop.cli.output.terminal import format_count, print_json, print_line, print_note
+from castray_desktop.cli.path_lists import add_paths_arguments, read_path_lists
 from castray_desktop.cli.session import Session
 from castray_desktop.core.casts.json_views import cast_cluster_form, form_to_json, links_form, problem_to_json
 from castray_desktop.core.content.quantities import format_bytes
@@ -37,15 +38,15 @@ def add_parsers(commands: Commands) -> None:
         castray send data/ --to node_1,node_2 --dest /data/{node} --on-conflict overwrite
         castray send logs/ --from node_3 --to @office --exclude '*.tmp' --limit 100Mbit/s
         castray send model.safetensors --to all --dry-run
+        find . -name '*.safetensors' -print0 | castray send --files-from - -0 --to all
+        castray send src/ --to all --exclude-from src/.gitignore
         castray send model.safetensors --to node_1 --json
         castray wait $(castray send model.safetensors --to all --detach)
         """,
         handler=send,
         uses_cluster=True,
     )
-    parser.add_argument(
-        "paths", nargs="+", metavar="PATH", help="files, folders, or addresses of files (https://…)"
-    )
+    add_paths_arguments(parser)
     add_send_arguments(parser)
     how = parser.add_mutually_exclusive_group()
     how.add_argument("--dry-run", action="store_true", help="say what would happen, send nothing")
@@ -55,6 +56,7 @@ def add_parsers(commands: Commands) -> None:
 
 async def send(options: argparse.Namespace) -> int:
     """Send, and show the cast until it ends."""
+    await read_path_lists(options)
     request = send_request(options)
     async with Session() as session:
         await session.ready(options.cluster)

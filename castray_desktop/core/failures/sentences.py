@@ -96,6 +96,16 @@ _TABLE: Mapping[FailureStatus, Mapping[FailureKind, tuple[str, str]]] = {
             "Choose other recipients or another source.",
         ),
         K.BAD_RATE: ("{rate} is not a rate.", "Write it like 10M, 10MB/s, 10MiB/s or 100Mbit/s."),
+        K.BAD_PATTERN: (
+            "{path}, line {line}: {pattern} can't be used.",
+            "What a pattern leaves out can't be included again; remove the line, or write \\! for a name"
+            " that begins with !.",
+        ),
+        K.RELATIVE_PATH: (
+            "{path} is a relative path, and with --from paths are those of {node}.",
+            "Write the absolute path on {node}.",
+        ),
+        K.LIST_NOT_READ: ("{path} can't be read: {reason}.", "Check the file and send again."),
         K.BAD_SETTING: (
             "{number} can't be set here.",
             "Give a number from 0 to {most}.",
