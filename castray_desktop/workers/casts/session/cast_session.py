@@ -342,6 +342,7 @@ class CastSession:
     async def set_limit(self, limit: int) -> None:
         """Change the rate limit of every present and future hop."""
         self.status.request = self.status.request.with_options(limit=limit)
+        self._policy.restart_monitor()  # what it has measured was before
         order = agent_protocol.SetCastLimit(self._context.cast, limit)
         await self._context.broadcast({self._context.source, *self.status.recipients}, order)
         self._context.wakeup.changed()

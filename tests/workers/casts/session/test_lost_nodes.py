@@ -261,6 +261,24 @@ async def test_a_slow_node_goes_to_the_tail(stage: Stage) -> None:
     assert order == ["c", "b"]
 
 
+@pytest.mark.parametrize("limit", [0, 2_000_000])
+async def test_the_first_recipient_is_not_slow_because_the_limit_was_lowered(
+    stage: Stage, limit: int
+) -> None:
+    cast, came = await stage.start(), 0
+    for step in range(20):
+        if step == 10 and limit:
+            await stage.cast_manager.set_limit(cast, limit)
+        stage.skip(0.25)
+        came += 500_000 if step >= 10 else 25_000_000
+        for node in "abc":
+            received(stage, node, cast, came)
+        for _ in range(5):
+            await asyncio.sleep(0)
+    moved = [node for node, order in stage.agents.orders if isinstance(order, agent_protocol.SetUpstream)]
+    assert moved == ([] if limit else ["b", "a"])  # it is tried at the tail, where nothing explains it
+
+
 async def test_a_late_answer_of_a_lost_agent_is_ignored(stage: Stage) -> None:
     stage.agents.hold(agent_protocol.StartDelivery)
     cast = stage.cast_manager.send(REQUEST)
