@@ -65,6 +65,9 @@ class FailureKind(str, enum.Enum):
     STORE_UNKNOWN = "store_unknown"
     STORE_NOT_INSTALLED = "store_not_installed"
     STORE_NOT_FOUND = "store_not_found"
+    STORE_BUCKET_MISSING = "store_bucket_missing"
+    STORE_NAME = "store_name"
+    STORE_NO_CREDENTIALS = "store_no_credentials"
     STORE_DENIED = "store_denied"
     STORE_UNSIGNED = "store_unsigned"  # the credentials can't make links
     STORE_UNREACHABLE = "store_unreachable"

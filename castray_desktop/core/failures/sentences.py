@@ -343,6 +343,18 @@ _TABLE: Mapping[FailureStatus, Mapping[FailureKind, tuple[str, str]]] = {
             "There is nothing at {url}.",
             "Check the names, upper and lower case included.",
         ),
+        K.STORE_BUCKET_MISSING: (
+            "The bucket or container of {url} does not exist.",
+            "Check its name, and the region or account.",
+        ),
+        K.STORE_NAME: (
+            "{url} can't become a file: {reason}.",
+            "Rename it in the store, or send something else of it.",
+        ),
+        K.STORE_NO_CREDENTIALS: (
+            "{url} is not public, and this computer has no credentials for it.",
+            "Give the engine credentials: {how}.",
+        ),
         K.STORE_DENIED: (
             "The store refuses access to {url}: {reason}.",
             "Check the credentials of this computer, and what they permit.",

@@ -7,11 +7,12 @@ from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 
 from castray_desktop.core.casts.transfer_options import TransferOptions
-from castray_desktop.core.content.file_names import ExcludePatterns
+from castray_desktop.core.content.file_names import MAX_PATH, ExcludePatterns, safe_component
 from castray_desktop.core.content.urls import redacted_url, url_scheme
 from castray_desktop.core.failures.kinds import CastRayError, FailureKind
 from castray_desktop.core.protocol.nodes.agent_protocol import RemoteFile
 from castray_desktop.workers.base.installation import extra_command, lacks_extra
+from castray_desktop.workers.sources.object_stores import ObjectStores
 from castray_desktop.workers.sources.store_protocol import Store
 
 LIST_SECONDS = 120.0
@@ -20,7 +21,7 @@ LINKS_SECONDS = 60.0
 MAX_FILES = 20_000
 """Of one cast: the order to the node that downloads has all of their links."""
 
-STORES: dict[str, Callable[[], Store]] = {}
+STORES: dict[str, Callable[[], Store]] = dict.fromkeys(("s3", "gs", "az"), ObjectStores)
 """What makes the store of each scheme. Its module imports what the extra installs when it is used."""
 
 
@@ -48,6 +49,7 @@ class AddressResolver:
             raise CastRayError(
                 FailureKind.STORE_TOO_LARGE, url=redacted_url(address), count=len(kept), most=MAX_FILES
             )
+        _check_paths(kept)
         return kept
 
     async def with_links(self, files: Sequence[RemoteFile]) -> tuple[RemoteFile, ...]:
@@ -75,6 +77,30 @@ class AddressResolver:
                 )
             self._stores[scheme] = maker()
         return self._stores[scheme]
+
+
+def _check_paths(files: Sequence[RemoteFile]) -> None:
+    """Refuse names that no file can have, and one that is both a file and a folder. Raises CastRayError."""
+    folders: set[str] = set()
+    for file in files:
+        reason = ""
+        names = file.path.split("/")
+        try:
+            raw = [safe_component(name.encode()) for name in names]
+        except ValueError as error:
+            reason = str(error)
+        else:
+            if sum(map(len, raw)) + len(raw) > MAX_PATH:
+                reason = "it is too long"
+        if reason:
+            raise CastRayError(FailureKind.STORE_NAME, url=file.shown_address, reason=reason)
+        folders.update("/".join(names[:count]) for count in range(1, len(names)))
+    seen: set[str] = set()
+    for file in files:
+        if file.path in folders or file.path in seen:
+            reason = "another file or a folder has that name"
+            raise CastRayError(FailureKind.STORE_NAME, url=file.shown_address, reason=reason)
+        seen.add(file.path)
 
 
 def check_names(listings: Iterable[Sequence[RemoteFile]]) -> None:
