@@ -279,6 +279,10 @@ def add_send_arguments(parser: argparse.ArgumentParser, on_conflict: str = "skip
     add_exclude_from_option(parser)
     parser.add_argument("--limit", metavar="RATE", help="of every hop: 10M, 10MB/s, 10MiB/s, 100Mbit/s")
     parser.add_argument(
+        "--include", action="append", default=[], metavar="GLOB", help="send these files, and no others"
+    )
+    parser.add_argument("--limit", metavar="RATE", help="of every hop: 10MB/s, 800kB/s, 100Mbit/s")
+    parser.add_argument(
         "--transport",
         choices=("auto", "direct", "ray", "udp"),
         default="auto",

@@ -139,6 +139,7 @@ class SendArguments(TypedDict, total=False):
     on_conflict: Literal["skip", "rename", "overwrite"]
     links: Literal["auto", "keep", "follow"]
     exclude: str | Iterable[str]
+    include: str | Iterable[str]
     limit: int | str
     transport: Literal["auto", "direct", "ray", "udp"]
     encrypt: Literal["auto", "always", "never"]
@@ -276,8 +277,8 @@ class Cluster:
 
         Raises CommandFailed when it can't be started.
 
-        The options are those of `SendArguments`: source, dest, on_conflict, links, exclude, limit, transport,
-        encrypt, await_offline, remove_extra and hook.
+        The options are those of `SendArguments`: source, dest, on_conflict, links, exclude, include,
+        limit, transport, encrypt, await_offline, remove_extra and hook.
 
         `to` is "all", or names, addresses, Ray node ids or "@group"; `dest` is absolute and may hold
         "{node}", without it files land in each node's inbox. `limit` is bytes per second, or "10MB/s".
@@ -300,9 +301,9 @@ class Cluster:
         """As `send`, but return the cast's id at once. `wait` has the result."""
         for name in options.keys() - SendArguments.__annotations__.keys():
             raise TypeError(f"start() got an unexpected keyword argument {name!r}")
-        exclude = options.get("exclude", ())
-        patterns = (exclude,) if isinstance(exclude, str) else tuple(exclude)
-        values = {"dest": os.fspath(options.get("dest", "")), "exclude": patterns}
+        values: dict[str, object] = {"dest": os.fspath(options.get("dest", ""))}
+        for name, given in (("exclude", options.get("exclude", ())), ("include", options.get("include", ()))):
+            values[name] = (given,) if isinstance(given, str) else tuple(given)
         source, links = options.get("source", ""), options.get("links", "auto")
         request = SendRequest(
             paths=(found := _call(lambda: _absolute(paths, links, local=not source))),

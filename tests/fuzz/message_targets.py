@@ -13,7 +13,7 @@ import msgspec
 from pydantic import ValidationError
 
 from castray_desktop.core.casts.schedule_rules import check_schedule, next_run
-from castray_desktop.core.content.file_names import ExcludePatterns
+from castray_desktop.core.content.file_names import ExcludePatterns, NamePatterns
 from castray_desktop.core.content.quantities import parse_limit
 from castray_desktop.core.failures.kinds import CastRayError
 from castray_desktop.core.protocol import messages
@@ -177,9 +177,11 @@ def _cron(data: bytes) -> None:
 def _patterns(data: bytes) -> None:
     """The last line is the path, the others are patterns."""
     *patterns, path = data.decode("utf-8", "surrogateescape").split("\n")
-    exclude = ExcludePatterns(patterns)
+    half = len(patterns) // 2
+    names = ExcludePatterns(NamePatterns(tuple(patterns[:half]), tuple(patterns[half:])))
     for folder in (False, True):
-        exclude.excludes(path, folder)
+        names.excludes(path, folder)
+    names.leaves_out(path)
 
 
 def _limit(data: bytes) -> None:

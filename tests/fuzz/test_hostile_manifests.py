@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import pytest
 
+from castray_desktop.core.content.file_names import NamePatterns
 from castray_desktop.core.content.manifest import EntryKind
 from castray_desktop.core.failures.kinds import FailureKind
 from castray_desktop.core.protocol.nodes.agent_protocol import DeliveryReport, RecipientState
@@ -56,9 +57,9 @@ class HostileScan:
         self._raw = raw
 
     def __call__(
-        self, paths: Sequence[str], links: str, exclude: Sequence[str], on_progress: OnProgress
+        self, paths: Sequence[str], links: str, patterns: NamePatterns, on_progress: OnProgress
     ) -> ScanResult:
-        found = scan_paths(paths, links, exclude, on_progress)
+        found = scan_paths(paths, links, patterns, on_progress)
         found.__dict__["raw_manifest"] = self._raw  # of a cached property
         return found
 

@@ -87,7 +87,7 @@ def content_key(request: SendRequest) -> tuple[object, ...]:
         request.source,
         request.options.destination,
         request.options.links,
-        request.options.exclude,
+        request.options.patterns,
         request.options.on_conflict,
         request.options.remove_extra,
     )

@@ -9,6 +9,7 @@ import enum
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
+from castray_desktop.core.content.file_names import NamePatterns
 from castray_desktop.core.failures.kinds import CastRayError, FailureKind
 
 
@@ -53,12 +54,18 @@ class TransferOptions:
     on_conflict: OnConflict = OnConflict.SKIP
     links: Links = Links.AUTO
     exclude: tuple[str, ...] = ()
+    include: tuple[str, ...] = ()  # patterns of the files that alone are sent; none: all
     limit: int = 0  # bytes per second on every hop; 0: none
     transport: TransportOption = TransportOption.AUTO
     encrypt: Encryption = Encryption.AUTO
     await_offline: bool = False  # offline recipients are served when they come back
     remove_extra: bool = False  # with OVERWRITE: prune entries that a sent folder no longer has
     hook: str = ""  # command run on each recipient after its delivery, if allowed
+
+    @property
+    def patterns(self) -> NamePatterns:
+        """Which names are sent."""
+        return NamePatterns(self.exclude, self.include)
 
     def check(self) -> None:
         """Refuse options that contradict each other. Raises CastRayError.

@@ -10,8 +10,8 @@ from __future__ import annotations
 import fnmatch
 import os
 import re
-from collections.abc import Sequence
-from typing import Callable
+from collections.abc import Iterator, Sequence
+from typing import Callable, NamedTuple
 
 MAX_COMPONENT = 255  # bytes; limit of ext4, xfs, btrfs, tmpfs and APFS
 MAX_PATH = 3500  # bytes; leaves room below the kernel's 4,096 for the destination
@@ -82,8 +82,15 @@ def _cut(stem: bytes, room: int) -> bytes:
     return stem[:room]
 
 
-class ExcludePatterns:
-    """Exclusion patterns, a subset of gitignore's.
+class NamePatterns(NamedTuple):
+    """Which names are left out of a parcel, and which alone are part of it."""
+
+    exclude: tuple[str, ...] = ()
+    include: tuple[str, ...] = ()  # none: everything
+
+
+class _PatternList:
+    """Patterns, a subset of gitignore's.
 
     A pattern without a slash matches any name; one with a slash matches the whole path (with or without the
     parcel's top folder); `/` at the end restricts it to folders, `/` at the start anchors it.
@@ -108,8 +115,8 @@ class ExcludePatterns:
     def __bool__(self) -> bool:
         return bool(self._names or self._paths)
 
-    def excludes(self, path: str, folder: bool) -> bool:
-        """Whether the entry at this path of the parcel is excluded."""
+    def match(self, path: str, folder: bool) -> bool:
+        """Whether a pattern matches the entry at this path of the parcel."""
         name = path.rpartition("/")[2]
         inner = path.partition("/")[2]
         for pattern, folders_only in self._names:
@@ -121,3 +128,41 @@ class ExcludePatterns:
             ):
                 return True
         return False
+
+
+class ExcludePatterns:
+    """What of a parcel is left out: what a pattern of `exclude` matches. If there are patterns in `include`,
+    also the files that none of these matches, neither the file nor a folder above it.
+    """
+
+    def __init__(self, patterns: NamePatterns) -> None:
+        self._exclude = _PatternList(patterns.exclude)
+        self._include = _PatternList(patterns.include)
+
+    def __bool__(self) -> bool:
+        return bool(self._exclude or self._include)
+
+    @property
+    def selects(self) -> bool:
+        """Whether some files alone are part of the parcel, so that a folder without any is none of it."""
+        return bool(self._include)
+
+    def excludes(self, path: str, folder: bool) -> bool:
+        """Whether the entry at this path of the parcel is left out. Not whether a folder above it is."""
+        if self._exclude.match(path, folder):
+            return True
+        if folder or not self._include or self._include.match(path, False):
+            return False
+        return not any(self._include.match(above, True) for above in folders_above(path))
+
+    def leaves_out(self, path: str) -> bool:
+        """Whether the file at this path of the parcel, or a folder above it, is left out."""
+        return self.excludes(path, False) or any(self.excludes(above, True) for above in folders_above(path))
+
+
+def folders_above(path: str) -> Iterator[str]:
+    """The folders above an entry of a parcel, from the top."""
+    at = path.find("/")
+    while at >= 0:
+        yield path[:at]
+        at = path.find("/", at + 1)

@@ -53,8 +53,8 @@ class TextOption(TextField):
         self.setText(value)
 
 
-class ExcludeField(TextOption):
-    """Patterns of what is not sent, separated by commas."""
+class PatternField(TextOption):
+    """Patterns of names, separated by commas."""
 
     def __init__(self, theme: Theme, name: Text) -> None:
         super().__init__(theme, name)
@@ -335,7 +335,8 @@ OPTION_FIELDS: dict[str, tuple[Text, Callable[[Theme, Text], OptionField]]] = {
     "destination": (lambda: translate("SendPanel", "Save to"), DestinationField),
     "on_conflict": (lambda: translate("SendPanel", "If a file exists"), conflict_field),
     "limit": (lambda: translate("SendPanel", "Speed limit"), LimitField),
-    "exclude": (lambda: translate("SendOptions", "Leave out"), ExcludeField),
+    "exclude": (lambda: translate("SendOptions", "Leave out"), PatternField),
+    "include": (lambda: translate("SendOptions", "Send only"), PatternField),
     "links": (lambda: translate("SendOptions", "Symbolic links"), _links_field),
     "transport": (lambda: translate("SendOptions", "Transport"), _transport_field),
     "encrypt": (lambda: translate("SendOptions", "Encryption"), _encrypt_field),

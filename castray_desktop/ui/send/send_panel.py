@@ -312,7 +312,7 @@ class SendPanel(Card):
         self.sheets.show_options(self.options)
 
     def _take_options(self, options: TransferOptions) -> None:
-        if options.exclude != self.options.exclude:
+        if options.patterns != self.options.patterns:
             self.entries.measure_again()
             self._measuring.start(MEASURE_MS)
         self.options = options
@@ -348,7 +348,7 @@ class SendPanel(Card):
         def done(measured: messages.Measured) -> None:
             self.entries.measured(paths, measured.entries)
 
-        command = messages.MeasurePaths(paths, self.options.exclude, self._source_node)
+        command = messages.MeasurePaths(paths, *self.options.patterns, self._source_node)
         self._link.ask(command, messages.Measured, done, self.refused)
 
     def _open_add_menu(self) -> None:

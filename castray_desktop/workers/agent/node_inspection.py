@@ -15,11 +15,11 @@ import stat
 import sys
 import threading
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Optional
 
-from castray_desktop.core.content.file_names import display_name
+from castray_desktop.core.content.file_names import NamePatterns, display_name
 from castray_desktop.core.content.urls import is_url, url_file_name
 from castray_desktop.core.failures.kinds import CastRayError, Failure, FailureKind
 from castray_desktop.core.protocol.nodes import agent_protocol
@@ -116,10 +116,12 @@ def measure_sizes(
     order: agent_protocol.MeasureSizes, scan: ScanPaths = scan_paths
 ) -> agent_protocol.MeasureReply:
     """The size of each path, in the given order. Blocking: reads every folder below them."""
-    return agent_protocol.MeasureReply(tuple(measure_path(path, order.exclude, scan) for path in order.paths))
+    return agent_protocol.MeasureReply(
+        tuple(measure_path(path, NamePatterns(order.exclude, order.include), scan) for path in order.paths)
+    )
 
 
-def measure_path(path: str, exclude: Sequence[str], scan: ScanPaths = scan_paths) -> agent_protocol.PathSize:
+def measure_path(path: str, patterns: NamePatterns, scan: ScanPaths = scan_paths) -> agent_protocol.PathSize:
     """The size of one path or address, or why it can't be sent."""
     if is_url(path):
         listing = resolve_urls(agent_protocol.ResolveUrls((path,)))
@@ -127,7 +129,7 @@ def measure_path(path: str, exclude: Sequence[str], scan: ScanPaths = scan_paths
         return agent_protocol.PathSize(path, name, False, len(listing.files), size, listing.failure)
     name = os.path.basename(path.rstrip("/")) or path
     try:
-        found = scan((path,), "auto", exclude, lambda: None)
+        found = scan((path,), "auto", patterns, lambda: None)
     except CastRayError as error:
         return agent_protocol.PathSize(path, name, failure=error.failure)
     folder = any(entry.folder for entry in found.top)

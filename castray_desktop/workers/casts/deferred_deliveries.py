@@ -168,7 +168,7 @@ class DeferredDeliveries:
         for delivery in map(status.delivery, status.recipients):
             if _has_original_names(delivery, status.source.totals) and self._online(delivery.node):
                 yield msgspec.structs.replace(plain, source=delivery.node, paths=delivery.paths).with_options(
-                    remove_extra=False, exclude=()
+                    remove_extra=False, exclude=(), include=()
                 )
 
     def _settle(self, status: CastStatus, node: str, state: DeliveryState, failure: Failure) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import stat
 from pathlib import Path
 
+from castray_desktop.core.content.file_names import NamePatterns
 from castray_desktop.core.failures.kinds import CastRayError, Failure
 from castray_desktop.core.protocol.messages import PathSummary
 from castray_desktop.core.protocol.nodes import agent_protocol
@@ -12,9 +13,9 @@ from castray_desktop.workers.agent.node_inspection import measure_path
 from castray_desktop.workers.agent.transfer.source.scanner import Scanner
 
 
-def measure_paths(paths: tuple[str, ...], exclude: tuple[str, ...]) -> tuple[PathSummary, ...]:
+def measure_paths(paths: tuple[str, ...], patterns: NamePatterns) -> tuple[PathSummary, ...]:
     """Measure paths; one entry for each, in order. Blocking: reads every folder below them."""
-    return tuple(path_summary(measure_path(path, exclude)) for path in paths)
+    return tuple(path_summary(measure_path(path, patterns)) for path in paths)
 
 
 def check_path(path: str, links: str) -> Failure | None:
@@ -25,7 +26,7 @@ def check_path(path: str, links: str) -> Failure | None:
     except OSError:
         pass  # the scan reports the error
     try:
-        Scanner(links, (), lambda: None).run([path])
+        Scanner(links, NamePatterns(), lambda: None).run([path])
     except CastRayError as error:
         return error.failure
     return None

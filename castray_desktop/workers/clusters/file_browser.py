@@ -9,11 +9,15 @@ from __future__ import annotations
 import asyncio
 
 from castray_desktop.core.casts.node_selector import find_node
+from castray_desktop.core.casts.transfer_options import TransferOptions
+from castray_desktop.core.content.file_names import NamePatterns, display_name
+from castray_desktop.core.content.urls import is_store_url, url_file_name
 from castray_desktop.core.failures.kinds import CastRayError, Failure
 from castray_desktop.core.protocol.messages import (
     THIS_COMPUTER,
     FolderEntry,
     FolderListing,
+    MeasurePaths,
     NodeState,
     PathSummary,
 )
@@ -21,6 +25,7 @@ from castray_desktop.core.protocol.nodes import agent_protocol
 from castray_desktop.workers.agent import node_inspection
 from castray_desktop.workers.casts.agent_directory import AgentDirectory
 from castray_desktop.workers.client.local_files import measure_paths, path_summary
+from castray_desktop.workers.sources.address_resolver import AddressResolver
 
 LIST_SECONDS = 20.0
 MEASURE_SECONDS = 300.0
@@ -43,20 +48,44 @@ async def browse(agents: AgentDirectory, node: str, path: str) -> FolderListing:
 
 
 async def measure(
-    agents: AgentDirectory, node: str, paths: tuple[str, ...], exclude: tuple[str, ...]
+    agents: AgentDirectory, resolver: AddressResolver, command: MeasurePaths
 ) -> tuple[PathSummary, ...]:
-    """Measure paths of a node, in the given order. Raises CastRayError for errors of the node itself."""
-    order = agent_protocol.MeasureSizes(paths, exclude)
+    """Measure paths of a node and addresses, in the given order. Raises CastRayError for errors of the node
+    itself."""
+    stored = [path for path in command.paths if is_store_url(path)]
+    paths = tuple(path for path in command.paths if not is_store_url(path))
+    patterns = NamePatterns(command.exclude, command.include)
+    found = {path: await _measure_address(resolver, path, patterns) for path in stored}
+    if paths:
+        found |= zip(paths, await _measure_paths(agents, command.node, paths, patterns), strict=False)
+    return tuple(found[path] for path in command.paths if path in found)
+
+
+async def _measure_address(resolver: AddressResolver, address: str, patterns: NamePatterns) -> PathSummary:
+    name = display_name(url_file_name(address))
+    options = TransferOptions(exclude=patterns.exclude, include=patterns.include)
+    try:
+        files = await resolver.list_files(address, options)
+    except CastRayError as error:
+        return PathSummary(address, name, failure=error.failure)
+    folder = any("/" in file.path for file in files)
+    return PathSummary(address, name, folder, len(files), sum(file.size for file in files))
+
+
+async def _measure_paths(
+    agents: AgentDirectory, node: str, paths: tuple[str, ...], patterns: NamePatterns
+) -> tuple[PathSummary, ...]:
+    order = agent_protocol.MeasureSizes(paths, *patterns)
     if _is_here(agents, node):
         own = [
             info for info in agents.nodes.values() if info.this_computer and info.state is NodeState.ONLINE
         ]
         if len(own) != 1:
-            return await asyncio.to_thread(measure_paths, paths, exclude)
+            return await asyncio.to_thread(measure_paths, paths, patterns)
         try:
             reply = await agents.call(own[0].name, order, MEASURE_SECONDS)
         except CastRayError:  # its agent is lost
-            return await asyncio.to_thread(measure_paths, paths, exclude)
+            return await asyncio.to_thread(measure_paths, paths, patterns)
     else:
         reply = await agents.call(find_node(node, agents.nodes).name, order, MEASURE_SECONDS)
     return tuple(map(path_summary, reply.entries)) if isinstance(reply, agent_protocol.MeasureReply) else ()

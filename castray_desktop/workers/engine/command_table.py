@@ -28,6 +28,7 @@ from castray_desktop.workers.engine.log_tail import read_log
 from castray_desktop.workers.engine.sleep_inhibitor import SleepInhibitor
 from castray_desktop.workers.history.cast_history import CastHistory
 from castray_desktop.workers.schedules.schedule_manager import ScheduleClusters, ScheduleManager
+from castray_desktop.workers.sources.address_resolver import AddressResolver
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,7 @@ class EngineParts:
     settings: SettingsFile
     sleep_inhibitor: SleepInhibitor
     diagnoses: DiagnosisJobs
+    resolver: AddressResolver
     running_here: Callable[[], tuple[str, ...]]
 
 
@@ -106,8 +108,8 @@ class EngineCommands:
                 return await self._clusters.casts_with(cast).add_recipients(cast, recipients)
             case messages.GetResult(cast):
                 return await self._clusters.casts_with(cast).result(cast)
-            case messages.MeasurePaths(paths, exclude, node):
-                return messages.Measured(await measure(cluster.agents, node, paths, exclude))
+            case messages.MeasurePaths():
+                return messages.Measured(await measure(cluster.agents, self._parts.resolver, command))
             case messages.Browse(node, path):
                 return await browse(cluster.agents, node, path)
             case messages.ShareCluster():

@@ -52,6 +52,7 @@ from castray_desktop.workers.engine.log_tail import LogTail
 from castray_desktop.workers.engine.sleep_inhibitor import SleepInhibitor
 from castray_desktop.workers.history.cast_history import CastHistory, running_and_queued
 from castray_desktop.workers.schedules.schedule_manager import ScheduleClusters, ScheduleManager
+from castray_desktop.workers.sources.address_resolver import AddressResolver
 
 IDLE_SECONDS = 5.0
 """How long the engine keeps running after its last client."""
@@ -97,7 +98,9 @@ class EngineProcess:
         self._running_here = running_here
         self._settings = SettingsFile(paths.settings)
         self._sleep_inhibitor = SleepInhibitor(lambda: self._settings.current.stay_awake)
+        resolver = AddressResolver()
         self._cast_services = CastServices(
+            resolver=resolver,
             groups=RecipientGroupFile(paths.groups).load,
             encryption=lambda: self._settings.current.encrypt,
             checkpoints=self.checkpoints,
@@ -132,6 +135,7 @@ class EngineProcess:
                 settings=self._settings,
                 sleep_inhibitor=self._sleep_inhibitor,
                 diagnoses=DiagnosisJobs(self.clients.publish),
+                resolver=resolver,
                 running_here=running_here,
             )
         )

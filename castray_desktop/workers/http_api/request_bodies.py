@@ -77,7 +77,8 @@ class OptionsBody(Body):
         description="What becomes of symbolic links: sent as links, or what they point to. auto: what those"
         " point to that are named themselves or lead out of what is sent, and the others as links.",
     )
-    exclude: list[Text] = []
+    exclude: list[Text] = Field(default=[], description="Patterns of what is left out.")
+    include: list[Text] = Field(default=[], description="Patterns of the files that alone are sent.")
     limit: Rate | Count | None = Field(default=None, description='Bytes per second, or a text as "10MB/s".')
     transport: Literal["auto", "direct", "ray", "udp"] = Field(
         default="auto", description="udp: one stream of multicast for all, and the relay for the rest."

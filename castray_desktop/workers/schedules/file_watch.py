@@ -16,7 +16,7 @@ from pathlib import Path
 
 from watchfiles import Change, watch
 
-from castray_desktop.core.content.file_names import ExcludePatterns
+from castray_desktop.core.content.file_names import ExcludePatterns, NamePatterns
 
 STEP_MS = 200
 """Interval at which the thread checks for its end; the cost is negligible."""
@@ -38,7 +38,7 @@ class FileWatch:
     def __init__(
         self,
         paths: Iterable[str],
-        exclude: tuple[str, ...],
+        patterns: NamePatterns,
         begun: Callable[[], None],
         changed: Callable[[set[str]], None],
         lost: Callable[[Exception], None],
@@ -48,7 +48,7 @@ class FileWatch:
             os.path.realpath(path) for path in named if Path(path).is_symlink() and Path(path).is_file()
         ]
         self._paths = [*named, *linked]
-        self._exclusions = ExcludePatterns(exclude)
+        self._exclusions = ExcludePatterns(patterns)
         self._begun = begun
         self._changed = changed
         self._lost = lost
@@ -112,13 +112,7 @@ class FileWatch:
 
     def _is_left_out(self, path: str) -> bool:
         """Whether this path of the parcel, or a folder above it, is excluded."""
-        if not self._exclusions:
-            return False
-        parts = path.split("/")
-        above = ("/".join(parts[:count]) for count in range(1, len(parts)))
-        return self._exclusions.excludes(path, False) or any(
-            self._exclusions.excludes(folder, True) for folder in above
-        )
+        return bool(self._exclusions) and self._exclusions.leaves_out(path)
 
     def _tell(self, whom: Callable[..., None], *what: object) -> None:
         if self._loop is None or self._stop.is_set():

@@ -369,8 +369,8 @@ class ScheduleRunner:
         request = schedule.request
         self._poll_interval = 0.0
         self._watch = FileWatch(
-            request.paths,
-            request.options.exclude,
+            request.local_paths,
+            request.options.patterns,
             self._watch_started,
             self._files_changed,
             self._watch_failed,

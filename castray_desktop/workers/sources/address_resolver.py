@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 
 from castray_desktop.core.casts.transfer_options import TransferOptions
-from castray_desktop.core.content.file_names import MAX_PATH, ExcludePatterns, safe_component
+from castray_desktop.core.content.file_names import MAX_PATH, ExcludePatterns, folders_above, safe_component
 from castray_desktop.core.content.urls import redacted_url, url_scheme
 from castray_desktop.core.failures.kinds import CastRayError, FailureKind
 from castray_desktop.core.protocol.nodes.agent_protocol import RemoteFile
@@ -40,8 +40,8 @@ class AddressResolver:
         store = self._store(url_scheme(address), address)
         async with _within(LIST_SECONDS, address):
             files = await store.list_files(address, options)
-        exclusions = ExcludePatterns(options.exclude)
-        kept = tuple(file for file in files if not _is_excluded(file.path, exclusions))
+        exclusions = ExcludePatterns(options.patterns)
+        kept = tuple(file for file in files if not exclusions.leaves_out(file.path))
         if not kept:
             kind = FailureKind.NOTHING_TO_SEND if files else FailureKind.STORE_NOT_FOUND
             raise CastRayError(kind, **({} if files else {"url": redacted_url(address)}))
@@ -81,7 +81,7 @@ class AddressResolver:
 
 def _check_paths(files: Sequence[RemoteFile]) -> None:
     """Refuse names that no file can have, and one that is both a file and a folder. Raises CastRayError."""
-    folders: set[str] = set()
+    folders = {above for file in files for above in folders_above(file.path)}
     for file in files:
         reason = ""
         names = file.path.split("/")
@@ -94,7 +94,6 @@ def _check_paths(files: Sequence[RemoteFile]) -> None:
                 reason = "it is too long"
         if reason:
             raise CastRayError(FailureKind.STORE_NAME, url=file.shown_address, reason=reason)
-        folders.update("/".join(names[:count]) for count in range(1, len(names)))
     seen: set[str] = set()
     for file in files:
         if file.path in folders or file.path in seen:
@@ -111,13 +110,6 @@ def check_names(listings: Iterable[Sequence[RemoteFile]]) -> None:
             if name in seen:
                 raise CastRayError(FailureKind.SAME_NAME_TWICE, name=name)
             seen.add(name)
-
-
-def _is_excluded(path: str, exclusions: ExcludePatterns) -> bool:
-    """Whether a file, or a folder above it, is left out."""
-    names = path.split("/")
-    folders = ("/".join(names[:count]) for count in range(1, len(names)))
-    return exclusions.excludes(path, False) or any(exclusions.excludes(above, True) for above in folders)
 
 
 @asynccontextmanager

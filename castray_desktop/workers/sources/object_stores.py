@@ -11,11 +11,12 @@ import dataclasses
 import re
 import time
 import urllib.parse
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from castray_desktop.core.casts.transfer_options import TransferOptions
+from castray_desktop.core.content.file_names import folders_above
 from castray_desktop.core.content.urls import redacted_url, url_file_name
 from castray_desktop.core.failures.kinds import CastRayError, FailureKind
 from castray_desktop.core.protocol.nodes.agent_protocol import RemoteFile
@@ -110,7 +111,7 @@ async def _without_markers(access: StoreAccess, found: list[ObjectMeta]) -> list
     """Without empty objects that stand for folders: their names end with a slash, which obstore omits."""
     import obstore
 
-    folders = {above for item in found for above in _folders(item["path"])}
+    folders = {above for item in found for above in folders_above(item["path"])}
     limit = asyncio.Semaphore(ASKED_AT_ONCE)
 
     async def is_marker(item: ObjectMeta) -> bool:
@@ -125,11 +126,6 @@ async def _without_markers(access: StoreAccess, found: list[ObjectMeta]) -> list
 
     markers = await asyncio.gather(*map(is_marker, found))
     return [item for item, marker in zip(found, markers, strict=True) if not marker]
-
-
-def _folders(path: str) -> Iterable[str]:
-    names = path.split("/")
-    return ("/".join(names[:count]) for count in range(1, len(names)))
 
 
 def _remote_file(place: ObjectPlace, item: ObjectMeta, path: str) -> RemoteFile:

@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 from castray_desktop.core.content.file_names import (
     MAX_COMPONENT,
     ExcludePatterns,
+    NamePatterns,
     display_name,
+    folders_above,
     free_name,
     node_file_name,
     numbered_name,
@@ -104,9 +106,43 @@ def test_a_nodes_name_as_part_of_a_file_name() -> None:
     ],
 )
 def test_exclusions(pattern: str, path: str, folder: bool, excluded: bool) -> None:
-    assert ExcludePatterns([pattern]).excludes(path, folder) is excluded
+    assert ExcludePatterns(NamePatterns((pattern,))).excludes(path, folder) is excluded
 
 
 def test_no_patterns_exclude_nothing() -> None:
-    assert not ExcludePatterns(["", "/"])
-    assert not ExcludePatterns([]).excludes("a", False)
+    assert not ExcludePatterns(NamePatterns(("", "/"), ("",)))
+    assert not ExcludePatterns(NamePatterns()).excludes("a", False)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "path", "sent"),
+    [
+        ("*.bin", "top/deep/a.bin", True),
+        ("*.bin", "top/a.txt", False),
+        ("*.bin", "a.bin", True),
+        ("deep/", "top/deep/more/a.txt", True),
+        ("deep", "top/deep/more/a.txt", True),
+        ("deep/", "top/deep", False),  # a file
+        ("top/deep/*.bin", "top/deep/a.bin", True),
+        ("/a.bin", "top/a.bin", True),
+        ("/a.bin", "top/deep/a.bin", False),
+    ],
+)
+def test_inclusions(pattern: str, path: str, sent: bool) -> None:
+    names = ExcludePatterns(NamePatterns((), (pattern,)))
+    assert names.excludes(path, False) is not sent
+    assert names.leaves_out(path) is not sent
+    assert not names.excludes("top/anything", True)  # there may be something in it
+    assert ExcludePatterns(NamePatterns((pattern,), (pattern,))).leaves_out(path)
+
+
+def test_what_is_left_out_is_not_brought_back() -> None:
+    names = ExcludePatterns(NamePatterns(("old/", "*.tmp"), ("*.bin", "*.tmp")))
+    assert not names.leaves_out("top/a.bin")
+    assert names.leaves_out("top/old/a.bin")
+    assert names.leaves_out("top/a.tmp")
+
+
+def test_folders_above_an_entry() -> None:
+    assert list(folders_above("a/b/c")) == ["a", "a/b"]
+    assert list(folders_above("a")) == []

@@ -9,11 +9,19 @@ from pathlib import Path
 import pytest
 
 from castray_desktop.core.failures.kinds import CastRayError, Failure, FailureKind
-from castray_desktop.core.protocol.messages import THIS_COMPUTER, FolderEntry, NodeInfo, NodeState
+from castray_desktop.core.protocol.messages import (
+    THIS_COMPUTER,
+    FolderEntry,
+    MeasurePaths,
+    NodeInfo,
+    NodeState,
+    PathSummary,
+)
 from castray_desktop.core.protocol.nodes import agent_protocol
 from castray_desktop.workers.casts.agent_directory import ORDER_SECONDS, answer_within
 from castray_desktop.workers.clusters import file_browser
 from castray_desktop.workers.clusters.file_browser import browse, measure
+from tests.helpers.fake_store import ADDRESS, FakeStore
 
 
 class Nodes:
@@ -43,6 +51,22 @@ class Nodes:
         return self.answer
 
 
+async def sizes(
+    nodes: Nodes, node: str, *paths: str, exclude: tuple[str, ...] = (), include: tuple[str, ...] = ()
+) -> tuple[PathSummary, ...]:
+    return await measure(nodes, FakeStore().resolver, MeasurePaths(paths, exclude, include, node))
+
+
+async def test_the_engine_measures_what_is_in_a_store(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"123")
+    nodes = Nodes()
+    nodes.nodes = {"here": NodeInfo("here", NodeState.OFFLINE, this_computer=True)}
+    found = await sizes(nodes, "here", ADDRESS, str(tmp_path / "file"), "gs://bucket/a")
+    assert [(size.name, size.bytes) for size in found] == [("model.bin", 1 << 30), ("file", 3), ("a", 0)]
+    assert found[2].failure is not None
+    assert found[2].failure.kind is FailureKind.STORE_UNKNOWN
+
+
 async def test_this_computer_is_looked_at_without_a_cluster(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"123")
     nodes = Nodes()
@@ -50,7 +74,7 @@ async def test_this_computer_is_looked_at_without_a_cluster(tmp_path: Path) -> N
     for name in (THIS_COMPUTER, "here"):
         listing = await browse(nodes, name, str(tmp_path))
         assert [(entry.name, entry.bytes) for entry in listing.entries] == [("file", 3)]
-        (size,) = await measure(nodes, name, (str(tmp_path / "file"),), ())
+        (size,) = await sizes(nodes, name, str(tmp_path / "file"))
         assert size.bytes == 3
     assert nodes.asked == []
 
@@ -58,7 +82,7 @@ async def test_this_computer_is_looked_at_without_a_cluster(tmp_path: Path) -> N
 async def test_the_agent_of_this_computer_measures_since_it_keeps_the_scan(tmp_path: Path) -> None:
     nodes = Nodes(agent_protocol.MeasureReply((agent_protocol.PathSize("/a", "a", False, 1, 9),)))
     for name in (THIS_COMPUTER, "here"):
-        (size,) = await measure(nodes, name, ("/a",), ())
+        (size,) = await sizes(nodes, name, "/a")
         assert size.bytes == 9
     assert nodes.asked == [("here", agent_protocol.MeasureSizes(("/a",)))] * 2
 
@@ -71,7 +95,7 @@ async def test_a_lost_agent_of_this_computer_does_not_keep_files_from_being_meas
             raise CastRayError(FailureKind.NODE_OFFLINE, node=node)
 
     (tmp_path / "file").write_bytes(b"123")
-    (size,) = await measure(Lost(), THIS_COMPUTER, (str(tmp_path / "file"),), ())
+    (size,) = await sizes(Lost(), THIS_COMPUTER, str(tmp_path / "file"))
     assert size.bytes == 3
 
 
@@ -91,9 +115,9 @@ async def test_what_it_can_not_list_is_the_failure() -> None:
 
 async def test_sizes_of_another_node() -> None:
     nodes = Nodes(agent_protocol.MeasureReply((agent_protocol.PathSize("/a", "a", False, 1, 9),)))
-    (size,) = await measure(nodes, "there", ("/a",), ("*.tmp",))
+    (size,) = await sizes(nodes, "there", "/a", exclude=("*.tmp",), include=("*.bin",))
     assert (size.path, size.files, size.bytes) == ("/a", 1, 9)
-    assert nodes.asked == [("there", agent_protocol.MeasureSizes(("/a",), ("*.tmp",)))]
+    assert nodes.asked == [("there", agent_protocol.MeasureSizes(("/a",), ("*.tmp",), ("*.bin",)))]
 
 
 async def test_unknown_and_silent_nodes(monkeypatch: pytest.MonkeyPatch) -> None:

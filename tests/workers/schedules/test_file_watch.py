@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from castray_desktop.core.content.file_names import NamePatterns
 from castray_desktop.workers.schedules import file_watch
 from castray_desktop.workers.schedules.file_watch import FileWatch
 
@@ -62,7 +63,9 @@ class Eye:
     def __init__(self, *paths: Path, exclude: tuple[str, ...] = ()) -> None:
         self.seen = Seen()
         seen = self.seen
-        self.watch = FileWatch(map(str, paths), exclude, seen.on_begun, seen.on_changed, seen.on_lost)
+        self.watch = FileWatch(
+            map(str, paths), NamePatterns(exclude), seen.on_begun, seen.on_changed, seen.on_lost
+        )
 
 
 @pytest.fixture

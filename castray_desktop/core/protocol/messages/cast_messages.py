@@ -360,6 +360,7 @@ class MeasurePaths(Message, frozen=True):
 
     paths: tuple[str, ...]
     exclude: tuple[str, ...] = ()
+    include: tuple[str, ...] = ()
     node: str = THIS_COMPUTER
 
 

@@ -524,6 +524,7 @@ class MeasureSizes:
 
     paths: tuple[str, ...]
     exclude: tuple[str, ...] = ()
+    include: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -245,7 +245,7 @@ class TransferService:
         """What a delivery would prune here. Looks through the folders."""
         try:
             destination = resolve_destination(order.options.destination, self._node, self._inbox)
-            found = Pruner(unpack_manifest(order.packed), destination, order.options.exclude).find()
+            found = Pruner(unpack_manifest(order.packed), destination, order.options.patterns).find()
         except CastRayError as error:
             return PrunableReply(failure=error.failure)
         except (OSError, ValueError) as error:

@@ -381,7 +381,11 @@ class Delivery:
         if not order.prune or order.totals.left_out or order.options.on_conflict != "overwrite":
             return None
         return Pruner(
-            manifest, parts.destination.path, order.options.exclude, self._cancellation.check, parts.note_open
+            manifest,
+            parts.destination.path,
+            order.options.patterns,
+            self._cancellation.check,
+            parts.note_open,
         )
 
     def _prune(self, pruner: Pruner, committed: CommitResult, parts: PartFiles) -> Optional[Failure]:

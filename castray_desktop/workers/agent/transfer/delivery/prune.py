@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Optional
 
-from castray_desktop.core.content.file_names import ExcludePatterns, display_name
+from castray_desktop.core.content.file_names import ExcludePatterns, NamePatterns, display_name
 from castray_desktop.core.content.manifest import EntryKind, Manifest, decode_manifest
 from castray_desktop.core.failures.kinds import Failure, FailureKind
 from castray_desktop.workers.agent.transfer.system.open_folders import (
@@ -63,13 +63,13 @@ class Pruner:
         self,
         manifest: Manifest,
         destination: bytes,
-        exclude: Collection[str],
+        patterns: NamePatterns,
         on_progress: Callable[[], None] = lambda: None,
         noting: Callable[[bytes, int], None] = lambda path, mode: None,
     ) -> None:
         """`noting` gets the path and the mode of a folder of the parcel before it is made writable."""
         self._destination = destination
-        self._exclusions = ExcludePatterns(tuple(exclude))
+        self._exclusions = ExcludePatterns(patterns)
         self._on_progress = on_progress
         self._noting = noting
         self._keep: frozenset[bytes] = frozenset()

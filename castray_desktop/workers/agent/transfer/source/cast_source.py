@@ -316,10 +316,10 @@ class CastSource:
         scan = ScanResult()
         if order.paths or not order.remote:
             scan = self._scan_paths(
-                order.paths, order.options.links, order.options.exclude, lambda: check_end(self.pieces)
+                order.paths, order.options.links, order.options.patterns, lambda: check_end(self.pieces)
             )
         if order.remote:
-            scan = with_remote_files(scan, order.remote, order.options.exclude)
+            scan = with_remote_files(scan, order.remote, order.options.patterns)
         totals = scan.totals
         with self.pieces.lock:
             self._scan, self.pieces.manifest, self._raw_manifest = scan, scan.manifest, scan.raw_manifest

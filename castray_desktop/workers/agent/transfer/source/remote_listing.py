@@ -6,9 +6,9 @@ import os
 import threading
 import time
 from array import array
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
-from castray_desktop.core.content.file_names import ExcludePatterns, display_name
+from castray_desktop.core.content.file_names import ExcludePatterns, NamePatterns, display_name
 from castray_desktop.core.content.manifest import EntryKind, ManifestEntry
 from castray_desktop.core.content.urls import redacted_url, url_file_name
 from castray_desktop.core.failures.kinds import CastRayError, Failure, FailureKind
@@ -105,9 +105,9 @@ def _failure(url: str, reason: str) -> Failure:
     return Failure(FailureKind.URL_FAILED, {"url": redacted_url(url), "reason": reason})
 
 
-def with_remote_files(scan: ScanResult, files: Sequence[RemoteFile], exclude: Iterable[str]) -> ScanResult:
+def with_remote_files(scan: ScanResult, files: Sequence[RemoteFile], patterns: NamePatterns) -> ScanResult:
     """The scan with these files after its own. Raises CastRayError."""
-    exclusions = ExcludePatterns(tuple(exclude))
+    exclusions = ExcludePatterns(patterns)
     found = ScanResult(
         list(scan.entries),
         array("Q", scan.inodes),
@@ -126,7 +126,7 @@ def with_remote_files(scan: ScanResult, files: Sequence[RemoteFile], exclude: It
     folders: set[bytes] = set()
     for item in files:
         path = os.fsencode(item.path)
-        if exclusions.excludes(display_name(path), False):
+        if exclusions.leaves_out(display_name(path)):
             continue
         top = path.partition(b"/")[0]
         if top in scan.top_paths or (top == path and top in found.top_paths):

@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Callable, Optional
 
+from castray_desktop.core.content.file_names import NamePatterns
 from castray_desktop.core.content.manifest import EntryKind
 from castray_desktop.workers.agent.transfer.source.scanner import OnProgress, ScanResult, scan_paths
 from castray_desktop.workers.agent.transfer.store.hash_cache import SETTLED_NS
@@ -30,10 +31,10 @@ CLOCK_STEP_NS = 1_000_000_000
 TURN_SECONDS = 0.25
 CHECKED_AT_ONCE = 1000
 
-ScanPaths = Callable[[Sequence[str], str, Sequence[str], OnProgress], ScanResult]
-"""Paths, links mode, exclude patterns, progress. Raises CastRayError."""
+ScanPaths = Callable[[Sequence[str], str, NamePatterns, OnProgress], ScanResult]
+"""Paths, links mode, patterns of names, progress. Raises CastRayError."""
 
-_Key = tuple[tuple[str, ...], str, tuple[str, ...]]
+_Key = tuple[tuple[str, ...], str, NamePatterns]
 
 
 @dataclass
@@ -66,10 +67,10 @@ class ScanCache:
         self._kept: OrderedDict[_Key, _KeptScan] = OrderedDict()  # the least recently used first
 
     def scan(
-        self, paths: Sequence[str], links: str, exclude: Sequence[str], on_progress: OnProgress
+        self, paths: Sequence[str], links: str, patterns: NamePatterns, on_progress: OnProgress
     ) -> ScanResult:
         """As `scan_paths`; the result is shared, and must not be changed. Raises CastRayError."""
-        key = (tuple(os.path.abspath(path) for path in paths), links, tuple(exclude))
+        key = (tuple(os.path.abspath(path) for path in paths), links, patterns)
         self._await_turn(key, on_progress)
         try:
             found = self._find(key, on_progress)

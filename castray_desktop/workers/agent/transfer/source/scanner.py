@@ -13,7 +13,13 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Optional
 
-from castray_desktop.core.content.file_names import MAX_PATH, ExcludePatterns, display_name
+from castray_desktop.core.content.file_names import (
+    MAX_PATH,
+    ExcludePatterns,
+    NamePatterns,
+    display_name,
+    folders_above,
+)
 from castray_desktop.core.content.manifest import (
     MAX_TARGET,
     TRAILER_RECORD,
@@ -200,9 +206,9 @@ class Scanner:
     sent once, however many links lead to it.
     """
 
-    def __init__(self, links: str, exclude: Iterable[str], on_progress: OnProgress) -> None:
+    def __init__(self, links: str, patterns: NamePatterns, on_progress: OnProgress) -> None:
         self._links = links
-        self._exclusions = ExcludePatterns(tuple(exclude))
+        self._exclusions = ExcludePatterns(patterns)
         self._on_progress = on_progress
         self._scan = ScanResult()
         self._targets = LinkTargets(self._is_excluded)
@@ -341,12 +347,7 @@ class Scanner:
             return False
         if self._exclusions.excludes(display_name(path), os.path.isdir(self._scan.local_path(path))):
             return True
-        above = os.path.dirname(path)
-        while above:
-            if self._exclusions.excludes(display_name(above), True):
-                return True
-            above = os.path.dirname(above)
-        return False
+        return any(self._exclusions.excludes(above, True) for above in folders_above(display_name(path)))
 
     def _data_of(self, place: bytes, found: os.stat_result) -> DataRanges:
         """Data ranges of the file, if it has holes. Changes meanwhile are detected later."""
@@ -376,6 +377,11 @@ class Scanner:
         for name in names:
             self._add_inside(place + b"/" + name, path + b"/" + name)
         self._above.pop()
+        if self._exclusions.selects:
+            self._scan.reusable = False  # a file that is part of it may come into a folder that is not
+            if self._scan.entries[-1].path == path:
+                self._scan.entries.pop()
+                self._scan.others.pop()
         return None
 
     def _add_inside(self, place: bytes, path: bytes) -> None:
@@ -403,10 +409,10 @@ class Scanner:
 
 
 def scan_paths(
-    paths: Iterable[str], links: str, exclude: Iterable[str], on_progress: OnProgress
+    paths: Iterable[str], links: str, patterns: NamePatterns, on_progress: OnProgress
 ) -> ScanResult:
     """Scan, see `Scanner`. Raises CastRayError if one of the paths itself can't be sent."""
-    return Scanner(links, exclude, on_progress).run(paths)
+    return Scanner(links, patterns, on_progress).run(paths)
 
 
 def _not_followed(place: bytes, error: OSError) -> Failure:

@@ -15,6 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from castray_desktop.core.casts.transfer_options import TransferOptions
+from castray_desktop.core.content.file_names import NamePatterns
 from castray_desktop.core.content.manifest import EntryKind, Manifest, ManifestEntry, encode_manifest
 from castray_desktop.core.failures.kinds import FailureKind
 from castray_desktop.core.protocol.nodes.agent_protocol import (
@@ -49,7 +50,7 @@ def make(top: Path, *names: str) -> Path:
 
 
 def manifest_of(top: Path, *exclude: str) -> Manifest:
-    return Manifest(tuple(Scanner("keep", exclude, lambda: None).run([str(top)]).entries))
+    return Manifest(tuple(Scanner("keep", NamePatterns(exclude), lambda: None).run([str(top)]).entries))
 
 
 def everything(top: Path) -> set[str]:
@@ -57,7 +58,7 @@ def everything(top: Path) -> set[str]:
 
 
 def finder(source: Path, destination: Path, *exclude: str) -> Pruner:
-    return Pruner(manifest_of(source, *exclude), os.fsencode(destination), exclude)
+    return Pruner(manifest_of(source, *exclude), os.fsencode(destination), NamePatterns(exclude))
 
 
 @pytest.fixture
@@ -302,6 +303,19 @@ def test_a_manifest_travels_packed() -> None:
     for bad in ("", "no base 85 \N{SNOWMAN}", pack_manifest(b"no manifest"), packed[:100]):
         with pytest.raises(ValueError):
             unpack_manifest(bad)
+
+
+def test_files_that_are_not_selected_stay(tmp_path: Path) -> None:
+    source = make(tmp_path / "source" / "data", "new.bin")
+    destination = make(tmp_path / "there" / "data", "old.bin", "notes.txt", "gone/old.bin", "kept/notes.txt")
+    patterns = NamePatterns((), ("*.bin",))
+    manifest = Manifest(tuple(Scanner("keep", patterns, lambda: None).run([str(source)]).entries))
+    found = Pruner(manifest, os.fsencode(destination.parent), patterns).find()
+    assert sorted(Path(path).relative_to(destination).as_posix() for path in found.paths) == [
+        "gone",
+        "gone/old.bin",
+        "old.bin",
+    ]
 
 
 # --- in a delivery -----------------------------------------------------------------------------------

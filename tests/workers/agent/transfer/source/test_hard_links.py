@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from castray_desktop.core.content.file_names import NamePatterns
 from castray_desktop.core.content.manifest import EntryKind
 from castray_desktop.core.protocol.nodes.agent_protocol import RecipientState
 from castray_desktop.workers.agent.transfer.source.scanner import Scanner
@@ -102,7 +103,7 @@ def test_where_there_are_no_such_names_they_are_copies(lab: Lab, monkeypatch: py
 
 def test_if_the_first_name_is_left_out_the_next_one_is_sent(lab: Lab) -> None:
     top = make_tree(lab)
-    scan = Scanner("keep", ["a small"], lambda: None).run([str(top)])
+    scan = Scanner("keep", NamePatterns(("a small",)), lambda: None).run([str(top)])
     kinds = {entry.path: entry.kind for entry in scan.entries}
     assert kinds[b"top/deep/small"] is EntryKind.FILE
     assert kinds[b"top/z large"] is EntryKind.HARDLINK

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from castray_desktop.core.content.file_names import NamePatterns
 from castray_desktop.core.content.manifest import EntryKind
 from castray_desktop.core.failures.kinds import CastRayError, FailureKind
 from castray_desktop.core.protocol.nodes.agent_protocol import RecipientState
@@ -43,7 +44,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 def scan(paths: list[Path], links: str = "auto", exclude: tuple[str, ...] = ()) -> ScanResult:
-    return Scanner(links, exclude, lambda: None).run(map(str, paths))
+    return Scanner(links, NamePatterns(exclude), lambda: None).run(map(str, paths))
 
 
 def kept(found: ScanResult) -> dict[str, str]:
@@ -260,3 +261,18 @@ def test_folders_behind_links_can_be_left_out(tmp_path: Path) -> None:
     with pytest.raises(CastRayError) as caught:
         scan([top / "link"], exclude=("link/",))
     assert caught.value.failure.kind is FailureKind.NOTHING_TO_SEND
+
+
+def test_folders_without_anything_that_is_sent_are_left_out(tmp_path: Path) -> None:
+    top = tmp_path / "top"
+    for name in ("a.bin", "a.txt", "deep/b.bin", "deep/none/c.txt", "none/d.txt", "old/e.bin"):
+        (top / name).parent.mkdir(parents=True, exist_ok=True)
+        (top / name).write_bytes(b"x")
+    (top / "empty").mkdir()
+    patterns = NamePatterns(("old/",), ("*.bin",))
+    found = Scanner("auto", patterns, lambda: None).run([str(top)])
+    assert [entry.path for entry in found.entries] == [b"top", b"top/a.bin", b"top/deep", b"top/deep/b.bin"]
+    assert len(found.others) == 2
+    assert not found.reusable
+    with pytest.raises(CastRayError, match="nothing_to_send"):
+        Scanner("auto", NamePatterns((), ("*.iso",)), lambda: None).run([str(top), str(top / "a.txt")])

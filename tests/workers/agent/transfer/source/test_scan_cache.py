@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from castray_desktop.core.content.file_names import NamePatterns
 from castray_desktop.core.failures.kinds import CastRayError, FailureKind
 from castray_desktop.core.protocol.nodes import agent_protocol
 from castray_desktop.core.protocol.nodes.agent_protocol import ForgetCast, RecipientState
@@ -35,10 +36,10 @@ class CountedScans:
         self._change = change
 
     def scan(
-        self, paths: Sequence[str], links: str, exclude: Sequence[str], on_progress: OnProgress
+        self, paths: Sequence[str], links: str, patterns: NamePatterns, on_progress: OnProgress
     ) -> ScanResult:
         self.count += 1
-        found = scan_paths(paths, links, exclude, on_progress)
+        found = scan_paths(paths, links, patterns, on_progress)
         self._change(found)
         return found
 
@@ -76,7 +77,7 @@ def folder(lab: Lab) -> Path:
 
 
 def fresh(folder: Path, exclude: tuple[str, ...] = (), links: str = "auto") -> bytes:
-    return scan_paths([str(folder)], links, exclude, no_progress).raw_manifest
+    return scan_paths([str(folder)], links, NamePatterns(exclude), no_progress).raw_manifest
 
 
 def survey(lab: Lab, node: Node, folder: Path, exclude: tuple[str, ...] = (), links: str = "auto") -> str:
@@ -235,9 +236,9 @@ def test_other_patterns_links_or_paths_are_other_scans(lab: Lab, folder: Path) -
         (both, "auto", ()),
     ):
         before = counted.count
-        found = cache.scan(paths, links, exclude, no_progress)
+        found = cache.scan(paths, links, NamePatterns(exclude), no_progress)
         assert counted.count == before + 1
-        assert found.raw_manifest == scan_paths(paths, links, exclude, no_progress).raw_manifest
+        assert found.raw_manifest == scan_paths(paths, links, NamePatterns(exclude), no_progress).raw_manifest
 
 
 def count_two(folder: Path, *, links: str = "auto", exclude: tuple[str, ...] = ()) -> int:
@@ -246,7 +247,7 @@ def count_two(folder: Path, *, links: str = "auto", exclude: tuple[str, ...] = (
     counted = CountedScans()
     cache = new_cache(counted.scan)
     for _ in range(2):
-        cache.scan([str(folder)], links, exclude, no_progress)
+        cache.scan([str(folder)], links, NamePatterns(exclude), no_progress)
     return counted.count
 
 
@@ -281,10 +282,10 @@ def test_an_excluded_path_may_become_another_type(tmp_path: Path) -> None:
     (tmp_path / "b").write_bytes(b"b")
     wait_until_settled(tmp_path)
     cache = new_cache()
-    assert len(cache.scan(chosen, "auto", ("a/",), no_progress).entries) == 1
+    assert len(cache.scan(chosen, "auto", NamePatterns(("a/",)), no_progress).entries) == 1
     (tmp_path / "a").rmdir()
     (tmp_path / "a").write_bytes(b"a")
-    assert len(cache.scan(chosen, "auto", ("a/",), no_progress).entries) == 2
+    assert len(cache.scan(chosen, "auto", NamePatterns(("a/",)), no_progress).entries) == 2
 
 
 def test_a_filled_hole_is_sent(folder: Path) -> None:
@@ -293,11 +294,11 @@ def test_a_filled_hole_is_sent(folder: Path) -> None:
         os.pwrite(file.fileno(), b"begin", 0)
     wait_until_settled(folder)
     cache = new_cache()
-    before = cache.scan([str(folder)], "auto", (), no_progress).raw_manifest
+    before = cache.scan([str(folder)], "auto", NamePatterns(), no_progress).raw_manifest
     with (folder / "sparse").open("r+b") as file, mmap.mmap(file.fileno(), 0) as mapped:
         mapped[500_000:500_004] = b"data"
         mapped.flush()
-    after = cache.scan([str(folder)], "auto", (), no_progress).raw_manifest
+    after = cache.scan([str(folder)], "auto", NamePatterns(), no_progress).raw_manifest
     assert after == fresh(folder)
     assert after != before
 
@@ -314,7 +315,7 @@ def test_a_network_file_system_prevents_reuse(folder: Path) -> None:
     counted = CountedScans(mount)
     cache = new_cache(counted.scan)
     for _ in range(2):
-        cache.scan([str(folder)], "auto", (), no_progress)
+        cache.scan([str(folder)], "auto", NamePatterns(), no_progress)
     assert counted.count == 2
 
 
@@ -328,7 +329,7 @@ def test_a_recent_write_prevents_reuse(folder: Path) -> None:
     counted = CountedScans(write)
     cache = new_cache(counted.scan)
     for _ in range(2):
-        cache.scan([str(folder)], "auto", (), no_progress)
+        cache.scan([str(folder)], "auto", NamePatterns(), no_progress)
     assert counted.count == 2
 
 
@@ -337,13 +338,13 @@ def test_scans_are_dropped_after_a_while(folder: Path) -> None:
     counted, clock = CountedScans(), Clock()
     cache = ScanCache(counted.scan, clock, settled_ns=SHORT_NS)
     for _ in range(3):  # each use keeps it
-        cache.scan([str(folder)], "auto", (), no_progress)
+        cache.scan([str(folder)], "auto", NamePatterns(), no_progress)
         clock.now += scan_cache.KEEP_SECONDS - 1
     assert counted.count == 1
     clock.now += 1
     cache.drop_expired()
     assert cache.kept_entries == 0
-    cache.scan([str(folder)], "auto", (), no_progress)
+    cache.scan([str(folder)], "auto", NamePatterns(), no_progress)
     assert counted.count == 2
 
 
@@ -351,7 +352,7 @@ def test_the_number_of_scans_is_bounded(folder: Path) -> None:
     wait_until_settled(folder)
     cache = new_cache()
     sizes = [
-        len(cache.scan([str(folder)], "auto", (f"*.{number}",), no_progress).entries)
+        len(cache.scan([str(folder)], "auto", NamePatterns((f"*.{number}",)), no_progress).entries)
         for number in range(scan_cache.MAX_SCANS + 3)
     ]
     (folder / "link").unlink()
@@ -359,20 +360,20 @@ def test_the_number_of_scans_is_bounded(folder: Path) -> None:
     assert cache.kept_entries == 0  # with patterns, its link prevents reuse
     wait_until_settled(folder)
     for number in range(scan_cache.MAX_SCANS + 3):
-        found = cache.scan([str(folder)], "auto", (f"*.{number}",), no_progress)
+        found = cache.scan([str(folder)], "auto", NamePatterns((f"*.{number}",)), no_progress)
     assert cache.kept_entries == len(found.entries) * scan_cache.MAX_SCANS
 
 
 def test_so_is_the_number_of_entries(folder: Path) -> None:
     wait_until_settled(folder)
-    size = len(scan_paths([str(folder)], "auto", (), no_progress).entries)
+    size = len(scan_paths([str(folder)], "auto", NamePatterns(), no_progress).entries)
     cache = new_cache(max_entries=2 * size)
     for path in (folder, folder / "one", folder / "deep" / "two"):
-        cache.scan([str(path)], "keep", (), no_progress)
+        cache.scan([str(path)], "keep", NamePatterns(), no_progress)
     assert cache.kept_entries == size + 2
-    cache.scan([str(folder)], "auto", (), no_progress)
+    cache.scan([str(folder)], "auto", NamePatterns(), no_progress)
     assert cache.kept_entries <= 2 * size
-    assert new_cache(max_entries=size - 1).scan([str(folder)], "auto", (), no_progress).files == 2
+    assert new_cache(max_entries=size - 1).scan([str(folder)], "auto", NamePatterns(), no_progress).files == 2
 
 
 def test_a_second_scan_of_the_same_paths_waits_for_the_first(folder: Path) -> None:
@@ -387,7 +388,7 @@ def test_a_second_scan_of_the_same_paths_waits_for_the_first(folder: Path) -> No
     cache = new_cache(counted.scan)
 
     def scan(on_progress: OnProgress) -> None:
-        found.append(cache.scan([str(folder)], "auto", (), on_progress))
+        found.append(cache.scan([str(folder)], "auto", NamePatterns(), on_progress))
 
     first = threading.Thread(target=scan, args=(no_progress,))
     second = threading.Thread(target=scan, args=(waits.set,))
@@ -418,13 +419,13 @@ def test_a_waiting_scan_may_be_cancelled_and_a_running_one_may_fail(folder: Path
 
     def scan() -> None:
         with pytest.raises(CastRayError):
-            cache.scan([str(folder)], "auto", (), hold)
+            cache.scan([str(folder)], "auto", NamePatterns(), hold)
 
     first = threading.Thread(target=scan)
     first.start()
     assert begun.wait(PATIENCE)
     with pytest.raises(CastRayError):
-        cache.scan([str(folder)], "auto", (), give_up)
+        cache.scan([str(folder)], "auto", NamePatterns(), give_up)
     may_end.set()
     first.join(PATIENCE)
-    assert cache.scan([str(folder)], "auto", (), no_progress).files == 2
+    assert cache.scan([str(folder)], "auto", NamePatterns(), no_progress).files == 2

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from castray_desktop.core.content.file_names import NamePatterns
 from castray_desktop.core.failures.kinds import CastRayError, FailureKind
 from castray_desktop.core.protocol.nodes.agent_protocol import RecipientState
 from castray_desktop.workers.agent.transfer.source.scanner import Scanner
@@ -22,7 +23,7 @@ needs_sys = pytest.mark.skipif(not SAYS_A_PAGE.exists(), reason="there is no sys
 @pytest.mark.parametrize("links", ["auto", "keep", "follow"])
 def test_they_are_refused_by_name(path: Path, links: str) -> None:
     with pytest.raises(CastRayError) as caught:
-        Scanner(links, (), lambda: None).run([str(path)])
+        Scanner(links, NamePatterns(), lambda: None).run([str(path)])
     assert caught.value.failure.kind is FailureKind.NOT_SENDABLE
     assert caught.value.failure.values["path"] == str(path)
 
