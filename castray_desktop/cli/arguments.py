@@ -281,7 +281,6 @@ def add_send_arguments(parser: argparse.ArgumentParser, on_conflict: str = "skip
     parser.add_argument(
         "--include", action="append", default=[], metavar="GLOB", help="send these files, and no others"
     )
-    parser.add_argument("--limit", metavar="RATE", help="of every hop: 10MB/s, 800kB/s, 100Mbit/s")
     parser.add_argument(
         "--transport",
         choices=("auto", "direct", "ray", "udp"),

@@ -44,7 +44,8 @@ def test_a_request_from_its_options(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     options = parse_command(
         [
             *("send", "x", "--to", "a, b,,@g", "--dest", "/data/{node}", "--on-conflict", "overwrite"),
-            *("--exclude", "*.o", "--exclude", "tmp", "--limit", "10MB/s", "--encrypt", "always"),
+            *("--exclude", "*.o", "--exclude", "tmp", "--include", "*.bin"),
+            *("--limit", "10MB/s", "--encrypt", "always"),
         ]
     )
     request = send_request(options)
@@ -53,6 +54,7 @@ def test_a_request_from_its_options(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert (request.source, request.options.destination) == (THIS_COMPUTER, "/data/{node}")
     assert request.options.on_conflict is OnConflict.OVERWRITE
     assert (request.options.exclude, request.options.limit) == (("*.o", "tmp"), 10_000_000)
+    assert request.options.include == ("*.bin",)
     assert request.options.encrypt is Encryption.ALWAYS
     assert request.leave_out
 

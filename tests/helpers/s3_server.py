@@ -62,7 +62,10 @@ class S3Server:
 
     def _send(self, method: str, path: str, payload: bytes, headers: Mapping[str, str]) -> None:
         request = urllib.request.Request(
-            f"{self.url}/{path}", data=payload, method=method, headers=dict(headers)
+            f"{self.url}/{path}",
+            data=payload,
+            method=method,
+            headers={"Content-Type": "application/octet-stream", **headers},
         )
         with urllib.request.urlopen(request, timeout=START_SECONDS):
             pass

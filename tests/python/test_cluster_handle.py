@@ -172,8 +172,9 @@ async def test_a_text_is_one_exclude_pattern(engine_home: EngineHome, tmp_path: 
 
     def program() -> None:
         with connect("local") as cluster:
-            cast = cluster.start(file, exclude="*.tmp")
+            cast = cluster.start(file, exclude="*.tmp", include=["*"])
             assert cluster.cast(cast).options.exclude == ("*.tmp",)
+            assert cluster.cast(cast).options.include == ("*",)
 
     await in_thread(program)
 

@@ -37,6 +37,7 @@ def add_parsers(commands: Commands) -> None:
         castray send model.safetensors --to all
         castray send data/ --to node_1,node_2 --dest /data/{node} --on-conflict overwrite
         castray send logs/ --from node_3 --to @office --exclude '*.tmp' --limit 100Mbit/s
+        castray send https://host/weights.bin s3://bucket/data --to all --include '*.parquet'
         castray send model.safetensors --to all --dry-run
         find . -name '*.safetensors' -print0 | castray send --files-from - -0 --to all
         castray send src/ --to all --exclude-from src/.gitignore

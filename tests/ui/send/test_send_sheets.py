@@ -39,6 +39,7 @@ def test_options_go_with_the_request(qtbot: QtBot, ready: MainWindow, link: Fake
     sheet = panel.sheets.options
     assert sheet is not None
     sheet.form["exclude"].setText("*.tmp，.git")
+    sheet.form["include"].setText("*.bin")
     sheet.form["links"].set_value(Links.FOLLOW)
     assert all(sheet.form["transport"].itemText(index) for index in range(len(TransportOption)))
     sheet.form["transport"].setCurrentIndex(3)
@@ -53,8 +54,9 @@ def test_options_go_with_the_request(qtbot: QtBot, ready: MainWindow, link: Fake
     assert not request.options.remove_extra  # only where existing files are overwritten
     panel.form["on_conflict"].set_value(OnConflict.OVERWRITE)
     assert panel.request().options.remove_extra
-    assert panel.options_button.text() == "Options · 6"
+    assert panel.options_button.text() == "Options · 7"
     assert link.asked(m.MeasurePaths)[-1].exclude == ("*.tmp", ".git")
+    assert link.asked(m.MeasurePaths)[-1].include == ("*.bin",)
     sheet.reset_button.click()
     assert panel.options_button.text() == "Options"
 
