@@ -26,12 +26,16 @@ _COLOR = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 _SECRET = re.compile(
     r"(?i)((?:token|secret|password|authorization|bearer)[\"']?\s*[:=]\s*[\"']?|bearer )[^\s\"',]+"
 )
+_QUERY = re.compile(r"(?i)(https?://[^\s?\"'<>]+\?)[^\s\"'<>]+")
+"""What follows the path of an address may be a signature."""
+
 _DIGITS = re.compile(r"\b[0-9a-fA-F]{56,}\b")
 
 
 def without_secrets(text: str) -> str:
     """Replace apparent tokens and keys in a text, since logs are passed on."""
-    return _DIGITS.sub(lambda found: found[0][:6] + "…", _SECRET.sub(r"\1…", text))
+    text = _QUERY.sub(r"\1…", _SECRET.sub(r"\1…", text))
+    return _DIGITS.sub(lambda found: found[0][:6] + "…", text)
 
 
 def parse_log(lines: Iterable[str], origin: str, at: float = 0.0) -> Iterator[LogLine]:

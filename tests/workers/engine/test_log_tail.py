@@ -58,7 +58,15 @@ def test_no_log_at_all_is_no_line(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["token=abcdef", 'Authorization: "abcdef"', "sent bearer abcdef", "RAY_AUTH_TOKEN: abcdef"]
+    "text",
+    [
+        "token=abcdef",
+        'Authorization: "abcdef"',
+        "sent bearer abcdef",
+        "RAY_AUTH_TOKEN: abcdef",
+        "GET https://host/a.bin?X-Amz-Expires=1&X-Amz-Signature=abcdef failed",
+        "'http://host/a?sig=abcdef'",
+    ],
 )
 def test_secrets_are_left_out(text: str) -> None:
     assert "abcdef" not in without_secrets(text)
