@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +12,7 @@ import pytest
 if TYPE_CHECKING:
     from castray_desktop.workers.base.paths import Paths
     from tests.helpers.engine_home import EngineHome
+    from tests.helpers.s3_server import S3Server
 
 SCREEN = Path(__file__).parent / "screen.json"  # Qt's own offscreen screen is smaller than the window
 os.environ.setdefault("QT_QPA_PLATFORM", f"offscreen:configfile={SCREEN}")
@@ -53,3 +54,39 @@ async def engine_home(paths: Paths, monkeypatch: pytest.MonkeyPatch) -> AsyncIte
     yield engine_home
     engine_home.engine.commands.stopping.set()
     await engine_home.ended()
+
+
+@pytest.fixture
+def no_credentials(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever this machine has, no test uses it, and none asks a metadata service."""
+    from castray_desktop.workers.sources import object_store_access
+
+    for name in list(os.environ):
+        if name.startswith(("AWS_", "GOOGLE_", "AZURE_", "CLOUDSDK_")):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "credentials"))
+    monkeypatch.setenv("CLOUDSDK_CONFIG", str(tmp_path / "gcloud"))
+    monkeypatch.setattr(object_store_access, "VENDOR_FILE", tmp_path / "vendor")
+
+
+@pytest.fixture(scope="session")
+def s3_process() -> Iterator[S3Server]:
+    """An S3 server for all tests of this process."""
+    from tests.helpers.s3_server import s3_server
+
+    with s3_server() as server:
+        yield server
+
+
+@pytest.fixture
+def s3(
+    s3_process: S3Server, no_credentials: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[S3Server]:
+    """An empty server, with keys for it in the environment."""
+    s3_process.reset()
+    for name, value in s3_process.environment(tmp_path).items():
+        monkeypatch.setenv(name, value)
+    yield s3_process
+    s3_process.check_keys(float("inf"))

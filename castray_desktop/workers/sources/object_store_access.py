@@ -100,7 +100,14 @@ class StoreAccess:
 
 def open_bucket(place: ObjectPlace) -> StoreAccess:
     """Open a bucket. Blocking: reads files, and may ask for its region. Raises CastRayError."""
-    return _OPEN[place.scheme](place)
+    from obstore.exceptions import BaseError
+
+    try:
+        return _OPEN[place.scheme](place)
+    except (BaseError, ValueError):  # whose text may have parts of them
+        reason = "they are not complete, or not valid"
+        url = redacted_url(place.address(""))
+        raise CastRayError(FailureKind.STORE_UNSIGNED, url=url, reason=reason) from None
 
 
 # --- S3 ----------------------------------------------------------------------------------------------

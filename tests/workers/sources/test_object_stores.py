@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import time
 import urllib.parse
 import urllib.request
@@ -19,14 +18,12 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from castray_desktop.core.casts.transfer_options import TransferOptions
 from castray_desktop.core.failures.kinds import CastRayError, FailureKind
 from castray_desktop.core.failures.sentences import explain
-from castray_desktop.core.protocol.nodes.agent_protocol import RecipientState, RemoteFile
+from castray_desktop.core.protocol.nodes.agent_protocol import RemoteFile
 from castray_desktop.workers.sources import object_store_access, object_stores
 from castray_desktop.workers.sources.address_resolver import AddressResolver
 from castray_desktop.workers.sources.object_store_access import ObjectPlace, open_bucket
 from castray_desktop.workers.sources.store_protocol import LINK_SECONDS
 from tests.helpers.s3_server import S3Server
-from tests.workers.agent.transfer.lab import Lab
-from tests.workers.agent.transfer.source.test_downloads import send
 
 pytestmark = pytest.mark.timeout(90)
 OPTIONS = TransferOptions()
@@ -137,6 +134,7 @@ async def test_what_is_public_needs_no_credentials(s3: S3Server, monkeypatch: py
     s3.put("bucket/data/a b#.bin", b"public", PUBLIC)
     s3.put("bucket/private", b"x")
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+    monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
     for address in ("s3://bucket/data/a b#.bin", "s3://bucket/data"):
         (file,) = await find(address)
         assert file.url == f"{s3.url}/bucket/data/a%20b%23.bin"
@@ -145,6 +143,12 @@ async def test_what_is_public_needs_no_credentials(s3: S3Server, monkeypatch: py
     error = await refusal("s3://bucket/private")
     assert error.failure.kind is FailureKind.STORE_NO_CREDENTIALS
     assert "AWS_ACCESS_KEY_ID" in str(explain(error.failure))
+
+
+async def test_half_a_key_is_said(s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
+    error = await refusal("s3://bucket/a")
+    assert error.failure.kind is FailureKind.STORE_UNSIGNED
 
 
 async def test_keys_of_the_usual_files_are_used(
@@ -180,44 +184,6 @@ async def test_a_profile_that_needs_a_library_says_so(
         open_bucket(ObjectPlace.of("s3://bucket/a"))
     assert caught.value.failure.kind is FailureKind.STORE_UNSIGNED
     assert "boto3" in caught.value.failure.values["reason"]
-
-
-async def test_objects_are_cast_and_compared(s3: S3Server, lab: Lab) -> None:
-    payloads = {f"data/{number}.bin": os.urandom(number * 100_000) for number in range(6)}
-    s3.put("bucket")
-    for key, payload in payloads.items():
-        s3.put(f"bucket/{key}", payload)
-    nodes = lab.chain(2)
-    results = send(nodes, await find("s3://bucket/data"))
-    assert {result.state for result in results} == {RecipientState.COMPLETED}, results
-    for key, payload in payloads.items():
-        assert (nodes[2].inbox / key).read_bytes() == payload
-    assert next(iter(nodes[0].sources.values())).checksums == {"md5": 6}
-
-
-async def test_an_object_that_changes_is_never_mixed(s3: S3Server, lab: Lab) -> None:
-    s3.put("bucket")
-    s3.put("bucket/model.bin", os.urandom(1 << 20))
-    files = await find("s3://bucket/model.bin")
-    s3.put("bucket/model.bin", os.urandom(1 << 20))
-    nodes = lab.chain(1)
-    (result,) = send(nodes, files)
-    assert result.state is RecipientState.FAILED
-    problem = next(iter(nodes[0].sources.values())).problems[0]
-    assert problem.failure.kind is FailureKind.URL_CHANGED
-    assert problem.failure.values == {"url": "s3://bucket/model.bin"}
-
-
-async def test_a_second_cast_of_a_version_downloads_nothing(s3: S3Server, lab: Lab) -> None:
-    s3.put("bucket")
-    s3.put("bucket/model.bin", os.urandom(6 << 20))
-    nodes = lab.chain(2)
-    send(nodes, await find("s3://bucket/model.bin"))
-    nodes[0].plane.close()  # the hashes are saved
-    again = [lab.node("again"), *nodes[1:]]
-    results = send(again, await find("s3://bucket/model.bin"))
-    assert {result.state for result in results} == {RecipientState.SKIPPED}, results
-    assert next(iter(again[0].sources.values())).downloaded_bytes <= 2 << 20  # pieces with the lists
 
 
 # --- the other stores: what can be tried without them ------------------------------------------------
