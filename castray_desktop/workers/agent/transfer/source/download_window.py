@@ -82,6 +82,7 @@ class DownloadWindow:
         self._streaming = False  # one thread downloads a file that can't be had in parts
         self._closed = False
         self.received_bytes = 0
+        self.stated_checksums: dict[int, str] = {}  # of files, by answers of their servers; empty: none
 
     def read(self, part: FilePart, view: memoryview) -> bool:
         """Copy the next part, or some of it, into `view`; False if it is not one of the window's.
@@ -217,6 +218,7 @@ class DownloadWindow:
             pinned = self._files(part.file)
             try:
                 client.read(pinned.link, part.offset, memoryview(payload), pinned.state)
+                self.stated_checksums.setdefault(part.file, client.stated_checksum)
                 return payload
             except LinkRefusedError as error:
                 self._renew(error)

@@ -137,6 +137,7 @@ class RangeClient:
         self._connected_to = ("", "")
         self._is_reused = False
         self._aborted = False
+        self.stated_checksum = ""  # by the last answer, see `RemoteState.checksum`
 
     def close(self) -> None:
         """Close the connection; a later request opens another one."""
@@ -260,6 +261,7 @@ class RangeClient:
         response = self._get(link, start, len(view), pinned)
         found = _state(response)
         _compare(found, pinned)
+        self.stated_checksum = found.checksum
         if not found.ranges and start:
             raise RemoteFileError(FileStatus.READ_ERROR, "the server sends the file as a whole only")
         at = 0

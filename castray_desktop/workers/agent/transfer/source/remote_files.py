@@ -132,7 +132,8 @@ class RemoteFiles:
     def new_checksum(self, file: int) -> Optional[ChecksumHasher]:
         """What compares the file with the checksum that its server states; None if it states none."""
         item = self._files[file]
-        return checksum_hasher(item.checksum, item.size)
+        checksum = item.checksum or self._window.stated_checksums.get(file, "")
+        return checksum_hasher(checksum, item.size)
 
     def states_checksum(self, file: int) -> bool:
         """Whether a checksum that differs is one: an object store may encrypt so that its ETag is no MD5."""

@@ -396,6 +396,8 @@ class SourceReader:
             view[count:] = bytes(len(view) - count)
         self._time_breakdown.switch(CHECKING)
         self._hasher.update(view)
+        if self._downloads is not None and not offset and self._checksum is None:
+            self._checksum = self._downloads.new_checksum(file)  # the server may have stated it only now
         if self._checksum is not None:
             self._checksum.update(view)
         self._hashed = offset + len(view)

@@ -361,6 +361,18 @@ def test_the_checksum_that_a_web_server_states_is_compared(lab: Lab, server: Ran
     assert next(iter(nodes[0].sources.values())).checksums == {"sha256": 1}
 
 
+def test_a_checksum_that_a_store_states_with_the_bytes_is_compared(lab: Lab, server: RangeServer) -> None:
+    """Azure has it in no listing."""
+    file = served(server, "/model.bin", SIZE)
+    digest = hashlib.md5(file.payload, usedforsecurity=False).digest()
+    nodes = lab.chain(1)
+    for stated, compared in ((digest, {"md5": 1}), (bytes(16), {})):
+        file.headers = {"x-ms-blob-content-md5": base64.b64encode(stated).decode()}
+        (result,) = send(nodes, (dataclasses.replace(stored(server, file), etag=""),))
+        assert (result.state is RecipientState.COMPLETED) is bool(compared)
+        assert list(nodes[0].sources.values())[-1].checksums == compared
+
+
 def stored(server: RangeServer, file: ServedFile, number: int = 1) -> RemoteFile:
     """The file as that of a store, with the link of that number."""
     return RemoteFile(
