@@ -15,6 +15,9 @@ from pathlib import Path
 START_SECONDS = 60.0
 _ADDRESS = re.compile(rb"Running on (http://127\.0\.0\.1:\d+)")
 
+_SOMEONE = "AWS4-HMAC-SHA256 Credential=someone/20260101/us-east-1/s3/aws4_request, Signature=0"
+"""An owner of buckets; signatures are not checked."""
+
 
 class S3Server:
     """A running server. Its objects are private unless they are put as public."""
@@ -65,7 +68,7 @@ class S3Server:
             f"{self.url}/{path}",
             data=payload,
             method=method,
-            headers={"Content-Type": "application/octet-stream", **headers},
+            headers={"Content-Type": "application/octet-stream", "Authorization": _SOMEONE, **headers},
         )
         with urllib.request.urlopen(request, timeout=START_SECONDS):
             pass

@@ -33,7 +33,7 @@ def test_a_folder_of_them_is_left_out_by_name(tmp_path: Path) -> None:
     top.mkdir()
     (top / "good").write_text("x")
     (top / "cpu").symlink_to(SAYS_NOTHING)
-    scan = Scanner("auto", (), lambda: None).run([str(top)])
+    scan = Scanner("auto", NamePatterns(), lambda: None).run([str(top)])
     assert [entry.path for entry in scan.entries] == [b"top", b"top/good"]
     assert [problem.path for problem in scan.problems] == ["top/cpu"]
     assert scan.followed == {}
