@@ -20,7 +20,7 @@ STDIN = "-"
 def add_paths_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the positional argument PATH, and the options for a list of paths instead."""
     parser.add_argument(
-        "paths", nargs="*", metavar="PATH", help="files, folders, or addresses of files (https://…)"
+        "paths", nargs="*", metavar="PATH", help="files, folders, or addresses (https://…, s3://…)"
     )
     parser.add_argument(
         "--files-from",
