@@ -155,6 +155,17 @@ def test_files_of_this_machine_and_of_a_server(lab: Lab, server: RangeServer) ->
     assert [(inbox / name).read_bytes() for name in ("b.bin", "c.bin")] == [one.payload for one in files]
 
 
+def test_eight_recipients_cost_the_server_one_download(lab: Lab, server: RangeServer) -> None:
+    file = served(server, "/model.bin", SIZE)
+    file.faults = [Answer(cut_at=MIB), Answer(status=503)]
+    nodes = lab.chain(8)
+    results = send(nodes, (stored(server, file),))
+    assert [result.state for result in results] == [RecipientState.COMPLETED] * 8, results
+    for node in nodes[1:]:
+        assert (node.inbox / "model.bin").read_bytes() == file.payload
+    assert file.served <= SIZE * 1.02
+
+
 @pytest.mark.parametrize(
     "faults",
     [
