@@ -368,11 +368,11 @@ class SendPanel(Card):
         ask_for_paths(self.window(), mode, self.add_paths, title)
 
     def _ask_for_url(self) -> None:
-        """Ask for the address of a file on a web server."""
+        """Ask for an address."""
         dialog = QInputDialog(self.window())
         dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         dialog.setWindowTitle(self.tr("Add from URL"))
-        dialog.setLabelText(self.tr("Address of a file on a web server (https://…):"))
+        dialog.setLabelText(self.tr("Address (https://…, hf://…, s3://…, gs://…, az://…):"))
         dialog.setOkButtonText(self.tr("Add"))
         dialog.setCancelButtonText(self.tr("Cancel"))
         dialog.resize(480, dialog.sizeHint().height())
@@ -383,7 +383,9 @@ class SendPanel(Card):
         if is_url(text):
             self.add_paths([text])
         elif text:
-            refusal = self.tr("{text} is not the address of a file on a web server (https://…).")
+            refusal = self.tr(
+                "{text} is not an address that can be sent (https://…, hf://…, s3://…, gs://…, az://…)."
+            )
             self.banner.show_message(lambda: Explanation(refusal.format(text=text), ""))
 
     # --- showing ---------------------------------------------------------------------------------
