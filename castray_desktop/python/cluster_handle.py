@@ -273,7 +273,7 @@ class Cluster:
         progress: Progress = None,
         **options: Unpack[SendArguments],
     ) -> ResultForm:
-        """Send files, folders, or files of web servers by their addresses, and wait for the end.
+        """Send files, folders, or addresses of web servers and stores, and wait for the end.
 
         Raises CommandFailed when it can't be started.
 

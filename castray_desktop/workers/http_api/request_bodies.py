@@ -112,7 +112,7 @@ class NewCast(OptionsBody):
     """Files to send, to whom, and how."""
 
     paths: list[PathOrUrl] = Field(
-        min_length=1, description="Absolute paths on the source, or addresses of files on web servers."
+        min_length=1, description="Absolute paths on the source, or addresses on web servers and in stores."
     )
     recipients: list[NodeName] = Field(
         min_length=1,
@@ -120,7 +120,7 @@ class NewCast(OptionsBody):
     )
     source: NodeName | None = Field(
         default=None,
-        description="The node that has the files. Without it: this computer, or for web servers alone the"
+        description="The node that has the files. Without it: this computer, or for addresses alone the"
         " first recipient.",
     )
 

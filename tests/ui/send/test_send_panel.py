@@ -378,4 +378,7 @@ def test_what_is_no_address_is_not_added(panel: SendPanel) -> None:
     dialog.setTextValue("model.bin")
     dialog.accept()
     assert panel.entries.paths() == ()
-    assert panel.banner.text() == "model.bin is not the address of a file on a web server (https://…)."
+    assert (
+        panel.banner.text()
+        == "model.bin is not an address that can be sent (https://…, hf://…, s3://…, gs://…, az://…)."
+    )
