@@ -37,7 +37,13 @@ def url_scheme(url: str) -> str:
 
 
 def redacted_url(url: str) -> str:
-    """The address without what may be secret: user, password, query and fragment."""
+    """The address without what may be secret: user, password, query and fragment. Names of objects of S3 and
+    Google may have a `?` and a `#` in them, those of other stores a `#`."""
+    scheme = url_scheme(url)
+    if scheme in STORE_SCHEMES:
+        host, slash, path = url.partition("://")[2].partition("/")
+        path = path if scheme in ("s3", "gs") else path.partition("?")[0]
+        return f"{scheme}://{host.rpartition('@')[2]}{slash}{path}"
     parts = urllib.parse.urlsplit(url)
     host = parts.netloc.rpartition("@")[2]
     return urllib.parse.urlunsplit((parts.scheme, host, parts.path, "", ""))

@@ -171,9 +171,7 @@ def _check_signable(place: ObjectPlace, keys: Sequence[str]) -> None:
     """Refuse names that obstore puts into a link of Google's as they are. Raises CastRayError."""
     wrong = next((key for key in keys if place.scheme == "gs" and ("#" in key or "?" in key)), None)
     if wrong is not None:
-        raise CastRayError(
-            FailureKind.STORE_NAME, url=place.address(wrong).partition("?")[0], reason="it has a # or ? in it"
-        )
+        raise CastRayError(FailureKind.STORE_NAME, url=place.address(wrong), reason="it has a # or ? in it")
 
 
 def _failure(error: Exception, address: str, access: StoreAccess, signing: bool = False) -> CastRayError:

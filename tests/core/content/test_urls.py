@@ -34,6 +34,10 @@ def test_everything_else_is_a_path(text: str) -> None:
 def test_what_may_be_secret_is_not_shown() -> None:
     shown = redacted_url("https://ada:pass@host:8443/a/b%20c.bin?X-Amz-Signature=1#part")
     assert shown == "https://host:8443/a/b%20c.bin"
+    assert redacted_url("az://box/a#1.bin?sig=secret") == "az://box/a#1.bin"
+    assert redacted_url("S3://key:secret@bucket/a?b#c%20.bin") == "s3://bucket/a?b#c%20.bin"
+    assert redacted_url("hf://org/model@main/a.bin?token=secret") == "hf://org/model@main/a.bin"
+    assert redacted_url("s3://bucket") == "s3://bucket"
 
 
 @pytest.mark.parametrize(
