@@ -33,7 +33,7 @@ VENDOR_FILE = Path("/sys/class/dmi/id/sys_vendor")
 """Who has made this machine, or the cloud that it is one of."""
 
 AZURE_HOST = ".blob.core.windows.net"
-_CLIENT = {"timeout": timedelta(seconds=30), "connect_timeout": timedelta(seconds=10)}
+_CLIENT: dict[str, Any] = {"timeout": timedelta(seconds=30), "connect_timeout": timedelta(seconds=10)}
 _RETRIES: dict[str, Any] = {"max_retries": 3, "retry_timeout": timedelta(seconds=30)}
 
 _AWS_FROM_ELSEWHERE = (

@@ -23,6 +23,7 @@ from castray_desktop.workers.sources import object_store_access, object_stores
 from castray_desktop.workers.sources.address_resolver import AddressResolver
 from castray_desktop.workers.sources.object_store_access import ObjectPlace, open_bucket
 from castray_desktop.workers.sources.store_protocol import LINK_SECONDS
+from tests.helpers.range_server import range_server
 from tests.helpers.s3_server import S3Server
 
 pytestmark = pytest.mark.timeout(90)
@@ -259,6 +260,46 @@ async def test_links_to_azure_are_signed_by_the_account_key(
         assert urllib.parse.parse_qs(parts.query)["sp"] == ["r"]  # to read, and nothing else
     (file,) = await AddressResolver().with_links((remote("az://other.blob.core.windows.net/box/a"),))
     assert file.url == "https://other.blob.core.windows.net/box/a"  # the key is not that account's
+
+
+BLOBS = """<?xml version="1.0" encoding="utf-8"?><EnumerationResults><Blobs><Blob><Name>data/a b.bin</Name>
+<Properties><Last-Modified>Tue, 01 Dec 2026 10:00:00 GMT</Last-Modified><Etag>0x8D</Etag>
+<Content-Length>7</Content-Length><BlobType>BlockBlob</BlobType></Properties></Blob></Blobs><NextMarker/>
+</EnumerationResults>"""
+
+
+async def test_blobs_of_azure_are_listed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By a server that answers one listing, and gives the blob."""
+    with range_server() as server:
+        server.add("/box", BLOBS.encode())
+        server.add("/box/data/a%20b.bin", b"weights")
+        key = b64encode(b"k" * 32).decode()
+        text = f"AccountName=me;AccountKey={key};BlobEndpoint={server.url('')}"
+        monkeypatch.setenv("AZURE_STORAGE_CONNECTION_STRING", text)
+        (file,) = await find("az://box/data/")
+        assert (file.path, file.size, file.etag, file.checksum) == ("data/a b.bin", 7, '"0x8D"', "")
+        assert file.address == "az://box/data/a b.bin"
+        assert read(file) == b"weights"
+
+
+async def test_objects_of_google_are_listed(
+    s3: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both have the same listing."""
+    s3.put("bucket")
+    s3.put("bucket/data/a.bin", b"weights")
+    account = {
+        "private_key": "",
+        "private_key_id": "",
+        "client_email": "",
+        "gcs_base_url": s3.url,
+        "disable_oauth": True,
+    }
+    (tmp_path / "key.json").write_text(json.dumps(account))
+    monkeypatch.setenv("GOOGLE_SERVICE_ACCOUNT", str(tmp_path / "key.json"))
+    monkeypatch.setitem(object_store_access._CLIENT, "allow_http", True)
+    (file,) = await AddressResolver().list_files("gs://bucket/data", OPTIONS)
+    assert (file.path, file.size, file.address) == ("data/a.bin", 7, "gs://bucket/data/a.bin")
 
 
 async def test_an_address_without_an_account_says_how_to_name_one() -> None:
