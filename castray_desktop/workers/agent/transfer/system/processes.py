@@ -34,7 +34,7 @@ def is_running(pid: int, start: str) -> bool:
 def end_process(pid: int, start: str, seconds: float = END_SECONDS) -> bool:
     """Kill the process with that start time, which also ends a suspended one; wait for its end.
 
-    Returns whether it has ended. Raises PermissionError.
+    Returns whether it has ended: not if its disk hangs, or another user has it.
     """
     deadline = time.monotonic() + seconds
     while is_running(pid, start):
@@ -42,6 +42,8 @@ def end_process(pid: int, start: str, seconds: float = END_SECONDS) -> bool:
             os.kill(pid, signal.SIGKILL)
         except ProcessLookupError:
             return True
+        except PermissionError:
+            return False
         if time.monotonic() > deadline:
             return False
         time.sleep(_PAUSE)

@@ -42,6 +42,17 @@ def test_what_does_not_end_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not end_process(os.getpid(), process_start(os.getpid()), 0)
 
 
+def test_the_process_of_another_user_is_told_at_once(
+    sleeping: subprocess.Popen[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def forbidden(pid: int, number: int) -> None:
+        raise PermissionError
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "kill", forbidden)
+        assert not end_process(sleeping.pid, process_start(sleeping.pid), 60)
+
+
 @pytest.mark.parametrize("pid", [0, -1, 1 << 22])
 def test_there_is_no_such_process(pid: int) -> None:
     assert process_start(pid) == ""
