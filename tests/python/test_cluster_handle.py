@@ -20,7 +20,7 @@ from castray_desktop.core.casts.json_views import OPTION_NAMES
 from castray_desktop.core.protocol.messages import CastResult, CastState, Encryption, SendRequest
 from castray_desktop.core.protocol.nodes import driver_protocol
 from castray_desktop.python import Cluster, cluster_handle
-from castray_desktop.workers.http_api.request_bodies import TransferOptionsBody
+from castray_desktop.workers.http_api.request_bodies import OptionsBody
 from tests.helpers.engine_home import EngineHome
 from tests.helpers.kept_files import keep_cast
 from tests.helpers.samples import make_cast
@@ -132,7 +132,7 @@ def test_the_package_exports_what_programs_use() -> None:
 def test_every_interface_has_every_option_of_a_cast() -> None:
     names = set(OPTION_NAMES.values())
     assert set(cluster_handle.SendArguments.__annotations__) == names | {"source"}
-    assert names <= TransferOptionsBody.model_fields.keys()
+    assert names <= OptionsBody.model_fields.keys()
     parser = argparse.ArgumentParser()
     add_send_arguments(parser)
     assert names <= {action.dest for action in parser._actions}
