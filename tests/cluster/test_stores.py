@@ -58,7 +58,7 @@ def test_objects_of_a_store_reach_every_node(cluster: Castray, s3_process: S3Ser
         done = cluster(*words)
         assert done.returncode == 0, (words, done.stderr)
         shown.append(done.stdout + done.stderr)
-    assert "s3://bucket/data" in shown[2]
+    assert '"name": "data/"' in shown[2]
     marks = (SECRET, KEY, "X-Amz-Signature=")
     assert [mark for mark in marks for text in shown if mark in text] == []
     assert found_in(cluster.home, *marks) == []
