@@ -12,7 +12,7 @@ from tests.faults.agent_stage import make_parcel
 from tests.faults.fault_cells import Cell, Component, Fault, Moment
 from tests.faults.fault_checks import Ending, FinalNames, Observation, Repeated, left_behind, problems
 from tests.faults.fault_matrix import all_cells, run_cell
-from tests.faults.fault_page import PAGE, cell_text, read_page, render
+from tests.faults.fault_page import NOT_RUN, PAGE, cell_text, read_page, render
 
 SAMPLE = [cell for cell in all_cells() if cell.sample]
 
@@ -35,6 +35,11 @@ def test_no_cell_of_the_page_failed() -> None:
     texts = read_page()
     assert [name for name, text in texts.items() if "FAILED" in text] == []
     assert render(texts) == PAGE.read_text()
+
+
+def test_every_cell_has_a_result() -> None:
+    texts = read_page()
+    assert [cell.name for cell in all_cells() if texts.get(cell.name, NOT_RUN) == NOT_RUN] == []
 
 
 # --- each check can fail --------------------------------------------------------------------------
