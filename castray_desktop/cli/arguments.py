@@ -26,6 +26,7 @@ from castray_desktop.core.protocol.messages import SendRequest
 EXIT_DELIVERED = 0
 EXIT_NOT_DELIVERED = 1
 EXIT_BAD_USAGE = 2
+EXIT_HUNG_UP = 129
 EXIT_INTERRUPTED = 130
 
 BAD_USAGE = "bad_usage"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import errno
 import json
 from pathlib import Path
 
@@ -38,6 +39,7 @@ def run_ending_with(error: BaseException | None, *words: str) -> int:
         (CastRayError(K.NO_CLUSTER), 3),
         (CastRayError(K.NO_ROOM), 1),
         (KeyboardInterrupt(), 130),
+        (OSError(errno.EIO, "Input/output error"), 129),
         (asyncio.CancelledError(), 130),
     ],
 )

@@ -197,7 +197,8 @@ StartCommand = messages.Send | messages.Retry | messages.SendAgain | messages.Ru
 async def run_cast(session: Session, command: StartCommand, as_json: bool, *, detach: bool = False) -> int:
     """Start a cast and show it until it ends; with `detach`, print its id and leave it to the engine.
 
-    The cast is cancelled when the command is interrupted, and left to the engine when the terminal is gone.
+    The cast is cancelled when the command is interrupted, and left to the engine when nobody reads the output
+    any more: the terminal is gone, or the pipe is closed.
     Returns the exit status. Raises CastRayError if it can't be started.
     """
     asking = asyncio.ensure_future(session.client.request(command, messages.Accepted))
@@ -215,6 +216,10 @@ async def run_cast(session: Session, command: StartCommand, as_json: bool, *, de
                 await session.client.request(messages.Cancel(cast), messages.Done)
                 if not output_style().quiet:
                     print_note(f"cast {cast} was cancelled.")
+        raise
+    except OSError:  # the output is gone: its reader has seen enough, or the terminal was closed
+        with contextlib.suppress(CastRayError):
+            await keep_running(session, (await asking).cast)
         raise
     if as_json:
         print_json({"event": "accepted", "cast": accepted.cast})

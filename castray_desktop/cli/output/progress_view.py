@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Self
 
 from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
@@ -81,16 +83,12 @@ class ProgressView:
         table = Table.grid(padding=(0, 1))
         for _ in range(6 if width >= WIDE else 5 if width >= NARROW else 4):
             table.add_column(no_wrap=True, overflow="ellipsis")
-        longest = max(cell_len(name) for name in (cast_name(cast), *(item.node for item in shown)))
+        rows = [_Row.of_delivery(item, cast) for item in shown]
+        rows.append(_Row.of_cast(cast))
+        longest = max(cell_len(row.name) for row in rows)
         name_width = min(longest, width // 4 if width >= NARROW else max(8, width - _NARROW_CELLS))
-        for item in shown:
-            done = cast.bytes if item.state.delivered else item.bytes
-            state = "lagging" if item.lagging else format_state(item.state)
-            cells = (item.node, done, item.rate, item.eta, state)
-            table.add_row(*_cells(*cells, total=cast.bytes, width=width, name_width=name_width))
-        finished = f"{cast.verified} of {len(cast.recipients)}"
-        cells = (cast_name(cast), cast.done_bytes, cast.rate, cast.eta, finished)
-        table.add_row(*_cells(*cells, total=cast.bytes, width=width, name_width=name_width), style="bold")
+        for row in rows:
+            table.add_row(*row.cells(width, name_width), style="bold" if row is rows[-1] else None)
         yield table
         if others := [item for item in deliveries if item not in shown]:
             noun = "others" if shown else "recipients"
@@ -98,28 +96,40 @@ class ProgressView:
             yield Text(text, no_wrap=True, overflow="ellipsis")
 
 
-def _cells(
-    name: str,
-    done: int,
-    rate: float,
-    eta: float | None,
-    state: str,
-    *,
-    total: int,
-    width: int,
-    name_width: int,
-) -> list[RenderableType]:
-    """The cells of a line: as many as fit into the width."""
-    share = f"{100 * done // total if total else 0:3} %"
-    speed = format_rate(rate) if rate else ""
-    title = Text(without_controls(name), no_wrap=True)
-    title.truncate(name_width, overflow="ellipsis", pad=True)
-    if width < NARROW:
-        return [title, share, speed, state]
-    room = width - name_width - (_WIDE_CELLS if width >= WIDE else _MEDIUM_CELLS)
-    bar = ProgressBar(total=max(1, total), completed=done, width=min(max(room, 8), MAX_BAR))
-    if width < WIDE:
-        return [title, bar, share, speed, state]
-    size = f"{format_bytes(done)} of {format_bytes(total)}"
-    left = format_duration(round(eta)) if eta is not None else ""
-    return [title, bar, size, speed, left, state]
+@dataclass(frozen=True)
+class _Row:
+    """What a line shows of a delivery, or of the cast."""
+
+    name: str
+    done: int
+    total: int
+    rate: float
+    eta: float | None
+    state: str
+
+    @classmethod
+    def of_delivery(cls, item: DeliverySnapshot, cast: CastSummary) -> Self:
+        done = cast.bytes if item.state.delivered else item.bytes
+        state = "lagging" if item.lagging else format_state(item.state)
+        return cls(item.node, done, cast.bytes, item.rate, item.eta, state)
+
+    @classmethod
+    def of_cast(cls, cast: CastSummary) -> Self:
+        finished = f"{cast.verified} of {len(cast.recipients)}"
+        return cls(cast_name(cast), cast.done_bytes, cast.bytes, cast.rate, cast.eta, finished)
+
+    def cells(self, width: int, name_width: int) -> list[RenderableType]:
+        """The cells of the line: as many as fit into the width."""
+        title = Text(without_controls(self.name), no_wrap=True)
+        title.truncate(name_width, overflow="ellipsis", pad=True)
+        share = f"{100 * self.done // self.total if self.total else 0:3} %"
+        speed = format_rate(self.rate) if self.rate else ""
+        if width < NARROW:
+            return [title, share, speed, self.state]
+        room = width - name_width - (_WIDE_CELLS if width >= WIDE else _MEDIUM_CELLS)
+        bar = ProgressBar(total=max(1, self.total), completed=self.done, width=min(max(room, 8), MAX_BAR))
+        if width < WIDE:
+            return [title, bar, share, speed, self.state]
+        size = f"{format_bytes(self.done)} of {format_bytes(self.total)}"
+        left = format_duration(round(self.eta)) if self.eta is not None else ""
+        return [title, bar, size, speed, left, self.state]

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import signal
+import sys
 from collections.abc import Awaitable
 from pathlib import Path
 
@@ -172,6 +174,26 @@ async def test_a_closed_terminal_leaves_the_cast_to_the_engine_and_sigterm_cance
     (cast,) = client.welcome.casts
     await client.close()
     assert (not cast.state.finished) is goes_on
+    await run_words("cancel", "all")
+
+
+async def test_a_closed_pipe_leaves_the_cast_to_the_engine(
+    engine_home: EngineHome, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "x").write_text("x")
+    reader, writer = os.pipe()
+    os.close(reader)
+    output = os.fdopen(writer, "w")
+    with monkeypatch.context() as patch:
+        patch.setattr(sys, "stdout", output)
+        with pytest.raises(BrokenPipeError):
+            await run_words("send", str(tmp_path / "x"), "--to", "node_1", "--json")
+    with contextlib.suppress(BrokenPipeError):
+        output.close()
+    await engine_home.alone()
+    engine_home.now += 100
+    await engine_home.checked()
+    assert not engine_home.running.done()
     await run_words("cancel", "all")
 
 
