@@ -67,6 +67,7 @@ def test_the_result_is_the_object_that_scripts_rely_on(said: Said) -> None:
             "on_conflict": "skip",
             "links": "auto",
             "exclude": [],
+            "include": [],
             "limit": None,
             "transport": "auto",
             "encrypt": "auto",
