@@ -23,6 +23,7 @@ import PySide6
 from castray_desktop.core.casts.multicast_status import MULTICAST_END_TEMPLATES as MULTICAST
 from castray_desktop.core.failures.check_sentences import TEMPLATES as CHECKS
 from castray_desktop.core.failures.sentences import SYSTEM_ERROR_TEXTS, TEMPLATES, TRANSLATABLE_VALUES
+from castray_desktop.core.failures.short_reasons import NO_ROOM_FOR_FILES, SHORT_REASONS
 
 ROOT = Path(__file__).resolve().parent.parent
 FOLDER = ROOT / "resources" / "i18n"
@@ -65,6 +66,7 @@ def _failure_lines() -> Iterator[str]:
     """The templates of failures as calls that `lupdate` understands."""
     pairs = (*(template[1:] for template in TEMPLATES.values()), *MULTICAST.values())
     texts = [text for pair in pairs for text in pair if text]
+    texts += [*SHORT_REASONS.values(), NO_ROOM_FOR_FILES]
     texts += [text for words in CHECKS.values() for text in words.texts()]
     for text in dict.fromkeys([*texts, *TRANSLATABLE_VALUES, *SYSTEM_ERROR_TEXTS]):
         yield f'translate("Failure", {json.dumps(text, ensure_ascii=False)})'

@@ -610,6 +610,7 @@ SYSTEM_ERROR_TEXTS = (
     "Connection timed out",
     "Device or resource busy",
     "Disk quota exceeded",
+    "File too large",
     "File name too long",
     "Host is down",
     "Input/output error",

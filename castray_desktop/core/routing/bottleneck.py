@@ -3,8 +3,8 @@
 A node that could receive more than it does is slow by itself: its upstream is well ahead of it. One that
 keeps up with its upstream is only as slow as that. So of the hops whose upstream is ahead, the one with
 the least rate is the bottleneck; the source is ahead of every node. Recipients of the multicast stream
-have no hop. The limit of that hop follows from where its node's time goes: writing, hashing, or waiting
-for bytes.
+have no hop. What holds it up is a speed limit that is reached; else what its node spends its time on:
+writing, hashing, or waiting for bytes. Where none of these is sure, no cause is named.
 """
 
 from __future__ import annotations
@@ -24,13 +24,18 @@ neighbours may be a quarter of a second apart."""
 BUSY_SHARE = 0.5
 """An activity that takes this share of a node's time is its bottleneck."""
 
+IDLE_SHARE = 0.35
+"""Where writing and hashing together, and reading and hashing at the source, take less than this, the link
+is the bottleneck."""
+
 NEAR_LIMIT = 0.85
-"""A hop that reaches this share of the speed limit is limited by it."""
+"""A node that passes on this share of the speed limit is limited by it."""
 
 
 class BottleneckCause(enum.StrEnum):
     """What limits a hop."""
 
+    UNKNOWN = ""
     LINK = "link"
     LIMIT = "limit"
     DISK = "disk"
@@ -77,7 +82,7 @@ def slowest_hop(
         slowest.upstream or cast.source,
         slowest.node,
         slowest.rate,
-        _cause(cast, slowest, min(limits, default=0)),
+        _cause(cast, slowest, _reaches(min(limits, default=0), slowest, moving)),
     )
 
 
@@ -88,16 +93,24 @@ def _could_get_more(delivery: DeliverySnapshot, known: dict[str, DeliverySnapsho
     return upstream.bytes - delivery.bytes > max(AHEAD_BYTES, AHEAD_SECONDS * delivery.rate)
 
 
-def _cause(cast: CastSummary, delivery: DeliverySnapshot, limit: int) -> BottleneckCause:
+def _reaches(limit: int, slowest: DeliverySnapshot, moving: Iterable[DeliverySnapshot]) -> bool:
+    """Whether the upstream passes on as much as it may, to all that it feeds."""
+    passed_on = sum(each.rate for each in moving if each.upstream == slowest.upstream)
+    return bool(limit) and passed_on >= NEAR_LIMIT * limit
+
+
+def _cause(cast: CastSummary, delivery: DeliverySnapshot, limited: bool) -> BottleneckCause:
+    if limited:
+        return BottleneckCause.LIMIT
     if delivery.writing >= BUSY_SHARE and delivery.writing >= delivery.checking:
         return BottleneckCause.DISK
     if delivery.checking >= BUSY_SHARE:
         return BottleneckCause.PROCESSOR
-    if limit and delivery.rate >= NEAR_LIMIT * limit:
-        return BottleneckCause.LIMIT
+    idle = delivery.writing + delivery.checking < IDLE_SHARE
     if delivery.upstream in ("", cast.source):
         if cast.reading >= BUSY_SHARE and cast.reading >= cast.checking:
             return BottleneckCause.SOURCE_DISK
         if cast.checking >= BUSY_SHARE:
             return BottleneckCause.SOURCE_PROCESSOR
-    return BottleneckCause.LINK
+        idle = idle and cast.reading + cast.checking < IDLE_SHARE
+    return BottleneckCause.LINK if idle else BottleneckCause.UNKNOWN

@@ -50,6 +50,7 @@ from PySide6.QtWidgets import (
 from castray_desktop.core.content.file_names import display_name
 from castray_desktop.core.content.urls import is_url, url_file_name
 from castray_desktop.core.failures.kinds import Failure
+from castray_desktop.core.failures.short_reasons import short_reason
 from castray_desktop.core.protocol.messages import PathSummary
 from castray_desktop.ui.i18n.language import Retranslator
 from castray_desktop.ui.i18n.number_format import format_bytes, format_count
@@ -215,7 +216,7 @@ def size_text(entry: SendEntry) -> str:
     if entry.summary is None:
         return "…"
     if entry.failure is not None:
-        return QCoreApplication.translate("SendList", "Can't be sent")
+        return short_reason(entry.failure, lambda text: QCoreApplication.translate("Failure", text))
     return format_bytes(entry.summary.bytes)
 
 

@@ -40,6 +40,7 @@ from castray_desktop.ui.transfers.transfer_text import (
     failure_text,
     full_time,
     hook_text,
+    reason_text,
 )
 from castray_desktop.ui.widgets.basic_widgets import bind_text, button, label, lay_in, set_tone
 from castray_desktop.ui.widgets.sheet import Sheet
@@ -99,7 +100,7 @@ def _cells(delivery: DeliverySnapshot) -> list[TableCell]:
     tone = {DeliveryState.FAILED: "bad", DeliveryState.COMPLETED: "ok"}.get(delivery.state, "text")
     where = "\n".join(delivery.paths)
     if delivery.failure is not None:
-        where = failure_text(delivery.failure)
+        where = reason_text(delivery.failure)
     where = "\n".join(part for part in (where, hook_text(delivery)) if part)
     files = counts_text(delivery.counts) if delivery.counts is not None else ""
     return [

@@ -32,8 +32,9 @@ NAMED = 4
 
 
 def bottleneck_cause_text(hop: SlowestHop) -> str:
-    """What holds the hop up: "disk of gpu-b2"."""
+    """What holds the hop up: "disk of gpu-b2"; "" where that is not sure."""
     words = {
+        BottleneckCause.UNKNOWN: "",
         BottleneckCause.LINK: translate("Relay", "the link"),
         BottleneckCause.LIMIT: translate("Relay", "the speed limit"),
         BottleneckCause.DISK: translate("Relay", "the disk of {node}"),
@@ -44,25 +45,32 @@ def bottleneck_cause_text(hop: SlowestHop) -> str:
     return words[hop.cause].format(node=hop.node, upstream=hop.upstream)
 
 
-def slowest_lines(hop: SlowestHop) -> tuple[str, str]:
-    """The slowest hop in two lines: its name and speed, and what limits it."""
+def slowest_lines(hop: SlowestHop) -> tuple[str, ...]:
+    """The slowest hop: its name and speed, and in a second line what limits it, if that is sure."""
     which = translate("Relay", "Slowest: {upstream} → {node}, {rate}")
     why = translate("Relay", "Held up by {cause}")
-    rate = format_rate(hop.rate)
-    return which.format(upstream=hop.upstream, node=hop.node, rate=rate), why.format(
-        cause=bottleneck_cause_text(hop)
-    )
+    first = which.format(upstream=hop.upstream, node=hop.node, rate=format_rate(hop.rate))
+    cause = bottleneck_cause_text(hop)
+    return (first, why.format(cause=cause)) if cause else (first,)
 
 
 def bottleneck_short_line(hop: SlowestHop) -> str:
     """The slowest hop in one line, for the status bar."""
-    template = translate("Relay", "slowest {upstream} → {node}: {cause}")
-    return template.format(upstream=hop.upstream, node=hop.node, cause=bottleneck_cause_text(hop))
+    cause = bottleneck_cause_text(hop)
+    template = (
+        translate("Relay", "slowest {upstream} → {node}: {cause}")
+        if cause
+        else translate("Relay", "slowest {upstream} → {node}")
+    )
+    return template.format(upstream=hop.upstream, node=hop.node, cause=cause)
 
 
 def held_up_line(hop: SlowestHop) -> str:
     """For the slowest node's own facts."""
-    return translate("Relay", "Holds up the cast: {cause}").format(cause=bottleneck_cause_text(hop))
+    cause = bottleneck_cause_text(hop)
+    if not cause:
+        return translate("Relay", "The slowest hop leads here")
+    return translate("Relay", "Holds up the cast: {cause}").format(cause=cause)
 
 
 def share_text(share: float) -> str:

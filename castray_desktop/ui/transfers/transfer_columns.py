@@ -26,9 +26,9 @@ from castray_desktop.ui.transfers.transfer_text import (
     delivery_status,
     destination_text,
     elapsed,
-    failure_text,
     percent_text,
     rate_text,
+    reason_text,
 )
 from castray_desktop.ui.widgets.painting import LEFT, RIGHT, paint_text, pixmap
 
@@ -178,7 +178,7 @@ files, or why it failed."""
 def delivery_text(cast: CastSummary, delivery: DeliverySnapshot, column: TransferColumn) -> str:
     """A cell of a delivery's row. A failed one gives the reason in the columns after its state."""
     if column > TransferColumn.STATUS and spans_reason(delivery) and delivery.failure is not None:
-        return failure_text(delivery.failure)
+        return reason_text(delivery.failure)
     text = COLUMNS[column].delivery
     if text is not None:
         return text(cast, delivery)

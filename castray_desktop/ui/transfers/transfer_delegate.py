@@ -40,9 +40,9 @@ from castray_desktop.ui.transfers.transfer_text import (
     cast_title,
     delivery_share,
     delivery_status,
-    failure_text,
     files_text,
     percent_text,
+    reason_text,
 )
 from castray_desktop.ui.widgets.painting import LEFT, RIGHT, metrics, paint_bar, paint_text, pixmap
 from castray_desktop.ui.widgets.status_glyphs import GlyphState, paint_glyph
@@ -248,7 +248,7 @@ class RowEndPainter:
         if link is not None:
             paint_text(painter, link, _retry(), palette.accent, 12, 600, RIGHT)
             span.setRight(link.left() - RETRY_GAP)
-        paint_text(painter, span, failure_text(item.failure), palette.text, 12, 400, RIGHT)
+        paint_text(painter, span, reason_text(item.failure), palette.text, 12, 400, RIGHT)
 
     def retry_at(self, row: QRect, cast: CastSummary, item: DeliverySnapshot, place: QPointF) -> bool:
         """Whether *Retry* is at this place of a delivery's row."""

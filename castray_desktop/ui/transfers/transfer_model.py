@@ -16,7 +16,7 @@ from PySide6.QtCore import (
     Signal,
 )
 
-from castray_desktop.core.protocol.messages import CastSummary, DeliverySnapshot, DeliveryState
+from castray_desktop.core.protocol.messages import CastSummary, DeliverySnapshot
 from castray_desktop.ui.transfers import path_text
 from castray_desktop.ui.transfers.transfer_columns import COLUMNS, ColumnSpec, TransferColumn, delivery_text
 from castray_desktop.ui.transfers.transfer_text import (
@@ -100,8 +100,8 @@ def tool_tip(cast: CastSummary, item: CastSummary | DeliverySnapshot, column: Tr
         return _lines(cast_title(item), encryption) if column is TransferColumn.NAME else None
     if column is TransferColumn.STATUS and item.hook_status:
         return hook_text(item)
-    if item.state is DeliveryState.FAILED or item.failure is not None:
-        return delivery_text(cast, item, TransferColumn.ETA) if column >= TransferColumn.SPEED else None
+    if item.failure is not None:
+        return failure_text(item.failure) if column >= TransferColumn.SPEED else None
     if column is TransferColumn.STATUS:
         encryption = path_text.delivery_encryption_line(item, cast.source)
         return _lines(*path_text.came_lines(cast, item), encryption)

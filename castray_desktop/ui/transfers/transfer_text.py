@@ -9,6 +9,7 @@ from PySide6.QtCore import QCoreApplication
 
 from castray_desktop.core.failures.kinds import Failure
 from castray_desktop.core.failures.sentences import explain, translate_value
+from castray_desktop.core.failures.short_reasons import short_reason
 from castray_desktop.core.protocol.messages import CastState, CastSummary, DeliverySnapshot, DeliveryState
 from castray_desktop.ui.i18n.number_format import DASH, format_bytes, format_rate
 from castray_desktop.ui.widgets.status_glyphs import GlyphState
@@ -87,6 +88,11 @@ def hash_text(delivery: DeliverySnapshot) -> str:
 def failure_text(failure: Failure) -> str:
     """What happened and what to do, in one line, in the window's language."""
     return explain(failure, lambda text: translate("Failure", text)).text
+
+
+def reason_text(failure: Failure) -> str:
+    """What happened in a few words, for the row of the node that it happened to."""
+    return short_reason(failure, lambda text: translate("Failure", text))
 
 
 def hook_text(delivery: DeliverySnapshot) -> str:

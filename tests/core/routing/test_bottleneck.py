@@ -33,7 +33,8 @@ def test_a_node_far_behind_its_upstream_is_the_slowest_and_those_below_are_not()
         ({"writing": 0.8, "checking": 0.1}, BottleneckCause.DISK),
         ({"writing": 0.1, "checking": 0.8}, BottleneckCause.PROCESSOR),
         ({"writing": 0.5, "checking": 0.5}, BottleneckCause.DISK),
-        ({"writing": 0.3, "checking": 0.3}, BottleneckCause.LINK),
+        ({"writing": 0.1, "checking": 0.1}, BottleneckCause.LINK),
+        ({"writing": 0.3, "checking": 0.3}, BottleneckCause.UNKNOWN),
     ],
 )
 def test_where_its_time_goes_says_what_holds_it_up(facts: dict[str, object], cause: BottleneckCause) -> None:
@@ -61,6 +62,18 @@ def test_a_limit_is_named_where_it_is_reached() -> None:
     assert slowest_hop(make_cast(options=TransferOptions(limit=200 * MB)), even) == SlowestHop(
         "desk", "node_1", 49e6, BottleneckCause.LINK
     )
+
+
+def test_a_limit_that_binds_is_named_though_the_disk_is_busy() -> None:
+    busy = [hop("node_1", "desk", 4000, 49, writing=0.9), hop("node_2", "node_1", 3995, 49, writing=0.9)]
+    found = slowest_hop(make_cast(options=TransferOptions(limit=50 * MB)), busy)
+    assert found == SlowestHop("desk", "node_1", 49e6, BottleneckCause.LIMIT)
+
+
+def test_a_node_divides_the_limit_among_those_that_it_feeds() -> None:
+    fed = [hop("node_1", "desk", 4000, 25), hop("node_2", "desk", 4000, 24)]
+    found = slowest_hop(make_cast(options=TransferOptions(limit=50 * MB)), fed)
+    assert found == SlowestHop("desk", "node_2", 24e6, BottleneckCause.LIMIT)
 
 
 def test_one_below_a_node_that_has_everything_is_held_up_by_itself() -> None:

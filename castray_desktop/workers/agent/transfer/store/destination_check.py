@@ -211,7 +211,10 @@ def check_destination(
         return DestinationReply(failure=error.failure)
     except OSError as error:
         failure = CastRayError(
-            FailureKind.NOT_WRITABLE, node=node, path=order.destination or inbox, reason=reason_of(error)
+            FailureKind.NOT_WRITABLE,
+            node=node,
+            path=display_name(order.destination.replace("{node}", node_file_name(node)) or str(inbox)),
+            reason=reason_of(error),
         ).failure
         return DestinationReply(failure=failure)
     kernel = linux_calls.machine_identity()[1]

@@ -11,7 +11,6 @@ from castray_desktop.core.content.file_names import display_name
 from castray_desktop.core.content.quantities import format_bytes
 from castray_desktop.core.failures.kinds import CastRayError, FailureKind
 
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _DENIED = (errno.EACCES, errno.EPERM, errno.EROFS)
 _BAD_NAME = (errno.ENAMETOOLONG, errno.EILSEQ)
 
@@ -35,8 +34,10 @@ def no_room(node: str, path: Union[str, bytes], free: int, needed: int) -> CastR
 def write_failure(error: OSError, node: str, path: Union[str, bytes], needed: int = 0) -> CastRayError:
     """The failure for an error while writing `path` on `node`."""
     shown = display_name(path)
-    if error.errno in _FULL:
-        return no_room(node, path, free_bytes(path), needed)
+    if error.errno == errno.ENOSPC:
+        free = free_bytes(path)
+        # What it counts as free may be kept for others, or be no use without free inodes.
+        return no_room(node, path, free if free < needed else 0, needed)
     if error.errno in _DENIED:
         return CastRayError(FailureKind.NOT_WRITABLE, node=node, path=shown, reason=reason_of(error))
     if error.errno in _BAD_NAME:
