@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -18,9 +20,69 @@ def copy(text: str) -> None:
     QGuiApplication.clipboard().setText(text)
 
 
-def open_folder(folder: str) -> None:
-    """Show a folder in the file manager."""
-    QDesktopServices.openUrl(QUrl.fromLocalFile(folder))
+OPENER = "xdg-open"
+ANSWER_SECONDS = 10.0
+"""A program that has not failed by then has opened the folder; some stay as long as their window."""
+
+
+class FolderOpener(QObject):
+    """Shows folders in the file manager. Signal: `refused(str folder)` where no file manager answers."""
+
+    refused = Signal(str)
+
+    def __init__(self, parent: QObject, program: str | None = None) -> None:
+        """`program` opens a folder, and ends with a status other than 0 where it can't."""
+        super().__init__(parent)
+        self._program = program or OPENER
+        self._opening: set[_Opening] = set()
+
+    def open(self, folder: str) -> None:
+        """Show this folder; returns at once."""
+        program = shutil.which(self._program)
+        if program is None:
+            if not QDesktopServices.openUrl(QUrl.fromLocalFile(folder)):
+                self.refused.emit(folder)
+            return
+        opening = _Opening(program, folder)
+        self._opening.add(opening)
+        opening.setAutoDelete(False)
+        opening.signals.ended.connect(partial(self._ended, opening))
+        QThreadPool.globalInstance().start(opening)
+
+    def _ended(self, opening: _Opening, opened: bool) -> None:
+        self._opening.discard(opening)
+        if not opened:
+            self.refused.emit(opening.folder)
+
+
+class _Opening(QRunnable):
+    """Starts the program in its own session, so that it outlives the window, and waits a while for it."""
+
+    class Signals(QObject):
+        ended = Signal(bool)
+
+    def __init__(self, program: str, folder: str) -> None:
+        super().__init__()
+        self._program, self.folder = program, folder
+        self.signals = self.Signals()
+
+    def run(self) -> None:
+        nothing = subprocess.DEVNULL
+        opened = True
+        try:
+            process = subprocess.Popen(
+                [self._program, self.folder],
+                stdin=nothing,
+                stdout=nothing,
+                stderr=nothing,
+                start_new_session=True,
+            )
+            opened = process.wait(ANSWER_SECONDS) == 0
+        except subprocess.TimeoutExpired:
+            process.returncode = 0  # it is no child that anybody waits for any more
+        except OSError:
+            opened = False
+        self.signals.ended.emit(opened)
 
 
 def ask_for_paths(

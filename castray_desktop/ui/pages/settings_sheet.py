@@ -27,7 +27,7 @@ from castray_desktop.core.protocol.messages import (
 from castray_desktop.ui.i18n.language import CHOICES, Language, Retranslator, Text
 from castray_desktop.ui.model import preferences
 from castray_desktop.ui.model.cluster_text import explain_failure
-from castray_desktop.ui.model.desktop_services import open_folder
+from castray_desktop.ui.model.desktop_services import FolderOpener
 from castray_desktop.ui.model.engine_link import EngineLink
 from castray_desktop.ui.model.preferences import AtStart, Closing, Preferences
 from castray_desktop.ui.send.option_fields import LimitField, conflict_field, encryption_field
@@ -153,11 +153,12 @@ def as_system() -> str:
 class SettingsSheet(Sheet):
     """The settings, page by page; a change holds at once.
 
-    Signals: `columns_reset()`, `keep_changed(bool)` for the engine.
+    Signals: `columns_reset()`, `keep_changed(bool)` for the engine, `folder_wanted(str)` to be shown.
     """
 
     columns_reset = Signal()
     keep_changed = Signal(bool)
+    folder_wanted = Signal(str)
 
     def __init__(
         self,
@@ -351,7 +352,7 @@ class SettingsSheet(Sheet):
         home = button(
             self._theme, lambda: translate("Settings", "Open the home folder"), "folder-open", height=32
         )
-        home.clicked.connect(lambda: open_folder(self._chosen.home))
+        home.clicked.connect(lambda: self.folder_wanted.emit(self._chosen.home))
         self._rows.append((lambda: translate("Settings", "Settings, logs, records"), home))
         where = self._note(lambda: self._chosen.home)
         where.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
@@ -461,6 +462,7 @@ class SettingsController(QObject):
         self._theme, self._language, self._engine = theme, language, engine
         self._chosen, self._window = chosen, window
         self.sheet: SettingsSheet | None = None
+        self.folders = FolderOpener(self)
         engine.failed.connect(self._on_failed)
         engine.engine_connected.connect(self._on_connected)
 
@@ -470,6 +472,7 @@ class SettingsController(QObject):
             self.sheet = SettingsSheet(self._theme, self._language, self._engine, self._chosen, self._window)
             self.sheet.columns_reset.connect(self.columns_reset)
             self.sheet.keep_changed.connect(self._engine.keep)
+            self.sheet.folder_wanted.connect(self.folders.open)
         self._engine.refresh()
         self.sheet.show()
         self.sheet.raise_()

@@ -12,7 +12,7 @@ from PySide6.QtWidgets import QMenu, QWidget
 from castray_desktop.core.protocol import messages
 from castray_desktop.core.protocol.messages import CastState, CastSummary, DeliverySnapshot, DeliveryState
 from castray_desktop.ui.i18n.number_format import format_rate
-from castray_desktop.ui.model.desktop_services import FolderChecks, copy, open_folder
+from castray_desktop.ui.model.desktop_services import FolderChecks, FolderOpener, copy
 from castray_desktop.ui.model.engine_link import EngineLink
 from castray_desktop.ui.model.node_list import NodeList
 from castray_desktop.ui.model.recipient_selection import RecipientSelection
@@ -22,6 +22,7 @@ from castray_desktop.ui.transfers.transfer_text import cast_title
 
 translate = QCoreApplication.translate
 
+FAILED = frozenset({CastState.FAILED, CastState.PARTLY_FAILED})
 RUNNING = frozenset({CastState.QUEUED, CastState.PREPARING, CastState.SENDING, CastState.VERIFYING})
 
 
@@ -86,6 +87,7 @@ class CastActions(QObject):
     ) -> None:
         super().__init__(parent)
         self._link, self._transfers, self._selection = link, transfers, selection
+        self.folders = FolderOpener(self)
 
     # --- many casts ------------------------------------------------------------------------
 
@@ -131,6 +133,15 @@ class CastActions(QObject):
 
     def retry_all(self) -> None:
         self.retry([cast.cast for cast in self._transfers.casts()])
+
+    def clear_text(self) -> str:
+        """What `clear_finished` would do now; "" for nothing: failed casts stay until no others are left."""
+        ended = [cast for cast in self._transfers.casts() if cast.state.finished]
+        if not ended:
+            return ""
+        if all(cast.state in FAILED for cast in ended):
+            return translate("TransferTools", "Clear failed")
+        return translate("TransferTools", "Clear finished")
 
     def clear_finished(self) -> None:
         self._do(messages.ClearFinished())
@@ -340,6 +351,8 @@ class TransferMenu:
     def _add_open_folder(self, menu: QMenu, delivery: DeliverySnapshot) -> None:
         """The action can be used once a look at the disk, off the loop, has found the folder."""
         folder = str(Path(delivery.paths[0]).parent)
-        action = menu.addAction(translate("TransferTable", "Open folder"), partial(open_folder, folder))
+        action = menu.addAction(
+            translate("TransferTable", "Open folder"), partial(self._actions.folders.open, folder)
+        )
         action.setEnabled(False)
         self._checks.check(folder, action.setEnabled)

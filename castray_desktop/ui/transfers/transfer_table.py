@@ -207,9 +207,9 @@ class TransferTable(QTreeView):
                 casts = chosen if any(each.cast == cast.cast for each in chosen) else [cast]
                 alone = self._casts.deliveries(cast.cast) if len(casts) == 1 else ()
                 self._menu.for_casts(menu, casts, alone)
-        if any(cast.state.finished for cast in self._casts.casts()):
+        if clear := self._actions.clear_text():
             menu.addSeparator()
-            menu.addAction(self.tr("Clear finished"), self._actions.clear_finished)
+            menu.addAction(clear, self._actions.clear_finished)
         return menu
 
     # --- looks -----------------------------------------------------------------------------

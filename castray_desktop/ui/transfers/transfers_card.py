@@ -245,12 +245,11 @@ class TransferTools(QWidget):
 
     def refresh(self) -> None:
         """Show what can be done now."""
-        running = paused = failed = finished = False
+        running = paused = failed = False
         for cast in self._model.casts():
             running = running or can_pause(cast)
             paused = paused or can_resume(cast)
             failed = failed or can_retry(cast)
-            finished = finished or cast.state.finished
         if running is not self._running:
             self._running = running
             tint = self.pause_button.findChild(IconTint)
@@ -260,7 +259,8 @@ class TransferTools(QWidget):
         keys = " (Ctrl+Shift+P)" if running else " (Ctrl+Shift+S)"
         self._retranslate(self.pause_button, pause, keys, running or paused)
         self._retranslate(self.retry_button, self.tr("Retry failed"), " (Ctrl+R)", failed)
-        self._retranslate(self.clear_button, self.tr("Clear finished"), "", finished)
+        clear = self._actions.clear_text()
+        self._retranslate(self.clear_button, clear, "", bool(clear))
 
     def _retranslate(self, widget: QPushButton, text: str, keys: str, shown: bool) -> None:
         shown_text = "" if self._compact else text

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 from PySide6.QtCore import QCoreApplication, QObject, Signal
 from PySide6.QtWidgets import QWidget
@@ -113,7 +114,11 @@ class CastQuestion(QObject):
 
 
 class CloseController(QObject):
-    """Signals: `quit_requested()` when the window is to end, `hidden()` when it stays in the tray."""
+    """Signals: `quit_requested()` when the window is to end, `hidden()` when it goes on without being shown.
+
+    In the tray it stays until the user quits. Without a tray it ends by itself once nothing is being sent any
+    more; until then another start of CastRay shows it again.
+    """
 
     quit_requested = Signal()
     hidden = Signal()
@@ -128,7 +133,8 @@ class CloseController(QObject):
     ) -> None:
         super().__init__(window)
         self._banner, self._tray, self._chosen, self._running = banner, tray, chosen, running
-        self._asked = False
+        self._asked = self._until_sent = False
+        self._window = window
         banner.dismissed.connect(self.forget)
 
     def close(self) -> None:
@@ -143,7 +149,9 @@ class CloseController(QObject):
             self._ask(running)
 
     def casts_changed(self) -> None:
-        """Fewer may run: without any there is nothing to ask any more."""
+        """Fewer may run: without any there is nothing to ask any more, and nothing to go on for."""
+        if self._until_sent and self._window.isHidden() and not self._running():
+            self.quit_requested.emit()
         if self._asked and not self._running():
             self.forget()
             self._banner.hide()
@@ -158,14 +166,20 @@ class CloseController(QObject):
             lambda: translate("MainWindow", "Stop, and go on next time"),
             self.quit_requested.emit,
         )
-        actions = [stop]
-        if self._tray.available:
-            stay = (lambda: translate("MainWindow", "Keep running in the tray"), self._stay)
-            actions.insert(0, stay)
-        self._banner.show_message(lambda: self._words(running), *actions, tone="warn")
+        in_tray = self._tray.available
 
-    def _stay(self) -> None:
+        def name() -> str:
+            if in_tray:
+                return translate("MainWindow", "Keep running in the tray")
+            return translate("MainWindow", "Keep running in the background")
+
+        stay: tuple[Text, Callable[[], None]] = (name, partial(self._stay, until_sent=not in_tray))
+        self._banner.show_message(lambda: self._words(running), stay, stop, tone="warn")
+
+    def _stay(self, *, until_sent: bool) -> None:
         self.forget()
+        self._banner.hide()
+        self._until_sent = until_sent
         self.hidden.emit()
 
     def _words(self, running: tuple[CastSummary, ...]) -> Explanation:
@@ -176,6 +190,7 @@ class CloseController(QObject):
             )
         hint = translate(
             "MainWindow",
-            "This desktop has no tray to keep running in. What is not delivered goes on at the next start.",
+            "In the background, CastRay ends when everything has been sent. Until then, start it again to"
+            " show this window.",
         )
         return Explanation(text, hint)

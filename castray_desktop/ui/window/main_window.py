@@ -28,6 +28,7 @@ from PySide6.QtWidgets import (
 )
 
 from castray_desktop.core.failures.kinds import Failure, FailureKind
+from castray_desktop.core.failures.sentences import Explanation
 from castray_desktop.core.protocol import messages
 from castray_desktop.core.protocol.messages import (
     CastState,
@@ -42,7 +43,7 @@ from castray_desktop.ui.clusters.welcome_page import WelcomePage
 from castray_desktop.ui.graph.graph_card import GraphCard
 from castray_desktop.ui.i18n.language import Language, Retranslator
 from castray_desktop.ui.model.cluster_text import cluster_name, explain_failure
-from castray_desktop.ui.model.desktop_services import sendable_paths
+from castray_desktop.ui.model.desktop_services import copy, sendable_paths
 from castray_desktop.ui.model.engine_link import EngineLink, EngineLinkState
 from castray_desktop.ui.model.node_list import NodeList
 from castray_desktop.ui.model.preferences import Preferences
@@ -169,7 +170,12 @@ class MainWindow(QMainWindow):
         self.tray = Tray(self)
         self.toast = Toast(theme, self, above=self.banner)
         self.notifier = Notifier(
-            preferences, self.toast, DesktopNotifications(self.tray, self), self.nodes, self
+            preferences,
+            self.toast,
+            DesktopNotifications(self.tray, self),
+            self.nodes,
+            self.actions_on_casts.folders,
+            self,
         )
         self.close_question = CloseController(self.banner, self.tray, preferences, self._running, self)
         self.cast_question = CastQuestion(
@@ -243,6 +249,15 @@ class MainWindow(QMainWindow):
         self._shown_failure = failure
         self.banner.show_message(lambda: explain_failure(failure))
 
+    def _show_closed_folder(self, folder: str) -> None:
+        """Say that no file manager has answered, and where the folder is."""
+
+        def words() -> Explanation:
+            text = self.tr("No file manager answered. The folder is {folder}.")
+            return Explanation(text.format(folder=folder), "")
+
+        self.banner.show_message(words, (lambda: self.tr("Copy path"), partial(copy, folder)), tone="warn")
+
     def _wire_parts(self) -> None:
         actions, selector, welcome = self.actions_on_casts, self.cluster_selector, self.welcome_page
         menu = self.header.menu
@@ -287,6 +302,8 @@ class MainWindow(QMainWindow):
         actions.details_wanted.connect(self.sheets.show_details)
         actions.verify_wanted.connect(self.sheets.verify)
         actions.accepted.connect(self.shown_cast.expect)
+        for folders in (actions.folders, self.settings_controller.folders):
+            folders.refused.connect(self._show_closed_folder)
         self.schedules_page.ran.connect(self.shown_cast.expect)
         self.history_page.details_wanted.connect(self.sheets.show_result)
         for part in (self.settings_controller, selector, self.recipients.groups, self.node_dialogs, actions):

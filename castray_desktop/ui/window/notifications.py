@@ -15,7 +15,7 @@ from PySide6.QtWidgets import QMenu, QSystemTrayIcon, QWidget
 from castray_desktop.core.failures.sentences import Explanation
 from castray_desktop.core.protocol.messages import CastResult, CastState, CastSummary
 from castray_desktop.ui.i18n.language import Retranslator, Text
-from castray_desktop.ui.model.desktop_services import open_folder
+from castray_desktop.ui.model.desktop_services import FolderOpener
 from castray_desktop.ui.model.node_list import NodeList
 from castray_desktop.ui.model.preferences import Preferences
 from castray_desktop.ui.theme.resources import resource
@@ -235,11 +235,17 @@ class Notifier(QObject):
     window_wanted = Signal()
 
     def __init__(
-        self, chosen: Preferences, toast: Toast, notes: DesktopNotifications, nodes: NodeList, window: QWidget
+        self,
+        chosen: Preferences,
+        toast: Toast,
+        notes: DesktopNotifications,
+        nodes: NodeList,
+        folders: FolderOpener,
+        window: QWidget,
     ) -> None:
         super().__init__(window)
         self._chosen, self._toast, self._notes = chosen, toast, notes
-        self._nodes, self._window = nodes, window
+        self._nodes, self._folders, self._window = nodes, folders, window
 
     def notify(self, result: CastResult) -> None:
         """Notify that a cast has ended; for one of a schedule, only when it failed."""
@@ -252,7 +258,7 @@ class Notifier(QObject):
         folder = self._folder(result)
         action: tuple[Text, Callable[[], object]] | None = None
         if folder:
-            action = (lambda: translate("Notifier", "Show in folder"), lambda: open_folder(folder))
+            action = (lambda: translate("Notifier", "Show in folder"), lambda: self._folders.open(folder))
         self._toast.show_message(lambda: result_words(result), failed=failed, action=action)
         if self._chosen.notify_desktop and not self._window.isActiveWindow():
             words = result_words(result)

@@ -228,8 +228,12 @@ class CastManager:
         await self._table.find_unfinished(cast).set_limit(limit)
 
     def clear_finished(self) -> None:
-        """Remove ended casts from the list."""
+        """Remove all ended casts from the list."""
         self._finished.trim(0, 0)
+
+    def clear_succeeded(self) -> None:
+        """Remove ended casts from the list, but failed ones only where no others are left."""
+        self._finished.clear_succeeded()
 
     async def end_all(self, failure: Failure | None = None) -> None:
         """End every cast: cancelled, or failed with `failure`. Returns when they have ended.

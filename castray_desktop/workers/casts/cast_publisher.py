@@ -7,13 +7,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import msgspec
 
 from castray_desktop.core.protocol.messages import (
     CastChanged,
     CastsRemoved,
+    CastState,
     CastSummary,
     DeliveriesChanged,
     NodeRate,
@@ -104,6 +105,9 @@ class CastPublisher:
         )
 
 
+FAILED = frozenset({CastState.FAILED, CastState.PARTLY_FAILED})
+"""States that *Clear finished* leaves in the list."""
+
 MAX_KEPT_CASTS = 200
 """Maximum of ended casts that are kept; fewer if they have very many deliveries."""
 
@@ -148,12 +152,26 @@ class FinishedCasts:
 
     def trim(self, casts: int, deliveries: int) -> None:
         """Remove the oldest ended casts until at most this many are left."""
+        left, size = len(self._kept), sum(self._kept.values())
         gone = []
-        while self._kept and (len(self._kept) > casts or sum(self._kept.values()) > deliveries):
-            cast = next(iter(self._kept))
+        for cast, count in self._kept.items():
+            if left <= casts and size <= deliveries:
+                break
+            gone.append(cast)
+            left, size = left - 1, size - count
+        self._remove(gone)
+
+    def clear_succeeded(self) -> None:
+        """Remove ended casts that did not fail; where all of them have failed, remove those."""
+        failed = [cast for cast in self._kept if self._context.table.casts[cast].state in FAILED]
+        if len(failed) == len(self._kept):
+            failed = []
+        self._remove([cast for cast in self._kept if cast not in failed])
+
+    def _remove(self, gone: Sequence[str]) -> None:
+        for cast in gone:
             del self._kept[cast], self._context.table.casts[cast]
             self._publisher.forget_cast(cast)
-            gone.append(cast)
         if gone:
             self._context.publish(CastsRemoved(tuple(gone)))
 

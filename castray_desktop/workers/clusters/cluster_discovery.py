@@ -178,6 +178,10 @@ class ClusterHistory:
         save(self._file, "the clusters that were used", self.remembered)
 
 
+CONNECTED = frozenset({ClusterPhase.PLACING, ClusterPhase.READY})
+"""Phases of a cluster in use that can be reached."""
+
+
 def list_clusters(
     running: tuple[str, ...], in_use: tuple[ClusterStatus, ...], known: ClusterHistory
 ) -> tuple[KnownCluster, ...]:
@@ -192,7 +196,7 @@ def list_clusters(
         before = found.get(status.target, KnownCluster(status.target))
         found[status.target] = msgspec.structs.replace(
             before,
-            in_use=True,
+            in_use=status.phase in CONNECTED,
             nodes=status.nodes_total or before.nodes,
             ray_version=status.ray_version or before.ray_version,
         )

@@ -167,7 +167,7 @@ class EngineCommands:
                 await self._change_settings(settings)
             case messages.ClearFinished():
                 for each in self._clusters if client.kind == WINDOW else (cluster,):
-                    each.casts.clear_finished()
+                    each.casts.clear_succeeded()
             case messages.AddNode(name, on, inbox):
                 await cluster.supervisor.add_node(name, inbox, on)
             case messages.RemoveNode(name):

@@ -226,8 +226,13 @@ def test_delete_cancels_the_selected_cast(window: MainWindow, link: FakeLink) ->
 
 def test_finished_casts_can_be_cleared(qtbot: QtBot, window: MainWindow, link: FakeLink) -> None:
     link.start(fake.busy_welcome())
-    window.transfers_card.tools.clear_button.click()
+    link.say(m.CastChanged(fake.finished_cast(cast="c0ffee000005", state=m.CastState.COMPLETED, failed=0)))
+    clear = window.transfers_card.tools.clear_button
+    qtbot.waitUntil(lambda: clear.accessibleName() == "Clear finished", timeout=2000)
+    clear.click()
     assert link.asked(m.ClearFinished) == [m.ClearFinished()]
+    link.say(m.CastsRemoved(("c0ffee000005",)))
+    qtbot.waitUntil(lambda: clear.accessibleName() == "Clear failed", timeout=2000)
     link.say(m.CastsRemoved(("c0ffee000002",)))
     assert [cast.cast for cast in window.transfers.casts()] == ["c0ffee000001"]
     qtbot.waitUntil(window.transfers_card.tools.clear_button.isHidden, timeout=2000)
@@ -341,13 +346,40 @@ def test_closing_asks_while_a_cast_runs(qtbot: QtBot, window: MainWindow, link: 
     with qtbot.assertNotEmitted(window.quit_requested):
         window.close()
     assert window.banner.text() == (
-        "qwen2.5-14b-instruct/ is still being sent. This desktop has no tray to keep running in."
-        " What is not delivered goes on at the next start."
+        "qwen2.5-14b-instruct/ is still being sent. In the background, CastRay ends when everything has been"
+        " sent. Until then, start it again to show this window."
     )
     with qtbot.waitSignal(window.quit_requested):
         button(window.banner, "Stop, and go on next time").click()
     with qtbot.waitSignal(window.quit_requested):
         window.close()
+
+
+def test_without_a_tray_the_window_goes_on_until_everything_is_sent(
+    qtbot: QtBot, window: MainWindow, link: FakeLink
+) -> None:
+    link.start(fake.busy_welcome())
+    done = m.CastResult(fake.sending_cast(state=m.CastState.COMPLETED, verified=3), (), 250.0)
+    window.close()
+    with qtbot.assertNotEmitted(window.quit_requested):
+        button(window.banner, "Keep running in the background").click()
+        assert window.isHidden()
+        window.bring_to_front()  # by another start of the program
+        assert window.isVisible()
+        assert not window.banner.isVisible()
+        link.say(done)
+    link.say(m.CastChanged(fake.sending_cast(cast="c0ffee000009")))
+    window.close()
+    button(window.banner, "Keep running in the background").click()
+    with qtbot.waitSignal(window.quit_requested):
+        link.say(m.CastResult(fake.sending_cast(cast="c0ffee000009", state=m.CastState.COMPLETED), (), 2.0))
+
+
+def test_a_folder_that_nobody_shows_is_named(window: MainWindow) -> None:
+    window.actions_on_casts.folders.refused.emit("/data/inbox")
+    assert window.banner.text() == "No file manager answered. The folder is /data/inbox."
+    button(window.banner, "Copy path").click()
+    assert QApplication.clipboard().text() == "/data/inbox"
 
 
 def test_the_closing_preference_is_followed(qtbot: QtBot, window: MainWindow, link: FakeLink) -> None:

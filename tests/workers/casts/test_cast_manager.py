@@ -556,6 +556,19 @@ async def test_of_ended_casts_the_latest_are_kept(stage: Stage, monkeypatch: pyt
     assert stage.cast_manager.summaries() == ()
 
 
+async def test_failed_casts_are_cleared_only_where_no_others_are_left(stage: Stage) -> None:
+    good = await stage.start()
+    assert await stage.finish(good, "a", "b", "c") is CastState.COMPLETED
+    bad = stage.cast_manager.send(REQUEST)
+    await stage.cast_manager.end_all(Failure(FailureKind.CLUSTER_STOPPED))
+    states = {summary.cast: summary.state for summary in stage.cast_manager.summaries()}
+    assert states == {good: CastState.COMPLETED, bad: CastState.FAILED}
+    stage.cast_manager.clear_succeeded()
+    assert [summary.cast for summary in stage.cast_manager.summaries()] == [bad]
+    stage.cast_manager.clear_succeeded()
+    assert stage.cast_manager.summaries() == ()
+
+
 async def test_a_preflight_tells_what_would_be_removed(stage: Stage) -> None:
     stage.agents.packed = "the source's files"
     stage.agents.extras = {

@@ -352,7 +352,9 @@ class SetLimit(Message, frozen=True):
 
 
 class ClearFinished(Message, frozen=True):
-    """Remove ended casts from the list. Reply: `Done`; `CastsRemoved` follows."""
+    """Remove ended casts from the list, but failed ones only where no others are left. Reply: `Done`;
+    `CastsRemoved` follows.
+    """
 
 
 class MeasurePaths(Message, frozen=True):
