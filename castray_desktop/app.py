@@ -33,6 +33,7 @@ from castray_desktop.ui.model.preferences import Preferences
 from castray_desktop.ui.theme.fonts import load_fonts
 from castray_desktop.ui.theme.reduced_motion import ask_gnome
 from castray_desktop.ui.theme.theme import Theme, apply_style
+from castray_desktop.ui.widgets.dropdown_names import DropdownInterfaces
 from castray_desktop.ui.window.event_loop import (
     Gap,
     StallLog,
@@ -142,6 +143,7 @@ def build_application() -> QApplication:
     application.setDesktopFileName("castray")
     application.setStyle("Fusion")
     application.setQuitOnLastWindowClosed(False)
+    DropdownInterfaces().install()
     return application
 
 

@@ -7,9 +7,9 @@
   node (all that are selected and ready), on *All nodes*, or elsewhere on the graph (no recipients).
 - `drop_hint(str)`: what a drop at the pointer would do; "" when the graph has no target there.
 - `browse_requested(frozenset[str] names)`: "Send files here…" was chosen for these nodes.
-- `send_requested()`: Enter was pressed on the graph.
 - `receiving_changed(str cast, str node, bool)`: that node's share of the drawn cast is to go on, or to pause.
 - `add_node_requested()`, `remove_node_requested(str)`: from the context menu.
+- `inbox_requested(str folder)`: an inbox on this computer is to be opened.
 
 `show_cast(cast, deliveries)` draws a cast's relay path (None: none). `set_nodes_editable(bool)` says whether
 nodes can be added and removed (local cluster). `reduce_motion` stops the dots.
@@ -25,14 +25,15 @@ from PySide6.QtCore import QObject, QPoint, QRect, QRectF, QSize, Qt, QTimer, Si
 from PySide6.QtGui import QGuiApplication, QPainter, QPaintEvent, QResizeEvent
 from PySide6.QtWidgets import QHBoxLayout, QMenu, QSizePolicy, QVBoxLayout, QWidget
 
-from castray_desktop.core.protocol.messages import CastSummary, DeliverySnapshot
+from castray_desktop.core.protocol.messages import CastSummary, DeliverySnapshot, NodeState
 from castray_desktop.ui.graph.graph_appearance import cast_line
 from castray_desktop.ui.graph.graph_scene import GraphScene
 from castray_desktop.ui.graph.graph_view import ZOOM_MOST, ZOOM_STEP, GraphView
 from castray_desktop.ui.graph.node_layout import NodeShape
-from castray_desktop.ui.graph.overlays import STRIP, ViewContainer
+from castray_desktop.ui.graph.overlays import LEGEND_SIDE, STRIP, ViewContainer
 from castray_desktop.ui.graph.side_card import CastOnNode, facts_of
 from castray_desktop.ui.i18n.language import Retranslator
+from castray_desktop.ui.model.desktop_services import FolderChecks
 from castray_desktop.ui.model.node_list import NodeList
 from castray_desktop.ui.model.recipient_selection import RecipientSelection
 from castray_desktop.ui.theme.theme import Theme
@@ -40,6 +41,7 @@ from castray_desktop.ui.transfers.cast_actions import can_pause_delivery, can_re
 from castray_desktop.ui.transfers.path_text import path_lines
 from castray_desktop.ui.widgets.basic_widgets import Card, ElidedLabel, icon_button, label
 from castray_desktop.ui.widgets.fields import SegmentedButtons
+from castray_desktop.ui.widgets.popups import open_menu
 
 TITLE_BAR = 48
 COMPACT_WIDTH, COMPACT_HEIGHT = 600, 420
@@ -142,10 +144,10 @@ class GraphCard(Card):
     files_dropped = Signal(list, object)
     drop_hint = Signal(str)
     browse_requested = Signal(object)
-    send_requested = Signal()
     receiving_changed = Signal(str, str, bool)
     add_node_requested = Signal()
     remove_node_requested = Signal(str)
+    inbox_requested = Signal(str)
 
     def __init__(
         self,
@@ -161,6 +163,7 @@ class GraphCard(Card):
         super().__init__(theme, parent)
         self._nodes, self._selection = nodes, selection
         self._editable = False
+        self._checks = FolderChecks()
         self._legend_wanted: bool | None = None
         self._no_place_key: tuple[object, ...] = ()  # the layout in which the read-out found no place
         self._no_legend_key: tuple[object, ...] = ()  # and the one in which the legend found none
@@ -230,8 +233,7 @@ class GraphCard(Card):
         self.view.drops.drag_left.connect(self.drag_left)
         self.view.drops.files_dropped.connect(self.files_dropped)
         self.view.drops.drop_hint.connect(self.drop_hint)
-        self.view.keys.send_requested.connect(self.send_requested)
-        self.view.menu_requested.connect(self._show_menu)
+        self.view.menu_requested.connect(self.show_menu)
         self._nodes.changed.connect(self._nodes_changed)
         self._nodes.activity_changed.connect(self._activity_changed)
         self._selection.changed.connect(self._selection_changed)
@@ -240,6 +242,7 @@ class GraphCard(Card):
         self.scene_.layout_changed.connect(self._refresh_read_out)
         self.scene_.layout_changed.connect(self.side_card.refresh_soon)
         self.side_card.moved.connect(self._refresh_read_out)
+        self.view.shown.connect(self._refresh_read_out)
 
     def _retranslate(self) -> None:
         self.scene_.retranslate()
@@ -259,8 +262,11 @@ class GraphCard(Card):
             return
         self.resize(size)
         width, height = size.width() - 2.0, size.height() - 2.0 - TITLE_BAR
-        self._make_strip(self.scene_.preview_layout(width, height).cell)
-        self.view.prepare(width, height - self._container.strip)
+        cell = self.scene_.preview_layout(width, height).cell
+        self._make_strip(cell)
+        if cell is NodeShape.DOT and not self.view.overlays.legend.isHidden():
+            self._reserve_legend()
+        self.view.prepare(width, height - self._container.strip - self._container.legend)
 
     def set_nodes_editable(self, editable: bool) -> None:
         """Whether the context menu offers to add nodes, as in a local cluster."""
@@ -287,9 +293,13 @@ class GraphCard(Card):
                 menu.addAction(self.tr("Send files here…"), partial(self.browse_requested.emit, names))
                 menu.addSeparator()
             self._add_pause(menu, name)
+            if name != self._selection.source and node.state is NodeState.ONLINE:
+                menu.addAction(self.tr("Use as source"), partial(self._use_as_source, name))
             menu.addAction(self.tr("Facts"), partial(self.side_card.show, name))
             if node.address:
                 menu.addAction(self.tr("Copy address"), partial(_copy, node.address))
+            if node.inbox and self._nodes.runs_here(name):
+                self._add_open_inbox(menu, node.inbox)
             if node.inbox:
                 menu.addAction(self.tr("Copy inbox path"), partial(_copy, node.inbox))
         if self._editable:
@@ -298,6 +308,15 @@ class GraphCard(Card):
             if node is not None and node.removable:
                 menu.addAction(self.tr("Remove node"), partial(self.remove_node_requested.emit, name))
         return menu
+
+    def _use_as_source(self, name: str) -> None:
+        self._selection.source = name
+
+    def _add_open_inbox(self, menu: QMenu, folder: str) -> None:
+        """The action can be used once a look at the disk, off the loop, has found the folder."""
+        action = menu.addAction(self.tr("Open inbox"), partial(self.inbox_requested.emit, folder))
+        action.setEnabled(False)
+        self._checks.check(folder, action.setEnabled)
 
     def _add_pause(self, menu: QMenu, name: str) -> None:
         """What can be done with the delivery that is drawn on the node."""
@@ -356,17 +375,27 @@ class GraphCard(Card):
     def _place_legend(self) -> None:
         """In a corner where it covers nothing; else in rows of its own below the view."""
         overlays, container = self.view.overlays, self._container
+        if self.view.zoom > 1.0:
+            return  # what is below it moves
         if overlays.legend.isHidden() or not self.view.isVisible():
             container.reserve(legend=0)
             return
         key = (container.size(), container.side, container.below, self.scene_.layout_input())
-        if self._no_legend_key != key:
+        crowded = self.scene_.layout.cell is NodeShape.DOT  # it would have to be laid out a second time
+        if crowded:
+            self._reserve_legend()
+        elif self._no_legend_key != key:
             self._no_legend_key = ()
             container.reserve(legend=0)
         if not overlays.place_legend():
             self._no_legend_key = key
-            container.reserve(legend=overlays.legend.rows_height(container.width() - container.side - 32))
+            self._reserve_legend()
             overlays.place_legend()
+
+    def _reserve_legend(self) -> None:
+        """Make room for rows of the legend below the view."""
+        width = self.width() - 2 - self._container.side - 2 * LEGEND_SIDE
+        self._container.reserve(legend=self.view.overlays.legend.rows_height(width))
 
     def _make_strip(self, cell: NodeShape) -> None:
         """Reserve a strip for the read-out where it has no place among the nodes, even before it has text."""
@@ -403,13 +432,14 @@ class GraphCard(Card):
         self._refresh_read_out()
         self.side_card.refresh()
 
-    def _show_menu(self, name: str, place: QPoint) -> None:
+    def show_menu(self, name: str, place: QPoint) -> None:
+        """Open the menu of a node, or of the canvas, at a place on the screen."""
         menu = self.context_menu(name)
         menu.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         if menu.isEmpty():
             menu.deleteLater()
         else:
-            menu.popup(place)
+            open_menu(menu, place, self.view)
 
     @property
     def _compact(self) -> bool:

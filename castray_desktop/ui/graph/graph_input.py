@@ -32,12 +32,11 @@ class GraphKeys(QObject):
     """Handles the view's key events and the focused node. Space selects a node, and pans while it is held.
 
     Signals: `current_changed(name)` when the focus moves to a node, "" for none; `facts_requested(name)`, ""
-    to close the card; `send_requested()` on Enter; `zoom_requested(steps)`: 1 closer, -1 back, 0 to fit.
+    to close the card; `zoom_requested(steps)`: 1 closer, -1 back, 0 to fit.
     """
 
     current_changed = Signal(str)
     facts_requested = Signal(str)
-    send_requested = Signal()
     zoom_requested = Signal(int)
 
     def __init__(
@@ -98,10 +97,8 @@ class GraphKeys(QObject):
             self._selection.select_all()
         elif key == Qt.Key.Key_Escape:
             self._selection.clear() if self._side_card.isHidden() else self.facts_requested.emit("")
-        elif key == Qt.Key.Key_I and not control:
+        elif key in (Qt.Key.Key_I, Qt.Key.Key_Return, Qt.Key.Key_Enter) and not control:
             self._toggle_facts(self._graph.focus_node or self._only_selected())
-        elif key in (Qt.Key.Key_Return, Qt.Key.Key_Enter) and not control:
-            self.send_requested.emit()
         elif key in (Qt.Key.Key_Plus, Qt.Key.Key_Equal):
             self.zoom_requested.emit(1)
         elif key == Qt.Key.Key_Minus:

@@ -46,7 +46,7 @@ class GraphView(QGraphicsView):
 
     Signals: `zoomed(factor)`; `menu_requested(name, global place)`, "" when not on a node;
     `facts_requested(name)`, "" to close the card; `current_changed(name)` when a node was clicked or has
-    the keyboard focus; `resized()`, also after zooming and panning.
+    the keyboard focus; `resized()`, also after zooming and panning; `shown()`.
 
     The overlays are children of `parent`, since screen readers don't find a view's own children.
     """
@@ -56,6 +56,7 @@ class GraphView(QGraphicsView):
     facts_requested = Signal(str)
     current_changed = Signal(str)
     resized = Signal()
+    shown = Signal()
 
     def __init__(
         self, theme: Theme, scene: GraphScene, selection: RecipientSelection, parent: ViewContainer
@@ -384,6 +385,7 @@ class GraphView(QGraphicsView):
         if not self.relayout():
             self._graph.refresh()
         self.refresh_motion()
+        self.shown.emit()
 
     def hideEvent(self, event: QHideEvent) -> None:
         super().hideEvent(event)

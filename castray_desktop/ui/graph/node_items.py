@@ -254,6 +254,7 @@ DOT_ROLES = {
     GlyphState.OFFLINE: "offline",
     GlyphState.QUEUED: "offline",
     GlyphState.PAUSED: "offline",
+    GlyphState.CANCELLED: "offline",
 }
 
 
@@ -335,13 +336,15 @@ def paint_dot(painter: QPainter, state: GlyphState, color: QColor) -> None:
             painter.setPen(QPen(color, 2))
             for slope in (1, -1):
                 painter.drawLine(QPointF(-2.5, -2.5 * slope), QPointF(2.5, 2.5 * slope))
-        case GlyphState.OFFLINE | GlyphState.QUEUED | GlyphState.PAUSED:
+        case GlyphState.OFFLINE | GlyphState.QUEUED | GlyphState.PAUSED | GlyphState.CANCELLED:
             painter.setPen(QPen(color, 1.25))
             painter.setBrush(Qt.BrushStyle.NoBrush)
             if state is GlyphState.OFFLINE:
                 painter.drawEllipse(QPointF(0, 0), 2.5, 2.5)
             elif state is GlyphState.QUEUED:
                 painter.drawLine(QPointF(-2.5, 0), QPointF(2.5, 0))
+            elif state is GlyphState.CANCELLED:
+                painter.drawLine(QPointF(-2.5, 2.5), QPointF(2.5, -2.5))
             else:
                 painter.drawRect(QRectF(-2.25, -2.25, 4.5, 4.5))
         case _:

@@ -37,6 +37,7 @@ STRIP_GAP = 10
 
 LEGEND_ROW, LEGEND_CELL = 18, 46  # its rows; what an entry has beside its word
 LEGEND_MARGIN = 6
+LEGEND_SIDE = 16  # beside its rows
 
 
 class Legend(QWidget):
@@ -319,7 +320,7 @@ class Overlays:
         """Move the legend where it covers nothing, or into its reserved rows; False without such a place."""
         legend, container = self.legend, self._container
         if container.legend:
-            legend.setGeometry(container.legend_rect().adjusted(16, 0, -16, 0))
+            legend.setGeometry(container.legend_rect().adjusted(LEGEND_SIDE, 0, -LEGEND_SIDE, 0))
             return True
         size, box = legend.column_size(), self._view.geometry().adjusted(16, 10, -16, -14)
         legend.resize(size)

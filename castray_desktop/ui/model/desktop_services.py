@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-import subprocess
+import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -40,7 +40,8 @@ class FolderOpener(QObject):
         """Show this folder; returns at once."""
         program = shutil.which(self._program)
         if program is None:
-            if not QDesktopServices.openUrl(QUrl.fromLocalFile(folder)):
+            elsewhere = sys.platform != "linux" and QDesktopServices.openUrl(QUrl.fromLocalFile(folder))
+            if not elsewhere:
                 self.refused.emit(folder)
             return
         opening = _Opening(program, folder)
@@ -67,6 +68,8 @@ class _Opening(QRunnable):
         self.signals = self.Signals()
 
     def run(self) -> None:
+        import subprocess  # which takes a while, before the window is drawn
+
         nothing = subprocess.DEVNULL
         opened = True
         try:

@@ -83,8 +83,12 @@ class NodeList(QObject):
 
     def is_here(self, delivery: DeliverySnapshot) -> bool:
         """Whether this computer is the recipient."""
-        node = self.get(delivery.node)
-        address = (node.address if node else "") or delivery.address
+        return self.runs_here(delivery.node, delivery.address)
+
+    def runs_here(self, name: str, address: str = "") -> bool:
+        """Whether a node is on this computer; `address` is used where the node is not known any more."""
+        node = self.get(name)
+        address = (node.address if node else "") or address
         return bool(node and node.this_computer) or address.startswith("127.") or address == "::1"
 
     def apply(self, changed: Iterable[NodeInfo], removed: Iterable[str] = ()) -> None:
@@ -187,7 +191,7 @@ DELIVERY_GLYPHS = {
     DeliveryState.SHARED: GlyphState.VERIFIED,
     DeliveryState.AWAITED: GlyphState.QUEUED,
     DeliveryState.FAILED: GlyphState.FAILED,
-    DeliveryState.CANCELLED: GlyphState.PAUSED,
+    DeliveryState.CANCELLED: GlyphState.CANCELLED,
 }
 
 
@@ -220,5 +224,6 @@ def glyph_word(state: GlyphState) -> str:
         GlyphState.OFFLINE: translate("State", "Offline"),
         GlyphState.QUEUED: translate("State", "Waiting"),
         GlyphState.PAUSED: translate("State", "Paused"),
+        GlyphState.CANCELLED: translate("State", "Cancelled"),
     }
     return words[state]

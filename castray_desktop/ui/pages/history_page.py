@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QPoint, Qt, QTimer, Signal
-from PySide6.QtGui import QShowEvent
+from PySide6.QtGui import QKeyEvent, QShowEvent
 from PySide6.QtWidgets import (
     QFileDialog,
     QMenu,
@@ -32,8 +32,9 @@ from castray_desktop.ui.transfers.cast_actions import CastActions, can_retry, ca
 from castray_desktop.ui.transfers.cast_sheets import delivery_rows, make_delivery_table
 from castray_desktop.ui.transfers.transfer_text import cast_title
 from castray_desktop.ui.widgets.banner import Banner, lay_out
-from castray_desktop.ui.widgets.basic_widgets import bind_text, button, label
+from castray_desktop.ui.widgets.basic_widgets import IconTint, bind_text, button, label
 from castray_desktop.ui.widgets.fields import Dropdown, search_field
+from castray_desktop.ui.widgets.popups import open_menu
 from castray_desktop.ui.widgets.text_table import TextTable
 
 if TYPE_CHECKING:
@@ -91,7 +92,7 @@ class CastHistoryPage(QWidget):
         for _ in STATES:
             self.state.addItem("")
         self.count = label("", 12, 400, "2", tabular=True)
-        self.statistics_button = button(self._theme, lambda: self.tr("Statistics"), "activity", kind="flat")
+        self.statistics_button = button(self._theme, "", "activity", kind="flat")
         self.statistics_button.setCheckable(True)
         self.export_button = button(self._theme, lambda: self.tr("Export…"), "download", kind="flat")
         self.clear_button = button(self._theme, lambda: self.tr("Clear"), "trash-2", kind="flat")
@@ -137,6 +138,7 @@ class CastHistoryPage(QWidget):
         names = (self.tr("All results"), self.tr("Delivered"), self.tr("Failed"), self.tr("Cancelled"))
         for number, text in enumerate(names):
             self.state.setItemText(number, text)
+        self._name_statistics_button()
         self._show_count(self.model.total)
         if self._shown is not None:
             self.deliveries.set_rows(delivery_rows(self._shown.deliveries))
@@ -183,7 +185,22 @@ class CastHistoryPage(QWidget):
             return self.tr("Nothing found"), self.tr("No cast of the history fits.")
         return self.tr("No history yet"), self.tr("Every cast is kept here once it has ended.")
 
+    def _name_statistics_button(self) -> None:
+        """While the statistics are shown, it leads back."""
+        back = self.statistics_button.isChecked()
+        self.statistics_button.setText(self.tr("Back to history") if back else self.tr("Statistics"))
+        tint = self.statistics_button.findChild(IconTint)
+        if isinstance(tint, IconTint):
+            tint.set_name("chevron-left" if back else "activity")
+
+    def keyPressEvent(self, event: QKeyEvent) -> None:
+        if event.key() == Qt.Key.Key_Escape and self.statistics_button.isChecked():
+            self.statistics_button.setChecked(False)
+            return
+        super().keyPressEvent(event)
+
     def _show_statistics(self, shown: bool) -> None:
+        self._name_statistics_button()
         self._stack.setCurrentWidget(self.statistics if shown else self._split)
         for widget in (self.search, self.state, self.count, self.export_button, self.clear_button):
             widget.setVisible(not shown)
@@ -240,7 +257,7 @@ class CastHistoryPage(QWidget):
         if cast is not None:
             menu = self.menu(cast)
             menu.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
-            menu.popup(self.table.viewport().mapToGlobal(place))
+            open_menu(menu, self.table.viewport().mapToGlobal(place), self.table)
 
     def _open(self) -> None:
         cast = self.current_cast()
@@ -304,7 +321,8 @@ class CastHistoryPage(QWidget):
         menu.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         menu.addAction(self.tr("As CSV, a line for each delivery…"), partial(self._ask_where, "csv"))
         menu.addAction(self.tr("As JSON, casts with their deliveries…"), partial(self._ask_where, "json"))
-        menu.popup(self.export_button.mapToGlobal(self.export_button.rect().bottomLeft()))
+        below = self.export_button.mapToGlobal(self.export_button.rect().bottomLeft())
+        open_menu(menu, below, self.export_button)
 
     def _ask_where(self, kind: str) -> None:
         dialog = QFileDialog(self.window(), self.tr("Export the history"))

@@ -14,7 +14,7 @@ from PySide6.QtWidgets import QMenu, QWidget
 from castray_desktop.core.failures.kinds import Failure
 from castray_desktop.core.failures.sentences import Explanation
 from castray_desktop.core.protocol import messages
-from castray_desktop.core.protocol.messages import OnConflict, Schedule, ScheduleInfo, SendRequest
+from castray_desktop.core.protocol.messages import Schedule, ScheduleInfo, SendRequest
 from castray_desktop.ui.i18n.language import Retranslator
 from castray_desktop.ui.i18n.number_format import DASH
 from castray_desktop.ui.model.cluster_text import explain_failure
@@ -23,6 +23,7 @@ from castray_desktop.ui.theme.theme import Theme
 from castray_desktop.ui.transfers.transfer_text import CAST_GLYPHS, cast_word, clock, failure_text, full_time
 from castray_desktop.ui.widgets.banner import Banner, lay_out
 from castray_desktop.ui.widgets.basic_widgets import bind_text, button
+from castray_desktop.ui.widgets.popups import open_menu
 from castray_desktop.ui.widgets.status_glyphs import GlyphState
 from castray_desktop.ui.widgets.text_table import TableCell, TextTable, TextTableModel
 
@@ -269,7 +270,7 @@ class SchedulesPage(QWidget):
 
     def add(self) -> None:
         """Open the editor for a new schedule of the send panel's request."""
-        request = self._draft().with_options(on_conflict=OnConflict.OVERWRITE)
+        request = self._draft()
         name = request.shown_paths[0].rstrip("/").rsplit("/", 1)[-1] if request.paths else ""
         if not request.recipients:
             request = msgspec.structs.replace(request, recipients=("all",))
@@ -352,7 +353,7 @@ class SchedulesPage(QWidget):
             menu.addAction(self.tr("Remove…"), self.ask_to_remove)
             menu.addSeparator()
         menu.addAction(self.tr("Add…"), self.add)
-        menu.popup(self.table.viewport().mapToGlobal(place))
+        open_menu(menu, self.table.viewport().mapToGlobal(place), self.table)
 
     def _say_failure(self, failure: Failure) -> None:
         self.banner.show_message(lambda: explain_failure(failure))

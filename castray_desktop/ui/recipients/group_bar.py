@@ -16,6 +16,7 @@ from castray_desktop.ui.model.node_list import NodeList, natural_key
 from castray_desktop.ui.model.recipient_selection import RecipientSelection
 from castray_desktop.ui.theme.theme import Theme
 from castray_desktop.ui.widgets.basic_widgets import button, icon_button, lay_in
+from castray_desktop.ui.widgets.popups import open_menu
 
 TAG_HEIGHT = 24
 
@@ -142,7 +143,7 @@ class GroupBar(QWidget):
     ) -> None:
         menu = self.menu(name, members, saved)
         menu.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
-        menu.popup(tag.mapToGlobal(place))
+        open_menu(menu, tag.mapToGlobal(place), tag)
 
     def menu(self, name: str, members: tuple[str, ...], saved: bool) -> QMenu:
         """What can be done with a group."""

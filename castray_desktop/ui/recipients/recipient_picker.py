@@ -1,7 +1,7 @@
 """The card with the recipients as a check list; the accessible equal of the node graph.
 
-`RecipientPicker(theme, nodes, selection)`; it has no signals of its own: ticks go to the shared
-`RecipientSelection`.
+`RecipientPicker(theme, nodes, selection)`. Ticks go to the shared `RecipientSelection`. Signals:
+`menu_requested(str node, QPoint on the screen)`; `facts_requested(str node)` when Enter was pressed on a row.
 """
 
 from __future__ import annotations
@@ -10,9 +10,10 @@ import time
 from collections.abc import Callable
 from functools import partial
 
-from PySide6.QtCore import QEvent, QModelIndex, QRectF, QSize, Qt, QTimer
+from PySide6.QtCore import QEvent, QModelIndex, QPoint, QRectF, QSize, Qt, QTimer, Signal
 from PySide6.QtGui import (
     QActionGroup,
+    QContextMenuEvent,
     QFocusEvent,
     QIcon,
     QKeyEvent,
@@ -33,6 +34,7 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
+from castray_desktop.ui.clusters.join_hint import JoinHint
 from castray_desktop.ui.i18n.language import Retranslator
 from castray_desktop.ui.model.node_list import NodeList
 from castray_desktop.ui.model.recipient_selection import RecipientSelection
@@ -47,6 +49,7 @@ from castray_desktop.ui.theme.theme import Theme, mix
 from castray_desktop.ui.widgets.basic_widgets import Badge, Card, Rule, bind_text, button, label
 from castray_desktop.ui.widgets.fields import SegmentedButtons
 from castray_desktop.ui.widgets.painting import CENTRE, face, icon, paint_text, paint_wrapped
+from castray_desktop.ui.widgets.popups import open_menu
 
 AGES_MS = 30_000
 GHOSTS = ((96, 72, 1.0), (80, 56, 0.8), (104, 72, 0.55), (88, 60, 0.35))
@@ -54,7 +57,13 @@ NARROW = 280
 
 
 class RecipientList(QListView):
-    """The list itself: a click anywhere on a row, or Space, ticks it."""
+    """The list itself: a click anywhere on a row, or Space, ticks it.
+
+    Signals: `menu_requested(str, QPoint)` and `facts_requested(str)`, as those of the picker.
+    """
+
+    menu_requested = Signal(str, QPoint)
+    facts_requested = Signal(str)
 
     def __init__(self, theme: Theme, model: RecipientModel, parent: QWidget) -> None:
         super().__init__(parent)
@@ -127,12 +136,23 @@ class RecipientList(QListView):
         self._painter.show_focus = True
         if event.key() == Qt.Key.Key_Space:
             self.toggle(self.currentIndex())
+        elif event.key() in (Qt.Key.Key_Return, Qt.Key.Key_Enter):
+            if self.currentIndex().isValid():
+                self.facts_requested.emit(self._rows.names()[self.currentIndex().row()])
         elif event.matches(QKeySequence.StandardKey.SelectAll):
             self._rows.tick_all()
         elif event.key() == Qt.Key.Key_Escape:
             self._rows.tick_none()
         else:
             super().keyPressEvent(event)
+
+    def contextMenuEvent(self, event: QContextMenuEvent) -> None:
+        by_key = event.reason() is QContextMenuEvent.Reason.Keyboard
+        index = self.currentIndex() if by_key else self.indexAt(event.pos())
+        if index.isValid():
+            place = self.visualRect(index).center() if by_key else event.pos()
+            name = self._rows.names()[index.row()]
+            self.menu_requested.emit(name, self.viewport().mapToGlobal(place))
 
     def paintEvent(self, event: QPaintEvent) -> None:
         super().paintEvent(event)
@@ -148,6 +168,9 @@ class RecipientList(QListView):
 class RecipientPicker(Card):
     """See the module."""
 
+    menu_requested = Signal(str, QPoint)
+    facts_requested = Signal(str)
+
     def __init__(
         self,
         theme: Theme,
@@ -162,7 +185,10 @@ class RecipientPicker(Card):
         self.model.setParent(self)
         self.list = RecipientList(theme, self.model, self)
         self.groups = GroupBar(theme, nodes, selection, groups)
+        self.join_hint = JoinHint(theme)
         self._build(theme)
+        self.list.menu_requested.connect(self.menu_requested)
+        self.list.facts_requested.connect(self.facts_requested)
         self.search.textChanged.connect(self._search_changed)
         self._pick.pressed.connect(self._pick_pressed)
         selection.changed.connect(self._refresh)
@@ -216,6 +242,7 @@ class RecipientPicker(Card):
         self._line = Rule(theme)
         column.addWidget(self._line)
         column.addWidget(self.list, 1)
+        column.addWidget(self.join_hint)
 
     def set_order(self, order: RecipientOrder) -> None:
         """Sort the rows by this."""
@@ -244,7 +271,8 @@ class RecipientPicker(Card):
             action.setCheckable(True)
             action.setChecked(order is self.model.order)
             group.addAction(action)
-        menu.popup(self.sort_button.mapToGlobal(self.sort_button.rect().bottomLeft()))
+        below = self.sort_button.mapToGlobal(self.sort_button.rect().bottomLeft())
+        open_menu(menu, below, self.sort_button)
 
     def _search_changed(self, text: str) -> None:
         self.list.searching = bool(text.strip())

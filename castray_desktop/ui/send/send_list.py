@@ -67,6 +67,7 @@ from castray_desktop.ui.widgets.basic_widgets import (
     paint_icon,
 )
 from castray_desktop.ui.widgets.painting import icon
+from castray_desktop.ui.widgets.popups import open_menu
 
 Index = QModelIndex | QPersistentModelIndex
 ROW_HEIGHT = 32
@@ -472,7 +473,7 @@ class DropArea(QWidget):
         menu.addAction(icon("file-plus", color), self.tr("Add files…"), self.files_wanted.emit)
         menu.addAction(icon("folder-plus", color), self.tr("Add folder…"), self.folder_wanted.emit)
         menu.addAction(icon("link", color), self.tr("Add from URL…"), self.url_wanted.emit)
-        menu.popup(below.mapToGlobal(QPoint(0, below.height() + 4)))
+        open_menu(menu, below.mapToGlobal(QPoint(0, below.height() + 4)), below)
 
     def _show_entries(self) -> None:
         entries = self._entries

@@ -249,6 +249,7 @@ QLabel[tone="bad"] { color: $bad; }
 QLabel[tone="ok"] { color: $ok; }
 QToolTip { background: $tip; color: $text; border: 1px solid $line_strong; padding: 4px 6px; }
 
+QPushButton, QComboBox, QAbstractItemView { outline: none; }
 QPushButton { background: $field; border: 1px solid $line_strong; border-radius: 8px; padding: 0 9px; }
 QPushButton:hover { background: $hover; }
 QPushButton:pressed, QPushButton:checked { background: $selected; }
@@ -268,6 +269,7 @@ QPushButton::menu-indicator { image: none; width: 0; }
 QLineEdit { background: $field; border: 1px solid $line_strong; border-radius: 8px; padding: 0 8px;
     selection-background-color: $accent; selection-color: $on_accent; }
 QLineEdit:focus { border-color: $accent; }
+QLineEdit[ringed="true"]:focus { border-color: $line_strong; }
 QLineEdit[invalid="true"] { border-color: $bad_fill; }
 QLineEdit:disabled { background: $hover; color: $text_3; }
 

@@ -15,9 +15,10 @@ from PySide6.QtWidgets import QVBoxLayout, QWidget
 from castray_desktop.ui.i18n.number_format import format_ago
 from castray_desktop.ui.theme.theme import Palette, Theme
 from castray_desktop.ui.throughput.rate_history import RateWindow
-from castray_desktop.ui.widgets.painting import CENTRE, LEFT, RIGHT, paint_text
+from castray_desktop.ui.widgets.painting import CENTRE, LEFT, RIGHT, metrics, paint_text
 
 MAX_LINES = 8  # with more recipients: the slowest and a band
+MAX_NAME = 120  # pixels of a name in the legend
 AXIS_LEFT, AXIS_BOTTOM = 48, 28
 HEADROOM = 1.1  # of the topmost grid line
 
@@ -159,6 +160,64 @@ TICKS = {
 UNITS = ((1e9, "GB/s"), (1e6, "MB/s"), (1e3, "KB/s"), (1.0, "B/s"))
 
 BIT_UNITS = ((1e9 / 8, "Gbit/s"), (1e6 / 8, "Mbit/s"), (1e3 / 8, "kbit/s"), (1 / 8, "bit/s"))
+
+
+SWATCH, ENTRY_GAP = 12, 14
+
+
+@dataclass(frozen=True)
+class LegendEntry:
+    """A colour of the plot and what it stands for; `thick` as the line of the total, or a band."""
+
+    text: str
+    color: str
+    thick: bool = False
+
+
+class PlotLegend(QWidget):
+    """What the colours stand for, in one line; what does not fit is counted at its end."""
+
+    def __init__(self, theme: Theme) -> None:
+        super().__init__()
+        self._theme = theme
+        self.entries: tuple[LegendEntry, ...] = ()
+        self.setFixedHeight(18)
+        theme.changed.connect(self.update)
+
+    def show_entries(self, entries: tuple[LegendEntry, ...]) -> None:
+        """Show these, from left to right."""
+        if entries != self.entries:
+            self.entries = entries
+            self.setAccessibleName(", ".join(entry.text for entry in entries))
+            self.setToolTip("\n".join(entry.text for entry in entries))
+            self.update()
+
+    def _fitting(self) -> int:
+        """How many have room, beside the count of the others."""
+        font, used = metrics(11, 400), 0.0
+        for number, entry in enumerate(self.entries):
+            used += SWATCH + 6 + min(MAX_NAME, font.horizontalAdvance(entry.text)) + ENTRY_GAP
+            others = len(self.entries) - number - 1
+            rest = font.horizontalAdvance(f"+{others}") if others else -ENTRY_GAP
+            if used + rest > self.width():
+                return number
+        return len(self.entries)
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        painter = QPainter(self)
+        font, x, palette = metrics(11, 400), 0.0, self._theme.palette
+        shown, middle = self._fitting(), self.height() / 2
+        for entry in self.entries[:shown]:
+            height = 3.0 if entry.thick else 2.0
+            painter.fillRect(QRectF(x, middle - height / 2, SWATCH, height), QColor(entry.color))
+            width = min(MAX_NAME, font.horizontalAdvance(entry.text))
+            place = QRectF(x + SWATCH + 6, 0, width + 1, self.height())
+            paint_text(painter, place, entry.text, palette.text_2, 11, elide=Qt.TextElideMode.ElideMiddle)
+            x += SWATCH + 6 + width + ENTRY_GAP
+        if left := len(self.entries) - shown:
+            rest = QRectF(x, 0, self.width() - x, self.height())
+            paint_text(painter, rest, f"+{left}", palette.text_3, 11)
+        painter.end()
 
 
 def nice_top(most: float) -> float:

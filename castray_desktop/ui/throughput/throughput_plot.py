@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from functools import partial
 
@@ -33,11 +33,14 @@ from castray_desktop.ui.model.engine_link import EngineLink
 from castray_desktop.ui.model.node_list import natural_key
 from castray_desktop.ui.theme.theme import Theme
 from castray_desktop.ui.throughput.plot_canvas import (
+    AXIS_LEFT,
     HOURS,
     MAX_LINES,
     MINUTES,
     SPANS,
+    LegendEntry,
     PlotCurves,
+    PlotLegend,
     PlotOverlay,
     PlotSnapshot,
     nice_top,
@@ -46,6 +49,7 @@ from castray_desktop.ui.throughput.plot_canvas import (
 from castray_desktop.ui.throughput.rate_history import LONG_STEP, STEP, PlotHistory, RateWindow
 from castray_desktop.ui.widgets.basic_widgets import IconTint, icon_button, label
 from castray_desktop.ui.widgets.fields import SegmentedButtons
+from castray_desktop.ui.widgets.popups import open_menu
 
 PNG, CSV = "png", "csv"
 
@@ -111,6 +115,7 @@ class ThroughputPlot(QWidget):
         self._curves.set_span(self._span)
         self._curves.set_top(self._top)
         self._curves.viewport.installEventFilter(self)
+        self.legend = PlotLegend(theme)
         self._overlay = PlotOverlay(theme, self._curves.plot, self._snapshot, self._curves.area)
         self._build()
         self._timer = QTimer(self)
@@ -232,6 +237,10 @@ class ThroughputPlot(QWidget):
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(0)
         column.addLayout(bar)
+        keys = QHBoxLayout()
+        keys.setContentsMargins(AXIS_LEFT, 4, 16, 0)
+        keys.addWidget(self.legend)
+        column.addLayout(keys)
         column.addWidget(self._curves, 1)
         self.setMinimumSize(280, 140)
 
@@ -276,7 +285,16 @@ class ThroughputPlot(QWidget):
         self._names = self._lines_to_draw(window, now)
         self._curves.draw(window, self._names, empty=self._history.empty)
         self._scale(window, now)
+        self.legend.show_entries(() if self._history.empty else tuple(self._legend_entries(window)))
         self._overlay.update()
+
+    def _legend_entries(self, window: RateWindow) -> Iterator[LegendEntry]:
+        palette = self._theme.palette
+        yield LegendEntry(self.tr("Total"), palette.accent, thick=True)
+        if len(window.nodes) > MAX_LINES:
+            yield LegendEntry(self.tr("From slowest to fastest node"), palette.text_3, thick=True)
+        for name, color in zip(self._names, palette.series, strict=False):
+            yield LegendEntry(name, color)
 
     def _lines_to_draw(self, window: RateWindow, now: float) -> list[str]:
         """All nodes by name; of many, the slowest, chosen again every few seconds only."""
@@ -325,7 +343,7 @@ class ThroughputPlot(QWidget):
         return menu
 
     def _pop_up(self, menu: QMenu, below: QWidget) -> None:
-        menu.popup(below.mapToGlobal(QPoint(0, below.height() + 2)))
+        open_menu(menu, below.mapToGlobal(QPoint(0, below.height() + 2)), below)
 
     def _choose(self, span: int, bits: bool) -> None:
         self.set_bits(bits)

@@ -31,6 +31,7 @@ from castray_desktop.ui.transfers.transfer_text import (
     reason_text,
 )
 from castray_desktop.ui.widgets.painting import LEFT, RIGHT, paint_text, pixmap
+from castray_desktop.ui.widgets.popups import open_menu
 
 translate = QCoreApplication.translate
 
@@ -314,7 +315,7 @@ class TransferHeader(QHeaderView):
     def contextMenuEvent(self, event: QContextMenuEvent) -> None:
         menu = self.menu()
         menu.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
-        menu.popup(event.globalPos())
+        open_menu(menu, event.globalPos(), self)
 
     def paintSection(self, painter: QPainter, rect: QRect, logical: int) -> None:
         palette, column = self._theme.palette, TransferColumn(logical)

@@ -176,6 +176,7 @@ class TransferDelegate(QStyledItemDelegate):
             GlyphState.LAGGING: palette.warn,
             GlyphState.QUEUED: palette.text_2,
             GlyphState.PAUSED: palette.text_2,
+            GlyphState.CANCELLED: palette.text_2,
         }.get(glyph, palette.text)
 
     def _bar(self, painter: QPainter, rect: QRectF, share: float, fill: str, height: float) -> None:

@@ -46,6 +46,7 @@ from castray_desktop.ui.transfers.transfer_delegate import (
 from castray_desktop.ui.transfers.transfer_model import CAST_ROLE, ITEM_ROLE, Index, TransferModel
 from castray_desktop.ui.widgets.basic_widgets import bind_text
 from castray_desktop.ui.widgets.painting import CENTRE, paint_text, paint_wrapped, pixmap
+from castray_desktop.ui.widgets.popups import open_menu
 
 TILE, HINT_HEIGHT, MARGIN = 48, 36, 16
 
@@ -397,6 +398,10 @@ class TransferTable(QTreeView):
         if event.key() == Qt.Key.Key_Delete:
             self._actions.cancel(self.chosen_names())
             return
+        plain = not event.modifiers() & ~Qt.KeyboardModifier.KeypadModifier
+        if event.key() in (Qt.Key.Key_Return, Qt.Key.Key_Enter) and plain and self.selected_cast():
+            self._actions.details_wanted.emit(self.selected_cast())
+            return
         super().keyPressEvent(event)
         self.viewport().update()
 
@@ -409,7 +414,7 @@ class TransferTable(QTreeView):
             return
         menu.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         place = self.visualRect(index).bottomLeft() + QPoint(EDGE, 0) if by_key else event.pos()
-        menu.popup(self.viewport().mapToGlobal(place))
+        open_menu(menu, self.viewport().mapToGlobal(place), self)
 
     def resizeEvent(self, event: QResizeEvent) -> None:
         super().resizeEvent(event)

@@ -139,7 +139,7 @@ CAST_GLYPHS: Mapping[CastState, GlyphState] = {
     CastState.COMPLETED: GlyphState.VERIFIED,
     CastState.PARTLY_FAILED: GlyphState.FAILED,
     CastState.FAILED: GlyphState.FAILED,
-    CastState.CANCELLED: GlyphState.PAUSED,
+    CastState.CANCELLED: GlyphState.CANCELLED,
 }
 
 

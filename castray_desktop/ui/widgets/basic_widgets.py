@@ -16,7 +16,17 @@ from PySide6.QtGui import (
     QPixmap,
     QResizeEvent,
 )
-from PySide6.QtWidgets import QBoxLayout, QFrame, QLabel, QLayout, QPushButton, QSizePolicy, QWidget
+from PySide6.QtWidgets import (
+    QApplication,
+    QBoxLayout,
+    QFrame,
+    QLabel,
+    QLayout,
+    QLineEdit,
+    QPushButton,
+    QSizePolicy,
+    QWidget,
+)
 
 from castray_desktop.ui.i18n.language import Retranslator, Text
 from castray_desktop.ui.theme.fonts import font
@@ -418,7 +428,10 @@ class FocusRing(QWidget):
         if self._target is not None:
             for widget in self._lineage(self._target):
                 widget.removeEventFilter(self)
+            _set_ringed(self._target, ringed=False)
         self._target = target
+        if target is not None:
+            _set_ringed(target, ringed=True)
         if target is None:
             self.hide()
             return
@@ -449,12 +462,46 @@ class FocusRing(QWidget):
         if kind == QEvent.Type.Destroy:
             self._target = None
             self.hide()
+        elif kind == QEvent.Type.MouseButtonPress:
+            self.show_around(None)
         elif kind in (QEvent.Type.Move, QEvent.Type.Resize, QEvent.Type.Hide, QEvent.Type.Show):
             self._place()
         return False
 
     def paintEvent(self, event: QPaintEvent) -> None:
         paint_round(QPainter(self), QRectF(self.rect()), 11, None, self._theme.color("accent"), 2)
+
+
+def _set_ringed(widget: QWidget, *, ringed: bool) -> None:
+    """A field has no frame in the accent's colour of its own inside of the ring."""
+    if isinstance(widget, QLineEdit) and bool(widget.property("ringed")) is not ringed:
+        widget.setProperty("ringed", ringed)
+        refresh_style(widget)
+
+
+class KeyboardFocus(QObject):
+    """Shows the ring in a window, around what gets the focus by the keyboard, and only then."""
+
+    def __init__(self, theme: Theme, window: QWidget, ringed: tuple[type[QWidget], ...]) -> None:
+        """`ringed` are the kinds of controls that do not paint a ring of their own."""
+        super().__init__(window)
+        self.ring = FocusRing(theme, window)
+        self._window, self._ringed, self._stepping = window, ringed, False
+        application = QApplication.instance()
+        if isinstance(application, QApplication):
+            application.focusChanged.connect(self._on_focus)
+
+    def step(self, go: Callable[[], bool]) -> bool:
+        """Call what moves the focus to the next or previous control: `focusNextPrevChild` of the window."""
+        self._stepping = True
+        try:
+            return go()
+        finally:
+            self._stepping = False
+
+    def _on_focus(self, before: QWidget | None, now: QWidget | None) -> None:
+        ringed = self._stepping and isinstance(now, self._ringed) and now.window() is self._window
+        self.ring.show_around(now if ringed else None)
 
 
 BoxLayout = TypeVar("BoxLayout", bound=QBoxLayout)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from PySide6.QtCore import QPointF, QRect, QRectF, QSize, Qt, Signal
-from PySide6.QtGui import QColor, QFontMetrics, QPainter, QPaintEvent, QPen
+from PySide6.QtGui import QColor, QFocusEvent, QFontMetrics, QMouseEvent, QPainter, QPaintEvent, QPen
 from PySide6.QtWidgets import (
     QButtonGroup,
     QCheckBox,
@@ -19,13 +19,15 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from castray_desktop.ui.i18n.language import Text
+from castray_desktop.ui.i18n.language import Retranslator, Text
 from castray_desktop.ui.theme.fonts import font
 from castray_desktop.ui.theme.theme import Palette, Theme
 from castray_desktop.ui.widgets.basic_widgets import bind_text, label, paint_icon, paint_round
 from castray_desktop.ui.widgets.painting import face, icon
+from castray_desktop.ui.widgets.popups import RoundCorners, forget_pointer
 
 RADIUS = 8.0
+TEXT_LEFT, CHEVRON = 10, 32  # beside the text of a drop-down
 
 
 class Dropdown(QComboBox):
@@ -33,13 +35,30 @@ class Dropdown(QComboBox):
 
     def __init__(self, theme: Theme, name: Text) -> None:
         super().__init__()
-        self._theme = theme
-        bind_text(self, self.setAccessibleName, name)
+        self._theme, self._label, self._name = theme, name, ""
+        self.currentTextChanged.connect(self._tell_value)
+        Retranslator(self, self._tell_value)
         self.setFixedHeight(32)
         self.setFont(font(13))
         self.setMinimumWidth(80)
+        RoundCorners(self.view().window())
         self.setItemDelegate(QStyledItemDelegate(self))  # Qt's own for these lists ignores the style sheet
         theme.changed.connect(self.update)
+
+    def _tell_value(self) -> None:
+        """The accessible name is label and value; `dropdown_names` has screen readers read it on Linux."""
+        name, value = self._label(), self.currentText()
+        self.setAccessibleName(f"{name}: {value}" if value else name)
+
+    def sizeHint(self) -> QSize:
+        """As wide as its longest entry, so that none is cut where there is space for it."""
+        texts = [self.itemText(number) for number in range(self.count())]
+        widest = max((QFontMetrics(self.font()).horizontalAdvance(text) for text in texts), default=0)
+        return QSize(max(self.minimumWidth(), widest + TEXT_LEFT + CHEVRON + 2), super().sizeHint().height())
+
+    def hidePopup(self) -> None:
+        super().hidePopup()
+        forget_pointer(self)
 
     def paintEvent(self, event: QPaintEvent) -> None:
         painter = QPainter(self)
@@ -48,9 +67,9 @@ class Dropdown(QComboBox):
         paint_round(painter, QRectF(self.rect()), RADIUS, QColor(fill), QColor(palette.line_strong))
         painter.setPen(QColor(palette.text))
         painter.setFont(self.font())
-        room = self.width() - 10 - 32
+        room = self.width() - TEXT_LEFT - CHEVRON
         text = QFontMetrics(self.font()).elidedText(self.currentText(), Qt.TextElideMode.ElideRight, room)
-        painter.drawText(QRect(10, 0, room, self.height()), Qt.AlignmentFlag.AlignVCenter, text)
+        painter.drawText(QRect(TEXT_LEFT, 0, room, self.height()), Qt.AlignmentFlag.AlignVCenter, text)
         chevron = QRect(self.width() - 26, 0, 16, self.height())
         paint_icon(painter, chevron, "chevron-down", palette.text_2, 16)
 
@@ -117,7 +136,7 @@ class CheckBox(QCheckBox):
 
     def __init__(self, theme: Theme, text: Text, size: int = 13) -> None:
         super().__init__()
-        self._theme = theme
+        self._theme, self._by_keyboard = theme, False
         self.setFont(font(size))
         bind_text(self, self.setText, text)
         theme.changed.connect(self.update)
@@ -142,6 +161,15 @@ class CheckBox(QCheckBox):
     def hitButton(self, place: object) -> bool:
         return True
 
+    def focusInEvent(self, event: QFocusEvent) -> None:
+        if event.reason() is not Qt.FocusReason.ActiveWindowFocusReason:  # keeps the ring as it was
+            self._by_keyboard = event.reason() is not Qt.FocusReason.MouseFocusReason
+        super().focusInEvent(event)
+
+    def mousePressEvent(self, event: QMouseEvent) -> None:
+        self._by_keyboard = False
+        super().mousePressEvent(event)
+
     def paintEvent(self, event: QPaintEvent) -> None:
         painter = QPainter(self)
         palette = self._theme.palette
@@ -152,7 +180,7 @@ class CheckBox(QCheckBox):
         )
         box = QRectF(1, top, TICK_SIDE, TICK_SIDE)
         paint_tick_box(painter, box, palette, ticked=self.isChecked(), enabled=self.isEnabled())
-        if self.hasFocus() and self.focusPolicy() & Qt.FocusPolicy.TabFocus:
+        if self._by_keyboard and self.hasFocus() and self.focusPolicy() & Qt.FocusPolicy.TabFocus:
             painter.setPen(QPen(QColor(palette.accent), 1.5))
             painter.setBrush(Qt.BrushStyle.NoBrush)
             painter.drawRoundedRect(box.adjusted(-0.5, -0.5, 0.5, 0.5), 5, 5)

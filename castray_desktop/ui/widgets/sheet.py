@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from PySide6.QtCore import QMargins, QRect, Qt
 from PySide6.QtGui import QKeyEvent, QPainter, QPaintEvent
-from PySide6.QtWidgets import QDialog, QHBoxLayout, QLayout, QVBoxLayout, QWidget
+from PySide6.QtWidgets import (
+    QDialog,
+    QHBoxLayout,
+    QLayout,
+    QLineEdit,
+    QPlainTextEdit,
+    QPushButton,
+    QSpinBox,
+    QVBoxLayout,
+    QWidget,
+)
 
 from castray_desktop.ui.i18n.language import Retranslator, Text
 from castray_desktop.ui.theme.theme import Theme
 from castray_desktop.ui.widgets.banner import Banner, Edge
-from castray_desktop.ui.widgets.basic_widgets import ElidedLabel, Rule, button
+from castray_desktop.ui.widgets.basic_widgets import ElidedLabel, KeyboardFocus, Rule, button
+from castray_desktop.ui.widgets.fields import Dropdown
 
 
 class Sheet(QDialog):
@@ -30,6 +43,8 @@ class Sheet(QDialog):
         self._foot = QHBoxLayout()
         self.close_button = button(theme, lambda: self.tr("Close"), height=32)
         self.close_button.clicked.connect(self.close)
+        fields = (QPushButton, QLineEdit, QSpinBox, QPlainTextEdit, Dropdown)
+        self.keyboard_focus = KeyboardFocus(theme, self, fields)
         theme.changed.connect(self.update)
         Retranslator(self, self.retranslate)
 
@@ -72,6 +87,9 @@ class Sheet(QDialog):
             self.close()
             return
         super().keyPressEvent(event)
+
+    def focusNextPrevChild(self, forward: bool) -> bool:
+        return self.keyboard_focus.step(partial(super().focusNextPrevChild, forward))
 
     def paintEvent(self, event: QPaintEvent) -> None:
         QPainter(self).fillRect(self.rect(), self._theme.color("card"))

@@ -27,6 +27,7 @@ class GlyphState(enum.Enum):
     OFFLINE = "offline"
     QUEUED = "queued"
     PAUSED = "paused"
+    CANCELLED = "cancelled"
 
 
 def paint_glyph(painter: QPainter, rect: QRectF, state: GlyphState, palette: Palette) -> None:
@@ -135,6 +136,11 @@ def _paused(painter: QPainter, palette: Palette) -> None:
     _line(painter, palette.offline, [(1.5, -2.2), (1.5, 2.2)], 1.5)
 
 
+def _cancelled(painter: QPainter, palette: Palette) -> None:
+    _ring(painter, palette.offline)
+    _line(painter, palette.offline, [(-3.9, 3.9), (3.9, -3.9)], 1.4)
+
+
 _PAINTERS: Mapping[GlyphState, Callable[[QPainter, Palette], None]] = {
     GlyphState.ONLINE: _online,
     GlyphState.SELECTED: _selected,
@@ -146,4 +152,5 @@ _PAINTERS: Mapping[GlyphState, Callable[[QPainter, Palette], None]] = {
     GlyphState.OFFLINE: _offline,
     GlyphState.QUEUED: _queued,
     GlyphState.PAUSED: _paused,
+    GlyphState.CANCELLED: _cancelled,
 }

@@ -36,6 +36,7 @@ from castray_desktop.ui.widgets.basic_widgets import (
     lay_in,
     set_tone,
 )
+from castray_desktop.ui.widgets.popups import prepare_menu
 
 HEIGHT = 56
 SPARK_POINTS = 72
@@ -65,11 +66,13 @@ class Header(QWidget):
         self.chip = ClusterChip(theme)
         self.menu = ClusterMenu(theme, self.chip, known, self)
         self.chip.setMenu(self.menu)
+        prepare_menu(self.menu, self.chip)
         self.limit = 0
         self.limit_button = icon_button(theme, "gauge", "", side=32, size=18)
         self.limit_menu = QMenu(self)
         self.limit_menu.aboutToShow.connect(self._fill_limit_menu)
         self.limit_button.setMenu(self.limit_menu)
+        prepare_menu(self.limit_menu, self.limit_button)
         self.settings_button = icon_button(
             theme, "settings", lambda: self.tr("Settings") + " (Ctrl+,)", side=32, size=18
         )
@@ -82,6 +85,7 @@ class Header(QWidget):
         self.language_menu = QMenu(self)
         self.language_menu.aboutToShow.connect(self._fill_language_menu)
         self.language_button.setMenu(self.language_menu)
+        prepare_menu(self.language_menu, self.language_button)
         self._theme_tint = self.theme_button.findChild(IconTint)
         self.theme_button.clicked.connect(self._toggle_theme)
         self._build()

@@ -20,11 +20,9 @@ from PySide6.QtGui import (
     QShortcut,
 )
 from PySide6.QtWidgets import (
-    QApplication,
     QLineEdit,
     QMainWindow,
     QPushButton,
-    QWidget,
 )
 
 from castray_desktop.core.failures.kinds import Failure, FailureKind
@@ -38,6 +36,7 @@ from castray_desktop.core.protocol.messages import (
     SendRequest,
 )
 from castray_desktop.ui.clusters.cluster_selector import ClusterSelector, KnownClusters
+from castray_desktop.ui.clusters.join_hint import JoinHintController
 from castray_desktop.ui.clusters.membership_dialogs import NodeDialogs
 from castray_desktop.ui.clusters.welcome_page import WelcomePage
 from castray_desktop.ui.graph.graph_card import GraphCard
@@ -64,7 +63,7 @@ from castray_desktop.ui.transfers.transfer_model import TransferModel
 from castray_desktop.ui.transfers.transfer_table import ShownCast, TransferTable
 from castray_desktop.ui.transfers.transfers_card import TransfersCard
 from castray_desktop.ui.widgets.banner import Banner, Toast
-from castray_desktop.ui.widgets.basic_widgets import FocusRing
+from castray_desktop.ui.widgets.basic_widgets import KeyboardFocus
 from castray_desktop.ui.widgets.fields import Dropdown
 from castray_desktop.ui.widgets.sheet import Sheet
 from castray_desktop.ui.window.cast_questions import CastQuestion, CloseController
@@ -143,7 +142,6 @@ class MainWindow(QMainWindow):
         self._cluster = ClusterStatus()
         self._titled = False
         self._was_painted = False
-        self._keyboard = False
         self._last_notice: Failure | None = None
         self._shown_failure: Failure | None = None
         self.cluster_selector = ClusterSelector(
@@ -181,13 +179,14 @@ class MainWindow(QMainWindow):
         self.cast_question = CastQuestion(
             self.banner, self.cluster_selector, self._running_here, lambda: self._cluster.target, self
         )
+        self.join_hint = JoinHintController(link, self.nodes, self)
         self.node_dialogs = NodeDialogs(theme, link, self.nodes, self)
         self.engine_settings = EngineSettingsModel(link, self)
         self.settings_controller = SettingsController(
             theme, language, self.engine_settings, preferences, self
         )
         self.overlay = DropOverlay(theme, self.send_panel.drop_area, self)
-        self.focus_ring = FocusRing(theme, self)
+        self.keyboard_focus = KeyboardFocus(theme, self, (QPushButton, QLineEdit, Dropdown))
         parts = WindowParts(
             self.header,
             self.send_panel,
@@ -291,7 +290,10 @@ class MainWindow(QMainWindow):
         self.graph.drag_left.connect(self.overlay.end)
         self.graph.files_dropped.connect(self.add_files)
         self.graph.drop_hint.connect(self.overlay.show_hint)
-        self.graph.send_requested.connect(self.send_panel.send)
+        self.graph.inbox_requested.connect(actions.folders.open)
+        self.recipients.menu_requested.connect(self.graph.show_menu)
+        self.recipients.facts_requested.connect(self.graph.side_card.show)
+        self.join_hint.needed.connect(self.recipients.join_hint.show_command)
         self.graph.browse_requested.connect(self._browse_for)
         self.graph.receiving_changed.connect(actions.set_receiving)
         self.graph.add_node_requested.connect(self.node_dialogs.ask_name)
@@ -308,9 +310,6 @@ class MainWindow(QMainWindow):
         self.history_page.details_wanted.connect(self.sheets.show_result)
         for part in (self.settings_controller, selector, self.recipients.groups, self.node_dialogs, actions):
             part.failed.connect(self.show_failure)
-        application = QGuiApplication.instance()
-        if isinstance(application, QApplication):
-            application.focusChanged.connect(self._on_focus)
 
     def _wire_engine(self) -> None:
         link = self._link
@@ -359,6 +358,7 @@ class MainWindow(QMainWindow):
             self.banner.show_message(lambda: explain_failure(notice), tone="warn")
         self._cluster = cluster
         self.table.set_cluster(cluster.target)
+        self.join_hint.set_cluster(cluster)
         if cluster.phase is ClusterPhase.READY:
             self._hide_cluster_failure()
         self._show_status()
@@ -449,11 +449,6 @@ class MainWindow(QMainWindow):
         name = cluster_name(self._cluster, self._link.connection)
         self.setWindowTitle(f"{name} — CastRay" if self._titled else "CastRay")  # as Qt ends every title
 
-    def _on_focus(self, before: QWidget | None, now: QWidget | None) -> None:
-        ringed = isinstance(now, QPushButton | QLineEdit | Dropdown) and now.window() is self
-        self.focus_ring.show_around(now if ringed and self._keyboard else None)
-        self._keyboard = False
-
     def _running(self) -> tuple[CastSummary, ...]:
         """Casts that would stop with the engine."""
         if not self._link.connected:
@@ -488,8 +483,7 @@ class MainWindow(QMainWindow):
         self.add_files(sendable_paths(event.mimeData()))
 
     def focusNextPrevChild(self, forward: bool) -> bool:
-        self._keyboard = True
-        return super().focusNextPrevChild(forward)
+        return self.keyboard_focus.step(partial(super().focusNextPrevChild, forward))
 
     def paintEvent(self, event: QPaintEvent) -> None:
         super().paintEvent(event)

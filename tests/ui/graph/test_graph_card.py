@@ -6,6 +6,7 @@ import itertools
 import math
 from collections import Counter
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from PySide6.QtCore import QMimeData, QObject, QPoint, QPointF, Qt, QUrl
@@ -121,8 +122,9 @@ def test_nodes_are_selected_by_keyboard(stage: Stage, qtbot: QtBot) -> None:
     assert len(stage.selection.selected()) == 2
     QTest.keyClick(view, Qt.Key.Key_A, CONTROL)
     assert len(stage.selection.selected()) == 3
-    with qtbot.waitSignal(stage.graph.send_requested):
-        QTest.keyClick(view, Qt.Key.Key_Return)
+    QTest.keyClick(view, Qt.Key.Key_Return)  # opens what has the focus, and never sends
+    assert view.overlays.side_card.isVisible()
+    QTest.keyClick(view, Qt.Key.Key_Escape)
     QTest.keyClick(view, Qt.Key.Key_Escape)
     assert not stage.selection.selected()
 
@@ -206,8 +208,11 @@ def test_the_menu_offers_only_what_can_be_done(stage: Stage, qtbot: QtBot) -> No
         return [action.text() for action in graph.context_menu(name).actions() if not action.isSeparator()]
 
     assert titles("") == []
-    assert titles("node_1") == ["Send files here…", "Facts", "Copy address", "Copy inbox path"]
-    assert titles("desk") == ["Facts", "Copy address", "Copy inbox path"]
+    about = ["Facts", "Copy address", "Open inbox", "Copy inbox path"]
+    assert titles("node_1") == ["Send files here…", "Use as source", *about]
+    assert titles("desk") == about
+    stage.nodes.apply([make_node("node_2", address="10.0.0.7")])  # on another computer
+    assert "Open inbox" not in titles("node_2")
     graph.set_nodes_editable(True)
     stage.nodes.apply([make_node("node_3", removable=True)])
     assert titles("") == ["Add node…"]
@@ -220,6 +225,18 @@ def test_the_menu_offers_only_what_can_be_done(stage: Stage, qtbot: QtBot) -> No
     with qtbot.waitSignal(graph.browse_requested) as caught:
         graph.context_menu("node_1").actions()[0].trigger()
     assert caught.args == [frozenset({"node_1", "node_2", "node_3"})]
+    next(each for each in graph.context_menu("node_1").actions() if each.text() == "Use as source").trigger()
+    assert stage.selection.source == "node_1"
+
+
+def test_an_inbox_of_this_computer_can_be_opened(stage: Stage, qtbot: QtBot, tmp_path: Path) -> None:
+    stage.nodes.apply([make_node("node_1", inbox=str(tmp_path))])
+    menu = stage.graph.context_menu("node_1")
+    action = next(each for each in menu.actions() if each.text() == "Open inbox")
+    qtbot.waitUntil(action.isEnabled)
+    with qtbot.waitSignal(stage.graph.inbox_requested) as caught:
+        action.trigger()
+    assert caught.args == [str(tmp_path)]
 
 
 def test_what_a_node_receives_is_paused_and_resumed_from_its_menu(stage: Stage, qtbot: QtBot) -> None:

@@ -7,7 +7,8 @@ import json
 from pathlib import Path
 
 import pytest
-from PySide6.QtTest import QAbstractItemModelTester
+from PySide6.QtCore import Qt
+from PySide6.QtTest import QAbstractItemModelTester, QTest
 from pytestqt.qtbot import QtBot
 
 from castray_desktop.core.casts.json_views import form_to_json, result_form
@@ -140,7 +141,7 @@ def test_a_row_opens_into_its_deliveries_and_can_be_sent_again(page: CastHistory
     assert page.delivery_table.isVisible()
     rows = page.deliveries
     assert [rows.index(row, 0).data() for row in range(3)] == ["node_1", "node_2", "node_3"]
-    assert rows.index(2, 9).data() == "node_3 went offline. Send again when it is back."
+    assert rows.index(2, 9).data() == "Went offline"
     cast = page.current_cast()
     assert cast is not None
     titles = [action.text() for action in page.menu(cast).actions() if not action.isSeparator()]
@@ -236,6 +237,11 @@ def test_the_statistics_are_shown_and_refreshed(page: CastHistoryPage, link: Fak
     assert view.nodes.index(0, 0).data() == "node_1"
     assert [view.nodes.index(0, column).data() for column in (1, 2, 3)] == ["3", "1", "1.0 GB"]
     assert page.search.isHidden()
+    assert page.statistics_button.text() == "Back to history"
     page.grab()
     page.statistics_button.click()
+    assert not page.search.isHidden()
+    assert page.statistics_button.text() == "Statistics"
+    page.statistics_button.click()
+    QTest.keyClick(view.table, Qt.Key.Key_Escape)
     assert not page.search.isHidden()

@@ -108,7 +108,7 @@ def test_a_new_schedule_begins_with_what_is_in_the_send_panel(page: SchedulesPag
     assert (kept.name, kept.cron, kept.every, kept.quiet) == ("file", "0 2 * * *", 0.0, 0.0)
     assert kept.request.recipients == ("@rack", "node_2")
     assert kept.request.options == TransferOptions(
-        on_conflict=OnConflict.OVERWRITE,
+        on_conflict=OnConflict.SKIP,  # as in the send panel
         links=Links.FOLLOW,
         exclude=("*.tmp", ".git"),
         transport=TransportOption.DIRECT,

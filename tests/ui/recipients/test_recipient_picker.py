@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 from PySide6.QtCore import QPoint, Qt
+from PySide6.QtGui import QContextMenuEvent
 from PySide6.QtTest import QAbstractItemModelTester, QTest
+from PySide6.QtWidgets import QApplication
 from pytestqt.qtbot import QtBot
 
 from castray_desktop.core.protocol.messages import NodeState
@@ -53,6 +55,18 @@ class Stage:
 
     def data(self, name: str, role: int) -> object:
         return self.picker.model.index(self.row(name)).data(role)
+
+
+def test_rows_have_the_menu_and_the_facts_of_their_nodes(stage: Stage, qtbot: QtBot) -> None:
+    place = QPoint(150, stage.row("node_2") * ROW + 20)
+    event = QContextMenuEvent(QContextMenuEvent.Reason.Mouse, place, stage.list.viewport().mapToGlobal(place))
+    with qtbot.waitSignal(stage.picker.menu_requested) as caught:
+        QApplication.sendEvent(stage.list.viewport(), event)
+    assert caught.args[0] == "node_2"
+    stage.list.setCurrentIndex(stage.picker.model.index(stage.row("node_3")))
+    with qtbot.waitSignal(stage.picker.facts_requested) as caught:
+        QTest.keyClick(stage.list, Qt.Key.Key_Return)
+    assert caught.args == ["node_3"]
 
 
 @pytest.fixture

@@ -195,6 +195,6 @@ def test_details_follow_the_cast(ready: MainWindow, link: FakeLink) -> None:
     assert sheet is not None
     text = sheet.text()
     assert "State: 1 failed" in text
-    assert "node_3 went offline" in text
+    assert "Went offline" in text
     assert "blake3:9f2c" in text
     sheet.grab()

@@ -66,6 +66,24 @@ def stage(qtbot: QtBot) -> Stage:
     return Stage(qtbot)
 
 
+def test_the_legend_says_what_the_colours_stand_for(stage: Stage) -> None:
+    stage.plot.show()
+    assert stage.plot.legend.entries == ()
+    stage.feed(5)
+    stage.plot._redraw()
+    palette = Theme().palette
+    shown = [(entry.text, entry.color) for entry in stage.plot.legend.entries]
+    names = [(f"node_{number}", palette.series[number - 1]) for number in (1, 2, 3)]
+    assert shown == [("Total", palette.accent), *names]
+    stage.feed(5, 12)
+    stage.plot._redraw()
+    assert [entry.text for entry in stage.plot.legend.entries][:2] == [
+        "Total",
+        "From slowest to fastest node",
+    ]
+    assert stage.plot.legend.accessibleName().startswith("Total, ")
+
+
 def test_nothing_is_drawn_while_it_is_hidden(stage: Stage) -> None:
     stage.feed(5)
     assert stage.plot.frames == 0

@@ -15,7 +15,7 @@ from castray_desktop.core.casts.transfer_options import TransferOptions
 from castray_desktop.core.failures.kinds import Failure, FailureKind
 from castray_desktop.core.protocol import messages as m
 from castray_desktop.core.protocol.messages import CastState, DeliveryState
-from castray_desktop.ui.model.node_list import NodeList
+from castray_desktop.ui.model.node_list import DELIVERY_GLYPHS, NodeList
 from castray_desktop.ui.model.recipient_selection import RecipientSelection
 from castray_desktop.ui.theme.theme import Theme
 from castray_desktop.ui.transfers.cast_actions import CastActions
@@ -24,7 +24,7 @@ from castray_desktop.ui.transfers.transfer_columns import TransferColumn
 from castray_desktop.ui.transfers.transfer_delegate import ROW, SUB_ROW
 from castray_desktop.ui.transfers.transfer_model import TransferModel
 from castray_desktop.ui.transfers.transfer_table import TransferTable
-from castray_desktop.ui.transfers.transfer_text import cast_glyph, cast_status
+from castray_desktop.ui.transfers.transfer_text import CAST_GLYPHS, cast_glyph, cast_status
 from castray_desktop.ui.widgets.status_glyphs import GlyphState
 from tests.helpers.fake_engine import FakeLink
 from tests.helpers.samples import NOW, make_cast, make_delivery
@@ -148,7 +148,7 @@ def test_the_menu_offers_only_what_can_be_done(
     failed = make_delivery("node_2", DeliveryState.FAILED)
     ended = make_cast("b", state=CastState.PARTLY_FAILED, verified=1, failed=1)
     model.load([make_cast("a"), ended], {"a": [done], "b": [failed]})
-    always = ["Details…", "Copy name", "Clear finished"]
+    always = ["Details…", "Copy name", "Clear failed"]
     running = [
         "Pause",
         "Cancel",
@@ -159,17 +159,30 @@ def test_the_menu_offers_only_what_can_be_done(
         "Copy path",
         "Copy hash",
     ]
-    assert titles(table.context_menu(model.index_of("a"))) == [*running, "Clear finished"]
+    assert titles(table.context_menu(model.index_of("a"))) == [*running, "Clear failed"]
     after = ["Retry failed", "Send again", "Verify again…"]
     assert titles(table.context_menu(model.index_of("b"))) == [*after, *always]
     menu = table.context_menu(model.index(0, 0, model.index_of("a")))
-    assert titles(menu) == ["Open folder", "Copy node", "Copy path", "Copy hash", "Clear finished"]
+    assert titles(menu) == ["Open folder", "Copy node", "Copy path", "Copy hash", "Clear failed"]
     folder = next(action for action in menu.actions() if action.text() == "Open folder")
     qtbot.waitUntil(folder.isEnabled)
-    run(menu, "Clear finished")
+    run(menu, "Clear failed")
     assert link.asked(m.ClearFinished) == [m.ClearFinished()]
     run(table.context_menu(model.index(0, 0, model.index_of("b"))), "Send to node_2 again")
     assert link.asked(m.Retry) == [m.Retry("b", ("node_2",))]
+
+
+def test_enter_opens_the_details(table: TransferTable, qtbot: QtBot) -> None:
+    model_of(table).load([make_cast("a")])
+    table.select_cast("a")
+    with qtbot.waitSignal(table._actions.details_wanted) as caught:
+        QTest.keyClick(table, Qt.Key.Key_Return)
+    assert caught.args == ["a"]
+
+
+def test_a_cancelled_cast_differs_from_a_paused_one() -> None:
+    assert CAST_GLYPHS[CastState.CANCELLED] is not CAST_GLYPHS[CastState.PAUSED]
+    assert DELIVERY_GLYPHS[DeliveryState.CANCELLED] is not DELIVERY_GLYPHS[DeliveryState.PAUSED]
 
 
 def test_several_casts_are_steered_at_once(table: TransferTable, link: FakeLink) -> None:

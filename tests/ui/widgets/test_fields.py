@@ -6,7 +6,8 @@ from PySide6.QtGui import QColor
 from pytestqt.qtbot import QtBot
 
 from castray_desktop.ui.theme.theme import Theme
-from castray_desktop.ui.widgets.fields import CheckBox
+from castray_desktop.ui.widgets.fields import CheckBox, Dropdown
+from tests.helpers.seen import painted
 
 
 def test_a_tick_box_is_painted_as_a_whole(qtbot: QtBot, theme: Theme) -> None:
@@ -28,6 +29,18 @@ def test_a_tick_box_is_painted_as_a_whole(qtbot: QtBot, theme: Theme) -> None:
     assert 14 <= max(rows) - min(rows) + 1 <= 18
     assert min(rows) > 0
     assert max(rows) < picture.height() - 1
+
+
+def test_no_entry_of_a_drop_down_is_cut(qtbot: QtBot, theme: Theme) -> None:
+    field = Dropdown(theme, lambda: "Unit")
+    field.addItems(["hours", "seconds, minutes and hours"])
+    qtbot.addWidget(field)
+    field.resize(field.sizeHint())
+    narrow = field.width()
+    field.setCurrentIndex(1)
+    field.show()
+    assert field.sizeHint().width() == narrow  # the same for each of its entries
+    assert "seconds, minutes and hours" in painted(field)
 
 
 def _differs(one: QColor, other: QColor) -> bool:

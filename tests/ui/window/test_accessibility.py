@@ -6,9 +6,10 @@ import pytest
 from PySide6.QtCore import QPoint, Qt
 from PySide6.QtGui import QAccessible, QContextMenuEvent
 from PySide6.QtTest import QTest
-from PySide6.QtWidgets import QApplication, QLabel, QWidget
+from PySide6.QtWidgets import QApplication, QWidget
 from pytestqt.qtbot import QtBot
 
+from castray_desktop.ui.widgets.dropdown_names import DropdownInterfaces
 from castray_desktop.ui.widgets.fields import Dropdown
 from castray_desktop.ui.window.main_window import MainWindow
 from tests.helpers import fake_engine as fake
@@ -31,16 +32,23 @@ def test_every_page_has_names(window: MainWindow, link: FakeLink, qapp: QApplica
 def test_a_field_with_choices_says_what_is_chosen_there(
     window: MainWindow, link: FakeLink, qapp: QApplication
 ) -> None:
-    """On Linux Qt gives its value as its name; a label, or else the description, says what it is."""
+    DropdownInterfaces().install()
     scenes.busy(window, link)
     window.settings_controller.show()
     assert window.settings_controller.sheet is not None
     qapp.processEvents()
     for owner in (window, window.settings_controller.sheet):
-        labelled = {id(text.buddy()) for text in owner.findChildren(QLabel) if text.buddy() is not None}
         for field in owner.findChildren(Dropdown):
-            described = field.accessibleDescription() == field.accessibleName() != ""
-            assert id(field) in labelled or described, field.accessibleName()
+            interface = QAccessible.queryAccessibleInterface(field)
+            label, _, value = interface.text(QAccessible.Text.Name).partition(": ")
+            assert label
+            assert value == field.currentText()
+            assert interface.role() is Role.ComboBox
+            assert interface.child(0).object() is field.view()
+    conflict = window.send_panel.form["on_conflict"]
+    conflict.setCurrentIndex(1)
+    told = QAccessible.queryAccessibleInterface(conflict).text(QAccessible.Text.Name)
+    assert told == f"If a file exists: {conflict.currentText()}"
     window.close_sheets()
 
 

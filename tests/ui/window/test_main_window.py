@@ -579,10 +579,34 @@ def test_the_focus_is_seen_with_the_keyboard_only(qtbot: QtBot, window: MainWind
     window.activateWindow()
     qtbot.waitActive(window)
     window.send_panel.form["destination"].setFocus(Qt.FocusReason.MouseFocusReason)
-    assert window.focus_ring.isHidden()
+    ring = window.keyboard_focus.ring
+    assert ring.isHidden()
     QTest.keyClick(window.send_panel.form["destination"], Qt.Key.Key_Tab)
     assert window.send_panel.form["on_conflict"].hasFocus()
-    assert window.focus_ring.isVisible()
+    assert ring.isVisible()
+    QTest.mouseClick(window.send_panel.options_button, Qt.MouseButton.LeftButton)
+    window.close_sheets()
+    assert ring.isHidden()
+
+
+def test_a_field_has_one_frame_in_the_ring_and_none_after_a_click(
+    qtbot: QtBot, window: MainWindow, link: FakeLink
+) -> None:
+    link.start(fake.busy_welcome())
+    window.activateWindow()
+    qtbot.waitActive(window)
+    field, ring = window.send_panel.form["destination"], window.keyboard_focus.ring
+    field.setFocus(Qt.FocusReason.MouseFocusReason)
+    accent = window._theme.color("accent")
+    frame = field.grab().toImage().pixelColor(field.width() // 2, 0)
+    assert frame == accent
+    QTest.keyClick(field, Qt.Key.Key_Tab)
+    QTest.keyClick(window.send_panel.form["on_conflict"], Qt.Key.Key_Backtab)
+    assert field.hasFocus()
+    assert ring.isVisible()
+    assert field.grab().toImage().pixelColor(field.width() // 2, 0) != accent
+    QTest.mouseClick(field, Qt.MouseButton.LeftButton)
+    assert ring.isHidden()
 
 
 @pytest.mark.parametrize("dark", [False, True])
