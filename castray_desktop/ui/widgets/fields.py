@@ -41,7 +41,6 @@ class Dropdown(QComboBox):
         self.setFixedHeight(32)
         self.setFont(font(13))
         self.setMinimumWidth(80)
-        RoundCorners(self.view().window())
         self.setItemDelegate(QStyledItemDelegate(self))  # Qt's own for these lists ignores the style sheet
         theme.changed.connect(self.update)
 
@@ -55,6 +54,12 @@ class Dropdown(QComboBox):
         texts = [self.itemText(number) for number in range(self.count())]
         widest = max((QFontMetrics(self.font()).horizontalAdvance(text) for text in texts), default=0)
         return QSize(max(self.minimumWidth(), widest + TEXT_LEFT + CHEVRON + 2), super().sizeHint().height())
+
+    def showPopup(self) -> None:
+        popup = self.view().window()  # made when it is first asked for, which takes its time
+        if popup.findChild(RoundCorners) is None:
+            RoundCorners(popup)
+        super().showPopup()
 
     def hidePopup(self) -> None:
         super().hidePopup()

@@ -173,3 +173,10 @@ def test_the_list_has_running_ones_first(tmp_path: Path) -> None:
         ("new:1", False, False, 3),
         ("old:1", False, False, 3),
     ]
+
+
+@pytest.mark.parametrize("phase", [ClusterPhase.RECONNECTING, ClusterPhase.FAILED])
+def test_a_cluster_that_cannot_be_reached_is_not_in_use(tmp_path: Path, phase: ClusterPhase) -> None:
+    known = ClusterHistory(tmp_path / "clusters.json")
+    listed = list_clusters((), (status("far:1", phase), status("near:1")), known)
+    assert [(item.target, item.in_use) for item in listed] == [("near:1", True), ("far:1", False)]
