@@ -28,7 +28,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if item.path.is_relative_to(HERE):
             item.add_marker(pytest.mark.qt_log_level_fail("WARNING"))
             # Said by the offscreen platform about windows with a smallest size, those on top, and popups.
-            item.add_marker(pytest.mark.qt_log_ignore("propagateSizeHints|does not support (raise|grabbing)"))
+            item.add_marker(
+                pytest.mark.qt_log_ignore(
+                    "propagateSizeHints|does not support (raise|grabbing|setting window masks)"
+                )
+            )
 
 
 @pytest.fixture(autouse=True, scope="module")

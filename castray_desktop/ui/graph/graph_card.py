@@ -377,9 +377,11 @@ class GraphCard(Card):
         overlays, container = self.view.overlays, self._container
         if self.view.zoom > 1.0:
             return  # what is below it moves
-        if overlays.legend.isHidden() or not self.view.isVisible():
+        if overlays.legend.isHidden():
             container.reserve(legend=0)
             return
+        if not self.view.isVisible():
+            return  # it is placed when it is shown
         key = (container.size(), container.side, container.below, self.scene_.layout_input())
         crowded = self.scene_.layout.cell is NodeShape.DOT  # it would have to be laid out a second time
         if crowded:

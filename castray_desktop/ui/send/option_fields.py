@@ -467,7 +467,6 @@ class SourceField(Dropdown):
 
     def _describe(self) -> None:
         text, detail = self.texts()
-        self.setAccessibleName(f"{self.tr('From')}: {text} {detail}".strip())
         self.setToolTip(f"{text} · {detail}" if detail else text)
         self.setEnabled(len(self._names) > 1)
         self.update()

@@ -102,13 +102,15 @@ def test_a_new_schedule_begins_with_what_is_in_the_send_panel(page: SchedulesPag
     editor.form["transport"].set_value(TransportOption.DIRECT)
     editor.form["hook"].setText("systemctl reload x")
     editor.recipients.setText("@rack, node_2")
+    assert editor.form["on_conflict"].value() is OnConflict.SKIP  # as in the send panel
+    editor.form["on_conflict"].set_value(OnConflict.OVERWRITE)
     editor.form["remove_extra"].setChecked(True)
     editor.save()
     kept = link.asked(m.AddSchedule)[0].schedule
     assert (kept.name, kept.cron, kept.every, kept.quiet) == ("file", "0 2 * * *", 0.0, 0.0)
     assert kept.request.recipients == ("@rack", "node_2")
     assert kept.request.options == TransferOptions(
-        on_conflict=OnConflict.SKIP,  # as in the send panel
+        on_conflict=OnConflict.OVERWRITE,
         links=Links.FOLLOW,
         exclude=("*.tmp", ".git"),
         transport=TransportOption.DIRECT,

@@ -335,8 +335,8 @@ def test_clear_empties_the_list(qtbot: QtBot, panel: SendPanel) -> None:
 
 def test_every_field_has_an_accessible_name(qtbot: QtBot, panel: SendPanel) -> None:
     assert panel.form["destination"].accessibleName() == "Save to"
-    assert panel.form["on_conflict"].accessibleName() == "If a file exists"
-    assert panel.source.accessibleName() == "From: This computer ubuntu-ws"
+    assert panel.form["on_conflict"].accessibleName() == "If a file exists: Skip identical"
+    assert panel.source.accessibleName() == "From: This computer (ubuntu-ws)"
     assert panel.drop_area.view.accessibleName() == "What will be sent"
     add(qtbot, panel, CONFIGS)
     name = panel.entries.index(0).data(Qt.ItemDataRole.AccessibleTextRole)
