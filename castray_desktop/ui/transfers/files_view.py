@@ -24,6 +24,7 @@ from castray_desktop.ui.transfers.file_text import file_state_word
 from castray_desktop.ui.widgets.banner import Banner
 from castray_desktop.ui.widgets.basic_widgets import button, label, lay_in
 from castray_desktop.ui.widgets.fields import Dropdown, search_field
+from castray_desktop.ui.widgets.popups import open_menu
 from castray_desktop.ui.widgets.text_table import TextTable
 
 SEARCH_MS = 200
@@ -218,7 +219,7 @@ class FilesView(QWidget):
             action = menu.addAction(text, partial(self.model.sort_by, order))
             action.setCheckable(True)
             action.setChecked(self.model.query.order is order)
-        menu.popup(self.table.viewport().mapToGlobal(place))
+        open_menu(menu, self.table.viewport().mapToGlobal(place), self.table)
 
     def copy_rows(self) -> None:
         """Copy the selected rows as text; those that are not here yet are fetched first."""
@@ -253,7 +254,8 @@ class FilesView(QWidget):
             self.tr("As CSV, a line for each file and recipient…"), partial(self._ask_where, "csv")
         )
         menu.addAction(self.tr("As JSON, files with their recipients…"), partial(self._ask_where, "json"))
-        menu.popup(self.export_button.mapToGlobal(self.export_button.rect().bottomLeft()))
+        below = self.export_button.mapToGlobal(self.export_button.rect().bottomLeft())
+        open_menu(menu, below, self.export_button)
 
     def _ask_where(self, kind: str) -> None:
         dialog = QFileDialog(self.window(), self.tr("Export the list of files"))
