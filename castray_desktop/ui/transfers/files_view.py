@@ -80,11 +80,8 @@ class FilesView(QWidget):
         self.count = label("", 12, 400, "2", tabular=True)
         self.copy_button = button(theme, lambda: self.tr("Copy rows"), "copy", kind="flat")
         self.export_button = button(theme, lambda: self.tr("Export…"), "download", kind="flat")
-        tools = lay_in(
-            QHBoxLayout(),
-            *(self.search, self.state, self.node, self.count, None, self.copy_button, self.export_button),
-            spacing=8,
-        )
+        left = (self.search, self.state, self.node, self.count)
+        tools = lay_in(QHBoxLayout(), *left, None, self.copy_button, self.export_button, spacing=8)
         lay_in(QVBoxLayout(self), tools, self.banner, (self.table, 1), spacing=8, margins=(0, 0, 0, 0))
         self._typing = QTimer(self, singleShot=True, interval=SEARCH_MS)
         self._live = QTimer(self, singleShot=True, interval=LIVE_MS)
