@@ -82,7 +82,7 @@ class TerminalBars(NoBars):
     def __init__(self) -> None:
         from castray_desktop.cli.output.cast_reporters import BarReporter
 
-        self._bars = BarReporter()
+        self._bars = BarReporter(keep=True)
 
     def __exit__(self, *_: object) -> None:
         self._bars.stop()

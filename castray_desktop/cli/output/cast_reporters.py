@@ -163,12 +163,12 @@ class LineReporter:
 
 
 class BarReporter:
-    """Progress bars on a terminal, which disappear at the end."""
+    """Progress bars on a terminal, which disappear at the end, before the result; `keep`: they stay."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, keep: bool = False) -> None:
         self._view = ProgressView()
         self._live = Live(
-            self._view, console=new_console(stderr=True), refresh_per_second=BARS_A_SECOND, transient=True
+            self._view, console=new_console(stderr=True), refresh_per_second=BARS_A_SECOND, transient=not keep
         )
         self._warnings = EarlyWarnings()
 
@@ -187,7 +187,7 @@ class BarReporter:
         print_result(result)
 
     def stop(self) -> None:
-        """Remove the bars."""
+        """Remove the bars, or leave them as they are."""
         self._live.stop()
 
 
