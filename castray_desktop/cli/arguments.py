@@ -17,7 +17,7 @@ from typing import Any, NoReturn, TypeAlias
 from castray_desktop.cli.output.terminal import ColorChoice, OutputStyle, print_json
 from castray_desktop.cli.path_lists import add_exclude_from_option, refuse_relative_paths
 from castray_desktop.core.casts.json_views import options_from_json
-from castray_desktop.core.casts.transfer_options import Encryption
+from castray_desktop.core.casts.transfer_options import Encryption, Layout
 from castray_desktop.core.content.urls import is_url
 from castray_desktop.core.failures.kinds import CastRayError, FailureKind
 from castray_desktop.core.protocol import messages
@@ -278,6 +278,13 @@ def add_send_arguments(parser: argparse.ArgumentParser, on_conflict: str = "skip
     )
     parser.add_argument("--exclude", action="append", default=[], metavar="GLOB", help="leave these out")
     add_exclude_from_option(parser)
+    parser.add_argument(
+        "--layout",
+        choices=[choice.value for choice in Layout],
+        default=Layout.PLAIN.value,
+        help="for hf:// addresses: a folder with the files of the repository, or the cache of"
+        " huggingface_hub, so that --dest DIR is its cache_dir or HF_HUB_CACHE (plain)",
+    )
     parser.add_argument("--limit", metavar="RATE", help="of every hop: 10M, 10MB/s, 10MiB/s, 100Mbit/s")
     parser.add_argument(
         "--include", action="append", default=[], metavar="GLOB", help="send these files, and no others"
@@ -322,7 +329,7 @@ def send_request(options: argparse.Namespace) -> SendRequest:
         raise CastRayError(FailureKind.NOTHING_TO_SEND)
     recipients = split_names(options.to)
     transfer_options = options_from_json(vars(options))
-    transfer_options.check()
+    transfer_options.check(paths)
     if not recipients:
         raise CastRayError(FailureKind.NO_RECIPIENTS)
     if options.dest and not options.dest.startswith("/"):

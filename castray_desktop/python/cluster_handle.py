@@ -145,6 +145,7 @@ class SendArguments(TypedDict, total=False):
     encrypt: Literal["auto", "always", "never"]
     await_offline: bool
     remove_extra: bool
+    layout: Literal["plain", "hf-cache"]
     hook: str
 
 
@@ -278,7 +279,7 @@ class Cluster:
         Raises CommandFailed when it can't be started.
 
         The options are those of `SendArguments`: source, dest, on_conflict, links, exclude, include,
-        limit, transport, encrypt, await_offline, remove_extra and hook.
+        limit, transport, encrypt, await_offline, remove_extra, layout and hook.
 
         `to` is "all", or names, addresses, Ray node ids or "@group"; `dest` is absolute and may hold
         "{node}", without it files land in each node's inbox. `limit` is bytes per second, or "10MB/s".

@@ -11,6 +11,7 @@ from castray_desktop.core.casts.transfer_options import TransferOptions
 from castray_desktop.core.failures.kinds import CastRayError, Failure
 from castray_desktop.core.protocol.nodes.agent_protocol import RemoteFile
 from castray_desktop.workers.sources.address_resolver import AddressResolver
+from castray_desktop.workers.sources.store_protocol import Waits
 
 ADDRESS = "s3://bucket/model.bin"
 
@@ -26,11 +27,13 @@ class FakeStore:
         self.failures: list[Failure] = []  # of the next renewals
         self.renewed = asyncio.Event()
 
-    async def list_files(self, address: str, options: TransferOptions) -> tuple[RemoteFile, ...]:
+    async def list_files(
+        self, address: str, options: TransferOptions, waits: Waits
+    ) -> tuple[RemoteFile, ...]:
         self.listed.append(address)
         return self.files
 
-    async def with_links(self, files: Sequence[RemoteFile]) -> tuple[RemoteFile, ...]:
+    async def with_links(self, files: Sequence[RemoteFile], waits: Waits) -> tuple[RemoteFile, ...]:
         self.renewals += 1
         self.renewed.set()
         if self.failures:

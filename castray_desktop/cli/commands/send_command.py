@@ -38,6 +38,8 @@ def add_parsers(commands: Commands) -> None:
         castray send data/ --to node_1,node_2 --dest /data/{node} --on-conflict overwrite
         castray send logs/ --from node_3 --to @office --exclude '*.tmp' --limit 100Mbit/s
         castray send https://host/weights.bin s3://bucket/data --to all --include '*.parquet'
+        castray send hf://org/name@main --to all --exclude '*.bin'
+        castray send hf://org/name --to all --dest /data/hub --layout hf-cache
         castray send model.safetensors --to all --dry-run
         find . -name '*.safetensors' -print0 | castray send --files-from - -0 --to all
         castray send src/ --to all --exclude-from src/.gitignore

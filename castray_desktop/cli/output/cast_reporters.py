@@ -28,7 +28,7 @@ from castray_desktop.core.casts.json_views import form_to_json, result_form
 from castray_desktop.core.casts.states import cast_name
 from castray_desktop.core.content.quantities import format_rate
 from castray_desktop.core.failures.kinds import CastRayError, FailureKind
-from castray_desktop.core.failures.sentences import TEMPLATES
+from castray_desktop.core.failures.sentences import TEMPLATES, sentence
 from castray_desktop.core.protocol import messages
 from castray_desktop.core.protocol.messages import (
     CastResult,
@@ -110,10 +110,11 @@ class ResultReporter:
 
 
 class EarlyWarnings:
-    """What a user should know before the cast has ended; each warning is printed once."""
+    """What a user should know before the cast has ended; each is printed once."""
 
     def __init__(self) -> None:
         self._links = self._clear_text = False
+        self._waits = ""
 
     def print_new(self, summary: CastSummary, deliveries: tuple[DeliverySnapshot, ...]) -> None:
         """Print those that are due."""
@@ -123,6 +124,12 @@ class EarlyWarnings:
         if not self._clear_text and any(item.encrypted is False for item in deliveries):
             self._clear_text = True
             warn_of_clear_text(summary, deliveries)
+        failure = summary.failure
+        if failure is not None and failure.kind is FailureKind.SERVER_AWAITED:
+            reason = sentence(failure)
+            if reason != self._waits:
+                self._waits = reason
+                print_note(reason)
 
 
 class LineReporter:

@@ -34,7 +34,7 @@ def check_schedule(schedule: Schedule, next_time: NextTime) -> None:
         raise CastRayError(FailureKind.NOTHING_TO_SEND)
     if not schedule.request.recipients:
         raise CastRayError(FailureKind.NO_RECIPIENTS)
-    schedule.request.options.check()
+    schedule.request.options.check(schedule.request.paths)
     if (schedule.every != 0) + bool(schedule.cron) + (schedule.quiet != 0) != 1:
         raise CastRayError(
             FailureKind.BAD_SCHEDULE,
@@ -90,6 +90,7 @@ def content_key(request: SendRequest) -> tuple[object, ...]:
         request.options.patterns,
         request.options.on_conflict,
         request.options.remove_extra,
+        request.options.layout,
     )
 
 

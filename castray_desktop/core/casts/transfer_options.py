@@ -6,10 +6,13 @@ Shipped to nodes: standard library only.
 from __future__ import annotations
 
 import enum
+from collections.abc import Iterable
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from castray_desktop.core.content.file_names import NamePatterns
+from castray_desktop.core.content.hub_addresses import is_hub_address
+from castray_desktop.core.content.urls import redacted_url
 from castray_desktop.core.failures.kinds import CastRayError, FailureKind
 
 
@@ -46,6 +49,13 @@ class Encryption(str, enum.Enum):
     NEVER = "never"
 
 
+class Layout(str, enum.Enum):
+    """How a repository of the Hugging Face hub is laid out at the recipients."""
+
+    PLAIN = "plain"  # a folder with its files
+    HF_CACHE = "hf-cache"  # as `huggingface_hub` keeps it in its cache: blobs, references, snapshots of links
+
+
 @dataclass(frozen=True)
 class TransferOptions:
     """How files are sent. Requests, checkpoints, schedules and the orders to agents hold one of these."""
@@ -60,6 +70,7 @@ class TransferOptions:
     encrypt: Encryption = Encryption.AUTO
     await_offline: bool = False  # offline recipients are served when they come back
     remove_extra: bool = False  # with OVERWRITE: prune entries that a sent folder no longer has
+    layout: Layout = Layout.PLAIN
     hook: str = ""  # command run on each recipient after its delivery, if allowed
 
     @property
@@ -67,8 +78,8 @@ class TransferOptions:
         """Which names are sent."""
         return NamePatterns(self.exclude, self.include)
 
-    def check(self) -> None:
-        """Refuse options that contradict each other. Raises CastRayError.
+    def check(self, paths: Iterable[str]) -> None:
+        """Refuse options that contradict each other, or what is sent. Raises CastRayError.
 
         Pruning requires `overwrite`: with other policies a recipient's `model (2).bin` would be removed.
         """
@@ -76,6 +87,22 @@ class TransferOptions:
             raise CastRayError(FailureKind.REMOVE_EXTRA_REFUSED)
         if self.transport is TransportOption.UDP and self.encrypt is Encryption.ALWAYS:
             raise CastRayError(FailureKind.ENCRYPTED_MULTICAST)
+        if self.layout is Layout.HF_CACHE:
+            for path in paths:
+                if not is_hub_address(path):
+                    raise CastRayError(FailureKind.CACHE_LAYOUT_REFUSED, path=redacted_url(path))
+            if self.on_conflict is OnConflict.RENAME:
+                raise CastRayError(FailureKind.CACHE_LAYOUT_RENAMED)
+
+    def settled(self) -> TransferOptions:
+        """These options, with what follows from the layout.
+
+        In a cache, what a branch or tag refers to is replaced by what it refers to now. Everything else is
+        named by its contents.
+        """
+        if self.layout is Layout.HF_CACHE:
+            return replace(self, on_conflict=OnConflict.OVERWRITE)
+        return self
 
     def with_default_encryption(self, encrypt: Encryption) -> TransferOptions:
         """These options, with `encrypt` in place of AUTO."""

@@ -52,6 +52,18 @@ class ChecksumHasher:
         return bool(digest == self._wanted.lower())
 
 
+def stated_digest(checksum: str, kind: str) -> bytes:
+    """The digest in a checksum of this kind; empty if it is one of another kind, or none."""
+    stated, _, digest = checksum.partition(":")
+    if stated != kind:
+        return b""
+    try:
+        raw = bytes.fromhex(digest)
+    except ValueError:
+        return b""
+    return raw if len(raw) == _BYTES.get(kind) else b""
+
+
 def checksum_hasher(checksum: str, size: int) -> Optional[ChecksumHasher]:
     """What compares a file with this checksum; None if there is none, or it can't be computed here."""
     if not checksum:

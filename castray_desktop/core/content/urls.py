@@ -14,6 +14,7 @@ import re
 import urllib.parse
 
 from castray_desktop.core.content.file_names import safe_component
+from castray_desktop.core.content.hub_addresses import parse_hub_address
 
 WEB_SCHEMES = ("http", "https")
 STORE_SCHEMES = ("s3", "gs", "az", "hf")
@@ -49,13 +50,22 @@ def redacted_url(url: str) -> str:
     return urllib.parse.urlunsplit((parts.scheme, host, parts.path, "", ""))
 
 
+def _hub_name(url: str) -> str:
+    """The name of a repository, or of a file or folder in it; empty if this is no address of the hub."""
+    try:
+        address = parse_hub_address(url)
+    except ValueError:
+        return ""
+    return address.path.rpartition("/")[2] or address.name
+
+
 def url_file_name(url: str) -> bytes:
     """The name of the file or folder at the recipients: the last part of the path, or else the host."""
     if url_scheme(url) in STORE_SCHEMES:  # names of objects are not quoted
         host, _, path = url.partition("://")[2].partition("/")
         name = path.rstrip("/").rpartition("/")[2]
         if url_scheme(url) == "hf":
-            name = name.partition("@")[0]
+            name = _hub_name(url) or name
     else:
         parts = urllib.parse.urlsplit(url)
         host = parts.hostname or ""

@@ -78,6 +78,10 @@ _TABLE: Mapping[FailureStatus, Mapping[FailureKind, tuple[str, str]]] = {
             "Two of the things to send are called {name}.",
             "Send them one after the other, or rename one of them.",
         ),
+        K.BAD_HUB_ADDRESS: (
+            "{address} is no address of the Hugging Face hub: {reason}.",
+            "Write hf://OWNER/NAME, hf://OWNER/NAME@REVISION/PATH or hf://datasets/OWNER/NAME.",
+        ),
         K.GROUP_EMPTY: (
             "No node of {group} is in this cluster.",
             "Attach to the cluster that the group was made for, or save it again with nodes that are here.",
@@ -127,6 +131,14 @@ _TABLE: Mapping[FailureStatus, Mapping[FailureKind, tuple[str, str]]] = {
         K.ENCRYPTED_MULTICAST: (
             "Multicast can't be encrypted, and this cast has to be.",
             "Use the relay (--transport auto), or don't require encryption.",
+        ),
+        K.CACHE_LAYOUT_REFUSED: (
+            "{path} can't be laid out as a cache of the Hugging Face hub.",
+            "Use --layout hf-cache for addresses that begin with hf:// alone.",
+        ),
+        K.CACHE_LAYOUT_RENAMED: (
+            "A cache of the Hugging Face hub can't be delivered under other names.",
+            "Leave out --on-conflict rename, or use --layout plain.",
         ),
     },
     FailureStatus.NOT_FOUND: {
@@ -311,6 +323,28 @@ _TABLE: Mapping[FailureStatus, Mapping[FailureKind, tuple[str, str]]] = {
         K.SCHEDULE_RUNNING: (
             "The last run of {name} has not ended.",
             "Wait for it, or cancel its cast.",
+        ),
+        K.HUB_NO_REPOSITORY: (
+            "The hub has no repository {repository} that this computer may read.",
+            "Check the name. For a private repository, log in on this computer with 'hf auth login', or start"
+            " the engine with HF_TOKEN.",
+        ),
+        K.HUB_NO_REVISION: (
+            "{repository} has no branch, tag or commit {revision}.",
+            "Check the name of the revision on the hub.",
+        ),
+        K.HUB_NO_PATH: (
+            "{repository} has nothing at {path}.",
+            "Check the path on the hub; upper and lower case differ.",
+        ),
+        K.HUB_REFUSED: (
+            "The hub does not let this computer read {repository}: {reason}.",
+            "Request access on its page, then log in on this computer with 'hf auth login', or start the"
+            " engine with HF_TOKEN.",
+        ),
+        K.HUB_TOO_MANY_SMALL: (
+            "{repository} is not public and has small files of {size}, and one cast takes {most} of them.",
+            "Send parts of it one after the other: hf://{repository}/PATH.",
         ),
         K.CHANGED: ("{path} changed while it was being sent.", "Send it again once nothing writes to it."),
         K.PARCEL_CHANGED: (
@@ -535,6 +569,16 @@ TRANSLATABLE_VALUES = (
     # a folder
     "it is read-only",
     "permission denied",
+    # the hub
+    "it is gated, and this computer is not logged in",
+    "it is gated, and this account has no access to it",
+    "the token of this computer is not valid",
+    "it is disabled",
+    "HF_HUB_OFFLINE is set",
+    "a repository has an owner and a name",
+    "there is no revision after the @",
+    "{name} can't be a name on the hub",
+    "its path is not complete",
     # schedules and history
     "it needs exactly one of an interval, a cron expression and a quiet time",
     "{cron} is not a cron expression that ever comes true",

@@ -101,6 +101,7 @@ class ScheduleEditor(Sheet):
         row.addWidget(self.save_button)
         self.set_foot(row)
         self.when.currentIndexChanged.connect(self._show_when)
+        self.paths.textChanged.connect(lambda: self.form.set_sent(self._lines()))
         self._files.clicked.connect(lambda: self._browse(QFileDialog.FileMode.ExistingFiles))
         self._folder.clicked.connect(lambda: self._browse(QFileDialog.FileMode.Directory))
 
@@ -183,14 +184,18 @@ class ScheduleEditor(Sheet):
         self.cron.setText(schedule.cron)
         self.quiet.setValue(round(schedule.quiet) or 10)
 
+    def _lines(self) -> tuple[str, ...]:
+        return tuple(line.strip() for line in self.paths.toPlainText().splitlines() if line.strip())
+
     def schedule(self) -> Schedule:
         """The schedule that the fields show."""
         kind = self.when.currentIndex()
+        paths = self._lines()
         request: SendRequest = msgspec.structs.replace(
             self._schedule.request,
-            paths=tuple(line.strip() for line in self.paths.toPlainText().splitlines() if line.strip()),
+            paths=paths,
             recipients=split_list(self.recipients.text()),
-            options=effective(self.form.options(self._schedule.request.options)),
+            options=effective(self.form.options(self._schedule.request.options), paths),
         )
         return msgspec.structs.replace(
             self._schedule,

@@ -14,11 +14,13 @@ from PySide6.QtWidgets import QInputDialog, QLineEdit, QWidget
 
 from castray_desktop.core.casts.transfer_options import (
     Encryption,
+    Layout,
     Links,
     OnConflict,
     TransferOptions,
     TransportOption,
 )
+from castray_desktop.core.content.hub_addresses import is_hub_address
 from castray_desktop.core.content.quantities import parse_rate
 from castray_desktop.core.failures.kinds import CastRayError
 from castray_desktop.core.protocol.messages import NodeState
@@ -199,6 +201,28 @@ def _encrypt_field(theme: Theme, name: Text) -> ChoiceField:
     return field
 
 
+def _layout_field(theme: Theme, name: Text) -> ChoiceField:
+    field = ChoiceField(
+        theme,
+        name,
+        Layout,
+        lambda: (
+            translate("SendOptions", "As a folder with its files"),
+            translate("SendOptions", "As the cache of huggingface_hub"),
+        ),
+    )
+    bind_text(
+        field,
+        field.setToolTip,
+        lambda: translate(
+            "SendOptions",
+            "For addresses that begin with hf://. A cache can be opened offline, where the folder that it is"
+            " saved to is the HF_HUB_CACHE of a program.",
+        ),
+    )
+    return field
+
+
 def encryption_note(options: TransferOptions) -> str:
     """What a user should know of the encryption with these options; "" for nothing."""
     multicast = options.transport is TransportOption.UDP
@@ -340,6 +364,7 @@ OPTION_FIELDS: dict[str, tuple[Text, Callable[[Theme, Text], OptionField]]] = {
     "links": (lambda: translate("SendOptions", "Symbolic links"), _links_field),
     "transport": (lambda: translate("SendOptions", "Transport"), _transport_field),
     "encrypt": (lambda: translate("SendOptions", "Encryption"), _encrypt_field),
+    "layout": (lambda: translate("SendOptions", "Hugging Face"), _layout_field),
     "hook": (lambda: translate("SendOptions", "Command afterwards"), TextOption),
     "remove_extra": (
         lambda: translate("SendOptions", "Remove at the recipients what a sent folder no longer has"),
@@ -360,6 +385,7 @@ class OptionForm(QObject):
         self.encryption_note = label("", 12, 400, "warn")
         self.encryption_note.setWordWrap(True)
         self._filling = False
+        self._sent: tuple[str, ...] = ()
         for field in self._fields.values():
             field.value_changed.connect(self._field_changed)
         Retranslator(self.encryption_note, self._show_dependent)
@@ -390,6 +416,11 @@ class OptionForm(QObject):
         self._filling = False
         self._show_dependent()
 
+    def set_sent(self, paths: Iterable[str]) -> None:
+        """The paths and addresses that are sent with these options."""
+        self._sent = tuple(paths)
+        self._show_dependent()
+
     def _field_changed(self) -> None:
         if not self._filling:
             self._show_dependent()
@@ -400,6 +431,8 @@ class OptionForm(QObject):
         if self._fields.keys() >= {"on_conflict", "remove_extra"}:
             overwrites = self._fields["on_conflict"].value() is OnConflict.OVERWRITE
             self._fields["remove_extra"].setEnabled(overwrites)
+        if "layout" in self._fields:
+            self._fields["layout"].setEnabled(is_from_hub(self._sent))
         if "encrypt" in self._fields:
             note = encryption_note(self.options(TransferOptions()))
             self.encryption_note.setText(note)
@@ -407,11 +440,17 @@ class OptionForm(QObject):
             self._fields["encrypt"].setAccessibleDescription(note)
 
 
-def effective(options: TransferOptions) -> TransferOptions:
-    """The options without pruning, unless existing files are overwritten."""
-    if options.on_conflict is OnConflict.OVERWRITE:
-        return options
-    return replace(options, remove_extra=False)
+def is_from_hub(paths: Sequence[str]) -> bool:
+    """Whether all that is sent comes from the Hugging Face hub."""
+    return bool(paths) and all(map(is_hub_address, paths))
+
+
+def effective(options: TransferOptions, paths: Sequence[str]) -> TransferOptions:
+    """The options without those that have no effect for these paths: pruning, unless existing files are
+    overwritten; the layout, unless everything comes from the hub."""
+    if options.on_conflict is not OnConflict.OVERWRITE:
+        options = replace(options, remove_extra=False)
+    return options if is_from_hub(paths) else replace(options, layout=Layout.PLAIN)
 
 
 class SourceField(Dropdown):

@@ -148,7 +148,7 @@ class SendPanel(Card):
     def request(self, *, leave_out: bool = False) -> SendRequest:
         """What a press of Send means now."""
         waiting, paths = self._selection.waiting(), self.entries.paths()
-        options = effective(self.form.options(self.options))
+        options = effective(self.form.options(self.options), paths)
         return SendRequest(
             paths=paths,
             recipients=tuple(sorted(self._selection.ready() | waiting, key=natural_key)),
@@ -309,7 +309,7 @@ class SendPanel(Card):
         self._show_hint()
 
     def _show_options(self) -> None:
-        self.sheets.show_options(self.options)
+        self.sheets.show_options(self.options, self.entries.paths())
 
     def _take_options(self, options: TransferOptions) -> None:
         if options.patterns != self.options.patterns:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QCoreApplication, QObject, Signal
@@ -85,12 +86,13 @@ class SendSheets(QObject):
         self.preflight: PreflightSheet | None = None
         self.browser: NodeBrowser | None = None
 
-    def show_options(self, options: TransferOptions) -> None:
-        """Open the sheet that changes these."""
+    def show_options(self, options: TransferOptions, paths: Sequence[str]) -> None:
+        """Open the sheet that changes these, for what is sent."""
         if self.options is None:
             self.options = OptionsSheet(self._theme, self._panel.window())
             self.options.changed.connect(self.options_changed)
         self.options.form.set_options(options)
+        self.options.form.set_sent(paths)
         self.options.show()
         self.options.raise_()
 

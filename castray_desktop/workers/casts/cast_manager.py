@@ -394,7 +394,8 @@ class CastManager:
         if not request.paths:
             raise CastRayError(FailureKind.NOTHING_TO_SEND)
         options = request.options.with_default_encryption(self._services.encryption())
-        options.check()
+        options.check(request.paths)
+        options = options.settled()
         source, recipients = self._resolve_nodes(request)
         if options.destination and not options.destination.startswith("/"):
             raise CastRayError(FailureKind.BAD_DESTINATION, destination=options.destination)

@@ -89,6 +89,11 @@ class OptionsBody(Body):
         " always: nothing is sent to those that can't. Not with udp, which can't be encrypted.",
     )
     await_offline: bool = False
+    layout: Literal["plain", "hf-cache"] = Field(
+        default="plain",
+        description="For hf:// addresses. plain: a folder with the files of the repository; hf-cache: the"
+        " cache of huggingface_hub, so that dest is its cache_dir.",
+    )
     remove_extra: bool = Field(
         default=False,
         description="With overwrite: remove at the recipients what a sent folder no longer has.",

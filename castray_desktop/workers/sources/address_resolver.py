@@ -6,14 +6,16 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 
-from castray_desktop.core.casts.transfer_options import TransferOptions
+from castray_desktop.core.casts.transfer_options import Layout, TransferOptions
 from castray_desktop.core.content.file_names import MAX_PATH, ExcludePatterns, folders_above, safe_component
+from castray_desktop.core.content.hub_addresses import parse_hub_address
 from castray_desktop.core.content.urls import redacted_url, url_scheme
 from castray_desktop.core.failures.kinds import CastRayError, FailureKind
 from castray_desktop.core.protocol.nodes.agent_protocol import RemoteFile
 from castray_desktop.workers.base.installation import extra_command, lacks_extra
+from castray_desktop.workers.sources.hub_cache_layout import in_cache_layout
 from castray_desktop.workers.sources.object_stores import ObjectStores
-from castray_desktop.workers.sources.store_protocol import Store
+from castray_desktop.workers.sources.store_protocol import Store, Waits
 
 LIST_SECONDS = 120.0
 LINKS_SECONDS = 60.0
@@ -21,8 +23,23 @@ LINKS_SECONDS = 60.0
 MAX_FILES = 20_000
 """Of one cast: the order to the node that downloads has all of their links."""
 
-STORES: dict[str, Callable[[], Store]] = dict.fromkeys(("s3", "gs", "az"), ObjectStores)
+
+def _hub_store() -> Store:
+    from castray_desktop.workers.sources.hub_store import HubStore
+
+    return HubStore()
+
+
+STORES: dict[str, Callable[[], Store]] = {**dict.fromkeys(("s3", "gs", "az"), ObjectStores), "hf": _hub_store}
 """What makes the store of each scheme. Its module imports what the extra installs when it is used."""
+
+
+Waiting = Callable[[str], None]
+"""Called with the reason while a store lets wait, and with an empty one after."""
+
+
+def ignore_waiting(reason: str) -> None:
+    """Where nobody wants to know."""
 
 
 class AddressResolver:
@@ -32,14 +49,16 @@ class AddressResolver:
         self._makers = stores
         self._stores: dict[str, Store] = {}
 
-    async def list_files(self, address: str, options: TransferOptions) -> tuple[RemoteFile, ...]:
+    async def list_files(
+        self, address: str, options: TransferOptions, waiting: Waiting = ignore_waiting
+    ) -> tuple[RemoteFile, ...]:
         """The files that an address stands for, without links and without what `options` leave out.
 
         Raises CastRayError.
         """
         store = self._store(url_scheme(address), address)
-        async with _within(LIST_SECONDS, address):
-            files = await store.list_files(address, options)
+        async with _within(LIST_SECONDS, address, waiting) as waits:
+            files = await store.list_files(address, options, waits)
         exclusions = ExcludePatterns(options.patterns)
         kept = tuple(file for file in files if not exclusions.leaves_out(file.path))
         if not kept:
@@ -50,9 +69,13 @@ class AddressResolver:
                 FailureKind.STORE_TOO_LARGE, url=redacted_url(address), count=len(kept), most=MAX_FILES
             )
         _check_paths(kept)
+        if options.layout is Layout.HF_CACHE:
+            return in_cache_layout(parse_hub_address(address), kept)
         return kept
 
-    async def with_links(self, files: Sequence[RemoteFile]) -> tuple[RemoteFile, ...]:
+    async def with_links(
+        self, files: Sequence[RemoteFile], waiting: Waiting = ignore_waiting
+    ) -> tuple[RemoteFile, ...]:
         """The files, those of stores with new links. Raises CastRayError."""
         schemes = dict.fromkeys(url_scheme(file.address) for file in files if file.address)
         found: dict[str, RemoteFile] = {}
@@ -60,8 +83,8 @@ class AddressResolver:
             wanted = [file for file in files if file.address and url_scheme(file.address) == scheme]
             address = wanted[0].address
             store = self._store(scheme, address)
-            async with _within(LINKS_SECONDS, address):
-                linked = await store.with_links(wanted)
+            async with _within(LINKS_SECONDS, address, waiting) as waits:
+                linked = await store.with_links(wanted, waits)
             found.update((file.path, file) for file in linked)
         return tuple(found.get(file.path, file) for file in files)
 
@@ -113,10 +136,22 @@ def check_names(listings: Iterable[Sequence[RemoteFile]]) -> None:
 
 
 @asynccontextmanager
-async def _within(seconds: float, address: str) -> AsyncIterator[None]:
+async def _within(seconds: float, address: str, waiting: Waiting) -> AsyncIterator[Waits]:
+    """Limit the time that a store takes. What it lets wait does not count."""
+    told = False
     try:
-        async with asyncio.timeout(seconds):
-            yield
+        async with asyncio.timeout(seconds) as limit:
+
+            def waits(more: float, reason: str) -> None:
+                nonlocal told
+                told = True
+                limit.reschedule((limit.when() or 0.0) + more)
+                waiting(reason)
+
+            yield waits
     except TimeoutError:
         reason = f"no answer within {seconds:.0f} seconds"
         raise CastRayError(FailureKind.STORE_UNREACHABLE, url=redacted_url(address), reason=reason) from None
+    finally:
+        if told:
+            waiting("")

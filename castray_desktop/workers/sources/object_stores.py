@@ -21,7 +21,7 @@ from castray_desktop.core.content.urls import redacted_url, url_file_name
 from castray_desktop.core.failures.kinds import CastRayError, FailureKind
 from castray_desktop.core.protocol.nodes.agent_protocol import RemoteFile
 from castray_desktop.workers.sources.object_store_access import ObjectPlace, StoreAccess, open_bucket
-from castray_desktop.workers.sources.store_protocol import LINK_SECONDS
+from castray_desktop.workers.sources.store_protocol import LINK_SECONDS, Waits
 
 if TYPE_CHECKING:
     from obstore import ObjectMeta
@@ -44,7 +44,9 @@ _EXPRESS = "--x-s3"
 class ObjectStores:
     """Implements `Store` for `s3`, `gs` and `az`."""
 
-    async def list_files(self, address: str, options: TransferOptions) -> tuple[RemoteFile, ...]:
+    async def list_files(
+        self, address: str, options: TransferOptions, waits: Waits
+    ) -> tuple[RemoteFile, ...]:
         from obstore.exceptions import BaseError
 
         place = ObjectPlace.of(address)
@@ -63,7 +65,7 @@ class ObjectStores:
             for item in found
         )
 
-    async def with_links(self, files: Sequence[RemoteFile]) -> tuple[RemoteFile, ...]:
+    async def with_links(self, files: Sequence[RemoteFile], waits: Waits) -> tuple[RemoteFile, ...]:
         linked: list[RemoteFile] = []
         places = {file.address: ObjectPlace.of(file.address) for file in files}
         for bucket in dict.fromkeys(place.bucket for place in places.values()):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from castray_desktop.core.casts.transfer_options import TransferOptions
@@ -12,6 +12,10 @@ LINK_SECONDS = 3600.0
 """How long a link should be valid. Half of that is left when it is renewed."""
 
 
+Waits = Callable[[float, str], None]
+"""Called on the event loop when a store lets wait for so many seconds, with the reason in words."""
+
+
 class Store(Protocol):
     """A kind of store, chosen by the scheme of an address. Its methods may be cancelled.
 
@@ -19,13 +23,15 @@ class Store(Protocol):
     STORE_NOT_FOUND, STORE_DENIED, STORE_UNSIGNED, or another kind, for what ends the cast.
     """
 
-    async def list_files(self, address: str, options: TransferOptions) -> tuple[RemoteFile, ...]:
+    async def list_files(
+        self, address: str, options: TransferOptions, waits: Waits
+    ) -> tuple[RemoteFile, ...]:
         """The files that the address stands for, without links: with size, version, checksum and `address`.
 
         Their paths begin with one name, which is that of the file, or of the folder around all of them.
         """
         ...
 
-    async def with_links(self, files: Sequence[RemoteFile]) -> tuple[RemoteFile, ...]:
+    async def with_links(self, files: Sequence[RemoteFile], waits: Waits) -> tuple[RemoteFile, ...]:
         """The same files with links, and when these expire. Called again before they do."""
         ...

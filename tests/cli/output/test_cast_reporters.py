@@ -73,6 +73,7 @@ def test_the_result_is_the_object_that_scripts_rely_on(said: Said) -> None:
             "encrypt": "auto",
             "await_offline": False,
             "remove_extra": False,
+            "layout": "plain",
             "hook": None,
         },
         "started": 1000.0,
@@ -206,6 +207,15 @@ def test_clear_text_is_told_before_the_cast_has_ended(capsys: pytest.CaptureFixt
             reporter.progress(make_cast(), (make_delivery("node_2", encrypted=False),))
         reporter.stop()
         assert capsys.readouterr().err.count("warning: what goes to node_2 is not encrypted") == 1
+
+
+def test_why_a_server_lets_wait_is_told_once(capsys: pytest.CaptureFixture[str]) -> None:
+    failure = Failure(FailureKind.SERVER_AWAITED, {"reason": "the hub answers 429 Too Many Requests"})
+    for reporter in (LineReporter(), BarReporter()):
+        for _ in range(2):
+            reporter.progress(make_cast(failure=failure), ())
+        reporter.stop()
+        assert capsys.readouterr().err.count("The download waits: the hub answers 429") == 1
 
 
 def test_plain_lines(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -58,6 +58,9 @@ def test_what_may_be_secret_is_not_shown() -> None:
         ("s3://bucket", b"bucket"),
         ("gs://bucket/..", b"bucket"),
         ("hf://org/model@main", b"model"),
+        ("hf://datasets/org/data@refs/pr/1", b"data"),
+        ("hf://org/model@v1/onnx/model@2.bin", b"model@2.bin"),
+        ("hf://model@v1", b"model@v1"),
     ],
 )
 def test_names_of_files_are_safe(url: str, name: bytes) -> None:

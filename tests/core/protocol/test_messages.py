@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from castray_desktop.core.failures.kinds import Failure, FailureKind
 from castray_desktop.core.protocol import messages
 
-FORM_OF_VERSION = {4: "55c5b3cbcfec6958"}
+FORM_OF_VERSION = {4: "1767279ad95afd2f"}
 
 
 def without_descriptions(schema: Any) -> Any:

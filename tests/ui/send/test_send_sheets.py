@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 from pytestqt.qtbot import QtBot
 
+from castray_desktop.core.casts.transfer_options import Layout
 from castray_desktop.core.failures.kinds import Failure, FailureKind
 from castray_desktop.core.protocol import messages as m
 from castray_desktop.core.protocol.messages import Encryption, Links, NodeState, OnConflict, TransportOption
@@ -59,6 +60,23 @@ def test_options_go_with_the_request(qtbot: QtBot, ready: MainWindow, link: Fake
     assert link.asked(m.MeasurePaths)[-1].include == ("*.bin",)
     sheet.reset_button.click()
     assert panel.options_button.text() == "Options"
+
+
+def test_the_layout_is_for_the_hub_alone(qtbot: QtBot, ready: MainWindow) -> None:
+    panel = ready.send_panel
+    add_files(qtbot, ready)
+    panel.options_button.click()
+    sheet = panel.sheets.options
+    assert sheet is not None
+    assert not sheet.form["layout"].isEnabled()
+    panel.entries.clear()
+    panel.add_paths(["hf://org/name"])
+    panel.options_button.click()
+    assert sheet.form["layout"].isEnabled()
+    sheet.form["layout"].set_value(Layout.HF_CACHE)
+    assert panel.request().options.layout is Layout.HF_CACHE
+    add_files(qtbot, ready)
+    assert panel.request().options.layout is Layout.PLAIN
 
 
 def test_several_problems_are_shown_with_their_remedies(

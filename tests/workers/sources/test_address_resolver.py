@@ -15,6 +15,7 @@ from castray_desktop.core.failures.sentences import explain
 from castray_desktop.core.protocol.nodes.agent_protocol import RemoteFile
 from castray_desktop.workers.sources import address_resolver
 from castray_desktop.workers.sources.address_resolver import AddressResolver, check_names
+from castray_desktop.workers.sources.store_protocol import Waits
 from tests.helpers.fake_store import ADDRESS, FakeStore
 
 OPTIONS = TransferOptions()
@@ -62,11 +63,13 @@ async def test_a_missing_extra_is_a_sentence_with_a_command(monkeypatch: pytest.
 
 async def test_a_store_that_does_not_answer_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     class Silent(FakeStore):
-        async def list_files(self, address: str, options: TransferOptions) -> tuple[RemoteFile, ...]:
+        async def list_files(
+            self, address: str, options: TransferOptions, waits: Waits
+        ) -> tuple[RemoteFile, ...]:
             await asyncio.Event().wait()
             return ()
 
-        async def with_links(self, files: Sequence[RemoteFile]) -> tuple[RemoteFile, ...]:
+        async def with_links(self, files: Sequence[RemoteFile], waits: Waits) -> tuple[RemoteFile, ...]:
             await asyncio.Event().wait()
             return ()
 

@@ -6,6 +6,7 @@ on Python 3.9: driver and agents run on the cluster's interpreter.
 
 from __future__ import annotations
 
+import base64
 import enum
 import typing
 from collections.abc import Iterable
@@ -109,8 +110,10 @@ class RemoteFile:
     ranges: bool = True  # whether parts of it can be requested
     authorization: str = field(default="", repr=False)  # value of the header, for the host of `url` alone
     address: str = ""  # in its store: the engine makes links from it, and people see it; empty: a web server
-    checksum: str = ""  # as its server knows it: "sha256:HEX", "md5:HEX" or "crc32:HEX"
+    checksum: str = ""  # as its server knows it: "sha256:HEX", "md5:HEX", "crc32:HEX" or "git-sha1:HEX"
     expires: float = 0.0  # of the link, POSIX seconds; 0: never
+    contents: str = field(default="", repr=False)  # packed, see `pack_contents`; instead of a link
+    target: str = ""  # this is a symbolic link with this text, without contents
 
     @property
     def shown_address(self) -> str:
@@ -119,7 +122,22 @@ class RemoteFile:
 
     def without_link(self) -> RemoteFile:
         """What of it may be stored: nothing that gives access, unless the link is all that is known of it."""
-        return replace(self, url="", authorization="", expires=0.0) if self.address else self
+        if not self.address:
+            return self
+        return replace(self, url="", authorization="", expires=0.0, contents="")
+
+    @property
+    def given_contents(self) -> bytes:
+        """Its contents, where they are part of this message. Raises ValueError."""
+        raw = base64.b85decode(self.contents)
+        if len(raw) != self.size:
+            raise ValueError("contents that are not as long as the file")
+        return raw
+
+
+def pack_contents(raw: bytes) -> str:
+    """Contents of a small file for `RemoteFile.contents`."""
+    return base64.b85encode(raw).decode()
 
 
 # --- orders to an agent --------------------------------------------------------------------------

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from castray_desktop.core.casts.states import DeliveryEvent, FailoverEvent, FailoverState
+from castray_desktop.core.content.checksums import stated_digest
 from castray_desktop.core.content.quantities import format_bytes
 from castray_desktop.core.content.stream_layout import MAX_PIECE_BYTES, choose_piece_bytes
 from castray_desktop.core.failures.kinds import CastRayError, Failure, FailureKind
@@ -277,7 +278,11 @@ class CastPreflight:
             self._status.request.options.transport is TransportOption.UDP
         ):  # pieces come to all at once, not hop by hop
             length = MAX_PIECE_BYTES
-        self._failover.algorithms = dataclasses.replace(common_algorithms(self._hellos()), piece_bytes=length)
+        algorithms = dataclasses.replace(common_algorithms(self._hellos()), piece_bytes=length)
+        if any(stated_digest(file.checksum, "sha256") for file in self._failover.links.files):
+            # the store knows their hashes: what recipients have need not be downloaded to be compared
+            algorithms = dataclasses.replace(algorithms, file="sha256")
+        self._failover.algorithms = algorithms
 
     def _hellos(self) -> Iterator[AgentHello]:
         """Hellos of online nodes; the others take no part."""

@@ -15,6 +15,8 @@ from castray_desktop.core.casts.states import (
     next_delivery_state,
     outcome,
 )
+from castray_desktop.core.content.file_names import display_name
+from castray_desktop.core.content.urls import is_store_url, url_file_name
 from castray_desktop.core.failures.kinds import Failure, FailureKind
 from castray_desktop.core.protocol.messages import (
     CastCluster,
@@ -152,11 +154,15 @@ class CastStatus:
     def source_reported(self, report: SourceReport, now: float) -> None:
         """Record a report of the source."""
         self.source.reported(report, now)
-        if report.waiting is not None:
-            self.failure = report.waiting
+        self.store_waits(report.waiting)
+        self.multicast.reported(report.multicast, now)
+
+    def store_waits(self, failure: Failure | None) -> None:
+        """The server that files are downloaded from lets wait; None: no more."""
+        if failure is not None:
+            self.failure = failure
         elif self.failure is not None and self.failure.kind is FailureKind.SERVER_AWAITED:
             self.failure = None
-        self.multicast.reported(report.multicast, now)
 
     def source_away(self, failure: Failure | None) -> None:
         """The source's agent is gone, with its state; `failure` says that the cast waits for it."""
@@ -413,6 +419,8 @@ class CastStatus:
             first = self.source.totals.top[0]
             return f"{first.name}/" if first.folder else first.name, len(self.source.totals.top) - 1
         paths = self.request.shown_paths
+        if paths and is_store_url(paths[0]):
+            return display_name(url_file_name(paths[0])), len(paths) - 1
         return paths[0].rstrip("/").rpartition("/")[2] if paths else "", max(0, len(paths) - 1)
 
 

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Awaitable, Callable, Sequence
 
 from castray_desktop.core.content.urls import is_store_url
-from castray_desktop.core.failures.kinds import CastRayError, FailureKind
+from castray_desktop.core.failures.kinds import CastRayError, Failure, FailureKind
 from castray_desktop.core.protocol.nodes import agent_protocol
 from castray_desktop.core.protocol.nodes.agent_protocol import FreshLink, RemoteFile, RenewLinks
 from castray_desktop.workers.casts.session.session_context import SessionContext
@@ -66,16 +66,21 @@ class DownloadLinks:
         if web := tuple(url for url in urls if not is_store_url(url)):
             found.update(zip(web, ((file,) for file in await ask_nodes(web)), strict=True))
         for url in filter(is_store_url, urls):
-            found[url] = await self._resolver.list_files(url, options)
+            found[url] = await self._resolver.list_files(url, options, self._waiting)
         listings = [found[url] for url in urls]
         check_names(listings)
         self.files = tuple(file for files in listings for file in files)
+
+    def _waiting(self, reason: str) -> None:
+        """A store lets wait, or no more."""
+        self._status.store_waits(Failure(FailureKind.SERVER_AWAITED, {"reason": reason}) if reason else None)
+        self._context.wakeup.wake()
 
     async def prepare(self) -> None:
         """Before a node gets the files: links that are not there or expire soon are renewed. Raises
         CastRayError."""
         self._number = 1
-        lacking = any(file.address and not file.url for file in self.files)
+        lacking = any(file.address and not (file.url or file.contents) for file in self.files)
         if lacking or (self._due and self._wall() >= self._due):
             await self._renew()
 
@@ -129,7 +134,7 @@ class DownloadLinks:
         delays = iter(ATTEMPT_DELAYS)
         while True:
             try:
-                self.files = await self._resolver.with_links(self.files)
+                self.files = await self._resolver.with_links(self.files, self._waiting)
                 break
             except CastRayError as error:
                 delay = next(delays, None)

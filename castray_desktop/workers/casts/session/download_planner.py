@@ -128,9 +128,8 @@ class DownloadPlanner:
         groups = self._groups()
         failures = Failures()
         lister = await self._list(groups, failures)
-        files = [file for file in self._failover.links.files if file.ranges] or list(
-            self._failover.links.files
-        )
+        linked = [file for file in self._failover.links.files if file.url]  # others come with the order
+        files = [file for file in linked if file.ranges] or linked
         largest = max(files, key=lambda file: file.size, default=None)
         if largest is None:
             self._settle(lister or groups[0][0], DownloadPlacement(PlacementReason.SMALL))

@@ -21,9 +21,11 @@ from castray_desktop.core.protocol.nodes.agent_protocol import (
     DownloadRate,
     MeasureDownload,
     PrepareSource,
+    RemoteFile,
     RemoteListing,
     ResolveUrls,
     StartDelivery,
+    pack_contents,
 )
 from castray_desktop.core.routing.download_nodes import SMALL_BYTES
 from castray_desktop.workers.casts.download_speed_store import FRESH_SECONDS, DownloadSpeedStore
@@ -286,3 +288,12 @@ async def test_nobody_is_online(store: DownloadSpeedStore) -> None:
         await stage.agents.set_state(node, NodeState.OFFLINE)
     with pytest.raises(CastRayError):
         stage.cast_manager.send(DOWNLOAD)
+
+
+async def test_nothing_is_measured_for_files_that_come_with_the_order() -> None:
+    stage = Stage()
+    file = RemoteFile("config.json", "", 2, contents=pack_contents(b"{}"))
+    stage.agents.listing = RemoteListing((file,))
+    _, download = await placement(stage)
+    assert download.reason is PlacementReason.SMALL
+    assert not any(isinstance(order, MeasureDownload) for _, order in stage.agents.orders)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import struct
 import threading
@@ -33,6 +34,9 @@ from castray_desktop.workers.agent.transfer.store.receive_store import ReceiveSt
 CHECK_SECONDS = 0.25
 """A pause before another attempt ends so soon after the cast."""
 
+COLLISION_FREE = frozenset({"sha256", "git-sha1"})
+"""Checksums that are different for different files."""
+
 OwnCopy = Callable[[], Optional[ReceiveStore]]
 """What this node, as a recipient of the same cast, has of it; None before its delivery has started."""
 
@@ -48,11 +52,16 @@ def remote_failure(file: RemoteFile, status: FileStatus, reason: str) -> Failure
 def remote_key(file: RemoteFile) -> Optional[FileKey]:
     """The key of this version of a file in the hash cache; None where the server does not name versions.
 
-    No device has a number as high as that of the key.
+    Where it knows a cryptographic checksum, all files with that checksum are one version. No device has a
+    number as high as that of the key.
     """
-    if not file.etag or file.etag.startswith("W/"):
+    if file.checksum.partition(":")[0] in COLLISION_FREE:
+        version = file.checksum
+    elif file.etag and not file.etag.startswith("W/"):
+        version = f"{file.shown_address}\n{file.etag}"
+    else:
         return None
-    digest = hashlib.sha256(f"{file.shown_address}\n{file.etag}".encode()).digest()
+    digest = hashlib.sha256(version.encode()).digest()
     device, inode = struct.unpack_from("<QQ", digest)
     return FileKey(device | 1 << 63, inode, file.size, 0, 0)
 
@@ -92,6 +101,7 @@ class RemoteFiles:
         self._again_lock = threading.Lock()
         self._again_client: Optional[RangeClient] = None
         self._again_bytes = 0
+        self._stopped = False
 
     def __contains__(self, file: int) -> bool:
         return file in self._files
@@ -103,18 +113,21 @@ class RemoteFiles:
 
     def read(self, file: int, offset: int, view: memoryview) -> None:
         """Fill `view`. Raises RemoteFileError."""
-        if not self._window.read(FilePart(file, offset, len(view)), view):
+        if self._files[file].contents or not self._window.read(FilePart(file, offset, len(view)), view):
             self.read_again(file, offset, view)
 
     def read_again(self, file: int, offset: int, view: memoryview) -> None:
         """Fill `view` with a part that may have been read before. Raises RemoteFileError."""
+        if self._files[file].contents:
+            view[:] = self._given(file)[offset : offset + len(view)]
+            return
         if self._read_own_copy(file, offset, view):
             return
-        with self._again_lock:
+        with self._again() as client:
             while True:
                 pinned = self._pinned(file)
                 try:
-                    self._again().read(pinned.link, offset, view, pinned.state)
+                    client.read(pinned.link, offset, view, pinned.state)
                     break
                 except LinkRefusedError as error:
                     self._waiting(str(error))
@@ -123,11 +136,28 @@ class RemoteFiles:
             self._again_bytes += len(view)
             self._waiting("")
 
-    def _again(self) -> RangeClient:
-        """The client for parts that are read once more."""
-        if self._again_client is None:
-            self._again_client = RangeClient(self._pause_again)
-        return self._again_client
+    @contextlib.contextmanager
+    def _again(self) -> Iterator[RangeClient]:
+        """The client for parts that are read once more, for one thread at a time. Raises RemoteFileError."""
+        try:
+            with self._again_lock:
+                if self._stopped:
+                    raise RemoteFileError(FileStatus.READ_ERROR, "the download has ended")
+                if self._again_client is None:
+                    self._again_client = RangeClient(self._pause_again)
+                yield self._again_client
+        finally:
+            if self._stopped:
+                self._close_again()
+
+    def _close_again(self) -> None:
+        """Close that client, unless it is in use: then its user does that."""
+        if self._again_lock.acquire(blocking=False):
+            try:
+                if self._again_client is not None:
+                    self._again_client.close()
+            finally:
+                self._again_lock.release()
 
     def new_checksum(self, file: int) -> Optional[ChecksumHasher]:
         """What compares the file with the checksum that its server states; None if it states none."""
@@ -140,34 +170,41 @@ class RemoteFiles:
         item = self._files[file]
         if item.checksum.partition(":")[2] != item.etag.strip('"'):
             return True
-        with self._again_lock:
-            try:
-                return not self._again().state(self._links.link(item)).opaque_etag
-            except RemoteFileError:
-                return True
+        try:
+            with self._again() as client:
+                return not client.state(self._links.link(item)).opaque_etag
+        except RemoteFileError:
+            return True
 
     def stop(self) -> None:
-        """End all downloads soon."""
+        """End all downloads soon, and close connections."""
+        self._stopped = True
         client = self._again_client
         if client is not None:
             client.abort()
         self._links.stop()
         self._window.stop()
+        self._close_again()
 
     def join(self, seconds: float) -> None:
-        """Wait for their threads, and close connections."""
+        """Wait for their threads."""
         self._window.join(seconds)
-        with self._again_lock:
-            if self._again_client is not None:
-                self._again_client.close()
 
     def _pinned(self, file: int) -> PinnedFile:
         item = self._files[file]
         return PinnedFile(self._links.link(item), remote_state(item))
 
+    def _given(self, file: int) -> bytes:
+        try:
+            return self._files[file].given_contents
+        except ValueError as error:
+            raise RemoteFileError(FileStatus.READ_ERROR, str(error)) from error
+
     def _parts(self) -> Iterator[FilePart]:
         """The parts to download, in order: not what this node has already."""
         for file in sorted(self._files):
+            if self._files[file].contents:
+                continue
             size, ranges = self._files[file].size, self._files[file].ranges
             length = PART_BYTES if ranges else max(size, 1)  # the whole, which the window divides
             for offset in range(0, size, length):

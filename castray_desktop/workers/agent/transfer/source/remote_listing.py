@@ -39,6 +39,7 @@ REACH_SECONDS = 5.0
 
 FILE_MODE = 0o644
 FOLDER_MODE = 0o755
+LINK_MODE = 0o777
 """A web server does not know of modes."""
 
 
@@ -126,38 +127,54 @@ def with_remote_files(scan: ScanResult, files: Sequence[RemoteFile], patterns: N
     folders: set[bytes] = set()
     for item in files:
         path = os.fsencode(item.path)
-        if exclusions.leaves_out(display_name(path)):
+        of_web = bool(item.url and not item.address)  # the engine has filtered what is in stores
+        if of_web and exclusions.leaves_out(display_name(path)):
             continue
         top = path.partition(b"/")[0]
         if top in scan.top_paths or (top == path and top in found.top_paths):
             raise CastRayError(FailureKind.SAME_NAME_TWICE, name=display_name(top))
-        _add_folders(found, path, folders)
+        _add_folders(found, path, folders, item.modified_ns)
         found.top_paths.setdefault(top, os.fsencode(item.shown_address))
-        found.remote[found.files] = item
-        found.entries.append(ManifestEntry(EntryKind.FILE, path, FILE_MODE, item.modified_ns, item.size))
-        found.inodes.append(0)
-        found.devices.append(0)
-        found.ctimes.append(0)
-        found.files += 1
-        found.size += item.size
-        if top == path:
-            found.top.append(TopEntry(display_name(top), False, item.size, 1))
+        if item.target:
+            _add_link(found, path, item)
         else:
-            before = found.top[-1]  # files of one folder follow each other
-            found.top[-1] = TopEntry(before.name, True, before.bytes + item.size, before.files + 1)
+            _add_file(found, path, item)
     if not found.entries:
         raise CastRayError(FailureKind.NOTHING_TO_SEND)
     return found
 
 
-def _add_folders(scan: ScanResult, path: bytes, folders: set[bytes]) -> None:
+def _add_file(scan: ScanResult, path: bytes, item: RemoteFile) -> None:
+    top = path.partition(b"/")[0]
+    scan.remote[scan.files] = item
+    scan.entries.append(ManifestEntry(EntryKind.FILE, path, FILE_MODE, item.modified_ns, item.size))
+    scan.inodes.append(0)
+    scan.devices.append(0)
+    scan.ctimes.append(0)
+    scan.files += 1
+    scan.size += item.size
+    if top == path:
+        scan.top.append(TopEntry(display_name(top), False, item.size, 1))
+    else:
+        before = scan.top[-1]  # files of one folder follow each other
+        scan.top[-1] = TopEntry(before.name, True, before.bytes + item.size, before.files + 1)
+
+
+def _add_link(scan: ScanResult, path: bytes, item: RemoteFile) -> None:
+    """A symbolic link below a folder."""
+    target = os.fsencode(item.target)
+    scan.entries.append(ManifestEntry(EntryKind.SYMLINK, path, LINK_MODE, item.modified_ns, 0, target))
+    scan.others.append((0, 0, 0))
+
+
+def _add_folders(scan: ScanResult, path: bytes, folders: set[bytes], modified_ns: int) -> None:
     """Add the folders above a file that were not added yet."""
     names = path.split(b"/")[:-1]
     for count in range(1, len(names) + 1):
         folder = b"/".join(names[:count])
         if folder not in folders:
             folders.add(folder)
-            scan.entries.append(ManifestEntry(EntryKind.FOLDER, folder, FOLDER_MODE))
+            scan.entries.append(ManifestEntry(EntryKind.FOLDER, folder, FOLDER_MODE, modified_ns))
             scan.others.append((0, 0, 0))
             if count == 1:
                 scan.top.append(TopEntry(display_name(folder), True))

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Optional
 
-from castray_desktop.core.content.checksums import LABELS, ChecksumHasher
+from castray_desktop.core.content.checksums import LABELS, ChecksumHasher, stated_digest
 from castray_desktop.core.content.file_names import display_name
 from castray_desktop.core.content.file_outcomes import file_failure
 from castray_desktop.core.content.manifest import FileResult, FileSpan, FileStatus, ManifestEntry
@@ -57,7 +57,8 @@ class SourceFiles:
     ) -> None:
         self.downloads = downloads
         self.hashes: Optional[list[bytes]] = None
-        """Hashes of earlier casts, empty where unknown; None before they were looked for."""
+        """Hashes that are known before a file is read, empty where none is; None before they were looked
+        for."""
         self._scan = scan
         self._files = files
         self._cache = cache
@@ -128,11 +129,11 @@ class SourceFiles:
     # --- hashes of earlier casts
 
     def hash_of(self, file: int) -> bytes:
-        """Its hash from an earlier cast."""
+        """Its hash from an earlier cast, or from its store."""
         return self.hashes[file] if self.hashes else b""
 
     def find_hashes(self) -> None:
-        """Look up hashes of earlier casts. Takes a while for many files."""
+        """Look up hashes of earlier casts, and those that stores state. Takes a while for many files."""
         keys = [self._key(file) for file in range(len(self._files))]
         now = time.time_ns()
         settled = [
@@ -141,7 +142,15 @@ class SourceFiles:
             if key is not None and key.is_settled(now, self._is_remote(file))
         ]
         found = self._cache.find(self._algorithm, settled)
-        self.hashes = [found.get(key, b"") if key is not None else b"" for key in keys]
+        self.hashes = [
+            self._stated_hash(file) or (found.get(key, b"") if key is not None else b"")
+            for file, key in enumerate(keys)
+        ]
+
+    def _stated_hash(self, file: int) -> bytes:
+        """The hash of a file to download, where its store states it by the algorithm of this cast."""
+        item = self._scan.remote.get(file)
+        return stated_digest(item.checksum, self._algorithm) if item is not None else b""
 
     def save_hashes(self) -> None:
         """Save the hashes of read files for later casts, in a background thread."""

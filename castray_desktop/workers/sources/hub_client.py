@@ -1,0 +1,334 @@
+"""What repositories of a Hugging Face hub hold, and links to their files, by `huggingface_hub`.
+
+The endpoint is that of HF_ENDPOINT, the token that of HF_TOKEN or of the stored login. The token is used for
+repositories that can't be read without it alone. It goes to the hub, and not to any node.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Literal, TypeVar
+from urllib.parse import parse_qs, urlsplit
+
+import httpx
+import huggingface_hub
+from huggingface_hub import errors
+from huggingface_hub.hf_api import DatasetInfo, ModelInfo, RepoFile, SpaceInfo
+from huggingface_hub.utils import hf_raise_for_status  # type: ignore[attr-defined]  # documented
+
+from castray_desktop.core.content.file_names import safe_component
+from castray_desktop.core.content.hub_addresses import HubAddress
+from castray_desktop.core.content.quantities import format_bytes
+from castray_desktop.core.failures.kinds import CastRayError, FailureKind
+
+PATIENCE_SECONDS = 15.0
+"""A hub that does not answer is asked again for so long."""
+
+MAX_ASKED_SECONDS = 900.0
+"""A hub that lets wait longer than this, in all, ends the request."""
+
+CONNECT_SECONDS = 10.0
+SILENCE_SECONDS = 30.0
+FIRST_DELAY_SECONDS = 0.5
+MAX_DELAY_SECONDS = 8.0
+REQUESTS_AT_ONCE = 8
+
+MAX_SMALL_BYTES = 16 << 20
+"""The most that the small files of a repository that is not public may have: they are part of an order."""
+
+LIBRARY = "castray"
+
+_DEFAULT_ENDPOINT = "https://huggingface.co"
+_TEMPORARY = frozenset({408, 429, 500, 502, 503, 504})
+_DIGEST = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
+_RESET = re.compile(r"\bt=(\d+)")
+
+T = TypeVar("T")
+_RepositoryInfo = ModelInfo | DatasetInfo | SpaceInfo
+Pause = Callable[[float, str], None]
+"""Waits so many seconds, for a reason that people see. Raises what ends the request."""
+
+
+@dataclass(frozen=True)
+class HubFile:
+    """A file of a repository at one commit."""
+
+    path: str  # in the repository
+    size: int  # bytes
+    blob: str  # hash of its Git blob, which is a pointer for a large file
+    sha256: str = ""  # of a large file
+
+    @classmethod
+    def of(cls, path: str, size: int, checksum: str) -> HubFile:
+        """The file with this `checksum`."""
+        kind, _, digest = checksum.partition(":")
+        return cls(path, size, "", digest) if kind == "sha256" else cls(path, size, digest)
+
+    @property
+    def checksum(self) -> str:
+        return f"sha256:{self.sha256}" if self.sha256 else f"git-sha1:{self.blob}"
+
+
+@dataclass(frozen=True)
+class HubListing:
+    """What an address stands for, at one commit."""
+
+    address: HubAddress
+    commit: str
+    modified_ns: int  # POSIX time
+    files: tuple[HubFile, ...]
+    single: bool  # the address names one file
+
+
+@dataclass(frozen=True)
+class HubLink:
+    """How a node gets a file. Not to be shown or logged."""
+
+    url: str = field(default="", repr=False)
+    expires: float = 0.0  # POSIX seconds; 0: not said
+    contents: bytes | None = field(default=None, repr=False)  # of a small file, instead of a link
+
+
+class HubClient:
+    """Blocking requests to the hub, from any thread. All methods raise CastRayError."""
+
+    def __init__(self, pause: Pause) -> None:
+        self._pause = pause
+        self.endpoint = os.environ.get("HF_ENDPOINT", "").rstrip("/") or _DEFAULT_ENDPOINT
+        self._api = huggingface_hub.HfApi(endpoint=self.endpoint, library_name=LIBRARY, token=False)
+
+    def listing(self, address: HubAddress) -> HubListing:
+        """List the files at this address, at the commit that its revision names now."""
+        info, token = self._repository_info(address)
+        commit, kind = info.sha or "", address.kind
+        below = self._ask(
+            address,
+            lambda: (
+                self._api.get_paths_info(
+                    address.repository, [address.path], revision=commit, repo_type=kind, token=token
+                )
+                if address.path
+                else []
+            ),
+        )
+        if address.path and not below:
+            raise CastRayError(FailureKind.HUB_NO_PATH, repository=address.title, path=address.path)
+        single = bool(below) and isinstance(below[0], RepoFile)
+        entries = below
+        if not single:
+            entries = self._ask(
+                address,
+                lambda: list(
+                    self._api.list_repo_tree(
+                        address.repository,
+                        address.path or None,
+                        recursive=True,
+                        revision=commit,
+                        repo_type=kind,
+                        token=token,
+                    )
+                ),
+            )
+        try:
+            files = tuple(_file(entry) for entry in entries if isinstance(entry, RepoFile))
+            _check_digest(commit)
+        except ValueError as error:
+            raise self._failed(address, NOT_UNDERSTOOD) from error
+        modified = info.last_modified.timestamp() if info.last_modified is not None else 0.0
+        return HubListing(address, commit, int(modified) * 10**9, files, single)
+
+    def links(self, repository: HubAddress, files: Sequence[HubFile]) -> list[HubLink]:
+        """How to get these files of a commit, in their order.
+
+        A public repository needs no token, and its links last. Of others, large files have signed links that
+        expire, and small files are downloaded here: so that the token stays on this computer.
+        """
+        token = self._repository_info(repository)[1]
+        if not token:
+            return [HubLink(self._url(repository, file.path)) for file in files]
+        small = sum(file.size for file in files if not file.sha256)
+        if small > MAX_SMALL_BYTES:
+            raise CastRayError(
+                FailureKind.HUB_TOO_MANY_SMALL,
+                repository=repository.title,
+                size=format_bytes(small),
+                most=format_bytes(MAX_SMALL_BYTES),
+            )
+        with ThreadPoolExecutor(REQUESTS_AT_ONCE, "castray-hub") as pool:
+            return list(pool.map(lambda file: self._private_link(repository, file, token), files))
+
+    # --- requests
+
+    def _repository_info(self, address: HubAddress) -> tuple[_RepositoryInfo, str | Literal[False]]:
+        """Information about it, and the token that is needed for its files, or False."""
+
+        def ask(token: str | Literal[False]) -> _RepositoryInfo:
+            revision = address.revision or None
+            found = self._api.repo_info(
+                address.repository, repo_type=address.kind, revision=revision, token=token
+            )
+            assert isinstance(found, _RepositoryInfo)
+            return found
+
+        token = huggingface_hub.get_token() or ""
+        try:
+            info = self._ask(address, lambda: ask(False))
+        except CastRayError as error:
+            if error.failure.kind is not FailureKind.HUB_NO_REPOSITORY or not token:
+                raise
+            return self._ask(address, lambda: ask(token)), token
+        if not info.gated:
+            return info, False
+        if not token:
+            raise _refused(address, NOT_LOGGED_IN)
+        return info, token
+
+    def _private_link(self, repository: HubAddress, file: HubFile, token: str) -> HubLink:
+        url = self._url(repository, file.path)
+        if not file.sha256:
+            return HubLink(contents=self._ask(repository, lambda: self._download(url, token)))
+        found = self._ask(
+            repository,
+            lambda: huggingface_hub.get_hf_file_metadata(url, token=token, endpoint=self.endpoint),
+        )
+        return HubLink(found.location, expires=_expiry(found.location, time.time()))
+
+    def _download(self, url: str, token: str) -> bytes:
+        headers = {"Authorization": f"Bearer {token}", "User-Agent": LIBRARY}
+        response = huggingface_hub.get_session().get(url, headers=headers)
+        hf_raise_for_status(response)
+        return response.content
+
+    def _url(self, address: HubAddress, path: str) -> str:
+        return huggingface_hub.hf_hub_url(
+            address.repository,
+            path,
+            repo_type=address.kind,
+            revision=address.revision,
+            endpoint=self.endpoint,
+        )
+
+    def _ask(self, address: HubAddress, work: Callable[[], T]) -> T:
+        """Repeat the request while the hub asks for patience."""
+        delay, waited, asked = FIRST_DELAY_SECONDS, 0.0, 0.0
+        if huggingface_hub.constants.HF_HUB_OFFLINE:
+            raise self._failed(address, "HF_HUB_OFFLINE is set")
+        while True:
+            began, wait = time.monotonic(), None
+            try:
+                return work()
+            except errors.HfHubHTTPError as error:
+                if error.response.status_code not in _TEMPORARY:
+                    raise _failure(address, error) from error
+                reason = (
+                    f"the hub answers {error.response.status_code} {error.response.reason_phrase}".rstrip()
+                )
+                wait = _seconds_to_wait(error.response)
+            except (httpx.TransportError, OSError) as error:
+                reason = _transport_reason(error)
+            except (httpx.HTTPError, ValueError, KeyError, TypeError) as error:
+                raise self._failed(address, NOT_UNDERSTOOD) from error
+            if wait is None:
+                waited += time.monotonic() - began + delay
+                wait, delay = delay, min(delay * 2, MAX_DELAY_SECONDS)
+            else:
+                asked += wait
+            if waited > PATIENCE_SECONDS or asked > MAX_ASKED_SECONDS:
+                raise self._failed(address, reason)
+            self._pause(wait, reason)
+
+    def _failed(self, address: HubAddress, reason: str) -> CastRayError:
+        return CastRayError(FailureKind.STORE_UNREACHABLE, url=f"hf://{address.title}", reason=reason)
+
+
+NOT_LOGGED_IN = "it is gated, and this computer is not logged in"
+NO_ACCESS = "it is gated, and this account has no access to it"
+BAD_TOKEN = "the token of this computer is not valid"
+DISABLED = "it is disabled"
+NOT_UNDERSTOOD = "the hub's answer can't be understood"
+
+
+def _failure(address: HubAddress, error: errors.HfHubHTTPError) -> CastRayError:
+    """What a refusal means."""
+    title = address.title
+    if isinstance(error, errors.RevisionNotFoundError):
+        return CastRayError(
+            FailureKind.HUB_NO_REVISION, repository=title, revision=address.revision or "main"
+        )
+    if isinstance(error, errors.EntryNotFoundError):
+        return CastRayError(FailureKind.HUB_NO_PATH, repository=title, path=address.path or "/")
+    status = error.response.status_code
+    if isinstance(error, errors.GatedRepoError):
+        return _refused(address, NOT_LOGGED_IN if status == httpx.codes.UNAUTHORIZED else NO_ACCESS)
+    if isinstance(error, errors.DisabledRepoError):
+        return _refused(address, DISABLED)
+    if isinstance(error, errors.RepositoryNotFoundError) or status == httpx.codes.NOT_FOUND:
+        return CastRayError(FailureKind.HUB_NO_REPOSITORY, repository=title)
+    if status == httpx.codes.UNAUTHORIZED:
+        return _refused(address, BAD_TOKEN)
+    return _refused(address, f"the hub answers {status} {error.response.reason_phrase}".rstrip())
+
+
+def _refused(address: HubAddress, reason: str) -> CastRayError:
+    return CastRayError(FailureKind.HUB_REFUSED, repository=address.title, reason=reason)
+
+
+def _file(entry: RepoFile) -> HubFile:
+    """Raises ValueError for what would lead out of a folder: names and hashes become paths."""
+    for part in entry.path.split("/"):
+        safe_component(os.fsencode(part))
+    sha256 = entry.lfs.sha256 if entry.lfs is not None else ""
+    _check_digest(sha256 or entry.blob_id)
+    return HubFile(entry.path, entry.size, entry.blob_id, sha256)
+
+
+def _check_digest(text: str) -> None:
+    if not _DIGEST.fullmatch(text):
+        raise ValueError(f"no hash: {text}")
+
+
+def _new_client() -> httpx.Client:
+    """As the library's own, but for time-outs, which it does not set for listings."""
+    timeout = httpx.Timeout(SILENCE_SECONDS, connect=CONNECT_SECONDS)
+    return httpx.Client(follow_redirects=True, timeout=timeout)
+
+
+def _seconds_to_wait(response: httpx.Response) -> float | None:
+    """What `Retry-After` says, or the time to the next window of the hub's rate limit."""
+    value = response.headers.get("Retry-After", "").strip()
+    if value.isdigit():
+        return float(value)
+    reset = _RESET.search(response.headers.get("RateLimit", ""))
+    return float(reset[1]) if reset is not None and response.status_code == 429 else None
+
+
+def _expiry(url: str, now: float) -> float:
+    """When a signed link expires, POSIX seconds; 0 where it does not say."""
+    query = parse_qs(urlsplit(url).query)
+    for name, start in (("Expires", 0.0), ("X-Amz-Expires", now)):
+        text = query.get(name, [""])[0]
+        if text.isdigit():
+            return start + float(text)
+    return 0.0
+
+
+def _transport_reason(error: Exception) -> str:
+    """In words, without an address."""
+    if isinstance(error, httpx.TimeoutException):
+        return "the server does not answer"
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, OSError) and cause.strerror:
+            return cause.strerror
+        cause = cause.__cause__ or cause.__context__
+    return "the connection was closed"
+
+
+logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # its warnings have addresses
+huggingface_hub.set_client_factory(_new_client)
