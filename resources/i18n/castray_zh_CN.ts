@@ -149,6 +149,10 @@
         <translation>已加密</translation>
     </message>
     <message>
+        <source>Files</source>
+        <translation>文件</translation>
+    </message>
+    <message>
         <source>Path, or why not</source>
         <translation>保存位置或失败原因</translation>
     </message>
@@ -197,6 +201,10 @@
         <translation>编号</translation>
     </message>
     <message>
+        <source>Why it downloads</source>
+        <translation>为何由它下载</translation>
+    </message>
+    <message>
         <source>Links sent as files</source>
         <translation>作为文件发送的链接</translation>
     </message>
@@ -219,6 +227,10 @@
     <message>
         <source>Details</source>
         <translation>详情</translation>
+    </message>
+    <message>
+        <source>Overview</source>
+        <translation>概览</translation>
     </message>
     <message>
         <source>Copy all</source>
@@ -294,6 +306,10 @@
     <message>
         <source>Every cast is kept here once it has ended.</source>
         <translation>传输结束后都会记录在这里。</translation>
+    </message>
+    <message>
+        <source>Back to history</source>
+        <translation>返回历史记录</translation>
     </message>
     <message>
         <source>Send again</source>
@@ -936,10 +952,6 @@
     <message>
         <source>{rate} is not a rate.</source>
         <translation>{rate} 不是有效的速率。</translation>
-    </message>
-    <message>
-        <source>Write it like 10MB/s, 800kB/s or 100Mbit/s.</source>
-        <translation>请写成 10MB/s、800kB/s 或 100Mbit/s 的形式。</translation>
     </message>
     <message>
         <source>{destination} can&apos;t be a destination.</source>
@@ -1902,6 +1914,342 @@
         <translation>安装命令：{command}</translation>
     </message>
     <message>
+        <source>{address} is no address of the Hugging Face hub: {reason}.</source>
+        <translation>{address} 不是 Hugging Face Hub 的地址：{reason}。</translation>
+    </message>
+    <message>
+        <source>Write hf://OWNER/NAME, hf://OWNER/NAME@REVISION/PATH or hf://datasets/OWNER/NAME.</source>
+        <translation>请写成 hf://OWNER/NAME、hf://OWNER/NAME@REVISION/PATH 或 hf://datasets/OWNER/NAME。</translation>
+    </message>
+    <message>
+        <source>Write it like 10M, 10MB/s, 10MiB/s or 100Mbit/s.</source>
+        <translation>请写成 10M、10MB/s、10MiB/s 或 100Mbit/s 的形式。</translation>
+    </message>
+    <message>
+        <source>{path}, line {line}: {pattern} can&apos;t be used.</source>
+        <translation>{path} 第 {line} 行：无法使用 {pattern}。</translation>
+    </message>
+    <message>
+        <source>What a pattern leaves out can&apos;t be included again; remove the line, or write \! for a name that begins with !.</source>
+        <translation>被模式排除的内容无法再次包含；请删除这一行，名称以 ! 开头时请写成 \!。</translation>
+    </message>
+    <message>
+        <source>{path} is a relative path, and with --from paths are those of {node}.</source>
+        <translation>{path} 是相对路径，而使用 --from 时路径属于 {node}。</translation>
+    </message>
+    <message>
+        <source>Write the absolute path on {node}.</source>
+        <translation>请写 {node} 上的绝对路径。</translation>
+    </message>
+    <message>
+        <source>{path} can&apos;t be read: {reason}.</source>
+        <translation>无法读取 {path}：{reason}。</translation>
+    </message>
+    <message>
+        <source>Check the file and send again.</source>
+        <translation>请检查该文件，然后重新发送。</translation>
+    </message>
+    <message>
+        <source>{path} can&apos;t be laid out as a cache of the Hugging Face hub.</source>
+        <translation>{path} 无法按 Hugging Face Hub 的缓存结构存放。</translation>
+    </message>
+    <message>
+        <source>Use --layout hf-cache for addresses that begin with hf:// alone.</source>
+        <translation>--layout hf-cache 仅适用于以 hf:// 开头的地址。</translation>
+    </message>
+    <message>
+        <source>A cache of the Hugging Face hub can&apos;t be delivered under other names.</source>
+        <translation>Hugging Face Hub 的缓存不能以其他名称存放。</translation>
+    </message>
+    <message>
+        <source>Leave out --on-conflict rename, or use --layout plain.</source>
+        <translation>请去掉 --on-conflict rename，或使用 --layout plain。</translation>
+    </message>
+    <message>
+        <source>There is no list of files for cast {cast}: its source has not been scanned.</source>
+        <translation>传输 {cast} 没有文件列表：其源文件尚未扫描。</translation>
+    </message>
+    <message>
+        <source>If the cast is still running, try again in a moment.</source>
+        <translation>如果传输仍在进行，请稍后再试。</translation>
+    </message>
+    <message>
+        <source>The list of files of cast {cast} was not kept.</source>
+        <translation>传输 {cast} 的文件列表未保留。</translation>
+    </message>
+    <message>
+        <source>The lists of the last 10,000 casts are kept, up to 512 MB in total.</source>
+        <translation>仅保留最近 10,000 次传输的文件列表，总计不超过 512 MB。</translation>
+    </message>
+    <message>
+        <source>The hub has no repository {repository} that this computer may read.</source>
+        <translation>Hub 上没有本机可以读取的仓库 {repository}。</translation>
+    </message>
+    <message>
+        <source>Check the name. For a private repository, log in on this computer with &apos;hf auth login&apos;, or start the engine with HF_TOKEN.</source>
+        <translation>请检查名称。如果是私有仓库，请在本机运行 &apos;hf auth login&apos; 登录，或在设置 HF_TOKEN 后启动引擎。</translation>
+    </message>
+    <message>
+        <source>{repository} has no branch, tag or commit {revision}.</source>
+        <translation>{repository} 没有名为 {revision} 的分支、标签或提交。</translation>
+    </message>
+    <message>
+        <source>Check the name of the revision on the hub.</source>
+        <translation>请在 Hub 上检查该版本的名称。</translation>
+    </message>
+    <message>
+        <source>{repository} has nothing at {path}.</source>
+        <translation>{repository} 中没有 {path}。</translation>
+    </message>
+    <message>
+        <source>Check the path on the hub; upper and lower case differ.</source>
+        <translation>请在 Hub 上检查路径；路径区分大小写。</translation>
+    </message>
+    <message>
+        <source>The hub does not let this computer read {repository}: {reason}.</source>
+        <translation>Hub 不允许本机读取 {repository}：{reason}。</translation>
+    </message>
+    <message>
+        <source>Request access on its page, then log in on this computer with &apos;hf auth login&apos;, or start the engine with HF_TOKEN.</source>
+        <translation>请在其页面上申请访问权限，然后在本机运行 &apos;hf auth login&apos; 登录，或在设置 HF_TOKEN 后启动引擎。</translation>
+    </message>
+    <message>
+        <source>{repository} is not public and has small files of {size}, and one cast takes {most} of them.</source>
+        <translation>{repository} 不是公开仓库，其小文件共 {size}，而一次传输最多允许 {most}。</translation>
+    </message>
+    <message>
+        <source>Send parts of it one after the other: hf://{repository}/PATH.</source>
+        <translation>请分几次发送其中的部分：hf://{repository}/PATH。</translation>
+    </message>
+    <message>
+        <source>None of the nodes that were asked can download {url} ({reasons}).</source>
+        <translation>询问过的节点都无法下载 {url}（{reasons}）。</translation>
+    </message>
+    <message>
+        <source>Check the address, or choose a node that reaches the server.</source>
+        <translation>请检查地址，或选择能访问该服务器的节点。</translation>
+    </message>
+    <message>
+        <source>{url} arrived with another {checksum} than its server states.</source>
+        <translation>{url} 下载后的 {checksum} 与服务器提供的不一致。</translation>
+    </message>
+    <message>
+        <source>Send it again. If it happens again, the file is damaged there.</source>
+        <translation>请重新发送；若再次出现，说明服务器上的文件已损坏。</translation>
+    </message>
+    <message>
+        <source>{url} can&apos;t be resolved: this kind of store is not known.</source>
+        <translation>无法解析 {url}：不支持这种存储。</translation>
+    </message>
+    <message>
+        <source>Use an address that begins with https, hf, s3, gs or az.</source>
+        <translation>请使用以 https、hf、s3、gs 或 az 开头的地址。</translation>
+    </message>
+    <message>
+        <source>{url} can&apos;t be resolved: what is needed for stores is not installed here.</source>
+        <translation>无法解析 {url}：本机未安装访问存储所需的组件。</translation>
+    </message>
+    <message>
+        <source>There is nothing at {url}.</source>
+        <translation>{url} 处没有任何内容。</translation>
+    </message>
+    <message>
+        <source>Check the names, upper and lower case included.</source>
+        <translation>请检查名称，注意大小写。</translation>
+    </message>
+    <message>
+        <source>The bucket or container of {url} does not exist.</source>
+        <translation>{url} 的存储桶或容器不存在。</translation>
+    </message>
+    <message>
+        <source>Check its name, and the region or account.</source>
+        <translation>请检查其名称，以及区域或账户。</translation>
+    </message>
+    <message>
+        <source>{url} can&apos;t become a file: {reason}.</source>
+        <translation>{url} 无法存为文件：{reason}。</translation>
+    </message>
+    <message>
+        <source>Rename it in the store, or send something else of it.</source>
+        <translation>请在存储中重命名，或改为发送其他内容。</translation>
+    </message>
+    <message>
+        <source>{url} is not public, and this computer has no credentials for it.</source>
+        <translation>{url} 不是公开的，而本机没有相应的凭据。</translation>
+    </message>
+    <message>
+        <source>Give the engine credentials: {how}.</source>
+        <translation>请为引擎提供凭据：{how}。</translation>
+    </message>
+    <message>
+        <source>The store refuses access to {url}: {reason}.</source>
+        <translation>存储拒绝访问 {url}：{reason}。</translation>
+    </message>
+    <message>
+        <source>Check the credentials of this computer, and what they permit.</source>
+        <translation>请检查本机的凭据及其权限。</translation>
+    </message>
+    <message>
+        <source>No link to {url} can be made with the credentials of this computer: {reason}.</source>
+        <translation>无法用本机的凭据为 {url} 生成链接：{reason}。</translation>
+    </message>
+    <message>
+        <source>Use an access key, an account key or the key of a service account.</source>
+        <translation>请使用访问密钥、账户密钥或服务账号的密钥。</translation>
+    </message>
+    <message>
+        <source>The store of {url} can&apos;t be reached: {reason}.</source>
+        <translation>无法连接 {url} 所在的存储：{reason}。</translation>
+    </message>
+    <message>
+        <source>Check the network of this computer and the address of the store.</source>
+        <translation>请检查本机的网络和存储的地址。</translation>
+    </message>
+    <message>
+        <source>{url} stands for {count} files, and one cast takes {most} of a store.</source>
+        <translation>{url} 包含 {count} 个文件，而一次传输最多从存储中发送 {most} 个。</translation>
+    </message>
+    <message>
+        <source>Send parts of it one after the other.</source>
+        <translation>请分几次发送。</translation>
+    </message>
+    <message>
+        <source>No room: {free} free, {needed} needed</source>
+        <translation>空间不足：剩余 {free}，需要 {needed}</translation>
+    </message>
+    <message>
+        <source>No room: {free} free, {needed} needed with {others} on the same disk</source>
+        <translation>空间不足：剩余 {free}，与同一磁盘上的 {others} 共需 {needed}</translation>
+    </message>
+    <message>
+        <source>Can&apos;t write to {path}: {reason}</source>
+        <translation>无法写入 {path}：{reason}</translation>
+    </message>
+    <message>
+        <source>{path} is not a folder</source>
+        <translation>{path} 不是文件夹</translation>
+    </message>
+    <message>
+        <source>Can&apos;t store a file called {path}</source>
+        <translation>无法保存名为 {path} 的文件</translation>
+    </message>
+    <message>
+        <source>Can&apos;t store both {other} and {path}</source>
+        <translation>无法同时保存 {other} 和 {path}</translation>
+    </message>
+    <message>
+        <source>Could not write {path}: {reason}</source>
+        <translation>写入 {path} 失败：{reason}</translation>
+    </message>
+    <message>
+        <source>Could not read back {path}: {reason}</source>
+        <translation>回读 {path} 失败：{reason}</translation>
+    </message>
+    <message>
+        <source>{path} arrived damaged, twice</source>
+        <translation>{path} 两次到达时都已损坏</translation>
+    </message>
+    <message>
+        <source>The copy of {path} on {upstream} was changed or damaged: {reason}</source>
+        <translation>{upstream} 上的 {path} 副本已被更改或损坏：{reason}</translation>
+    </message>
+    <message>
+        <source>Connection to {upstream} lost: {reason}</source>
+        <translation>与 {upstream} 的连接中断：{reason}</translation>
+    </message>
+    <message>
+        <source>No connection to {upstream} in either direction: {reason}</source>
+        <translation>与 {upstream} 双向都无法连接：{reason}</translation>
+    </message>
+    <message>
+        <source>Certificates of this node and {upstream} don&apos;t match: {reason}</source>
+        <translation>此节点与 {upstream} 的证书互不信任：{reason}</translation>
+    </message>
+    <message>
+        <source>Can&apos;t encrypt connections: {reason}</source>
+        <translation>无法加密连接：{reason}</translation>
+    </message>
+    <message>
+        <source>Went offline</source>
+        <translation>已离线</translation>
+    </message>
+    <message>
+        <source>No answer for {seconds} s</source>
+        <translation>{seconds} 秒无响应</translation>
+    </message>
+    <message>
+        <source>Its inbox does not answer: {path}</source>
+        <translation>收件箱无响应：{path}</translation>
+    </message>
+    <message>
+        <source>{path} does not answer</source>
+        <translation>{path} 无响应</translation>
+    </message>
+    <message>
+        <source>Away at the moment</source>
+        <translation>暂时不在</translation>
+    </message>
+    <message>
+        <source>Offline; gets the files when it is back</source>
+        <translation>离线；恢复后会收到文件</translation>
+    </message>
+    <message>
+        <source>Nobody who is online has the files any more</source>
+        <translation>在线节点中已无人持有这些文件</translation>
+    </message>
+    <message>
+        <source>The files changed while this node was away</source>
+        <translation>此节点离开期间文件发生了变化</translation>
+    </message>
+    <message>
+        <source>{count} entries not removed, among them {path}: {reason}</source>
+        <translation>{count} 个条目未能删除，其中包括 {path}：{reason}</translation>
+    </message>
+    <message>
+        <source>Can&apos;t compute these hashes: {hashes}</source>
+        <translation>无法计算这些哈希：{hashes}</translation>
+    </message>
+    <message>
+        <source>The copy of {writer}, which shares the folder, failed</source>
+        <translation>共用此文件夹的 {writer} 复制失败</translation>
+    </message>
+    <message>
+        <source>The agent could not be started: {reason}</source>
+        <translation>无法启动代理：{reason}</translation>
+    </message>
+    <message>
+        <source>No free port in {ports}</source>
+        <translation>{ports} 中没有空闲端口</translation>
+    </message>
+    <message>
+        <source>Missing</source>
+        <translation>缺失</translation>
+    </message>
+    <message>
+        <source>Unreadable</source>
+        <translation>无法读取</translation>
+    </message>
+    <message>
+        <source>Unreadable: {reason}</source>
+        <translation>无法读取：{reason}</translation>
+    </message>
+    <message>
+        <source>Dead link</source>
+        <translation>失效链接</translation>
+    </message>
+    <message>
+        <source>Not a file or folder</source>
+        <translation>不是文件或文件夹</translation>
+    </message>
+    <message>
+        <source>Same name twice</source>
+        <translation>重名</translation>
+    </message>
+    <message>
+        <source>No room: {needed} needed, {free}</source>
+        <translation>空间不足：需要 {needed}，{free}</translation>
+    </message>
+    <message>
         <source>The window can&apos;t be opened, since Qt can&apos;t be loaded: {reason}</source>
         <translation>无法加载 Qt，因此无法打开窗口：{reason}</translation>
     </message>
@@ -1992,6 +2340,42 @@
     <message>
         <source>permission denied</source>
         <translation>没有权限</translation>
+    </message>
+    <message>
+        <source>it is gated, and this computer is not logged in</source>
+        <translation>该仓库需要授权，而本机尚未登录</translation>
+    </message>
+    <message>
+        <source>it is gated, and this account has no access to it</source>
+        <translation>该仓库需要授权，而此账号无权访问</translation>
+    </message>
+    <message>
+        <source>the token of this computer is not valid</source>
+        <translation>本机的令牌无效</translation>
+    </message>
+    <message>
+        <source>it is disabled</source>
+        <translation>该仓库已被停用</translation>
+    </message>
+    <message>
+        <source>HF_HUB_OFFLINE is set</source>
+        <translation>已设置 HF_HUB_OFFLINE</translation>
+    </message>
+    <message>
+        <source>a repository has an owner and a name</source>
+        <translation>仓库由所有者和名称组成</translation>
+    </message>
+    <message>
+        <source>there is no revision after the @</source>
+        <translation>@ 之后没有版本</translation>
+    </message>
+    <message>
+        <source>{name} can&apos;t be a name on the hub</source>
+        <translation>{name} 不能作为 Hub 上的名称</translation>
+    </message>
+    <message>
+        <source>its path is not complete</source>
+        <translation>路径不完整</translation>
     </message>
     <message>
         <source>it needs exactly one of an interval, a cron expression and a quiet time</source>
@@ -2230,6 +2614,10 @@
         <translation>超出磁盘配额</translation>
     </message>
     <message>
+        <source>File too large</source>
+        <translation>文件过大</translation>
+    </message>
+    <message>
         <source>File name too long</source>
         <translation>文件名过长</translation>
     </message>
@@ -2328,6 +2716,211 @@
     <message>
         <source>it is written LOW-HIGH</source>
         <translation>格式应为 LOW-HIGH</translation>
+    </message>
+</context>
+<context>
+    <name>FileListTable</name>
+    <message>
+        <source>Files</source>
+        <translation>文件</translation>
+    </message>
+</context>
+<context>
+    <name>Files</name>
+    <message>
+        <source>File</source>
+        <translation>文件</translation>
+    </message>
+    <message>
+        <source>Size</source>
+        <translation>大小</translation>
+    </message>
+    <message>
+        <source>What became of it</source>
+        <translation>结果</translation>
+    </message>
+    <message>
+        <source>Hash</source>
+        <translation>哈希</translation>
+    </message>
+    <message>
+        <source>link</source>
+        <translation>链接</translation>
+    </message>
+    <message>
+        <source>Not yet</source>
+        <translation>尚未完成</translation>
+    </message>
+    <message>
+        <source>Received</source>
+        <translation>接收</translation>
+    </message>
+    <message>
+        <source>Sent</source>
+        <translation>发送</translation>
+    </message>
+    <message>
+        <source>Identical</source>
+        <translation>内容相同</translation>
+    </message>
+    <message>
+        <source>Renamed</source>
+        <translation>已改名</translation>
+    </message>
+    <message>
+        <source>Overwritten</source>
+        <translation>已覆盖</translation>
+    </message>
+    <message>
+        <source>Failed</source>
+        <translation>失败</translation>
+    </message>
+    <message>
+        <source>Not known</source>
+        <translation>未知</translation>
+    </message>
+    <message>
+        <source>Kept as {name}</source>
+        <translation>保存为 {name}</translation>
+    </message>
+    <message>
+        <source>Identical to {name}</source>
+        <translation>与 {name} 相同</translation>
+    </message>
+    <message>
+        <source>Failed: {reason}</source>
+        <translation>失败：{reason}</translation>
+    </message>
+    <message>
+        <source>{count} nodes</source>
+        <translation>{count} 个节点</translation>
+    </message>
+    <message>
+        <source>{count} sent</source>
+        <translation>{count} 个已发送</translation>
+    </message>
+    <message>
+        <source>{count} identical</source>
+        <translation>{count} 个相同</translation>
+    </message>
+    <message>
+        <source>{count} kept as (2)</source>
+        <translation>{count} 个另存为 (2)</translation>
+    </message>
+    <message>
+        <source>{count} overwritten</source>
+        <translation>{count} 个已覆盖</translation>
+    </message>
+    <message>
+        <source>{count} failed</source>
+        <translation>{count} 个失败</translation>
+    </message>
+    <message>
+        <source>, </source>
+        <translation>，</translation>
+    </message>
+</context>
+<context>
+    <name>FilesView</name>
+    <message>
+        <source>Name, new name or hash</source>
+        <translation>名称、新名称或哈希</translation>
+    </message>
+    <message>
+        <source>Search the files</source>
+        <translation>搜索文件</translation>
+    </message>
+    <message>
+        <source>State</source>
+        <translation>状态</translation>
+    </message>
+    <message>
+        <source>Recipient</source>
+        <translation>接收节点</translation>
+    </message>
+    <message>
+        <source>Copy rows</source>
+        <translation>复制所选行</translation>
+    </message>
+    <message>
+        <source>Export…</source>
+        <translation>导出…</translation>
+    </message>
+    <message>
+        <source>All states</source>
+        <translation>所有状态</translation>
+    </message>
+    <message>
+        <source>All recipients</source>
+        <translation>所有接收节点</translation>
+    </message>
+    <message>
+        <source>{count} file</source>
+        <translation>{count} 个文件</translation>
+    </message>
+    <message>
+        <source>{count} files</source>
+        <translation>{count} 个文件</translation>
+    </message>
+    <message>
+        <source>{count} of {total} files</source>
+        <translation>{count} 个文件，共 {total} 个</translation>
+    </message>
+    <message>
+        <source>Loading the files…</source>
+        <translation>正在加载文件列表…</translation>
+    </message>
+    <message>
+        <source>Nothing found</source>
+        <translation>没有找到</translation>
+    </message>
+    <message>
+        <source>No file of this cast fits.</source>
+        <translation>此次传输中没有符合条件的文件。</translation>
+    </message>
+    <message>
+        <source>No files</source>
+        <translation>没有文件</translation>
+    </message>
+    <message>
+        <source>This cast has folders only.</source>
+        <translation>此次传输只包含文件夹。</translation>
+    </message>
+    <message>
+        <source>Copy path</source>
+        <translation>复制路径</translation>
+    </message>
+    <message>
+        <source>Copy hash</source>
+        <translation>复制哈希</translation>
+    </message>
+    <message>
+        <source>Sort by name</source>
+        <translation>按名称排序</translation>
+    </message>
+    <message>
+        <source>Sort by size</source>
+        <translation>按大小排序</translation>
+    </message>
+    <message>
+        <source>Sort by what became of it</source>
+        <translation>按结果排序</translation>
+    </message>
+    <message>
+        <source>As CSV, a line for each file and recipient…</source>
+        <translation>导出为 CSV，每个文件和接收节点一行…</translation>
+    </message>
+    <message>
+        <source>As JSON, files with their recipients…</source>
+        <translation>导出为 JSON，包含文件及其接收节点…</translation>
+    </message>
+    <message>
+        <source>Export the list of files</source>
+        <translation>导出文件列表</translation>
+    </message>
+    <message>
+        <source>The list of files was written to {name}.</source>
+        <translation>文件列表已写入 {name}。</translation>
     </message>
 </context>
 <context>
@@ -2477,6 +3070,10 @@
         <translation>发送文件到此…</translation>
     </message>
     <message>
+        <source>Use as source</source>
+        <translation>设为源节点</translation>
+    </message>
+    <message>
         <source>Facts</source>
         <translation>节点信息</translation>
     </message>
@@ -2495,6 +3092,10 @@
     <message>
         <source>Remove node</source>
         <translation>移除节点</translation>
+    </message>
+    <message>
+        <source>Open inbox</source>
+        <translation>打开收件箱</translation>
     </message>
     <message>
         <source>Pause receiving</source>
@@ -2670,6 +3271,17 @@
     <message>
         <source>Ended</source>
         <translation>结束时间</translation>
+    </message>
+</context>
+<context>
+    <name>JoinHint</name>
+    <message>
+        <source>No other machine has joined yet. Run this on each machine that is to join:</source>
+        <translation>还没有其他机器加入。请在每台要加入的机器上运行：</translation>
+    </message>
+    <message>
+        <source>Copy the command</source>
+        <translation>复制命令</translation>
     </message>
 </context>
 <context>
@@ -2866,12 +3478,16 @@
         <translation>在托盘中继续运行</translation>
     </message>
     <message>
+        <source>Keep running in the background</source>
+        <translation>在后台继续运行</translation>
+    </message>
+    <message>
         <source>It can go on in the tray, or at the next start.</source>
         <translation>可以在托盘中继续，也可以在下次启动时继续。</translation>
     </message>
     <message>
-        <source>This desktop has no tray to keep running in. What is not delivered goes on at the next start.</source>
-        <translation>此桌面没有可供继续运行的托盘。未送达的内容将在下次启动时继续。</translation>
+        <source>In the background, CastRay ends when everything has been sent. Until then, start it again to show this window.</source>
+        <translation>在后台运行时，CastRay 会在全部发送完成后退出。在此之前，再次启动即可显示此窗口。</translation>
     </message>
     <message>
         <source>History</source>
@@ -2888,6 +3504,14 @@
     <message>
         <source>Doctor</source>
         <translation>诊断</translation>
+    </message>
+    <message>
+        <source>No file manager answered. The folder is {folder}.</source>
+        <translation>没有文件管理器响应。文件夹位于 {folder}。</translation>
+    </message>
+    <message>
+        <source>Copy path</source>
+        <translation>复制路径</translation>
     </message>
 </context>
 <context>
@@ -3146,6 +3770,10 @@
         <translation>{name} 已送达 {count} 个节点</translation>
     </message>
     <message>
+        <source>{counts}. {checked}</source>
+        <translation>{counts}。{checked}</translation>
+    </message>
+    <message>
         <source>{count} of {total} nodes get {name} once they are back</source>
         <translation>{total} 个节点中有 {count} 个恢复在线后将收到 {name}</translation>
     </message>
@@ -3394,6 +4022,14 @@
     <message>
         <source>slowest {upstream} → {node}: {cause}</source>
         <translation>最慢 {upstream} → {node}：{cause}</translation>
+    </message>
+    <message>
+        <source>slowest {upstream} → {node}</source>
+        <translation>最慢：{upstream} → {node}</translation>
+    </message>
+    <message>
+        <source>The slowest hop leads here</source>
+        <translation>最慢的一跳通向此节点</translation>
     </message>
     <message>
         <source>Holds up the cast: {cause}</source>
@@ -3669,10 +4305,6 @@
 <context>
     <name>SendList</name>
     <message>
-        <source>Can&apos;t be sent</source>
-        <translation>无法发送</translation>
-    </message>
-    <message>
         <source>{count} file</source>
         <translation>{count} 个文件</translation>
     </message>
@@ -3699,6 +4331,10 @@
         <translation>排除</translation>
     </message>
     <message>
+        <source>Send only</source>
+        <translation>只发送</translation>
+    </message>
+    <message>
         <source>Symbolic links</source>
         <translation>符号链接</translation>
     </message>
@@ -3709,6 +4345,10 @@
     <message>
         <source>Encryption</source>
         <translation>加密</translation>
+    </message>
+    <message>
+        <source>Hugging Face</source>
+        <translation>Hugging Face</translation>
     </message>
     <message>
         <source>Remove at the recipients what a sent folder no longer has</source>
@@ -3769,6 +4409,18 @@
     <message>
         <source>Automatic: wherever both machines can, unless the settings say otherwise. Always: nothing is sent to a machine that can&apos;t.</source>
         <translation>自动：只要两台机器都能加密就加密，除非设置另有规定。始终：不向无法加密的机器发送任何内容。</translation>
+    </message>
+    <message>
+        <source>As a folder with its files</source>
+        <translation>存为包含其文件的文件夹</translation>
+    </message>
+    <message>
+        <source>As the cache of huggingface_hub</source>
+        <translation>存为 huggingface_hub 的缓存</translation>
+    </message>
+    <message>
+        <source>For addresses that begin with hf://. A cache can be opened offline, where the folder that it is saved to is the HF_HUB_CACHE of a program.</source>
+        <translation>用于以 hf:// 开头的地址。如果保存到的文件夹是程序的 HF_HUB_CACHE，缓存可以离线打开。</translation>
     </message>
     <message>
         <source>Multicast can&apos;t be encrypted. Choose another transport.</source>
@@ -3842,6 +4494,14 @@
         <translation>添加文件夹</translation>
     </message>
     <message>
+        <source>Address (https://…, hf://…, s3://…, gs://…, az://…):</source>
+        <translation>地址（https://…、hf://…、s3://…、gs://…、az://…）：</translation>
+    </message>
+    <message>
+        <source>{text} is not an address that can be sent (https://…, hf://…, s3://…, gs://…, az://…).</source>
+        <translation>{text} 不是可以发送的地址（https://…、hf://…、s3://…、gs://…、az://…）。</translation>
+    </message>
+    <message>
         <source>Send to {count} node</source>
         <translation>发送到 {count} 个节点</translation>
     </message>
@@ -3870,20 +4530,12 @@
         <translation>从网址添加</translation>
     </message>
     <message>
-        <source>Address of a file on a web server (https://…):</source>
-        <translation>网页服务器上文件的网址（https://…）：</translation>
-    </message>
-    <message>
         <source>Add</source>
         <translation>添加</translation>
     </message>
     <message>
         <source>Cancel</source>
         <translation>取消</translation>
-    </message>
-    <message>
-        <source>{text} is not the address of a file on a web server (https://…).</source>
-        <translation>{text} 不是网页服务器上文件的网址（https://…）。</translation>
     </message>
     <message>
         <source>Options</source>
@@ -3912,6 +4564,10 @@
     <message>
         <source>Checking the recipients…</source>
         <translation>正在检查接收节点…</translation>
+    </message>
+    <message>
+        <source>{reason} · {node}</source>
+        <translation>{reason} · {node}</translation>
     </message>
     <message>
         <source>A link would lead nowhere at the recipients: {name}</source>
@@ -4245,6 +4901,10 @@
         <source>Paused</source>
         <translation>已暂停</translation>
     </message>
+    <message>
+        <source>Cancelled</source>
+        <translation>已取消</translation>
+    </message>
 </context>
 <context>
     <name>Statistics</name>
@@ -4435,6 +5095,14 @@
         <translation>最近几小时</translation>
     </message>
     <message>
+        <source>Total</source>
+        <translation>总计</translation>
+    </message>
+    <message>
+        <source>From slowest to fastest node</source>
+        <translation>最慢到最快节点的范围</translation>
+    </message>
+    <message>
         <source>The last {count} hours</source>
         <translation>最近 {count} 小时</translation>
     </message>
@@ -4545,10 +5213,6 @@
     <message>
         <source>Copy name</source>
         <translation>复制名称</translation>
-    </message>
-    <message>
-        <source>Clear finished</source>
-        <translation>清除已结束的传输</translation>
     </message>
     <message>
         <source>Copy path</source>
@@ -4672,6 +5336,10 @@
     <message>
         <source>Retry failed</source>
         <translation>重试失败项</translation>
+    </message>
+    <message>
+        <source>Clear failed</source>
+        <translation>清除失败的传输</translation>
     </message>
     <message>
         <source>Clear finished</source>
