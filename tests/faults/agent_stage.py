@@ -5,9 +5,11 @@ Without Ray and without namespaces: each agent has its own loopback address, and
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import hashlib
 import os
+import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,7 +21,7 @@ from castray_desktop.core.protocol.messages import DeliverySnapshot, SendRequest
 from castray_desktop.core.protocol.nodes import agent_protocol
 from castray_desktop.workers.casts.cast_table import CastServices
 from tests.faults.fault_cells import Component
-from tests.faults.fault_checks import Ending, left_behind
+from tests.faults.fault_checks import Ending, kept_for_retry, left_behind
 
 SOURCE, FIRST, MIDDLE, LAST = NAMES = ("source", "first", "middle", "last")
 RECIPIENTS = (FIRST, MIDDLE, LAST)
@@ -35,6 +37,7 @@ SIZES = {
     "d-empty": 0,
 }
 END_SECONDS = 60.0
+CLEAR_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
@@ -122,10 +125,20 @@ class AgentStage:
         assert {ending.state for ending in endings.values()} == {"completed"}, endings
         return max(ending.seconds for ending in endings.values())
 
-    def left(self, *without: str) -> list[str]:
-        """What the agents have left behind; not in the inboxes of some nodes."""
+    async def left(self, *without: str) -> list[str]:
+        """What the agents have left behind; not in the inboxes of some nodes.
+
+        What a failed delivery keeps for a retry has a record that says so, and goes when the cast is cleared.
+        """
         inboxes = {name: folder for name, folder in self.inboxes.items() if name not in without}
-        return left_behind(inboxes, self.homes.values())
+        kept = kept_for_retry(self.homes.values())
+        left = [text for text in left_behind(inboxes, self.homes.values()) if text.split()[-1] not in kept]
+        for _ in range(2):  # failed ones stay at the first time
+            self.nodes.cast_manager.clear_finished()
+        deadline = time.monotonic() + CLEAR_SECONDS
+        while left_behind(inboxes, self.homes.values()) and time.monotonic() < deadline:  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
+        return list(dict.fromkeys((*left, *left_behind(inboxes, self.homes.values()))))
 
 
 def ending_of(item: DeliverySnapshot) -> Ending:

@@ -143,7 +143,7 @@ async def finish(
     elif missing := await missing_bytes(disk, parcel, below):
         seen.wrong = [*seen.wrong, f"{node}: {missing:,} bytes have no right final name"]
     stage.nodes.cast_manager.clear_finished()
-    seen.left = [*stage.left(node), *await staging_left(disk, node)]
+    seen.left = [*await stage.left(node), *await staging_left(disk, node)]
 
 
 def recipient_fault(fault: DiskFault) -> RunCell:
@@ -229,7 +229,7 @@ def source_home(state: Mapping[str, object]) -> RunCell:
                 endings = await stage.endings(cast)
             stage.nodes.cast_manager.clear_finished()
             await disk.set_state(**WORKS)
-            return Observation(endings, {}, RECIPIENTS, usual, wrong=names.wrong, left=stage.left())
+            return Observation(endings, {}, RECIPIENTS, usual, wrong=names.wrong, left=await stage.left())
 
     return run
 
@@ -250,11 +250,16 @@ def source_files(state: Mapping[str, object], kinds: Collection[str]) -> RunCell
                 endings = await stage.endings(cast)
             await disk.set_state(**WORKS)
             seen = Observation(
-                endings, dict.fromkeys(RECIPIENTS, kinds), (), usual, wrong=names.wrong, left=stage.left()
+                endings,
+                dict.fromkeys(RECIPIENTS, kinds),
+                (),
+                usual,
+                wrong=names.wrong,
+                left=await stage.left(),
             )
             seen.repeated = await _retry_all(stage, made, cast)
             stage.nodes.cast_manager.clear_finished()
-            seen.left = stage.left()
+            seen.left = await stage.left()
             return seen
 
     return run

@@ -53,7 +53,7 @@ async def two_engines(cell: Cell, folder: Path) -> Observation:
         ]
         for stage in (one, other):
             stage.nodes.cast_manager.clear_finished()
-        seen.left = [*one.left(MIDDLE), *await staging_left(disk, MIDDLE)]
+        seen.left = [*await one.left(MIDDLE), *await staging_left(disk, MIDDLE)]
         return seen
 
 
@@ -126,7 +126,7 @@ def engine_home(state: Mapping[str, object]) -> RunCell:
                 await disk.set_state(**WORKS)
                 await stage.usual_seconds()  # one more cast, with which everything is written
                 stage.nodes.cast_manager.clear_finished()
-                left = stage.left()
+                left = await stage.left()
             left += [f"record {name}" for name in await disk.names()]
             return Observation(endings, {}, RECIPIENTS, usual, wrong=names.wrong, left=left)
 
@@ -153,7 +153,7 @@ async def engine_clock(cell: Cell, folder: Path) -> Observation:
                 seen.endings = {**seen.endings, **await stage.endings(cast)}
         seen.wrong = names.wrong
         stage.nodes.cast_manager.clear_finished()
-        seen.left = stage.left()
+        seen.left = await stage.left()
         return seen
 
 

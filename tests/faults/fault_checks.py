@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import threading
 from collections.abc import Callable, Collection, Iterable, Mapping
@@ -189,4 +190,14 @@ def left_behind(
         found += [f"record {path.name}" for path in (home / "staging").glob("*")]
     for run in runs:
         found += [f"socket {path.name}" for path in run.rglob("*") if path.is_socket()]
+    return found
+
+
+def kept_for_retry(homes: Iterable[Path]) -> set[str]:
+    """The names of records that say that a delivery is kept for a retry, and of its staging folders."""
+    found = set()
+    for home in homes:
+        for path in (home / "staging").glob("*"):
+            if path.suffix != ".new" and "kept" in json.loads(path.read_text()):
+                found |= {path.name, f"{STAGING}{path.name}"}
     return found

@@ -84,7 +84,7 @@ def source_file(touch: Touch, kinds: Collection[str]) -> RunCell:
                 (),
                 usual,
                 wrong=names.wrong,
-                left=stage.left(),
+                left=await stage.left(),
                 file_problems={problem.path: problem.failure.kind.value for problem in problems},
                 expected_problems={f"parcel/{name}": kinds} if problems else {},
             )
@@ -176,7 +176,7 @@ async def clock_moved(cell: Cell, folder: Path) -> Observation:
                 await _move_in_cast(cell, stage, parcel, clock, offset, destination, seen)
         seen.wrong = names.wrong
         stage.nodes.cast_manager.clear_finished()
-        seen.left = stage.left()
+        seen.left = await stage.left()
         return seen
 
 

@@ -84,7 +84,9 @@ async def power_of_recipient(cell: Cell, folder: Path) -> Observation:
             if missing := await missing_bytes(disk, parcel):
                 seen.wrong.append(f"{title}: {missing:,} bytes have no right final name at the end")
             stage.nodes.cast_manager.clear_finished()
-            seen.left += [f"{title}: {text}" for text in (*stage.left(node), *await staging_left(disk, node))]
+            seen.left += [
+                f"{title}: {text}" for text in (*await stage.left(node), *await staging_left(disk, node))
+            ]
     return seen
 
 
@@ -184,7 +186,9 @@ async def power_of_source(cell: Cell, folder: Path) -> Observation:
             name: Repeated(parcel.bytes, count, LIST_BYTES + PIECE_BYTES) for name, count in received.items()
         }
         stage.nodes.cast_manager.clear_finished()
-        return Observation(endings, {}, (), usual, wrong=names.wrong, left=stage.left(), repeated=repeated)
+        return Observation(
+            endings, {}, (), usual, wrong=names.wrong, left=await stage.left(), repeated=repeated
+        )
 
 
 NOTE = (

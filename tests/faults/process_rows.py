@@ -467,7 +467,12 @@ async def _shown(run: CastRun, killed: bool) -> list[str]:
 
 
 async def _left(run: CastRun) -> list[str]:
-    """What stays behind; waits for what is about to end."""
+    """What stays behind once the cast is cleared: a failed delivery is kept for a retry until then.
+
+    Waits for what is about to end.
+    """
+    for _ in range(2):  # failed ones stay at the first time
+        await run.stage.observer.client.request(messages.ClearFinished(), messages.Done)
     deadline = time.monotonic() + 10
     while left := await asyncio.to_thread(_left_now, run):
         if time.monotonic() > deadline:

@@ -40,7 +40,7 @@ async def test_an_agent_that_is_killed_half_way_comes_back_and_nothing_is_sent_t
             others,
             usual,
             wrong=names.wrong,
-            left=stage.left(),
+            left=await stage.left(),
             repeated={name: Repeated(parcel.bytes, moved[name], EXTRA) for name in RECIPIENTS},
         )
         assert problems(seen) == []

@@ -187,11 +187,15 @@ def print_cast(cast: CastSummary, deliveries: Sequence[DeliverySnapshot]) -> Non
         ("Cluster", format_cluster(cast.cluster)),
         ("Started", format_moment(cast.started)),
         ("Ended", format_moment(cast.finished)),
-        ("Retry of", cast.follows),
+        ("Follows", cast.follows),
+        *(
+            (f"Attempt {number}", ", ".join((format_moment(each.started), format_state(each.state))))
+            for number, each in enumerate(cast.attempts, 1)
+        ),
     ]
     for name, value in facts:
         if value:
-            print_line(f"{name + ':':<10}{value}")
+            print_line(f"{name + ':':<12}{value}")
     print()
     table = new_table("Recipient", "State", "Received", "Files", "Path or reason")
     for item in deliveries:

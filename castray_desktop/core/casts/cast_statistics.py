@@ -83,11 +83,16 @@ class StatisticsCounter:
         """Count an ended cast; `busy` are the seconds not covered by earlier casts."""
         summary, total = result.summary, self.all
         total.since = total.since or summary.started
+        if summary.attempts:  # it was counted with the result of its last attempt
+            last = summary.attempts[-1].state
+            total.casts[last] = max(0, total.casts.get(last, 0) - 1)
         total.casts[summary.state] = total.casts.get(summary.state, 0) + 1
         total.uploaded += round(summary.source_copies * summary.bytes)
         total.seconds += result.seconds
         total.busy += busy
         for delivery in result.deliveries:
+            if summary.retried and delivery.node not in summary.retried:
+                continue  # it was counted with an earlier attempt
             self.nodes.setdefault(delivery.node, NodeTotals()).count_delivery(delivery)
             total.failed += delivery.state is DeliveryState.FAILED
             total.delivered += delivery.state.delivered

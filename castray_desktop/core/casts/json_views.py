@@ -23,6 +23,7 @@ from castray_desktop.core.failures.sentences import sentence
 from castray_desktop.core.multicast.datagrams import MulticastEnd, MulticastState
 from castray_desktop.core.protocol.messages import (
     LOCAL_TARGET,
+    CastAttempt,
     CastCluster,
     CastFile,
     CastMode,
@@ -231,6 +232,16 @@ class FilesForm(Form, frozen=True):
     live: bool  # some of it may still change
 
 
+class AttemptForm(Form, frozen=True):
+    """An earlier attempt of a cast that was retried."""
+
+    started: float
+    finished: float
+    state: CastState
+    recipients: tuple[str, ...]  # that took part in it
+    reasons: dict[str, str]  # why deliveries failed, by recipient
+
+
 class CastForm(Form, frozen=True):
     """A cast with its current state."""
 
@@ -265,6 +276,7 @@ class CastForm(Form, frozen=True):
     place: int
     schedule: str | None
     follows: str | None
+    attempts: tuple[AttemptForm, ...]  # the earlier ones, oldest first
     cluster: CastClusterForm
     kind: str | None
     reason: str | None
@@ -397,6 +409,11 @@ def files_form(page: FilesPage) -> FilesForm:
     return _form(FilesForm, page, files=tuple(map(file_form, page.files)), states=states)
 
 
+def attempt_form(attempt: CastAttempt) -> AttemptForm:
+    reasons = {node: sentence(failure) for node, failure in attempt.failures.items()}
+    return _form(AttemptForm, attempt, reasons=reasons)
+
+
 def cast_form(cast: CastSummary, deliveries: tuple[DeliverySnapshot, ...] = ()) -> CastForm:
     return _form(
         CastForm,
@@ -405,6 +422,7 @@ def cast_form(cast: CastSummary, deliveries: tuple[DeliverySnapshot, ...] = ()) 
         rate=round(cast.rate),
         upload_rate=round(cast.upload_rate),
         eta=cast.eta,
+        attempts=tuple(map(attempt_form, cast.attempts)),
         limit=cast.options.limit or None,
     )
 

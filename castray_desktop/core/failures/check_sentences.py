@@ -94,6 +94,14 @@ TEMPLATES: Mapping[str, CheckTemplates] = {
         ("{node} has only {free} left at {path}.", "Make room there, or choose another inbox."),
         ("{node} can't write to {path}.", "Change the permissions there, or choose another inbox."),
     ),
+    "kept_parts": CheckTemplates(
+        "Room",
+        notice=(
+            "{node} keeps {size} of failed deliveries for a retry.",
+            "Retry the casts, or remove them from the list. What is kept is removed after a day, and as soon"
+            " as another cast needs the room.",
+        ),
+    ),
     "open_files": CheckTemplates(
         "Open files",
         "A process of {node} may have {count} files open.",

@@ -34,6 +34,7 @@ from castray_desktop.ui.transfers.transfer_model import TransferModel
 from castray_desktop.ui.transfers.transfer_text import (
     cast_status,
     cast_title,
+    cast_word,
     delivery_rate,
     delivery_status,
     elapsed,
@@ -168,9 +169,18 @@ def cast_facts(cast: CastSummary, deliveries: Sequence[DeliverySnapshot] = ()) -
         facts.insert(7, (translate("CastDetails", "Multicast"), stream))
     if encryption := path_text.cast_encryption_text(cast, deliveries):
         facts.insert(7, (translate("CastDetails", "Encryption"), encryption))
+    for number, attempt in enumerate(cast.attempts, 1):
+        facts.append((translate("CastDetails", "Attempt {number}").format(number=number), _attempt(attempt)))
     if cast.failure is not None:
         facts.insert(1, (translate("CastDetails", "Reason"), failure_text(cast.failure)))
     return facts
+
+
+def _attempt(attempt: messages.CastAttempt) -> str:
+    """When an earlier attempt began, how it ended, and why deliveries failed in it."""
+    parts = [f"{full_time(attempt.started)}, {cast_word(attempt.state)}"]
+    parts += [f"{node}: {failure_text(failure)}" for node, failure in attempt.failures.items()]
+    return " · ".join(parts)
 
 
 class CastDetails(Sheet):

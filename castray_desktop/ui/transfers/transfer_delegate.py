@@ -34,6 +34,7 @@ from castray_desktop.ui.transfers.transfer_columns import (
 )
 from castray_desktop.ui.transfers.transfer_model import CAST_ROLE, ITEM_ROLE
 from castray_desktop.ui.transfers.transfer_text import (
+    attempt_text,
     cast_glyph,
     cast_share,
     cast_status,
@@ -81,6 +82,7 @@ class TransferDelegate(QStyledItemDelegate):
         rest.setLeft(x + 48)
         elsewhere = target_name(cast.cluster.target) if cast.cluster.target not in ("", self.cluster) else ""
         files = elsewhere or telling_counts(cast.counts) or files_text(cast)
+        files = " · ".join(filter(None, (attempt_text(cast), files)))
         files_width = metrics(11).horizontalAdvance(files) + 8 if files else 0
         title = cast_title(cast)
         name_width = metrics(13, 500).horizontalAdvance(title)

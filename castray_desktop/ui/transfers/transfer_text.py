@@ -181,6 +181,13 @@ def delivery_status(delivery: DeliverySnapshot) -> str:
     return words[delivery.state]
 
 
+def attempt_text(cast: CastSummary) -> str:
+    """Which attempt of a cast this is, where it is not the first: "attempt 2"."""
+    if not cast.attempts:
+        return ""
+    return translate("Transfers", "attempt {number}").format(number=len(cast.attempts) + 1)
+
+
 def files_text(cast: CastSummary) -> str:
     """How many files a cast holds, where it is not a single one: "19 files"."""
     if cast.files <= 1 and not cast.folder:

@@ -232,7 +232,8 @@ class NodeAgent:
 
     def _inspect(self, _order: agent_protocol.InspectNode) -> agent_protocol.NodeInspection:
         ray_version = node_inspection.ray_of_this_process()
-        return node_inspection.inspect_node(ray_version, self._inbox, self._address, self._place.ports)
+        kept = self._service.kept_parts() if self._service is not None else (0, 0)
+        return node_inspection.inspect_node(ray_version, self._inbox, self._address, self._place.ports, kept)
 
     # --- for code that runs inside Ray ----------------------------------------------------------
 

@@ -164,9 +164,16 @@ async def _dial(peer: agent_protocol.Peer, own: str, seconds: float) -> agent_pr
 
 
 def inspect_node(
-    ray_version: str, inbox: Path, data_address: str, data_ports: str
+    ray_version: str,
+    inbox: Path,
+    data_address: str,
+    data_ports: str,
+    kept: tuple[int, int] = (0, 0),
 ) -> agent_protocol.NodeInspection:
-    """Inspect what casts need on this node; 0 or empty for what this platform does not tell."""
+    """Inspect what casts need on this node; 0 or empty for what this platform does not tell.
+
+    `kept` are the number of failed deliveries that are kept for a retry, and their bytes.
+    """
     shared = _usage(SHARED_MEMORY)
     room = _usage(str(_nearest_existing_folder(inbox)))
     return agent_protocol.NodeInspection(
@@ -185,6 +192,8 @@ def inspect_node(
         inbox_free=room[0],
         data_address=data_address,
         data_ports=data_ports,
+        kept_deliveries=kept[0],
+        kept_bytes=kept[1],
     )
 
 

@@ -30,6 +30,7 @@ class CastCommands:
         context: ClusterContext,
         admit: Callable[[], None],
         send: StartCast,
+        retry: Callable[[PastCast, tuple[str, ...]], str],
         stop_waiting: Callable[[str, tuple[str, ...]], None],
         verifying: VerificationJobs,
         files: FileLists,
@@ -38,7 +39,7 @@ class CastCommands:
         self._context = context
         self._table = context.table
         self._admit = admit
-        self._send = send
+        self._send, self._retry = send, retry
         self._stop_waiting = stop_waiting
         self._files = files
 
@@ -116,15 +117,13 @@ class CastCommands:
         self._admit()
 
     async def retry(self, cast: str, recipients: tuple[str, ...] = ()) -> str:
-        """Send to recipients that did not get it; returns the new cast's id. Raises CastRayError."""
+        """Send to recipients that did not get it; returns the cast's id. Raises CastRayError."""
         past = await self.find_past(cast)
         missing = [item.node for item in past.result.deliveries if item.state in _MISSING]
         chosen = tuple(node for node in missing if not recipients or node in recipients)
         if not chosen:
             raise CastRayError(FailureKind.NOTHING_TO_RETRY, cast=cast)
-        return self._send(
-            msgspec.structs.replace(past.request, recipients=chosen), follows=past.result.summary.cast
-        )
+        return self._retry(past, chosen)
 
     async def send_again(self, cast: str) -> str:
         """Send to all recipients again; returns the new cast's id. Raises CastRayError."""

@@ -7,7 +7,7 @@ import contextlib
 import dataclasses
 import logging
 import secrets
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 
 import msgspec
 
@@ -17,6 +17,7 @@ from castray_desktop.core.casts.transfer_options import TransferOptions
 from castray_desktop.core.failures.kinds import CastRayError, Failure, FailureKind
 from castray_desktop.core.failures.sentences import sentence
 from castray_desktop.core.protocol.messages import (
+    CastAttempt,
     CastCluster,
     CastResult,
     CastSummary,
@@ -32,7 +33,7 @@ from castray_desktop.core.protocol.messages import (
 from castray_desktop.core.protocol.nodes import agent_protocol
 from castray_desktop.core.protocol.nodes.agent_protocol import ParcelTotals
 from castray_desktop.workers.base.async_tasks import BackgroundTasks
-from castray_desktop.workers.casts.agent_directory import AgentDirectory
+from castray_desktop.workers.casts.agent_directory import AgentDirectory, broadcast
 from castray_desktop.workers.casts.cast_commands import CastCommands
 from castray_desktop.workers.casts.cast_publisher import CastPublisher, FinishedCasts
 from castray_desktop.workers.casts.cast_table import CastServices, CastTable, ClusterContext
@@ -42,8 +43,12 @@ from castray_desktop.workers.casts.session.cast_session import CastSession, Sess
 from castray_desktop.workers.casts.session.cast_status import CastStatus
 from castray_desktop.workers.casts.session.checkpoint import CastCheckpoint
 from castray_desktop.workers.casts.verification import VerificationJobs
+from castray_desktop.workers.history.history_store import PastCast
 
 CLOSE_SECONDS = 1.0
+
+MAX_ATTEMPTS = 20
+"""Earlier attempts of a cast that are remembered."""
 
 log = logging.getLogger("castray.cast")
 
@@ -97,6 +102,18 @@ class DryRuns:
             self._release(session)
 
 
+def attempt_of(result: CastResult) -> CastAttempt:
+    """An attempt of a cast that has ended."""
+    summary = result.summary
+    return CastAttempt(
+        summary.started,
+        summary.finished,
+        summary.state,
+        summary.retried or summary.recipients,
+        {item.node: item.failure for item in result.deliveries if item.failure is not None},
+    )
+
+
 class CastManager:
     """Owns all casts of one cluster. `close` ends the running ones."""
 
@@ -126,7 +143,7 @@ class CastManager:
             wall=self._services.wall,
             downloads=self._services.downloads,
         )
-        self._finished = FinishedCasts(context, self._publisher)
+        self._finished = FinishedCasts(context, self._publisher, self.discard_kept)
         self._files = FileLists(context)
         self._verifying = VerificationJobs(agents, publish, self._services.groups, self._services.clock)
         self._deferred = DeferredDeliveries(
@@ -137,7 +154,7 @@ class CastManager:
             self._finished.deferred_settled,
         )
         self.commands = CastCommands(
-            context, self._admit, self.send, self._deferred.cancel, self._verifying, self._files
+            context, self._admit, self.send, self.retry, self._deferred.cancel, self._verifying, self._files
         )
 
     # --- commands -------------------------------------------------------------------------------
@@ -168,6 +185,7 @@ class CastManager:
         )
         status.restore(deliveries, record.sent_bytes, record.totals)
         status.download = record.download
+        status.attempts, status.retried = record.attempts, record.retried
         status.order = record.order or record.started
         self._set_cluster(status, record.target)
         if record.seconds is not None:
@@ -180,6 +198,50 @@ class CastManager:
         if paused or record.paused:
             session.admission.pause()
         self._start_session(session)
+
+    def retry(self, past: PastCast, recipients: tuple[str, ...]) -> str:
+        """Repeat these failed deliveries of an ended cast; returns its id.
+
+        It is a further attempt of the same cast, and recipients go on with what they have received. Where
+        that can't be, it is a new cast that follows it. Raises CastRayError.
+        """
+        summary = past.result.summary
+        if past.target != self._agents.target or summary.awaited or past.request.urls:
+            request = msgspec.structs.replace(past.request, recipients=recipients)
+            return self.send(request, follows=summary.cast)
+        nodes = self._agents.nodes
+        if not any(node.state is NodeState.ONLINE for node in nodes.values()):
+            raise nobody_online(nodes, self._agents.target)
+        deliveries = tuple(
+            DeliverySnapshot(item.node, address=item.address) if item.node in recipients else item
+            for item in past.result.deliveries
+        )
+        wall = self._services.wall()
+        record = CastCheckpoint(
+            summary.cast,
+            past.target,
+            msgspec.structs.replace(past.request, leave_out=True),
+            summary.mode,
+            wall,
+            deliveries,
+            order=wall,
+            schedule=summary.schedule,
+            follows=summary.follows,
+            attempts=(*summary.attempts, attempt_of(past.result))[-MAX_ATTEMPTS:],
+            retried=recipients,
+        )
+        self._finished.retried(summary.cast)
+        self.restore(record)
+        return summary.cast
+
+    def discard_kept(self, casts: Iterable[str]) -> None:
+        """Remove what nodes keep for retries of these casts, which will not come."""
+        for cast in casts:
+            if cast not in self._table.sessions:
+                self._background.run(
+                    broadcast(self._agents, tuple(self._agents.nodes), agent_protocol.ForgetCast(cast)),
+                    f"discard {cast}",
+                )
 
     def _start_session(self, session: CastSession) -> str:
         cast = session.status.cast
@@ -293,6 +355,11 @@ class CastManager:
         return tuple(self._table.tasks)
 
     @property
+    def retryable(self) -> tuple[str, ...]:
+        """Ended casts that are listed, and whose failed deliveries may be repeated."""
+        return tuple(cast for cast, status in self._table.casts.items() if status.is_retryable)
+
+    @property
     def waiting(self) -> tuple[str, ...]:
         """Casts of a previous engine that wait for their cluster."""
         return tuple(cast for cast in self._table.tasks if self._table.sessions[cast].waits_for_cluster)
@@ -354,6 +421,12 @@ class CastManager:
         """A node's agent is ready; notify every cast."""
         for session in self._active_sessions():
             session.agent_up(node)
+        for (
+            cast
+        ) in self.retryable:  # an earlier agent may have left what a retry can use, which is kept a day
+            if self._table.casts[cast].has_failed(node):
+                order = agent_protocol.ForgetCast(cast, keep_parts=True)
+                self._background.run(broadcast(self._agents, (node,), order), f"keep {cast}")
         self._deferred.check_nodes()
 
     def node_removed(self, node: str) -> None:

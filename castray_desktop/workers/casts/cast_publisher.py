@@ -7,7 +7,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import msgspec
 
@@ -121,8 +121,15 @@ class FinishedCasts:
     A cast with deferred deliveries stays, and has a checkpoint for the next engine.
     """
 
-    def __init__(self, context: ClusterContext, publisher: CastPublisher) -> None:
+    def __init__(
+        self,
+        context: ClusterContext,
+        publisher: CastPublisher,
+        discard_kept: Callable[[Iterable[str]], None],
+    ) -> None:
+        """`discard_kept(casts)` removes what nodes keep for retries of casts."""
         self._context = context
+        self._discard_kept = discard_kept
         self._publisher = publisher
         self._kept: dict[str, int] = {}  # deliveries of each, in the order of the ends
         self._deferring: dict[str, CastCheckpoint] = {}  # of casts with deferred deliveries
@@ -138,6 +145,10 @@ class FinishedCasts:
         self._report_end(status, again=False)
         self._publisher.changed()
         self._keep_cast(status)
+
+    def retried(self, cast: str) -> None:
+        """An ended cast goes on with another attempt."""
+        self._kept.pop(cast, None)
 
     def keep_deferring(self, record: CastCheckpoint) -> None:
         """Deliveries of this cast are deferred; it has ended, under this engine or a previous one."""
@@ -170,8 +181,11 @@ class FinishedCasts:
 
     def _remove(self, gone: Sequence[str]) -> None:
         for cast in gone:
-            del self._kept[cast], self._context.table.casts[cast]
+            del self._kept[cast]
+            status = self._context.table.casts.pop(cast)
             self._publisher.forget_cast(cast)
+            if status.is_retryable:
+                self._discard_kept((cast,))
         if gone:
             self._context.publish(CastsRemoved(tuple(gone)))
 

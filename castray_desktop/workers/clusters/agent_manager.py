@@ -114,7 +114,10 @@ class ClusterListener(Protocol):
         """An agent sent a report."""
 
     def unfinished_casts(self) -> tuple[str, ...]:
-        """Casts whose part files agents have to keep."""
+        """Casts that have not ended."""
+
+    def kept_casts(self) -> tuple[str, ...]:
+        """Casts whose part files agents have to keep: unfinished ones, and those that may be retried."""
 
     def agent_up(self, node: str) -> None:
         """A node can send and receive; its agent is new."""
@@ -427,7 +430,7 @@ class AgentManager:
         if self._send is not None:
             self._heartbeats.expect(placement.name)
             self._placed.add(placement.name)
-            keep = self._listener.unfinished_casts()
+            keep = self._listener.kept_casts()
             if self._authority is None:
                 self._authority = self._new_authority()
             certificate = self._authority.issue(placement.name) if self._authority is not None else None

@@ -131,6 +131,10 @@ class ManagedCluster:
         """See `ClusterListener`."""
         return self._clusters.unfinished
 
+    def kept_casts(self) -> tuple[str, ...]:
+        """See `ClusterListener`."""
+        return (*self._clusters.unfinished, *self.casts.retryable)
+
     def agent_up(self, node: str) -> None:
         """See `ClusterListener`."""
         self.casts.agent_up(node)

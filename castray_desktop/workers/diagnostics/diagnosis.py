@@ -219,6 +219,8 @@ def node_checks(name: str, reply: agent_protocol.NodeInspection, before: float, 
     roomy = good if reply.inbox_free >= MIN_FREE_BYTES else notice
     state = roomy if reply.inbox_writable else bad
     checks.append(check("room", state, path=reply.inbox, free=format_bytes(reply.inbox_free)))
+    if reply.kept_deliveries:
+        checks.append(check("kept_parts", notice, size=format_bytes(reply.kept_bytes)))
     if reply.open_files:
         checks.append(
             check(

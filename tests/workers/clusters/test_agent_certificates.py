@@ -37,6 +37,9 @@ class Listener:
     def unfinished_casts(self) -> tuple[str, ...]:
         return ()
 
+    def kept_casts(self) -> tuple[str, ...]:
+        return ()
+
     def agent_up(self, node: str) -> None: ...
 
     def agent_lost(self, node: str) -> None: ...

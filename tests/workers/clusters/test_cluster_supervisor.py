@@ -101,6 +101,9 @@ class Stage:
     def unfinished_casts(self) -> tuple[str, ...]:
         return self.casts
 
+    def kept_casts(self) -> tuple[str, ...]:
+        return self.casts
+
     def agent_up(self, node: str) -> None:
         self.up.append(node)
 

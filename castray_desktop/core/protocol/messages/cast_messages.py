@@ -232,6 +232,16 @@ class DownloadPlacement(Record, frozen=True):
     speeds: tuple[StoreSpeed, ...] = ()  # of the nodes that were asked, as far as they are known
 
 
+class CastAttempt(Record, frozen=True):
+    """An earlier attempt of a cast that was retried."""
+
+    started: float
+    finished: float
+    state: CastState
+    recipients: tuple[str, ...]  # that took part in it
+    failures: dict[str, Failure] = {}  # by recipient
+
+
 class CastSummary(Record, frozen=True):
     """One row of the transfer table."""
 
@@ -275,6 +285,8 @@ class CastSummary(Record, frozen=True):
     place: int = 0  # place in the queue; 0: the next to start
     schedule: str = ""  # the id of the schedule that started it
     follows: str = ""  # id of the original cast of a later or repeated delivery
+    attempts: tuple[CastAttempt, ...] = ()  # the earlier ones, oldest first
+    retried: tuple[str, ...] = ()  # recipients of this attempt, if it is not the first
     cluster: CastCluster = CastCluster()
     failure: Failure | None = None
 
@@ -485,7 +497,11 @@ class DropRecipients(Message, frozen=True):
 
 
 class Retry(Message, frozen=True):
-    """Repeat the failed deliveries of an ended cast as a new cast. Reply: `Accepted`."""
+    """Repeat the failed deliveries of an ended cast, as a further attempt of it; recipients go on with what
+    they have received. Reply: `Accepted`, with its id.
+
+    It is a new cast where the cast ran on another cluster, or still waits for recipients.
+    """
 
     cast: str
     recipients: tuple[str, ...] = ()  # of those that failed; empty: all of them

@@ -333,6 +333,7 @@ class StartDelivery:
     prune: bool = False  # `remove_extra` was chosen, and this node does not write into the source's folder
     group: Optional[MulticastGroup] = None  # receive from this group as well, see `JoinGroup`
     plain_peers: tuple[str, ...] = ()  # as in `ServeSource`
+    keep_failed: bool = False  # keep what was received if it fails for a reason that may pass
 
 
 @dataclass(frozen=True)
@@ -489,6 +490,7 @@ class CancelCast:
 
     cast: str
     keep_source: bool = False  # cancel the delivery alone: the node goes on downloading for the others
+    keep_parts: bool = False  # keep the part files for a retry
 
 
 @dataclass(frozen=True)
@@ -502,9 +504,13 @@ class AnswerTransfer:
 
 @dataclass(frozen=True)
 class ForgetCast:
-    """The cast has ended everywhere: stop serving it and free its resources."""
+    """The cast has ended everywhere: stop serving it and free its resources.
+
+    Part files that were kept for a retry are removed, unless `keep_parts`.
+    """
 
     cast: str
+    keep_parts: bool = False
 
 
 @dataclass(frozen=True)
@@ -621,6 +627,8 @@ class NodeInspection:
     inbox_free: int = 0
     data_address: str = ""
     data_ports: str = ""
+    kept_deliveries: int = 0  # failed ones, of which the part files are kept for a retry
+    kept_bytes: int = 0
 
 
 # --- reports of an agent -------------------------------------------------------------------------

@@ -71,6 +71,7 @@ from castray_desktop.workers.agent.transfer.store.staging import (
     data_folder,
     remove_abandoned_staging,
     remove_delivery_staging,
+    used_bytes,
 )
 
 log = logging.getLogger("castray.byte_plane")
@@ -218,8 +219,19 @@ class TransferService:
         """Check whether this node can take it. Accesses the disk, so not for an event loop's thread."""
         self._registry.remove_left()
         return check_destination(
-            order, self._node, self._host, self._inbox, self._reservations, share=self._local_copy
+            order,
+            self._node,
+            self._host,
+            self._inbox,
+            self._reservations,
+            self._registry,
+            share=self._local_copy,
         )
+
+    def kept_parts(self) -> tuple[int, int]:
+        """How many failed deliveries are kept for a retry, and their bytes. Looks at the disk."""
+        folders = [folder for _, folder, _ in self._registry.kept()]
+        return len(folders), sum(map(used_bytes, folders))
 
     def probe(self, order: Probe) -> ProbeReply:
         """Check whether another node writes to the same folder. Looks at the disk as well."""
@@ -298,9 +310,11 @@ class TransferService:
         source, delivery = self._sources.get(order.cast), self._deliveries.get(order.cast)
         if source is not None and not order.keep_source:
             source.cancel()
-        if delivery is not None:
+        if delivery is not None and order.keep_parts:
+            delivery.stop_and_keep(for_retry=True)
+        elif delivery is not None:
             delivery.cancel()
-        elif source is None:
+        elif source is None and not order.keep_parts:
             self._discard(order.cast)
 
     def _discard(self, cast: str) -> None:
@@ -325,7 +339,11 @@ class TransferService:
             source.cancel()
         if delivery is not None:
             delivery.forget()
-        elif source is None:  # the node may have come back after its delivery was given up
+            if delivery.is_kept and not order.keep_parts:
+                self._discard(order.cast)
+        elif order.keep_parts:  # the node may have come back after its delivery was given up
+            self._registry.mark_kept(order.cast, self._node)
+        elif source is None:
             self._discard(order.cast)
 
     def drain_reports(self) -> tuple[tuple[SourceReport, ...], tuple[DeliveryReport, ...]]:

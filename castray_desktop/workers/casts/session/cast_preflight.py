@@ -272,7 +272,8 @@ class CastPreflight:
 
     def choose_algorithms(self) -> None:
         """Choose the best algorithms that all participants support, and the piece size."""
-        totals, recipients = self._status.source.totals, len(self._status.unfinished)
+        # of all recipients, so that another attempt has the same pieces
+        totals, recipients = self._status.source.totals, len(self._status.recipients)
         length = choose_piece_bytes(totals.stream_bytes if totals is not None else 0, recipients)
         if (
             self._status.request.options.transport is TransportOption.UDP

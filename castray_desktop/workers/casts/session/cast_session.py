@@ -97,15 +97,17 @@ class CastCompletion:
             self._context.advance(CastEvent.CANCELLED, failure)
         else:
             self.end_all(DeliveryEvent.FAILED, failure)
-            await self._clean_up()
-            self._context.advance(CastEvent.FAILED, failure)
+            await self._clean_up(keep_parts=True)
+            earlier = self._status.attempts and self._status.outcome() is CastEvent.PARTLY_FAILED
+            self._context.advance(CastEvent.PARTLY_FAILED if earlier else CastEvent.FAILED, failure)
 
-    async def _clean_up(self) -> None:
-        """Cancel the cast on all agents and wait until recipients have removed their part files."""
+    async def _clean_up(self, keep_parts: bool = False) -> None:
+        """Cancel the cast on all agents and wait until recipients have removed or kept their part files."""
         involved = {self._context.source, *self._status.recipients} - set(self._context.absences)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(CLEANUP_SECONDS):
-                await self._context.broadcast(involved, agent_protocol.CancelCast(self._context.cast))
+                order = agent_protocol.CancelCast(self._context.cast, keep_parts=keep_parts)
+                await self._context.broadcast(involved, order)
                 await self._context.wakeup.until(
                     lambda: not any(self._is_busy(node) for node in self._status.recipients)
                 )
@@ -348,8 +350,8 @@ class CastSession:
         self._context.wakeup.changed()
 
     async def release_nodes(self) -> None:
-        """Let all nodes release the cast's resources."""
-        order = agent_protocol.ForgetCast(self._context.cast)
+        """Let all nodes release the cast's resources, but for what a retry can use."""
+        order = agent_protocol.ForgetCast(self._context.cast, keep_parts=self.status.is_retryable)
         await self._context.broadcast({self._context.source, *self.status.recipients}, order)
 
     async def _carry_out(self) -> None:
@@ -467,6 +469,7 @@ class CastSession:
             prune=self._destinations.may_remove(node),
             group=self._multicast.group_for(node),
             plain_peers=plain_peers(self._context),
+            keep_failed=True,
         )
 
     def _can_serve(self, node: str) -> bool:

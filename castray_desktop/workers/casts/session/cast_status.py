@@ -19,6 +19,7 @@ from castray_desktop.core.content.file_names import display_name
 from castray_desktop.core.content.urls import is_store_url, url_file_name
 from castray_desktop.core.failures.kinds import Failure, FailureKind
 from castray_desktop.core.protocol.messages import (
+    CastAttempt,
     CastCluster,
     CastMode,
     CastResult,
@@ -70,6 +71,8 @@ class CastStatus:
         self.cast = cast
         self.schedule = schedule
         self.follows = follows
+        self.attempts: tuple[CastAttempt, ...] = ()  # the earlier ones
+        self.retried: tuple[str, ...] = ()  # recipients of this attempt, if it is not the first
         self.cluster = CastCluster()
         self.request = request
         self.state = CastState.QUEUED
@@ -277,6 +280,15 @@ class CastStatus:
         return tuple(node for node, entry in self._entries.items() if entry.state is DeliveryState.AWAITED)
 
     @property
+    def is_retryable(self) -> bool:
+        """Whether it has ended, and some deliveries have failed: nodes may keep what they have received."""
+        return self.state.finished and any(map(self.has_failed, self._entries))
+
+    def has_failed(self, node: str) -> bool:
+        """Whether the delivery to this recipient has failed; False for other nodes."""
+        return node in self._entries and self._entries[node].state is DeliveryState.FAILED
+
+    @property
     def is_paused(self) -> bool:
         """Whether the cast is paused, with all its recipients."""
         return self.state is CastState.PAUSED
@@ -409,6 +421,8 @@ class CastStatus:
             place=self.place,
             schedule=self.schedule,
             follows=self.follows,
+            attempts=self.attempts,
+            retried=self.retried,
             cluster=self.cluster,
             failure=self.failure,
         )

@@ -15,6 +15,7 @@ import msgspec
 
 from castray_desktop.core.casts.transfer_options import nest_options
 from castray_desktop.core.protocol.messages import (
+    CastAttempt,
     CastMode,
     DeliverySnapshot,
     DeliveryState,
@@ -63,6 +64,8 @@ class CastCheckpoint(msgspec.Struct, frozen=True):
     sent_bytes: int = 0  # contents sent by the source, approximately
     schedule: str = ""  # that started it
     follows: str = ""  # the cast whose recipients it serves later or again
+    attempts: tuple[CastAttempt, ...] = ()  # earlier attempts
+    retried: tuple[str, ...] = ()  # recipients of this attempt, if it is not the first
     remote: tuple[RemoteFile, ...] = ()  # what is downloaded, as it is to be; without links to stores
     download: DownloadPlacement | None = None  # None if files of a node are sent
 
@@ -238,6 +241,8 @@ class CheckpointWriter:
             sent_bytes=status.source.sent_contents,
             schedule=status.schedule,
             follows=status.follows,
+            attempts=status.attempts,
+            retried=status.retried,
             remote=failover.links.stored,
             download=status.download,
         )

@@ -53,6 +53,20 @@ STILL_SERVED = (
 """A delivery that fails for one of these has good files too, and keeps serving them."""
 
 
+RETRYABLE = (
+    FailureKind.NO_ROOM,
+    FailureKind.NOT_WRITABLE,
+    FailureKind.WRITE_ERROR,
+    FailureKind.FOLDER_SILENT,
+    FailureKind.UPSTREAM_LOST,
+    FailureKind.NO_WAY,
+)
+"""After a delivery has failed for one of these, a retry can go on with what was received."""
+
+LEAST_FREE = 0.05
+"""Share of a file system that has to be free for keeping what was received there before it became full."""
+
+
 def compare_hashes(results: Sequence[FileResult], mine: Sequence[bytes]) -> list[FileResult]:
     """The source's results, with CHANGED where the hash here differs."""
     return [
@@ -118,8 +132,10 @@ class Delivery:
         self._results: tuple[FileResult, ...] = ()
         self._counts: Optional[FileCounts] = None
         self._outcomes = ""
-        self._keeps_staging = False
+        self._keeps_staging = self._keeps_for_retry = False
         self._forgotten = False
+        self.is_kept = False
+        """Whether what it has received is kept for a retry, although it has failed."""
         self._lost_disk: Optional[Failure] = None  # its thread hangs, but the delivery has ended
         self._disk = DiskWatch(self.store.paths_to_watch, self._lose_disk)
         self._committed: Optional[tuple[Manifest, list[FileResult], dict[bytes, bytes]]] = None
@@ -139,10 +155,10 @@ class Delivery:
             self._trailer_digest = order.trailer_digest
             self.store.pieces.condition.notify_all()
 
-    def stop_and_keep(self) -> None:
-        """End it, but keep its data for a later delivery."""
+    def stop_and_keep(self, for_retry: bool = False) -> None:
+        """End it, but keep its data for a later delivery of the cast, or for a retry."""
         with self.store.pieces.lock:
-            self._keeps_staging = True
+            self._keeps_staging, self._keeps_for_retry = True, for_retry
         self.cancel()
 
     def cancel(self) -> None:
@@ -275,7 +291,7 @@ class Delivery:
             )
         self.session.close()
         try:
-            self._clean_up(final)
+            self._clean_up(final, failure)
         except OSError as error:  # the result has to be reported anyway
             log.warning(
                 "cast %s on %s: staging could not be removed: %s", self.cast, self._context.node, error
@@ -316,14 +332,33 @@ class Delivery:
         except OSError as error:
             log.warning("cast %s on %s can't be verified later: %s", self.cast, self._context.node, error)
 
-    def _clean_up(self, final: RecipientState) -> None:
+    def _clean_up(self, final: RecipientState, failure: Optional[Failure]) -> None:
         if self.store.staging is not None:
             if self._keeps_staging and final is R.CANCELLED:
-                self.store.staging.keep()
+                self.store.staging.keep(self._keeps_for_retry)
+                return
+            if failure is not None and self._is_kept(final, failure):
+                self.store.staging.keep(for_retry=True)
+                self.is_kept = True
                 return
             self.store.staging.remove()
             if not self._paths:
                 self.store.staging.remove_made_folders()
+
+    def _is_kept(self, final: RecipientState, failure: Failure) -> bool:
+        """Whether a retry can use what a failed delivery has received.
+
+        What is kept never keeps a disk full.
+        """
+        if final is not R.FAILED or not self._order.keep_failed or failure.kind not in RETRYABLE:
+            return False
+        if not self.store.pieces.have.total:
+            return False
+        if failure.kind is not FailureKind.NO_ROOM:
+            return True
+        assert self.store.staging is not None
+        found = os.statvfs(self.store.staging.destination)
+        return found.f_bavail >= found.f_blocks * LEAST_FREE
 
     # --- verify and commit
 

@@ -23,6 +23,7 @@ from castray_desktop.core.content.file_names import display_name, node_file_name
 from castray_desktop.core.content.manifest import Manifest
 from castray_desktop.core.failures.kinds import CastRayError, FailureKind
 from castray_desktop.core.protocol.nodes.agent_protocol import CheckDestination, DestinationReply, TopEntry
+from castray_desktop.workers.agent.transfer.store.staging import StagingRegistry, folder_name, used_bytes
 from castray_desktop.workers.agent.transfer.system import linux_calls
 from castray_desktop.workers.agent.transfer.system.open_folders import FOLDER, lstat_in
 from castray_desktop.workers.agent.transfer.system.os_failures import no_room, reason_of
@@ -188,11 +189,13 @@ def check_destination(
     host: str,
     inbox: Path,
     reservations: SpaceReservations,
+    registry: StagingRegistry,
     share: bool = True,
 ) -> DestinationReply:
     """The reply, with the failure if this node can't.
 
-    Without `share`, the reply does not identify the storage.
+    Without `share`, the reply does not identify the storage. Where there is little room, what is kept for
+    retries of other casts is removed.
     """
     try:
         destination = resolve_destination(order.destination, node, inbox)
@@ -203,6 +206,13 @@ def check_destination(
         present = (
             present_bytes(destination, order.top, order.needed_bytes) if tight or order.count_present else 0
         )
+        if tight or order.count_present:  # what an earlier attempt has left counts as well
+            staged = used_bytes(destination + b"/" + folder_name(order.cast, node) + b"/parts")
+            present = min(order.needed_bytes, present + staged)
+        if (short := order.needed_bytes - present) > free:
+            here = os.stat(folder).st_dev
+            registry.make_room(here, lambda: reservations.free_bytes(folder) >= short, order.cast)
+            free = reservations.free_bytes(folder)
         if free < order.needed_bytes - present:
             raise no_room(node, destination, free, order.needed_bytes - present)
         _check_files(folder, order, node, destination)

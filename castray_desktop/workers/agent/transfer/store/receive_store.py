@@ -138,6 +138,14 @@ class ReceiveStore:
         if free < needed:
             needed -= present_bytes(destination, order.totals.top, needed)
         if free < needed:
+            short, device = needed, os.stat(folder).st_dev
+            context.registry.make_room(
+                device,
+                lambda: context.reservations.free_bytes(folder, but=self.pieces.cast) >= short,
+                self.pieces.cast,
+            )
+            free = context.reservations.free_bytes(folder, but=self.pieces.cast)
+        if free < needed:
             raise no_room(context.node, destination, free, needed)
         context.reservations.reserve(self.pieces.cast, os.stat(folder).st_dev, needed)
 

@@ -23,7 +23,7 @@ import shutil
 import stat
 import threading
 import time
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any, Optional
 
@@ -35,8 +35,14 @@ from castray_desktop.workers.agent.transfer.system.open_folders import FOLDER, N
 VERSION = 1
 """Of the records in the registry. Those of later versions, and what they name, are left alone."""
 
+EXPIRY_SECONDS = 600.0
+"""Interval at which what was kept for long enough is removed."""
+
 REMOVE_SECONDS = 30.0
 """Interval of the attempts to remove what could not be removed at first."""
+
+KEPT_SECONDS = 24 * 3600.0
+"""Staging of a failed delivery is kept for a retry for this long, unless the room is needed before."""
 
 FOREIGN_SECONDS = 7 * 24 * 3600.0
 """Staging of an engine that does not return is kept for this long."""
@@ -50,6 +56,21 @@ def data_folder() -> Path:
     return Path(os.environ.get("XDG_DATA_HOME") or os.path.expanduser("~/.local/share")) / "castray"
 
 
+def folder_name(cast: str, node: str) -> bytes:
+    """The name of a delivery's staging folder."""
+    return os.fsencode(f".castray-{cast}-{node_file_name(node)}")
+
+
+def used_bytes(folder: bytes) -> int:
+    """Disk usage of the files below a folder; 0 where it does not exist."""
+    total = 0
+    for path, _, files in os.walk(folder):
+        for name in files:
+            with contextlib.suppress(FileNotFoundError):
+                total += os.lstat(os.path.join(path, name)).st_blocks * 512
+    return total
+
+
 class StagingRegistry:
     """The staging records of this user on this machine, as one engine's agent sees them."""
 
@@ -60,18 +81,27 @@ class StagingRegistry:
         self._left: list[tuple[Path, bytes]] = []  # of this process, that could not be removed
         self._removing: Optional[threading.Thread] = None
         self._due = 0.0
+        self._expiry_due = time.monotonic() + EXPIRY_SECONDS
 
     def path(self, cast: str, node: str) -> Path:
         return self.folder / f"{cast}-{node_file_name(node)}"
 
-    def write(self, record: Path, cast: str, folder: bytes) -> None:
-        """Record that this process uses the folder."""
+    def write(self, record: Path, cast: str, folder: bytes, kept: bool = False) -> None:
+        """Record that this process uses the folder, or that no process does and it is kept for a retry."""
         pid = os.getpid()
         host, boot, namespace = linux_calls.machine_identity()
-        known = {"version": VERSION, "host": host, "boot": boot, "namespace": namespace, "pid": pid}
+        known: dict[str, Any] = {
+            "version": VERSION,
+            "host": host,
+            "boot": boot,
+            "namespace": namespace,
+            "pid": pid,
+        }
         known["start"] = processes.process_start(pid)
         known["folder"] = folder.hex()
         known["engine"], known["cast"] = self._engine, cast
+        if kept:
+            known |= {"start": "", "kept": time.time()}
         fresh = record.with_name(f"{record.name}.{pid}.new")
         try:
             self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -85,7 +115,8 @@ class StagingRegistry:
     def abandoned(self, keep: Collection[str] = ()) -> list[tuple[Path, bytes]]:
         """Records and folders of ended processes whose casts will not continue.
 
-        Those of other engines are kept for a week: their engine may return.
+        Those of other engines are kept for a week: their engine may return. What is kept for a retry is kept
+        for a day.
         """
         try:
             records = sorted(self.folder.iterdir())
@@ -96,7 +127,9 @@ class StagingRegistry:
             known = _ended(record)
             if known is None:
                 continue
-            if known.get("engine", "") == self._engine:
+            if "kept" in known:
+                wanted = time.time() - known["kept"] < KEPT_SECONDS
+            elif known.get("engine", "") == self._engine:
                 wanted = known.get("cast", "") in keep
             else:
                 wanted = _age(record) < FOREIGN_SECONDS
@@ -118,13 +151,57 @@ class StagingRegistry:
                 self.note_left(record, folder)
 
     def remove_left_now_and_then(self) -> None:
-        """The same in a thread, if it is time to. Returns at once."""
+        """The same in a thread, and what was kept for long enough, if it is time to. Returns at once."""
         now = time.monotonic()
-        if not self._left or now < self._due or (self._removing is not None and self._removing.is_alive()):
+        if self._removing is not None and self._removing.is_alive():
+            return
+        if now >= self._expiry_due:
+            self._expiry_due = now + EXPIRY_SECONDS
+        elif not self._left or now < self._due:
             return
         self._due = now + REMOVE_SECONDS
-        self._removing = threading.Thread(target=self.remove_left, name="castray-sweep", daemon=True)
+        self._removing = threading.Thread(target=self._remove_due, name="castray-sweep", daemon=True)
         self._removing.start()
+
+    def _remove_due(self) -> None:
+        self.remove_left()
+        for record, folder, since in self.kept():
+            if time.time() - since >= KEPT_SECONDS:
+                _forget(self, record, folder)
+
+    def kept(self) -> list[tuple[Path, bytes, float]]:
+        """Records and folders that are kept for a retry, and since when, the oldest first."""
+        try:
+            records = sorted(self.folder.iterdir())
+        except OSError:
+            return []
+        known = ((record, _ended(record)) for record in records)
+        found = [
+            (record, bytes.fromhex(facts["folder"]), float(facts["kept"]))
+            for record, facts in known
+            if facts is not None and "kept" in facts
+        ]
+        return sorted(found, key=lambda item: item[2])
+
+    def make_room(self, device: int, enough: Callable[[], bool], but: str) -> None:
+        """Remove what other casts than `but` keep on this file system, the oldest first, until there is
+        enough room.
+        """
+        for record, folder, _ in self.kept():
+            if record.name.startswith(f"{but}-"):
+                continue
+            if enough():
+                return
+            with contextlib.suppress(OSError):
+                if os.lstat(folder).st_dev == device:
+                    log.info("%s gives way to a cast that needs the room", os.fsdecode(folder))
+                    _forget(self, record, folder)
+
+    def mark_kept(self, cast: str, node: str) -> None:
+        """Keep for a retry what an earlier agent has left of a delivery that was given up."""
+        left = self.abandoned_delivery(cast, node)
+        if left is not None:
+            self.write(left[0], cast, left[1], kept=True)
 
     def is_old(self, record: Path) -> bool:
         """Whether it was written so long ago that what it names will not come back."""
@@ -179,6 +256,8 @@ def _read(record: Path) -> Optional[dict[str, Any]]:
         if known.get("version", VERSION) > VERSION or known["host"] != linux_calls.machine_identity()[0]:
             return None
         known["pid"] = int(known["pid"])
+        if "kept" in known:
+            known["kept"] = float(known["kept"])
         usable = {"boot", "namespace", "start"} <= known.keys() and isinstance(known.get("cast", ""), str)
         return known if usable else None
     except (OSError, ValueError, LookupError, TypeError, ArithmeticError, RecursionError):
@@ -220,7 +299,7 @@ class Staging:
         self._trailer = -1
         self._registry = registry
         self._record = registry.path(cast, node)
-        self._name = os.fsencode(f".castray-{cast}-{node_file_name(node)}")
+        self._name = folder_name(cast, node)
         self.folder = destination + b"/" + self._name
         self.parts = self.folder + b"/parts"
         # open from before the first byte is written: syncing tells errors since then
@@ -363,17 +442,15 @@ class Staging:
 
     def used_bytes(self) -> int:
         """Disk usage of the part files."""
-        total = 0
-        for path, _, files in os.walk(self.parts):
-            for name in files:
-                total += os.lstat(os.path.join(path, name)).st_blocks * 512
-        return total
+        return used_bytes(self.parts)
 
     # --- the end
 
-    def keep(self) -> None:
-        """Keep all of it for a later delivery."""
+    def keep(self, for_retry: bool = False) -> None:
+        """Keep all of it: for another delivery of a cast that goes on, or for a retry, which may not come."""
         self._close()
+        if for_retry:
+            self._registry.write(self._record, self._cast, self.folder, kept=True)
 
     def remove(self) -> None:
         """The folder and all in it, and then its line in the registry. Raises OSError for what is left."""
