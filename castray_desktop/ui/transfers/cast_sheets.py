@@ -28,7 +28,7 @@ from castray_desktop.ui.model.engine_link import EngineLink
 from castray_desktop.ui.model.node_list import delivery_glyph
 from castray_desktop.ui.theme.theme import Theme
 from castray_desktop.ui.transfers import path_text
-from castray_desktop.ui.transfers.file_text import counts_text
+from castray_desktop.ui.transfers.file_text import telling_counts
 from castray_desktop.ui.transfers.files_view import FilesView
 from castray_desktop.ui.transfers.transfer_model import TransferModel
 from castray_desktop.ui.transfers.transfer_text import (
@@ -75,7 +75,6 @@ def make_delivery_table(theme: Theme) -> tuple[TextTableModel, TextTable]:
         lambda: translate("CastDetails", "Upstream"),
         lambda: translate("CastDetails", "Transport"),
         lambda: translate("CastDetails", "Encrypted"),
-        lambda: translate("CastDetails", "Files"),
         lambda: translate("CastDetails", "Path, or why not"),
         lambda: translate("CastDetails", "Hash"),
     )
@@ -84,8 +83,8 @@ def make_delivery_table(theme: Theme) -> tuple[TextTableModel, TextTable]:
         theme,
         model,
         lambda: translate("CastDetails", "Deliveries"),
-        (120, 100, 70, 76, 48, 90, 96, 82, 120, 200, 110),
-        9,
+        (130, 104, 70, 80, 52, 100, 104, 86, 220, 120),
+        8,
     )
     model.setParent(table)
     return model, table
@@ -102,8 +101,8 @@ def _cells(delivery: DeliverySnapshot) -> list[TableCell]:
     where = "\n".join(delivery.paths)
     if delivery.failure is not None:
         where = reason_text(delivery.failure)
-    where = "\n".join(part for part in (where, hook_text(delivery)) if part)
-    files = counts_text(delivery.counts) if delivery.counts is not None else ""
+    parts = (where, telling_counts(delivery.counts), hook_text(delivery))
+    where = "\n".join(part for part in parts if part)
     return [
         TableCell(delivery.node, glyph=delivery_glyph(delivery), tip=delivery.address),
         TableCell(delivery_status(delivery), tone),
@@ -117,7 +116,6 @@ def _cells(delivery: DeliverySnapshot) -> list[TableCell]:
             "warn" if delivery.encrypted is False else "text_2",
             tip=path_text.delivery_encryption_line(delivery, ""),
         ),
-        TableCell(files or DASH, "text_2", tip=files),
         TableCell(where or DASH, "bad" if delivery.failure is not None else "text_2", tip=where),
         TableCell(delivery.hash or DASH, "text_2", tip=delivery.hash),
     ]

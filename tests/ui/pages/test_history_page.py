@@ -141,7 +141,7 @@ def test_a_row_opens_into_its_deliveries_and_can_be_sent_again(page: CastHistory
     assert page.delivery_table.isVisible()
     rows = page.deliveries
     assert [rows.index(row, 0).data() for row in range(3)] == ["node_1", "node_2", "node_3"]
-    assert rows.index(2, 9).data() == "Went offline"
+    assert rows.index(2, 8).data() == "Went offline"
     cast = page.current_cast()
     assert cast is not None
     titles = [action.text() for action in page.menu(cast).actions() if not action.isSeparator()]

@@ -135,7 +135,7 @@ class Delivery:
         self._keeps_staging = self._keeps_for_retry = False
         self._forgotten = False
         self.is_kept = False
-        """Whether what it has received is kept for a retry, although it has failed."""
+        """Whether what it has received is kept for a retry, although it has ended."""
         self._lost_disk: Optional[Failure] = None  # its thread hangs, but the delivery has ended
         self._disk = DiskWatch(self.store.paths_to_watch, self._lose_disk)
         self._committed: Optional[tuple[Manifest, list[FileResult], dict[bytes, bytes]]] = None
@@ -336,6 +336,7 @@ class Delivery:
         if self.store.staging is not None:
             if self._keeps_staging and final is R.CANCELLED:
                 self.store.staging.keep(self._keeps_for_retry)
+                self.is_kept = self._keeps_for_retry
                 return
             if failure is not None and self._is_kept(final, failure):
                 self.store.staging.keep(for_retry=True)
