@@ -230,11 +230,16 @@ def _make_table(
     records: Sequence[FileRecord], deliveries: Sequence[DeliverySnapshot], live: bool
 ) -> FileTable:
     """The table of what was kept. Decoding takes half a second for 100,000 files."""
-    lists = {record.digest: record for record in records if isinstance(record, ParcelRecord)}
-    last = next(record for record in reversed(records) if isinstance(record, ParcelRecord))
+    lists: dict[str, ParcelRecord] = {}
+    last = ""
+    for record in records:
+        if isinstance(record, ParcelRecord):
+            last = record.digest
+            if record.trailer or last not in lists:  # a later attempt may have ended before all were read
+                lists[last] = record
     try:
-        parcel = _decode(last)[1]
-        paths = {last.digest: parcel.paths}
+        parcel = _decode(lists[last])[1]
+        paths = {last: parcel.paths}
         outcomes: dict[str, FileOutcomes] = {}
         for record in records:
             if not isinstance(record, OutcomeRecord) or record.digest not in lists:

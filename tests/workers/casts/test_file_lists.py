@@ -175,3 +175,16 @@ async def test_damaged_outcomes_say_so(stage: FilesStage) -> None:
     with pytest.raises(CastRayError, match="internal"):
         await stage.page(cast)
     assert FileState.UNKNOWN == "unknown"
+
+
+async def test_hashes_stay_known_after_an_attempt_that_has_not_read_the_files(stage: FilesStage) -> None:
+    cast = await stage.start()
+    stage.finish_source(cast)
+    for node in "abc":
+        await stage.agents.wait_for(node, agent_protocol.AnnounceTrailer)
+        stage.end(node, cast, FileOutcome.SENT)
+    await stage.result(cast)
+    await stage.agents.wait_for("s", agent_protocol.ForgetCast)
+    (parcel,) = (record for record in stage.kept[cast] if isinstance(record, ParcelRecord))
+    stage.kept[cast].append(ParcelRecord(parcel.digest, parcel.algorithm, parcel.manifest))
+    assert (await stage.page(cast)).files[0].hash.endswith((b"h" * 32).hex())

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Callable, Optional
 
 from castray_desktop.core.casts.transfer_options import Encryption
+from castray_desktop.core.content.file_names import node_file_name
 from castray_desktop.core.failures.kinds import CastRayError, Failure, FailureKind
 from castray_desktop.core.protocol.nodes.agent_protocol import (
     FINAL_RECIPIENT_STATES,
@@ -229,8 +230,9 @@ class TransferService:
         )
 
     def kept_parts(self) -> tuple[int, int]:
-        """How many failed deliveries are kept for a retry, and their bytes. Looks at the disk."""
-        folders = [folder for _, folder, _ in self._registry.kept()]
+        """How many failed deliveries of this node are kept for a retry, and their bytes. Looks at the disk."""
+        own = f"-{node_file_name(self._node)}"  # nodes of one user and machine share a registry
+        folders = [folder for record, folder, _ in self._registry.kept() if record.name.endswith(own)]
         return len(folders), sum(map(used_bytes, folders))
 
     def probe(self, order: Probe) -> ProbeReply:

@@ -23,7 +23,12 @@ from castray_desktop.core.content.file_names import display_name, node_file_name
 from castray_desktop.core.content.manifest import Manifest
 from castray_desktop.core.failures.kinds import CastRayError, FailureKind
 from castray_desktop.core.protocol.nodes.agent_protocol import CheckDestination, DestinationReply, TopEntry
-from castray_desktop.workers.agent.transfer.store.staging import StagingRegistry, folder_name, used_bytes
+from castray_desktop.workers.agent.transfer.store.staging import (
+    StagingRegistry,
+    entries_below,
+    folder_name,
+    used_bytes,
+)
 from castray_desktop.workers.agent.transfer.system import linux_calls
 from castray_desktop.workers.agent.transfer.system.open_folders import FOLDER, lstat_in
 from castray_desktop.workers.agent.transfer.system.os_failures import no_room, reason_of
@@ -274,6 +279,10 @@ def _check_writable(folder: bytes, node: str) -> None:
 
 def _check_files(folder: bytes, order: CheckDestination, node: str, destination: bytes) -> None:
     files = free_files(folder)
+    if (
+        files is not None and files < order.needed_files + SPARE_FILES
+    ):  # less what an earlier attempt has left
+        files += entries_below(destination + b"/" + folder_name(order.cast, node) + b"/parts")
     if files is not None and files < order.needed_files + SPARE_FILES:
         raise CastRayError(
             FailureKind.NO_ROOM,

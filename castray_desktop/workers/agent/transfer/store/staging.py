@@ -71,6 +71,11 @@ def used_bytes(folder: bytes) -> int:
     return total
 
 
+def entries_below(folder: bytes) -> int:
+    """How many files and folders are below a folder; 0 where it does not exist."""
+    return sum(len(folders) + len(files) for _, folders, files in os.walk(folder))
+
+
 class StagingRegistry:
     """The staging records of this user on this machine, as one engine's agent sees them."""
 

@@ -79,6 +79,9 @@ def test_a_retry_receives_only_what_is_missing(lab: Lab, nodes: list[Node]) -> N
     count, size = nodes[1].plane.kept_parts()
     assert count == 1
     assert size >= failed.content_bytes
+    assert nodes[0].plane.kept_parts() == (0, 0)
+    parts = os.fsencode(nodes[1].inbox / staged(nodes[1])[0] / "parts")
+    assert staging.entries_below(parts) == 1
     other = lab.node("other")
     path = lab.files / "a.bin"
     other.plane.carry_out(PrepareSource(cast.cast, (str(path),)))
