@@ -230,7 +230,7 @@ class TransferService:
         )
 
     def kept_parts(self) -> tuple[int, int]:
-        """How many failed deliveries of this node are kept for a retry, and their bytes. Looks at the disk."""
+        """How many failed deliveries of this node are kept, and their bytes. Looks at the disk."""
         own = f"-{node_file_name(self._node)}"  # nodes of one user and machine share a registry
         folders = [folder for record, folder, _ in self._registry.kept() if record.name.endswith(own)]
         return len(folders), sum(map(used_bytes, folders))
