@@ -83,7 +83,7 @@ async def test_a_retry_is_another_attempt_of_the_same_cast(stage: Stage) -> None
     assert again.algorithms == order.algorithms  # otherwise what was received could not be used
     changes = [event.summary.state for event in stage.events if isinstance(event, CastChanged)]
     ended = changes.index(CastState.PARTLY_FAILED)
-    assert CastState.SENDING in changes[ended:]
+    assert CastState.QUEUED in changes[ended:]
     assert changes[-1] is CastState.COMPLETED
 
 
