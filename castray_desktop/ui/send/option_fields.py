@@ -457,27 +457,38 @@ class SourceField(Dropdown):
     """This computer, or another node that is online; the choice goes to the selection."""
 
     def __init__(self, theme: Theme, nodes: NodeList, selection: RecipientSelection) -> None:
-        super().__init__(theme, lambda: self.tr("From"))
+        super().__init__(theme, self.title)
         self._nodes, self._selection = nodes, selection
         self._names: list[str] = []
         self._filling = False
         self.activated.connect(self._chosen)
         Retranslator(self, self._fill)
 
+    def title(self) -> str:
+        """The name of the field."""
+        return self.tr("From")
+
+    @property
+    def node(self) -> str:
+        """The name of the node that is chosen."""
+        return self._selection.source
+
+    def _choose(self, node: str) -> None:
+        self._selection.source = node
+
     def refresh(self) -> None:
         """Update the list after nodes or source have changed."""
         names = self._choices()
         if names != self._names:
             self._fill()
-        elif self._selection.source in names:
-            self.setCurrentIndex(names.index(self._selection.source))
+        elif self.node in names:
+            self.setCurrentIndex(names.index(self.node))
         self._describe()
 
     def _choices(self) -> list[str]:
         """This computer first; offline nodes only while they are the source."""
-        source = self._selection.source
         nodes = [
-            node for node in self._nodes.nodes() if node.state is NodeState.ONLINE or node.name == source
+            node for node in self._nodes.nodes() if node.state is NodeState.ONLINE or node.name == self.node
         ]
         return [node.name for node in sorted(nodes, key=lambda node: not node.this_computer)]
 
@@ -485,23 +496,30 @@ class SourceField(Dropdown):
         self._names = self._choices()
         self.clear()
         for name in self._names:
-            node = self._nodes.get(name)
-            here = node is not None and node.this_computer
-            self.addItem(self.tr("This computer ({name})").format(name=name) if here else name)
-        if self._selection.source in self._names:
-            self.setCurrentIndex(self._names.index(self._selection.source))
+            self.addItem(self._item_text(name))
+        if self.node in self._names:
+            self.setCurrentIndex(self._names.index(self.node))
         self._describe()
 
+    def _item_text(self, name: str) -> str:
+        node = self._nodes.get(name)
+        here = node is not None and node.this_computer
+        return (
+            QCoreApplication.translate("SourceField", "This computer ({name})").format(name=name)
+            if here
+            else name
+        )
+
     def _chosen(self, index: int) -> None:
-        if 0 <= index < len(self._names) and self._names[index] != self._selection.source:
-            self._selection.source = self._names[index]
+        if 0 <= index < len(self._names) and self._names[index] != self.node:
+            self._choose(self._names[index])
 
     def texts(self) -> tuple[str, str]:
         """What is shown: the name, and beside it the node behind it."""
-        name = self._selection.source
+        name = self.node
         node = self._nodes.get(name) if name else None
         if node is None or node.this_computer:
-            return self.tr("This computer"), name
+            return QCoreApplication.translate("SourceField", "This computer"), name
         return name, node.address
 
     def _describe(self) -> None:

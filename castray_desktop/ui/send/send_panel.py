@@ -13,6 +13,7 @@ from PySide6.QtWidgets import (
     QGridLayout,
     QHBoxLayout,
     QInputDialog,
+    QLabel,
     QScrollArea,
     QVBoxLayout,
     QWidget,
@@ -30,6 +31,7 @@ from castray_desktop.ui.model.desktop_services import ask_for_paths
 from castray_desktop.ui.model.engine_link import EngineLinkState
 from castray_desktop.ui.model.node_list import NodeList, natural_key
 from castray_desktop.ui.model.recipient_selection import RecipientSelection
+from castray_desktop.ui.send.download_field import DownloadField
 from castray_desktop.ui.send.option_fields import OptionForm, SourceField, destination_problem, effective
 from castray_desktop.ui.send.preflight_sheet import HintLine, PreflightCheck, caution, problems_text, verdict
 from castray_desktop.ui.send.send_list import DropArea, SendList
@@ -42,6 +44,7 @@ from castray_desktop.ui.widgets.basic_widgets import (
     button,
     icon_button,
     label,
+    lay_in,
 )
 
 if TYPE_CHECKING:
@@ -53,14 +56,16 @@ translate = QCoreApplication.translate
 LABEL_WIDTH = 56
 
 
-def _form(source: QWidget, destination: QWidget, conflict: QWidget, limit: QWidget) -> QGridLayout:
+def _form(
+    source_name: QLabel, source: QWidget, destination: QWidget, conflict: QWidget, limit: QWidget
+) -> QGridLayout:
     """The form: two fields with their names beside them, two with theirs above."""
     form = QGridLayout()
     form.setVerticalSpacing(8)
     form.setHorizontalSpacing(0)
     form.setColumnStretch(1, 1)
     beside = (
-        (label(lambda: translate("SendPanel", "From"), 12, 500, "2"), source),
+        (source_name, source),
         (label(lambda: translate("SendPanel", "Save to"), 12, 500, "2"), destination),
     )
     for row, (name, field) in enumerate(beside):
@@ -119,6 +124,10 @@ class SendPanel(Card):
         self.preflight = PreflightCheck(link, self)
         self.drop_area = DropArea(theme, self.entries)
         self.source = SourceField(theme, nodes, selection)
+        self.download = DownloadField(theme, nodes, selection)
+        self._source_name = label(self._source_title, 12, 500, "2")
+        self._download_note = label(self.download.sentence, 12, 400, "2")
+        self._download_note.setWordWrap(True)
         self.form = OptionForm(theme, PANEL_OPTIONS, self)
         self.options = TransferOptions()  # those of the sheet
         self.options_button = button(theme, "", "settings", kind="flat", height=24)
@@ -158,10 +167,18 @@ class SendPanel(Card):
         )
 
     def _request_source(self, paths: tuple[str, ...]) -> str:
-        """The selected source. Where it is this computer, the engine chooses who downloads."""
-        if self.from_here and not messages.default_source(paths):
-            return ""
+        """The selected source; for addresses alone the node that downloads."""
+        if self._downloads_only(paths):
+            return self.download.node
         return self._selection.source or messages.THIS_COMPUTER
+
+    def _downloads_only(self, paths: tuple[str, ...]) -> bool:
+        """Whether there are addresses only, so that any node can be the source."""
+        return bool(paths) and all(map(is_url, paths))
+
+    def _source_title(self) -> str:
+        shown = self.download if self._downloads_only(self.entries.paths()) else self.source
+        return shown.title()
 
     def set_usual_conflict(self, conflict: OnConflict) -> None:
         """What to begin with where a file exists."""
@@ -241,7 +258,17 @@ class SendPanel(Card):
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(16)
         column.addWidget(self.drop_area, 1)
-        column.addLayout(_form(self.source, *(self.form[name] for name in PANEL_OPTIONS)))
+        sources = QWidget()
+        lay_in(
+            QVBoxLayout(sources),
+            self.source,
+            self.download,
+            self._download_note,
+            spacing=4,
+            margins=(0, 0, 0, 0),
+        )
+        fields = (self.form[name] for name in PANEL_OPTIONS)
+        column.addLayout(_form(self._source_name, sources, *fields))
         self._body_column = column
         self._scroll = scroll = QScrollArea()
         scroll.verticalScrollBar().rangeChanged.connect(self._place_scroll_bar)
@@ -270,11 +297,13 @@ class SendPanel(Card):
         self.sheets.go_on.connect(self._send_to_others)
         self.sheets.picked.connect(self.add_paths)
         self._selection.source_changed.connect(self._on_source)
+        self.download.chosen.connect(self._refresh)
         self.send_button.clicked.connect(self._press)
         self.form.changed.connect(self._refresh)
         self._selection.changed.connect(self._refresh)
         self._nodes.changed.connect(self._refresh)
         self.preflight.changed.connect(self._show_hint)
+        self.preflight.changed.connect(self._show_measured)
         self.banner.gone.connect(self._show_hint)
         entries = self.entries
         for signal in (entries.rowsInserted, entries.rowsRemoved, entries.modelReset, entries.dataChanged):
@@ -348,7 +377,9 @@ class SendPanel(Card):
         def done(measured: messages.Measured) -> None:
             self.entries.measured(paths, measured.entries)
 
-        command = messages.MeasurePaths(paths, *self.options.patterns, self._source_node)
+        downloads = self._downloads_only(self.entries.paths())
+        node = self.download.node if downloads else self._source_node
+        command = messages.MeasurePaths(paths, *self.options.patterns, node)
         self._link.ask(command, messages.Measured, done, self.refused)
 
     def _open_add_menu(self) -> None:
@@ -390,8 +421,14 @@ class SendPanel(Card):
 
     # --- showing ---------------------------------------------------------------------------------
 
+    def _show_measured(self) -> None:
+        """What is known of the ways to the server; the last of it stays until there is something newer."""
+        if self.preflight.report is not None and self.preflight.report.download is not None:
+            self.download.set_placement(self.preflight.report.download)
+            self._download_note.setText(self.download.sentence())
+
     def _refresh(self) -> None:
-        self.source.refresh()
+        self._show_source()
         self._show_count()
         usual = TransferOptions()
         changed = sum(getattr(self.options, name) != getattr(usual, name) for name in SHEET_OPTIONS)
@@ -408,6 +445,20 @@ class SendPanel(Card):
         self.send_button.setEnabled(not reason)
         self.preflight.set_request(self.request() if not reason else None)
         self._show_hint()
+
+    def _show_source(self) -> None:
+        """Where the files come from, or which node downloads them."""
+        downloads = self._downloads_only(self.entries.paths())
+        if not self.entries.rowCount():
+            self.download.reset()
+        self.source.refresh()
+        self.download.refresh()
+        self.source.setVisible(not downloads)
+        self.download.setVisible(downloads)
+        self._download_note.setVisible(downloads and not self._compact)
+        self._source_name.setText(self._source_title())
+        self._source_name.setBuddy(self.download if downloads else self.source)
+        self._download_note.setText(self.download.sentence())
 
     def _show_count(self) -> None:
         count, waiting = len(self._selection.ready()), len(self._selection.waiting())

@@ -22,8 +22,10 @@ from castray_desktop.core.protocol.messages import (
     PathSummary,
 )
 from castray_desktop.core.protocol.nodes import agent_protocol
+from castray_desktop.core.routing.download_nodes import nodes_to_ask
 from castray_desktop.workers.agent import node_inspection
 from castray_desktop.workers.casts.agent_directory import AgentDirectory
+from castray_desktop.workers.casts.session.download_planner import Failures, list_files, unreachable
 from castray_desktop.workers.client.local_files import measure_paths, path_summary
 from castray_desktop.workers.sources.address_resolver import AddressResolver
 
@@ -51,7 +53,10 @@ async def measure(
     agents: AgentDirectory, resolver: AddressResolver, command: MeasurePaths
 ) -> tuple[PathSummary, ...]:
     """Measure paths of a node and addresses, in the given order. Raises CastRayError for errors of the node
-    itself."""
+    itself.
+
+    Without a node, nodes that can download what is on web servers are asked.
+    """
     stored = [path for path in command.paths if is_store_url(path)]
     paths = tuple(path for path in command.paths if not is_store_url(path))
     patterns = NamePatterns(command.exclude, command.include)
@@ -75,6 +80,8 @@ async def _measure_address(resolver: AddressResolver, address: str, patterns: Na
 async def _measure_paths(
     agents: AgentDirectory, node: str, paths: tuple[str, ...], patterns: NamePatterns
 ) -> tuple[PathSummary, ...]:
+    if not node:
+        return tuple(await asyncio.gather(*(_measure_web_address(agents, path) for path in paths)))
     order = agent_protocol.MeasureSizes(paths, *patterns)
     if _is_here(agents, node):
         own = [
@@ -89,6 +96,21 @@ async def _measure_paths(
     else:
         reply = await agents.call(find_node(node, agents.nodes).name, order, MEASURE_SECONDS)
     return tuple(map(path_summary, reply.entries)) if isinstance(reply, agent_protocol.MeasureReply) else ()
+
+
+async def _measure_web_address(agents: AgentDirectory, url: str) -> PathSummary:
+    """What the first node says that reaches the server; this computer is asked if no other node does."""
+    online = [node for node in agents.nodes.values() if node.state is NodeState.ONLINE]
+    others = nodes_to_ask(node for node in online if not node.this_computer)
+    here = tuple(node.name for node in online if node.this_computer)
+    failures: Failures = {}
+    for group in (others, here):
+        if group and (found := await list_files(agents, group, (url,), failures)) is not None:
+            name, files = display_name(url_file_name(url)), found[1]
+            return PathSummary(url, name, False, len(files), sum(file.size for file in files))
+    if not failures:  # there are no nodes yet
+        return (await asyncio.to_thread(measure_paths, (url,), NamePatterns()))[0]
+    return PathSummary(url, display_name(url_file_name(url)), failure=unreachable(url, failures))
 
 
 def _is_here(agents: AgentDirectory, node: str) -> bool:

@@ -382,3 +382,29 @@ def test_what_is_no_address_is_not_added(panel: SendPanel) -> None:
         panel.banner.text()
         == "model.bin is not an address that can be sent (https://…, hf://…, s3://…, gs://…, az://…)."
     )
+
+
+def test_where_addresses_are_downloaded(panel: SendPanel) -> None:
+    panel.add_paths(["https://example.org/model.bin"])
+    assert panel.download.isVisibleTo(panel)
+    assert not panel.source.isVisibleTo(panel)
+    names = [panel.download.itemText(number) for number in range(panel.download.count())]
+    assert names[:2] == ["Fastest node (measured)", "This computer (ubuntu-ws)"]
+    assert panel.request().source == ""
+    panel.download.activated.emit(names.index("node_1"))
+    assert panel.request().source == "node_1"
+    panel.download.activated.emit(1)
+    assert panel.request().source == "ubuntu-ws"
+    panel.add_paths([MODEL])
+    assert panel.source.isVisibleTo(panel)
+    panel.entries.clear()
+    panel.add_paths(["https://example.org/model.bin"])
+    assert panel.request().source == ""
+
+
+def test_what_was_measured_last_is_shown(panel: SendPanel) -> None:
+    speeds = (m.StoreSpeed("node_1", 4e7), m.StoreSpeed("node_3", 1.1e8))
+    panel.add_paths(["https://example.org/model.bin"])
+    panel.download.set_placement(m.DownloadPlacement(m.PlacementReason.AWAITED, "example.org", speeds))
+    assert panel.download.texts() == ("Fastest node", "node_3 · 110 MB/s")
+    assert panel.download.sentence() == "Last measured with example.org: node_3 110 MB/s, node_1 40.0 MB/s."

@@ -129,3 +129,22 @@ async def test_unknown_and_silent_nodes(monkeypatch: pytest.MonkeyPatch) -> None
     with pytest.raises(CastRayError) as raised:
         await browse(nodes, "there", "/")
     assert raised.value.failure.kind is FailureKind.NODE_SILENT
+
+
+URL = "https://example.org/model.bin?key=secret"
+
+
+async def test_nodes_that_can_download_measure_addresses() -> None:
+    file = agent_protocol.RemoteFile("model.bin", URL, 9)
+    nodes = Nodes(agent_protocol.RemoteListing((file,)))
+    (found,) = await measure(nodes, FakeStore().resolver, MeasurePaths((URL,), node=""))
+    assert (found.path, found.name, found.bytes, found.failure) == (URL, "model.bin", 9, None)
+    assert [node for node, _ in nodes.asked] == ["there"]
+
+
+async def test_an_address_that_no_node_reaches_says_why() -> None:
+    failure = Failure(FailureKind.URL_FAILED, {"url": "https://example.org/model.bin", "reason": "404"})
+    nodes = Nodes(agent_protocol.RemoteListing(failure=failure))
+    (found,) = await measure(nodes, FakeStore().resolver, MeasurePaths((URL,), node=""))
+    assert found.failure == failure
+    assert [node for node, _ in nodes.asked] == ["there", "here"]

@@ -370,7 +370,10 @@ class ClearFinished(Message, frozen=True):
 
 
 class MeasurePaths(Message, frozen=True):
-    """Measure the size of paths on a node. Reply: `Measured`."""
+    """Measure the size of paths on a node. Reply: `Measured`.
+
+    Without a node, the paths are addresses, and nodes that can download them are asked.
+    """
 
     paths: tuple[str, ...]
     exclude: tuple[str, ...] = ()
