@@ -65,8 +65,9 @@ class DownloadField(SourceField):
         if self._node:
             return super().texts()
         best = max(self._speeds, key=lambda speed: speed.rate, default=None)
-        measured = f"{best.node} · {format_rate(best.rate)}" if best is not None else ""
-        return (self.tr("Fastest node") if measured else self.tr("Fastest node (measured)")), measured
+        if best is None:
+            return self.tr("Fastest node (measured)"), ""
+        return self.tr("Fastest: {node}").format(node=best.node), format_rate(best.rate)
 
     def sentence(self) -> str:
         """Which node downloads, and what is known of the others."""

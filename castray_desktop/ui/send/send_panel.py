@@ -70,6 +70,7 @@ def _form(
     )
     for row, (name, field) in enumerate(beside):
         name.setMinimumWidth(LABEL_WIDTH)
+        name.setContentsMargins(0, 0, 8, 0)
         name.setBuddy(field)
         form.addWidget(name, row, 0)
         form.addWidget(field, row, 1)

@@ -406,5 +406,5 @@ def test_what_was_measured_last_is_shown(panel: SendPanel) -> None:
     speeds = (m.StoreSpeed("node_1", 4e7), m.StoreSpeed("node_3", 1.1e8))
     panel.add_paths(["https://example.org/model.bin"])
     panel.download.set_placement(m.DownloadPlacement(m.PlacementReason.AWAITED, "example.org", speeds))
-    assert panel.download.texts() == ("Fastest node", "node_3 · 110 MB/s")
+    assert panel.download.texts() == ("Fastest: node_3", "110 MB/s")
     assert panel.download.sentence() == "Last measured with example.org: node_3 110 MB/s, node_1 40.0 MB/s."
