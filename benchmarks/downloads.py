@@ -6,8 +6,8 @@
     python -m benchmarks.downloads --scale 0.1 --times 1     a quick run; the targets apply to full sizes
 
 The first host of the laboratory is the web server (`benchmarks.static_server`), the others are recipients.
-Each round is one `curl`, a cast to 8 recipients, eight `curl` at once and eight `hf download` at once, so that
-all see the same machine; every copy is compared with the file of the server. The cast begins with the
+Each round is one `curl`, a cast to 8 recipients, eight `curl` at once and eight `hf download` at once, so
+that all see the same machine; every copy is compared with the file of the server. The cast begins with the
 measurement of the nodes, as the first cast of a day does. Needs the requirements of `benchmarks.lab`, curl,
 memory for all copies at once, and an idle machine. Ends with 1 if a target was missed.
 """

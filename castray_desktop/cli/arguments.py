@@ -250,7 +250,7 @@ def add_send_arguments(parser: argparse.ArgumentParser, on_conflict: str = "skip
         dest="source",
         metavar="NODE",
         help="the source, whose absolute paths are sent, or the node that downloads (this computer; for"
-        " addresses the first recipient)",
+        " addresses the fastest)",
     )
     parser.add_argument(
         "--dest", default="", metavar="DIR", help="absolute path on the recipients, may hold {node} (inboxes)"

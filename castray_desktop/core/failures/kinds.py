@@ -68,6 +68,7 @@ class FailureKind(str, enum.Enum):
     PARCEL_CHANGED = "parcel_changed"
     URL_FAILED = "url_failed"
     URL_NOT_REACHED = "url_not_reached"
+    URL_NOT_ENCRYPTED = "url_not_encrypted"
     URL_CHANGED = "url_changed"
     CHECKSUM_DIFFERS = "checksum_differs"
     STORE_UNKNOWN = "store_unknown"

@@ -360,6 +360,10 @@ _TABLE: Mapping[FailureStatus, Mapping[FailureKind, tuple[str, str]]] = {
             "None of the nodes that were asked can download {url} ({reasons}).",
             "Check the address, or choose a node that reaches the server.",
         ),
+        K.URL_NOT_ENCRYPTED: (
+            "{url} would be downloaded without encryption, and this cast has to be encrypted.",
+            "Use an https address, or send without --encrypt always.",
+        ),
         K.URL_CHANGED: ("{url} changed on its server while it was being sent.", "Send it again."),
         K.CHECKSUM_DIFFERS: (
             "{url} arrived with another {checksum} than its server states.",

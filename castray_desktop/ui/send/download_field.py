@@ -50,7 +50,7 @@ class DownloadField(SourceField):
         """Show what is known of the nodes' ways to the server."""
         if placement != self._placement:
             self._placement = placement
-            self._describe()
+            self._fill()
 
     def _choices(self) -> list[str]:
         info = self._nodes.get(self._node) if self._node else None
@@ -59,7 +59,11 @@ class DownloadField(SourceField):
         return [FASTEST, *super()._choices()]
 
     def _item_text(self, name: str) -> str:
-        return super()._item_text(name) if name else self.tr("Fastest node (measured)")
+        if not name:
+            return self.tr("Fastest node (measured)")
+        rate = next((speed.rate for speed in self._speeds if speed.node == name), 0.0)
+        text = super()._item_text(name)
+        return f"{text} · {format_rate(rate)}" if rate else text
 
     def texts(self) -> tuple[str, str]:
         if self._node:

@@ -127,8 +127,6 @@ class SendPanel(Card):
         self.source = SourceField(theme, nodes, selection)
         self.download = DownloadField(theme, nodes, selection)
         self._source_name = label(self._source_title, 12, 500, "2")
-        self._download_note = label(self.download.sentence, 12, 400, "2")
-        self._download_note.setWordWrap(True)
         self.form = OptionForm(theme, PANEL_OPTIONS, self)
         self.options = TransferOptions()  # those of the sheet
         self.options_button = button(theme, "", "settings", kind="flat", height=24)
@@ -260,14 +258,7 @@ class SendPanel(Card):
         column.setSpacing(16)
         column.addWidget(self.drop_area, 1)
         sources = QWidget()
-        lay_in(
-            QVBoxLayout(sources),
-            self.source,
-            self.download,
-            self._download_note,
-            spacing=4,
-            margins=(0, 0, 0, 0),
-        )
+        lay_in(QVBoxLayout(sources), self.source, self.download, margins=(0, 0, 0, 0))
         fields = (self.form[name] for name in PANEL_OPTIONS)
         column.addLayout(_form(self._source_name, sources, *fields))
         self._body_column = column
@@ -426,7 +417,6 @@ class SendPanel(Card):
         """What is known of the ways to the server; the last of it stays until there is something newer."""
         if self.preflight.report is not None and self.preflight.report.download is not None:
             self.download.set_placement(self.preflight.report.download)
-            self._download_note.setText(self.download.sentence())
 
     def _refresh(self) -> None:
         self._show_source()
@@ -456,10 +446,8 @@ class SendPanel(Card):
         self.download.refresh()
         self.source.setVisible(not downloads)
         self.download.setVisible(downloads)
-        self._download_note.setVisible(downloads and not self._compact)
         self._source_name.setText(self._source_title())
         self._source_name.setBuddy(self.download if downloads else self.source)
-        self._download_note.setText(self.download.sentence())
 
     def _show_count(self) -> None:
         count, waiting = len(self._selection.ready()), len(self._selection.waiting())

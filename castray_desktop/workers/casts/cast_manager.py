@@ -83,13 +83,14 @@ class DryRuns:
             return (await session.preflight.survey(ask=False, measures=False)).totals
 
     async def snapshot(self, request: SendRequest) -> tuple[str, str, tuple[str, ...]]:
-        """The digest of the manifest that would be sent now, with source and recipients.
+        """A digest of what would be sent now, with source and recipients.
 
         Nobody but the source is asked. Raises CastRayError.
         """
         async with self._run(request) as session:
             survey = await session.preflight.survey(ask=False, measures=False)
-        return survey.totals.manifest_digest, session.status.request.source, session.status.request.recipients
+        digest = session.preflight.content_digest(survey)
+        return digest, session.status.request.source, session.status.request.recipients
 
     @contextlib.asynccontextmanager
     async def _run(self, request: SendRequest) -> AsyncIterator[CastSession]:

@@ -84,6 +84,9 @@ WAIT_SECONDS = 5.0
 POLL_SECONDS = 10.0
 """Minimum interval of scans of files that can't be watched; scans take at most a tenth of the time."""
 
+URL_POLL_SECONDS = 60.0
+"""Minimum interval at which servers are asked whether their files have changed."""
+
 RECHECK_SECONDS = 600.0
 """Interval of scans of watched files, since the kernel may have dropped events."""
 
@@ -363,6 +366,9 @@ class ScheduleRunner:
         if not schedule.quiet or self._watch is not None or now < self._watch_again:
             return
         self._watch_again = now + RECHECK_SECONDS
+        if schedule.request.urls:
+            self._poll_interval = max(URL_POLL_SECONDS, schedule.quiet)
+            return
         if not self._context.casts.is_local(schedule.cluster, schedule.request.source):
             self._poll_interval = max(POLL_SECONDS, schedule.quiet)
             return

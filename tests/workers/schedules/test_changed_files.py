@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from castray_desktop.core.failures.kinds import Failure, FailureKind
 from castray_desktop.core.protocol.messages import SendRequest
-from castray_desktop.workers.schedules.schedule_runner import POLL_SECONDS, RECHECK_SECONDS
+from castray_desktop.workers.schedules.schedule_runner import POLL_SECONDS, RECHECK_SECONDS, URL_POLL_SECONDS
 from tests.helpers.schedule_stage import Stage
 
 
@@ -125,3 +125,10 @@ async def test_a_folder_that_is_not_there_yet_is_watched_when_it_is(stage: Stage
     await stage.later(60)
     await stage.until(lambda: stage.info().looks_every == 0)
     await stage.until(lambda: len(stage.casts.sent) == 1)
+
+
+async def test_servers_are_asked_once_a_minute(stage: Stage) -> None:
+    request = SendRequest(("https://example.org/model.bin",), ("all",), source="")
+    await stage.add(quiet=5.0, request=request)
+    await stage.settle()
+    assert stage.info().looks_every == URL_POLL_SECONDS

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import hashlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
@@ -212,6 +213,16 @@ class CastPreflight:
         asked = status.unfinished if ask else ()
         found = await survey_recipients(self._context, totals, asked)
         return dataclasses.replace(found, left_out=report.problems)
+
+    def content_digest(self, survey: RecipientSurvey) -> str:
+        """The digest of the manifest; for files of servers also of their versions, which a manifest lacks."""
+        files = self._failover.links.files
+        if not files:
+            return survey.totals.manifest_digest
+        hasher = hashlib.sha256(survey.totals.manifest_digest.encode())
+        for file in files:
+            hasher.update(f"\n{file.path} {file.etag} {file.checksum}".encode(errors="surrogateescape"))
+        return hasher.hexdigest()
 
     async def removals(self, survey: RecipientSurvey) -> tuple[Removal, ...]:
         """What recipients would prune. Raises CastRayError."""

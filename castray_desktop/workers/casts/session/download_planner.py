@@ -9,7 +9,8 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from castray_desktop.core.content.urls import redacted_url
+from castray_desktop.core.casts.transfer_options import Encryption
+from castray_desktop.core.content.urls import redacted_url, url_scheme
 from castray_desktop.core.failures.kinds import CastRayError, Failure, FailureKind
 from castray_desktop.core.failures.sentences import explain
 from castray_desktop.core.protocol.messages import DownloadPlacement, NodeInfo, PlacementReason, StoreSpeed
@@ -109,10 +110,19 @@ class DownloadPlanner:
 
         Without `measures`, only what is known already decides.
         """
+        self._check_encrypted(self._status.request.urls)
         if self._status.request.urls and self._is_open:
             await self._choose(measures)
         elif self._status.request.urls:
             await self._list(((self._context.source,),), Failures())
+
+    def _check_encrypted(self, urls: Iterable[str]) -> None:
+        """Raises CastRayError(URL_NOT_ENCRYPTED) for plain http where the cast has to be encrypted."""
+        if self._status.request.options.encrypt is not Encryption.ALWAYS:
+            return
+        for url in urls:
+            if url_scheme(url) == "http":
+                raise CastRayError(FailureKind.URL_NOT_ENCRYPTED, url=redacted_url(url))
 
     @property
     def _is_open(self) -> bool:
@@ -169,6 +179,7 @@ class DownloadPlanner:
         links = self._failover.links
         await links.resolve(ask)
         await links.prepare()
+        self._check_encrypted(file.url for file in links.files)
         return listers[0] if listers else None
 
     async def _choose_fastest(

@@ -297,3 +297,24 @@ async def test_nothing_is_measured_for_files_that_come_with_the_order() -> None:
     _, download = await placement(stage)
     assert download.reason is PlacementReason.SMALL
     assert not any(isinstance(order, MeasureDownload) for _, order in stage.agents.orders)
+
+
+@pytest.mark.parametrize("url", [URL.replace("https", "http"), URL.replace("https", "HTTP")])
+async def test_a_cast_that_has_to_be_encrypted_refuses_plain_http(url: str) -> None:
+    stage = Stage()
+    request = msgspec.structs.replace(DOWNLOAD, paths=(url,)).with_options(encrypt=Encryption.ALWAYS)
+    result = await stage.result(stage.cast_manager.send(request))
+    assert result.summary.failure is not None
+    assert result.summary.failure.kind is FailureKind.URL_NOT_ENCRYPTED
+    assert "secret" not in repr(result.summary.failure)
+    assert not stage.agents.orders
+
+
+async def test_a_schedule_sees_another_version_of_the_same_size() -> None:
+    stage = Stage()
+    (file,) = stage.agents.listing.files
+    seen = []
+    for etag in ('"v1"', '"v1"', '"v2"'):
+        stage.agents.listing = RemoteListing((dataclasses.replace(file, etag=etag),))
+        seen.append((await stage.cast_manager.dry_runs.snapshot(DOWNLOAD))[0])
+    assert seen[0] == seen[1] != seen[2]

@@ -490,3 +490,32 @@ def test_cancelling_ends_a_download_that_hangs(lab: Lab, server: RangeServer) ->
     assert nodes[1].await_end(cast.cast).state is RecipientState.CANCELLED
     cast.forget()
     file.gate.set()
+
+
+def test_a_recipient_goes_on_for_a_node_that_was_none(lab: Lab, server: RangeServer) -> None:
+    """It reads what it has from its own delivery: only what was in the lost node's memory comes twice."""
+    size = 96 * MIB
+    file = served(server, "/model.bin", size)
+    files = resolve(server.url("/model.bin"))
+    nodes = lab.chain(2, local=True)
+    cast = begin(nodes[0], files)
+    nodes[0].plane.carry_out(SetCastLimit(cast.cast, 48 * MIB))
+    for above, node in itertools.pairwise(nodes):
+        cast.deliver(node, above.upstream())
+    nodes[1].await_delivery(cast.cast, lambda report: report.content_bytes >= 48 * MIB)
+    nodes[0].plane.close()
+    had = nodes[1].deliveries[cast.cast].content_bytes
+    ahead = file.served - had
+    heir = nodes[1]
+    heir.plane.carry_out(PrepareSource(cast.cast, (), remote=files))
+    heir.await_source(cast.cast, lambda report: report.state is SourceState.PREPARED)
+    heir.plane.carry_out(ServeSource(cast.cast, cast.secret, 2, cast.algorithms))
+    cast.source = heir
+    for node in nodes[1:]:
+        cast.set_upstream(node, heir.upstream(), 2)
+    for node, result in zip(nodes[1:], cast.results(), strict=True):
+        assert result.state is RecipientState.COMPLETED, result
+        assert (node.inbox / "model.bin").read_bytes() == file.payload
+    cast.forget()
+    assert ahead <= 64 * MIB
+    assert file.served <= size + ahead + 8 * MIB  # parts of which it had some
