@@ -33,7 +33,7 @@ class RecipientsAndOptions(OptionsBody):
     )
     sender_id: Text | None = Field(
         default=None,
-        description="The source's name; without it this computer, or for addresses the first recipient.",
+        description="The source's name; without it this computer, or for addresses the fastest node.",
     )
 
     def _recipients(self) -> tuple[str, ...]:
