@@ -126,7 +126,7 @@ class NewCast(OptionsBody):
     source: NodeName | None = Field(
         default=None,
         description="The node that has the files. Without it: this computer, or for addresses alone the"
-        " first recipient.",
+        " node with the fastest way there.",
     )
 
     def request(self) -> messages.SendRequest:
