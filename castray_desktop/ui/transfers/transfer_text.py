@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from PySide6.QtCore import QCoreApplication
 
-from castray_desktop.core.failures.kinds import Failure
+from castray_desktop.core.failures.kinds import Failure, FailureKind
 from castray_desktop.core.failures.sentences import explain, translate_value
 from castray_desktop.core.failures.short_reasons import short_reason
 from castray_desktop.core.protocol.messages import CastState, CastSummary, DeliverySnapshot, DeliveryState
@@ -111,9 +111,17 @@ def cast_status(cast: CastSummary) -> str:
         one = translate("Transfers", "{count} link leads nowhere")
         many = translate("Transfers", "{count} links lead nowhere")
         return (one if cast.broken_links == 1 else many).format(count=f"{cast.broken_links:,}")
+    if waits_for_server(cast):
+        return translate("Transfers", "Waiting for server")
     if cast.state is CastState.FAILED or cast.failed == 0 or cast.state is CastState.CANCELLED:
         return _cast_words()[cast.state]
     return translate("Transfers", "{count} failed").format(count=cast.failed)
+
+
+def waits_for_server(cast: CastSummary) -> bool:
+    """Whether the server of its files is busy; the reason is in its failure."""
+    waits = cast.failure is not None and cast.failure.kind is FailureKind.SERVER_AWAITED
+    return waits and not cast.state.finished
 
 
 def _has_dead_links(cast: CastSummary) -> bool:
@@ -123,7 +131,7 @@ def _has_dead_links(cast: CastSummary) -> bool:
 
 def cast_glyph(cast: CastSummary) -> GlyphState:
     """The shape of a cast's state."""
-    if _has_dead_links(cast):
+    if _has_dead_links(cast) or waits_for_server(cast):
         return GlyphState.LAGGING
     if cast.failed and cast.state is not CastState.CANCELLED:
         return GlyphState.FAILED

@@ -18,6 +18,7 @@ from castray_desktop.cli.output.cast_reporters import (
     LINE_SECONDS,
     BarReporter,
     CastReporter,
+    EarlyWarnings,
     JsonReporter,
     LineReporter,
     ResultReporter,

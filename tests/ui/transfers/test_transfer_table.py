@@ -439,3 +439,9 @@ def test_a_cast_with_dead_links_does_not_look_like_any_other(qtbot: QtBot) -> No
     assert (cast_status(good), cast_glyph(good)) == ("Verified", GlyphState.VERIFIED)
     assert (cast_status(dead), cast_glyph(dead)) == ("2 links lead nowhere", GlyphState.LAGGING)
     assert ("Links that lead nowhere", "2 (top/x)") in cast_facts(dead)
+
+
+def test_a_server_that_lets_wait_is_the_state_of_the_cast() -> None:
+    busy = Failure(FailureKind.SERVER_AWAITED, {"reason": "the server answers 429"})
+    cast = make_cast("a", state=CastState.SENDING, failure=busy)
+    assert (cast_status(cast), cast_glyph(cast)) == ("Waiting for server", GlyphState.LAGGING)
