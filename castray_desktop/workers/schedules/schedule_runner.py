@@ -268,7 +268,7 @@ class ScheduleRunner:
         snapshot = await self._scan()
         now = self._context.wall()
         if self._poll_interval:
-            self._poll_interval = max(POLL_SECONDS, self.schedule.quiet, 10 * (now - started))
+            self._poll_interval = max(self._shortest_interval, 10 * (now - started))
         if not self._scan_due:  # otherwise the watch has asked for another scan
             self._scan_due = now + (self._poll_interval or RECHECK_SECONDS)
         if self._still_changing(snapshot):
@@ -360,19 +360,22 @@ class ScheduleRunner:
 
     # --- watching -------------------------------------------------------------------------------
 
+    @property
+    def _shortest_interval(self) -> float:
+        """Seconds between two looks at files that can't be watched."""
+        least = URL_POLL_SECONDS if self.schedule.request.urls else POLL_SECONDS
+        return max(least, self.schedule.quiet)
+
     def _start_watch(self) -> None:
         """Watch the files if possible, otherwise set the scan interval."""
         schedule, now = self.schedule, self._context.wall()
         if not schedule.quiet or self._watch is not None or now < self._watch_again:
             return
         self._watch_again = now + RECHECK_SECONDS
-        if schedule.request.urls:
-            self._poll_interval = max(URL_POLL_SECONDS, schedule.quiet)
-            return
-        if not self._context.casts.is_local(schedule.cluster, schedule.request.source):
-            self._poll_interval = max(POLL_SECONDS, schedule.quiet)
-            return
         request = schedule.request
+        if request.urls or not self._context.casts.is_local(schedule.cluster, request.source):
+            self._poll_interval = self._shortest_interval
+            return
         self._poll_interval = 0.0
         self._watch = FileWatch(
             request.local_paths,
@@ -399,7 +402,7 @@ class ScheduleRunner:
         if self._watch is not None:
             self._retired.append(self._watch)
             self._watch = None
-        self._poll_interval = max(POLL_SECONDS, self.schedule.quiet)
+        self._poll_interval = self._shortest_interval
         self._scan_due = now = self._context.wall()
         if isinstance(error, FileNotFoundError):
             self._watch_again = now + POLL_SECONDS

@@ -307,7 +307,8 @@ async def test_a_cast_that_has_to_be_encrypted_refuses_plain_http(url: str) -> N
     assert result.summary.failure is not None
     assert result.summary.failure.kind is FailureKind.URL_NOT_ENCRYPTED
     assert "secret" not in repr(result.summary.failure)
-    assert not stage.agents.orders
+    asked = (ResolveUrls, MeasureDownload, PrepareSource)
+    assert not [order for _, order in stage.agents.orders if isinstance(order, asked)]
 
 
 async def test_a_schedule_sees_another_version_of_the_same_size() -> None:
