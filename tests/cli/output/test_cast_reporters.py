@@ -18,7 +18,6 @@ from castray_desktop.cli.output.cast_reporters import (
     LINE_SECONDS,
     BarReporter,
     CastReporter,
-    EarlyWarnings,
     JsonReporter,
     LineReporter,
     ResultReporter,
