@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from castray_desktop.core.failures.kinds import Failure, FailureKind
 from castray_desktop.core.protocol import messages
 
-FORM_OF_VERSION = {4: "9917826b15ea43fa"}
+FORM_OF_VERSION = {4: "10a07830b1a84227"}
 
 
 def without_descriptions(schema: Any) -> Any:
