@@ -221,6 +221,10 @@
         <translation>加密</translation>
     </message>
     <message>
+        <source>Attempt {number}</source>
+        <translation>第 {number} 次尝试</translation>
+    </message>
+    <message>
         <source>Reason</source>
         <translation>原因</translation>
     </message>
@@ -2248,6 +2252,14 @@
     <message>
         <source>No room: {needed} needed, {free}</source>
         <translation>空间不足：需要 {needed}，{free}</translation>
+    </message>
+    <message>
+        <source>{node} keeps {size} of failed deliveries for a retry.</source>
+        <translation>{node} 为重试保留了失败传输的 {size} 数据。</translation>
+    </message>
+    <message>
+        <source>Retry the casts, or remove them from the list. What is kept is removed after a day, and as soon as another cast needs the room.</source>
+        <translation>请重试这些传输，或将其从列表中移除。保留的数据会在一天后，或在其他传输需要空间时删除。</translation>
     </message>
     <message>
         <source>The window can&apos;t be opened, since Qt can&apos;t be loaded: {reason}</source>
@@ -5443,6 +5455,10 @@
     <message>
         <source>When it is back</source>
         <translation>待其恢复后</translation>
+    </message>
+    <message>
+        <source>attempt {number}</source>
+        <translation>第 {number} 次尝试</translation>
     </message>
     <message>
         <source>{count} file</source>
