@@ -731,6 +731,33 @@
     </message>
 </context>
 <context>
+    <name>DownloadField</name>
+    <message>
+        <source>Download on</source>
+        <translation>下载节点</translation>
+    </message>
+    <message>
+        <source>Fastest node (measured)</source>
+        <translation>最快的节点（实测）</translation>
+    </message>
+    <message>
+        <source>Fastest: {node}</source>
+        <translation>最快：{node}</translation>
+    </message>
+    <message>
+        <source>This node downloads the files, and passes them on while they arrive.</source>
+        <translation>该节点下载文件，边下载边转发。</translation>
+    </message>
+    <message>
+        <source>The node with the fastest way to the server downloads, and passes the files on.</source>
+        <translation>访问服务器最快的节点下载文件，边下载边转发。</translation>
+    </message>
+    <message>
+        <source>Last measured with {host}: {speeds}.</source>
+        <translation>上次针对 {host} 的测量：{speeds}。</translation>
+    </message>
+</context>
+<context>
     <name>DropArea</name>
     <message>
         <source>Add files</source>
@@ -2032,6 +2059,14 @@
     <message>
         <source>Check the address, or choose a node that reaches the server.</source>
         <translation>请检查地址，或选择能访问该服务器的节点。</translation>
+    </message>
+    <message>
+        <source>{url} would be downloaded without encryption, and this cast has to be encrypted.</source>
+        <translation>{url} 将以未加密方式下载，而此次传输必须加密。</translation>
+    </message>
+    <message>
+        <source>Use an https address, or send without --encrypt always.</source>
+        <translation>请使用 https 地址，或不带 --encrypt always 发送。</translation>
     </message>
     <message>
         <source>{url} arrived with another {checksum} than its server states.</source>
@@ -4454,10 +4489,6 @@
 <context>
     <name>SendPanel</name>
     <message>
-        <source>From</source>
-        <translation>来源</translation>
-    </message>
-    <message>
         <source>Save to</source>
         <translation>保存到</translation>
     </message>
@@ -5395,6 +5426,10 @@
     <message>
         <source>{count} links lead nowhere</source>
         <translation>{count} 个链接失效</translation>
+    </message>
+    <message>
+        <source>Waiting for server</source>
+        <translation>正在等待服务器</translation>
     </message>
     <message>
         <source>{count} failed</source>
