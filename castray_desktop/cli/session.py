@@ -156,7 +156,7 @@ class Session:
                 return
             if started and phase in (ClusterPhase.FAILED, ClusterPhase.NONE):
                 raise CastRayError.of(event.cluster.failure or Failure(FailureKind.CLUSTER_STOPPED))
-        raise CastRayError(FailureKind.ENGINE_UNREACHABLE, reason="it has ended")
+        raise CastRayError(FailureKind.ENGINE_UNREACHABLE, reason="it has stopped")
 
     async def _note_other_clusters(self) -> None:
         """Print a note if the demo is in use, and other clusters were used before."""

@@ -74,7 +74,7 @@ def test_multicast_can_not_have_to_be_encrypted(words: tuple[str, ...]) -> None:
     with pytest.raises(CastRayError) as caught:
         send_request(options)
     assert sentence(caught.value.failure) == (
-        "Multicast can't be encrypted, and this cast has to be."
+        "This cast requires encryption, and multicast can't be encrypted."
         " Use the relay (--transport auto), or don't require encryption."
     )
 

@@ -72,9 +72,13 @@ def test_with_json_a_failure_is_an_object_as_well(capsys: pytest.CaptureFixture[
     assert json.loads(output.out) == {
         "schema": 1,
         "event": "error",
-        "error": {"kind": "node_unknown", "message": "There is no node x.", "remedy": "Nodes here: a, b."},
+        "error": {
+            "kind": "node_unknown",
+            "message": "There is no node named x.",
+            "remedy": "Available nodes: a, b.",
+        },
     }
-    assert output.err == "castray: There is no node x. Nodes here: a, b.\n"
+    assert output.err == "castray: There is no node named x. Available nodes: a, b.\n"
 
 
 def test_an_unexpected_error_is_an_object_as_well(

@@ -37,13 +37,13 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     ("arguments", "status", "words"),
     [
         (["/nowhere/at/all", "--to", "all"], 2, "/nowhere/at/all does not exist"),
-        (["{file}", "--to", "nobody"], 2, "There is no node nobody. Nodes here:"),
+        (["{file}", "--to", "nobody"], 2, "There is no node named nobody. Available nodes:"),
         (["{file}", "--to", ","], 2, "No recipients were chosen"),
         (["{file}", "--to", "{own}"], 2, "is the source, so it can't be a recipient"),
         (["{file}", "--to", "all", "--limit", "fast"], 2, "fast is not a rate"),
-        (["{file}", "--to", "all", "--dest", "here"], 2, "here can't be a destination"),
-        (["{file}", "{file}", "--to", "all"], 2, "Two of the things to send are called"),
-        (["{file}", "--to", "all", "--from", "nobody"], 2, "There is no node nobody"),
+        (["{file}", "--to", "all", "--dest", "here"], 2, "here is not a valid destination"),
+        (["{file}", "{file}", "--to", "all"], 2, "Two of the items to send are named"),
+        (["{file}", "--to", "all", "--from", "nobody"], 2, "There is no node named nobody"),
         (["{fifo}", "--to", "all"], 2, "is a named pipe and can't be sent"),
         (["/dev/null", "--to", "all"], 2, "/dev/null is a device and can't be sent"),
         (
@@ -169,7 +169,7 @@ def test_what_may_not_be_read(own_castray: Castray, tmp_path: Path) -> None:
 
     refused = send(secret)
     assert refused.returncode == 2
-    assert f"{secret} may not be read by" in refused.stderr
+    assert f"does not have permission to read {secret}" in refused.stderr
     in_part = send(folder)
     assert in_part.returncode == 1, in_part.stderr
     result = json.loads(in_part.stdout.splitlines()[-1])

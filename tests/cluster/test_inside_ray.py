@@ -101,7 +101,7 @@ def test_a_program_inside_ray_sends(cluster: Castray, tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     said = json.loads(done.stdout.splitlines()[-1])
-    assert "There is no node nobody" in said["refusal"]
+    assert "There is no node named nobody" in said["refusal"]
     (result,) = [
         cast for cast in json.loads(cluster("casts", "--json").stdout) if cast["cast"] == said["cast"]
     ]

@@ -67,7 +67,7 @@ async def test_many_changes_are_one_cast_and_none_are_no_cast(client: EngineClie
                         at_rest = info.last_state is CastState.COMPLETED and not info.changes_seen
                         if len(results) == casts and at_rest and (info.unchanged or not unchanged):
                             return
-        raise AssertionError("the connection has ended")
+        raise AssertionError("the connection was closed")
 
     write(folder, range(FILES), "first")
     request = SendRequest(

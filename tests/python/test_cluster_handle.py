@@ -66,7 +66,7 @@ async def test_failures_are_sentences(engine_home: EngineHome, tmp_path: Path) -
 
     def program() -> None:
         with connect("local") as cluster:
-            with pytest.raises(CommandFailed, match="There is no node nobody") as caught:
+            with pytest.raises(CommandFailed, match="There is no node named nobody") as caught:
                 cluster.send(tmp_path / "x", to="nobody")
             assert caught.value.kind == "node_unknown"
             with pytest.raises(CommandFailed, match="does not exist"):

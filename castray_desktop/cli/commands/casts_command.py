@@ -216,7 +216,7 @@ def print_files(files: Sequence[CastFile]) -> None:
     if not files:
         print("No files.")
         return
-    table = new_table("File", "Size", "What became of it", "Hash")
+    table = new_table("File", "Size", "Outcome", "Hash")
     for file in files:
         size = "link" if file.link else format_bytes(file.bytes)
         add_row(table, file.path, size, "; ".join(_outcomes(file)), file.hash)

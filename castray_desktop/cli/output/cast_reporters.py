@@ -295,7 +295,7 @@ async def _show(session: Session, cast: str, reporter: CastReporter) -> CastResu
                     return event
     finally:
         reporter.stop()
-    raise CastRayError(FailureKind.ENGINE_UNREACHABLE, reason="it ended while the cast was running")
+    raise CastRayError(FailureKind.ENGINE_UNREACHABLE, reason="it stopped while the cast was running")
 
 
 def result_status(result: CastResult) -> int:

@@ -172,36 +172,37 @@ _E = MulticastEnd
 MULTICAST_END_TEMPLATES: Mapping[MulticastEnd, tuple[str, str]] = {
     _E.ORDERED: ("Multicast ended with the cast.", ""),
     _E.NOTHING_ARRIVES: (
-        "Multicast from {source} reached nobody, so the relay brought the files.",
-        "Let firewalls pass UDP to 239.192.0.0/14 (ff12::/16 with IPv6), and give switches with IGMP snooping"
-        " a querier. Cloud networks mostly carry no multicast; the relay is the way there.",
+        "No recipient received the multicast from {source}, so the relay delivered the files.",
+        "Allow UDP to 239.192.0.0/14 (ff12::/16 with IPv6) in firewalls, and enable an IGMP querier"
+        " for switches with IGMP snooping. Most cloud networks do not support multicast; use the"
+        " relay there.",
     ),
     _E.TOO_SLOW: (
-        "Multicast stayed at its lowest speed, so the relay brought the rest.",
-        "Most datagrams are lost on the way: look at the network between the nodes, or use the"
-        " transport auto, which is the relay.",
+        "Multicast stayed at its lowest speed, so the relay delivered the rest.",
+        "Most datagrams are lost on the way: check the network between the nodes, or use the"
+        " automatic transport, which is the relay.",
     ),
     _E.NOBODY: (
-        "No recipient needed multicast, or could follow it, so the relay brought the files.",
-        "Recipients on the source's own machine, or with its storage, are served faster without it. Where"
-        " others lose most of it, look at the network between them.",
+        "No recipient needed multicast or could keep up with it, so the relay delivered the files.",
+        "Recipients on the source's machine or storage are faster without multicast. If others lose"
+        " most of the data, check the network between them.",
     ),
     _E.NO_NETWORK: (
-        "{source} can't send by multicast: {reason}. The relay brought the files.",
-        "Give its network device a multicast route, or use the transport auto.",
+        "{source} can't send multicast: {reason}. The relay delivered the files.",
+        "Add a multicast route to its network interface, or use the automatic transport.",
     ),
     _E.ENCRYPTED: (
-        "Ray encrypts its connections here, and multicast can't be encrypted, so the relay brought the"
-        " files.",
-        "Use the transport auto: it keeps files encrypted where Ray is.",
+        "Ray encrypts its connections here, and multicast can't be encrypted, so the relay delivered"
+        " the files.",
+        "Use the automatic transport: it encrypts files wherever Ray is encrypted.",
     ),
     _E.SOURCE_LOST: (
-        "{source} went away before multicast was through, so a recipient fed the others.",
-        "See what has become of {source} before you send from it again.",
+        "{source} went offline before multicast was complete, so a recipient supplied the others.",
+        "Check {source} before you send from it again.",
     ),
     _E.OVER: (
-        "The cast was over before it was known whether multicast arrives.",
-        "The relay brings so little in a moment. Multicast pays for large casts only.",
+        "The cast ended before it was known whether multicast works.",
+        "The relay delivers this little data in a moment. Multicast pays off for large casts only.",
     ),
 }
 

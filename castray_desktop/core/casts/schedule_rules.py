@@ -39,7 +39,7 @@ def check_schedule(schedule: Schedule, next_time: NextTime) -> None:
         raise CastRayError(
             FailureKind.BAD_SCHEDULE,
             name=name,
-            reason="it needs exactly one of an interval, a cron expression and a quiet time",
+            reason="exactly one of an interval, a cron expression and a quiet time is required",
         )
     if schedule.cron:
         _check_cron(name, schedule.cron, next_time)
@@ -55,7 +55,7 @@ def _check_cron(name: str, cron: str, next_time: NextTime) -> None:
     except ValueError:
         comes = False
     if not comes:
-        reason = f"{cron} is not a cron expression that ever comes true"
+        reason = f"the cron expression {cron} never matches"
         raise CastRayError(FailureKind.BAD_SCHEDULE, name=name, reason=reason)
 
 

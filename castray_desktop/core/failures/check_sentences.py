@@ -37,7 +37,7 @@ class CheckTemplates:
         return (text for text in (self.title, self.good, *self.notice, *self.bad) if text)
 
 
-_PORTS = "Open TCP ports between them; CASTRAY_DATA_PORTS=LOW-HIGH keeps them in a fixed range."
+_PORTS = "Open TCP ports between them; CASTRAY_DATA_PORTS=LOW-HIGH limits them to a fixed range."
 _SHARED_MEMORY = (
     "Enlarge it before Ray starts there: mount -o remount,size=2G /dev/shm, or --shm-size=2g for a container."
 )
@@ -52,46 +52,46 @@ TEMPLATES: Mapping[str, CheckTemplates] = {
     "cluster": CheckTemplates(
         "Cluster",
         "{target}: {ready} of {total} nodes are online, Ray {ray} on Python {python}.",
-        ("No cluster is in use, so nodes were not looked at.", "Start or attach one, then look again."),
+        ("No cluster is in use, so nodes were not checked.", "Start or attach one, then check again."),
         ("{reason}", "{remedy}"),
     ),
     "node": CheckTemplates(
         "Node",
-        "{node} answers: Ray {ray} on Python {python}, {system}.",
-        ("{node} is offline.", "Check that machine, and that Ray runs there."),
-        ("{node} does not answer: {reason}", "Check that machine, and that Ray runs there."),
+        "{node} responds: Ray {ray} on Python {python}, {system}.",
+        ("{node} is offline.", "Check that machine, and that Ray is running there."),
+        ("{node} does not respond: {reason}", "Check that machine, and that Ray is running there."),
     ),
     "starting": CheckTemplates(
-        "Node", notice=("{node} is still on its way.", "Look again in a moment, when it is online.")
+        "Node", notice=("{node} is still starting.", "Check again in a moment, when it is online.")
     ),
     "clock": CheckTemplates(
         "Clock",
-        "The clock of {node} agrees with this computer's.",
+        "The clock of {node} matches this computer's.",
         (
-            "The clock of {node} is {seconds} s away from this computer's.",
-            "Let NTP set both: the times of files and the validity of certificates depend on them.",
+            "The clock of {node} differs from this computer's by {seconds} s.",
+            "Synchronize both with NTP: file times and the validity of certificates depend on them.",
         ),
     ),
     "shared_memory": CheckTemplates(
         "Shared memory",
         "{node} has {free} of {total} free in /dev/shm.",
         (
-            "{node} has only {free} of {total} free in /dev/shm, so what goes through Ray there is slow.",
+            "{node} has only {free} of {total} free in /dev/shm, so transfers through Ray are slow there.",
             _SHARED_MEMORY,
         ),
     ),
     "object_store": CheckTemplates(
         "Shared memory",
         notice=(
-            "{node} has only {total} of /dev/shm, so its Ray keeps objects in {folder}; what goes through"
-            " Ray there is slow.",
+            "{node} has only {total} of /dev/shm, so Ray stores objects in {folder}, and transfers"
+            " through Ray are slow there.",
             _SHARED_MEMORY,
         ),
     ),
     "room": CheckTemplates(
         "Room",
-        "{node} can write to {path}, where {free} are free.",
-        ("{node} has only {free} left at {path}.", "Make room there, or choose another inbox."),
+        "{node} can write to {path}, which has {free} free.",
+        ("{node} has only {free} left at {path}.", "Free up space there, or choose another inbox."),
         ("{node} can't write to {path}.", "Change the permissions there, or choose another inbox."),
     ),
     "kept_parts": CheckTemplates(
@@ -104,10 +104,10 @@ TEMPLATES: Mapping[str, CheckTemplates] = {
     ),
     "open_files": CheckTemplates(
         "Open files",
-        "A process of {node} may have {count} files open.",
+        "A process on {node} can open {count} files.",
         (
-            "A process of {node} may have only {count} files open.",
-            "Raise it before Ray is started there: ulimit -n 4096",
+            "A process on {node} can open only {count} files.",
+            "Raise the limit before Ray is started there: ulimit -n 4096",
         ),
     ),
     "connections": CheckTemplates(
@@ -115,15 +115,15 @@ TEMPLATES: Mapping[str, CheckTemplates] = {
         "All {count} connections between {nodes} nodes succeeded, the slowest in {milliseconds} ms.",
         (
             "{failed} of {count} connections between {nodes} nodes failed.",
-            "See the connections by name.",
+            "See the connections listed below.",
         ),
     ),
     "connection": CheckTemplates(
         "Connection",
         notice=(
-            "{node} can't connect to {peer} ({address}): {reason}. The other way round it works,"
-            " and is taken.",
-            "There is nothing to do, unless a firewall is not meant to be there.",
+            "{node} can't connect to {peer} ({address}): {reason}. The reverse direction works and is"
+            " used instead.",
+            "No action is needed, unless you don't expect a firewall there.",
         ),
         bad=(
             "{node} can't connect to {peer} ({address}): {reason}. Files go through Ray, which is slower.",
@@ -136,19 +136,19 @@ TEMPLATES: Mapping[str, CheckTemplates] = {
     ),
     "data_ports": CheckTemplates(
         "Data ports",
-        "Bytes use {ports} at {network}.",
+        "Data uses {ports} on {network}.",
         (
             "This computer has no address in CASTRAY_DATA_NETWORK={network}, so it uses Ray's.",
-            "Name a network that this computer is in.",
+            "Specify a network that this computer is in.",
         ),
-        ("{variable}={value} can't be used: {reason}", "Correct it, or take it out of the environment."),
+        ("{variable}={value} can't be used: {reason}", "Correct it, or remove it from the environment."),
     ),
     "display": CheckTemplates(
         "Display",
         "The window is shown on {display}.",
         (
             "There is no display, so the window can't be opened here.",
-            "Start it in a desktop session or with ssh -X. The command line needs none.",
+            "Start it in a desktop session or with ssh -X. The command line does not need a display.",
         ),
     ),
     "qt": CheckTemplates(
@@ -159,15 +159,15 @@ TEMPLATES: Mapping[str, CheckTemplates] = {
             "Install it with: {command}",
         ),
         (
-            "The window can't be opened, since Qt can't be loaded: {reason}",
+            "The window can't be opened because Qt can't be loaded: {reason}",
             "Install what Qt needs with: {command}",
         ),
     ),
     "fonts": CheckTemplates(
         "Fonts",
-        "{font} shows Chinese names.",
+        "{font} can display Chinese names.",
         (
-            "There is no font with Chinese letters, so names in Chinese can't be shown.",
+            "No installed font has Chinese characters, so Chinese names can't be displayed.",
             "Install one with: {command}",
         ),
     ),
@@ -176,7 +176,7 @@ TEMPLATES: Mapping[str, CheckTemplates] = {
         "{watches} folders can be watched for changes.",
         (
             "Only {watches} folders can be watched for changes.",
-            "Raise it: sysctl fs.inotify.max_user_watches=524288",
+            "Raise the limit: sysctl fs.inotify.max_user_watches=524288",
         ),
     ),
 }

@@ -62,37 +62,38 @@ _TABLE: Mapping[FailureStatus, Mapping[FailureKind, tuple[str, str]]] = {
     FailureStatus.BAD_REQUEST: {
         K.NO_SUCH_FILE: ("{path} does not exist.", "Check the name and send it again."),
         K.NOT_READABLE: (
-            "{path} may not be read by {user}.",
-            "Change its permissions, or send it as a user who may read it.",
+            "{user} does not have permission to read {path}.",
+            "Change its permissions, or send it as a user who can read it.",
         ),
         K.NOT_SENDABLE: (
             "{path} is {what} and can't be sent.",
-            "Send only files, folders and symbolic links, or leave it out with --exclude.",
+            "Send only files, folders and symbolic links, or exclude it with --exclude.",
         ),
         K.DANGLING_LINK: (
-            "{path} is a link to {target}, which does not exist.",
-            "Mend the link, leave it out with --exclude, or send it as it is with --links keep.",
+            "{path} is a symbolic link to {target}, which does not exist.",
+            "Fix the link, exclude it with --exclude, or send it as a link with --links keep.",
         ),
-        K.NOTHING_TO_SEND: ("There is nothing to send.", "Name at least one file or folder."),
+        K.NOTHING_TO_SEND: ("There is nothing to send.", "Specify at least one file or folder."),
         K.SAME_NAME_TWICE: (
-            "Two of the things to send are called {name}.",
-            "Send them one after the other, or rename one of them.",
+            "Two of the items to send are named {name}.",
+            "Send them separately, or rename one of them.",
         ),
         K.BAD_HUB_ADDRESS: (
             "{address} is no address of the Hugging Face hub: {reason}.",
             "Write hf://OWNER/NAME, hf://OWNER/NAME@REVISION/PATH or hf://datasets/OWNER/NAME.",
         ),
         K.GROUP_EMPTY: (
-            "No node of {group} is in this cluster.",
-            "Attach to the cluster that the group was made for, or save it again with nodes that are here.",
+            "None of the nodes in {group} are in this cluster.",
+            "Attach to the cluster that the group was created for, or save the group again with nodes"
+            " of this cluster.",
         ),
         K.BAD_GROUP_NAME: (
-            "{group} can't be the name of a group.",
-            "Use letters, digits and spaces, 60 at most, without commas, slashes and @.",
+            "{group} is not a valid group name.",
+            "Use up to 60 letters, digits and spaces, but no commas, slashes or @.",
         ),
         K.BAD_NODE_NAME: (
-            "{node} can't be the name of a node.",
-            "Use letters, digits, dots, hyphens and underscores, 60 characters at most.",
+            "{node} is not a valid node name.",
+            "Use up to 60 letters, digits, dots, hyphens and underscores.",
         ),
         K.NO_RECIPIENTS: ("No recipients were chosen.", "Choose at least one node other than the source."),
         K.SOURCE_IS_RECIPIENT: (
@@ -111,25 +112,25 @@ _TABLE: Mapping[FailureStatus, Mapping[FailureKind, tuple[str, str]]] = {
         ),
         K.LIST_NOT_READ: ("{path} can't be read: {reason}.", "Check the file and send again."),
         K.BAD_SETTING: (
-            "{number} can't be set here.",
-            "Give a number from 0 to {most}.",
+            "{number} is out of range.",
+            "Enter a number from 0 to {most}.",
         ),
         K.BAD_DESTINATION: (
-            "{destination} can't be a destination.",
-            "Give an absolute path on the recipients; it may hold {{node}}.",
+            "{destination} is not a valid destination.",
+            "Enter an absolute path on the recipients; it may contain {{node}}.",
         ),
-        K.BAD_SCHEDULE: ("{name} can't be a schedule: {reason}.", "Change it and save it again."),
+        K.BAD_SCHEDULE: ("{name} is not a valid schedule: {reason}.", "Change it and save it again."),
         K.SCHEDULE_AMBIGUOUS: (
-            "{schedule} fits several schedules: {schedules}.",
-            "Name the one that is meant by its id.",
+            "{schedule} matches several schedules: {schedules}.",
+            "Specify one by its id.",
         ),
         K.REMOVE_EXTRA_REFUSED: (
-            "Removing what the source no longer has needs folders to send, and files of the same name"
-            " replaced.",
-            "Send folders and overwrite what has the same name, or leave --delete out.",
+            "Removing files that the source no longer has works only for folders, and only if"
+            " existing files are overwritten.",
+            "Send folders with --on-conflict overwrite, or omit --delete.",
         ),
         K.ENCRYPTED_MULTICAST: (
-            "Multicast can't be encrypted, and this cast has to be.",
+            "This cast requires encryption, and multicast can't be encrypted.",
             "Use the relay (--transport auto), or don't require encryption.",
         ),
         K.CACHE_LAYOUT_REFUSED: (
@@ -143,30 +144,30 @@ _TABLE: Mapping[FailureStatus, Mapping[FailureKind, tuple[str, str]]] = {
     },
     FailureStatus.NOT_FOUND: {
         K.NODE_UNKNOWN: (
-            "There is no node {node}.",
-            "Nodes here: {nodes}.",
+            "There is no node named {node}.",
+            "Available nodes: {nodes}.",
         ),
-        K.GROUP_UNKNOWN: ("There is no group {group}.", "Groups here: {groups}."),
+        K.GROUP_UNKNOWN: ("There is no group named {group}.", "Available groups: {groups}."),
         K.CAST_UNKNOWN: ("There is no cast {cast}.", "List them with: castray casts"),
-        K.JOB_UNKNOWN: ("There is no job {job} any more.", "It has ended; its result has been told."),
+        K.JOB_UNKNOWN: ("Job {job} no longer exists.", "It has ended, and its result was already reported."),
         K.SCHEDULE_UNKNOWN: ("There is no schedule {schedule}.", "List them with: castray schedule list"),
     },
     FailureStatus.CONFLICT: {
-        K.NODE_EXISTS: ("There is a node {node} already.", "Choose another name."),
+        K.NODE_EXISTS: ("A node named {node} already exists.", "Choose another name."),
         K.NODE_NOT_REMOVABLE: ("{node} can't be removed.", "Only nodes that were added can be removed."),
-        K.RECIPIENT_ALREADY: ("{node} is a recipient of this cast already.", "Name other nodes."),
-        K.CAST_FINISHED: ("Cast {cast} has ended already.", "Nothing of it can be changed any more."),
-        K.CAST_GOES_ON: ("Cast {cast} has not ended yet.", "Wait for its end, or cancel it."),
+        K.RECIPIENT_ALREADY: ("{node} is already a recipient of this cast.", "Specify other nodes."),
+        K.CAST_FINISHED: ("Cast {cast} has already ended.", "It can no longer be changed."),
+        K.CAST_GOES_ON: ("Cast {cast} has not ended yet.", "Wait until it ends, or cancel it."),
         K.CAST_NOT_QUEUED: (
             "Cast {cast} is not waiting in the queue.",
-            "Only casts that wait for their turn can be moved.",
+            "Only casts that are waiting in the queue can be moved.",
         ),
         K.NOTHING_TO_RETRY: (
-            "No delivery of cast {cast} has failed there.",
-            "To have everybody receive it once more, send it again.",
+            "No delivery of cast {cast} has failed on these nodes.",
+            "To send the files to all recipients again, use Send again.",
         ),
         K.NOTHING_TO_VERIFY: (
-            "Cast {cast} has put nothing in place that could be read back.",
+            "Cast {cast} has delivered no files that could be verified.",
             "Verify a path instead.",
         ),
         K.RECEIPT_NEWER: (
@@ -178,107 +179,108 @@ _TABLE: Mapping[FailureStatus, Mapping[FailureKind, tuple[str, str]]] = {
             "If the cast is still running, try again in a moment.",
         ),
         K.FILES_NOT_KEPT: (
-            "The list of files of cast {cast} was not kept.",
+            "The list of files of cast {cast} is no longer available.",
             "The lists of the last 10,000 casts are kept, up to 512 MB in total.",
         ),
         K.SCHEDULE_EXISTS: (
-            "There is a schedule {name} already.",
-            "Choose another name, or change or remove that one.",
+            "A schedule named {name} already exists.",
+            "Choose another name, or change or remove the existing schedule.",
         ),
     },
     FailureStatus.NO_CLUSTER: {
         K.NO_CLUSTER: ("There is no cluster.", "Start or attach one first."),
         K.NO_AGENT: (
             "No node of the cluster {target} can be used: {reasons}.",
-            "Look for the cause on those machines; logs/driver.log in CastRay's data has more of what"
-            " Ray said.",
+            "Check those machines; logs/driver.log in CastRay's data folder has more details from Ray.",
         ),
         K.CLUSTER_STOPPED: ("The cluster was stopped.", "Start or attach one, then send again."),
         K.CLUSTER_AWAITED: (
-            "The cast waits for its cluster {target}.",
+            "The cast is waiting for its cluster {target}.",
             "Start or attach that cluster, or cancel the cast.",
         ),
         K.CLUSTER_START_FAILED: (
-            "Ray could not be started ({attempts} attempts): {reason}",
+            "Ray could not be started after {attempts} attempts: {reason}",
             "Details are in {log}.",
         ),
         K.CLUSTER_TIMED_OUT: (
             "The cluster {target} did not answer within {seconds} seconds.",
-            "Check the address and that Ray runs there.",
+            "Check the address, and that Ray is running there.",
         ),
         K.CLUSTER_UNREACHABLE: (
             "The cluster {target} can't be reached: {reason}.",
-            "Check the address and that Ray runs there.",
+            "Check the address, and that Ray is running there.",
         ),
         K.CLUSTER_SILENT: (
-            "{target} takes connections but says nothing.",
-            "Check the port: a Ray head listens on 6379, and on 10001 for ray://.",
+            "{target} accepts connections but does not respond.",
+            "Check the port: a Ray head node listens on 6379, and on 10001 for ray://.",
         ),
         K.CLUSTER_LOST: (
-            "The cluster {target} is gone: its head does not answer any more.",
-            "It is attached again as soon as it is back.",
+            "The cluster {target} is gone: its head node no longer responds.",
+            "CastRay attaches again as soon as the cluster is back.",
         ),
         K.CLUSTER_AMBIGUOUS: (
             "This machine is in several Ray clusters: {addresses}.",
-            "Name the one to use by its address.",
+            "Specify which one to use by its address.",
         ),
         K.CLUSTER_NOT_HERE: (
-            "This machine is in no Ray cluster.",
-            "Give the address of one, or start a local one.",
+            "This machine is not part of a Ray cluster.",
+            "Specify the address of a cluster, or start a local one.",
         ),
         K.CLUSTER_NOT_NAMED: (
-            "No Ray cluster runs on this computer, and CastRay has used another one before: {clusters}.",
-            "Name the cluster with --cluster HOST:PORT, or use the demo on this computer with"
+            "No Ray cluster is running on this computer, but CastRay has used other clusters before:"
+            " {clusters}.",
+            "Specify the cluster with --cluster HOST:PORT, or use the demo on this computer with"
             " --cluster local.",
         ),
         K.NOT_RAY: (
-            "What listens at {target} is no Ray cluster.",
-            "Check the port: a Ray head listens on 6379, and on 10001 for ray://.",
+            "{target} is not a Ray cluster.",
+            "Check the port: a Ray head node listens on 6379, and on 10001 for ray://.",
         ),
         K.TOKEN_NEEDED: (
-            "The cluster {target} lets nobody in without its token.",
-            "Put the token into ~/.ray/auth_token, or set RAY_AUTH_TOKEN for CastRay, then attach again.",
+            "The cluster {target} requires an authentication token.",
+            "Save the token in ~/.ray/auth_token, or set RAY_AUTH_TOKEN for CastRay, then attach again.",
         ),
         K.TOKEN_WRONG: (
             "The cluster {target} does not accept the token from {origin}.",
-            "Put the cluster's own token there, then attach again.",
+            "Replace it with the cluster's token, then attach again.",
         ),
         K.NOT_A_NODE: (
-            "This computer is no node of the cluster {target}, and only a node can attach.",
-            "Go through the client server of the cluster, ray://{host}:10001; or make it a node,"
-            " without CPUs for others' tasks: castray cluster join {target}",
+            "This computer is not a node of the cluster {target}, and only nodes can attach.",
+            "Use the cluster's client server, ray://{host}:10001; or make this computer a node that"
+            " runs no tasks: castray cluster join {target}",
         ),
         K.NODE_OF_ANOTHER: (
-            "This computer is a node of the cluster {others}, not of {target}, and only a node can attach.",
-            "Use {others}; or go through the client server of the other one, ray://{host}:10001; or make this"
-            " computer its node as well: castray cluster join {target}",
+            "This computer is a node of the cluster {others}, not of {target}, and only nodes can attach.",
+            "Use {others}; or use the client server of {target}, ray://{host}:10001; or make this"
+            " computer a node of it as well: castray cluster join {target}",
         ),
         K.TOKEN_EXPOSED: (
-            "The token of the cluster that is shared could be read or written by others: it is in {path}.",
-            "castray cluster share --new-token makes another one.",
+            "The token of the shared cluster, {path}, can be read or changed by other users.",
+            "Create a new one with: castray cluster share --new-token",
         ),
         K.NOT_SHARED: (
-            "A cluster that others can join can't be started here: {reason}.",
-            "It needs an address in a network, and Ray 2.52 or later, whose tokens keep strangers out;"
-            " a local cluster works all the same.",
+            "A shared cluster can't be started here: {reason}.",
+            "It requires a network address, and Ray 2.52 or later for token authentication. A local"
+            " cluster still works.",
         ),
         K.CLUSTER_SLOW: (
-            "The cluster {target} answers, but has not let CastRay in for {seconds} seconds.",
-            "CastRay goes on trying for half a minute. Wait or cancel, and look at the load of its head.",
+            "The cluster {target} responds, but has not accepted CastRay's connection for {seconds} seconds.",
+            "CastRay keeps trying for another 30 seconds. Wait or cancel, and check the load of its"
+            " head node.",
         ),
         K.START_SLOW: (
             "Ray has not started within {seconds} seconds.",
-            "CastRay goes on waiting for a minute, since a busy computer needs longer. Wait or cancel.",
+            "A busy computer takes longer, so CastRay waits for another minute. Wait or cancel.",
         ),
         K.RAY_DIFFERS: (
             "The cluster {target} runs Ray {ray} on Python {python}, CastRay has Ray {own_ray} on"
             " Python {own_python}.",
-            "Prepare a driver with that Ray: castray cluster prepare {target}",
+            "Prepare a driver with that version of Ray: castray cluster prepare {target}",
         ),
         K.PYTHON_MISSING: (
-            "There is no Python {python} on this computer, which a driver with Ray {ray} needs.",
-            "Install it, or uv, which brings it; or name an interpreter that has that Ray in"
-            " CASTRAY_DRIVER_PYTHON.",
+            "A driver with Ray {ray} requires Python {python}, which is not installed on this computer.",
+            "Install it, or install uv, which can download it; or set CASTRAY_DRIVER_PYTHON to an"
+            " interpreter that has that version of Ray.",
         ),
         K.DRIVER_NOT_PREPARED: (
             "A driver with Ray {ray} on Python {python} could not be prepared: {reason}",
@@ -290,39 +292,42 @@ _TABLE: Mapping[FailureStatus, Mapping[FailureKind, tuple[str, str]]] = {
         ),
         K.ENGINE_UNREACHABLE: (
             "The CastRay engine can't be reached: {reason}.",
-            "Start again: castray engine start",
+            "Start it with: castray engine start",
         ),
         K.ENGINE_VERSION: (
-            "The running CastRay engine is of another version.",
-            "Close other CastRay windows or run: castray engine stop",
+            "The running CastRay engine has a different version.",
+            "Close other CastRay windows, or run: castray engine stop",
         ),
         K.HOME_NEWER: (
-            "{path} was written by CastRay {version}, which is later than this version: it can't read that"
-            " home. Nothing was changed.",
+            "{path} was written by CastRay {version}, which is newer than this version, so this"
+            " version can't use it. Nothing was changed.",
             "Use CastRay {version} or a later version, or set CASTRAY_HOME to another folder.",
         ),
     },
     FailureStatus.FAILED: {
         K.FILE_NOT_WRITTEN: (
             "{path} could not be written: {reason}.",
-            "Choose another folder, or make room there.",
+            "Choose another folder, or free up space there.",
         ),
         K.NODE_AWAITED: (
             "{node} is offline.",
-            "It gets the files as soon as it is back; you can cancel that.",
+            "It receives the files when it is back online; you can cancel this.",
         ),
         K.NOBODY_HAS_IT: (
-            "Nobody who is online has the files for {node} any more: at {source} they are gone or have"
-            " changed.",
+            "No online node still has the files for {node}: on {source} they were removed or have changed.",
             "Send them again.",
         ),
         K.SCHEDULE_WAITS: (
-            "The cluster {target} is not there, so the run waits.",
-            "It is made up for once the cluster can be used.",
+            "The cluster {target} is not available, so the run is waiting.",
+            "It starts as soon as the cluster is available.",
         ),
         K.SCHEDULE_RUNNING: (
-            "The last run of {name} has not ended.",
-            "Wait for it, or cancel its cast.",
+            "The previous run of {name} is still in progress.",
+            "Wait until it ends, or cancel its cast.",
+        ),
+        K.CHANGED: (
+            "{path} changed while it was being sent.",
+            "Send it again when no program is writing to it.",
         ),
         K.HUB_NO_REPOSITORY: (
             "The hub has no repository {repository} that this computer may read.",
@@ -346,19 +351,18 @@ _TABLE: Mapping[FailureStatus, Mapping[FailureKind, tuple[str, str]]] = {
             "{repository} is not public and has small files of {size}, and one cast takes {most} of them.",
             "Send parts of it one after the other: hf://{repository}/PATH.",
         ),
-        K.CHANGED: ("{path} changed while it was being sent.", "Send it again once nothing writes to it."),
         K.PARCEL_CHANGED: (
-            "The files changed while {node} was away, so the cast could not go on.",
+            "The files changed while {node} was offline, so the cast could not continue.",
             "Send them again.",
         ),
         K.VANISHED: ("{path} disappeared before it was sent.", "Send it again if it is still needed."),
         K.URL_FAILED: (
             "{url} could not be downloaded: {reason}.",
-            "Check the address, and whether this node may download it.",
+            "Check the address, and that this node is allowed to download it.",
         ),
         K.URL_NOT_REACHED: (
-            "None of the nodes that were asked can download {url} ({reasons}).",
-            "Check the address, or choose a node that reaches the server.",
+            "None of the nodes that were tried can download {url} ({reasons}).",
+            "Check the address, or choose a node that can reach the server.",
         ),
         K.URL_NOT_ENCRYPTED: (
             "{url} would be downloaded without encryption, and this cast has to be encrypted.",
@@ -366,20 +370,20 @@ _TABLE: Mapping[FailureStatus, Mapping[FailureKind, tuple[str, str]]] = {
         ),
         K.URL_CHANGED: ("{url} changed on its server while it was being sent.", "Send it again."),
         K.CHECKSUM_DIFFERS: (
-            "{url} arrived with another {checksum} than its server states.",
-            "Send it again. If it happens again, the file is damaged there.",
+            "The {checksum} checksum of {url} differs from the one that its server reports.",
+            "Send it again. If this happens again, the file on the server is damaged.",
         ),
         K.STORE_UNKNOWN: (
-            "{url} can't be resolved: this kind of store is not known.",
+            "{url} can't be resolved: unknown type of store.",
             "Use an address that begins with https, hf, s3, gs or az.",
         ),
         K.STORE_NOT_INSTALLED: (
-            "{url} can't be resolved: what is needed for stores is not installed here.",
+            "{url} can't be resolved: support for object stores is not installed here.",
             "Install it with: {command}",
         ),
         K.STORE_NOT_FOUND: (
             "There is nothing at {url}.",
-            "Check the names, upper and lower case included.",
+            "Check the names, including upper and lower case.",
         ),
         K.STORE_BUCKET_MISSING: (
             "The bucket or container of {url} does not exist.",
@@ -395,10 +399,10 @@ _TABLE: Mapping[FailureStatus, Mapping[FailureKind, tuple[str, str]]] = {
         ),
         K.STORE_DENIED: (
             "The store refuses access to {url}: {reason}.",
-            "Check the credentials of this computer, and what they permit.",
+            "Check the credentials of this computer and their permissions.",
         ),
         K.STORE_UNSIGNED: (
-            "No link to {url} can be made with the credentials of this computer: {reason}.",
+            "The credentials of this computer can't create a link to {url}: {reason}.",
             "Use an access key, an account key or the key of a service account.",
         ),
         K.STORE_UNREACHABLE: (
@@ -406,11 +410,11 @@ _TABLE: Mapping[FailureStatus, Mapping[FailureKind, tuple[str, str]]] = {
             "Check the network of this computer and the address of the store.",
         ),
         K.STORE_TOO_LARGE: (
-            "{url} stands for {count} files, and one cast takes {most} of a store.",
-            "Send parts of it one after the other.",
+            "{url} contains {count} files, and a cast can send at most {most} from a store.",
+            "Send it in several parts.",
         ),
-        K.SERVER_AWAITED: ("The download waits: {reason}.", "It continues by itself."),
-        K.READ_ERROR: ("{path} could not be read to its end: {reason}.", "Check the disk it lies on."),
+        K.SERVER_AWAITED: ("The download is waiting: {reason}.", "It continues automatically."),
+        K.READ_ERROR: ("{path} could not be read completely: {reason}.", "Check the disk that it is on."),
         K.FILES_FAILED: (
             "{count} of {total} files were not delivered. {reason}",
             "Everything else arrived.",
@@ -418,12 +422,12 @@ _TABLE: Mapping[FailureStatus, Mapping[FailureKind, tuple[str, str]]] = {
         K.NO_FILE_DELIVERED: ("No file was delivered. {reason}", "{cure}"),
         K.NO_ROOM: (
             "{node} has no room: {path} has {free} free and {needed} are needed.",
-            "Make room there, or choose another destination.",
+            "Free up space there, or choose another destination.",
         ),
         K.NO_ROOM_TOGETHER: (
             "{node} has no room: it shares the disk of {path} with {others}, where {free} are free,"
             " and all of them together need {needed}.",
-            "Make room there, or choose fewer recipients or another destination.",
+            "Free up space there, or choose fewer recipients or another destination.",
         ),
         K.NOT_WRITABLE: (
             "{node} can't write to {path}: {reason}.",
@@ -434,12 +438,12 @@ _TABLE: Mapping[FailureStatus, Mapping[FailureKind, tuple[str, str]]] = {
             "Choose another destination.",
         ),
         K.NAME_NOT_ALLOWED: (
-            "{node} can't store a file called {path}.",
-            "Rename it at the source and send it again.",
+            "{node} can't store a file named {path}.",
+            "Rename it on the source, then send it again.",
         ),
         K.NAMES_CLASH: (
-            "{node} can't store both {other} and {path}: they are one name on its file system.",
-            "Rename one of them at the source, or choose another destination, then send again.",
+            "{node} can't store both {other} and {path}: they are the same name on its file system.",
+            "Rename one of them on the source, or choose another destination, then send again.",
         ),
         K.WRITE_ERROR: (
             "{node} could not write {path}: {reason}.",
@@ -451,11 +455,12 @@ _TABLE: Mapping[FailureStatus, Mapping[FailureKind, tuple[str, str]]] = {
         ),
         K.DAMAGED: (
             "{path} arrived damaged on {node}, twice.",
-            "Check memory and network of {node} and {upstream}, then send again.",
+            "Check the memory and network of {node} and {upstream}, then send again.",
         ),
         K.COPY_CHANGED: (
-            "{node} can't get {path} from {upstream}, whose copy was changed or damaged: {reason}.",
-            "Send it again to {node}, and leave the copies alone until the cast has ended.",
+            "{node} can't get {path} from {upstream}, because the copy there was changed or damaged:"
+            " {reason}.",
+            "Send it to {node} again, and don't change delivered copies until the cast has ended.",
         ),
         K.UPSTREAM_LOST: (
             "{node} lost its connection to {upstream}: {reason}.",
@@ -463,13 +468,13 @@ _TABLE: Mapping[FailureStatus, Mapping[FailureKind, tuple[str, str]]] = {
         ),
         K.NO_WAY: (
             "Neither {node} ({own}) nor {upstream} ({address}) can connect to the other: {reason}.",
-            "Open the data port of one of them for the other, and choose which with"
-            " CASTRAY_DATA_PORTS; or send without --transport direct, so that files may go through Ray.",
+            "Open the data port of one of them to the other; CASTRAY_DATA_PORTS sets which port. Or"
+            " send without --transport direct, so that files can go through Ray.",
         ),
         K.NOT_TRUSTED: (
             "{node} and {upstream} do not trust each other's certificates: {reason}.",
-            "If Ray runs with TLS, check that both have a certificate of the authority in RAY_TLS_CA_CERT;"
-            " otherwise something between them may answer in their place.",
+            "If Ray uses TLS, check that both have certificates from the authority in"
+            " RAY_TLS_CA_CERT. Otherwise, something between them may be impersonating them.",
         ),
         K.NOT_ENCRYPTED: (
             "{node} can't encrypt its connections, and this cast requires that: {reason}.",
@@ -477,28 +482,28 @@ _TABLE: Mapping[FailureStatus, Mapping[FailureKind, tuple[str, str]]] = {
         ),
         K.NODE_OFFLINE: ("{node} went offline.", "Send again when it is back."),
         K.NODE_SILENT: (
-            "{node} has not answered for {seconds} seconds.",
+            "{node} has not responded for {seconds} seconds.",
             "Check that machine, then send again.",
         ),
         K.INBOX_SILENT: (
-            "{node} is there, but its inbox does not answer: {path}.",
-            "Check what is mounted there; until then, send to another folder.",
+            "{node} is online, but its inbox does not respond: {path}.",
+            "Check the file system mounted there; until it responds, send to another folder.",
         ),
         K.FOLDER_SILENT: (
-            "{path} on {node} does not answer.",
-            "Check what is mounted there, or choose another destination.",
+            "{path} on {node} does not respond.",
+            "Check the file system mounted there, or choose another destination.",
         ),
         K.NODE_AWAY: (
-            "{node} is away at the moment.",
-            "The cast goes on when it is back; there is nothing to do.",
+            "{node} is offline at the moment.",
+            "The cast continues when it is back; no action is needed.",
         ),
         K.NOT_REMOVED: (
             "Everything arrived, but {node} could not remove {count} entries, among them {path}: {reason}.",
             "Change the permissions there and send again.",
         ),
         K.HASH_MISSING: (
-            "{node} can't compute the hashes that this cast uses ({hashes}).",
-            "Send to it with a cast of its own.",
+            "{node} does not support the hash that this cast uses ({hashes}).",
+            "Send to it in a separate cast.",
         ),
         K.WRITER_FAILED: (
             "{node} shares its folder with {writer}, whose copy failed.",
@@ -506,28 +511,29 @@ _TABLE: Mapping[FailureStatus, Mapping[FailureKind, tuple[str, str]]] = {
         ),
         K.AGENT_NOT_PLACED: (
             "CastRay could not start its agent on {node}: {reason}.",
-            "It tries again by itself; logs/driver.log in CastRay's data has more of what Ray said.",
+            "CastRay tries again automatically; logs/driver.log in CastRay's data folder has more"
+            " details from Ray.",
         ),
         K.PORTS_TAKEN: (
             "{node} has no free port in {ports}.",
-            "End what uses them there, or choose other ones in CASTRAY_DATA_PORTS.",
+            "Stop the programs that use them, or choose other ports with CASTRAY_DATA_PORTS.",
         ),
         K.SHARED_MEMORY_SMALL: (
-            "/dev/shm is too small on {node}, so its Ray keeps objects in {folder}; what goes through"
-            " Ray there is slow.",
+            "/dev/shm is too small on {node}, so Ray stores objects in {folder}, and transfers"
+            " through Ray are slow there.",
             "Enlarge it before Ray starts there: mount -o remount,size=2G /dev/shm, or --shm-size=2g for a"
             " container.",
         ),
         K.HISTORY_FORGOTTEN: (
-            "The casts have been forgotten already.",
-            "The files that they delivered are where they were.",
+            "The casts were already deleted from the history.",
+            "Their delivered files are still in place.",
         ),
         K.CANCELLED: ("Cancelled.", ""),
     },
     FailureStatus.UNAVAILABLE: {
         K.HISTORY_UNAVAILABLE: (
             "The history can't be used: {reason}.",
-            "Check the folder of CastRay's data, then start the engine again.",
+            "Check CastRay's data folder, then start the engine again.",
         ),
     },
     FailureStatus.INTERNAL: {
@@ -558,12 +564,12 @@ TRANSLATABLE_VALUES = (
     "a named pipe",
     "a socket",
     "a device",
-    "neither file nor folder",
+    "neither a file nor a folder",
     "a name that is not UTF-8",
     "the root of the file system",
-    "too deep in its folders",
-    "made up by the kernel when it is read",
-    "a link to a folder that it lies in",
+    "nested too deeply in folders",
+    "a virtual file of the kernel",
+    "a link to a folder that contains it",
     # who could not
     "the source could not read it",
     "the source",
@@ -584,71 +590,71 @@ TRANSLATABLE_VALUES = (
     "{name} can't be a name on the hub",
     "its path is not complete",
     # schedules and history
-    "it needs exactly one of an interval, a cron expression and a quiet time",
-    "{cron} is not a cron expression that ever comes true",
+    "exactly one of an interval, a cron expression and a quiet time is required",
+    "the cron expression {cron} never matches",
     "its interval or quiet time is shorter than {seconds} s",
-    "what {node} receives would lie in what is sent",
+    "{node} would receive the files inside the folder that is sent",
     "it has no name",
-    "it was written by a later version of CastRay",
+    "it was written by a newer version of CastRay",
     # clusters
-    "one that was forgotten",
+    "a cluster that was removed",
     # the engine
     "it took too long",
-    "it does not answer",
-    "it is ending",
-    "it has ended",
-    "it ended while the cast was running",
+    "it does not respond",
+    "it is shutting down",
+    "it has stopped",
+    "it stopped while the cast was running",
     "it failed, see the log in {path}",
     "no engine is running",
-    "the engine has ended",
+    "the engine has stopped",
     "the engine closed the connection",
-    "the connection has ended",
+    "the connection was closed",
     "there is no connection yet",
-    "the driver has ended",
-    "the cluster names versions that neither Ray nor Python has",
-    "Ray {version} has no tokens",
-    "this computer has no address that others could reach",
+    "the driver has stopped",
+    "the cluster reports versions of Ray or Python that do not exist",
+    "Ray {version} does not support tokens",
+    "this computer has no address that other machines can reach",
     # a connection between nodes
     "the connection was closed",
     "the connection was closed during the handshake",
     "the handshake took too long",
-    "nothing came through for too long",
+    "no data was received for too long",
     "the file ends too early",
-    "this cast is not known here",
+    "the peer does not know this cast",
     "the peer does not know this cast's secret",
-    "version {version} is spoken here",
+    "the peer uses protocol version {version}",
     "this node is closing",
     "Ray has no connection to it",
     "no port in {low}-{high}",
     # files on a node
     "these files have been closed",
-    "another process still works with it",
+    "another process is still using it",
     # what became of a command after a delivery
     "done",
     "not allowed on this node: {reason}",
     "{program} is not in its list of programs",
     "allow it there with {setting} in {path}",
-    "{path} could be changed by others",
+    "{path} can be changed by other users",
     "{path} can't be used: {error}",
     "not a command: {error}",
     "not a command: it is empty",
     "could not be started: {error}",
-    "ended, as the cast was cancelled",
-    "ended after {limit} s, as it did not end by itself: {said}",
-    "ended after {limit} s, as it did not end by itself",
-    "ended with status {status}: {said}",
-    "ended with status {status}",
-    "ended with signal {number}: {said}",
-    "ended with signal {number}",
+    "stopped because the cast was cancelled",
+    "stopped after {limit} s because it had not finished: {said}",
+    "stopped after {limit} s because it had not finished",
+    "exited with status {status}: {said}",
+    "exited with status {status}",
+    "was killed by signal {number}: {said}",
+    "was killed by signal {number}",
     # checks
     "this computer",
     "any free port",
     "every address",
     "ports {low} to {high}",
-    "it is written LOW-HIGH",
+    "the format is LOW-HIGH",
     # what should not happen
     "a parcel without a manifest",
-    "the list of files does not fit the parcel",
+    "the list of files does not match the data",
 )
 
 SYSTEM_ERROR_TEXTS = (

@@ -62,8 +62,8 @@ PLACEMENT_TEMPLATES: Mapping[PlacementReason, str] = {
     PlacementReason.MEASURED: "fastest of the nodes that were measured with {host}",
     PlacementReason.REMEMBERED: "fastest of the nodes when {host} was last measured",
     PlacementReason.SMALL: "too little to measure which node is fastest",
-    PlacementReason.ONLY: "no other node that was asked reaches {host}",
-    PlacementReason.ONLY_HERE: "only this computer reaches {host}",
+    PlacementReason.ONLY: "no other node that was tried can reach {host}",
+    PlacementReason.ONLY_HERE: "only this computer can reach {host}",
     PlacementReason.SUCCESSOR: "the node that downloaded before was lost",
 }
 """Why a node downloads, to follow its name."""

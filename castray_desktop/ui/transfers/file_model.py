@@ -34,7 +34,7 @@ class FileModel(PagedTextModel):
         titles = (
             lambda: translate("Files", "File"),
             lambda: translate("Files", "Size"),
-            lambda: translate("Files", "What became of it"),
+            lambda: translate("Files", "Outcome"),
             lambda: translate("Files", "Hash"),
         )
         headings = tuple(self._heading(column, title) for column, title in enumerate(titles))

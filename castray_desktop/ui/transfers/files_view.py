@@ -193,7 +193,7 @@ class FilesView(QWidget):
         if page is None:
             return self.tr("Loading the files…"), ""
         if page.all and not page.total:
-            return self.tr("Nothing found"), self.tr("No file of this cast fits.")
+            return self.tr("Nothing found"), self.tr("No files of this cast match.")
         return self.tr("No files"), self.tr("This cast has folders only.")
 
     # --- what can be done ------------------------------------------------------------------
@@ -211,7 +211,7 @@ class FilesView(QWidget):
         for order, text in (
             (FileOrder.PATH, self.tr("Sort by name")),
             (FileOrder.SIZE, self.tr("Sort by size")),
-            (FileOrder.STATE, self.tr("Sort by what became of it")),
+            (FileOrder.STATE, self.tr("Sort by outcome")),
         ):
             action = menu.addAction(text, partial(self.model.sort_by, order))
             action.setCheckable(True)
@@ -247,9 +247,7 @@ class FilesView(QWidget):
     def _show_export_menu(self) -> None:
         menu = QMenu(self)
         menu.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
-        menu.addAction(
-            self.tr("As CSV, a line for each file and recipient…"), partial(self._ask_where, "csv")
-        )
+        menu.addAction(self.tr("As CSV, one line per file and recipient…"), partial(self._ask_where, "csv"))
         menu.addAction(self.tr("As JSON, files with their recipients…"), partial(self._ask_where, "json"))
         below = self.export_button.mapToGlobal(self.export_button.rect().bottomLeft())
         open_menu(menu, below, self.export_button)
@@ -275,7 +273,7 @@ class FilesView(QWidget):
         folder, name = str(Path(path).parent), Path(path).name
 
         def text() -> Explanation:
-            return Explanation(self.tr("The list of files was written to {name}.").format(name=name), folder)
+            return Explanation(self.tr("The list of files was exported to {name}.").format(name=name), folder)
 
         self.banner.show_message(text, tone="ok")
 

@@ -69,7 +69,7 @@ def read_rules(path: Path) -> HookRules:
         with path.open("rb") as file:
             facts = os.fstat(file.fileno())
             if facts.st_uid not in (0, os.getuid()) or stat.S_IMODE(facts.st_mode) & 0o022:
-                return HookRules(why_not=f"{path} could be changed by others")
+                return HookRules(why_not=f"{path} can be changed by other users")
             given = json.loads(file.read(64 * 1024))
         hooks, seconds = given.get("hooks", False), float(given.get("hook_seconds", SECONDS))
         if not math.isfinite(seconds):
@@ -221,14 +221,14 @@ def _await_end(process: subprocess.Popen[bytes], seconds: float, stopped: Callab
         while process.poll() is None:
             if stopped():
                 _end(process)
-                return "ended, as the cast was cancelled"
+                return "stopped because the cast was cancelled"
             if time.monotonic() >= deadline:
                 _end(process)
                 limit = f"{seconds:g}"
                 output = _single_line(tail)
                 if output:
-                    return f"ended after {limit} s, as it did not end by itself: {output}"
-                return f"ended after {limit} s, as it did not end by itself"
+                    return f"stopped after {limit} s because it had not finished: {output}"
+                return f"stopped after {limit} s because it had not finished"
             if selector.get_map() and selector.select(LOOK_SECONDS):
                 if not _read(process, tail):
                     selector.unregister(process.stdout)
@@ -239,8 +239,8 @@ def _await_end(process: subprocess.Popen[bytes], seconds: float, stopped: Callab
         return DONE
     status, number, output = process.returncode, -process.returncode, _single_line(tail)
     if status > 0:
-        return f"ended with status {status}: {output}" if output else f"ended with status {status}"
-    return f"ended with signal {number}: {output}" if output else f"ended with signal {number}"
+        return f"exited with status {status}: {output}" if output else f"exited with status {status}"
+    return f"was killed by signal {number}: {output}" if output else f"was killed by signal {number}"
 
 
 def _read(process: subprocess.Popen[bytes], tail: bytearray) -> bool:

@@ -134,7 +134,7 @@ class ReconnectingClient:
     async def request(self, command: messages.Command, expect: type[ReplyType]) -> ReplyType:
         """See `EngineClient.request`; ENGINE_UNREACHABLE while there is no connection."""
         if self._client is None:
-            raise CastRayError(FailureKind.ENGINE_UNREACHABLE, reason="it has ended")
+            raise CastRayError(FailureKind.ENGINE_UNREACHABLE, reason="it has stopped")
         return await self._client.request(command, expect)
 
     def _take(self, client: EngineClient) -> None:

@@ -93,7 +93,7 @@ class EngineClient:
         except OSError:
             pass
         if silent or not start:
-            reason = "it does not answer" if silent else "no engine is running"
+            reason = "it does not respond" if silent else "no engine is running"
             raise CastRayError(FailureKind.ENGINE_UNREACHABLE, reason=reason)
         try:
             async with asyncio.timeout(ENGINE_START_SECONDS):
@@ -151,7 +151,7 @@ class EngineClient:
         ENGINE_UNREACHABLE when the connection ends first.
         """
         if self._closed:
-            raise CastRayError(FailureKind.ENGINE_UNREACHABLE, reason="the connection has ended")
+            raise CastRayError(FailureKind.ENGINE_UNREACHABLE, reason="the connection was closed")
         self._number += 1
         number = self._number
         future: asyncio.Future[messages.Reply] = asyncio.get_running_loop().create_future()
@@ -207,7 +207,7 @@ class EngineClient:
         for future in self._answers.values():
             if not future.done():
                 future.set_exception(
-                    CastRayError(FailureKind.ENGINE_UNREACHABLE, reason="the engine has ended")
+                    CastRayError(FailureKind.ENGINE_UNREACHABLE, reason="the engine has stopped")
                 )
 
 

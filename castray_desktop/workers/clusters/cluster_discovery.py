@@ -225,7 +225,7 @@ def split_address(target: str) -> tuple[str, int]:
 
 AUTO_TARGET = "auto"
 
-FORGOTTEN = "one that was forgotten"
+FORGOTTEN = "a cluster that was removed"
 
 
 def choose_target(

@@ -304,7 +304,7 @@ class ClusterSupervisor:
             self._driver = None
             self.agents.disconnect()
             await driver.stop()
-        reason = "the driver has ended"
+        reason = "the driver has stopped"
         if self.status.phase is ClusterPhase.STARTING and target not in driver_protocol.OWN_TARGETS:
             return Failure(FailureKind.CLUSTER_UNREACHABLE, {"target": target, "reason": reason})
         return Failure(FailureKind.CLUSTER_START_FAILED, {"reason": reason})

@@ -279,7 +279,7 @@ class DriverEnvironments:
             reason = f"{INTERPRETER_VARIABLE} names the interpreter for all clusters"
             raise CastRayError(FailureKind.DRIVER_NOT_PREPARED, **values, reason=reason)
         if not versions.are_sound:
-            reason = "the cluster names versions that neither Ray nor Python has"
+            reason = "the cluster reports versions of Ray or Python that do not exist"
             raise CastRayError(FailureKind.DRIVER_NOT_PREPARED, **values, reason=reason)
         folder = self._place(versions)
         try:

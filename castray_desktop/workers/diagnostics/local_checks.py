@@ -116,7 +116,7 @@ def data_ports_check(environment: Mapping[str, str] = os.environ) -> Check:
         low, _, high = ports.partition("-")
         high = high or low
         if not (low.isdigit() and high.isdigit() and 0 < int(low) <= int(high) < 65536):
-            values = {"variable": "CASTRAY_DATA_PORTS", "value": ports, "reason": "it is written LOW-HIGH"}
+            values = {"variable": "CASTRAY_DATA_PORTS", "value": ports, "reason": "the format is LOW-HIGH"}
             return Check("data_ports", CheckState.BAD, values=values)
         spoken = f"ports {low} to {high}"
     try:

@@ -155,9 +155,9 @@ def _open_to_others() -> str:
     address = network_addresses.address_for_others(os.environ.get(network_addresses.NETWORK_VARIABLE, ""))
     reason = ""
     if not hasattr(ray._raylet, "AuthenticationMode"):
-        reason = f"Ray {ray.__version__} has no tokens"
+        reason = f"Ray {ray.__version__} does not support tokens"
     elif not address:
-        reason = "this computer has no address that others could reach"
+        reason = "this computer has no address that other machines can reach"
     if reason:
         raise CastRayError(FailureKind.NOT_SHARED, reason=reason)
     if network_addresses.is_port_free(address, RAY_PORT):
@@ -232,7 +232,7 @@ def explain_join_failure(failure: Failure) -> Failure:
     if (differing := _differing(text)) is not None:
         return version_mismatch(target, *differing).failure
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return Failure(failure.kind, {"target": target, "reason": lines[-1] if lines else "it has ended"})
+    return Failure(failure.kind, {"target": target, "reason": lines[-1] if lines else "it has stopped"})
 
 
 def _failure(target: str, error: BaseException) -> CastRayError:

@@ -139,7 +139,7 @@ class EngineCommands:
     def _check_alive(self, client: ClientConnection, command: messages.Command) -> None:
         """Refuse commands that start something while the engine is ending. Raises CastRayError."""
         if self.ending and not isinstance(command, messages.StopEngine):
-            raise CastRayError(FailureKind.ENGINE_UNREACHABLE, reason="it is ending")
+            raise CastRayError(FailureKind.ENGINE_UNREACHABLE, reason="it is shutting down")
         leaving = self._clusters.get(client.target).status.phase is ClusterPhase.STOPPING
         if leaving and isinstance(command, messages.Send | messages.Preflight):
             raise CastRayError(FailureKind.CLUSTER_STOPPED)

@@ -176,7 +176,7 @@ class HistoryStore:
             raise _damage("it has no version")
         if version > VERSION:
             raise CastRayError(
-                FailureKind.HISTORY_UNAVAILABLE, reason="it was written by a later version of CastRay"
+                FailureKind.HISTORY_UNAVAILABLE, reason="it was written by a newer version of CastRay"
             )
         for number in range(version, VERSION):
             self._database.executescript(

@@ -149,7 +149,7 @@ def _check_apart(
                 raise CastRayError(
                     FailureKind.BAD_SCHEDULE,
                     name=path,
-                    reason=f"what {node} receives would lie in what is sent",
+                    reason=f"{node} would receive the files inside the folder that is sent",
                 )
 
 

@@ -63,7 +63,7 @@ async def test_an_engine_that_does_not_answer_is_none_that_has_ended(impatient: 
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         with pytest.raises(CastRayError) as caught:
             await run_words("engine", command)
-    assert caught.value.failure.values == {"reason": "it does not answer"}
+    assert caught.value.failure.values == {"reason": "it does not respond"}
 
 
 async def test_no_engine_is_stopped_where_none_is(

@@ -21,7 +21,7 @@ K = FailureKind
 def test_the_failure_of_a_node_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
     failure = Failure(K.INBOX_SILENT, {"node": "node_1", "path": "/mnt/in"})
     print_nodes([make_node("node_1", failure=failure)])
-    assert "its inbox does not answer: /mnt/in" in capsys.readouterr().err
+    assert "its inbox does not respond: /mnt/in" in capsys.readouterr().err
 
 
 async def test_an_engine_that_ends_while_facts_are_awaited(engine_home: EngineHome) -> None:

@@ -37,8 +37,8 @@ def test_a_preflight_names_unsent_files(capsys: pytest.CaptureFixture[str]) -> N
 def test_nothing_is_said_to_have_arrived_where_nothing_did() -> None:
     values = {"count": "3", "total": "3", "because": "not_readable", "path": "a", "user": "me"}
     assert sentence(Failure(K.NO_FILE_DELIVERED, values)) == (
-        "No file was delivered. a may not be read by me."
-        " Change its permissions, or send it as a user who may read it."
+        "No file was delivered. me does not have permission to read a."
+        " Change its permissions, or send it as a user who can read it."
     )
 
 

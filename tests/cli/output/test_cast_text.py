@@ -22,15 +22,15 @@ def test_the_result_has_the_outcome_of_multicast(said: Said, capsys: pytest.Capt
     assert line["multicast"] == {
         "state": "stopped",
         "end": "nothing_arrives",
-        "reason": "Multicast from desk reached nobody, so the relay brought the files. Let firewalls pass UDP"
-        " to 239.192.0.0/14 (ff12::/16 with IPv6), and give switches with IGMP snooping a querier. Cloud"
-        " networks mostly carry no multicast; the relay is the way there.",
+        "reason": "No recipient received the multicast from desk, so the relay delivered the files. Allow UDP"
+        " to 239.192.0.0/14 (ff12::/16 with IPv6) in firewalls, and enable an IGMP querier for switches with"
+        " IGMP snooping. Most cloud networks do not support multicast; use the relay there.",
         "listeners": [],
         "bytes": 0,
         "rate": 1,
     }
     print_result(ended(multicast=stopped))
-    assert "castray: Multicast from desk reached nobody" in capsys.readouterr().err
+    assert "castray: No recipient received the multicast from desk" in capsys.readouterr().err
     print_result(ended(multicast=messages.MulticastSnapshot(MulticastState.DONE, bytes=10**10)))
     assert "10.0 GB by multicast, once for all." in capsys.readouterr().out
 

@@ -141,7 +141,7 @@ def test_the_system_error_is_part_of_the_reason() -> None:
     why = explain_multicast_end(snapshot, "node_1")
     assert why is not None
     assert why.happened == (
-        "node_1 can't send by multicast: Network is unreachable. The relay brought the files."
+        "node_1 can't send multicast: Network is unreachable. The relay delivered the files."
     )
 
 
@@ -155,4 +155,4 @@ def test_it_is_said_in_the_language_of_the_window() -> None:
     snapshot = MulticastSnapshot(MulticastState.STOPPED, MulticastEnd.NOTHING_ARRIVES)
     why = explain_multicast_end(snapshot, "s", lambda text: f"<{text}>")
     assert why is not None
-    assert why.happened.startswith("<Multicast from s")
+    assert why.happened.startswith("<No recipient received the multicast from s")

@@ -179,4 +179,4 @@ def test_a_schedule_is_found_by_id_name_or_beginning() -> None:
             find(wanted, known)
         assert caught.value.failure.kind is kind
     said = sentence(CastRayError(FailureKind.SCHEDULE_AMBIGUOUS, schedule="a", schedules="b, c").failure)
-    assert said == "a fits several schedules: b, c. Name the one that is meant by its id."
+    assert said == "a matches several schedules: b, c. Specify one by its id."

@@ -211,8 +211,8 @@ HOOKS = {
         '该节点不允许：请在该节点的 /etc/x.json 中写入 {"hooks": true} 以允许'
     ),
     "not allowed on this node: sh is not in its list of programs": "该节点不允许：sh 不在允许的程序之列",
-    "ended with status 4: no: service": "以状态码 4 结束：no: service",
-    "ended with signal 9": "被信号 9 终止",
+    "exited with status 4: no: service": "以状态码 4 结束：no: service",
+    "was killed by signal 9": "被信号 9 终止",
 }
 
 

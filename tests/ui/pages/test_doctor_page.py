@@ -59,7 +59,7 @@ def test_a_row_is_explained_below(page: DoctorPage, qtbot: QtBot) -> None:
     page.table.setFocus()
     qtbot.keyClick(page.table, Qt.Key.Key_Down)
     page.table.selectRow(1)
-    assert page.found.text() == "The clock of worker is 70 s away from this computer's."
+    assert page.found.text() == "The clock of worker differs from this computer's by 70 s."
     assert page.remedy.isVisible()
     page.table.selectRow(2)
     assert not page.remedy.isVisible()
@@ -91,7 +91,7 @@ def test_it_says_how_far_it_is_and_can_be_cancelled(page: DoctorPage, link: Fake
 
 def test_a_failure_is_shown(page: DoctorPage, link: FakeLink) -> None:
     def fail(command: m.Diagnose) -> m.Reply:
-        raise CastRayError(FailureKind.ENGINE_UNREACHABLE, reason="it is ending")
+        raise CastRayError(FailureKind.ENGINE_UNREACHABLE, reason="it is shutting down")
 
     link.answers[m.Diagnose] = fail
     page.diagnose_button.click()

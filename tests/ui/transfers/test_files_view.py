@@ -153,7 +153,7 @@ def test_files_are_searched_filtered_and_sorted_by_the_engine(
     assert view.model.query.order is FileOrder.SIZE
     view.search.setText("nothing")
     qtbot.waitUntil(lambda: view.model.total == 0)
-    assert view.table._empty() == ("Nothing found", "No file of this cast fits.")
+    assert view.table._empty() == ("Nothing found", "No files of this cast match.")
     view.show_cast("another", ("node_1",))
     assert view.model.query == m.FileQuery()
     assert view.search.text() == ""
@@ -185,7 +185,7 @@ def test_what_is_shown_is_exported(view: FilesView, link: FakeLink, tmp_path: Pa
     show(view, link, 1500)
     path = tmp_path / f"files.{kind}"
     view.export_to(str(path))
-    assert "was written to" in view.banner.text()
+    assert "was exported to" in view.banner.text()
     if kind == "json":
         files = json.loads(path.read_text())
         assert len(files) == 1500
@@ -213,7 +213,7 @@ def test_what_is_loading_or_not_there_is_said(view: FilesView, link: FakeLink) -
     link.start(fake.empty_welcome())
     view.show_cast(CAST, ("node_1",))
     happened, remedy = view.table._empty()
-    assert happened == f"The list of files of cast {CAST} was not kept."
+    assert happened == f"The list of files of cast {CAST} is no longer available."
     assert "10,000" in remedy
     files.failure = None
     view.refresh()

@@ -98,7 +98,9 @@ def test_slow_steps_and_warnings_of_the_cluster_are_shown(window: MainWindow, li
     target = "10.0.0.1:6379"
     slow = Failure(FailureKind.CLUSTER_SLOW, {"target": target, "seconds": "10"})
     link.say(m.ClusterChanged(ClusterStatus(ClusterPhase.STARTING, target, notice=slow)))
-    assert f"{target} answers, but has not let CastRay in" in window.welcome_page.banner.text()
+    assert (
+        f"{target} responds, but has not accepted CastRay's connection" in window.welcome_page.banner.text()
+    )
     assert window.welcome_page.attach.progress.cancel_button.isVisible()
     small = Failure(FailureKind.SHARED_MEMORY_SMALL, {"node": "worker", "folder": "/tmp/ray"})
     ready = ClusterStatus(ClusterPhase.READY, target, nodes_ready=1, nodes_total=1, notice=small)

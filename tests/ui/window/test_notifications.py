@@ -194,7 +194,7 @@ def test_groups_are_saved_chosen_and_removed(window: MainWindow, link: FakeLink)
     bar.tags[0].click()
     assert window.selection.selected() == {"node_1", "node_3"}
     bar.save("a,b")
-    assert "can't be the name of a group" in window.banner.text()
+    assert "is not a valid group name" in window.banner.text()
     menu = bar.menu("outer", ("node_1", "node_3"), True)
     next(action for action in menu.actions() if action.text() == "Remove this group").trigger()
     assert bar.tags == []

@@ -70,7 +70,7 @@ def test_anything_else_allows_nothing(tmp_path: Path, given: Any) -> None:
 def test_a_file_that_others_could_write_allows_nothing(tmp_path: Path) -> None:
     rules = read_rules(write_rules(tmp_path / "node.json", {"hooks": True}, 0o666))
     assert not rules.allowed
-    assert "could be changed by others" in rules.why_not
+    assert "can be changed by other users" in rules.why_not
 
 
 def test_it_runs_in_the_destination_with_its_variables(tmp_path: Path) -> None:
@@ -95,9 +95,9 @@ def test_there_is_no_shell_and_no_secret(tmp_path: Path, monkeypatch: pytest.Mon
         ("'unclosed", "not a command: No closing quotation"),
         ("  ", "not a command: it is empty"),
         ("/no/such/program", "could not be started"),
-        ("false", "ended with status 1"),
-        (python("import sys; print('no', 'disk'); sys.exit(3)"), "ended with status 3: no disk"),
-        (python("import os; os.kill(os.getpid(), 9)"), "ended with signal 9"),
+        ("false", "exited with status 1"),
+        (python("import sys; print('no', 'disk'); sys.exit(3)"), "exited with status 3: no disk"),
+        (python("import os; os.kill(os.getpid(), 9)"), "was killed by signal 9"),
     ],
 )
 def test_the_result_gives_the_reason_of_a_failure(tmp_path: Path, command: str, status: str) -> None:
@@ -154,7 +154,7 @@ def test_one_that_does_not_end_is_ended_with_its_children(tmp_path: Path) -> Non
         "print(child.pid, flush=True); time.sleep(60)"
     )
     status = run(python(code), tmp_path, HookRules(True, None, 1.0))
-    assert status.startswith("ended after 1 s, as it did not end by itself: ")
+    assert status.startswith("stopped after 1 s because it had not finished: ")
     child = int(status.rpartition(" ")[2])
     deadline = time.monotonic() + 10
     while _alive(child):
@@ -164,7 +164,7 @@ def test_one_that_does_not_end_is_ended_with_its_children(tmp_path: Path) -> Non
 
 def test_one_that_prints_without_an_end_is_ended(tmp_path: Path) -> None:
     status = run("yes", tmp_path, HookRules(True, None, 1.0))
-    assert status.startswith("ended after 1 s")
+    assert status.startswith("stopped after 1 s")
     assert len(status) < 700
 
 
@@ -186,7 +186,7 @@ def test_a_cancelled_cast_ends_it(tmp_path: Path) -> None:
             stop.set()
         return stop.is_set()
 
-    assert run(python(code), tmp_path, stopped=stopped) == "ended, as the cast was cancelled"
+    assert run(python(code), tmp_path, stopped=stopped) == "stopped because the cast was cancelled"
 
 
 def _alive(pid: int) -> bool:

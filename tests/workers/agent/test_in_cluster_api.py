@@ -40,8 +40,8 @@ async def test_a_request_leaves_once_and_gets_its_id() -> None:
 async def test_a_refusal_is_an_error_with_its_reason() -> None:
     requests = InClusterRequests(lambda: None)
     task = await asked(requests, "/x", "nobody")
-    requests.answer(agent_protocol.AnswerTransfer(1, refusal="There is no node nobody."))
-    with pytest.raises(ValueError, match="There is no node nobody"):
+    requests.answer(agent_protocol.AnswerTransfer(1, refusal="There is no node named nobody."))
+    with pytest.raises(ValueError, match="There is no node named nobody"):
         await task
 
 

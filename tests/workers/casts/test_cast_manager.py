@@ -323,7 +323,7 @@ async def test_a_file_that_the_source_could_not_send_is_named(stage: Stage) -> N
     assert failure.kind is FailureKind.NO_FILE_DELIVERED
     assert sentence(failure) == (
         "No file was delivered. data/a.bin changed while it was being sent."
-        " Send it again once nothing writes to it."
+        " Send it again when no program is writing to it."
     )
     assert not any(isinstance(order, agent_protocol.SetUpstream) for _, order in stage.agents.orders)
 
@@ -641,7 +641,7 @@ async def test_a_cast_that_an_agent_requests_starts_or_is_refused(stage: Stage) 
     assert answer == agent_protocol.AnswerTransfer(1, summary.cast)
     refusal = await stage.agents.wait_for("a", agent_protocol.AnswerTransfer, 2)
     assert isinstance(refusal, agent_protocol.AnswerTransfer)
-    assert refusal.refusal == "There is no node nobody. Nodes here: a, b, c, s."
+    assert refusal.refusal == "There is no node named nobody. Available nodes: a, b, c, s."
     status = stage.cast_manager._table.find(summary.cast)
     assert status.request.options.transport is TransportOption.UDP
     assert status.request.leave_out

@@ -303,7 +303,7 @@ async def test_an_engine_that_does_not_answer(paths: Paths, monkeypatch: pytest.
     monkeypatch.setattr(client_module, "WELCOME_SECONDS", 0.01)
     with open_socket(paths.socket), pytest.raises(CastRayError) as caught:
         await EngineClient.connect(paths, "test", start=False)
-    assert caught.value.failure.values["reason"] == "it does not answer"
+    assert caught.value.failure.values["reason"] == "it does not respond"
 
 
 async def test_something_else_on_the_socket(paths: Paths) -> None:

@@ -71,7 +71,7 @@ def test_the_demo_is_for_homes_that_have_used_nothing_else() -> None:
     assert choose_target("", NONE, (), {}, others=None) == "local"
     assert choose_target("", NONE, (HERE,), {}, others=(OTHER,)) == HERE
     assert choose_target("", status("local"), (), {}, others=(OTHER,)) == "local"  # the user has named it
-    for others, said in (((OTHER, "shared"), f"{OTHER}, shared"), ((), "one that was forgotten")):
+    for others, said in (((OTHER, "shared"), f"{OTHER}, shared"), ((), "a cluster that was removed")):
         with pytest.raises(CastRayError) as caught:
             choose_target("", NONE, (), {}, others=others)
         assert caught.value.failure.kind is FailureKind.CLUSTER_NOT_NAMED

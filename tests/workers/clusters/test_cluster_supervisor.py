@@ -218,7 +218,7 @@ async def test_three_attempts_then_the_failure_stays(stage: Stage) -> None:
 
 
 async def test_a_cluster_that_can_not_be_shared_is_tried_once(stage: Stage) -> None:
-    refused = Failure(FailureKind.NOT_SHARED, {"reason": "Ray 2.49.2 has no tokens"})
+    refused = Failure(FailureKind.NOT_SHARED, {"reason": "Ray 2.49.2 does not support tokens"})
     stage.script = lambda driver: driver.say(driver_protocol.ClusterFailed(refused))
     await stage.supervisor.use("shared")
     await stage.phase(ClusterPhase.FAILED)

@@ -87,7 +87,7 @@ def newer(paths: Paths) -> Paths:
 
 def assert_refused(text: str, home: Path) -> None:
     assert f"{home}/format.json was written by CastRay 9.8.7" in text
-    assert "later than this version" in text
+    assert "newer than this version" in text
     assert "Use CastRay 9.8.7 or a later version" in text
 
 
@@ -264,7 +264,7 @@ def test_a_newer_history_is_refused_on_its_own(paths: Paths) -> None:
         database.execute(f"PRAGMA user_version = {history_store.VERSION + 1}")
     with pytest.raises(CastRayError) as caught:
         HistoryStore(paths.history)
-    assert "written by a later version" in sentence(caught.value.failure)
+    assert "written by a newer version" in sentence(caught.value.failure)
     assert not list(paths.home.glob("damaged-*"))
 
 
@@ -287,7 +287,7 @@ def test_a_newer_receipt_is_refused_with_its_path(node: Path) -> None:
     with pytest.raises(CastRayError) as caught:
         receipts.find("c0ffee", "node_1")
     text = sentence(caught.value.failure)
-    assert text.startswith(f"{path} on node_1 was written by a later version of CastRay")
+    assert text.startswith(f"{path} on node_1 was written by a newer version of CastRay")
     assert path.read_bytes() == before
 
 

@@ -127,7 +127,7 @@ async def test_what_may_have_been_done_is_not_done_again(
     """The connection to the engine ends after the command was sent."""
 
     def lose(command: m.Command) -> m.Reply:
-        raise CastRayError(FailureKind.ENGINE_UNREACHABLE, reason="the engine has ended")
+        raise CastRayError(FailureKind.ENGINE_UNREACHABLE, reason="the engine has stopped")
 
     engine.answers[m.Send] = lose
     first, second = await send(keyed), await send(keyed)

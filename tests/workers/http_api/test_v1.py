@@ -45,9 +45,9 @@ async def test_a_failed_command_is_a_problem(client: httpx.AsyncClient, engine: 
         "type": "/docs/problems#node_unknown",
         "title": "Node unknown",
         "status": 404,
-        "detail": "There is no node n.",
+        "detail": "There is no node named n.",
         "kind": "node_unknown",
-        "remedy": "Nodes here: a, b.",
+        "remedy": "Available nodes: a, b.",
     }
 
 

@@ -83,7 +83,10 @@ async def test_the_destination_must_not_be_inside_of_the_source(
     if refused:
         with pytest.raises(CastRayError) as caught:
             await casts.snapshot(cluster.target, request)
-        assert caught.value.failure.values["reason"] == "what beside receives would lie in what is sent"
+        assert (
+            caught.value.failure.values["reason"]
+            == "beside would receive the files inside the folder that is sent"
+        )
     else:
         expected = SourceSnapshot("digest", recipients, frozenset({"off"} & set(recipients)))
         assert await casts.snapshot(cluster.target, request) == expected

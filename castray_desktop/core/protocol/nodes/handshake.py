@@ -209,7 +209,7 @@ class Handshake:
         self.greeting, self._peer_nonce = _parse_hello(body)
         secret = self._secret_of(self.greeting.cast) if self._secret_of else None
         if secret is None:
-            raise HandshakeRefused(RefusalReason.UNKNOWN_CAST, "this cast is not known here")
+            raise HandshakeRefused(RefusalReason.UNKNOWN_CAST, "the peer does not know this cast")
         if self._admit is not None:
             self._admit(self.greeting)
         self._secret = secret
@@ -261,7 +261,7 @@ def _parse_hello(body: bytes) -> tuple[PeerHello, bytes]:
         raise ProtocolError("not a CastRay hello")
     _, version, role, node, cast_length = _HELLO.unpack_from(body)
     if version != VERSION:
-        raise HandshakeRefused(RefusalReason.VERSION, f"version {VERSION} is spoken here")
+        raise HandshakeRefused(RefusalReason.VERSION, f"the peer uses protocol version {VERSION}")
     if len(body) != _HELLO.size + cast_length + _EPOCH.size + NONCE_BYTES:
         raise ProtocolError("a hello of the wrong length")
     cast = body[_HELLO.size : _HELLO.size + cast_length]

@@ -176,7 +176,7 @@ class Pruner:
     def _drop_folder(self, above: OpenFolder, name: bytes, path: bytes) -> bool:
         at = self._found.count
         if path.count(b"/") > MAX_DEPTH:
-            self._note_trouble(OSError(errno.ELOOP, "too deep in its folders"), path)
+            self._note_trouble(OSError(errno.ELOOP, "nested too deeply in folders"), path)
             return False
         try:
             folder = open_folder(name, above)

@@ -351,7 +351,7 @@ def connect_local(path: str, seconds: float) -> PeerConnection:
 
 def _silent() -> PeerTimeoutError:
     """SO_RCVTIMEO and SO_SNDTIMEO end in EAGAIN."""
-    return PeerTimeoutError("nothing came through for too long")
+    return PeerTimeoutError("no data was received for too long")
 
 
 def _timeval(seconds: float) -> bytes:

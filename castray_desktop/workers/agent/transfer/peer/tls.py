@@ -232,7 +232,7 @@ class TlsConnection(PeerConnection):
         try:
             count = self._socket.recv_into(self._received, most, flags)
         except BlockingIOError as error:
-            raise PeerTimeoutError("nothing came through for too long") from error
+            raise PeerTimeoutError("no data was received for too long") from error
         if count:
             self._incoming.write(self._received[:count])
         else:

@@ -459,7 +459,7 @@ def _reason(error: Exception) -> str:
     if isinstance(error, _UNTRUSTED):
         return f"the server's certificate is not trusted: {getattr(error, 'verify_message', '')}"
     if isinstance(error, socket.timeout):
-        return "the server does not answer"
+        return "the server does not respond"
     if isinstance(error, socket.gaierror):
         return "the server's name is unknown"
     if isinstance(error, OSError):

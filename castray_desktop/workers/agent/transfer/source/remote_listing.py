@@ -91,7 +91,7 @@ def measure_download(order: MeasureDownload) -> DownloadRate:
         count = client.read_for(MEASURE_SECONDS, link, order.length, pinned)
         return DownloadRate(count / (time.monotonic() - began))
     except TimeoutError as error:
-        reason = str(error) if watch.is_alive() else "the server does not answer"
+        reason = str(error) if watch.is_alive() else "the server does not respond"
         return (
             DownloadRate() if client.answered else DownloadRate(failure=_failure(file.shown_address, reason))
         )

@@ -265,7 +265,8 @@ class Scanner:
         mode, mtime = stat.S_IMODE(found.st_mode), found.st_mtime_ns
         if len(path) > MAX_PATH:
             return Failure(
-                FailureKind.NOT_SENDABLE, {"path": display_name(place), "what": "too deep in its folders"}
+                FailureKind.NOT_SENDABLE,
+                {"path": display_name(place), "what": "nested too deeply in folders"},
             )
         if stat.S_ISDIR(found.st_mode):
             return self._add_folder(place, path, found)
@@ -273,7 +274,7 @@ class Scanner:
             return self._add_link(place, path, found)
         if stat.S_ISREG(found.st_mode):
             if self._scan.systems.is_generated(found.st_dev, place):
-                what = "made up by the kernel when it is read"
+                what = "a virtual file of the kernel"
                 return Failure(FailureKind.NOT_SENDABLE, {"path": display_name(place), "what": what})
             if not os.access(place, os.R_OK):
                 return _unreadable(place, PermissionError())
@@ -299,7 +300,7 @@ class Scanner:
             self._scan.files += 1
             self._scan.size += found.st_size if data is None else entry.content_bytes
             return None
-        what = next((what for test, what in _KINDS if test(found.st_mode)), "neither file nor folder")
+        what = next((what for test, what in _KINDS if test(found.st_mode)), "neither a file nor a folder")
         return Failure(FailureKind.NOT_SENDABLE, {"path": display_name(place), "what": what})
 
     def _add_link(self, place: bytes, path: bytes, found: os.stat_result) -> Optional[Failure]:
@@ -363,7 +364,7 @@ class Scanner:
     def _add_folder(self, place: bytes, path: bytes, found: os.stat_result) -> Optional[Failure]:
         identity = (found.st_dev, found.st_ino)
         if identity in self._above:
-            what = "a link to a folder that it lies in"
+            what = "a link to a folder that contains it"
             return Failure(FailureKind.NOT_SENDABLE, {"path": display_name(place), "what": what})
         try:
             names = sorted(os.listdir(place))

@@ -21,7 +21,7 @@ from typing import NamedTuple, Optional
 
 from castray_desktop.workers.agent.transfer.system import linux_calls
 
-STILL_USED = "another process still works with it"
+STILL_USED = "another process is still using it"
 JOURNAL_MAGIC = b"CastRay journal 1\n"
 _RECORD = struct.Struct("<Q16s")
 _READ_BYTES = _RECORD.size << 14

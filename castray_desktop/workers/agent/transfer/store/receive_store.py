@@ -312,7 +312,7 @@ class ReceiveStore:
             ) from error
         layout = self.pieces.layout
         if manifest.content_bytes != layout.content_bytes or len(manifest.files) != self.order.totals.files:
-            raise CastRayError(FailureKind.INTERNAL, reason="the list of files does not fit the parcel")
+            raise CastRayError(FailureKind.INTERNAL, reason="the list of files does not match the data")
         assert self.staging is not None
         parts = PartFiles(
             self.staging,

@@ -65,7 +65,7 @@ def test_one_that_fails_undoes_nothing(lab: Lab, tmp_path: Path) -> None:
     (result,) = cast.results()
     assert result.state is RecipientState.COMPLETED
     assert result.failure is None
-    assert result.hook == "ended with status 4: no service"
+    assert result.hook == "exited with status 4: no service"
     assert (tmp_path / "in" / "x.bin").read_bytes() == path.read_bytes()
 
 
