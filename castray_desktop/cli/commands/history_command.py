@@ -200,7 +200,7 @@ def print_history(casts: Sequence[CastSummary]) -> None:
     if not casts:
         print("No casts.")
         return
-    table = new_table("Cast", "Ended", "Name", "State", "Size", "Took", "Recipients", "Cluster")
+    table = new_table("Cast", "Ended", "Name", "State", "Size", "Duration", "Recipients", "Cluster")
     for cast in casts:
         add_row(
             table,
@@ -233,7 +233,9 @@ def print_statistics(report: StatisticsReport) -> None:
     """Print the numbers of all casts in a table: since the engine's start, and of all times."""
     print(f"{format_count(report.active, 'cast')} running, {report.queued} waiting.")
     engine, ever = report.engine, report.ever
-    table = new_table("", f"Since {format_moment(engine.since)}" if engine.since else "This engine", "Ever")
+    table = new_table(
+        "", f"Since {format_moment(engine.since)}" if engine.since else "This engine", "All time"
+    )
     for name, left, right in zip(_ROWS, _cells(engine), _cells(ever), strict=True):
         add_row(table, name, left, right)
     print_table(table)

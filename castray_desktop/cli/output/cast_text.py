@@ -188,8 +188,8 @@ def warn_of_links(found: CastSummary | PreflightReport) -> None:
         more = found.broken_links - len(found.broken_names)
         listed = f"{names} and {more} more" if more else names
         print_note(
-            f"warning: links that lead nowhere at the recipients: {found.broken_links}"
-            f" ({listed}). What they point to is not there, or is not sent."
+            f"warning: links that are broken on the recipients: {found.broken_links}"
+            f" ({listed}). Their targets don't exist or are not sent."
         )
 
 

@@ -89,7 +89,7 @@ TEMPLATES: Mapping[str, CheckTemplates] = {
         ),
     ),
     "room": CheckTemplates(
-        "Room",
+        "Space",
         "{node} can write to {path}, which has {free} free.",
         ("{node} has only {free} left at {path}.", "Free up space there, or choose another inbox."),
         ("{node} can't write to {path}.", "Change the permissions there, or choose another inbox."),

@@ -170,9 +170,9 @@ class LocalCard(ChoiceCard):
             lambda: self.tr("Start a local cluster"),
             lambda: self.tr("On this computer, in a few seconds"),
             (
-                lambda: self.tr("Nothing else is needed to try every feature"),
+                lambda: self.tr("Try every feature without any other setup"),
                 lambda: self.tr("This computer and demo nodes on it, each with an inbox of its own"),
-                lambda: self.tr("Listens on this computer only, ends with the window"),
+                lambda: self.tr("Listens on this computer only; stops with the window"),
             ),
         )
         self.share = CheckBox(theme, lambda: self.tr("Let other machines join"), 12)
@@ -236,7 +236,7 @@ class ClusterRow(QWidget):
             QHBoxLayout(self), GlyphLabel(theme, state), (words, 1), spacing=8, margins=(0, 4, 0, 4)
         )
         if not cluster.running and not cluster.in_use:
-            forget = icon_button(theme, "x", lambda: self.tr("Forget this cluster"), side=24, size=14)
+            forget = icon_button(theme, "x", lambda: self.tr("Remove this cluster"), side=24, size=14)
             forget.clicked.connect(lambda: self.forgotten.emit(cluster.target))
             layout.addWidget(forget)
         layout.addWidget(self.button)
@@ -255,11 +255,11 @@ class AttachCard(ChoiceCard):
             theme,
             "network",
             lambda: self.tr("Attach to a cluster"),
-            lambda: self.tr("Ray already runs, here or elsewhere"),
+            lambda: self.tr("Ray is already running, here or elsewhere"),
             (
                 lambda: self.tr("Every machine of the cluster becomes a node"),
-                lambda: self.tr("Bytes go straight from machine to machine, never through Ray's memory"),
-                lambda: self.tr("What runs on the cluster is left alone"),
+                lambda: self.tr("Data goes straight from machine to machine, never through Ray's memory"),
+                lambda: self.tr("Jobs running on the cluster are not affected"),
             ),
         )
         self._known = known
@@ -270,7 +270,7 @@ class AttachCard(ChoiceCard):
         self._list.setSpacing(0)
         self._found = QWidget()
         self._found.setLayout(self._list)
-        self.refresh_button = icon_button(theme, "refresh-cw", lambda: self.tr("Look again"), side=28)
+        self.refresh_button = icon_button(theme, "refresh-cw", lambda: self.tr("Search again"), side=28)
         self.refresh_button.clicked.connect(known.refresh)
         self.head.addWidget(self.refresh_button)
         self.column.insertWidget(2, self._found)

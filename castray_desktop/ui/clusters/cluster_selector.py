@@ -147,7 +147,7 @@ def cluster_line(cluster: KnownCluster) -> str:
     if cluster.in_use:
         parts.append(translate("Cluster", "in use"))
     elif cluster.running:
-        parts.append(translate("Cluster", "runs on this computer"))
+        parts.append(translate("Cluster", "running on this computer"))
     elif cluster.last_used:
         used = translate("Cluster", "used {ago}")
         parts.append(used.format(ago=format_ago(time.time() - cluster.last_used)))

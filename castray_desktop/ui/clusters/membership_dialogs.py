@@ -33,7 +33,7 @@ class NodeDialogs(QObject):
         dialog = QInputDialog(self._window)
         dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         dialog.setWindowTitle(self.tr("Add a node"))
-        dialog.setLabelText(self.tr("Name of the new node, which gets an inbox of its own:"))
+        dialog.setLabelText(self.tr("Name of the new node (it gets its own inbox):"))
         dialog.setTextValue(free)
         dialog.setOkButtonText(self.tr("Add"))
         dialog.setCancelButtonText(self.tr("Cancel"))
@@ -69,8 +69,8 @@ class ShareSheet(Sheet):
         hint = label(
             lambda: translate(
                 "Share",
-                "Run this on each machine that is to join. It needs CastRay or Ray there, and a way to the"
-                " address of this computer.",
+                "Run this on each machine that should join. It requires CastRay or Ray, and a network"
+                " connection to this computer.",
             ),
             12,
             400,
@@ -78,7 +78,7 @@ class ShareSheet(Sheet):
         )
         warning = label(
             lambda: translate(
-                "Share", "Anyone who has this command can run code in this cluster: keep it secret."
+                "Share", "Anyone with this command can run code in this cluster. Keep it secret."
             ),
             12,
             500,
@@ -116,6 +116,6 @@ class ShareSheet(Sheet):
             return translate("Share", "Connections are encrypted with Ray's certificates (RAY_USE_TLS=1).")
         return translate(
             "Share",
-            "Ray's connections are not encrypted: the token and the secret of each cast cross the network in"
-            " clear. Share only in a network that you trust, or set RAY_USE_TLS=1.",
+            "Ray's connections are not encrypted: the token and the secret of each cast cross the"
+            " network unencrypted. Share only on a network that you trust, or set RAY_USE_TLS=1.",
         )

@@ -145,12 +145,15 @@ class WelcomePage(Card):
         if cluster.phase not in ON_THEIR_WAY or cluster.phase is ClusterPhase.STOPPING:
             title = self.tr("Choose a cluster to send to")
         elif cluster.target in OURS:
-            title = self.tr("Your local cluster is on its way")
+            title = self.tr("Your local cluster is starting")
         else:
-            title = self.tr("On the way to {target}").format(target=cluster.target)
+            title = self.tr("Connecting to {target}").format(target=cluster.target)
         self._title.setText(title)
         self._sentence.setText(
-            self.tr("Your computer uploads once, every node passes it on, every copy is checked by hash.")
+            self.tr(
+                "Your computer uploads once, every node passes the data on, and every copy is"
+                " verified by hash."
+            )
         )
 
     def focus_address(self) -> None:

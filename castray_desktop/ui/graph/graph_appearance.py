@@ -172,7 +172,7 @@ def route_lines(
     if encryption := delivery_encryption_line(delivery, source):
         lines.append(encryption)
     if before:
-        template = translate("GraphCard", "The route was repaired: it fetched from {upstream} before")
+        template = translate("GraphCard", "The route was repaired; it previously received from {upstream}")
         lines.append(template.format(upstream=before))
     if slowest is not None and slowest.node == delivery.node:
         lines.append(held_up_line(slowest))

@@ -190,7 +190,7 @@ class GraphCard(Card):
             theme,
             [
                 (lambda: self.tr("All"), lambda: self.tr("Select all nodes")),
-                (lambda: self.tr("None"), lambda: self.tr("Select no node")),
+                (lambda: self.tr("None"), lambda: self.tr("Select no nodes")),
                 (lambda: self.tr("Invert"), lambda: self.tr("Invert the selection")),
             ],
         )
@@ -198,7 +198,7 @@ class GraphCard(Card):
             theme,
             [
                 (":minus", lambda: self.tr("Zoom out")),
-                ("100%", lambda: self.tr("Show everything")),
+                ("100%", lambda: self.tr("Show all")),
                 (":plus", lambda: self.tr("Zoom in")),
             ],
             widths=[28, 48, 28],

@@ -54,7 +54,7 @@ class GraphKeys(QObject):
     def description(self) -> str:
         """The accessible description: the focused node, else where the same nodes are in a list."""
         return self._graph.spoken_description(self._graph.focus_node) or QCoreApplication.translate(
-            "GraphView", "The recipient list beside this shows the same nodes and the same selection."
+            "GraphView", "The recipient list shows the same nodes and the same selection."
         )
 
     def focus(self, name: str) -> None:

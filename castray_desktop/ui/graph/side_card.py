@@ -112,7 +112,7 @@ def _remarks(node: NodeInfo, delivery: DeliverySnapshot | None, nodes: NodeList)
     if own is not None and (stopped := stopped_text(own.multicast, node.name)):
         yield Remark(stopped, "2")
     if before := nodes.upstream_before(node.name):
-        template = translate("NodeFacts", "The route was repaired: it fetched from {upstream} before")
+        template = translate("NodeFacts", "The route was repaired; it previously received from {upstream}")
         yield Remark(template.format(upstream=before), "2")
 
 
@@ -186,7 +186,7 @@ def _casts(casts: Sequence[CastOnNode]) -> Iterable[Fact]:
     if len(casts) > MAX_CASTS:
         yield Fact("", _more(len(casts) - MAX_CASTS))
     if not casts:
-        yield Fact(translate("NodeFacts", "Cast"), translate("NodeFacts", "none under way"))
+        yield Fact(translate("NodeFacts", "Cast"), translate("NodeFacts", "none in progress"))
 
 
 def _progress(cast: CastSummary, delivery: DeliverySnapshot | None) -> str:
@@ -221,7 +221,7 @@ def _machine(node: NodeInfo, now: float) -> Iterable[Fact]:
         yield Fact(translate("NodeFacts", "Disk"), _free(node.disk_free, node.disk_total))
     yield Fact(
         translate("NodeFacts", "Link"),
-        format_rate(node.link) if node.link else translate("NodeFacts", "speed not known"),
+        format_rate(node.link) if node.link else translate("NodeFacts", "speed unknown"),
     )
     if node.labels:
         yield Fact(
@@ -260,7 +260,7 @@ class SideCard(Card):
         self._glyph = GlyphLabel(theme, GlyphState.ONLINE)
         self._name = ElidedLabel(size=13, weight=600, mode=Qt.TextElideMode.ElideMiddle)
         self._state = label(size=12, tone="2")
-        self.close_button = icon_button(theme, "x", lambda: self.tr("Close the facts"), side=24, size=14)
+        self.close_button = icon_button(theme, "x", lambda: self.tr("Close details"), side=24, size=14)
         self.close_button.clicked.connect(self.close_requested)
         self._build()
         self.hide()
@@ -299,7 +299,7 @@ class SideCard(Card):
         if facts == self.shown:
             return
         self.shown = facts
-        self.setAccessibleName(self.tr("Facts of {name}").format(name=facts.name))
+        self.setAccessibleName(self.tr("Details of {name}").format(name=facts.name))
         self.setAccessibleDescription(_spoken(facts))
         self._glyph.set_state(facts.glyph)
         self._glyph.setAccessibleName(facts.state)

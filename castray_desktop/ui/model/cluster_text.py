@@ -44,7 +44,7 @@ def cluster_facts(cluster: ClusterStatus, connection: EngineLinkState, *, short:
         return translate("Cluster", "Reconnecting…")
     match cluster.phase:
         case ClusterPhase.NONE:
-            return translate("Cluster", "Start one or attach")
+            return translate("Cluster", "Start or attach to one")
         case ClusterPhase.READY:
             return _size(cluster, short)
         case ClusterPhase.FAILED:
@@ -70,8 +70,8 @@ def step(cluster: ClusterStatus) -> str:
             return _preparing(cluster.preparing)
         case ClusterPhase.PLACING:
             if not cluster.nodes_total:
-                return translate("Cluster", "Placing nodes…")
-            return translate("Cluster", "Placing nodes {ready}/{total}").format(
+                return translate("Cluster", "Setting up nodes…")
+            return translate("Cluster", "Setting up nodes {ready}/{total}").format(
                 ready=cluster.nodes_ready, total=cluster.nodes_total
             )
         case ClusterPhase.RECONNECTING:
@@ -85,9 +85,9 @@ def step(cluster: ClusterStatus) -> str:
 def _preparing(done: str) -> str:
     match done:
         case "python":
-            return translate("Cluster", "Looking for a Python that fits…")
+            return translate("Cluster", "Looking for a suitable Python…")
         case "environment":
-            return translate("Cluster", "Making an environment…")
+            return translate("Cluster", "Creating an environment…")
         case "ray":
             return translate("Cluster", "Installing the cluster's Ray…")
         case "check":

@@ -84,7 +84,7 @@ class DoctorPage(QWidget):
         bind_text(
             self.copy_button,
             self.copy_button.setToolTip,
-            lambda: self.tr("Everything that was found, without tokens"),
+            lambda: self.tr("All results, without tokens"),
         )
         self._details = QWidget()
         for text in (self.found, self.remedy):
@@ -143,7 +143,7 @@ class DoctorPage(QWidget):
 
     def _on_progress(self, progress: DiagnosisProgress) -> None:
         if progress.job == self._job:
-            text = self.tr("Looking: {done} of {total}")
+            text = self.tr("Checking: {done} of {total}")
             self.verdict.setText(text.format(done=progress.done, total=progress.total))
 
     def _on_connection(self, connection: EngineLinkState) -> None:
@@ -180,7 +180,7 @@ class DoctorPage(QWidget):
         self.cancel_button.setEnabled(looking)
         self.copy_button.setEnabled(bool(self._checks))
         if looking:
-            self.verdict.setText(self.tr("Looking…"))
+            self.verdict.setText(self.tr("Checking…"))
             set_tone(self.verdict, "2")
             return
         self.verdict.setText(self._verdict())
@@ -193,7 +193,7 @@ class DoctorPage(QWidget):
         bad = sum(check.state is CheckState.BAD for check in self._checks)
         notices = sum(check.state is CheckState.NOTICE for check in self._checks)
         if not bad and not notices:
-            return self.tr("All {count} checks are fine").format(count=len(self._checks))
+            return self.tr("All {count} checks passed").format(count=len(self._checks))
         parts = []
         if bad:
             one, many = self.tr("{count} problem"), self.tr("{count} problems")
@@ -205,9 +205,9 @@ class DoctorPage(QWidget):
 
     def _empty_words(self) -> tuple[str, str]:
         return (
-            self.tr("Nothing was looked at yet"),
+            self.tr("No checks yet"),
             self.tr(
-                "Check now looks at this computer, the cluster, every node and the connections between them."
+                "Check now checks this computer, the cluster, every node and the connections between them."
             ),
         )
 

@@ -40,7 +40,7 @@ class HistoryModel(PagedTextModel):
             lambda: translate("History", "Recipients"),
             lambda: translate("History", "Source"),
             lambda: translate("History", "Saved to"),
-            lambda: translate("History", "Took"),
+            lambda: translate("History", "Duration"),
             lambda: translate("History", "Rate"),
             lambda: translate("History", "Ended"),
         )

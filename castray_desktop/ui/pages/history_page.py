@@ -182,8 +182,8 @@ class CastHistoryPage(QWidget):
 
     def _empty_words(self) -> tuple[str, str]:
         if self.model.query.text or self.model.query.states:
-            return self.tr("Nothing found"), self.tr("No cast of the history fits.")
-        return self.tr("No history yet"), self.tr("Every cast is kept here once it has ended.")
+            return self.tr("Nothing found"), self.tr("No casts in the history match.")
+        return self.tr("No history yet"), self.tr("Casts appear here once they have ended.")
 
     def _name_statistics_button(self) -> None:
         """While the statistics are shown, it leads back."""
@@ -249,7 +249,7 @@ class CastHistoryPage(QWidget):
         menu.addSeparator()
         menu.addAction(self.tr("Copy name"), partial(copy, cast_title(cast)))
         menu.addSeparator()
-        menu.addAction(self.tr("Forget this cast"), partial(self._forget_one, cast))
+        menu.addAction(self.tr("Remove from history"), partial(self._forget_one, cast))
         return menu
 
     def _show_menu(self, place: QPoint) -> None:
@@ -271,31 +271,36 @@ class CastHistoryPage(QWidget):
             self.state.setCurrentIndex(0)
 
         def text() -> Explanation:
-            happened = self.tr("Forget every cast of the history, also those that were not shown?")
-            return Explanation(happened, self.tr("Files stay where they are."))
+            happened = self.tr("Remove all casts from the history, including those not shown?")
+            return Explanation(happened, self.tr("The delivered files are not affected."))
 
         if everything:
             self._forget_all()
         else:
-            self.banner.show_message(text, (lambda: self.tr("Forget all"), self._forget_all), tone="warn")
+            self.banner.show_message(text, (lambda: self.tr("Remove all"), self._forget_all), tone="warn")
 
     def _forget_all(self) -> None:
         count = self.model.total
 
         def happened() -> str:
-            one, many = self.tr("{count} cast was forgotten."), self.tr("{count} casts were forgotten.")
+            one, many = (
+                self.tr("{count} cast removed from the history."),
+                self.tr("{count} casts removed from the history."),
+            )
             return (one if count == 1 else many).format(count=f"{count:,}")
 
         self._forget((), happened)
 
     def _forget_one(self, cast: CastSummary) -> None:
-        self._forget((cast.cast,), lambda: self.tr("{name} was forgotten.").format(name=cast_title(cast)))
+        self._forget(
+            (cast.cast,), lambda: self.tr("{name} removed from the history.").format(name=cast_title(cast))
+        )
 
     def _forget(self, casts: tuple[str, ...], happened: Text) -> None:
         """At once, but for a while it can be taken back."""
 
         def text() -> Explanation:
-            return Explanation(happened(), self.tr("Files stay where they are."))
+            return Explanation(happened(), self.tr("The delivered files are not affected."))
 
         def done(_: messages.Done) -> None:
             self._shown = None
@@ -319,7 +324,7 @@ class CastHistoryPage(QWidget):
     def _show_export_menu(self) -> None:
         menu = QMenu(self)
         menu.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
-        menu.addAction(self.tr("As CSV, a line for each delivery…"), partial(self._ask_where, "csv"))
+        menu.addAction(self.tr("As CSV, one line per delivery…"), partial(self._ask_where, "csv"))
         menu.addAction(self.tr("As JSON, casts with their deliveries…"), partial(self._ask_where, "json"))
         below = self.export_button.mapToGlobal(self.export_button.rect().bottomLeft())
         open_menu(menu, below, self.export_button)
@@ -364,6 +369,6 @@ class CastHistoryPage(QWidget):
         folder, name = str(Path(path).parent), Path(path).name
 
         def text() -> Explanation:
-            return Explanation(self.tr("The history was written to {name}.").format(name=name), folder)
+            return Explanation(self.tr("The history was exported to {name}.").format(name=name), folder)
 
         self.banner.show_message(text, tone="ok")

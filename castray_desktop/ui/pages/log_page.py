@@ -160,7 +160,7 @@ class LogPage(QWidget):
             3,
             self._empty_words,
         )
-        self.search = search_field(lambda: self.tr("Words of a line"), lambda: self.tr("Search the log"))
+        self.search = search_field(lambda: self.tr("Search text"), lambda: self.tr("Search the log"))
         self.level = Dropdown(theme, lambda: self.tr("Level"))
         bind_text(self.level, self.level.setAccessibleDescription, lambda: self.tr("Level"))
         self.copy_button = button(theme, lambda: self.tr("Copy lines"), "copy", kind="flat")
@@ -258,8 +258,8 @@ class LogPage(QWidget):
 
     def _empty_words(self) -> tuple[str, str]:
         if self.model.all_lines():
-            return self.tr("Nothing found"), self.tr("No line of the log fits.")
-        return self.tr("Nothing logged yet"), self.tr("What engine and agents report shows up here.")
+            return self.tr("Nothing found"), self.tr("No log lines match.")
+        return self.tr("Nothing logged yet"), self.tr("Messages from the engine and the agents appear here.")
 
     # --- copying ---------------------------------------------------------------------------
 

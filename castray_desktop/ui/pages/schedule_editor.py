@@ -72,7 +72,7 @@ class ScheduleEditor(Sheet):
         self.paths.setFont(font(12))
         self.paths.setTabChangesFocus(True)
         bind_text(
-            self.paths, self.paths.setAccessibleName, lambda: translate("Schedules", "Paths, one a line")
+            self.paths, self.paths.setAccessibleName, lambda: translate("Schedules", "Paths, one per line")
         )
         self.recipients = TextField(lambda: translate("Schedules", "To"))
         self.when = Dropdown(theme, lambda: translate("Schedules", "When"))
@@ -122,7 +122,7 @@ class ScheduleEditor(Sheet):
         self.count = _number(lambda: translate("Schedules", "How often"))
         self.unit = Dropdown(theme, lambda: translate("Schedules", "Unit"))
         bind_text(self.unit, self.unit.setAccessibleDescription, lambda: translate("Schedules", "Unit"))
-        self.cron = TextField(lambda: translate("Schedules", "Times as in cron"))
+        self.cron = TextField(lambda: translate("Schedules", "Times in cron format"))
         self.cron.setPlaceholderText("0 2 * * 1-5")
         self.quiet = _number(lambda: translate("Schedules", "Seconds without a change"))
         for field, names in ((self.when, 3), (self.unit, len(UNITS))):
@@ -151,9 +151,9 @@ class ScheduleEditor(Sheet):
 
     def _say_choices(self) -> None:
         when = (
-            translate("Schedules", "Again and again"),
-            translate("Schedules", "At set times"),
-            translate("Schedules", "When it changes"),
+            translate("Schedules", "At an interval"),
+            translate("Schedules", "At fixed times"),
+            translate("Schedules", "When files change"),
         )
         units = (
             translate("Schedules", "seconds"),
@@ -164,9 +164,7 @@ class ScheduleEditor(Sheet):
         for field, words in ((self.when, when), (self.unit, units)):
             for number, word in enumerate(words):
                 field.setItemText(number, word)
-        self.recipients.setPlaceholderText(
-            translate("Schedules", "all, names with commas between, or @group")
-        )
+        self.recipients.setPlaceholderText(translate("Schedules", "all, comma-separated names, or @group"))
 
     # --- values ----------------------------------------------------------------------------
 
@@ -212,11 +210,11 @@ class ScheduleEditor(Sheet):
         if not schedule.request.paths and not schedule.demonstration:
             return translate("Schedules", "Add what to send first")
         if not all(path.startswith("/") or is_url(path) for path in schedule.request.paths):
-            return translate("Schedules", "Each line needs a full path, such as /data/models")
+            return translate("Schedules", "Each line must be a full path, such as /data/models")
         if not schedule.request.recipients:
-            return translate("Schedules", "Say whom to send to: all, names, or @group")
+            return translate("Schedules", "Enter the recipients: all, names, or @group")
         if self.when.currentIndex() == CRON and not schedule.cron:
-            return translate("Schedules", "Say at which times, for example 0 2 * * * for two at night")
+            return translate("Schedules", "Enter the times, for example 0 2 * * * for 2 a.m.")
         return destination_problem(schedule.request.options.destination)
 
     def save(self) -> None:

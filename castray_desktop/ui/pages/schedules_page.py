@@ -56,14 +56,16 @@ def when_text(schedule: Schedule) -> str:
         return translate("Schedules", "Every {span}").format(span=span_text(schedule.every))
     if schedule.cron:
         return translate("Schedules", "At {times}").format(times=schedule.cron)
-    return translate("Schedules", "After changes, {span} quiet").format(span=span_text(schedule.quiet))
+    return translate("Schedules", "After changes, {span} without further changes").format(
+        span=span_text(schedule.quiet)
+    )
 
 
 def what_text(schedule: Schedule) -> str:
     """What it sends: names, or a name and how many more."""
     paths = schedule.request.shown_paths
     if schedule.demonstration:
-        return translate("Schedules", "A small file of its own")
+        return translate("Schedules", "A small test file")
     if not paths:
         return DASH
     first = PurePath(paths[0]).name or paths[0]
@@ -106,17 +108,17 @@ def last_cell(info: ScheduleInfo) -> TableCell:
 def next_cell(info: ScheduleInfo) -> TableCell:
     """When it runs next, or what it has seen."""
     if not info.schedule.enabled:
-        return TableCell(translate("Schedules", "Switched off"), "text_3")
+        return TableCell(translate("Schedules", "Disabled"), "text_3")
     if info.changes_seen:
-        text = translate("Schedules", "{count} changes wait").format(count=f"{info.changes_seen:,}")
+        text = translate("Schedules", "{count} changes pending").format(count=f"{info.changes_seen:,}")
         return TableCell(text, "accent")
     if info.next_run:
         return TableCell(when(info.next_run), "text", tip=full_time(info.next_run))
     if info.looks_every:
-        text = translate("Schedules", "Looks every {span}").format(span=span_text(info.looks_every))
+        text = translate("Schedules", "Checks every {span}").format(span=span_text(info.looks_every))
         return TableCell(text, "text_2")
     watched = bool(info.schedule.quiet)
-    return TableCell(translate("Schedules", "When it changes") if watched else DASH, "text_2")
+    return TableCell(translate("Schedules", "When files change") if watched else DASH, "text_2")
 
 
 def schedule_cells(info: ScheduleInfo) -> list[TableCell]:
@@ -254,7 +256,7 @@ class SchedulesPage(QWidget):
         for widget in (self.edit_button, self.run_button, self.toggle_button, self.remove_button):
             widget.setEnabled(info is not None)
         on = info is None or info.schedule.enabled
-        self.toggle_button.setText(self.tr("Switch off") if on else self.tr("Switch on"))
+        self.toggle_button.setText(self.tr("Disable") if on else self.tr("Enable"))
         self.toggle_button.setAccessibleName(self.toggle_button.text())
         shown = self._demonstration()
         running = shown is not None and shown.schedule.enabled
@@ -263,7 +265,9 @@ class SchedulesPage(QWidget):
         self.demonstration_button.setVisible(self._cluster == "local")
 
     def _empty_words(self) -> tuple[str, str]:
-        hint = self.tr("A schedule sends by itself: again and again, at set times, or when a folder changes.")
+        hint = self.tr(
+            "A schedule sends automatically: at an interval, at fixed times, or when a folder changes."
+        )
         return self.tr("No schedules yet"), hint
 
     # --- what can be done ------------------------------------------------------------------
@@ -333,7 +337,7 @@ class SchedulesPage(QWidget):
 
         def text() -> Explanation:
             happened = self.tr("Remove the schedule {name}?").format(name=info.schedule.name)
-            return Explanation(happened, self.tr("What it has sent stays where it is."))
+            return Explanation(happened, self.tr("Files that it has sent are not affected."))
 
         remove = (lambda: self.tr("Remove"), partial(self._remove, info.schedule.schedule))
         self.banner.show_message(text, remove, tone="warn")
@@ -348,7 +352,7 @@ class SchedulesPage(QWidget):
         if info is not None:
             menu.addAction(self.tr("Run now"), self.run)
             on = info.schedule.enabled
-            menu.addAction(self.tr("Switch off") if on else self.tr("Switch on"), self.toggle)
+            menu.addAction(self.tr("Disable") if on else self.tr("Enable"), self.toggle)
             menu.addAction(self.tr("Change…"), self.edit)
             menu.addAction(self.tr("Remove…"), self.ask_to_remove)
             menu.addSeparator()

@@ -211,7 +211,7 @@ class SettingsSheet(Sheet):
         row = lay_in(QHBoxLayout(), self.list, (self._stack, 1), spacing=20)
         self.set_body(lay_in(QVBoxLayout(), (row, 1)))
         self.float_banner(self.banner)
-        hint = label(lambda: translate("Settings", "Changes hold at once."), 12, 400, "2")
+        hint = label(lambda: translate("Settings", "Changes take effect immediately."), 12, 400, "2")
         self.set_foot(lay_in(QHBoxLayout(), hint, None))
 
     def _build_general(self) -> None:
@@ -222,9 +222,9 @@ class SettingsSheet(Sheet):
             lambda index: self._language.choose(CHOICES[index]),
         )
         self.at_start = self._dropdown(
-            lambda: translate("Settings", "At the start"),
+            lambda: translate("Settings", "At startup"),
             (
-                lambda: translate("Settings", "The cluster that was used last"),
+                lambda: translate("Settings", "Use the last cluster"),
                 lambda: translate("Settings", "Start a local cluster"),
                 lambda: translate("Settings", "Ask"),
             ),
@@ -235,14 +235,16 @@ class SettingsSheet(Sheet):
             lambda: translate("Settings", "Demo nodes"), MOST_DEMO_NODES, "demo_nodes"
         )
         self._note(
-            lambda: translate("Settings", "Beside this computer, from the next start of a local cluster on.")
+            lambda: translate(
+                "Settings", "In addition to this computer, from the next start of a local cluster."
+            )
         )
         self.closing = self._dropdown(
             lambda: translate("Settings", "Closing while casts run"),
             (
                 lambda: translate("Settings", "Ask"),
                 lambda: translate("Settings", "Keep running in the tray"),
-                lambda: translate("Settings", "Stop, and go on next time"),
+                lambda: translate("Settings", "Stop, and continue next time"),
             ),
             lambda: list(Closing).index(self._chosen.closing),
             lambda index: self._chosen.set(preferences.CLOSING, list(Closing)[index]),
@@ -256,51 +258,47 @@ class SettingsSheet(Sheet):
         self._own.append(lambda: self.conflict.set_value(self._chosen.conflict))
         self._rows.append((lambda: translate("SendPanel", "If a file exists"), self.conflict))
         self.at_once = self._number(
-            lambda: translate("Settings", "Casts at once"), MOST_CASTS_AT_ONCE, "casts_at_once"
+            lambda: translate("Settings", "Simultaneous casts"), MOST_CASTS_AT_ONCE, "casts_at_once"
         )
         self.history_days = self._number(
-            lambda: translate("Settings", "Keep the history"), MOST_HISTORY_DAYS, "history_days"
+            lambda: translate("Settings", "Keep history"), MOST_HISTORY_DAYS, "history_days"
         )
         for field, show, text in (
-            (self.at_once, self.at_once.setSpecialValueText, lambda: translate("Settings", "No bound")),
+            (self.at_once, self.at_once.setSpecialValueText, lambda: translate("Settings", "No limit")),
             (
                 self.history_days,
                 self.history_days.setSpecialValueText,
-                lambda: translate("Settings", "For ever"),
+                lambda: translate("Settings", "Forever"),
             ),
             (self.history_days, self.history_days.setSuffix, lambda: translate("Settings", " days")),
         ):
             bind_text(field, show, text)
         self.go_on = self._engine_box(
-            lambda: translate("Settings", "After a restart, go on with what had not ended"), "go_on"
+            lambda: translate("Settings", "Continue unfinished casts after a restart"), "go_on"
         )
         self._engine_box(
-            lambda: translate("Settings", "Keep this computer awake while a cast runs"), "stay_awake"
+            lambda: translate("Settings", "Keep this computer awake while casts are running"), "stay_awake"
         )
 
     def _build_network(self) -> None:
         self.limit = LimitField(self._theme)
         self.limit.value_changed.connect(lambda: self._change(limit=self.limit.value()))
         self._engines.append(lambda settings: self.limit.set_value(settings.limit))
-        self._rows.append((lambda: translate("Settings", "Each node passes on at most"), self.limit))
+        self._rows.append((lambda: translate("Settings", "Upload limit of each node"), self.limit))
         self.encrypt = encryption_field(
             self._theme,
             lambda: translate("Settings", "Encryption between machines"),
-            lambda: translate("Settings", "Wherever both can"),
+            lambda: translate("Settings", "Where both support it"),
         )
         self.encrypt.value_changed.connect(lambda: self._change(encrypt=self.encrypt.value()))
         self._engines.append(lambda settings: self.encrypt.set_value(settings.encrypt))
         self._rows.append((lambda: translate("Settings", "Encryption between machines"), self.encrypt))
-        self._note(
-            lambda: translate(
-                "Settings", "For casts that leave it at Automatic. Multicast can't be encrypted."
-            )
-        )
+        self._note(lambda: translate("Settings", "For casts set to Automatic. Multicast can't be encrypted."))
         self._note(
             lambda: translate(
                 "Settings",
-                "Ports, networks and TLS are set where the engine starts: CASTRAY_DATA_PORTS, "
-                "CASTRAY_DATA_NETWORK and RAY_USE_TLS; see the user guide.",
+                "Ports, networks and TLS are set in the environment of the engine:"
+                " CASTRAY_DATA_PORTS, CASTRAY_DATA_NETWORK and RAY_USE_TLS; see the user guide.",
             )
         )
 
@@ -310,7 +308,7 @@ class SettingsSheet(Sheet):
             (preferences.NOTIFY_FAILED, lambda: translate("Settings", "When a cast has failed")),
             (
                 preferences.NOTIFY_DESKTOP,
-                lambda: translate("Settings", "On the desktop too, while the window is not in front"),
+                lambda: translate("Settings", "Also on the desktop while the window is in the background"),
             ),
         )
         self.notify = {key: self._notify_box(key, text) for key, text in words}
@@ -333,19 +331,19 @@ class SettingsSheet(Sheet):
             lambda index: self._theme.set_contrast(list(Contrast)[index]),
         )
         self.still = self._box(
-            lambda: translate("Settings", "Reduce motion: nothing moves by itself"),
+            lambda: translate("Settings", "Reduce motion"),
             lambda: self._chosen.still,
             lambda on: self._chosen.set(preferences.STILL, on),
         )
-        columns = button(
-            self._theme, lambda: translate("Settings", "Columns as at first"), "columns-3", height=32
-        )
+        columns = button(self._theme, lambda: translate("Settings", "Reset columns"), "columns-3", height=32)
         columns.clicked.connect(self.columns_reset)
         self._rows.append((lambda: translate("Settings", "Transfers"), columns))
 
     def _build_advanced(self) -> None:
         self.keep = self._box(
-            lambda: translate("Settings", "Keep the engine and its cluster after the window"),
+            lambda: translate(
+                "Settings", "Keep the engine and its cluster running after the window is closed"
+            ),
             lambda: self._chosen.keep_engine,
             self._keep_engine,
         )

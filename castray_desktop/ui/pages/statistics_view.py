@@ -40,8 +40,8 @@ def facts(numbers: Statistics) -> list[tuple[str, str]]:
     """The totals over all nodes, by name."""
     return [
         (translate("Statistics", "Casts"), format_count(numbers.casts)),
-        (translate("Statistics", "Delivered in full"), format_count(numbers.completed)),
-        (translate("Statistics", "Failed in part"), format_count(numbers.partly_failed)),
+        (translate("Statistics", "Delivered completely"), format_count(numbers.completed)),
+        (translate("Statistics", "Partly failed"), format_count(numbers.partly_failed)),
         (translate("Statistics", "Failed"), format_count(numbers.failed)),
         (translate("Statistics", "Cancelled"), format_count(numbers.cancelled)),
         (translate("Statistics", "Deliveries"), format_count(numbers.delivered)),
@@ -105,7 +105,7 @@ class StatisticsView(QWidget):
             0,
             lambda: (
                 translate("Statistics", "No deliveries yet"),
-                translate("Statistics", "What each node got is added up here."),
+                translate("Statistics", "Totals for each node appear here."),
             ),
         )
         left = QWidget()
@@ -150,7 +150,7 @@ class StatisticsView(QWidget):
             0,
             "",
             translate("Statistics", "Since the engine started"),
-            translate("Statistics", "Ever"),
+            translate("Statistics", "All time"),
             weight=600,
         )
         pairs = zip(facts(self.report.engine), facts(self.report.ever), strict=True)

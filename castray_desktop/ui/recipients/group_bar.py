@@ -59,7 +59,7 @@ class GroupBar(QWidget):
         scroll.setFixedHeight(TAG_HEIGHT + 4)
         scroll.setFocusPolicy(Qt.FocusPolicy.NoFocus)
         self.save_button = icon_button(
-            theme, "plus", lambda: self.tr("Save the chosen nodes as a group"), side=24, size=14
+            theme, "plus", lambda: self.tr("Save the selected nodes as a group"), side=24, size=14
         )
         self.save_button.clicked.connect(self._ask_name)
         lay_in(QHBoxLayout(self), (scroll, 1), spacing=6, margins=(15, 0, 15, 8))
@@ -131,7 +131,7 @@ class GroupBar(QWidget):
     def _tag(self, name: str, members: tuple[str, ...], saved: bool, here: int) -> QPushButton:
         tag = button(self._theme, f"{name}  {here}", height=TAG_HEIGHT)
         tag.setToolTip(", ".join(members[:30]))
-        text = self.tr("Choose the group {name}, {count} nodes")
+        text = self.tr("Select the group {name}, {count} nodes")
         tag.setAccessibleName(text.format(name=name, count=here))
         tag.clicked.connect(partial(self.choose, members))
         tag.setContextMenuPolicy(Qt.ContextMenuPolicy.CustomContextMenu)
@@ -149,13 +149,14 @@ class GroupBar(QWidget):
         """What can be done with a group."""
         menu = QMenu(self)
         chosen = self._selection.selected()
-        menu.addAction(self.tr("Choose these alone"), partial(self.choose, members))
+        menu.addAction(self.tr("Select only these"), partial(self.choose, members))
         menu.addAction(
-            self.tr("Choose these too"), partial(self._selection.set_selected, chosen | set(members))
+            self.tr("Add these to the selection"),
+            partial(self._selection.set_selected, chosen | set(members)),
         )
         if saved:
             menu.addSeparator()
-            again = menu.addAction(self.tr("Save the selection under this name"), partial(self.save, name))
+            again = menu.addAction(self.tr("Update with the current selection"), partial(self.save, name))
             again.setEnabled(bool(chosen))
             menu.addAction(self.tr("Remove this group"), partial(self.remove, name))
         return menu
@@ -168,7 +169,7 @@ class GroupBar(QWidget):
         dialog = QInputDialog(self.window())
         dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         dialog.setWindowTitle(self.tr("Save a group"))
-        dialog.setLabelText(self.tr("Name of the group; the command line knows it as @name:"))
+        dialog.setLabelText(self.tr("Name of the group (@name on the command line):"))
         dialog.setOkButtonText(self.tr("Save"))
         dialog.setCancelButtonText(self.tr("Cancel"))
         dialog.textValueSelected.connect(self.save)

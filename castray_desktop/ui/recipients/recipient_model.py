@@ -175,7 +175,7 @@ class RecipientModel(QAbstractListModel):
             return ", ".join(part for part in parts if part)
         if role == Qt.ItemDataRole.ToolTipRole:
             if node.state is NodeState.OFFLINE:
-                return self.tr("Offline. Ticked, it gets the files when it is back.")
+                return self.tr("Offline. If selected, it receives the files when it is back online.")
             return node.inbox or None
         return None
 

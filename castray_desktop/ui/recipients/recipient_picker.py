@@ -111,7 +111,7 @@ class RecipientList(QListView):
             title, hint = self.tr("Nothing found"), self.tr("No node has this name, address or label.")
         else:
             title = self.tr("No nodes yet")
-            hint = self.tr("Every node of the cluster shows up here, ready to be ticked.")
+            hint = self.tr("The nodes of the cluster appear here for you to select.")
         paint_text(painter, QRectF(16, top, width - 32, 20), title, palette.text, 13, 600, CENTRE)
         paint_wrapped(painter, QRectF(20, top + 22, width - 40, 60), hint, palette.text_2)
         painter.end()
@@ -220,7 +220,7 @@ class RecipientPicker(Card):
             theme,
             [
                 (lambda: self.tr("All"), lambda: self.tr("Select all nodes")),
-                (lambda: self.tr("None"), lambda: self.tr("Select no node")),
+                (lambda: self.tr("None"), lambda: self.tr("Select no nodes")),
                 (lambda: self.tr("Invert"), lambda: self.tr("Invert the selection")),
             ],
         )
@@ -252,7 +252,7 @@ class RecipientPicker(Card):
     def _label_sort_button(self) -> None:
         words = {
             RecipientOrder.NAME: self.tr("Name"),
-            RecipientOrder.FREE_ROOM: self.tr("Room"),
+            RecipientOrder.FREE_ROOM: self.tr("Space"),
             RecipientOrder.LOAD: self.tr("Load"),
         }
         self.sort_button.setText("" if self.width() < NARROW else words[self.model.order])
@@ -263,7 +263,7 @@ class RecipientPicker(Card):
         group = QActionGroup(menu)
         words = {
             RecipientOrder.NAME: self.tr("Name"),
-            RecipientOrder.FREE_ROOM: self.tr("Most free room"),
+            RecipientOrder.FREE_ROOM: self.tr("Most free space"),
             RecipientOrder.LOAD: self.tr("Least load"),
         }
         for order, word in words.items():

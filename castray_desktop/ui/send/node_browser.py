@@ -49,7 +49,7 @@ class NodeBrowser(Sheet):
         headings = (
             lambda: translate("Browser", "Name"),
             lambda: translate("Browser", "Size"),
-            lambda: translate("Browser", "Changed"),
+            lambda: translate("Browser", "Modified"),
         )
         self.model = TextTableModel(headings, frozenset({1, 2}), self)
         self.table = TextTable(
@@ -58,7 +58,7 @@ class NodeBrowser(Sheet):
             lambda: translate("Browser", "Folder"),
             (400, 90, 140),
             0,
-            lambda: (translate("Browser", "Empty"), translate("Browser", "Nothing lies in this folder.")),
+            lambda: (translate("Browser", "Empty"), translate("Browser", "This folder is empty.")),
         )
         self.table.setSelectionMode(QTableView.SelectionMode.ExtendedSelection)
         self.address = QLineEdit()
@@ -123,7 +123,7 @@ class NodeBrowser(Sheet):
         self.model.set_rows([(entry, entry_cells(entry)) for entry in listing.entries])
         self.table.clearSelection()
         self.table.scrollToTop()
-        text = translate("Browser", "{count} more are not shown")
+        text = translate("Browser", "{count} more not shown")
         self.left_out.setText(text.format(count=f"{listing.left_out:,}") if listing.left_out else "")
         self._show_buttons()
 

@@ -63,7 +63,7 @@ class PatternField(TextOption):
         bind_text(
             self,
             self.setPlaceholderText,
-            lambda: translate("SendOptions", "Patterns with commas between, such as *.tmp, .git"),
+            lambda: translate("SendOptions", "Comma-separated patterns, such as *.tmp, .git"),
         )
 
     def value(self) -> tuple[str, ...]:
@@ -86,8 +86,8 @@ class DestinationField(IconField):
             self.setToolTip,
             lambda: translate(
                 "SendPanel",
-                "Empty: the inbox of each node. Or a folder there, such as /data/models/{node};"
-                " {node} stands for the node's name.",
+                "Leave empty for the inbox of each node, or enter a folder such as"
+                " /data/models/{node}; {node} is replaced by the node's name.",
             ),
         )
         self.textChanged.connect(self._changed)
@@ -156,7 +156,7 @@ def _links_field(theme: Theme, name: Text) -> ChoiceField:
         name,
         Links,
         lambda: (
-            translate("SendOptions", "Send files instead of links that lead out"),
+            translate("SendOptions", "Send files instead of links that point outside"),
             translate("SendOptions", "Send as links"),
             translate("SendOptions", "Send what they point to"),
         ),
@@ -169,9 +169,9 @@ def _transport_field(theme: Theme, name: Text) -> ChoiceField:
         name,
         TransportOption,
         lambda: (
-            translate("SendOptions", "Whatever gets through"),
-            translate("SendOptions", "Sockets alone"),
-            translate("SendOptions", "Through Ray alone"),
+            translate("SendOptions", "Automatic"),
+            translate("SendOptions", "Direct connections only"),
+            translate("SendOptions", "Through Ray only"),
             translate("SendOptions", "Multicast: one stream for all"),
         ),
     )
@@ -194,8 +194,8 @@ def _encrypt_field(theme: Theme, name: Text) -> ChoiceField:
         field.setToolTip,
         lambda: translate(
             "SendOptions",
-            "Automatic: wherever both machines can, unless the settings say otherwise."
-            " Always: nothing is sent to a machine that can't.",
+            "Automatic: where both machines support it, unless the settings say otherwise. Always:"
+            " nothing is sent to a machine that doesn't support it.",
         ),
     )
     return field
@@ -230,10 +230,10 @@ def encryption_note(options: TransferOptions) -> str:
         return translate("SendOptions", "Multicast can't be encrypted. Choose another transport.")
     if multicast:
         return translate(
-            "SendOptions", "Multicast can't be encrypted: anyone in the network can read what is sent."
+            "SendOptions", "Multicast can't be encrypted: anyone on the network can read what is sent."
         )
     if options.encrypt is Encryption.NEVER:
-        return translate("SendOptions", "Anyone in the network can read what is sent.")
+        return translate("SendOptions", "Anyone on the network can read what is sent.")
     return ""
 
 
@@ -266,13 +266,13 @@ def destination_problem(text: str) -> str:
     if not text:
         return ""
     if not text.startswith("/"):
-        return translate("Destination", "Save to needs a full path, such as /data")
+        return translate("Destination", "“Save to” requires a full path, such as /data")
     try:
         fields = [field for _, field, _, _ in Formatter().parse(text) if field is not None]
     except ValueError:
         fields = [""]
     if any(field != "node" for field in fields):
-        return translate("Destination", "Only {node} may stand in braces")
+        return translate("Destination", "Only {node} is allowed in braces")
     return ""
 
 
@@ -300,7 +300,7 @@ class LimitField(Dropdown):
         Retranslator(self, self._retranslate)
 
     def _retranslate(self) -> None:
-        self.setToolTip(self.tr("The most that crosses each hop of the relay, for this cast"))
+        self.setToolTip(self.tr("Maximum rate on each hop of the relay, for this cast"))
         self.setItemText(0, self.tr("None"))
         self.setItemText(self.count() - 1, self.tr("Other…"))
 
@@ -342,7 +342,7 @@ def ask_for_limit(owner: QWidget, take: Callable[[int], None], typed: str = "", 
 
     dialog = QInputDialog(owner.window())
     dialog.setWindowTitle(translate("LimitField", "Speed limit"))
-    hint = translate("LimitField", "At most, for example 25MB/s or 200Mbit/s:")
+    hint = translate("LimitField", "Maximum rate, for example 25MB/s or 200Mbit/s:")
     dialog.setLabelText(problem or hint)
     dialog.setTextEchoMode(QLineEdit.EchoMode.Normal)
     dialog.setTextValue(typed)
@@ -359,7 +359,7 @@ OPTION_FIELDS: dict[str, tuple[Text, Callable[[Theme, Text], OptionField]]] = {
     "destination": (lambda: translate("SendPanel", "Save to"), DestinationField),
     "on_conflict": (lambda: translate("SendPanel", "If a file exists"), conflict_field),
     "limit": (lambda: translate("SendPanel", "Speed limit"), LimitField),
-    "exclude": (lambda: translate("SendOptions", "Leave out"), PatternField),
+    "exclude": (lambda: translate("SendOptions", "Exclude"), PatternField),
     "include": (lambda: translate("SendOptions", "Send only"), PatternField),
     "links": (lambda: translate("SendOptions", "Symbolic links"), _links_field),
     "transport": (lambda: translate("SendOptions", "Transport"), _transport_field),
@@ -367,7 +367,7 @@ OPTION_FIELDS: dict[str, tuple[Text, Callable[[Theme, Text], OptionField]]] = {
     "layout": (lambda: translate("SendOptions", "Hugging Face"), _layout_field),
     "hook": (lambda: translate("SendOptions", "Command afterwards"), TextOption),
     "remove_extra": (
-        lambda: translate("SendOptions", "Remove at the recipients what a sent folder no longer has"),
+        lambda: translate("SendOptions", "Remove files on the recipients that a sent folder no longer has"),
         TickOption,
     ),
 }

@@ -129,11 +129,11 @@ def caution(report: messages.PreflightReport) -> Explanation | None:
         count = f"{report.left_out_count - 1:,}"
         return Explanation(more.format(problem=first.happened, count=count), first.remedy)
     if report.broken_links:
-        one = translate("SendPanel", "A link would lead nowhere at the recipients: {name}")
-        many = translate("SendPanel", "{count} links would lead nowhere at the recipients, {name} first")
+        one = translate("SendPanel", "A link would be broken on the recipients: {name}")
+        many = translate("SendPanel", "{count} links would be broken on the recipients, such as {name}")
         text = one if report.broken_links == 1 else many
         name = report.broken_names[0] if report.broken_names else ""
-        why = translate("SendPanel", "What they point to is not there, or is not sent.")
+        why = translate("SendPanel", "Their targets don't exist or are not sent.")
         return Explanation(text.format(count=f"{report.broken_links:,}", name=name), why)
     return None
 
@@ -141,13 +141,13 @@ def caution(report: messages.PreflightReport) -> Explanation | None:
 def _good(report: messages.PreflightReport, waiting: int) -> Verdict:
     removed = sum(removal.count for removal in report.removals)
     if removed:
-        text = translate("SendPanel", "Removes {count} entries at the recipients")
+        text = translate("SendPanel", "Removes {count} entries on the recipients")
         return GlyphState.LAGGING, text.format(count=f"{removed:,}"), "warn", ""
     count = max(0, len(report.recipients) - waiting)
     fits = translate("SendPanel", "Fits on all {count}") if count > 1 else translate("SendPanel", "Fits")
     parts = [fits.format(count=count)] if count else []
     if waiting:
-        later = translate("SendPanel", "{count} get it when they are back")
+        later = translate("SendPanel", "{count} receive it when they are back online")
         parts.append(later.format(count=waiting))
     else:
         once = translate("SendPanel", "uploaded once, {size}")
@@ -246,7 +246,7 @@ class PreflightSheet(Sheet):
         self._problems = TextTableModel(
             (
                 lambda: translate("Preflight", "Node"),
-                lambda: translate("Preflight", "What is wrong"),
+                lambda: translate("Preflight", "Problem"),
                 lambda: translate("Preflight", "What to do"),
             ),
             parent=self,
@@ -254,7 +254,7 @@ class PreflightSheet(Sheet):
         self._removals = TextTableModel(
             (
                 lambda: translate("Preflight", "Node"),
-                lambda: translate("Preflight", "What would be removed"),
+                lambda: translate("Preflight", "To be removed"),
             ),
             parent=self,
         )
@@ -262,13 +262,13 @@ class PreflightSheet(Sheet):
             theme, self._problems, lambda: translate("Preflight", "Problems"), (120, 300, 310), 1
         )
         self.removals = TextTable(
-            theme, self._removals, lambda: translate("Preflight", "What would be removed"), (140, 560), 1
+            theme, self._removals, lambda: translate("Preflight", "To be removed"), (140, 560), 1
         )
         self.words = label("", 13, 500)
         self.words.setWordWrap(True)
         self.tabs = Tabs(theme)
         self.tabs.add(PROBLEMS, lambda: translate("Preflight", "Problems"))
-        self.tabs.add(REMOVALS, lambda: translate("Preflight", "What would be removed"))
+        self.tabs.add(REMOVALS, lambda: translate("Preflight", "To be removed"))
         self.tabs.chosen.connect(self._show_table)
         self._stack = QStackedWidget()
         self._stack.addWidget(self.problems)
@@ -312,7 +312,7 @@ class PreflightSheet(Sheet):
         removed = sum(removal.count for removal in report.removals if removal.node not in failing)
         parts = []
         if failing:
-            text = translate("Preflight", "{count} of {total} nodes can't take it.")
+            text = translate("Preflight", "{count} of {total} nodes can't receive this.")
             parts.append(text.format(count=len(failing), total=len(set(report.recipients) | failing)))
         if removed:
             text = translate("Preflight", "{count} entries that the source no longer has would be removed.")

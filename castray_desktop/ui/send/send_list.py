@@ -419,7 +419,7 @@ class DropArea(QWidget):
         center = Qt.AlignmentFlag.AlignHCenter
         column.addWidget(label(lambda: self.tr("Drop files or folders here"), 14, 600), 0, center)
         column.addSpacing(2)
-        column.addWidget(label(lambda: self.tr("or anywhere on this window"), 12, 400, "2"), 0, center)
+        column.addWidget(label(lambda: self.tr("or anywhere in this window"), 12, 400, "2"), 0, center)
         column.addSpacing(12)
         column.addLayout(buttons)
         column.addStretch()

@@ -466,7 +466,7 @@ class SendPanel(Card):
             return self.tr("Add what to send first")
         broken = self.entries.broken()
         if broken is not None:
-            return self.tr("{name} can't be sent, remove it").format(name=broken.name)
+            return self.tr("{name} can't be sent; remove it").format(name=broken.name)
         if problem := destination_problem(self.form["destination"].text()):
             return problem
         if not self._selection.ready() and not self._selection.waiting():

@@ -40,8 +40,8 @@ class OptionsSheet(Sheet):
         hint = label(
             lambda: translate(
                 "SendOptions",
-                "Removing takes effect with Overwrite, and is shown before anything is sent. The command runs"
-                " on each recipient that allows it, once its files are verified.",
+                "Files are removed only with Overwrite, and are listed before anything is sent. The"
+                " command runs on each recipient that allows it, after its files are verified.",
             ),
             12,
             400,
@@ -53,7 +53,7 @@ class OptionsSheet(Sheet):
         body.addWidget(hint)
         body.addStretch()
         self.set_body(body)
-        self.reset_button = button(theme, lambda: translate("SendOptions", "As usual"), "undo-2", height=32)
+        self.reset_button = button(theme, lambda: translate("SendOptions", "Default"), "undo-2", height=32)
         self.reset_button.clicked.connect(self._reset)
         foot = QHBoxLayout()
         foot.addWidget(self.reset_button)

@@ -127,7 +127,7 @@ class ThroughputPlot(QWidget):
 
     def _retranslate(self) -> None:
         self.setAccessibleName(self.tr("Throughput"))
-        pause = self.tr("Go on drawing") if self.paused else self.tr("Pause drawing")
+        pause = self.tr("Resume drawing") if self.paused else self.tr("Pause drawing")
         self._pause.setToolTip(pause)
         self._pause.setAccessibleName(pause)
         self.export_button.setToolTip(self.tr("Save or change the plot"))

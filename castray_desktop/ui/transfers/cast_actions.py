@@ -260,7 +260,7 @@ class TransferMenu:
             text = translate("TransferTable", "Resume {node}").format(node=node)
             menu.addAction(f"{text}\tCtrl+S", partial(actions.set_receiving, name, node, True))
         if can_drop(cast, delivery):
-            text = translate("TransferTable", "Drop {node}").format(node=node)
+            text = translate("TransferTable", "Remove {node} from the cast").format(node=node)
             menu.addAction(text, partial(actions.drop, name, (node,)))
         if can_retry_delivery(cast, delivery):
             text = translate("TransferTable", "Send to {node} again").format(node=node)
@@ -311,7 +311,7 @@ class TransferMenu:
         if addable := actions.addable(cast):
             one, many = (
                 translate("TransferTable", "Add {node} as a recipient"),
-                translate("TransferTable", "Add the {count} chosen nodes"),
+                translate("TransferTable", "Add the {count} selected nodes"),
             )
             text = (one if len(addable) == 1 else many).format(node=addable[0], count=len(addable))
             menu.addAction(text, partial(actions.add_recipients, name, addable))

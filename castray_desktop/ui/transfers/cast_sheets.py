@@ -56,7 +56,7 @@ def transport_word(transport: Transport | None) -> str:
     """The transport of a delivery's bytes."""
     words = {
         Transport.DIRECT: translate("CastDetails", "Direct"),
-        Transport.REVERSE: translate("CastDetails", "Direct, dialled back"),
+        Transport.REVERSE: translate("CastDetails", "Direct, reverse connection"),
         Transport.RAY: translate("CastDetails", "Through Ray"),
         Transport.UDP: translate("CastDetails", "Multicast"),
         Transport.LOCAL: translate("CastDetails", "Same machine"),
@@ -71,7 +71,7 @@ def make_delivery_table(theme: Theme) -> tuple[TextTableModel, TextTable]:
         lambda: translate("CastDetails", "State"),
         lambda: translate("CastDetails", "Size"),
         lambda: translate("CastDetails", "Rate"),
-        lambda: translate("CastDetails", "Took"),
+        lambda: translate("CastDetails", "Duration"),
         lambda: translate("CastDetails", "Upstream"),
         lambda: translate("CastDetails", "Transport"),
         lambda: translate("CastDetails", "Encrypted"),
@@ -140,7 +140,7 @@ def cast_facts(cast: CastSummary, deliveries: Sequence[DeliverySnapshot] = ()) -
             cast.options.destination or translate("CastDetails", "Inbox of each node"),
         ),
         (translate("CastDetails", "Started"), full_time(cast.started)),
-        (translate("CastDetails", "Took"), format_duration(elapsed(cast))),
+        (translate("CastDetails", "Duration"), format_duration(elapsed(cast))),
         (
             translate("CastDetails", "Relay"),
             " → ".join(cast.chain[:12]) + (" …" if len(cast.chain) > 12 else ""),
@@ -162,7 +162,7 @@ def cast_facts(cast: CastSummary, deliveries: Sequence[DeliverySnapshot] = ()) -
     if cast.broken_links:
         names = ", ".join(cast.broken_names)
         dead = f"{cast.broken_links:,} ({names})" if names else f"{cast.broken_links:,}"
-        facts.append((translate("CastDetails", "Links that lead nowhere"), dead))
+        facts.append((translate("CastDetails", "Broken links"), dead))
     if stream := path_text.multicast_cast_text(cast, multicast_status(cast, deliveries)):
         facts.insert(7, (translate("CastDetails", "Multicast"), stream))
     if encryption := path_text.cast_encryption_text(cast, deliveries):
@@ -249,7 +249,7 @@ def state_cell(node: VerifiedNode) -> TableCell:
     """What was found on a node, in a word."""
     match node.state:
         case VerifiedState.SAME:
-            return TableCell(translate("Verify", "The same"), "ok", GlyphState.VERIFIED)
+            return TableCell(translate("Verify", "Identical"), "ok", GlyphState.VERIFIED)
         case VerifiedState.DIFFERENT:
             return TableCell(translate("Verify", "Different"), "bad", GlyphState.FAILED)
         case VerifiedState.MISSING:
@@ -294,12 +294,12 @@ class VerifySheet(Sheet):
             lambda: translate("Verify", "Result"),
             lambda: translate("Verify", "Files"),
             lambda: translate("Verify", "Size"),
-            lambda: translate("Verify", "What is different"),
+            lambda: translate("Verify", "Differences"),
             lambda: translate("Verify", "Hash"),
         )
         self.model = TextTableModel(headings, frozenset({2, 3}), self)
         self.table = TextTable(
-            theme, self.model, lambda: translate("Verify", "What was found"), (150, 140, 64, 76, 240, 180), 4
+            theme, self.model, lambda: translate("Verify", "Results"), (150, 140, 64, 76, 240, 180), 4
         )
         self.words = label("", 13, 500)
         self.words.setWordWrap(True)
@@ -353,7 +353,7 @@ class VerifySheet(Sheet):
         self.bar.setVisible(self.reading)
         self.bar.setRange(0, 1000 if self._of else 0)
         self.bar.setValue(round(1000 * self._read / self._of) if self._of else 0)
-        self.bar.setAccessibleName(translate("Verify", "How much has been read"))
+        self.bar.setAccessibleName(translate("Verify", "Read progress"))
         text, tone = self._verdict()
         self.words.setText(text)
         set_tone(self.words, tone)
@@ -373,10 +373,10 @@ class VerifySheet(Sheet):
             return translate("Verify", "Reading files back: {read}").format(read=read), "1"
         other = [node for node in self.report.nodes if node.state is not VerifiedState.SAME]
         if not other:
-            return translate("Verify", "All {count} nodes hold the same.").format(
+            return translate("Verify", "All {count} nodes have identical files.").format(
                 count=len(self.report.nodes)
             ), "ok"
-        text = translate("Verify", "{count} of {total} nodes don't hold what was sent.")
+        text = translate("Verify", "{count} of {total} nodes differ from what was sent.")
         return text.format(count=len(other), total=len(self.report.nodes)), "bad"
 
     def closeEvent(self, event: QCloseEvent) -> None:

@@ -114,16 +114,16 @@ def left_line(left: Mapping[str, RelayOnlyReason]) -> str:
     if len(left) == 1:
         node, why = next(iter(left.items()))
         template = {
-            RelayOnlyReason.CANT_FOLLOW: translate("Multicast", "{node} by the relay: can't follow"),
-            RelayOnlyReason.HEARS_NOTHING: translate("Multicast", "{node} by the relay: can't hear it"),
+            RelayOnlyReason.CANT_FOLLOW: translate("Multicast", "{node} by relay: can't keep up"),
+            RelayOnlyReason.HEARS_NOTHING: translate("Multicast", "{node} by relay: receives no multicast"),
         }[why]
         return template.format(node=node)
     slow = sum(why is RelayOnlyReason.CANT_FOLLOW for why in left.values())
     if slow == len(left):
-        return translate("Multicast", "{count} by the relay: can't follow").format(count=slow)
+        return translate("Multicast", "{count} by relay: can't keep up").format(count=slow)
     if not slow:
-        return translate("Multicast", "{count} by the relay: can't hear it").format(count=len(left))
-    template = translate("Multicast", "{count} by the relay: {slow} can't follow, {deaf} can't hear it")
+        return translate("Multicast", "{count} by relay: receive no multicast").format(count=len(left))
+    template = translate("Multicast", "{count} by relay: {slow} can't keep up, {deaf} receive no multicast")
     return template.format(count=len(left), slow=slow, deaf=len(left) - slow)
 
 
@@ -145,14 +145,14 @@ def stopped_line(multicast: MulticastSnapshot | None) -> str:
     if multicast is None or multicast.state is not MulticastState.STOPPED:
         return ""
     return {
-        MulticastEnd.ORDERED: translate("Multicast", "Multicast was ended"),
-        MulticastEnd.NOTHING_ARRIVES: translate("Multicast", "No multicast: nothing arrives"),
+        MulticastEnd.ORDERED: translate("Multicast", "Multicast ended"),
+        MulticastEnd.NOTHING_ARRIVES: translate("Multicast", "No multicast: no data arrives"),
         MulticastEnd.TOO_SLOW: translate("Multicast", "Multicast stopped: far too slow"),
-        MulticastEnd.NOBODY: translate("Multicast", "Multicast stopped: nobody listens any more"),
+        MulticastEnd.NOBODY: translate("Multicast", "Multicast stopped: no listeners left"),
         MulticastEnd.NO_NETWORK: translate("Multicast", "No multicast: the source can't send it"),
         MulticastEnd.ENCRYPTED: translate("Multicast", "No multicast: Ray encrypts here"),
         MulticastEnd.SOURCE_LOST: translate("Multicast", "Multicast stopped: the source is gone"),
-        MulticastEnd.OVER: translate("Multicast", "No multicast: the cast was over first"),
+        MulticastEnd.OVER: translate("Multicast", "No multicast: the cast ended first"),
     }[multicast.end or MulticastEnd.ORDERED]
 
 
@@ -167,7 +167,7 @@ def multicast_cast_text(cast: CastSummary, listening: MulticastStatus | None) ->
     if cast.multicast is None or listening is None:
         return ""
     if cast.multicast.state is MulticastState.WAITING:
-        return translate("Multicast", "Waits for its listeners")
+        return translate("Multicast", "Waiting for listeners")
     shares = shares_line(listening.datagram_share, listening.repaired_share)
     if cast.multicast.state is MulticastState.STOPPED:
         stopped = stopped_text(cast.multicast, cast.source)
@@ -206,7 +206,7 @@ def transport_text(
     if name in listening.listeners:
         yield translate("Multicast", "by multicast")
     if name in listening.left:
-        yield translate("Multicast", "by the relay")
+        yield translate("Multicast", "by relay")
     if name in repairs:
         yield translate("Multicast", "being repaired")
 
@@ -256,12 +256,12 @@ def left_text(why: RelayOnlyReason) -> str:
     return {
         RelayOnlyReason.CANT_FOLLOW: translate(
             "Multicast",
-            "Left to the relay: it lost more than half of the datagrams. Look at its link, its load "
-            "and its disk.",
+            "Served by the relay: it lost more than half of the datagrams. Check its link, load and disk.",
         ),
         RelayOnlyReason.HEARS_NOTHING: translate(
             "Multicast",
-            "Left to the relay: it hears no datagrams. Look at its firewall and at the switches before it.",
+            "Served by the relay: it receives no datagrams. Check its firewall and the switches in"
+            " front of it.",
         ),
     }[why]
 
@@ -287,7 +287,7 @@ def hop_encryption_line(encrypted: bool | None, upstream: str, node: str) -> str
     template = (
         translate("Encryption", "Encrypted: {upstream} → {node}")
         if encrypted
-        else translate("Encryption", "Not encrypted: what goes {upstream} → {node} can be read on the way")
+        else translate("Encryption", "Not encrypted: data from {upstream} → {node} can be read in transit")
     )
     return template.format(upstream=upstream, node=node)
 
@@ -299,7 +299,7 @@ def delivery_encryption_line(delivery: DeliverySnapshot, source: str) -> str:
 
 def multicast_encryption_line() -> str:
     """That a multicast stream is not encrypted."""
-    return translate("Encryption", "Multicast is not encrypted: anyone in the network can read it")
+    return translate("Encryption", "Multicast is not encrypted: anyone on the network can read it")
 
 
 def cast_encryption_text(cast: CastSummary, deliveries: Iterable[DeliverySnapshot] = ()) -> str:

@@ -299,7 +299,7 @@ class TransferHeader(QHeaderView):
             action.setEnabled(column is not TransferColumn.NAME)
             action.toggled.connect(self._shower(column))
         menu.addSeparator()
-        menu.addAction(self.tr("Columns as at first"), self.reset)
+        menu.addAction(self.tr("Reset columns"), self.reset)
         return menu
 
     def _shower(self, column: TransferColumn) -> Callable[[bool], None]:

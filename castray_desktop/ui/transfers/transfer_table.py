@@ -293,11 +293,10 @@ class TransferTable(QTreeView):
 
     def _empty_words(self) -> tuple[str, str]:
         if self._casts.filtered:
-            return self.tr("Nothing found"), self.tr(
-                "No transfer has these words in its name, nodes or state."
-            )
+            return self.tr("Nothing found"), self.tr("No transfers match by name, node or state.")
         hint = self.tr(
-            "Drop files, tick recipients, press Send. Progress, speed and hashes of every node show up here."
+            "Drop files, select recipients and press Send. Progress, speed and hashes of every node"
+            " appear here."
         )
         return self.tr("No transfers yet"), hint
 

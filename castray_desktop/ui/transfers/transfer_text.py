@@ -60,7 +60,7 @@ def direction(cast: CastSummary, here: str) -> str:
         return translate("Transfers", "Sent")
     if here in cast.recipients:
         return translate("Transfers", "Received")
-    return translate("Transfers", "Elsewhere")
+    return translate("Transfers", "Between other nodes")
 
 
 def elapsed(cast: CastSummary) -> float | None:
@@ -100,7 +100,7 @@ def hook_text(delivery: DeliverySnapshot) -> str:
     if not delivery.hook_status:
         return ""
     what = translate_value(delivery.hook_status, lambda text: translate("Failure", text))
-    return translate("Transfers", "Command afterwards: {what}").format(what=what)
+    return translate("Transfers", "Command after delivery: {what}").format(what=what)
 
 
 def cast_status(cast: CastSummary) -> str:
@@ -108,8 +108,8 @@ def cast_status(cast: CastSummary) -> str:
     if cast.paused and not cast.failed and cast.state in (CastState.SENDING, CastState.VERIFYING):
         return translate("Transfers", "{count} paused").format(count=cast.paused)
     if _has_dead_links(cast):
-        one = translate("Transfers", "{count} link leads nowhere")
-        many = translate("Transfers", "{count} links lead nowhere")
+        one = translate("Transfers", "{count} broken link")
+        many = translate("Transfers", "{count} broken links")
         return (one if cast.broken_links == 1 else many).format(count=f"{cast.broken_links:,}")
     if waits_for_server(cast):
         return translate("Transfers", "Waiting for server")
@@ -184,7 +184,7 @@ def delivery_status(delivery: DeliverySnapshot) -> str:
         DeliveryState.SHARED: translate("Transfers", "Same folder"),
         DeliveryState.FAILED: translate("Transfers", "Failed"),
         DeliveryState.CANCELLED: translate("Transfers", "Cancelled"),
-        DeliveryState.AWAITED: translate("Transfers", "When it is back"),
+        DeliveryState.AWAITED: translate("Transfers", "When back online"),
     }
     return words[delivery.state]
 

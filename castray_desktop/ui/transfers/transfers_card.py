@@ -158,7 +158,7 @@ class TransfersCard(Card):
 
     def _retranslate(self) -> None:
         large = self.enlarge_button.isChecked()
-        text = self.tr("Show nodes and recipients again") if large else self.tr("Fill the window")
+        text = self.tr("Show nodes and recipients") if large else self.tr("Fill window")
         self.enlarge_button.setToolTip(text + " (F11)")
         self.enlarge_button.setAccessibleName(text)
 

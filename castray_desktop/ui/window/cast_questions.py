@@ -58,10 +58,10 @@ class CastQuestion(QObject):
             self._choice.use(target)
             return
         self._ask(
-            lambda: translate("CastQuestion", "Change over"),
+            lambda: translate("CastQuestion", "Switch"),
             lambda: self._choice.use(target),
             lambda: translate(
-                "CastQuestion", "It goes on there, and stays in the table with the name of its cluster."
+                "CastQuestion", "It continues there and stays in the table, marked with its cluster."
             ),
         )
 
@@ -73,14 +73,14 @@ class CastQuestion(QObject):
             if ours:
                 return translate(
                     "CastQuestion",
-                    "Stopping the cluster ends what is being sent; paused casts wait for the cluster.",
+                    "Stopping the cluster ends running casts; paused casts wait for the cluster.",
                 )
             return translate(
-                "CastQuestion", "Detaching ends what is being sent; paused casts wait for the cluster."
+                "CastQuestion", "Detaching ends running casts; paused casts wait for the cluster."
             )
 
         def name() -> str:
-            return translate("CastQuestion", "Stop it") if ours else translate("CastQuestion", "Detach")
+            return translate("CastQuestion", "Stop cluster") if ours else translate("CastQuestion", "Detach")
 
         self._ask(name, self._choice.leave, becomes)
 
@@ -94,9 +94,10 @@ class CastQuestion(QObject):
             )
             danger = translate(
                 "CastQuestion",
-                "With the token, programs can be run here; without TLS it crosses the network in clear.",
+                "Anyone with the token can run programs here. Without TLS, the token crosses the"
+                " network unencrypted.",
             )
-            goes_on = translate("CastQuestion", "What is being sent goes on.")
+            goes_on = translate("CastQuestion", "Running casts continue.")
             names = names_text(self._running())
             return Explanation(opened, " ".join([danger, *([names, goes_on] if names else [])]))
 
@@ -163,7 +164,7 @@ class CloseController(QObject):
     def _ask(self, running: tuple[CastSummary, ...]) -> None:
         self._asked = True
         stop: tuple[Text, Callable[[], None]] = (
-            lambda: translate("MainWindow", "Stop, and go on next time"),
+            lambda: translate("MainWindow", "Stop, and continue next time"),
             self.quit_requested.emit,
         )
         in_tray = self._tray.available
@@ -186,7 +187,7 @@ class CloseController(QObject):
         text = names_text(running)
         if self._tray.available:
             return Explanation(
-                text, translate("MainWindow", "It can go on in the tray, or at the next start.")
+                text, translate("MainWindow", "It can continue in the tray or at the next start.")
             )
         hint = translate(
             "MainWindow",

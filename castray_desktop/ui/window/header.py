@@ -156,7 +156,7 @@ class Header(QWidget):
     def show_limit(self, limit: int) -> None:
         """What every node passes on at most over all casts; 0: no limit."""
         self.limit = limit
-        text = self.tr("Limit over all casts: {limit}")
+        text = self.tr("Total limit: {limit}")
         name = text.format(limit=format_rate(limit) if limit else self.tr("none"))
         self.limit_button.setToolTip(name)
         self.limit_button.setAccessibleName(name)
@@ -234,7 +234,7 @@ class Sparkline(QWidget):
         self._theme = theme
         self._values: deque[float] = deque([0.0] * SPARK_POINTS, SPARK_POINTS)
         self.setFixedSize(72, 24)
-        bind_text(self, self.setAccessibleName, lambda: self.tr("Total rate of the last moments"))
+        bind_text(self, self.setAccessibleName, lambda: self.tr("Recent total rate"))
         theme.changed.connect(self.update)
 
     def add(self, value: float) -> None:

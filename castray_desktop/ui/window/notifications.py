@@ -200,7 +200,7 @@ def result_words(result: CastResult) -> Explanation:
             text = (one if total == 1 else many).format(
                 name=name, node=cast.recipients[0] if cast.recipients else "", count=total
             )
-            checked = translate("Notifier", "Every copy was checked by its hash.")
+            checked = translate("Notifier", "Every copy was verified by its hash.")
             counts = telling_counts(cast.counts)
             if not counts:
                 return Explanation(text, checked)
@@ -208,7 +208,7 @@ def result_words(result: CastResult) -> Explanation:
                 text, translate("Notifier", "{counts}. {checked}").format(counts=counts, checked=checked)
             )
         case CastState.PARTLY_FAILED if _only_waits(cast):
-            text = translate("Notifier", "{count} of {total} nodes get {name} once they are back")
+            text = translate("Notifier", "{count} of {total} nodes receive {name} when they are back online")
             happened = text.format(name=name, count=cast.awaited, total=total)
             return Explanation(happened, _first_reason(result))
         case CastState.PARTLY_FAILED:

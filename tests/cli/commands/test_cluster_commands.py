@@ -24,10 +24,10 @@ async def test_sharing_warns_about_an_unencrypted_network(
     engine_home: EngineHome, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     said = await share(engine_home, capsys)
-    assert "the token and the secret of each cast cross the network in clear" in said
+    assert "the token and the secret of each cast cross the network unencrypted" in said
     monkeypatch.setenv("RAY_USE_TLS", "1")
     said = await share(engine_home, capsys)
-    assert "in clear" not in said
+    assert "unencrypted" not in said
     assert "RAY_USE_TLS=1" in said
 
 

@@ -45,8 +45,8 @@ def test_broken_links_are_printed(capsys: pytest.CaptureFixture[str]) -> None:
         "Symbolic links: 3 as links.",
     ]
     assert [line for line in told.err.splitlines() if "links" in line] == [
-        "castray: warning: links that lead nowhere at the recipients: 2 (top/dead and 1 more)."
-        " What they point to is not there, or is not sent."
+        "castray: warning: links that are broken on the recipients: 2 (top/dead and 1 more)."
+        " Their targets don't exist or are not sent."
     ]
 
 

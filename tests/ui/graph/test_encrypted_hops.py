@@ -110,7 +110,7 @@ def test_the_tool_tip_of_a_lock(qtbot: QtBot) -> None:
         return stage.scene.tool_tip_at(to_point(Point(box.x + box.width / 2, box.y + box.height / 2)))
 
     assert tip("node_1") == "Encrypted: desk → node_1"
-    assert tip("node_2") == "Not encrypted: what goes node_1 → node_2 can be read on the way"
+    assert tip("node_2") == "Not encrypted: data from node_1 → node_2 can be read in transit"
     assert "Encrypted: desk → node_1" in stage.scene.tool_tip("node_1").splitlines()
     assert "ncrypted" not in stage.scene.tool_tip("node_3")
 
@@ -146,7 +146,7 @@ def test_multicast_has_an_open_lock(qtbot: QtBot) -> None:
     assert stage.scene.path.locks == {}
     [box] = stage.scene.path.bus_figures()
     tip = stage.scene.tool_tip_at(to_point(Point(box.x + box.width / 2, box.y + box.height / 2)))
-    assert tip.splitlines()[-1] == "Multicast is not encrypted: anyone in the network can read it"
+    assert tip.splitlines()[-1] == "Multicast is not encrypted: anyone on the network can read it"
 
 
 def test_details_say_it_of_the_cast_and_of_each_recipient() -> None:

@@ -444,9 +444,9 @@ def test_the_read_out_names_the_slowest_hop_and_its_bottleneck(stage: Stage) -> 
     stage.graph.show_cast(make_cast(), [*relayed("desk", "node_1"), slow])
     assert stage.view.overlays.read_out.isVisible()
     assert stage.view.overlays.read_out.accessibleName() == (
-        "Slowest: node_2 → node_3, 20 MB/s. Held up by the disk of node_3"
+        "Slowest: node_2 → node_3, 20 MB/s. Limited by the disk of node_3"
     )
-    assert "Holds up the cast: the disk of node_3" in stage.scene.tool_tip("node_3")
+    assert "Limits the cast: the disk of node_3" in stage.scene.tool_tip("node_3")
     covered = stage.view.overlays.node_rects()
     assert not any(stage.view.overlays.read_out.geometry().intersects(place) for place in covered)
     stage.graph.show_cast(make_cast(state=CastState.COMPLETED), [])
@@ -472,7 +472,7 @@ def test_a_small_window_reserves_a_strip_for_the_read_out(stage: Stage) -> None:
 def test_a_limit_over_all_casts_is_named(stage: Stage) -> None:
     stage.nodes.set_limit(100_000_000)
     stage.graph.show_cast(make_cast(), relayed("desk", "node_1", "node_2"))
-    assert stage.view.overlays.read_out.lines[1] == "Held up by the speed limit"
+    assert stage.view.overlays.read_out.lines[1] == "Limited by the speed limit"
 
 
 def test_among_dots_hops_are_segments(qtbot: QtBot) -> None:

@@ -181,7 +181,7 @@ def test_the_read_out_shows_multicast_progress(stage: Stage) -> None:
     assert stage.view.overlays.read_out.isVisible()
     assert stage.view.overlays.read_out.accessibleName() == (
         "Multicast: 100 MB/s to 3 at once. 99% by datagrams · 0.3% repaired. "
-        "node_4 by the relay: can't hear it"
+        "node_4 by relay: receives no multicast"
     )
     show(stage, multicast(DONE), heard(listening=False))
     assert stage.view.overlays.read_out.lines[0] == "Multicast: everything was sent once"
@@ -192,21 +192,21 @@ def test_the_read_out_shows_why_multicast_stopped(stage: Stage) -> None:
     show(stage, multicast(stopped), heard(0))
     lines = stage.view.overlays.read_out.lines
     assert lines[0].startswith("Slowest: ")
-    assert lines[2] == "No multicast: nothing arrives"
+    assert lines[2] == "No multicast: no data arrives"
     show(stage, multicast(stopped), heard(0, rate=0.0))
-    assert stage.view.overlays.read_out.lines == ("No multicast: nothing arrives",)
+    assert stage.view.overlays.read_out.lines == ("No multicast: no data arrives",)
 
 
 def test_accessible_description_and_tool_tip_of_a_receiver(stage: Stage) -> None:
     show(stage, multicast(), heard(repaired=MB))
     show(stage, multicast(), heard(repaired=3 * MB))
     assert stage.scene.spoken_description("node_2") == "node_2, Receiving, 40%, by multicast, being repaired"
-    assert stage.scene.spoken_description("node_4") == "node_4, Receiving, 40%, by the relay"
+    assert stage.scene.spoken_description("node_4") == "node_4, Receiving, 40%, by relay"
     tip = stage.scene.tool_tip("node_2")
     assert "By multicast from desk at 100 MB/s" in tip
     assert "Repaired by node_1 at " in tip
     assert "From node_3 at 100 MB/s" in stage.scene.tool_tip("node_4")
-    assert "it hears no datagrams" in stage.scene.tool_tip("node_4")
+    assert "it receives no datagrams" in stage.scene.tool_tip("node_4")
     label = stage.scene.path.bus_label
     assert label is not None
     assert stage.scene.tool_tip_at(label.boundingRect().center()).startswith("Multicast: 100 MB/s")
@@ -234,7 +234,7 @@ def test_the_side_card_shows_the_share_of_each_transport(stage: Stage) -> None:
     assert facts(stage, "node_1")["Repairs"] == "node_2 at 8.0 MB/s"
     assert facts(stage, "node_3")["To"] == "node_4 at 100 MB/s"
     assert facts(stage, "node_4")["From"] == "node_3 at 100 MB/s"
-    assert "it hears no datagrams" in remarks(stage, "node_4")
+    assert "it receives no datagrams" in remarks(stage, "node_4")
 
 
 @pytest.mark.parametrize("end", [*MulticastEnd, None])
@@ -253,7 +253,7 @@ def test_cast_details_show_multicast() -> None:
     cast, deliveries = multicast(), heard(repaired=40 * MB)
     told = dict(cast_facts(cast, deliveries))["Multicast"]
     assert told == (
-        "100 MB/s to 3 at once · 99% by datagrams · 0.3% repaired · node_4 by the relay: can't hear it"
+        "100 MB/s to 3 at once · 99% by datagrams · 0.3% repaired · node_4 by relay: receives no multicast"
     )
     assert "Multicast" not in dict(cast_facts(make_cast(), []))
     ended = dict(cast_facts(multicast(DONE, state=CastState.COMPLETED), deliveries))["Multicast"]
@@ -266,7 +266,7 @@ def test_the_table_has_a_tool_tip_for_the_state() -> None:
     (*_, left) = heard()
     cast = multicast()
     assert tool_tip(cast, heard()[0], TransferColumn.STATUS) == "99% by datagrams"
-    assert "it hears no datagrams" in str(tool_tip(cast, left, TransferColumn.STATUS))
+    assert "it receives no datagrams" in str(tool_tip(cast, left, TransferColumn.STATUS))
     assert tool_tip(make_cast(), make_delivery("node_1"), TransferColumn.STATUS) is None
     stopped = multicast(MulticastSnapshot(MulticastState.STOPPED, MulticastEnd.TOO_SLOW))
     assert "lowest speed" in str(tool_tip(stopped, stopped, TransferColumn.STATUS))
@@ -302,4 +302,4 @@ def test_nodes_that_left_multicast_are_counted() -> None:
     many = [make_delivery(f"node_{number}", datagram_bytes=GB * (number % 2)) for number in range(1, 4)]
     found = multicast_status(multicast(), many)
     assert found is not None
-    assert path_text.left_line(found.left) == "3 by the relay: 2 can't follow, 1 can't hear it"
+    assert path_text.left_line(found.left) == "3 by relay: 2 can't keep up, 1 receive no multicast"

@@ -49,7 +49,7 @@ def test_facts_of_a_machine() -> None:
     }
     nodes.apply([make_node("gpu-a1", **facts)])
     assert lines(nodes, "gpu-a1") == [
-        ("Cast", "none under way"),
+        ("Cast", "none in progress"),
         ("Address", "127.0.0.1"),
         ("Zone", "rack a"),
         ("CPU", "8, 38% busy"),
@@ -65,7 +65,7 @@ def test_unknown_facts_are_left_out() -> None:
     nodes = NodeList()
     bare = {"address": "", "cpus": 0.0, "disk_total": 0, "last_seen": NOW - 240}
     nodes.apply([make_node("gpu-a1", NodeState.OFFLINE, **bare)])
-    assert lines(nodes, "gpu-a1")[1:] == [("Last seen", "4 min ago"), ("Link", "speed not known")]
+    assert lines(nodes, "gpu-a1")[1:] == [("Last seen", "4 min ago"), ("Link", "speed unknown")]
 
 
 def test_current_transfers_of_a_node() -> None:
@@ -108,9 +108,9 @@ def test_a_key_opens_and_closes_the_side_card(stage: Stage) -> None:
     QTest.keyClick(view, Qt.Key.Key_Right)
     QTest.keyClick(view, Qt.Key.Key_I)
     assert card.isVisible()
-    assert card.accessibleName() == "Facts of node_1"
+    assert card.accessibleName() == "Details of node_1"
     QTest.keyClick(view, Qt.Key.Key_Down)
-    assert card.accessibleName() == f"Facts of {stage.scene.focus_node}" != "Facts of node_1"
+    assert card.accessibleName() == f"Details of {stage.scene.focus_node}" != "Details of node_1"
     stage.selection.select_all()
     QTest.keyClick(view, Qt.Key.Key_Escape)
     assert not card.isVisible()
@@ -136,9 +136,9 @@ def test_a_double_click_opens_the_side_card_and_a_click_changes_its_node(stage: 
     stage.click("node_1")
     assert not card.isVisible()
     QTest.mouseDClick(stage.view.viewport(), LEFT, NONE, stage.at("node_1"))
-    assert card.accessibleName() == "Facts of node_1"
+    assert card.accessibleName() == "Details of node_1"
     stage.click("node_2")
-    assert card.accessibleName() == "Facts of node_2"
+    assert card.accessibleName() == "Details of node_2"
     assert stage.selection.selected() == {"node_2"}
     QTest.mouseClick(card.close_button, LEFT)
     assert not card.isVisible()
@@ -148,8 +148,8 @@ def test_a_double_click_opens_the_side_card_and_a_click_changes_its_node(stage: 
 
 def test_the_menu_opens_the_side_card_of_the_source(stage: Stage) -> None:
     titles = {action.text(): action for action in stage.graph.context_menu("desk").actions()}
-    titles["Facts"].trigger()
-    assert stage.view.overlays.side_card.accessibleName() == "Facts of desk"
+    titles["Details"].trigger()
+    assert stage.view.overlays.side_card.accessibleName() == "Details of desk"
 
 
 def test_the_side_card_is_updated_and_closes_with_its_node(stage: Stage, qtbot: QtBot) -> None:
@@ -255,8 +255,8 @@ def test_overlays_are_accessible(window: MainWindow, link: FakeLink) -> None:
         for _, interface in accessible(window.graph)
     ]
     assert any(said.startswith("Legend: Selected, Receiving, Verified") for said in found)
-    assert any(said.startswith("Slowest: node_2 → node_3, 74 MB/s. Held up by the link") for said in found)
-    assert any(said.startswith("Facts of node_1: ") and "Address 127.0.0.2" in said for said in found)
+    assert any(said.startswith("Slowest: node_2 → node_3, 74 MB/s. Limited by the link") for said in found)
+    assert any(said.startswith("Details of node_1: ") and "Address 127.0.0.2" in said for said in found)
 
 
 def test_the_side_card_lists_casts_of_the_window(window: MainWindow, link: FakeLink) -> None:

@@ -223,7 +223,7 @@ def test_a_command_after_a_delivery_is_told_in_chinese(
     from castray_desktop.ui.transfers.transfer_text import hook_text
 
     delivery = fake.m.DeliverySnapshot("node_1", hook_status=status)
-    assert hook_text(delivery) == f"Command afterwards: {status}"
+    assert hook_text(delivery) == f"Command after delivery: {status}"
     language = Language(settings)
     language.choose(CHINESE)
     text = hook_text(delivery)

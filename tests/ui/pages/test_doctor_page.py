@@ -77,7 +77,7 @@ def test_it_says_how_far_it_is_and_can_be_cancelled(page: DoctorPage, link: Fake
     assert not page.diagnose_button.isEnabled()
     assert page.cancel_button.isVisible()
     link.say(m.DiagnosisProgress("another", 1, 2))
-    assert page.verdict.text() == "Looking…"
+    assert page.verdict.text() == "Checking…"
     link.say(m.DiagnosisProgress(command.job, 3, 12))
     assert page.verdict.text() == "Looking: 3 of 12"
     page.diagnose()

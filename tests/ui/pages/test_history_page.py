@@ -145,7 +145,7 @@ def test_a_row_opens_into_its_deliveries_and_can_be_sent_again(page: CastHistory
     cast = page.current_cast()
     assert cast is not None
     titles = [action.text() for action in page.menu(cast).actions() if not action.isSeparator()]
-    assert titles == ["Send again", "Retry failed", "Details…", "Copy name", "Forget this cast"]
+    assert titles == ["Send again", "Retry failed", "Details…", "Copy name", "Remove from history"]
     page.menu(cast).actions()[0].trigger()
     assert link.asked(m.SendAgain) == [m.SendAgain("c1")]
     page.grab()
@@ -157,7 +157,7 @@ def test_a_cleared_history_can_be_restored_for_a_while(
     past = open_page(page, link, 3)
     page.clear_button.click()
     assert (past.casts, page.model.total) == ([], 0)
-    assert page.banner.text() == "3 casts were forgotten. Files stay where they are."
+    assert page.banner.text() == "3 casts removed from the history. The delivered files are not affected."
     grace = link.asked(m.ClearHistory)[-1].grace
     assert grace * 1000 > page.banner._hide_timer.remainingTime() > 0
     button(page.banner, "Undo").click()
@@ -165,9 +165,9 @@ def test_a_cleared_history_can_be_restored_for_a_while(
     page.table.selectRow(1)
     cast = page.current_cast()
     assert cast is not None
-    next(action for action in page.menu(cast).actions() if action.text() == "Forget this cast").trigger()
+    next(action for action in page.menu(cast).actions() if action.text() == "Remove from history").trigger()
     assert page.model.total == 2
-    assert page.banner.text() == "c1 was forgotten. Files stay where they are."
+    assert page.banner.text() == "c1 removed from the history. The delivered files are not affected."
     page.banner._hide_timer.start(0)
     qtbot.waitUntil(page.banner.isHidden, timeout=3000)
 
@@ -177,8 +177,8 @@ def test_clearing_more_than_is_shown_asks_first(page: CastHistoryPage, link: Fak
     page.state.setCurrentIndex(1)
     page.clear_button.click()
     assert link.asked(m.ClearHistory) == []
-    assert page.banner.text().startswith("Forget every cast of the history, also those")
-    button(page.banner, "Forget all").click()
+    assert page.banner.text().startswith("Remove all casts from the history, including those")
+    button(page.banner, "Remove all").click()
     assert past.casts == []
 
 
@@ -208,7 +208,7 @@ def test_the_history_is_exported_as_csv_and_json(
     assert casts[0] == json.loads(
         json.dumps(form_to_json(result_form(past.cast(m.GetPastCast("c0")))))
     )  # as scripts get it
-    assert page.banner.text().startswith("The history was written to h.json.")
+    assert page.banner.text().startswith("The history was exported to h.json.")
     assert {path.name for path in tmp_path.iterdir()} - {"window.ini"} == {"h.csv", "h.json"}
 
 

@@ -47,9 +47,9 @@ def test_rows_say_what_when_and_how_it_went(page: SchedulesPage) -> None:
     first = cells(page, 0)
     assert first[:4] == ["models", "models and 1 more", "All nodes", "Every 2 h"]
     assert first[6] == "Verified"
-    assert cells(page, 1)[3:5] == ["At 0 2 * * *", "Switched off"]
+    assert cells(page, 1)[3:5] == ["At 0 2 * * *", "Disabled"]
     assert str(cells(page, 1)[6]).startswith("There is no cluster")
-    assert cells(page, 2)[3:5] == ["After changes, 10 s quiet", "1,200 changes wait"]
+    assert cells(page, 2)[3:5] == ["After changes, 10 s quiet", "1,200 changes pending"]
     assert not page.grab().isNull()
 
 
@@ -65,7 +65,7 @@ def test_a_schedule_is_run_switched_and_removed(page: SchedulesPage, link: FakeL
     button(page.banner, "Remove").click()
     assert link.asked(m.RemoveSchedule) == [m.RemoveSchedule("a1")]
     page.table.selectRow(1)
-    assert page.toggle_button.text() == "Switch on"
+    assert page.toggle_button.text() == "Enable"
 
 
 def test_reported_schedules_replace_the_rows(page: SchedulesPage, link: FakeLink) -> None:
@@ -83,7 +83,7 @@ def test_the_demonstration_is_added_and_switched(page: SchedulesPage, link: Fake
     demo = Schedule("de3000000001", "Demonstration", REQUEST, every=60.0, demonstration=True)
     link.say(m.SchedulesChanged((ScheduleInfo(demo),)))
     assert page.demonstration_button.text() == "Stop the demonstration"
-    assert cells(page, 0)[1] == "A small file of its own"
+    assert cells(page, 0)[1] == "A small test file"
     page.demonstration_button.click()
     assert link.asked(m.EnableSchedule)[-1] == m.EnableSchedule("de3000000001", False)
 
@@ -95,7 +95,7 @@ def test_a_new_schedule_begins_with_what_is_in_the_send_panel(page: SchedulesPag
     assert editor.paths.toPlainText() == "/home/ada/file"
     editor.when.setCurrentIndex(1)
     editor.save()
-    assert editor.banner.text().startswith("Say at which times")
+    assert editor.banner.text().startswith("Enter the times")
     editor.cron.setText("0 2 * * *")
     editor.form["exclude"].setText("*.tmp, .git")
     editor.form["links"].set_value(Links.FOLLOW)
@@ -143,7 +143,7 @@ def test_the_editor_says_what_the_engine_refuses(page: SchedulesPage, link: Fake
     assert editor is not None
     editor.paths.setPlainText("relative/path")
     editor.save()
-    assert editor.banner.text().startswith("Each line needs a full path")
+    assert editor.banner.text().startswith("Each line must be a full path")
     editor.paths.setPlainText("/full")
     editor.save()
     assert editor.banner.text().startswith("There is no cluster")

@@ -74,7 +74,7 @@ def test_the_demo_nodes_are_set_in_the_settings_and_beside_the_start(
 
 def test_encryption_is_set_in_the_engine(sheet: SettingsSheet, link: FakeLink) -> None:
     assert sheet.encrypt.value() is m.Encryption.AUTO
-    assert [sheet.encrypt.itemText(row) for row in range(3)] == ["Wherever both can", "Always", "Never"]
+    assert [sheet.encrypt.itemText(row) for row in range(3)] == ["Where both support it", "Always", "Never"]
     sheet.encrypt.setCurrentIndex(1)
     assert link.asked(m.ChangeSettings)[-1].settings == replace(KEPT, encrypt=m.Encryption.ALWAYS)
     told = len(link.asked(m.ChangeSettings))

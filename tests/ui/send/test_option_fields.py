@@ -73,11 +73,11 @@ def test_a_wrong_rate_is_asked_for_again(field: LimitField) -> None:
     [
         (TransportOption.AUTO, Encryption.AUTO, ""),
         (TransportOption.DIRECT, Encryption.ALWAYS, ""),
-        (TransportOption.AUTO, Encryption.NEVER, "Anyone in the network can read what is sent."),
+        (TransportOption.AUTO, Encryption.NEVER, "Anyone on the network can read what is sent."),
         (
             TransportOption.UDP,
             Encryption.AUTO,
-            "Multicast can't be encrypted: anyone in the network can read what is sent.",
+            "Multicast can't be encrypted: anyone on the network can read what is sent.",
         ),
         (
             TransportOption.UDP,

@@ -140,7 +140,7 @@ def test_an_entry_that_can_not_be_sent_is_named(
 ) -> None:
     selection.select_all()
     add(qtbot, panel, MODEL, "/home/ada/missing.bin")
-    assert panel.why_not() == "missing.bin can't be sent, remove it"
+    assert panel.why_not() == "missing.bin can't be sent; remove it"
     index = panel.entries.index(1)
     assert "does not exist" in index.data(Qt.ItemDataRole.ToolTipRole)
     panel.entries.remove(1)
@@ -265,7 +265,7 @@ UNSENT = m.PreflightReport(1, 1, ("node_1", "node_2"), left_out=(PIPE,), left_ou
 @pytest.mark.parametrize(
     ("report", "told"),
     [
-        (DEAD_LINK, "A link would lead nowhere at the recipients: configs/base.json"),
+        (DEAD_LINK, "A link would be broken on the recipients: configs/base.json"),
         (UNSENT, "configs/pipe is a named pipe and can't be sent. (and 2 more)"),
     ],
 )

@@ -91,7 +91,7 @@ def test_several_problems_are_shown_with_their_remedies(
     sheet = ready.send_panel.sheets.preflight
     assert sheet is not None
     assert link.asked(m.Send) == []
-    assert sheet.words.text() == "2 of 3 nodes can't take it."
+    assert sheet.words.text() == "2 of 3 nodes can't receive this."
     assert sheet._problems.index(0, 0).data() == "node_3"
     assert sheet._problems.index(1, 2).data()
     assert sheet.go_on_button.text() == "Send to the other 1"
@@ -107,7 +107,7 @@ def test_removals_are_previewed_before_anything_is_sent(
     report = m.PreflightReport(1, 15, ("node_1", "node_2", "node_3"), removals=(removal,))
     link.answers[m.Preflight] = lambda command: report
     add_files(qtbot, ready)
-    assert ready.send_panel.hint.text.full_text() == "Removes 102 entries at the recipients"
+    assert ready.send_panel.hint.text.full_text() == "Removes 102 entries on the recipients"
     ready.send_panel.send()
     sheet = ready.send_panel.sheets.preflight
     assert sheet is not None
@@ -127,7 +127,7 @@ def test_offline_nodes_get_theirs_later(qtbot: QtBot, ready: MainWindow, link: F
     add_files(qtbot, ready)
     request = ready.send_panel.request()
     assert (request.recipients, request.options.await_offline) == (("node_1", "node_3"), True)
-    assert "1 get it when they are back" in ready.send_panel.hint.text.full_text()
+    assert "1 receive it when they are back online" in ready.send_panel.hint.text.full_text()
     ready.selection.toggle("node_1")
     assert ready.send_panel.send_button.text() == "Keep for 1 node"
     assert ready.send_panel.send_button.isEnabled()
@@ -152,7 +152,7 @@ def test_another_node_is_the_source_and_its_files_are_browsed(
     browser = panel.sheets.browser
     assert browser is not None
     assert browser.address.text() == "/home/ada"
-    assert browser.left_out.text() == "3 more are not shown"
+    assert browser.left_out.text() == "3 more not shown"
     browser.table.selectRow(0)
     browser._open()
     assert link.asked(m.Browse)[-1] == m.Browse("node_2", "/home/ada/models")
@@ -199,7 +199,7 @@ def test_verification_shows_its_progress_and_result(ready: MainWindow, link: Fak
         m.VerifiedNode("node_2", m.VerifiedState.DIFFERENT, differing=("a", "b"), differing_count=5),
     )
     hold.done(m.VerifyReport(asked[0].job, nodes))  # type: ignore[attr-defined]
-    assert sheet.words.text() == "1 of 2 nodes don't hold what was sent."
+    assert sheet.words.text() == "1 of 2 nodes differ from what was sent."
     assert sheet.model.index(1, 4).data() == "a, b and 3 more"
     sheet.grab()
     sheet.close()

@@ -77,7 +77,7 @@ def test_deliveries_are_children(model: TransferModel) -> None:
     tip = model.index(0, TransferColumn.STARTED, parent).data(Qt.ItemDataRole.ToolTipRole)
     assert tip == digest
     tip = model.index(2, TransferColumn.STATUS, parent).data(Qt.ItemDataRole.ToolTipRole)
-    assert tip == "Command afterwards: done"
+    assert tip == "Command after delivery: done"
     assert model.parent(model.index(2, 4, parent)) == parent
 
 
@@ -99,7 +99,7 @@ def test_tool_tips_say_whether_a_cast_is_encrypted(model: TransferModel) -> None
     below = [tip(row, TransferColumn.STATUS, model.index_of("a")) for row in range(3)]
     assert below == [
         "Encrypted: desk → node_1",
-        "Not encrypted: what goes node_1 → node_2 can be read on the way",
+        "Not encrypted: data from node_1 → node_2 can be read in transit",
         None,
     ]
 

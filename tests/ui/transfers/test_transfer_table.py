@@ -317,7 +317,7 @@ def test_the_hidden_columns_have_their_texts(table: TransferTable, link: FakeLin
     model.set_here("node_1")
     assert model.index(0, TransferColumn.DIRECTION).data() == "Received"
     model.set_here("other")
-    assert model.index(0, TransferColumn.DIRECTION).data() == "Elsewhere"
+    assert model.index(0, TransferColumn.DIRECTION).data() == "Between other nodes"
     for column in TransferColumn:
         table.columns.set_shown(column, True)
     table.expandAll()

@@ -132,7 +132,7 @@ def test_clearing_more_than_is_shown_is_asked_on_the_screen(window: MainWindow, 
     page.state.setCurrentIndex(1)
     click(page.clear_button)
     assert len(past.casts) == 3
-    click(button(page.banner, "Forget all"))
+    click(button(page.banner, "Remove all"))
     assert past.casts == []
     click(button(page.banner, "Undo"))
     assert len(past.casts) == 3
@@ -144,7 +144,7 @@ def test_forgetting_one_cast_can_be_undone(window: MainWindow, past: Past) -> No
     QApplication.processEvents()
     cast = page.current_cast()
     assert cast is not None
-    next(action for action in page.menu(cast).actions() if action.text() == "Forget this cast").trigger()
+    next(action for action in page.menu(cast).actions() if action.text() == "Remove from history").trigger()
     assert [cast.cast for cast in past.casts] == ["c0", "c2"]
     click(button(page.banner, "Undo"))
     assert len(past.casts) == 3
@@ -169,7 +169,7 @@ def test_an_export_says_where_it_went(
     page = window.history_page
     page.export_to(str(tmp_path_factory.mktemp("export") / "h.csv"))
     assert hidden_because(page.banner) == ""
-    assert page.banner.text().startswith("The history was written to h.csv.")
+    assert page.banner.text().startswith("The history was exported to h.csv.")
 
 
 def test_finished_casts_are_cleared_by_a_click(window: MainWindow, link: FakeLink) -> None:

@@ -37,9 +37,9 @@ def share(window: MainWindow) -> None:
 @pytest.mark.parametrize(
     ("does", "command", "answer", "becomes"),
     [
-        (leave, m.LeaveCluster, "Stop it", "ends what is being sent"),
-        (use, m.UseCluster, "Change over", "goes on there"),
-        (share, m.ShareCluster, "Let other machines join", "What is being sent goes on."),
+        (leave, m.LeaveCluster, "Stop cluster", "ends running casts"),
+        (use, m.UseCluster, "Switch", "continues there"),
+        (share, m.ShareCluster, "Let other machines join", "Running casts continue."),
     ],
 )
 def test_one_question_names_the_casts_and_what_happens_to_them(
@@ -76,7 +76,7 @@ def test_sharing_says_what_it_opens_even_with_no_cluster(window: MainWindow, lin
     assert link.asked(m.ShareCluster) == []
     assert hidden_because(window.banner) == ""
     assert "opens Ray's ports on every network" in window.banner.text()
-    assert "With the token, programs can be run here" in window.banner.text()
+    assert "Anyone with the token can run programs here" in window.banner.text()
 
 
 # --- a person's own act, and messages whose cause is gone ------------------------------------------
@@ -94,7 +94,7 @@ def test_a_cluster_that_the_user_ended_is_no_error(qtbot: QtBot, window: MainWin
 def test_a_cluster_that_a_person_has_stopped_is_no_error(window: MainWindow, link: FakeLink) -> None:
     link.start(fake.busy_welcome())
     leave(window)
-    click(button(window.banner, "Stop it"))
+    click(button(window.banner, "Stop cluster"))
     stopped = Failure(FailureKind.CLUSTER_STOPPED)
     link.say(m.CastResult(fake.sending_cast(state=CastState.FAILED, failure=stopped), (), 2.0))
     link.say(m.ClusterChanged(ClusterStatus()))

@@ -99,4 +99,4 @@ def test_a_cluster_that_is_stopping_is_not_on_its_way(window: MainWindow, link: 
     for phase in (ClusterPhase.STARTING, ClusterPhase.STOPPING):
         link.say(m.ClusterChanged(ClusterStatus(phase, "local")))
         titles.append(window.welcome_page._title.text())
-    assert titles == ["Your local cluster is on its way", "Choose a cluster to send to"]
+    assert titles == ["Your local cluster is starting", "Choose a cluster to send to"]

@@ -41,7 +41,7 @@ def header(qtbot: QtBot, theme: Theme, language: Language) -> Header:
             ("CastRay engine", "", "Starting…"),
             GlyphState.QUEUED,
         ),
-        (ClusterStatus(), ON, ("No cluster", "", "Start one or attach"), GlyphState.OFFLINE),
+        (ClusterStatus(), ON, ("No cluster", "", "Start or attach to one"), GlyphState.OFFLINE),
         (
             ClusterStatus(ClusterPhase.STARTING, "local"),
             ON,
@@ -57,7 +57,7 @@ def header(qtbot: QtBot, theme: Theme, language: Language) -> Header:
         (
             ClusterStatus(ClusterPhase.PLACING, "local", nodes_ready=2, nodes_total=4),
             ON,
-            ("Local cluster", "", "Placing nodes 2/4"),
+            ("Local cluster", "", "Setting up nodes 2/4"),
             GlyphState.QUEUED,
         ),
         (
@@ -144,7 +144,7 @@ def test_known_clusters_can_be_changed_over_to(qtbot: QtBot, theme: Theme, langu
     texts = menu_texts(header)
     assert texts[:2] == [
         "Local cluster  (in use · 4 nodes)",
-        "10.0.4.10:6379  (runs on this computer · 7 nodes · Ray 2.49.0)",
+        "10.0.4.10:6379  (running on this computer · 7 nodes · Ray 2.49.0)",
     ]
     with qtbot.waitSignal(header.menu.use_requested) as caught:
         header.menu.actions()[1].trigger()
@@ -153,7 +153,7 @@ def test_known_clusters_can_be_changed_over_to(qtbot: QtBot, theme: Theme, langu
 
 def test_the_limit_over_all_casts_is_shown_and_changed(qtbot: QtBot, header: Header) -> None:
     header.show_limit(10_000_000)
-    assert header.limit_button.accessibleName() == "Limit over all casts: 10 MB/s"
+    assert header.limit_button.accessibleName() == "Total limit: 10 MB/s"
     header.limit_menu.aboutToShow.emit()
     chosen = [action.text() for action in header.limit_menu.actions() if action.isChecked()]
     assert chosen == ["10 MB/s"]

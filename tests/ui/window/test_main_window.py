@@ -62,7 +62,7 @@ def test_the_start_shows_its_steps_and_can_be_cancelled(window: MainWindow, link
     assert not window.welcome_page.local.start_button.isVisible()
     assert progress._step.full_text() == "Starting Ray…"
     link.say(m.ClusterChanged(ClusterStatus(ClusterPhase.PLACING, "local", nodes_ready=1, nodes_total=4)))
-    assert progress._step.full_text() == "Placing nodes 1/4"
+    assert progress._step.full_text() == "Setting up nodes 1/4"
     progress.cancel_button.click()
     assert link.asked(m.LeaveCluster) == [m.LeaveCluster()]
     link.say(m.ClusterChanged(ClusterStatus()))
@@ -352,7 +352,7 @@ def test_closing_asks_while_a_cast_runs(qtbot: QtBot, window: MainWindow, link: 
         " sent. Until then, start it again to show this window."
     )
     with qtbot.waitSignal(window.quit_requested):
-        button(window.banner, "Stop, and go on next time").click()
+        button(window.banner, "Stop, and continue next time").click()
     with qtbot.waitSignal(window.quit_requested):
         window.close()
 

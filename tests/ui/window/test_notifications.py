@@ -208,7 +208,7 @@ def test_a_saved_group_counts_the_nodes_that_arrive(window: MainWindow, link: Fa
     assert [tag.text() for tag in bar.tags] == ["outer  0"]
     link.start(fake.busy_welcome())
     assert [tag.text() for tag in bar.tags] == ["outer  2"]
-    assert bar.tags[0].accessibleName() == "Choose the group outer, 2 nodes"
+    assert bar.tags[0].accessibleName() == "Select the group outer, 2 nodes"
 
 
 def test_zones_are_groups_too(window: MainWindow, link: FakeLink) -> None:
@@ -227,5 +227,5 @@ def test_zones_are_groups_too(window: MainWindow, link: FakeLink) -> None:
 
 def test_an_awaited_recipient_is_no_failure(window: MainWindow, link: FakeLink, tray: FakeTray) -> None:
     link.say(done(state=CastState.PARTLY_FAILED, verified=2, awaited=1))
-    assert window.toast.text().startswith("1 of 3 nodes get imagenet-val.tar once they are back")
-    assert tray.told == [("1 of 3 nodes get imagenet-val.tar once they are back", False)]
+    assert window.toast.text().startswith("1 of 3 nodes receive imagenet-val.tar when they are back online")
+    assert tray.told == [("1 of 3 nodes receive imagenet-val.tar when they are back online", False)]
