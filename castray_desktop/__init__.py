@@ -1,4 +1,4 @@
-"""CastRay Desktop: put files on many machines of a Ray cluster at once.
+"""CastRay Desktop: copy files to many machines of a Ray cluster at once.
 
 For programs there is `connect`:
 

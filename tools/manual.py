@@ -11,22 +11,22 @@ from castray_desktop.cli.command_line import command_parser
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "castray.1"
 
-SUMMARY = "put files on many machines of a Ray cluster at once"
+SUMMARY = "copy files to many machines of a Ray cluster at once"
 
 ENVIRONMENT = {
     "CASTRAY_HOME": "settings, history, token and logs (the platform's own data folder)",
-    "CASTRAY_CLUSTER": "the cluster that is meant where --cluster is not given",
-    "CASTRAY_DRIVER_PYTHON": "an interpreter that has the cluster's Ray",
-    "CASTRAY_DATA_PORTS": "LOW-HIGH, the ports of the byte plane",
-    "CASTRAY_DATA_NETWORK": "a network as CIDR, the one that bytes should take",
-    "CASTRAY_MULTICAST_HOPS": "how many routers pass multicast on, plus one (1)",
-    "CASTRAY_LOCAL_COPY": "0: no short cuts between nodes of one machine",
+    "CASTRAY_CLUSTER": "the cluster to use if --cluster is not given",
+    "CASTRAY_DRIVER_PYTHON": "an interpreter with the cluster's version of Ray",
+    "CASTRAY_DATA_PORTS": "LOW-HIGH, the ports for data connections",
+    "CASTRAY_DATA_NETWORK": "the network for data connections, as CIDR",
+    "CASTRAY_MULTICAST_HOPS": "the number of multicast hops (1)",
+    "CASTRAY_LOCAL_COPY": "0: no shortcuts between nodes on one machine",
 }
 
 FILES = {
-    "$CASTRAY_HOME/api-token": "what a client of the HTTP API has to show",
-    "$CASTRAY_HOME/api-read-only-token": "the same for a client that changes nothing",
-    "~/.config/castray/node.json": "on a recipient: which hooks its owner allows",
+    "$CASTRAY_HOME/api-token": "the token that clients of the HTTP API must send",
+    "$CASTRAY_HOME/api-read-only-token": "the token for clients that only read",
+    "~/.config/castray/node.json": "on a recipient: the hooks that its owner allows",
 }
 
 

@@ -36,7 +36,7 @@ Commands: TypeAlias = "argparse._SubParsersAction[Any]"
 Handler: TypeAlias = Callable[[argparse.Namespace], Coroutine[None, None, int]]
 """Runs a parsed command and returns its exit status. Raises CastRayError."""
 
-WHO = "'all', or node names, addresses, Ray node id prefixes or @groups, with commas between"
+WHO = "'all', or a comma-separated list of node names, addresses, Ray node id prefixes or @groups"
 
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(s|min|m|h|d|w)?")
 _UNITS = {"s": 1, "m": 60, "min": 60, "h": 3600, "d": 86_400, "w": 7 * 86_400}
@@ -163,8 +163,7 @@ def add_output_options(parser: argparse.ArgumentParser, *, listed: bool) -> None
         choices=[choice.value for choice in ColorChoice],
         default=ColorChoice.AUTO.value if listed else unset,
         help=tell(
-            "colors on a terminal, always or never (auto); NO_COLOR and CLICOLOR_FORCE in the environment"
-            " do the same"
+            "use colors on a terminal, always or never (auto); NO_COLOR and CLICOLOR_FORCE are respected"
         ),
     )
 
@@ -185,7 +184,10 @@ def add_cluster_option(parser: argparse.ArgumentParser, default: str | None = No
         "--cluster",
         metavar="WHICH",
         default=default or os.environ.get("CASTRAY_CLUSTER"),
-        help="local, auto, HOST:PORT or ray://HOST:PORT (the one in use, else this machine's)",
+        help=(
+            "local, auto, HOST:PORT or ray://HOST:PORT (default: the cluster in use, or the one of"
+            " this machine)"
+        ),
     )
 
 
@@ -199,13 +201,15 @@ def add_detach_option(parser: argparse._ActionsContainer) -> None:
     parser.add_argument(
         "--detach",
         action="store_true",
-        help="print the cast's id and end: the engine goes on with it; see castray follow and castray wait",
+        help=(
+            "print the id of the cast and exit; the engine continues it; see castray follow and castray wait"
+        ),
     )
 
 
 def add_cast_argument(parser: argparse.ArgumentParser, *, or_all: bool = False) -> None:
     """Add the positional argument CAST."""
-    meaning = "its id, or the beginning of it"
+    meaning = "its id, or the beginning of its id"
     parser.add_argument("cast", metavar="CAST", help=f"{meaning}, or 'all'" if or_all else meaning)
 
 
@@ -217,7 +221,7 @@ def split_names(text: str) -> tuple[str, ...]:
 def count(text: str) -> int:
     """The type of an argument that is a number from 0 up."""
     if not text.isdigit():
-        raise argparse.ArgumentTypeError(f"{text!r} is no number")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number")
     return int(text)
 
 
@@ -226,7 +230,7 @@ def duration(text: str) -> float:
     match = _DURATION.fullmatch(text.strip())
     seconds = float(match[1]) * _UNITS[match[2] or "s"] if match else 0.0
     if seconds <= 0:
-        raise argparse.ArgumentTypeError(f"{text!r} is no time: write 30s, 15m, 2h or 1d")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a time: use 30s, 15m, 2h or 1d")
     return seconds
 
 
@@ -238,7 +242,7 @@ def moment(text: str) -> float:
         return datetime.fromisoformat(text).astimezone().timestamp()
     except (ValueError, OverflowError):
         raise argparse.ArgumentTypeError(
-            f"{text!r} is no moment: write 2026-11-24, '2026-11-24 18:00', or 7d for seven days ago"
+            f"{text!r} is not a date: use 2026-11-24, '2026-11-24 18:00', or 7d for seven days ago"
         ) from None
 
 
@@ -253,7 +257,10 @@ def add_send_arguments(parser: argparse.ArgumentParser, on_conflict: str = "skip
         " addresses the fastest)",
     )
     parser.add_argument(
-        "--dest", default="", metavar="DIR", help="absolute path on the recipients, may hold {node} (inboxes)"
+        "--dest",
+        default="",
+        metavar="DIR",
+        help="absolute path on the recipients, can contain {node} (inboxes)",
     )
     parser.add_argument(
         "--on-conflict",
@@ -266,17 +273,19 @@ def add_send_arguments(parser: argparse.ArgumentParser, on_conflict: str = "skip
         "--delete",
         dest="remove_extra",
         action="store_true",
-        help="with --on-conflict overwrite: remove what the sent folders no longer have, once all of it"
-        " arrived; --dry-run lists it",
+        help="with --on-conflict overwrite: remove files that the sent folders no longer have, after"
+        " everything has arrived; --dry-run lists them",
     )
     parser.add_argument(
         "--links",
         choices=("auto", "keep", "follow"),
         default="auto",
-        help="send symbolic links as links, or what they point to; auto sends what those point to that are"
-        " named themselves or lead out of what is sent, and the others as links (auto)",
+        help="send symbolic links as links (keep) or send their targets (follow); auto follows links"
+        " that are named explicitly or point outside the sent folders (auto)",
     )
-    parser.add_argument("--exclude", action="append", default=[], metavar="GLOB", help="leave these out")
+    parser.add_argument(
+        "--exclude", action="append", default=[], metavar="GLOB", help="exclude matching files and folders"
+    )
     add_exclude_from_option(parser)
     parser.add_argument(
         "--layout",
@@ -293,27 +302,27 @@ def add_send_arguments(parser: argparse.ArgumentParser, on_conflict: str = "skip
         "--transport",
         choices=("auto", "direct", "ray", "udp"),
         default="auto",
-        help="the transport between nodes: the fastest that connects; sockets alone; through Ray alone; or"
-        " one stream of UDP multicast for all recipients, which is not encrypted, with the relay for what it"
-        " does not bring (auto)",
+        help="the transport between nodes: the fastest available; direct connections only; through"
+        " Ray only; or one unencrypted UDP multicast stream for all recipients, with the relay"
+        " for the rest (auto)",
     )
     parser.add_argument(
         "--encrypt",
         choices=[choice.value for choice in Encryption],
         default=Encryption.AUTO.value,
-        help="encrypt what goes from machine to machine: wherever both can, unless the settings say"
-        " otherwise; always, so that nothing is sent to those that can't; or never (auto)",
+        help="encryption between machines: where both support it, unless the settings say otherwise;"
+        " always (nothing is sent to machines that don't support it); or never (auto)",
     )
     parser.add_argument(
         "--await-offline",
         action="store_true",
-        help="recipients that are offline get theirs when they come back, for as long as the engine runs",
+        help="deliver to offline recipients when they come back, as long as the engine runs",
     )
     parser.add_argument(
         "--hook",
         default="",
         metavar="COMMAND",
-        help="run this on each recipient once its files are there, where that node allows it",
+        help="run this command on each recipient after delivery, if the node allows it",
     )
 
 

@@ -26,18 +26,18 @@ from castray_desktop.core.content.file_names import display_name
 _EPILOGUE = """\
 examples:
   castray                                          open the window
-  castray model.safetensors                        open it with this file in the send list
+  castray model.safetensors                        open it with this file in the list
   castray send model.safetensors --to all          send it to the inbox of every node
   castray send data/ --to node_1,node_2 --dest /data/{node}
-  castray pause all                                stop every byte, and go on with: castray resume all
+  castray pause all                                pause everything; continue with: castray resume all
   castray schedule add nightly data/ --to all --cron "0 3 * * *"
   castray nodes                                    list the nodes
 
-castray COMMAND --help tells more, with examples. Each command takes --json.
+See castray COMMAND --help for details and examples. Each command takes --json.
 
 exit status:
   0  everything was delivered      2  bad usage or bad input
-  1  something was not             3  no cluster
+  1  something was not delivered             3  no cluster
   130, 143, 129  interrupted: Ctrl+C, SIGTERM, a closed terminal
 """
 
@@ -121,7 +121,7 @@ def command_parser(names: Collection[str] = COMMANDS) -> argparse.ArgumentParser
     parser = ProgramParser(
         prog="castray",
         usage=_USAGE,
-        description="Put files on many machines of a Ray cluster at once.",
+        description="Copy files to many machines of a Ray cluster at once.",
         epilog=_EPILOGUE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -209,7 +209,7 @@ def _refuse_undecodable(arguments: list[str]) -> None:
             print_error(
                 BAD_USAGE,
                 f"{display_name(argument)} is a name that is not UTF-8, and can't be given here.",
-                "Rename it, or send the folder that it lies in.",
+                "Rename it, or send the folder that contains it.",
                 as_json=wants_json(arguments),
             )
             sys.exit(EXIT_BAD_USAGE)

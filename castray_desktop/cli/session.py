@@ -27,10 +27,10 @@ from castray_desktop.workers.client.engine_client import EngineClient
 STOP_SECONDS = 10.0
 
 DEMO_INSTEAD = (
-    "No cluster was found, so this is the demo on this computer: its nodes are folders here."
-    " Name a cluster with --cluster HOST:PORT."
+    "No cluster was found, so this uses the demo on this computer, whose nodes are local folders. To"
+    " use a cluster, specify --cluster HOST:PORT."
 )
-DEMO_IN_USE = "The cluster in use is the demo on this computer, none of these: {others}"
+DEMO_IN_USE = "The cluster in use is the demo on this computer, not one of these: {others}"
 
 
 class Session:
@@ -190,8 +190,8 @@ class Session:
 
 
 _PREPARING = {
-    "python": "Looking for a Python that fits the cluster …",
-    "environment": "Making an environment for the cluster's Ray …",
+    "python": "Looking for a suitable Python …",
+    "environment": "Creating an environment for the cluster's Ray …",
     "ray": "Installing the cluster's Ray …",
     "check": "Checking the new driver …",
 }
@@ -209,7 +209,7 @@ def _announce(status: ClusterStatus, announced: str) -> str:
     elif status.phase is ClusterPhase.PREPARING:
         text = _PREPARING.get(status.preparing, "Preparing a driver …")
     elif status.phase is ClusterPhase.PLACING:
-        text = f"Placing {format_count(status.nodes_total, 'node')} …"
+        text = f"Setting up {format_count(status.nodes_total, 'node')} …"
     else:
         return announced
     if text != announced:

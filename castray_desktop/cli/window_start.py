@@ -17,16 +17,16 @@ from castray_desktop.workers.base.installation import (
 )
 
 NO_DISPLAY = (
-    "castray: there is no display to open a window on. "
-    "Start it in a desktop session or with ssh -X, or send from the command line: castray send --help"
+    "castray: no display is available to open a window. Start it in a desktop session or with ssh -X,"
+    " or send from the command line: castray send --help"
 )
 NOT_INSTALLED = (
     "castray: the window is not installed here. "
     "Send from the command line (castray send --help), or install it with: {command}"
 )
 MISSING_LIBRARY = (
-    "castray: the window can't be opened, since a library that Qt needs is missing ({reason}). "
-    "Send from the command line (castray send --help), or install what Qt needs with: {command}"
+    "castray: the window can't be opened because a library that Qt needs is missing ({reason}). Send"
+    " from the command line (castray send --help), or install the library with: {command}"
 )
 
 

@@ -23,7 +23,7 @@ def test_no_display_is_a_sentence(
     monkeypatch.setattr("sys.platform", "linux")
     assert open_window([__file__]) == EXIT_BAD_USAGE
     output = capsys.readouterr()
-    assert output.err.startswith("castray: there is no display")
+    assert output.err.startswith("castray: no display")
     assert "castray send --help" in output.err
     assert len(output.err.splitlines()) == 1
 

@@ -69,20 +69,20 @@ def add_parsers(commands: Commands) -> None:
     )
     add_cast_argument(show_parser)
     show_parser.add_argument(
-        "--files", action="store_true", help="list its files, and what became of each at each recipient"
+        "--files", action="store_true", help="list its files, with the outcome on each recipient"
     )
     show_parser.add_argument(
         "--state",
         action="append",
         default=[],
         choices=[state.value for state in FileState],
-        help="only files with this state at a recipient; may be given more than once",
+        help="only files with this state on a recipient; can be repeated",
     )
     show_parser.add_argument(
-        "--node", default="", metavar="NODE[,NODE...]", help="only what became of files at these recipients"
+        "--node", default="", metavar="NODE[,NODE...]", help="only the outcome on these recipients"
     )
     show_parser.add_argument(
-        "--text", default="", metavar="TEXT", help="only files with these words in path, new name or hash"
+        "--text", default="", metavar="TEXT", help="only files with these words in the path, new name or hash"
     )
     add_json_option(show_parser)
 

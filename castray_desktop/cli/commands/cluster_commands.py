@@ -11,13 +11,13 @@ from castray_desktop.core.casts.json_views import cluster_form, form_to_json
 from castray_desktop.core.protocol import messages
 
 ENCRYPTED = (
-    "Connections are encrypted (RAY_USE_TLS=1): each machine needs a certificate of the same authority"
-    " in RAY_TLS_SERVER_CERT, RAY_TLS_SERVER_KEY and RAY_TLS_CA_CERT."
+    "Connections are encrypted (RAY_USE_TLS=1). Each machine needs a certificate from the same"
+    " authority in RAY_TLS_SERVER_CERT, RAY_TLS_SERVER_KEY and RAY_TLS_CA_CERT."
 )
 NOT_ENCRYPTED = (
-    "Ray's connections are not encrypted: the token and the secret of each cast cross the network in clear,"
-    " and anyone who can read the traffic can use them."
-    " Share only in a network that you trust, or set RAY_USE_TLS=1."
+    "Ray's connections are not encrypted: the token and the secret of each cast cross the network"
+    " unencrypted, and anyone who can read the traffic can use them. Share only on a network that you"
+    " trust, or set RAY_USE_TLS=1."
 )
 
 
@@ -26,7 +26,7 @@ def add_parsers(commands: Commands) -> None:
     cluster = add_command(
         commands,
         "cluster",
-        "prepare for a cluster, share one or join one",
+        "prepare for, share or join a cluster",
         """
         castray cluster share
         castray cluster join 10.0.0.1:6379
@@ -37,7 +37,7 @@ def add_parsers(commands: Commands) -> None:
     prepare_parser = add_command(
         actions,
         "prepare",
-        "make a driver for a cluster that runs another Ray",
+        "prepare a driver for a cluster with another version of Ray",
         "castray cluster prepare 10.0.0.1:6379",
         handler=prepare,
     )
@@ -46,7 +46,7 @@ def add_parsers(commands: Commands) -> None:
     join_parser = add_command(
         actions,
         "join",
-        "make this computer a node of a cluster, without CPUs for its tasks",
+        "join a cluster as a node that runs no tasks",
         "castray cluster join 10.0.0.1:6379",
         handler=join,
     )
@@ -55,7 +55,7 @@ def add_parsers(commands: Commands) -> None:
     share_parser = add_command(
         actions,
         "share",
-        "start a cluster that other machines can join, and say how",
+        "start a cluster that other machines can join, and print how",
         """
         castray cluster share
         castray cluster share --new-token
@@ -65,7 +65,7 @@ def add_parsers(commands: Commands) -> None:
     share_parser.add_argument(
         "--new-token",
         action="store_true",
-        help="stop the shared cluster first and give it another token: all machines have to join again",
+        help="stop the shared cluster and create a new token; all machines have to join again",
     )
     add_json_option(share_parser)
 
@@ -111,8 +111,8 @@ async def share(options: argparse.Namespace) -> int:
     if options.json:
         print_json({"command": shared.command, "address": shared.address, "encrypted": shared.encrypted})
     else:
-        print(f"On another machine that has the same Ray, run:\n\n    {shared.command}\n")
-        print("Anyone who knows this command can run programs on all nodes, so keep it secret.")
+        print(f"On another machine with the same version of Ray, run:\n\n    {shared.command}\n")
+        print("Anyone with this command can run programs on all nodes. Keep it secret.")
         print(ENCRYPTED if shared.encrypted else NOT_ENCRYPTED)
-        print("See who has joined with: castray nodes    End it with: castray engine stop")
+        print("See who has joined with: castray nodes    Stop it with: castray engine stop")
     return EXIT_DELIVERED

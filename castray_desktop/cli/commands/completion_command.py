@@ -13,7 +13,7 @@ def add_parsers(commands: Commands) -> None:
     parser = add_command(
         commands,
         "completion",
-        "print what makes a shell complete these commands",
+        "print a shell completion script",
         """
         castray completion bash > ~/.local/share/bash-completion/completions/castray
         castray completion zsh > ~/.zfunc/_castray        # in a folder of $fpath

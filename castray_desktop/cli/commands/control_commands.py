@@ -36,7 +36,7 @@ def add_parsers(commands: Commands) -> None:
     add = add_command(
         commands,
         "add",
-        "have more nodes receive a cast that runs",
+        "add recipients to a running cast",
         "castray add 3f2a --to node_4",
         handler=add_recipients,
     )
@@ -45,7 +45,7 @@ def add_parsers(commands: Commands) -> None:
     add_json_option(add)
     _add_pause_and_resume(commands)
     cancel_parser = add_command(
-        commands, "cancel", "end a cast", "castray cancel 3f2a\ncastray cancel all", handler=cancel
+        commands, "cancel", "cancel a cast", "castray cancel 3f2a\ncastray cancel all", handler=cancel
     )
     add_cast_argument(cancel_parser, or_all=True)
     add_json_option(cancel_parser)
@@ -53,7 +53,7 @@ def add_parsers(commands: Commands) -> None:
     drop_parser = add_command(
         commands,
         "drop",
-        "end a cast for some of its recipients",
+        "remove recipients from a running cast",
         "castray drop 3f2a node_2",
         handler=drop,
     )
@@ -64,20 +64,20 @@ def add_parsers(commands: Commands) -> None:
         commands, "move", "change a cast's place in the queue", "castray move 3f2a 1", handler=move
     )
     add_cast_argument(move_parser)
-    move_parser.add_argument("place", type=_place, metavar="PLACE", help="1: the next to start")
+    move_parser.add_argument("place", type=_place, metavar="PLACE", help="1 is the next to start")
     add_json_option(move_parser)
 
 
 def _add_pause_and_resume(commands: Commands) -> None:
     for name, summary, handler in (
-        ("pause", "stop every byte of a cast, or to some of its recipients, until that is resumed", pause),
-        ("resume", "go on where it was with a cast, or with some of its recipients", resume),
+        ("pause", "pause a cast, or some of its recipients", pause),
+        ("resume", "resume a cast, or some of its recipients", resume),
     ):
         examples = f"castray {name} 3f2a\ncastray {name} all\ncastray {name} 3f2a --node node_2"
         parser = add_command(commands, name, summary, examples, handler=handler)
         add_cast_argument(parser, or_all=True)
         parser.add_argument(
-            "--node", default="", metavar="NODE[,NODE...]", help="only these recipients; the others go on"
+            "--node", default="", metavar="NODE[,NODE...]", help="only these recipients; the others continue"
         )
         add_json_option(parser)
 
@@ -86,21 +86,21 @@ def _add_retry_and_again(commands: Commands) -> None:
     retry_parser = add_command(
         commands,
         "retry",
-        "send what a cast sent to those that did not get it",
+        "send the files of a cast to the recipients that did not get them",
         "castray retry 3f2a\ncastray retry 3f2a --to node_2",
         handler=retry,
         uses_cluster=True,
     )
     add_cast_argument(retry_parser)
     retry_parser.add_argument(
-        "--to", default="", metavar="WHO", help="some of those that did not get it (all)"
+        "--to", default="", metavar="WHO", help="only these recipients (all that did not get the files)"
     )
     add_detach_option(retry_parser)
     add_json_option(retry_parser)
     again_parser = add_command(
         commands,
         "again",
-        "send what a cast sent to all of its recipients again",
+        "send the files of a cast to all of its recipients again",
         "castray again 3f2a",
         handler=again,
         uses_cluster=True,
@@ -242,5 +242,5 @@ async def _run_again(options: argparse.Namespace, command: messages.Retry | mess
 
 def _place(text: str) -> int:
     if not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is no place: 1 is the next to start")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a place: 1 is the next to start")
     return int(text)

@@ -146,7 +146,7 @@ def add_parsers(commands: Commands) -> None:
     desktop = add_command(
         commands,
         "desktop",
-        "put CastRay into the desktop's menu and its file managers",
+        "add CastRay to the desktop menu and the file managers",
         """
         castray desktop install       into the menu, and into Files, Nemo, Caja, Dolphin and Thunar
         castray desktop remove        take all of that away again
@@ -154,8 +154,8 @@ def add_parsers(commands: Commands) -> None:
     )
     actions = desktop.add_subparsers(dest="action", required=True, metavar="ACTION")
     for name, summary, handler in (
-        ("install", "write the entries into your own folders", install),
-        ("remove", "remove what install has written, and nothing else", remove),
+        ("install", "install the entries for your user", install),
+        ("remove", "remove the installed entries", remove),
     ):
         add_json_option(add_command(actions, name, summary, f"castray desktop {name}", handler=handler))
 
@@ -183,7 +183,7 @@ class Desktop:
         outcomes = []
         for path, file in places.items():
             if path.is_symlink() or (path.exists() and not self._is_ours(path, known, file.content)):
-                outcomes.append(Outcome(path, False, "it is there already, and CastRay did not write it"))
+                outcomes.append(Outcome(path, False, "it already exists and was not written by CastRay"))
                 continue
             known |= dict.fromkeys(self._write(path, file), "folder")
             known[str(path)] = _digest(file.content)
@@ -217,7 +217,7 @@ class Desktop:
                 del known[name]
                 outcomes.append(Outcome(path, True))
             else:
-                outcomes.append(Outcome(path, False, "it was changed since CastRay wrote it"))
+                outcomes.append(Outcome(path, False, "it was changed after CastRay wrote it"))
         self._save(known)
         return outcomes
 
@@ -318,7 +318,7 @@ def _resources() -> Path:
 async def install(options: argparse.Namespace) -> int:
     """Write the entries; status 1 if a file of another program was left."""
     if sys.platform == "darwin" or os.name == "nt":
-        print_error("not_linux", "There are such entries on Linux desktops only.", as_json=options.json)
+        print_error("not_linux", "Desktop entries are supported only on Linux.", as_json=options.json)
         return EXIT_NOT_DELIVERED
     try:
         files = desktop_files(this_command(), _resources())
@@ -332,7 +332,7 @@ async def remove(options: argparse.Namespace) -> int:
     """Remove the entries; status 1 if a changed file was left."""
     outcomes = this_desktop().remove()
     if not outcomes and not options.json:
-        print("There was nothing to remove.")
+        print("Nothing to remove.")
         return EXIT_DELIVERED
     return _report(outcomes, "removed", options.json)
 

@@ -30,7 +30,7 @@ def add_parsers(commands: Commands) -> None:
     parser = add_command(
         commands,
         "doctor",
-        "look at everything that casts need, and say what to do",
+        "diagnose problems and suggest fixes",
         """
         castray doctor
         castray doctor --cluster 10.0.0.1:6379 --json

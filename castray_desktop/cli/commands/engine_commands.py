@@ -29,7 +29,7 @@ def add_parsers(commands: Commands) -> None:
     engine = add_command(
         commands,
         "engine",
-        "start, stop or ask the background engine",
+        "start, stop or query the background engine",
         """
         castray engine start --cluster auto
         castray engine status --json
@@ -40,16 +40,24 @@ def add_parsers(commands: Commands) -> None:
     start = add_command(
         actions,
         "start",
-        "start it with its cluster, and keep it",
+        "start the engine and its cluster, and keep them running",
         "castray engine start --cluster auto",
         handler=start_engine,
         uses_cluster=True,
     )
     stop = add_command(
-        actions, "stop", "end it and what it started", "castray engine stop", handler=stop_engine
+        actions,
+        "stop",
+        "stop the engine and everything that it started",
+        "castray engine stop",
+        handler=stop_engine,
     )
     status = add_command(
-        actions, "status", "say what it does", "castray engine status --json", handler=show_status
+        actions,
+        "status",
+        "show the status of the engine",
+        "castray engine status --json",
+        handler=show_status,
     )
     for parser in (start, stop, status):
         add_json_option(parser)
@@ -65,7 +73,7 @@ async def start_engine(options: argparse.Namespace) -> int:
     if options.json:
         print_json({"event": "started"} | _status_object(status))
     else:
-        say(f"The engine runs with {format_count(status.nodes, 'node')}. End it with: castray engine stop")
+        say(f"The engine runs with {format_count(status.nodes, 'node')}. Stop it with: castray engine stop")
     return EXIT_DELIVERED
 
 

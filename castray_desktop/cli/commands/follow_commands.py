@@ -28,7 +28,7 @@ def add_parsers(commands: Commands) -> None:
     follow_parser = add_command(
         commands,
         "follow",
-        "show the progress of a cast until it has ended; Ctrl+C leaves the cast running",
+        "show the progress of a cast until it ends; Ctrl+C leaves the cast running",
         """
         castray follow 3f2a
         castray follow $(castray send model.safetensors --to all --detach)
@@ -36,12 +36,12 @@ def add_parsers(commands: Commands) -> None:
         handler=follow,
         uses_cluster=True,
     )
-    follow_parser.add_argument("cast", metavar="CAST", help="its id, or the beginning of it")
+    follow_parser.add_argument("cast", metavar="CAST", help="its id, or the beginning of its id")
     add_json_option(follow_parser)
     wait_parser = add_command(
         commands,
         "wait",
-        "wait until casts have ended; the exit status is that of send",
+        "wait until casts have ended; with the exit status of send",
         """
         castray wait 3f2a
         castray wait 3f2a 9c01 && echo delivered
@@ -49,7 +49,7 @@ def add_parsers(commands: Commands) -> None:
         handler=wait,
         uses_cluster=True,
     )
-    wait_parser.add_argument("cast", nargs="+", metavar="CAST", help="ids, or the beginnings of them")
+    wait_parser.add_argument("cast", nargs="+", metavar="CAST", help="ids, or the beginnings of ids")
     add_json_option(wait_parser)
 
 
@@ -112,4 +112,4 @@ async def _leave_running(session: Session, casts: Sequence[str]) -> None:
         with contextlib.suppress(CastRayError):  # it has ended
             await keep_running(session, cast)
             if not output_style().quiet:
-                print_note(f"cast {cast} goes on. Cancel it with: castray cancel {cast}")
+                print_note(f"cast {cast} continues. Cancel it with: castray cancel {cast}")

@@ -27,7 +27,7 @@ def add_parsers(commands: Commands) -> None:
     group = add_command(
         commands,
         "group",
-        "keep groups of recipients, for --to @NAME",
+        "manage groups of recipients for --to @NAME",
         """
         castray group add office node_1,node_2
         castray send model.safetensors --to @office
@@ -42,12 +42,12 @@ def add_parsers(commands: Commands) -> None:
     add = add_command(
         actions,
         "add",
-        "add nodes to a group, which is made if there is none",
+        "add nodes to a group, which is created if necessary",
         "castray group add office node_1,node_2",
         handler=add_members,
     )
     add.add_argument("group", metavar="NAME", help="with or without the @")
-    add.add_argument("nodes", metavar="NODE[,NODE...]", help="names; of nodes that are there, also addresses")
+    add.add_argument("nodes", metavar="NODE[,NODE...]", help="node names; for available nodes also addresses")
     add_json_option(add)
     remove = add_command(
         actions,
@@ -60,7 +60,9 @@ def add_parsers(commands: Commands) -> None:
         handler=remove_members,
     )
     remove.add_argument("group", metavar="NAME", help="with or without the @")
-    remove.add_argument("nodes", nargs="?", default="", metavar="NODE[,NODE...]", help="only these (all)")
+    remove.add_argument(
+        "nodes", nargs="?", default="", metavar="NODE[,NODE...]", help="only these nodes (all)"
+    )
     add_json_option(remove)
 
 

@@ -14,14 +14,14 @@ from castray_desktop.core.protocol.messages import PROTOCOL_VERSION
 def add_parsers(commands: Commands) -> None:
     """Add `help` and `version`."""
     topics = add_command(
-        commands, "help", "tell the commands, or all about one", "castray help send", handler=show_help
+        commands, "help", "list the commands, or show help for one", "castray help send", handler=show_help
     )
     topics.add_argument("topic", nargs="*", metavar="COMMAND")
     add_json_option(topics)
     version = add_command(
         commands,
         "version",
-        "tell the version",
+        "print the version",
         "castray version\ncastray version --json",
         handler=show_version,
     )

@@ -81,7 +81,7 @@ def add_parsers(commands: Commands) -> None:
     parser = add_command(
         commands,
         "history",
-        "list the casts that have ended, the latest first",
+        "list past casts, the latest first",
         """
         castray history --state failed --since 7d
         castray history --text llama --csv > casts.csv
@@ -89,7 +89,7 @@ def add_parsers(commands: Commands) -> None:
         """,
         handler=history,
     )
-    parser.add_argument("cast", nargs="?", metavar="CAST", help="tell of this one, with its deliveries")
+    parser.add_argument("cast", nargs="?", metavar="CAST", help="show this cast with its deliveries")
     parser.add_argument(
         "--text", default="", metavar="TEXT", help="part of a name, a node, a source or a destination"
     )
@@ -98,17 +98,19 @@ def add_parsers(commands: Commands) -> None:
         action="append",
         default=[],
         choices=("completed", "partly_failed", "failed", "cancelled"),
-        help="may be given more than once",
+        help="can be repeated",
     )
     parser.add_argument("--node", default="", metavar="NODE", help="source or recipient")
     parser.add_argument("--since", type=moment, default=0.0, metavar="WHEN", help="2026-11-24, or 7d ago")
     parser.add_argument("--until", type=moment, default=0.0, metavar="WHEN", help="as for --since")
-    parser.add_argument("--limit", type=count, default=100, metavar="N", help="at most so many (100); 0: all")
+    parser.add_argument(
+        "--limit", type=count, default=100, metavar="N", help="maximum number of casts (100); 0: all"
+    )
     formats = parser.add_mutually_exclusive_group()
     add_json_option(formats)
-    formats.add_argument("--csv", action="store_true", help="a table for other programs")
+    formats.add_argument("--csv", action="store_true", help="print CSV")
     totals = add_command(
-        commands, "stats", "tell all casts in numbers", "castray stats --json", handler=statistics
+        commands, "stats", "show statistics of all casts", "castray stats --json", handler=statistics
     )
     add_json_option(totals)
 

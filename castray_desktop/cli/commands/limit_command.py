@@ -18,7 +18,7 @@ def add_parsers(commands: Commands) -> None:
     parser = add_command(
         commands,
         "limit",
-        "limit what every node passes on, now and from now on",
+        "limit the upload rate of every node, until it is changed",
         """
         castray limit 100MB/s
         castray limit off
@@ -30,11 +30,9 @@ def add_parsers(commands: Commands) -> None:
         "rate",
         metavar="RATE",
         nargs="?",
-        help="10M, 10MB/s, 10MiB/s, 100Mbit/s or off; left out: say the limit",
+        help="10M, 10MB/s, 10MiB/s, 100Mbit/s or off; without it, print the limit",
     )
-    parser.add_argument(
-        "--cast", default="", metavar="CAST", help="of this cast alone, for as long as it runs"
-    )
+    parser.add_argument("--cast", default="", metavar="CAST", help="only for this cast, while it runs")
     add_json_option(parser)
 
 

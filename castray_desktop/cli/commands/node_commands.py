@@ -57,8 +57,8 @@ def add_parsers(commands: Commands) -> None:
         uses_cluster=True,
     )
     add.add_argument("name", metavar="NAME")
-    add.add_argument("--on", default="", metavar="NODE", help="the Ray node that it is placed on")
-    add.add_argument("--inbox", default="", metavar="DIR", help="where it writes (~/CastRay/NAME)")
+    add.add_argument("--on", default="", metavar="NODE", help="the Ray node to place it on")
+    add.add_argument("--inbox", default="", metavar="DIR", help="its inbox folder (~/CastRay/NAME)")
     add_json_option(add)
     remove = add_command(
         actions,

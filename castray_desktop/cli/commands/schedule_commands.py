@@ -40,8 +40,8 @@ QUIET_SECONDS = 5.0
 """The default time without changes before `--when-changed` starts a cast."""
 
 ON_THE_DEMO = (
-    "It sends to the demo on this computer, whose nodes are folders here."
-    " For a cluster, name it with --cluster HOST:PORT."
+    "It sends to the demo on this computer, whose nodes are local folders. To use a cluster, specify"
+    " --cluster HOST:PORT."
 )
 
 
@@ -50,7 +50,7 @@ def add_parsers(commands: Commands) -> None:
     schedule = add_command(
         commands,
         "schedule",
-        "casts that start by themselves",
+        "manage casts that start automatically",
         """
         castray schedule add nightly data/ --to all --cron "0 3 * * *"
         castray schedule add models models/ --to @office --when-changed
@@ -68,7 +68,7 @@ def add_parsers(commands: Commands) -> None:
     demo = add_command(
         actions,
         "demo",
-        "keep one, switched off, that sends a small file to all nodes of the local cluster each minute",
+        "add a disabled demonstration that sends a small file to all local nodes every minute",
         """
         castray schedule demo
         castray schedule resume Demonstration
@@ -77,9 +77,9 @@ def add_parsers(commands: Commands) -> None:
     )
     add_json_option(demo)
     for name, summary, handler in (
-        ("remove", "forget a schedule", remove),
-        ("pause", "switch it off", pause),
-        ("resume", "switch it on", resume),
+        ("remove", "remove a schedule", remove),
+        ("pause", "disable a schedule", pause),
+        ("resume", "enable a schedule", resume),
     ):
         parser = add_command(actions, name, summary, f"castray schedule {name} nightly", handler=handler)
         _add_schedule_argument(parser, or_all=name != "remove")
@@ -87,7 +87,7 @@ def add_parsers(commands: Commands) -> None:
     run_parser = add_command(
         actions,
         "run",
-        "run it now, and follow its cast",
+        "run a schedule now and follow its cast",
         "castray schedule run nightly",
         handler=run,
         uses_cluster=True,
@@ -101,7 +101,7 @@ def _add_add_parser(actions: Commands) -> None:
     parser = add_command(
         actions,
         "add",
-        "keep a new schedule",
+        "add a schedule",
         """
         castray schedule add hourly data/ --to all --every 1h
         castray schedule add nightly data/ --to all --dest /backup/{node} --cron "0 3 * * *"
@@ -113,7 +113,9 @@ def _add_add_parser(actions: Commands) -> None:
     parser.add_argument("name", metavar="NAME")
     add_paths_arguments(parser)
     when = parser.add_mutually_exclusive_group(required=True)
-    when.add_argument("--every", type=duration, metavar="TIME", help="from start to start: 30s, 15m, 2h, 1d")
+    when.add_argument(
+        "--every", type=duration, metavar="TIME", help="time from start to start: 30s, 15m, 2h, 1d"
+    )
     when.add_argument("--cron", metavar="EXPRESSION", help="five fields, in local time: '0 3 * * *'")
     when.add_argument(
         "--when-changed",
@@ -121,10 +123,10 @@ def _add_add_parser(actions: Commands) -> None:
         nargs="?",
         const=QUIET_SECONDS,
         metavar="TIME",
-        help="when something has changed and was quiet for so long (5s)",
+        help="after a change, once nothing has changed for this time (5s)",
     )
     add_send_arguments(parser, on_conflict="overwrite")
-    parser.add_argument("--paused", action="store_true", help="keep it switched off for now")
+    parser.add_argument("--paused", action="store_true", help="add it disabled")
     add_json_option(parser)
 
 
@@ -264,8 +266,8 @@ def _trigger(info: ScheduleInfo) -> str:
     schedule = info.schedule
     if schedule.every:
         return f"every {format_duration(schedule.every)}"
-    polling = f", looked at every {format_duration(info.looks_every)}" if info.looks_every else ""
-    return schedule.cron or f"when changed, and quiet for {format_duration(schedule.quiet)}{polling}"
+    polling = f", checked every {format_duration(info.looks_every)}" if info.looks_every else ""
+    return schedule.cron or f"after changes, once unchanged for {format_duration(schedule.quiet)}{polling}"
 
 
 def _schedule_state(info: ScheduleInfo) -> str:

@@ -52,7 +52,7 @@ def add_parsers(commands: Commands) -> None:
     add_paths_arguments(parser)
     add_send_arguments(parser)
     how = parser.add_mutually_exclusive_group()
-    how.add_argument("--dry-run", action="store_true", help="say what would happen, send nothing")
+    how.add_argument("--dry-run", action="store_true", help="show what would happen, and send nothing")
     add_detach_option(how)
     add_json_option(parser)
 
@@ -113,7 +113,7 @@ def print_preflight(report: PreflightReport) -> None:
     if report.left_out_count > len(report.left_out):
         print_note(f"not sent: {report.left_out_count - len(report.left_out)} more")
     for removal in report.removals:
-        print(f"{removal.node} would lose {removal.count}, since the source has them no longer:")
+        print(f"{removal.node} would lose {removal.count}, which the source no longer has:")
         for path in removal.paths:
             print(f"  {path}")
         if removal.count > len(removal.paths):
@@ -121,4 +121,4 @@ def print_preflight(report: PreflightReport) -> None:
     if report.left_out_count:
         print(f"Nothing was sent. Entries that can't be sent: {report.left_out_count}.")
     elif not report.problems:
-        print("Every recipient can take it. Nothing was sent.")
+        print("All recipients can receive the files. Nothing was sent.")

@@ -29,9 +29,9 @@ if TYPE_CHECKING:
     from castray_desktop.workers.http_api.api_app import ApiServer
 
 OPEN_TO_OTHERS = (
-    "{host} can be reached from other machines, and what is sent is not encrypted."
-    " Anyone who can read the traffic gets the token, and with it can send any file that you can read."
-    " Use it in a network that you trust, or behind a proxy with TLS."
+    "{host} can be reached from other machines, and the connections are not encrypted. Anyone who can"
+    " read the traffic can get the token, and with it send any file that you can read. Use it only on"
+    " a network that you trust, or behind a TLS proxy."
 )
 
 
@@ -40,7 +40,7 @@ def add_parsers(commands: Commands) -> None:
     parser = add_command(
         commands,
         "serve",
-        "serve the HTTP API and its WebSocket until it is interrupted",
+        "serve the HTTP API and its WebSocket until interrupted",
         """
         castray serve
         castray serve --port 9000 --cluster auto
@@ -51,20 +51,25 @@ def add_parsers(commands: Commands) -> None:
         uses_cluster=True,
     )
     parser.add_argument(
-        "--host", default="127.0.0.1", metavar="H", help="the address to listen at (127.0.0.1: this machine)"
+        "--host",
+        default="127.0.0.1",
+        metavar="H",
+        help="the address to listen on (127.0.0.1: this machine only)",
     )
-    parser.add_argument("--port", type=_port, default=8001, metavar="P", help="8001; 0: any that is free")
+    parser.add_argument(
+        "--port", type=_port, default=8001, metavar="P", help="the port to listen on (8001); 0: any free port"
+    )
     parser.add_argument(
         "--read-only-token",
         action="store_true",
-        help="also accept a second token, for requests that change nothing; it is created if there is none",
+        help="also accept a second token that allows reading only; it is created if necessary",
     )
     add_json_option(parser)
 
 
 def _port(text: str) -> int:
     if not text.isdigit() or int(text) > 65535:
-        raise argparse.ArgumentTypeError(f"{text!r} is no port: a number from 0 to 65535")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a port: use a number from 0 to 65535")
     return int(text)
 
 
@@ -90,9 +95,7 @@ async def serve(options: argparse.Namespace) -> int:
         read_only = load_token(paths.api_read_only_token) if options.read_only_token else ""
         listener = open_port(options.host, options.port)
     except OSError as error:
-        print_error(
-            "not_served", f"the API can't be served: {_reason(error, options)}.", as_json=options.json
-        )
+        print_error("not_served", f"can't serve the API: {_reason(error, options)}.", as_json=options.json)
         return EXIT_BAD_USAGE
     with listener, _log_file(paths.log):
         async with Session() as session:
@@ -159,7 +162,9 @@ def _log_file(folder: Path) -> Iterator[None]:
 
 def _reason(error: OSError, options: argparse.Namespace) -> str:
     if error.errno == errno.EADDRINUSE:
-        return f"port {options.port} is taken; choose another one with --port, or end what uses it"
+        return (
+            f"port {options.port} is in use; choose another one with --port, or stop the program that uses it"
+        )
     if isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL:
-        return f"{options.host} is no address of this machine"
+        return f"{options.host} is not an address of this machine"
     return str(error.strerror or error)

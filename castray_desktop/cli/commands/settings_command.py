@@ -21,7 +21,7 @@ def add_parsers(commands: Commands) -> None:
     parser = add_command(
         commands,
         "settings",
-        "say the engine's settings, or change them",
+        "show or change the settings of the engine",
         """
         castray settings
         castray settings --casts-at-once 2 --go-on no
@@ -29,29 +29,34 @@ def add_parsers(commands: Commands) -> None:
         handler=settings,
     )
     parser.add_argument(
-        "--casts-at-once", type=count, metavar="N", help="more wait in the queue; 0: no bound"
+        "--casts-at-once",
+        type=count,
+        metavar="N",
+        help="maximum number of simultaneous casts, others are queued; 0: no limit",
     )
     parser.add_argument(
-        "--go-on", choices=("yes", "no"), help="whether unfinished casts go on after a restart, or are paused"
+        "--go-on", choices=("yes", "no"), help="continue unfinished casts after a restart; no: pause them"
     )
     parser.add_argument(
-        "--history-days", type=count, metavar="N", help="forget casts that ended longer ago; 0: never"
+        "--history-days",
+        type=count,
+        metavar="N",
+        help="delete casts that ended longer ago from the history; 0: never",
     )
     parser.add_argument(
         "--demo-nodes",
         type=int,
         choices=range(MOST_DEMO_NODES + 1),
         metavar="N",
-        help="nodes that a local cluster has beside this computer, from its next start on;"
-        f" {MOST_DEMO_NODES} at most",
+        help=f"demo nodes of a local cluster, from its next start; at most {MOST_DEMO_NODES}",
     )
     parser.add_argument(
-        "--stay-awake", choices=("yes", "no"), help="whether this computer stays awake while a cast runs"
+        "--stay-awake", choices=("yes", "no"), help="keep this computer awake while a cast is running"
     )
     parser.add_argument(
         "--encrypt",
         choices=[choice.value for choice in Encryption],
-        help="whether casts that don't say it themselves are encrypted from machine to machine",
+        help="encryption between machines for casts that don't specify it",
     )
     add_json_option(parser)
 
@@ -84,7 +89,7 @@ def _changes(options: argparse.Namespace) -> dict[str, object]:
 
 
 _ENCRYPTION = {
-    Encryption.AUTO: "wherever both can",
+    Encryption.AUTO: "where both support it",
     Encryption.ALWAYS: "always",
     Encryption.NEVER: "never",
 }
@@ -94,10 +99,12 @@ def print_settings(settings: EngineSettings) -> None:
     """Print the settings in a few lines."""
     limit = format_rate(settings.limit) if settings.limit else "none"
     print(f"Limit of every node over all casts: {limit}.")
-    print(f"Casts at once: {settings.casts_at_once or 'no bound'}.")
-    print(f"After a restart unfinished casts {'go on' if settings.go_on else 'are there, paused'}.")
+    print(f"Simultaneous casts: {settings.casts_at_once or 'no limit'}.")
+    print(f"After a restart, unfinished casts {'continue' if settings.go_on else 'are paused'}.")
     print(f"Encryption between machines: {_ENCRYPTION[settings.encrypt]}.")
-    kept = f"for {format_count(settings.history_days, 'day')}" if settings.history_days else "for ever"
+    kept = f"for {format_count(settings.history_days, 'day')}" if settings.history_days else "forever"
     print(f"The history is kept {kept}.")
     print(f"A local cluster starts with {format_count(settings.demo_nodes, 'demo node')}.")
-    print(f"While a cast runs this computer {'stays awake' if settings.stay_awake else 'may go to sleep'}.")
+    print(
+        f"While a cast is running, this computer {'stays awake' if settings.stay_awake else 'may go to sleep'}."
+    )

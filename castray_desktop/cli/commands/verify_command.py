@@ -58,8 +58,10 @@ def add_parsers(commands: Commands) -> None:
         uses_cluster=True,
     )
     what = parser.add_mutually_exclusive_group(required=True)
-    what.add_argument("path", nargs="?", metavar="PATH", help="the same path on every node; may hold {node}")
-    what.add_argument("--cast", metavar="CAST", help="what this cast delivered, against what was sent")
+    what.add_argument(
+        "path", nargs="?", metavar="PATH", help="a path that is the same on every node; can contain {node}"
+    )
+    what.add_argument("--cast", metavar="CAST", help="compare what this cast delivered with what was sent")
     parser.add_argument("--to", default="all", metavar="WHO", help=f"{WHO} (all)")
     add_json_option(parser)
 

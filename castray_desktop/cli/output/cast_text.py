@@ -111,7 +111,7 @@ def _details(item: DeliverySnapshot) -> str:
     rate = item.delivered_bytes / item.seconds if item.seconds else 0.0
     facts = [f"{format_bytes(item.bytes)} in {item.seconds:.1f} s ({format_bytes(rate)}/s)"]
     if item.skipped_bytes:
-        facts.append(f"{format_bytes(item.skipped_bytes)} of it were there")
+        facts.append(f"{format_bytes(item.skipped_bytes)} of it already present")
     if item.upstream:
         facts.append(f"from {item.upstream}")
     if item.transport is not None:
@@ -147,7 +147,7 @@ def warn_of_clear_text(cast: CastSummary, deliveries: Iterable[DeliverySnapshot]
         return
     listed = ", ".join(nodes[:NAMED]) + (f" and {len(nodes) - NAMED} more" if len(nodes) > NAMED else "")
     print_note(
-        f"warning: what goes to {listed} is not encrypted. With --encrypt always, nothing is sent that way."
+        f"warning: the connections to {listed} are not encrypted. With --encrypt always, nothing is sent unencrypted."
     )
 
 
@@ -173,7 +173,7 @@ def print_links(found: CastSummary | PreflightReport) -> None:
     """Print how symbolic links are sent; on stderr those that point to nothing at the recipients."""
     parts = []
     if found.followed_links:
-        parts.append(f"{found.followed_links} sent as what they point to")
+        parts.append(f"{found.followed_links} sent as their targets")
     if found.kept_links:
         parts.append(f"{found.kept_links} as links")
     if parts:
@@ -197,6 +197,6 @@ def print_limit(limit: int, cast: str = "") -> None:
     """Print the limit of every node's uploads, over all casts or for one; 0: none."""
     scope = f"for cast {cast}" if cast else "over all casts"
     if limit:
-        print(f"Every node passes on at most {format_bytes(limit)}/s {scope}.")
+        print(f"Upload limit of every node: {format_bytes(limit)}/s {scope}.")
     else:
         print(f"There is no limit {scope}.")

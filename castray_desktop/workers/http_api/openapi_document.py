@@ -30,7 +30,7 @@ EVENT_PATHS = (f"{V1}/events", "/ws")
 """The WebSocket: in v1, and its first address."""
 
 DESCRIPTION = f"""\
-Put files on many machines of a Ray cluster at once.
+Copy files to many machines of a Ray cluster at once.
 
 Every request needs the token in `$CASTRAY_HOME/api-token`, except `/healthz`.
 `castray serve --read-only-token` makes a second token, with which GET requests and the WebSocket are allowed.

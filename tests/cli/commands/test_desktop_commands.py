@@ -77,7 +77,7 @@ def test_a_foreign_file_is_not_touched(desktop: Desktop, folders: Path) -> None:
     theirs = folders / "data/applications/castray.desktop"
     theirs.write_text("[Desktop Entry]\nName=Another\n")
     [left] = [outcome for outcome in desktop.install(FILES) if not outcome.done]
-    assert (left.path, left.why_not) == (theirs, "it is there already, and CastRay did not write it")
+    assert (left.path, left.why_not) == (theirs, "it already exists and was not written by CastRay")
     desktop.remove()
     assert theirs.read_text() == "[Desktop Entry]\nName=Another\n"
 
@@ -139,7 +139,7 @@ def test_the_commands(folders: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert str(icon) in json.loads(capsys.readouterr().out)["removed"]
     assert tree(folders / "data") == before
     assert run_command(parse_command(["desktop", "remove"])) == EXIT_DELIVERED
-    assert capsys.readouterr().out == "There was nothing to remove.\n"
+    assert capsys.readouterr().out == "Nothing to remove.\n"
 
 
 def test_a_folder_that_can_not_be_written_is_named(folders: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -29,7 +29,7 @@ def test_a_preflight_names_unsent_files(capsys: pytest.CaptureFixture[str]) -> N
     pipe = messages.UnsentFile("top/pipe", Failure(K.NOT_SENDABLE, {"path": "top/pipe", "what": "a socket"}))
     print_preflight(messages.PreflightReport(3, 10, ("node_1",), left_out=(pipe,), left_out_count=2))
     told = capsys.readouterr()
-    assert "Every recipient can take it" not in told.out
+    assert "All recipients can receive the files" not in told.out
     assert "top/pipe is a socket and can't be sent." in told.err
     assert "1 more" in told.err
 

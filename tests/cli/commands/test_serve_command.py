@@ -15,9 +15,9 @@ async def test_an_api_that_can_not_start_prints_the_reason(
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         assert await run_words("serve", "--port", str(taken.getsockname()[1])) == 2
-    assert "is taken" in capsys.readouterr().err
+    assert "is in use" in capsys.readouterr().err
     assert await run_words("serve", "--host", "192.0.2.77", "--port", "0") == 2
-    assert "no address of this machine" in capsys.readouterr().err
+    assert "not an address of this machine" in capsys.readouterr().err
     paths.api_token.chmod(0o644)
     assert await run_words("serve", "--port", "0") == 2
     assert "could be read by others. Delete it" in capsys.readouterr().err

@@ -23,7 +23,7 @@ async def test_settings(engine_home: EngineHome, capsys: pytest.CaptureFixture[s
     assert json.loads(capsys.readouterr().out) == expected
     await run_words("settings")
     told = capsys.readouterr().out
-    assert "Casts at once: 2." in told
+    assert "Simultaneous casts: 2." in told
     assert "Encryption between machines: wherever both can." in told
     await run_words("settings", "--encrypt", "always")
     assert "Encryption between machines: always." in capsys.readouterr().out
