@@ -105,6 +105,5 @@ def print_settings(settings: EngineSettings) -> None:
     kept = f"for {format_count(settings.history_days, 'day')}" if settings.history_days else "forever"
     print(f"The history is kept {kept}.")
     print(f"A local cluster starts with {format_count(settings.demo_nodes, 'demo node')}.")
-    print(
-        f"While a cast is running, this computer {'stays awake' if settings.stay_awake else 'may go to sleep'}."
-    )
+    sleep = "stays awake" if settings.stay_awake else "may go to sleep"
+    print(f"While a cast is running, this computer {sleep}.")

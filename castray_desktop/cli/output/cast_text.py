@@ -147,7 +147,8 @@ def warn_of_clear_text(cast: CastSummary, deliveries: Iterable[DeliverySnapshot]
         return
     listed = ", ".join(nodes[:NAMED]) + (f" and {len(nodes) - NAMED} more" if len(nodes) > NAMED else "")
     print_note(
-        f"warning: the connections to {listed} are not encrypted. With --encrypt always, nothing is sent unencrypted."
+        f"warning: the connections to {listed} are not encrypted. With --encrypt always, nothing"
+        " is sent unencrypted."
     )
 
 

@@ -42,7 +42,7 @@ def test_status_and_preflight(capsys: pytest.CaptureFixture[str]) -> None:
     print_casts([])
     print_status(messages.EngineStatus(7, messages.ClusterStatus(), 0, 0, 1, False, 10**7))
     output = capsys.readouterr()
-    assert "Every node passes on at most 10.0 MB/s over all casts." in output.out
+    assert "Upload limit of every node: 10.0 MB/s over all casts." in output.out
     assert "No engine is running." in output.out
     assert "2 files, 2.1 MB, to node_1." in output.out
     assert "Nothing was sent." in output.out

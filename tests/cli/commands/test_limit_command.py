@@ -15,7 +15,7 @@ async def test_the_limit_is_set_said_and_taken_away(
     for words in (["limit", "10MB/s"], ["limit", "--json"], ["limit", "off"], ["limit"]):
         assert await run_words(*words) == 0
     assert capsys.readouterr().out.splitlines() == [
-        "Every node passes on at most 10.0 MB/s over all casts.",
+        "Upload limit of every node: 10.0 MB/s over all casts.",
         '{"schema": 1, "limit": 10000000, "cast": null}',
         "There is no limit over all casts.",
         "There is no limit over all casts.",

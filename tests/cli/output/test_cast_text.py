@@ -97,8 +97,8 @@ def test_the_last_line_says_whether_it_was_encrypted(
 def test_a_warning_names_who_got_it_in_clear_text(capsys: pytest.CaptureFixture[str]) -> None:
     print_result(encrypted(*[False] * 6, True))
     assert capsys.readouterr().err == (
-        "castray: warning: what goes to node_1, node_2, node_3, node_4 and 2 more is not encrypted."
-        " With --encrypt always, nothing is sent that way.\n"
+        "castray: warning: the connections to node_1, node_2, node_3, node_4 and 2 more are not encrypted."
+        " With --encrypt always, nothing is sent unencrypted.\n"
     )
     print_result(encrypted(False, transport=TransportOption.UDP))
     assert capsys.readouterr().err == (
