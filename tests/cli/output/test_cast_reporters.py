@@ -196,7 +196,7 @@ def test_a_result_says_for_each_recipient_whether_it_was_encrypted(
     assert line["encrypted"] is False
     assert [item["encrypted"] for item in line["deliveries"]] == [True, False, None]
     JsonReporter().result(result)
-    assert "what goes to node_2 is not encrypted" in capsys.readouterr().err
+    assert "the connections to node_2 are not encrypted" in capsys.readouterr().err
 
 
 def test_clear_text_is_told_before_the_cast_has_ended(capsys: pytest.CaptureFixture[str]) -> None:
@@ -206,7 +206,7 @@ def test_clear_text_is_told_before_the_cast_has_ended(capsys: pytest.CaptureFixt
         for _ in range(2):
             reporter.progress(make_cast(), (make_delivery("node_2", encrypted=False),))
         reporter.stop()
-        assert capsys.readouterr().err.count("warning: what goes to node_2 is not encrypted") == 1
+        assert capsys.readouterr().err.count("warning: the connections to node_2 are not encrypted") == 1
 
 
 def test_why_a_server_lets_wait_is_told_once(capsys: pytest.CaptureFixture[str]) -> None:
