@@ -266,8 +266,8 @@ def add_send_arguments(parser: argparse.ArgumentParser, on_conflict: str = "skip
         "--on-conflict",
         choices=("skip", "rename", "overwrite"),
         default=on_conflict,
-        help="where a file of that name exists: leave an identical one and give a different one a free"
-        f" name, always take a free name, or replace it ({on_conflict})",
+        help="if a file of that name exists: keep identical files and rename different ones, always"
+        f" rename, or replace it ({on_conflict})",
     )
     parser.add_argument(
         "--delete",

@@ -33,7 +33,10 @@ PathOrUrl = Annotated[str, Field(max_length=8192, pattern="^(/|https?://[^/])")]
 Rate = Annotated[
     Text,
     WithJsonSchema(
-        {"type": "string", "pattern": r"^(off|[1-9][0-9]{0,5}(\.[0-9]{1,3})? ?([kKMG]i?B|[MG]i?bit)/s)$"}
+        {
+            "type": "string",
+            "pattern": r"^(off|[1-9][0-9]{0,5}(\.[0-9]{1,3})? ?([kKMG](i?B)?|[MG]i?bit)(/s)?)$",
+        }
     ),
 ]
 """A rate as a text. A pattern can't say that it is at least one kilobyte a second, so the schema describes
