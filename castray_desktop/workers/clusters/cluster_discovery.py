@@ -164,7 +164,7 @@ class ClusterHistory:
         try:
             self._mark.touch(0o600)
         except OSError as error:
-            log.warning("the clusters that were used could not be saved: %s", error)
+            log.warning("the list of used clusters could not be saved: %s", error)
 
     def _put(self, item: UsedCluster) -> None:
         self._clusters[item.target] = item

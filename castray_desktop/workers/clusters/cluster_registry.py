@@ -72,7 +72,7 @@ class NodeRateLimit:
         try:
             await self._agents.call(node, agent_protocol.SetNodeLimit(limit))
         except CastRayError as error:  # a lost agent gets the limit when it is back
-            log.warning("%s did not get the limit: %s", node, error)
+            log.warning("the limit was not sent to %s: %s", node, error)
 
 
 @dataclass(frozen=True)

@@ -360,7 +360,7 @@ class ClusterSupervisor:
         clusters, where nothing goes through Ray."""
         if not hello.store or hello.store.startswith(SHARED_MEMORY) or self.status.notice is not None:
             return
-        log.warning("Ray on %s keeps objects in %s: %s is too small", hello.node, hello.store, SHARED_MEMORY)
+        log.warning("Ray on %s stores objects in %s: %s is too small", hello.node, hello.store, SHARED_MEMORY)
         if self.status.target != driver_protocol.LOCAL_TARGET:
             values = {"node": hello.node, "folder": hello.store}
             self._connection.notice(Failure(FailureKind.SHARED_MEMORY_SMALL, values))

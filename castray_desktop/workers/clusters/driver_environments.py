@@ -322,7 +322,7 @@ class DriverEnvironments:
             fast = _required(known_hashes().for_fast_hashes(), folder / "fast-hashes.txt")
             await _run([*install, *WHEELS_ALONE, *fast], output)
         except _StepFailed as error:
-            log.warning("no fast hashes in that environment: %s", error)
+            log.warning("fast hashes are not available in that environment: %s", error)
         step("check")
         check = f"import ray; assert ray.__version__ == {versions.ray!r}, ray.__version__"
         await _run([str(python), "-I", "-c", check], output)
@@ -345,7 +345,7 @@ def _ray_requirements(version: str, folder: Path) -> list[str]:
     """Arguments of pip and uv for this Ray, with its client server (`client`)."""
     known = known_hashes().for_ray(version)
     if known is None:
-        log.warning("the hashes of Ray %s are not known: it is installed without checking hashes", version)
+        log.warning("no hashes are known for Ray %s: installing it without checking hashes", version)
         return [f"ray[client]=={version}"]
     return _required(known, folder / "requirements.txt")
 

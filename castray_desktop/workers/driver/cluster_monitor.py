@@ -137,7 +137,7 @@ class ClusterMonitor:
                 await self._compare(tell)
             if not self._nodes:
                 break
-        log.error("the cluster at %s does not answer", self._address)
+        log.error("the cluster at %s does not respond", self._address)
         tell(driver_protocol.ClusterFailed(Failure(FailureKind.CLUSTER_LOST, {"target": self._target})))
 
     async def _compare(self, tell: Callable[[Any], None]) -> None:

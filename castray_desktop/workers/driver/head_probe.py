@@ -72,7 +72,7 @@ def check_versions(target: str) -> None:
         told = json.loads(_head(target).internal_kv_get(**_METADATA, timeout=PROBE_SECONDS))
         ray_version, python_version = str(told["ray_version"]), str(told["python_version"])
     except _INNER_ERRORS as error:
-        log.info("%s does not tell its versions before connecting: %s", target, error)
+        log.info("%s does not report its versions before connecting: %s", target, error)
         return
     if ray_version != ray.__version__ or _minor(python_version) != _minor(platform.python_version()):
         raise version_mismatch(target, ray_version, python_version)
@@ -88,7 +88,7 @@ def head_folders(target: str) -> tuple[str, str]:
         ]
         return os.fsdecode(told[0]), os.fsdecode(told[1])
     except _INNER_ERRORS as error:
-        log.info("%s does not tell its folders: %s", target, error)
+        log.info("%s does not report its folders: %s", target, error)
         return "", ""
 
 
@@ -107,7 +107,7 @@ def _has_node_here(target: str) -> bool:
         table = _head(target).get_all_node_info(timeout=PROBE_SECONDS)
         nodes = [str(node.node_manager_address) for node in table.values() if node.state == _ALIVE]
     except _INNER_ERRORS as error:
-        log.info("%s does not tell its nodes before connecting: %s", target, error)
+        log.info("%s does not report its nodes before connecting: %s", target, error)
         return True
     return not nodes or network_addresses.is_any_local(nodes)
 

@@ -270,7 +270,7 @@ def is_autoscaled(head: str) -> bool:
             return not head or any(_started_node_types(head))
         return has_node_types(kv._internal_kv_get(_V1_REPORT_KEY) or b"")
     except (*_INTERNAL_ERRORS, ray.exceptions.RayError) as error:
-        log.info("Ray does not tell whether the cluster is autoscaled: %s", error)
+        log.info("Ray does not report whether the cluster is autoscaled: %s", error)
         return False
 
 
@@ -359,7 +359,7 @@ class ClusterJoin:
         try:
             process.wait(LEAVE_SECONDS)
         except subprocess.TimeoutExpired:
-            log.warning("the Ray node of this machine has not ended yet")
+            log.warning("the Ray node of this machine has not stopped yet")
         if self._reader is not None:
             self._reader.join(LEAVE_SECONDS)
         if self._leftovers is not None:

@@ -141,7 +141,7 @@ class CastHistory:
 
         def written(done: Future[None]) -> None:
             if (error := done.exception()) is not None:
-                log.warning("what became of the files of cast %s is not kept: %s", cast, error)
+                log.warning("the outcome of the files of cast %s is not kept: %s", cast, error)
 
         self._thread.submit(self._files.append, cast, record).add_done_callback(written)
 

@@ -67,7 +67,7 @@ class FileListStore:
         sizes = self._known()
         size = sizes.get(cast, 0)
         if size + _LENGTH.size + len(content) > MAX_CAST_BYTES:
-            log.warning("cast %s: what became of its files is not kept, since they are too many", cast)
+            log.warning("cast %s: the outcome of its files is not kept, because there are too many", cast)
             return
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         with open_private(self._folder / cast, "ab") as file:

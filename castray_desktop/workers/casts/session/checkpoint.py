@@ -116,7 +116,7 @@ class CheckpointStore:
 
     def _pass_over(self, path: Path, error: OSError, again: bool) -> None:
         if not again:
-            log.warning("%s can't be read now, and is tried again: %s", path, error)
+            log.warning("%s can't be read now and will be tried again: %s", path, error)
         self.unread = True
 
     def save(self, record: CastCheckpoint) -> None:

@@ -60,7 +60,7 @@ def configured_hops(environment: Mapping[str, str]) -> int:
     if said.isascii() and said.isdigit() and 1 <= int(said) <= MAX_HOPS:
         return int(said)
     if said:
-        log.warning("%s=%s is no number from 1 to %d, so it is 1", HOPS_VARIABLE, said, MAX_HOPS)
+        log.warning("%s=%s is not a number from 1 to %d; using 1", HOPS_VARIABLE, said, MAX_HOPS)
     return 1
 
 
@@ -284,7 +284,7 @@ class MulticastControl:
             if node in self._moved or not self._has_left(node):
                 continue
             if any(self._holds_up(node, child) for child in children.get(node, ())):
-                log.info("cast %s: %s can't follow the multicast group", self._context.cast, node)
+                log.info("cast %s: %s can't keep up with the multicast group", self._context.cast, node)
                 self._moved.add(node)
                 self._executor.set_route(route.moved_to_tail(node)[0])
                 return

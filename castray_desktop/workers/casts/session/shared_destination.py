@@ -193,7 +193,7 @@ async def _writes_to_source_folder(context: SessionContext, node: str) -> bool:
             ]
             answers = await asyncio.gather(*looks)
     except (CastRayError, TimeoutError) as error:
-        log.warning("cast %s: no pruning on %s, which did not answer in time: %s", cast, node, error)
+        log.warning("cast %s: no pruning on %s, which did not respond in time: %s", cast, node, error)
         return True
     finally:
         context.background.run(context.broadcast((node,), Probe(cast, ProbeVerb.REMOVE, name)))

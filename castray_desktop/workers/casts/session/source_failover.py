@@ -125,7 +125,7 @@ class SourceFailover:
         successor, route = self._successor(), self._status.route
         if successor is not None and route is not None:
             self.advance(FailoverEvent.TAKEN_OVER)
-            log.info("cast %s: %s serves the others now", self._context.cast, successor)
+            log.info("cast %s: %s now serves the others", self._context.cast, successor)
             self._context.absences.mark_back(self._context.source)
             self._status.source_back()
             self._executor.set_route(route.rerooted(successor)[0])

@@ -195,7 +195,7 @@ class Delivery:
             if self._status.state in FINAL_RECIPIENT_STATES:
                 return
             self._lost_disk = failure
-        log.warning("cast %s on %s: %s does not answer", self.cast, self._context.node, os.fsdecode(path))
+        log.warning("cast %s on %s: %s does not respond", self.cast, self._context.node, os.fsdecode(path))
         self._cancellation.fail(CastRayError.of(failure))
         self.store.pieces.end(f"{self._context.node} could not store it")
         self._status.enter(R.FAILED, failure)

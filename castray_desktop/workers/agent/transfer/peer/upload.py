@@ -63,7 +63,7 @@ class PieceUploader:
         except (EOFError, OSError) as error:  # a file's; where it is the connection's, this fails as well
             if self._pieces.gone_reason:
                 raise StoreGoneError(self._pieces.gone_reason) from error
-            log.warning("cast %s: a file can't be read any more: %s", self._pieces.cast, error)
+            log.warning("cast %s: a file can no longer be read: %s", self._pieces.cast, error)
             reason = reason_of(error) if isinstance(error, OSError) else str(error)
             self._channel.write(peer_frames.spoilt(self._at, reason))
 

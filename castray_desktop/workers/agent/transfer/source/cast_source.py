@@ -227,7 +227,7 @@ class CastSource:
         return dict.fromkeys((*paths[:MAX_WATCHED], *(os.path.dirname(path) for path in paths[MAX_WATCHED:])))
 
     def _lose_disk(self, path: bytes) -> None:
-        log.warning("cast %s: %s does not answer", self.pieces.cast, os.fsdecode(path))
+        log.warning("cast %s: %s does not respond", self.pieces.cast, os.fsdecode(path))
         self._fail(Failure(FailureKind.FOLDER_SILENT, {"node": self._node, "path": display_name(path)}))
 
     def cancel(self) -> None:

@@ -139,7 +139,7 @@ class HashCache:
             with contextlib.closing(sqlite3.connect(os.fspath(self._path), BUSY_SECONDS)) as known, known:
                 version = known.execute("PRAGMA user_version").fetchone()[0]
                 if version > VERSION:
-                    log.info("hash cache not used: a later version has written it")
+                    log.info("hash cache not used: it was written by a newer version")
                     return
                 known.execute("PRAGMA synchronous = NORMAL")
                 known.execute(_TABLE)
