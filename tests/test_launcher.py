@@ -425,6 +425,6 @@ def test_another_user_hears_why_it_can_not_be_used(
     result = shared.run_as_other()
     assert (result.returncode, result.stdout) == (1, "")
     (line,) = result.stderr.splitlines()
-    asked = f"ask root to {remedy}, or make a clone of your own"
+    asked = f"ask root to {remedy}, or create your own clone"
     assert line == f"castray: {shared.root} {said}, and it belongs to root: {asked}"
     assert shared.calls("pip")[1:] == []
