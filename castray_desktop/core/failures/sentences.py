@@ -171,7 +171,7 @@ _TABLE: Mapping[FailureStatus, Mapping[FailureKind, tuple[str, str]]] = {
             "Verify a path instead.",
         ),
         K.RECEIPT_NEWER: (
-            "{path} on {node} was written by a later version of CastRay, and this one can't read it.",
+            "{path} on {node} was written by a newer version of CastRay, and this one can't read it.",
             "Verify the cast with that version, or verify a path.",
         ),
         K.FILES_NOT_LISTED: (
@@ -256,7 +256,7 @@ _TABLE: Mapping[FailureStatus, Mapping[FailureKind, tuple[str, str]]] = {
         ),
         K.TOKEN_EXPOSED: (
             "The token of the shared cluster, {path}, can be read or changed by other users.",
-            "Create a new one with: castray cluster share --new-token",
+            "Run castray cluster share --new-token to create a new one.",
         ),
         K.NOT_SHARED: (
             "A shared cluster can't be started here: {reason}.",

@@ -181,7 +181,7 @@ def test_broken_links_are_printed_before_anything_is_sent(
         reporter.progress(cast, ())
         reporter.progress(cast, ())
         reporter.stop()
-        assert capsys.readouterr().err.count("lead nowhere at the recipients: 1 (top/dead)") == 1
+        assert capsys.readouterr().err.count("are broken on the recipients: 1 (top/dead)") == 1
 
 
 def test_a_result_says_for_each_recipient_whether_it_was_encrypted(

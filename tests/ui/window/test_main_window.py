@@ -73,7 +73,7 @@ def test_a_failed_start_says_why_and_can_be_tried_again(window: MainWindow, link
     link.start(fake.empty_welcome())
     failure = Failure(FailureKind.CLUSTER_START_FAILED, {"attempts": "3", "reason": "no luck", "log": "/l"})
     link.say(m.ClusterChanged(ClusterStatus(ClusterPhase.FAILED, "local", failure=failure)))
-    assert window.welcome_page.banner.text().startswith("Ray could not be started (3 attempts): no luck")
+    assert window.welcome_page.banner.text().startswith("Ray could not be started after 3 attempts: no luck")
     button(window.welcome_page.banner, "Try again").click()
     assert link.asked(m.UseCluster) == [m.UseCluster("local")]
 
