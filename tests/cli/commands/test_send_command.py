@@ -65,7 +65,7 @@ async def test_a_home_that_has_used_another_cluster_never_falls_back_to_the_demo
     await client.close()
     with pytest.raises(CastRayError) as caught:
         await send(options)
-    assert "forgotten" in sentence(caught.value.failure)
+    assert "that was removed" in sentence(caught.value.failure)
 
 
 @pytest.mark.parametrize(

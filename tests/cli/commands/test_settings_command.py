@@ -24,6 +24,6 @@ async def test_settings(engine_home: EngineHome, capsys: pytest.CaptureFixture[s
     await run_words("settings")
     told = capsys.readouterr().out
     assert "Simultaneous casts: 2." in told
-    assert "Encryption between machines: wherever both can." in told
+    assert "Encryption between machines: where both support it." in told
     await run_words("settings", "--encrypt", "always")
     assert "Encryption between machines: always." in capsys.readouterr().out

@@ -41,7 +41,7 @@ def test_broken_links_are_printed(capsys: pytest.CaptureFixture[str]) -> None:
     print_result(ended())
     told = capsys.readouterr()
     assert [line for line in told.out.splitlines() if line.startswith("Symbolic links")] == [
-        "Symbolic links: 1200 sent as what they point to, 3 as links.",
+        "Symbolic links: 1200 sent as their targets, 3 as links.",
         "Symbolic links: 3 as links.",
     ]
     assert [line for line in told.err.splitlines() if "links" in line] == [
