@@ -423,10 +423,10 @@ def test_a_lost_node_and_its_replacement_hop_are_drawn(stage: Stage) -> None:
     assert math.dist(ends["node_3"][0], place["node_1"]) < 60
     assert math.dist(ends["node_3"][1], place["node_3"]) < 60
     assert stage.scene.path.rates["node_3"].text.startswith(REROUTED)
-    assert "it fetched from node_2 before" in stage.scene.tool_tip("node_3")
+    assert "it previously received from node_2" in stage.scene.tool_tip("node_3")
     assert stage.view.grab().toImage().size() == stage.view.size()
     stage.graph.show_cast(make_cast(cast="another"), relayed("desk", "node_1", "node_1"))
-    assert "before" not in stage.scene.tool_tip("node_3")
+    assert "previously" not in stage.scene.tool_tip("node_3")
 
 
 def test_a_branching_route_is_drawn(stage: Stage) -> None:

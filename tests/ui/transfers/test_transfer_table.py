@@ -218,7 +218,7 @@ def test_the_limit_and_the_place_in_the_queue_are_changed_from_the_menu(
 def test_one_recipient_can_be_dropped(table: TransferTable, link: FakeLink) -> None:
     model = model_of(table)
     model.load([make_cast("a")], {"a": [make_delivery("node_1")]})
-    run(table.context_menu(model.index(0, 0, model.index_of("a"))), "Drop node_1")
+    run(table.context_menu(model.index(0, 0, model.index_of("a"))), "Remove node_1 from the cast")
     assert link.asked(m.DropRecipients) == [m.DropRecipients("a", ("node_1",))]
 
 
@@ -228,13 +228,13 @@ def test_one_recipient_can_be_paused_and_resumed(table: TransferTable, link: Fak
     checks = make_delivery("node_3", DeliveryState.VERIFYING)
     model.load([make_cast("a", paused=1)], {"a": [make_delivery("node_1"), paused, checks]})
     first, second, third = (model.index(row, 0, model.index_of("a")) for row in range(3))
-    assert titles(table.context_menu(first))[:2] == ["Pause node_1", "Drop node_1"]
+    assert titles(table.context_menu(first))[:2] == ["Pause node_1", "Remove node_1 from the cast"]
     run(table.context_menu(first), "Pause node_1")
     assert link.asked(m.Pause) == [m.Pause("a", ("node_1",))]
-    assert titles(table.context_menu(second))[:2] == ["Resume node_2", "Drop node_2"]
+    assert titles(table.context_menu(second))[:2] == ["Resume node_2", "Remove node_2 from the cast"]
     run(table.context_menu(second), "Resume node_2")
     assert link.asked(m.Resume) == [m.Resume("a", ("node_2",))]
-    assert titles(table.context_menu(third))[0] == "Drop node_3"
+    assert titles(table.context_menu(third))[0] == "Remove node_3 from the cast"
     assert "Resume" in titles(table.context_menu(model.index_of("a")))  # all that is paused of it
     assert cast_status(make_cast("a", paused=1)) == "1 paused"
 
@@ -260,7 +260,7 @@ def test_waiting_for_recipients_can_be_ended(table: TransferTable, link: FakeLin
     model = model_of(table)
     waits = make_cast("a", state=CastState.PARTLY_FAILED, verified=1, awaited=1)
     model.load([waits], {"a": [make_delivery("node_1", DeliveryState.AWAITED)]})
-    run(table.context_menu(model.index(0, 0, model.index_of("a"))), "Drop node_1")
+    run(table.context_menu(model.index(0, 0, model.index_of("a"))), "Remove node_1 from the cast")
     assert link.asked(m.DropRecipients) == [m.DropRecipients("a", ("node_1",))]
     table.select_cast("a")
     QTest.keyClick(table, Qt.Key.Key_Delete)
