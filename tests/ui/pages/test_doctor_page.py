@@ -79,7 +79,7 @@ def test_it_says_how_far_it_is_and_can_be_cancelled(page: DoctorPage, link: Fake
     link.say(m.DiagnosisProgress("another", 1, 2))
     assert page.verdict.text() == "Checking…"
     link.say(m.DiagnosisProgress(command.job, 3, 12))
-    assert page.verdict.text() == "Looking: 3 of 12"
+    assert page.verdict.text() == "Checking: 3 of 12"
     page.diagnose()
     assert len(asked) == 1
     page.cancel_button.click()
