@@ -73,7 +73,7 @@ def parse_hub_address(text: str) -> HubAddress:
             raise ValueError("there is no revision after the @")
     for part in (parts[0], name):
         if not _PART.fullmatch(part) or part.strip(".-") != part or "--" in part or ".." in part:
-            raise ValueError(f"{part!r} can't be a name on the hub")
+            raise ValueError(f"{part!r} is not a valid name on the Hub")
     if any(part in ("", ".", "..") for part in below.split("/")) and below:
-        raise ValueError("its path is not complete")
+        raise ValueError("the path is incomplete")
     return HubAddress(kind or "model", f"{parts[0]}/{name}", revision, below)

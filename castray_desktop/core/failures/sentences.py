@@ -79,7 +79,7 @@ _TABLE: Mapping[FailureStatus, Mapping[FailureKind, tuple[str, str]]] = {
             "Send them separately, or rename one of them.",
         ),
         K.BAD_HUB_ADDRESS: (
-            "{address} is no address of the Hugging Face hub: {reason}.",
+            "{address} is not a Hugging Face Hub address: {reason}.",
             "Write hf://OWNER/NAME, hf://OWNER/NAME@REVISION/PATH or hf://datasets/OWNER/NAME.",
         ),
         K.GROUP_EMPTY: (
@@ -134,12 +134,12 @@ _TABLE: Mapping[FailureStatus, Mapping[FailureKind, tuple[str, str]]] = {
             "Use the relay (--transport auto), or don't require encryption.",
         ),
         K.CACHE_LAYOUT_REFUSED: (
-            "{path} can't be laid out as a cache of the Hugging Face hub.",
-            "Use --layout hf-cache for addresses that begin with hf:// alone.",
+            "{path} can't be stored as a Hugging Face cache.",
+            "Use --layout hf-cache only for addresses that begin with hf://.",
         ),
         K.CACHE_LAYOUT_RENAMED: (
-            "A cache of the Hugging Face hub can't be delivered under other names.",
-            "Leave out --on-conflict rename, or use --layout plain.",
+            "A Hugging Face cache can't be delivered under other names.",
+            "Omit --on-conflict rename, or use --layout plain.",
         ),
     },
     FailureStatus.NOT_FOUND: {
@@ -330,26 +330,27 @@ _TABLE: Mapping[FailureStatus, Mapping[FailureKind, tuple[str, str]]] = {
             "Send it again when no program is writing to it.",
         ),
         K.HUB_NO_REPOSITORY: (
-            "The hub has no repository {repository} that this computer may read.",
+            "The Hub has no repository {repository} that this computer can read.",
             "Check the name. For a private repository, log in on this computer with 'hf auth login', or start"
             " the engine with HF_TOKEN.",
         ),
         K.HUB_NO_REVISION: (
             "{repository} has no branch, tag or commit {revision}.",
-            "Check the name of the revision on the hub.",
+            "Check the name of the revision on the Hub.",
         ),
         K.HUB_NO_PATH: (
             "{repository} has nothing at {path}.",
-            "Check the path on the hub; upper and lower case differ.",
+            "Check the path on the Hub; paths are case-sensitive.",
         ),
         K.HUB_REFUSED: (
-            "The hub does not let this computer read {repository}: {reason}.",
+            "The Hub does not allow this computer to read {repository}: {reason}.",
             "Request access on its page, then log in on this computer with 'hf auth login', or start the"
             " engine with HF_TOKEN.",
         ),
         K.HUB_TOO_MANY_SMALL: (
-            "{repository} is not public and has small files of {size}, and one cast takes {most} of them.",
-            "Send parts of it one after the other: hf://{repository}/PATH.",
+            "{repository} is not public and has {size} of small files, and a cast can send at most"
+            " {most} of them.",
+            "Send it in several parts: hf://{repository}/PATH.",
         ),
         K.PARCEL_CHANGED: (
             "The files changed while {node} was offline, so the cast could not continue.",
@@ -587,8 +588,8 @@ TRANSLATABLE_VALUES = (
     "HF_HUB_OFFLINE is set",
     "a repository has an owner and a name",
     "there is no revision after the @",
-    "{name} can't be a name on the hub",
-    "its path is not complete",
+    "{name} is not a valid name on the Hub",
+    "the path is incomplete",
     # schedules and history
     "exactly one of an interval, a cron expression and a quiet time is required",
     "the cron expression {cron} never matches",

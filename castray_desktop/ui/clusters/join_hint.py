@@ -32,7 +32,7 @@ class JoinHint(QWidget):
         super().__init__()
         self._command = ""
         words = label(
-            lambda: self.tr("No other machine has joined yet. Run this on each machine that is to join:"),
+            lambda: self.tr("No other machine has joined yet. Run this on each machine that should join:"),
             12,
             400,
             "2",

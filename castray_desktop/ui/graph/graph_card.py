@@ -295,7 +295,7 @@ class GraphCard(Card):
             self._add_pause(menu, name)
             if name != self._selection.source and node.state is NodeState.ONLINE:
                 menu.addAction(self.tr("Use as source"), partial(self._use_as_source, name))
-            menu.addAction(self.tr("Facts"), partial(self.side_card.show, name))
+            menu.addAction(self.tr("Details"), partial(self.side_card.show, name))
             if node.address:
                 menu.addAction(self.tr("Copy address"), partial(_copy, node.address))
             if node.inbox and self._nodes.runs_here(name):

@@ -351,7 +351,7 @@ class SettingsSheet(Sheet):
             self._theme, lambda: translate("Settings", "Open the home folder"), "folder-open", height=32
         )
         home.clicked.connect(lambda: self.folder_wanted.emit(self._chosen.home))
-        self._rows.append((lambda: translate("Settings", "Settings, logs, records"), home))
+        self._rows.append((lambda: translate("Settings", "Settings, logs and records"), home))
         where = self._note(lambda: self._chosen.home)
         where.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
 

@@ -365,7 +365,7 @@ OPTION_FIELDS: dict[str, tuple[Text, Callable[[Theme, Text], OptionField]]] = {
     "transport": (lambda: translate("SendOptions", "Transport"), _transport_field),
     "encrypt": (lambda: translate("SendOptions", "Encryption"), _encrypt_field),
     "layout": (lambda: translate("SendOptions", "Hugging Face"), _layout_field),
-    "hook": (lambda: translate("SendOptions", "Command afterwards"), TextOption),
+    "hook": (lambda: translate("SendOptions", "Command after delivery"), TextOption),
     "remove_extra": (
         lambda: translate("SendOptions", "Remove files on the recipients that a sent folder no longer has"),
         TickOption,

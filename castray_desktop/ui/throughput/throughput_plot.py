@@ -292,7 +292,7 @@ class ThroughputPlot(QWidget):
         palette = self._theme.palette
         yield LegendEntry(self.tr("Total"), palette.accent, thick=True)
         if len(window.nodes) > MAX_LINES:
-            yield LegendEntry(self.tr("From slowest to fastest node"), palette.text_3, thick=True)
+            yield LegendEntry(self.tr("Slowest to fastest node"), palette.text_3, thick=True)
         for name, color in zip(self._names, palette.series, strict=False):
             yield LegendEntry(name, color)
 

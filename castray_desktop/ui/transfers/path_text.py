@@ -48,7 +48,7 @@ def bottleneck_cause_text(hop: SlowestHop) -> str:
 def slowest_lines(hop: SlowestHop) -> tuple[str, ...]:
     """The slowest hop: its name and speed, and in a second line what limits it, if that is sure."""
     which = translate("Relay", "Slowest: {upstream} → {node}, {rate}")
-    why = translate("Relay", "Held up by {cause}")
+    why = translate("Relay", "Limited by {cause}")
     first = which.format(upstream=hop.upstream, node=hop.node, rate=format_rate(hop.rate))
     cause = bottleneck_cause_text(hop)
     return (first, why.format(cause=cause)) if cause else (first,)
@@ -70,7 +70,7 @@ def held_up_line(hop: SlowestHop) -> str:
     cause = bottleneck_cause_text(hop)
     if not cause:
         return translate("Relay", "The slowest hop leads here")
-    return translate("Relay", "Holds up the cast: {cause}").format(cause=cause)
+    return translate("Relay", "Limits the cast: {cause}").format(cause=cause)
 
 
 def share_text(share: float) -> str:

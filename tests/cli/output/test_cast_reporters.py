@@ -215,7 +215,7 @@ def test_why_a_server_lets_wait_is_told_once(capsys: pytest.CaptureFixture[str])
         for _ in range(2):
             reporter.progress(make_cast(failure=failure), ())
         reporter.stop()
-        assert capsys.readouterr().err.count("The download waits: the hub answers 429") == 1
+        assert capsys.readouterr().err.count("The download is waiting: the hub answers 429") == 1
 
 
 def test_plain_lines(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

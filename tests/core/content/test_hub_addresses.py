@@ -38,9 +38,9 @@ def test_addresses(text: str, address: HubAddress) -> None:
         ("hf://datasets/squad", "owner and a name"),
         ("hf://org/name@", "no revision"),
         ("hf://org/na--me", "'na--me' can't be a name"),
-        ("hf://org/.name", "can't be a name"),
-        ("hf://org/name/a//b", "not complete"),
-        ("hf://org/name/../x", "not complete"),
+        ("hf://org/.name", "is not a valid name"),
+        ("hf://org/name/a//b", "incomplete"),
+        ("hf://org/name/../x", "incomplete"),
     ],
 )
 def test_what_is_wrong_with_others(text: str, reason: str) -> None:

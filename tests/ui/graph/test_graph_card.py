@@ -208,7 +208,7 @@ def test_the_menu_offers_only_what_can_be_done(stage: Stage, qtbot: QtBot) -> No
         return [action.text() for action in graph.context_menu(name).actions() if not action.isSeparator()]
 
     assert titles("") == []
-    about = ["Facts", "Copy address", "Open inbox", "Copy inbox path"]
+    about = ["Details", "Copy address", "Open inbox", "Copy inbox path"]
     assert titles("node_1") == ["Send files here…", "Use as source", *about]
     assert titles("desk") == about
     stage.nodes.apply([make_node("node_2", address="10.0.0.7")])  # on another computer

@@ -79,7 +79,7 @@ def test_the_legend_says_what_the_colours_stand_for(stage: Stage) -> None:
     stage.plot._redraw()
     assert [entry.text for entry in stage.plot.legend.entries][:2] == [
         "Total",
-        "From slowest to fastest node",
+        "Slowest to fastest node",
     ]
     assert stage.plot.legend.accessibleName().startswith("Total, ")
 

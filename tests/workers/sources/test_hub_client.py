@@ -170,7 +170,7 @@ def test_what_may_not_be_read(hub: HubServer, monkeypatch: pytest.MonkeyPatch) -
     for token, address, kind, words in (
         ("", "hf://org/private", FailureKind.HUB_NO_REPOSITORY, "hf auth login"),
         ("", "hf://org/gated", FailureKind.HUB_REFUSED, "it is gated, and this computer is not logged in"),
-        ("hf_other", "hf://org/private", FailureKind.HUB_NO_REPOSITORY, "that this computer may read"),
+        ("hf_other", "hf://org/private", FailureKind.HUB_NO_REPOSITORY, "that this computer can read"),
         ("hf_other", "hf://org/gated", FailureKind.HUB_REFUSED, "this account has no access"),
         ("hf_wrong", "hf://org/private", FailureKind.HUB_REFUSED, "token of this computer is not valid"),
     ):
