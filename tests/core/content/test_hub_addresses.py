@@ -37,7 +37,7 @@ def test_addresses(text: str, address: HubAddress) -> None:
         ("hf://gpt2", "owner and a name"),
         ("hf://datasets/squad", "owner and a name"),
         ("hf://org/name@", "no revision"),
-        ("hf://org/na--me", "'na--me' can't be a name"),
+        ("hf://org/na--me", "'na--me' is not a valid name"),
         ("hf://org/.name", "is not a valid name"),
         ("hf://org/name/a//b", "incomplete"),
         ("hf://org/name/../x", "incomplete"),

@@ -146,7 +146,7 @@ def test_a_private_repository_with_too_much_of_small_files(
     hub.add("org/name", FILES, private=True)
     error = refusal("hf://org/name")
     assert error.failure.kind is FailureKind.HUB_TOO_MANY_SMALL
-    assert "small files of 11 B" in sentence(error.failure)
+    assert "11 B of small files" in sentence(error.failure)
 
 
 def test_what_does_not_exist(hub: HubServer) -> None:
