@@ -95,7 +95,7 @@ TEMPLATES: Mapping[str, CheckTemplates] = {
         ("{node} can't write to {path}.", "Change the permissions there, or choose another inbox."),
     ),
     "kept_parts": CheckTemplates(
-        "Room",
+        "Space",
         notice=(
             "{node} keeps {size} of failed deliveries for a retry.",
             "Retry the casts, or remove them from the list. What is kept is removed after a day, and as soon"

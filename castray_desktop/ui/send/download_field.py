@@ -76,9 +76,11 @@ class DownloadField(SourceField):
     def sentence(self) -> str:
         """Which node downloads, and what is known of the others."""
         if self._node:
-            return self.tr("This node downloads the files, and passes them on while they arrive.")
+            return self.tr("This node downloads the files and passes them on as they arrive.")
         if not self._speeds:
-            return self.tr("The node with the fastest way to the server downloads, and passes the files on.")
+            return self.tr(
+                "The node with the fastest connection to the server downloads the files and passes them on."
+            )
         host = self._placement.host if self._placement is not None else ""
         known = speeds_text(self._speeds, lambda text: QCoreApplication.translate("Placement", text))
         return self.tr("Last measured with {host}: {speeds}.").format(host=host, speeds=known)

@@ -75,7 +75,7 @@ def make_delivery_table(theme: Theme) -> tuple[TextTableModel, TextTable]:
         lambda: translate("CastDetails", "Upstream"),
         lambda: translate("CastDetails", "Transport"),
         lambda: translate("CastDetails", "Encrypted"),
-        lambda: translate("CastDetails", "Path, or why not"),
+        lambda: translate("CastDetails", "Path or reason"),
         lambda: translate("CastDetails", "Hash"),
     )
     model = TextTableModel(headings, frozenset({2, 3, 4}))
