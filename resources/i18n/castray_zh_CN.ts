@@ -8,23 +8,23 @@
         <translation>连接到集群</translation>
     </message>
     <message>
-        <source>Ray already runs, here or elsewhere</source>
-        <translation>Ray 已在本机或别处运行</translation>
-    </message>
-    <message>
         <source>Every machine of the cluster becomes a node</source>
         <translation>集群中的每台机器都会成为节点</translation>
     </message>
     <message>
-        <source>Bytes go straight from machine to machine, never through Ray&apos;s memory</source>
+        <source>Ray is already running, here or elsewhere</source>
+        <translation>Ray 已在本机或别处运行</translation>
+    </message>
+    <message>
+        <source>Data goes straight from machine to machine, never through Ray&apos;s memory</source>
         <translation>数据在机器之间直接传输，不占用 Ray 的内存</translation>
     </message>
     <message>
-        <source>What runs on the cluster is left alone</source>
+        <source>Jobs running on the cluster are not affected</source>
         <translation>不影响集群上正在运行的任务</translation>
     </message>
     <message>
-        <source>Look again</source>
+        <source>Search again</source>
         <translation>重新查找</translation>
     </message>
     <message>
@@ -58,10 +58,6 @@
         <translation>大小</translation>
     </message>
     <message>
-        <source>Changed</source>
-        <translation>修改时间</translation>
-    </message>
-    <message>
         <source>Folder</source>
         <translation>文件夹</translation>
     </message>
@@ -70,8 +66,12 @@
         <translation>空文件夹</translation>
     </message>
     <message>
-        <source>Nothing lies in this folder.</source>
-        <translation>这个文件夹里没有内容。</translation>
+        <source>Modified</source>
+        <translation>修改时间</translation>
+    </message>
+    <message>
+        <source>This folder is empty.</source>
+        <translation>这个文件夹是空的。</translation>
     </message>
     <message>
         <source>Folder on the node</source>
@@ -90,7 +90,7 @@
         <translation>加入此文件夹</translation>
     </message>
     <message>
-        <source>{count} more are not shown</source>
+        <source>{count} more not shown</source>
         <translation>另有 {count} 项未显示</translation>
     </message>
 </context>
@@ -99,10 +99,6 @@
     <message>
         <source>Direct</source>
         <translation>直连</translation>
-    </message>
-    <message>
-        <source>Direct, dialled back</source>
-        <translation>直连（反向拨入）</translation>
     </message>
     <message>
         <source>Through Ray</source>
@@ -133,10 +129,6 @@
         <translation>速率</translation>
     </message>
     <message>
-        <source>Took</source>
-        <translation>用时</translation>
-    </message>
-    <message>
         <source>Upstream</source>
         <translation>上游</translation>
     </message>
@@ -149,11 +141,23 @@
         <translation>已加密</translation>
     </message>
     <message>
+        <source>Broken links</source>
+        <translation>失效的链接</translation>
+    </message>
+    <message>
         <source>Files</source>
         <translation>文件</translation>
     </message>
     <message>
-        <source>Path, or why not</source>
+        <source>Direct, reverse connection</source>
+        <translation>直连（反向拨入）</translation>
+    </message>
+    <message>
+        <source>Duration</source>
+        <translation>用时</translation>
+    </message>
+    <message>
+        <source>Path or reason</source>
         <translation>保存位置或失败原因</translation>
     </message>
     <message>
@@ -213,10 +217,6 @@
         <translation>作为链接发送的链接</translation>
     </message>
     <message>
-        <source>Links that lead nowhere</source>
-        <translation>失效的链接</translation>
-    </message>
-    <message>
         <source>Encryption</source>
         <translation>加密</translation>
     </message>
@@ -260,6 +260,14 @@
         <translation>结果</translation>
     </message>
     <message>
+        <source>No casts in the history match.</source>
+        <translation>历史中没有符合条件的传输。</translation>
+    </message>
+    <message>
+        <source>Casts appear here once they have ended.</source>
+        <translation>传输结束后都会记录在这里。</translation>
+    </message>
+    <message>
         <source>Statistics</source>
         <translation>统计</translation>
     </message>
@@ -300,16 +308,44 @@
         <translation>没有找到</translation>
     </message>
     <message>
-        <source>No cast of the history fits.</source>
-        <translation>历史中没有符合条件的传输。</translation>
+        <source>Remove from history</source>
+        <translation>从历史中删除</translation>
+    </message>
+    <message>
+        <source>Remove all casts from the history, including those not shown?</source>
+        <translation>要清空全部历史记录吗？包括未显示的记录。</translation>
+    </message>
+    <message>
+        <source>The delivered files are not affected.</source>
+        <translation>已送达的文件不受影响。</translation>
+    </message>
+    <message>
+        <source>Remove all</source>
+        <translation>全部清空</translation>
+    </message>
+    <message>
+        <source>{count} cast removed from the history.</source>
+        <translation>已清除 {count} 条记录。</translation>
+    </message>
+    <message>
+        <source>{count} casts removed from the history.</source>
+        <translation>已清除 {count} 条记录。</translation>
+    </message>
+    <message>
+        <source>{name} removed from the history.</source>
+        <translation>已清除 {name} 的记录。</translation>
+    </message>
+    <message>
+        <source>As CSV, one line per delivery…</source>
+        <translation>导出为 CSV，每次送达一行…</translation>
+    </message>
+    <message>
+        <source>The history was exported to {name}.</source>
+        <translation>历史已导出到 {name}。</translation>
     </message>
     <message>
         <source>No history yet</source>
         <translation>尚无历史记录</translation>
-    </message>
-    <message>
-        <source>Every cast is kept here once it has ended.</source>
-        <translation>传输结束后都会记录在这里。</translation>
     </message>
     <message>
         <source>Back to history</source>
@@ -336,40 +372,8 @@
         <translation>复制名称</translation>
     </message>
     <message>
-        <source>Forget this cast</source>
-        <translation>清除这条记录</translation>
-    </message>
-    <message>
-        <source>Forget every cast of the history, also those that were not shown?</source>
-        <translation>要清空全部历史记录吗？包括未显示的记录。</translation>
-    </message>
-    <message>
-        <source>Files stay where they are.</source>
-        <translation>文件仍保留在原处。</translation>
-    </message>
-    <message>
-        <source>{count} cast was forgotten.</source>
-        <translation>已清除 {count} 条记录。</translation>
-    </message>
-    <message>
-        <source>{count} casts were forgotten.</source>
-        <translation>已清除 {count} 条记录。</translation>
-    </message>
-    <message>
-        <source>{name} was forgotten.</source>
-        <translation>已清除 {name} 的记录。</translation>
-    </message>
-    <message>
         <source>Undo</source>
         <translation>撤销</translation>
-    </message>
-    <message>
-        <source>Forget all</source>
-        <translation>全部清空</translation>
-    </message>
-    <message>
-        <source>As CSV, a line for each delivery…</source>
-        <translation>导出为 CSV，每次送达一行…</translation>
     </message>
     <message>
         <source>As JSON, casts with their deliveries…</source>
@@ -387,10 +391,6 @@
         <source>Exporting: {done} of {total} casts</source>
         <translation>正在导出：{done} / {total} 次传输</translation>
     </message>
-    <message>
-        <source>The history was written to {name}.</source>
-        <translation>历史已写入 {name}。</translation>
-    </message>
 </context>
 <context>
     <name>CastQuestion</name>
@@ -407,40 +407,40 @@
         <translation>{names} 仍在发送。</translation>
     </message>
     <message>
-        <source>Change over</source>
+        <source>Switch</source>
         <translation>切换</translation>
     </message>
     <message>
-        <source>It goes on there, and stays in the table with the name of its cluster.</source>
+        <source>It continues there and stays in the table, marked with its cluster.</source>
         <translation>它会在原集群继续，并保留在列表中，注明其集群名称。</translation>
     </message>
     <message>
-        <source>Stopping the cluster ends what is being sent; paused casts wait for the cluster.</source>
-        <translation>停止集群会结束正在发送的内容；已暂停的传输会等待该集群。</translation>
+        <source>Stopping the cluster ends running casts; paused casts wait for the cluster.</source>
+        <translation>停止集群会结束正在进行的传输；已暂停的传输会等待该集群。</translation>
     </message>
     <message>
-        <source>Detaching ends what is being sent; paused casts wait for the cluster.</source>
-        <translation>断开连接会结束正在发送的内容；已暂停的传输会等待该集群。</translation>
+        <source>Detaching ends running casts; paused casts wait for the cluster.</source>
+        <translation>断开连接会结束正在进行的传输；已暂停的传输会等待该集群。</translation>
     </message>
     <message>
-        <source>Stop it</source>
-        <translation>停止集群</translation>
+        <source>Anyone with the token can run programs here. Without TLS, the token crosses the network unencrypted.</source>
+        <translation>持有令牌的人可以在本机运行程序；未启用 TLS 时，令牌会以明文在网络上传输。</translation>
+    </message>
+    <message>
+        <source>Running casts continue.</source>
+        <translation>正在进行的传输会继续。</translation>
     </message>
     <message>
         <source>Detach</source>
         <translation>断开连接</translation>
     </message>
     <message>
+        <source>Stop cluster</source>
+        <translation>停止集群</translation>
+    </message>
+    <message>
         <source>Letting other machines join opens Ray&apos;s ports on every network of this computer.</source>
         <translation>允许其他机器加入会在本机的所有网络上开放 Ray 的端口。</translation>
-    </message>
-    <message>
-        <source>With the token, programs can be run here; without TLS it crosses the network in clear.</source>
-        <translation>持有令牌者可以在本机运行程序；未启用 TLS 时，令牌会以明文在网络上传输。</translation>
-    </message>
-    <message>
-        <source>What is being sent goes on.</source>
-        <translation>正在发送的内容会继续。</translation>
     </message>
     <message>
         <source>Let other machines join</source>
@@ -478,7 +478,7 @@
         <translation>正在重新连接…</translation>
     </message>
     <message>
-        <source>Start one or attach</source>
+        <source>Start or attach to one</source>
         <translation>请启动或连接集群</translation>
     </message>
     <message>
@@ -502,24 +502,24 @@
         <translation>第 {number}/{total} 次尝试</translation>
     </message>
     <message>
-        <source>Placing nodes…</source>
+        <source>Setting up nodes…</source>
         <translation>正在部署节点…</translation>
     </message>
     <message>
-        <source>Placing nodes {ready}/{total}</source>
+        <source>Setting up nodes {ready}/{total}</source>
         <translation>正在部署节点 {ready}/{total}</translation>
+    </message>
+    <message>
+        <source>Looking for a suitable Python…</source>
+        <translation>正在查找合适的 Python…</translation>
+    </message>
+    <message>
+        <source>Creating an environment…</source>
+        <translation>正在创建运行环境…</translation>
     </message>
     <message>
         <source>Stopping…</source>
         <translation>正在停止…</translation>
-    </message>
-    <message>
-        <source>Looking for a Python that fits…</source>
-        <translation>正在查找合适的 Python…</translation>
-    </message>
-    <message>
-        <source>Making an environment…</source>
-        <translation>正在创建运行环境…</translation>
     </message>
     <message>
         <source>Installing the cluster&apos;s Ray…</source>
@@ -532,6 +532,10 @@
     <message>
         <source>Preparing a driver…</source>
         <translation>正在准备驱动进程…</translation>
+    </message>
+    <message>
+        <source>running on this computer</source>
+        <translation>正在本机运行</translation>
     </message>
     <message>
         <source>{count} node</source>
@@ -552,10 +556,6 @@
     <message>
         <source>in use</source>
         <translation>使用中</translation>
-    </message>
-    <message>
-        <source>runs on this computer</source>
-        <translation>正在本机运行</translation>
     </message>
     <message>
         <source>used {ago}</source>
@@ -607,7 +607,7 @@
         <translation>连接</translation>
     </message>
     <message>
-        <source>Forget this cluster</source>
+        <source>Remove this cluster</source>
         <translation>移除这个集群</translation>
     </message>
     <message>
@@ -640,11 +640,11 @@
 <context>
     <name>Destination</name>
     <message>
-        <source>Save to needs a full path, such as /data</source>
+        <source>“Save to” requires a full path, such as /data</source>
         <translation>“保存到”需填写完整路径，例如 /data</translation>
     </message>
     <message>
-        <source>Only {node} may stand in braces</source>
+        <source>Only {node} is allowed in braces</source>
         <translation>花括号中只能写 {node}</translation>
     </message>
 </context>
@@ -690,20 +690,28 @@
         <translation>复制诊断信息</translation>
     </message>
     <message>
-        <source>Everything that was found, without tokens</source>
+        <source>All results, without tokens</source>
         <translation>全部检查结果，不含令牌</translation>
     </message>
     <message>
-        <source>Looking: {done} of {total}</source>
+        <source>Checking: {done} of {total}</source>
         <translation>正在检查：{done}/{total}</translation>
     </message>
     <message>
-        <source>Looking…</source>
+        <source>Checking…</source>
         <translation>正在检查…</translation>
     </message>
     <message>
-        <source>All {count} checks are fine</source>
-        <translation>全部 {count} 项检查均正常</translation>
+        <source>All {count} checks passed</source>
+        <translation>全部 {count} 项检查均通过</translation>
+    </message>
+    <message>
+        <source>No checks yet</source>
+        <translation>尚未检查</translation>
+    </message>
+    <message>
+        <source>Check now checks this computer, the cluster, every node and the connections between them.</source>
+        <translation>点击“立即检查”将检查本机、集群、所有节点及节点之间的连接。</translation>
     </message>
     <message>
         <source>{count} problem</source>
@@ -721,14 +729,6 @@
         <source>{count} notes</source>
         <translation>{count} 条提示</translation>
     </message>
-    <message>
-        <source>Nothing was looked at yet</source>
-        <translation>尚未检查</translation>
-    </message>
-    <message>
-        <source>Check now looks at this computer, the cluster, every node and the connections between them.</source>
-        <translation>点击“立即检查”将检查本机、集群、所有节点及节点之间的连接。</translation>
-    </message>
 </context>
 <context>
     <name>DownloadField</name>
@@ -745,11 +745,11 @@
         <translation>最快：{node}</translation>
     </message>
     <message>
-        <source>This node downloads the files, and passes them on while they arrive.</source>
+        <source>This node downloads the files and passes them on as they arrive.</source>
         <translation>该节点下载文件，边下载边转发。</translation>
     </message>
     <message>
-        <source>The node with the fastest way to the server downloads, and passes the files on.</source>
+        <source>The node with the fastest connection to the server downloads the files and passes them on.</source>
         <translation>访问服务器最快的节点下载文件，边下载边转发。</translation>
     </message>
     <message>
@@ -772,7 +772,7 @@
         <translation>将文件或文件夹拖到此处</translation>
     </message>
     <message>
-        <source>or anywhere on this window</source>
+        <source>or anywhere in this window</source>
         <translation>也可以拖到窗口的任意位置</translation>
     </message>
     <message>
@@ -838,11 +838,11 @@
         <translation>已加密：{upstream} → {node}</translation>
     </message>
     <message>
-        <source>Not encrypted: what goes {upstream} → {node} can be read on the way</source>
+        <source>Not encrypted: data from {upstream} → {node} can be read in transit</source>
         <translation>未加密：{upstream} → {node} 的内容可能在途中被读取</translation>
     </message>
     <message>
-        <source>Multicast is not encrypted: anyone in the network can read it</source>
+        <source>Multicast is not encrypted: anyone on the network can read it</source>
         <translation>组播未加密：网络中的任何人都能读取</translation>
     </message>
     <message>
@@ -869,72 +869,12 @@
         <translation>请检查名称，然后重新发送。</translation>
     </message>
     <message>
-        <source>{path} may not be read by {user}.</source>
-        <translation>{user} 没有读取 {path} 的权限。</translation>
-    </message>
-    <message>
-        <source>Change its permissions, or send it as a user who may read it.</source>
-        <translation>请修改文件权限，或改用有读取权限的用户发送。</translation>
-    </message>
-    <message>
         <source>{path} is {what} and can&apos;t be sent.</source>
         <translation>无法发送 {path}：{what}。</translation>
     </message>
     <message>
-        <source>Send only files, folders and symbolic links, or leave it out with --exclude.</source>
-        <translation>只能发送文件、文件夹和符号链接；也可以用 --exclude 将它排除。</translation>
-    </message>
-    <message>
         <source>There is nothing to send.</source>
         <translation>没有可发送的内容。</translation>
-    </message>
-    <message>
-        <source>Name at least one file or folder.</source>
-        <translation>请至少指定一个文件或文件夹。</translation>
-    </message>
-    <message>
-        <source>Two of the things to send are called {name}.</source>
-        <translation>要发送的内容中有两项都叫 {name}。</translation>
-    </message>
-    <message>
-        <source>Send them one after the other, or rename one of them.</source>
-        <translation>请分两次发送，或重命名其中一项。</translation>
-    </message>
-    <message>
-        <source>There is no node {node}.</source>
-        <translation>没有名为 {node} 的节点。</translation>
-    </message>
-    <message>
-        <source>Nodes here: {nodes}.</source>
-        <translation>现有节点：{nodes}。</translation>
-    </message>
-    <message>
-        <source>There is no group {group}.</source>
-        <translation>没有名为 {group} 的分组。</translation>
-    </message>
-    <message>
-        <source>Groups here: {groups}.</source>
-        <translation>现有分组：{groups}。</translation>
-    </message>
-    <message>
-        <source>No node of {group} is in this cluster.</source>
-        <translation>这个集群里没有 {group} 的节点。</translation>
-    </message>
-    <message>
-        <source>Attach to the cluster that the group was made for, or save it again with nodes that are here.</source>
-        <translation>请连接该分组所属的集群，或用现有节点重新保存该分组。</translation>
-    </message>
-    <message>
-        <source>{group} can&apos;t be the name of a group.</source>
-        <translation>{group} 不能用作分组名称。</translation>
-    </message>
-    <message>
-        <source>Use letters, digits and spaces, 60 at most, without commas, slashes and @.</source>
-        <translation>请使用字母、数字和空格，最多 60 个字符，不含逗号、斜杠和 @。</translation>
-    </message>
-    <message>
-        <source>There is a node {node} already.</source>
-        <translation>节点 {node} 已存在。</translation>
     </message>
     <message>
         <source>Choose another name.</source>
@@ -949,28 +889,12 @@
         <translation>只能移除手动添加的节点。</translation>
     </message>
     <message>
-        <source>{node} can&apos;t be the name of a node.</source>
-        <translation>{node} 不能用作节点名称。</translation>
-    </message>
-    <message>
-        <source>Use letters, digits, dots, hyphens and underscores, 60 characters at most.</source>
-        <translation>名称只能包含字母、数字、点、连字符和下划线，最多 60 个字符。</translation>
-    </message>
-    <message>
         <source>No recipients were chosen.</source>
         <translation>尚未选择接收节点。</translation>
     </message>
     <message>
         <source>Choose at least one node other than the source.</source>
         <translation>请至少选择一个源节点以外的节点。</translation>
-    </message>
-    <message>
-        <source>{node} is a recipient of this cast already.</source>
-        <translation>{node} 已经是这次传输的接收节点。</translation>
-    </message>
-    <message>
-        <source>Name other nodes.</source>
-        <translation>请指定其他节点。</translation>
     </message>
     <message>
         <source>{node} is the source, so it can&apos;t be a recipient.</source>
@@ -985,28 +909,12 @@
         <translation>{rate} 不是有效的速率。</translation>
     </message>
     <message>
-        <source>{destination} can&apos;t be a destination.</source>
-        <translation>{destination} 不能用作保存位置。</translation>
-    </message>
-    <message>
-        <source>Give an absolute path on the recipients; it may hold {{node}}.</source>
-        <translation>请填写接收节点上的绝对路径，其中可以包含 {{node}}。</translation>
-    </message>
-    <message>
         <source>There is no cast {cast}.</source>
         <translation>没有编号为 {cast} 的传输。</translation>
     </message>
     <message>
         <source>List them with: castray casts</source>
         <translation>查看全部传输请运行：castray casts</translation>
-    </message>
-    <message>
-        <source>Cast {cast} has ended already.</source>
-        <translation>传输 {cast} 已经结束。</translation>
-    </message>
-    <message>
-        <source>{name} can&apos;t be a schedule: {reason}.</source>
-        <translation>{name} 不能用作计划：{reason}。</translation>
     </message>
     <message>
         <source>Change it and save it again.</source>
@@ -1021,136 +929,32 @@
         <translation>查看全部计划请运行：castray schedule list</translation>
     </message>
     <message>
-        <source>The last run of {name} has not ended.</source>
-        <translation>计划“{name}”的上一次运行尚未结束。</translation>
-    </message>
-    <message>
-        <source>Wait for it, or cancel its cast.</source>
-        <translation>请等待其结束，或取消该次传输。</translation>
-    </message>
-    <message>
-        <source>Removing what the source no longer has needs folders to send, and files of the same name replaced.</source>
-        <translation>要删除源节点上已不存在的内容，发送的必须是文件夹，并且同名文件须设为覆盖。</translation>
-    </message>
-    <message>
-        <source>Send folders and overwrite what has the same name, or leave --delete out.</source>
-        <translation>请发送文件夹并覆盖同名文件，或去掉 --delete。</translation>
-    </message>
-    <message>
         <source>{path} changed while it was being sent.</source>
         <translation>{path} 在发送过程中发生了变化。</translation>
-    </message>
-    <message>
-        <source>Send it again once nothing writes to it.</source>
-        <translation>请在没有程序写入该文件时重新发送。</translation>
-    </message>
-    <message>
-        <source>The files changed while {node} was away, so the cast could not go on.</source>
-        <translation>{node} 离线期间文件发生了变化，传输无法继续。</translation>
     </message>
     <message>
         <source>Send them again.</source>
         <translation>请重新发送。</translation>
     </message>
     <message>
-        <source>{path} is a link to {target}, which does not exist.</source>
-        <translation>{path} 是指向 {target} 的链接，但后者不存在。</translation>
-    </message>
-    <message>
-        <source>Mend the link, leave it out with --exclude, or send it as it is with --links keep.</source>
-        <translation>请修复该链接、用 --exclude 排除它，或用 --links keep 按原样发送。</translation>
-    </message>
-    <message>
         <source>{path} could not be written: {reason}.</source>
         <translation>无法写入 {path}：{reason}。</translation>
-    </message>
-    <message>
-        <source>Choose another folder, or make room there.</source>
-        <translation>请另选一个文件夹，或在那里腾出空间。</translation>
-    </message>
-    <message>
-        <source>{number} can&apos;t be set here.</source>
-        <translation>此处不能设为 {number}。</translation>
-    </message>
-    <message>
-        <source>Nothing of it can be changed any more.</source>
-        <translation>已无法再对它进行更改。</translation>
     </message>
     <message>
         <source>Cast {cast} has not ended yet.</source>
         <translation>传输 {cast} 尚未结束。</translation>
     </message>
     <message>
-        <source>Wait for its end, or cancel it.</source>
-        <translation>请等待其结束，或取消它。</translation>
-    </message>
-    <message>
         <source>Cast {cast} is not waiting in the queue.</source>
         <translation>传输 {cast} 不在队列中等待。</translation>
-    </message>
-    <message>
-        <source>Only casts that wait for their turn can be moved.</source>
-        <translation>只有排队等待的传输才能移动位置。</translation>
-    </message>
-    <message>
-        <source>No delivery of cast {cast} has failed there.</source>
-        <translation>传输 {cast} 在这些节点上没有失败。</translation>
-    </message>
-    <message>
-        <source>To have everybody receive it once more, send it again.</source>
-        <translation>如需让所有节点再接收一次，请重新发送。</translation>
-    </message>
-    <message>
-        <source>Cast {cast} has put nothing in place that could be read back.</source>
-        <translation>传输 {cast} 没有留下可供读回校验的文件。</translation>
     </message>
     <message>
         <source>Verify a path instead.</source>
         <translation>请改为校验某个路径。</translation>
     </message>
     <message>
-        <source>There is no job {job} any more.</source>
-        <translation>任务 {job} 已不存在。</translation>
-    </message>
-    <message>
-        <source>It has ended; its result has been told.</source>
-        <translation>它已结束，结果已经给出。</translation>
-    </message>
-    <message>
         <source>{node} is offline.</source>
         <translation>{node} 已离线。</translation>
-    </message>
-    <message>
-        <source>It gets the files as soon as it is back; you can cancel that.</source>
-        <translation>它恢复在线后会立即收到文件；你也可以取消等待。</translation>
-    </message>
-    <message>
-        <source>Nobody who is online has the files for {node} any more: at {source} they are gone or have changed.</source>
-        <translation>在线节点都已没有要发给 {node} 的文件：{source} 上的文件已被删除或发生了变化。</translation>
-    </message>
-    <message>
-        <source>There is a schedule {name} already.</source>
-        <translation>已有名为 {name} 的计划。</translation>
-    </message>
-    <message>
-        <source>Choose another name, or change or remove that one.</source>
-        <translation>请换一个名称，或更改、删除原有的计划。</translation>
-    </message>
-    <message>
-        <source>{schedule} fits several schedules: {schedules}.</source>
-        <translation>{schedule} 对应多个计划：{schedules}。</translation>
-    </message>
-    <message>
-        <source>Name the one that is meant by its id.</source>
-        <translation>请用 ID 指明是哪一个。</translation>
-    </message>
-    <message>
-        <source>The cluster {target} is not there, so the run waits.</source>
-        <translation>集群 {target} 不在，本次运行正在等待。</translation>
-    </message>
-    <message>
-        <source>It is made up for once the cluster can be used.</source>
-        <translation>集群可用后会补上这次运行。</translation>
     </message>
     <message>
         <source>{path} disappeared before it was sent.</source>
@@ -1159,14 +963,6 @@
     <message>
         <source>Send it again if it is still needed.</source>
         <translation>如仍需要，请重新发送。</translation>
-    </message>
-    <message>
-        <source>{path} could not be read to its end: {reason}.</source>
-        <translation>未能读完 {path}：{reason}。</translation>
-    </message>
-    <message>
-        <source>Check the disk it lies on.</source>
-        <translation>请检查该文件所在的磁盘。</translation>
     </message>
     <message>
         <source>{count} of {total} files were not delivered. {reason}</source>
@@ -1189,16 +985,8 @@
         <translation>{node} 空间不足：{path} 可用 {free}，需要 {needed}。</translation>
     </message>
     <message>
-        <source>Make room there, or choose another destination.</source>
-        <translation>请在该节点腾出空间，或选择其他保存位置。</translation>
-    </message>
-    <message>
         <source>{node} has no room: it shares the disk of {path} with {others}, where {free} are free, and all of them together need {needed}.</source>
         <translation>{node} 空间不足：{path} 所在的磁盘由它与 {others} 共用，可用 {free}，合计需要 {needed}。</translation>
-    </message>
-    <message>
-        <source>Make room there, or choose fewer recipients or another destination.</source>
-        <translation>请腾出空间，或减少接收节点，或选择其他保存位置。</translation>
     </message>
     <message>
         <source>{node} can&apos;t write to {path}: {reason}.</source>
@@ -1217,22 +1005,6 @@
         <translation>请选择其他保存位置。</translation>
     </message>
     <message>
-        <source>{node} can&apos;t store a file called {path}.</source>
-        <translation>{node} 无法保存名为 {path} 的文件。</translation>
-    </message>
-    <message>
-        <source>Rename it at the source and send it again.</source>
-        <translation>请在源节点上重命名该文件，然后重新发送。</translation>
-    </message>
-    <message>
-        <source>{node} can&apos;t store both {other} and {path}: they are one name on its file system.</source>
-        <translation>{node} 无法同时保存 {other} 和 {path}：在它的文件系统中，这是同一个名称。</translation>
-    </message>
-    <message>
-        <source>Rename one of them at the source, or choose another destination, then send again.</source>
-        <translation>请在源节点重命名其中一个，或选择其他目标位置，然后重新发送。</translation>
-    </message>
-    <message>
         <source>{node} could not write {path}: {reason}.</source>
         <translation>{node} 写入 {path} 失败：{reason}。</translation>
     </message>
@@ -1249,18 +1021,6 @@
         <translation>{path} 两次到达 {node} 时都已损坏。</translation>
     </message>
     <message>
-        <source>Check memory and network of {node} and {upstream}, then send again.</source>
-        <translation>请检查 {node} 和 {upstream} 的内存与网络，然后重新发送。</translation>
-    </message>
-    <message>
-        <source>{node} can&apos;t get {path} from {upstream}, whose copy was changed or damaged: {reason}.</source>
-        <translation>{node} 无法从 {upstream} 取得 {path}：那里的副本已被更改或损坏（{reason}）。</translation>
-    </message>
-    <message>
-        <source>Send it again to {node}, and leave the copies alone until the cast has ended.</source>
-        <translation>请再次发送给 {node}，并在传输结束之前不要改动已送达的副本。</translation>
-    </message>
-    <message>
         <source>{node} lost its connection to {upstream}: {reason}.</source>
         <translation>{node} 与 {upstream} 的连接中断：{reason}。</translation>
     </message>
@@ -1271,10 +1031,6 @@
     <message>
         <source>Neither {node} ({own}) nor {upstream} ({address}) can connect to the other: {reason}.</source>
         <translation>{node}（{own}）与 {upstream}（{address}）之间无法建立连接，两个方向都不行：{reason}。</translation>
-    </message>
-    <message>
-        <source>Open the data port of one of them for the other, and choose which with CASTRAY_DATA_PORTS; or send without --transport direct, so that files may go through Ray.</source>
-        <translation>请为其中一方开放另一方的数据端口（可用 CASTRAY_DATA_PORTS 指定端口）；或者不使用 --transport direct，让文件可以经由 Ray 传输。</translation>
     </message>
     <message>
         <source>{node} and {upstream} do not trust each other&apos;s certificates: {reason}.</source>
@@ -1289,36 +1045,8 @@
         <translation>请在它恢复后重新发送。</translation>
     </message>
     <message>
-        <source>{node} has not answered for {seconds} seconds.</source>
-        <translation>{node} 已有 {seconds} 秒没有响应。</translation>
-    </message>
-    <message>
         <source>Check that machine, then send again.</source>
         <translation>请检查该机器，然后重新发送。</translation>
-    </message>
-    <message>
-        <source>{node} is there, but its inbox does not answer: {path}.</source>
-        <translation>{node} 在线，但它的收件箱没有响应：{path}。</translation>
-    </message>
-    <message>
-        <source>Check what is mounted there; until then, send to another folder.</source>
-        <translation>请检查那里挂载的文件系统；在此之前请发送到其他文件夹。</translation>
-    </message>
-    <message>
-        <source>{path} on {node} does not answer.</source>
-        <translation>{node} 上的 {path} 没有响应。</translation>
-    </message>
-    <message>
-        <source>Check what is mounted there, or choose another destination.</source>
-        <translation>请检查那里挂载的文件系统，或选择其他目标位置。</translation>
-    </message>
-    <message>
-        <source>{node} is away at the moment.</source>
-        <translation>{node} 暂时离线。</translation>
-    </message>
-    <message>
-        <source>The cast goes on when it is back; there is nothing to do.</source>
-        <translation>它恢复后传输会自动继续，无需任何操作。</translation>
     </message>
     <message>
         <source>Everything arrived, but {node} could not remove {count} entries, among them {path}: {reason}.</source>
@@ -1327,14 +1055,6 @@
     <message>
         <source>Change the permissions there and send again.</source>
         <translation>请修改该处的权限，然后重新发送。</translation>
-    </message>
-    <message>
-        <source>{node} can&apos;t compute the hashes that this cast uses ({hashes}).</source>
-        <translation>{node} 无法计算这次传输使用的哈希（{hashes}）。</translation>
-    </message>
-    <message>
-        <source>Send to it with a cast of its own.</source>
-        <translation>请单独向它发送。</translation>
     </message>
     <message>
         <source>{node} shares its folder with {writer}, whose copy failed.</source>
@@ -1357,10 +1077,6 @@
         <translation>集群 {target} 没有可用的节点：{reasons}。</translation>
     </message>
     <message>
-        <source>Look for the cause on those machines; logs/driver.log in CastRay&apos;s data has more of what Ray said.</source>
-        <translation>请在这些机器上查找原因；CastRay 数据中的 logs/driver.log 有 Ray 的更多信息。</translation>
-    </message>
-    <message>
         <source>The cluster was stopped.</source>
         <translation>集群已停止。</translation>
     </message>
@@ -1369,16 +1085,8 @@
         <translation>请启动或连接集群，然后重新发送。</translation>
     </message>
     <message>
-        <source>The cast waits for its cluster {target}.</source>
-        <translation>传输正在等待集群 {target}。</translation>
-    </message>
-    <message>
         <source>Start or attach that cluster, or cancel the cast.</source>
         <translation>请启动或连接该集群，或者取消传输。</translation>
-    </message>
-    <message>
-        <source>Ray could not be started ({attempts} attempts): {reason}</source>
-        <translation>Ray 启动失败（已尝试 {attempts} 次）：{reason}</translation>
     </message>
     <message>
         <source>Details are in {log}.</source>
@@ -1389,140 +1097,28 @@
         <translation>集群 {target} 在 {seconds} 秒内没有响应。</translation>
     </message>
     <message>
-        <source>Check the address and that Ray runs there.</source>
-        <translation>请检查地址，并确认 Ray 正在该处运行。</translation>
-    </message>
-    <message>
         <source>The cluster {target} can&apos;t be reached: {reason}.</source>
         <translation>无法连接集群 {target}：{reason}。</translation>
-    </message>
-    <message>
-        <source>{target} takes connections but says nothing.</source>
-        <translation>{target} 能连上，但没有任何回应。</translation>
-    </message>
-    <message>
-        <source>Check the port: a Ray head listens on 6379, and on 10001 for ray://.</source>
-        <translation>请检查端口：Ray 头节点监听 6379，ray:// 则是 10001。</translation>
-    </message>
-    <message>
-        <source>The cluster {target} is gone: its head does not answer any more.</source>
-        <translation>集群 {target} 已断开：它的头节点不再回应。</translation>
-    </message>
-    <message>
-        <source>It is attached again as soon as it is back.</source>
-        <translation>它一恢复就会自动重新连接。</translation>
     </message>
     <message>
         <source>This machine is in several Ray clusters: {addresses}.</source>
         <translation>本机同时属于多个 Ray 集群：{addresses}。</translation>
     </message>
     <message>
-        <source>Name the one to use by its address.</source>
-        <translation>请用地址指明要使用的那一个。</translation>
-    </message>
-    <message>
-        <source>This machine is in no Ray cluster.</source>
-        <translation>本机不属于任何 Ray 集群。</translation>
-    </message>
-    <message>
-        <source>Give the address of one, or start a local one.</source>
-        <translation>请给出集群的地址，或启动本地集群。</translation>
-    </message>
-    <message>
-        <source>No Ray cluster runs on this computer, and CastRay has used another one before: {clusters}.</source>
-        <translation>这台计算机上没有运行 Ray 集群，而 CastRay 之前使用过其他集群：{clusters}。</translation>
-    </message>
-    <message>
-        <source>Name the cluster with --cluster HOST:PORT, or use the demo on this computer with --cluster local.</source>
-        <translation>请用 --cluster HOST:PORT 指定集群，或用 --cluster local 使用本机的演示集群。</translation>
-    </message>
-    <message>
-        <source>What listens at {target} is no Ray cluster.</source>
-        <translation>在 {target} 监听的不是 Ray 集群。</translation>
-    </message>
-    <message>
-        <source>The cluster {target} lets nobody in without its token.</source>
-        <translation>集群 {target} 需要令牌才能进入。</translation>
-    </message>
-    <message>
-        <source>Put the token into ~/.ray/auth_token, or set RAY_AUTH_TOKEN for CastRay, then attach again.</source>
-        <translation>请把令牌写入 ~/.ray/auth_token，或为 CastRay 设置 RAY_AUTH_TOKEN，然后重新连接。</translation>
-    </message>
-    <message>
         <source>The cluster {target} does not accept the token from {origin}.</source>
         <translation>集群 {target} 不接受 {origin} 中的令牌。</translation>
-    </message>
-    <message>
-        <source>Put the cluster&apos;s own token there, then attach again.</source>
-        <translation>请在那里换上该集群自己的令牌，然后重新连接。</translation>
     </message>
     <message>
         <source>CastRay could not start its agent on {node}: {reason}.</source>
         <translation>CastRay 无法在 {node} 上启动其代理：{reason}。</translation>
     </message>
     <message>
-        <source>It tries again by itself; logs/driver.log in CastRay&apos;s data has more of what Ray said.</source>
-        <translation>CastRay 会自动重试；CastRay 数据中的 logs/driver.log 有 Ray 的更多信息。</translation>
-    </message>
-    <message>
         <source>{node} has no free port in {ports}.</source>
         <translation>{node} 在 {ports} 范围内没有空闲端口。</translation>
     </message>
     <message>
-        <source>End what uses them there, or choose other ones in CASTRAY_DATA_PORTS.</source>
-        <translation>请结束占用这些端口的程序，或在 CASTRAY_DATA_PORTS 中换一个范围。</translation>
-    </message>
-    <message>
-        <source>This computer is no node of the cluster {target}, and only a node can attach.</source>
-        <translation>本机不是集群 {target} 的节点，只有节点才能连接。</translation>
-    </message>
-    <message>
-        <source>Go through the client server of the cluster, ray://{host}:10001; or make it a node, without CPUs for others&apos; tasks: castray cluster join {target}</source>
-        <translation>可经由集群的客户端服务器连接：ray://{host}:10001；或让本机加入（不提供 CPU 给他人的任务）：castray cluster join {target}</translation>
-    </message>
-    <message>
-        <source>This computer is a node of the cluster {others}, not of {target}, and only a node can attach.</source>
-        <translation>本机是集群 {others} 的节点，不是 {target} 的节点，而只有节点才能连接。</translation>
-    </message>
-    <message>
-        <source>Use {others}; or go through the client server of the other one, ray://{host}:10001; or make this computer its node as well: castray cluster join {target}</source>
-        <translation>可使用 {others}；或经由另一个集群的客户端服务器连接：ray://{host}:10001；或让本机也加入该集群：castray cluster join {target}</translation>
-    </message>
-    <message>
-        <source>The token of the cluster that is shared could be read or written by others: it is in {path}.</source>
-        <translation>共享集群的令牌可能被他人读取或写入，它位于 {path}。</translation>
-    </message>
-    <message>
-        <source>castray cluster share --new-token makes another one.</source>
-        <translation>运行 castray cluster share --new-token 可更换令牌。</translation>
-    </message>
-    <message>
-        <source>A cluster that others can join can&apos;t be started here: {reason}.</source>
-        <translation>无法在此启动供他人加入的集群：{reason}。</translation>
-    </message>
-    <message>
-        <source>It needs an address in a network, and Ray 2.52 or later, whose tokens keep strangers out; a local cluster works all the same.</source>
-        <translation>这需要一个网络地址，以及 Ray 2.52 或更高版本（其令牌可阻止外人进入）；本地集群不受影响。</translation>
-    </message>
-    <message>
-        <source>The cluster {target} answers, but has not let CastRay in for {seconds} seconds.</source>
-        <translation>集群 {target} 有响应，但 {seconds} 秒内仍未接受 CastRay 的连接。</translation>
-    </message>
-    <message>
-        <source>CastRay goes on trying for half a minute. Wait or cancel, and look at the load of its head.</source>
-        <translation>CastRay 会继续尝试半分钟。可以等待或取消，并查看其头节点的负载。</translation>
-    </message>
-    <message>
         <source>Ray has not started within {seconds} seconds.</source>
         <translation>Ray 在 {seconds} 秒内未能启动。</translation>
-    </message>
-    <message>
-        <source>CastRay goes on waiting for a minute, since a busy computer needs longer. Wait or cancel.</source>
-        <translation>电脑繁忙时需要更久，CastRay 会继续等待一分钟。可以等待或取消。</translation>
-    </message>
-    <message>
-        <source>/dev/shm is too small on {node}, so its Ray keeps objects in {folder}; what goes through Ray there is slow.</source>
-        <translation>{node} 的 /dev/shm 太小，Ray 因此把对象存放在 {folder}；经由 Ray 的传输在该节点上会很慢。</translation>
     </message>
     <message>
         <source>Enlarge it before Ray starts there: mount -o remount,size=2G /dev/shm, or --shm-size=2g for a container.</source>
@@ -1531,18 +1127,6 @@
     <message>
         <source>The cluster {target} runs Ray {ray} on Python {python}, CastRay has Ray {own_ray} on Python {own_python}.</source>
         <translation>集群 {target} 运行 Ray {ray}（Python {python}），而 CastRay 使用 Ray {own_ray}（Python {own_python}）。</translation>
-    </message>
-    <message>
-        <source>Prepare a driver with that Ray: castray cluster prepare {target}</source>
-        <translation>请为它准备相应 Ray 版本的驱动进程：castray cluster prepare {target}</translation>
-    </message>
-    <message>
-        <source>There is no Python {python} on this computer, which a driver with Ray {ray} needs.</source>
-        <translation>本机没有 Python {python}，而使用 Ray {ray} 的驱动进程需要它。</translation>
-    </message>
-    <message>
-        <source>Install it, or uv, which brings it; or name an interpreter that has that Ray in CASTRAY_DRIVER_PYTHON.</source>
-        <translation>请安装该版本的 Python，或安装可自动获取它的 uv；也可以用 CASTRAY_DRIVER_PYTHON 指定一个已装有该 Ray 的解释器。</translation>
     </message>
     <message>
         <source>A driver with Ray {ray} on Python {python} could not be prepared: {reason}</source>
@@ -1557,32 +1141,8 @@
         <translation>无法连接 CastRay 引擎：{reason}。</translation>
     </message>
     <message>
-        <source>Start again: castray engine start</source>
-        <translation>请重新启动引擎：castray engine start</translation>
-    </message>
-    <message>
-        <source>The running CastRay engine is of another version.</source>
-        <translation>正在运行的 CastRay 引擎版本不同。</translation>
-    </message>
-    <message>
-        <source>Close other CastRay windows or run: castray engine stop</source>
-        <translation>请关闭其他 CastRay 窗口，或运行：castray engine stop</translation>
-    </message>
-    <message>
         <source>The history can&apos;t be used: {reason}.</source>
         <translation>无法使用历史记录：{reason}。</translation>
-    </message>
-    <message>
-        <source>Check the folder of CastRay&apos;s data, then start the engine again.</source>
-        <translation>请检查 CastRay 的数据文件夹，然后重新启动引擎。</translation>
-    </message>
-    <message>
-        <source>The casts have been forgotten already.</source>
-        <translation>这些传输记录已被清除。</translation>
-    </message>
-    <message>
-        <source>The files that they delivered are where they were.</source>
-        <translation>它们送达的文件仍在原处。</translation>
     </message>
     <message>
         <source>Cancelled.</source>
@@ -1597,48 +1157,16 @@
         <translation>请附上日志反馈此问题。</translation>
     </message>
     <message>
-        <source>Multicast stayed at its lowest speed, so the relay brought the rest.</source>
-        <translation>组播一直停留在最低速度，其余部分已改由接力链送达。</translation>
-    </message>
-    <message>
-        <source>Most datagrams are lost on the way: look at the network between the nodes, or use the transport auto, which is the relay.</source>
-        <translation>大部分数据报在途中丢失：请检查节点之间的网络，或将传输方式设为“自动选择”，这样会使用接力链。</translation>
-    </message>
-    <message>
-        <source>Recipients on the source&apos;s own machine, or with its storage, are served faster without it. Where others lose most of it, look at the network between them.</source>
-        <translation>与源节点在同一台机器上或共用存储的接收节点，不用组播反而更快。如果其他节点丢失了大部分数据，请检查它们之间的网络。</translation>
-    </message>
-    <message>
-        <source>Give its network device a multicast route, or use the transport auto.</source>
-        <translation>请为其网络设备添加组播路由，或将传输方式设为“自动选择”。</translation>
-    </message>
-    <message>
         <source>Multicast ended with the cast.</source>
         <translation>组播已随本次传输结束。</translation>
-    </message>
-    <message>
-        <source>Give a number from 0 to {most}.</source>
-        <translation>请填写 0 到 {most} 之间的数。</translation>
-    </message>
-    <message>
-        <source>Multicast can&apos;t be encrypted, and this cast has to be.</source>
-        <translation>组播无法加密，而这次传输必须加密。</translation>
     </message>
     <message>
         <source>Use the relay (--transport auto), or don&apos;t require encryption.</source>
         <translation>请使用接力链（--transport auto），或不要求加密。</translation>
     </message>
     <message>
-        <source>{path} on {node} was written by a later version of CastRay, and this one can&apos;t read it.</source>
-        <translation>{node} 上的 {path} 由更高版本的 CastRay 写入，此版本无法读取。</translation>
-    </message>
-    <message>
         <source>Verify the cast with that version, or verify a path.</source>
         <translation>请用该版本校验此次传输，或改为校验某个路径。</translation>
-    </message>
-    <message>
-        <source>{path} was written by CastRay {version}, which is later than this version: it can&apos;t read that home. Nothing was changed.</source>
-        <translation>{path} 由 CastRay {version} 写入，比此版本更新，因此此版本无法读取该数据目录。未做任何更改。</translation>
     </message>
     <message>
         <source>Use CastRay {version} or a later version, or set CASTRAY_HOME to another folder.</source>
@@ -1649,10 +1177,6 @@
         <translation>无法下载 {url}：{reason}。</translation>
     </message>
     <message>
-        <source>Check the address, and whether this node may download it.</source>
-        <translation>请检查网址，以及该节点是否有权下载。</translation>
-    </message>
-    <message>
         <source>{url} changed on its server while it was being sent.</source>
         <translation>{url} 在发送过程中在服务器上发生了变化。</translation>
     </message>
@@ -1661,64 +1185,12 @@
         <translation>请重新发送。</translation>
     </message>
     <message>
-        <source>The download waits: {reason}.</source>
-        <translation>下载正在等待：{reason}。</translation>
-    </message>
-    <message>
-        <source>It continues by itself.</source>
-        <translation>会自动继续。</translation>
-    </message>
-    <message>
-        <source>If Ray runs with TLS, check that both have a certificate of the authority in RAY_TLS_CA_CERT; otherwise something between them may answer in their place.</source>
-        <translation>如果 Ray 使用 TLS，请检查两者的证书是否都由 RAY_TLS_CA_CERT 中的证书颁发机构签发；否则，两者之间可能有其他程序冒名应答。</translation>
-    </message>
-    <message>
         <source>{node} can&apos;t encrypt its connections, and this cast requires that: {reason}.</source>
         <translation>{node} 无法加密连接，而此次传输要求加密：{reason}。</translation>
     </message>
     <message>
         <source>Use a Python with TLS 1.3 there, or send without --encrypt always.</source>
         <translation>请在该节点上使用支持 TLS 1.3 的 Python，或不使用 --encrypt always 发送。</translation>
-    </message>
-    <message>
-        <source>Multicast from {source} reached nobody, so the relay brought the files.</source>
-        <translation>{source} 发出的组播没有任何节点收到，文件已改由接力链送达。</translation>
-    </message>
-    <message>
-        <source>Let firewalls pass UDP to 239.192.0.0/14 (ff12::/16 with IPv6), and give switches with IGMP snooping a querier. Cloud networks mostly carry no multicast; the relay is the way there.</source>
-        <translation>请让防火墙放行发往 239.192.0.0/14（IPv6 为 ff12::/16）的 UDP，并为启用了 IGMP 侦听的交换机配置查询器。云网络大多不支持组播，在那里请使用接力链。</translation>
-    </message>
-    <message>
-        <source>No recipient needed multicast, or could follow it, so the relay brought the files.</source>
-        <translation>没有接收节点需要组播，或没有接收节点跟得上组播，文件已由接力链送达。</translation>
-    </message>
-    <message>
-        <source>{source} can&apos;t send by multicast: {reason}. The relay brought the files.</source>
-        <translation>{source} 无法发送组播：{reason}。文件已改由接力链送达。</translation>
-    </message>
-    <message>
-        <source>Ray encrypts its connections here, and multicast can&apos;t be encrypted, so the relay brought the files.</source>
-        <translation>此处的 Ray 连接已加密，而组播无法加密，因此文件由接力链送达。</translation>
-    </message>
-    <message>
-        <source>Use the transport auto: it keeps files encrypted where Ray is.</source>
-        <translation>请将传输方式设为“自动选择”：在 Ray 加密的地方，文件也会保持加密。</translation>
-    </message>
-    <message>
-        <source>{source} went away before multicast was through, so a recipient fed the others.</source>
-        <translation>{source} 在组播完成之前离线，其余节点改由一个接收节点供给。</translation>
-    </message>
-    <message>
-        <source>See what has become of {source} before you send from it again.</source>
-        <translation>再次从 {source} 发送之前，请先查明它的情况。</translation>
-    </message>
-    <message>
-        <source>The cast was over before it was known whether multicast arrives.</source>
-        <translation>尚未确认组播能否送达，本次传输就已结束。</translation>
-    </message>
-    <message>
-        <source>The relay brings so little in a moment. Multicast pays for large casts only.</source>
-        <translation>这么少的内容，接力链瞬间即可送完。只有较大的传输才值得使用组播。</translation>
     </message>
     <message>
         <source>CastRay</source>
@@ -1753,52 +1225,12 @@
         <translation>{target}：{total} 个节点中有 {ready} 个在线，Ray {ray}，Python {python}。</translation>
     </message>
     <message>
-        <source>No cluster is in use, so nodes were not looked at.</source>
-        <translation>当前没有使用任何集群，因此未检查节点。</translation>
-    </message>
-    <message>
-        <source>Start or attach one, then look again.</source>
-        <translation>请先启动或连接一个集群，再重新检查。</translation>
-    </message>
-    <message>
         <source>Node</source>
         <translation>节点</translation>
     </message>
     <message>
-        <source>{node} answers: Ray {ray} on Python {python}, {system}.</source>
-        <translation>{node} 有响应：Ray {ray}，Python {python}，{system}。</translation>
-    </message>
-    <message>
-        <source>Check that machine, and that Ray runs there.</source>
-        <translation>请检查该机器，并确认其上的 Ray 正在运行。</translation>
-    </message>
-    <message>
-        <source>{node} does not answer: {reason}</source>
-        <translation>{node} 没有响应：{reason}</translation>
-    </message>
-    <message>
-        <source>{node} is still on its way.</source>
-        <translation>{node} 仍在启动中。</translation>
-    </message>
-    <message>
-        <source>Look again in a moment, when it is online.</source>
-        <translation>请稍候，待其上线后再检查。</translation>
-    </message>
-    <message>
         <source>Clock</source>
         <translation>时钟</translation>
-    </message>
-    <message>
-        <source>The clock of {node} agrees with this computer&apos;s.</source>
-        <translation>{node} 的时钟与本机一致。</translation>
-    </message>
-    <message>
-        <source>The clock of {node} is {seconds} s away from this computer&apos;s.</source>
-        <translation>{node} 的时钟与本机相差 {seconds} 秒。</translation>
-    </message>
-    <message>
-        <source>Let NTP set both: the times of files and the validity of certificates depend on them.</source>
-        <translation>请用 NTP 校准两边的时钟：文件时间和证书有效期都取决于时钟。</translation>
     </message>
     <message>
         <source>Shared memory</source>
@@ -1809,28 +1241,8 @@
         <translation>{node} 的 /dev/shm 共 {total}，可用 {free}。</translation>
     </message>
     <message>
-        <source>{node} has only {free} of {total} free in /dev/shm, so what goes through Ray there is slow.</source>
-        <translation>{node} 的 /dev/shm 共 {total}，只剩 {free} 可用，经由 Ray 的传输在该节点上会很慢。</translation>
-    </message>
-    <message>
-        <source>{node} has only {total} of /dev/shm, so its Ray keeps objects in {folder}; what goes through Ray there is slow.</source>
-        <translation>{node} 的 /dev/shm 只有 {total}，Ray 因此把对象存放在 {folder}；经由 Ray 的传输在该节点上会很慢。</translation>
-    </message>
-    <message>
-        <source>Room</source>
-        <translation>空间</translation>
-    </message>
-    <message>
-        <source>{node} can write to {path}, where {free} are free.</source>
-        <translation>{node} 可以写入 {path}，可用空间 {free}。</translation>
-    </message>
-    <message>
         <source>{node} has only {free} left at {path}.</source>
         <translation>{node} 的 {path} 仅剩 {free}。</translation>
-    </message>
-    <message>
-        <source>Make room there, or choose another inbox.</source>
-        <translation>请腾出空间，或改用其他收件箱。</translation>
     </message>
     <message>
         <source>{node} can&apos;t write to {path}.</source>
@@ -1845,44 +1257,16 @@
         <translation>打开文件数</translation>
     </message>
     <message>
-        <source>A process of {node} may have {count} files open.</source>
-        <translation>{node} 上的一个进程最多可打开 {count} 个文件。</translation>
-    </message>
-    <message>
-        <source>A process of {node} may have only {count} files open.</source>
-        <translation>{node} 上的一个进程最多只能打开 {count} 个文件。</translation>
-    </message>
-    <message>
-        <source>Raise it before Ray is started there: ulimit -n 4096</source>
-        <translation>请在该处启动 Ray 之前提高上限：ulimit -n 4096</translation>
-    </message>
-    <message>
         <source>Connections</source>
         <translation>连接</translation>
-    </message>
-    <message>
-        <source>See the connections by name.</source>
-        <translation>详见下面列出的各条连接。</translation>
     </message>
     <message>
         <source>Connection</source>
         <translation>连接</translation>
     </message>
     <message>
-        <source>{node} can&apos;t connect to {peer} ({address}): {reason}. The other way round it works, and is taken.</source>
-        <translation>{node} 无法连接到 {peer}（{address}）：{reason}。反方向可以连通，文件将走反方向的连接。</translation>
-    </message>
-    <message>
-        <source>There is nothing to do, unless a firewall is not meant to be there.</source>
-        <translation>无需处理，除非这里本不应有防火墙。</translation>
-    </message>
-    <message>
         <source>{node} can&apos;t connect to {peer} ({address}): {reason}. Files go through Ray, which is slower.</source>
         <translation>{node} 无法连接到 {peer}（{address}）：{reason}。文件将经由 Ray 传输，速度较慢。</translation>
-    </message>
-    <message>
-        <source>Open TCP ports between them; CASTRAY_DATA_PORTS=LOW-HIGH keeps them in a fixed range.</source>
-        <translation>请在两者之间开放 TCP 端口；可用 CASTRAY_DATA_PORTS=LOW-HIGH 指定固定的端口范围。</translation>
     </message>
     <message>
         <source>{node} can&apos;t connect to {peer} ({address}): {reason}.</source>
@@ -1893,24 +1277,12 @@
         <translation>数据端口</translation>
     </message>
     <message>
-        <source>Bytes use {ports} at {network}.</source>
-        <translation>数据传输的端口：{ports}；网络：{network}。</translation>
-    </message>
-    <message>
         <source>This computer has no address in CASTRAY_DATA_NETWORK={network}, so it uses Ray&apos;s.</source>
         <translation>本机在 CASTRAY_DATA_NETWORK={network} 中没有地址，因此使用 Ray 的地址。</translation>
     </message>
     <message>
-        <source>Name a network that this computer is in.</source>
-        <translation>请指定本机所在的网络。</translation>
-    </message>
-    <message>
         <source>{variable}={value} can&apos;t be used: {reason}</source>
         <translation>{variable}={value} 无法使用：{reason}</translation>
-    </message>
-    <message>
-        <source>Correct it, or take it out of the environment.</source>
-        <translation>请改正，或将其从环境变量中删除。</translation>
     </message>
     <message>
         <source>Display</source>
@@ -1923,10 +1295,6 @@
     <message>
         <source>There is no display, so the window can&apos;t be opened here.</source>
         <translation>没有可用的显示器，因此无法在这里打开窗口。</translation>
-    </message>
-    <message>
-        <source>Start it in a desktop session or with ssh -X. The command line needs none.</source>
-        <translation>请在桌面会话中启动，或使用 ssh -X。命令行不需要显示器。</translation>
     </message>
     <message>
         <source>Qt</source>
@@ -1943,10 +1311,6 @@
     <message>
         <source>Install it with: {command}</source>
         <translation>安装命令：{command}</translation>
-    </message>
-    <message>
-        <source>{address} is no address of the Hugging Face hub: {reason}.</source>
-        <translation>{address} 不是 Hugging Face Hub 的地址：{reason}。</translation>
     </message>
     <message>
         <source>Write hf://OWNER/NAME, hf://OWNER/NAME@REVISION/PATH or hf://datasets/OWNER/NAME.</source>
@@ -1981,22 +1345,6 @@
         <translation>请检查该文件，然后重新发送。</translation>
     </message>
     <message>
-        <source>{path} can&apos;t be laid out as a cache of the Hugging Face hub.</source>
-        <translation>{path} 无法按 Hugging Face Hub 的缓存结构存放。</translation>
-    </message>
-    <message>
-        <source>Use --layout hf-cache for addresses that begin with hf:// alone.</source>
-        <translation>--layout hf-cache 仅适用于以 hf:// 开头的地址。</translation>
-    </message>
-    <message>
-        <source>A cache of the Hugging Face hub can&apos;t be delivered under other names.</source>
-        <translation>Hugging Face Hub 的缓存不能以其他名称存放。</translation>
-    </message>
-    <message>
-        <source>Leave out --on-conflict rename, or use --layout plain.</source>
-        <translation>请去掉 --on-conflict rename，或使用 --layout plain。</translation>
-    </message>
-    <message>
         <source>There is no list of files for cast {cast}: its source has not been scanned.</source>
         <translation>传输 {cast} 没有文件列表：其源文件尚未扫描。</translation>
     </message>
@@ -2005,16 +1353,8 @@
         <translation>如果传输仍在进行，请稍后再试。</translation>
     </message>
     <message>
-        <source>The list of files of cast {cast} was not kept.</source>
-        <translation>传输 {cast} 的文件列表未保留。</translation>
-    </message>
-    <message>
         <source>The lists of the last 10,000 casts are kept, up to 512 MB in total.</source>
         <translation>仅保留最近 10,000 次传输的文件列表，总计不超过 512 MB。</translation>
-    </message>
-    <message>
-        <source>The hub has no repository {repository} that this computer may read.</source>
-        <translation>Hub 上没有本机可以读取的仓库 {repository}。</translation>
     </message>
     <message>
         <source>Check the name. For a private repository, log in on this computer with &apos;hf auth login&apos;, or start the engine with HF_TOKEN.</source>
@@ -2025,40 +1365,12 @@
         <translation>{repository} 没有名为 {revision} 的分支、标签或提交。</translation>
     </message>
     <message>
-        <source>Check the name of the revision on the hub.</source>
-        <translation>请在 Hub 上检查该版本的名称。</translation>
-    </message>
-    <message>
         <source>{repository} has nothing at {path}.</source>
         <translation>{repository} 中没有 {path}。</translation>
     </message>
     <message>
-        <source>Check the path on the hub; upper and lower case differ.</source>
-        <translation>请在 Hub 上检查路径；路径区分大小写。</translation>
-    </message>
-    <message>
-        <source>The hub does not let this computer read {repository}: {reason}.</source>
-        <translation>Hub 不允许本机读取 {repository}：{reason}。</translation>
-    </message>
-    <message>
         <source>Request access on its page, then log in on this computer with &apos;hf auth login&apos;, or start the engine with HF_TOKEN.</source>
         <translation>请在其页面上申请访问权限，然后在本机运行 &apos;hf auth login&apos; 登录，或在设置 HF_TOKEN 后启动引擎。</translation>
-    </message>
-    <message>
-        <source>{repository} is not public and has small files of {size}, and one cast takes {most} of them.</source>
-        <translation>{repository} 不是公开仓库，其小文件共 {size}，而一次传输最多允许 {most}。</translation>
-    </message>
-    <message>
-        <source>Send parts of it one after the other: hf://{repository}/PATH.</source>
-        <translation>请分几次发送其中的部分：hf://{repository}/PATH。</translation>
-    </message>
-    <message>
-        <source>None of the nodes that were asked can download {url} ({reasons}).</source>
-        <translation>询问过的节点都无法下载 {url}（{reasons}）。</translation>
-    </message>
-    <message>
-        <source>Check the address, or choose a node that reaches the server.</source>
-        <translation>请检查地址，或选择能访问该服务器的节点。</translation>
     </message>
     <message>
         <source>{url} would be downloaded without encryption, and this cast has to be encrypted.</source>
@@ -2069,32 +1381,12 @@
         <translation>请使用 https 地址，或不带 --encrypt always 发送。</translation>
     </message>
     <message>
-        <source>{url} arrived with another {checksum} than its server states.</source>
-        <translation>{url} 下载后的 {checksum} 与服务器提供的不一致。</translation>
-    </message>
-    <message>
-        <source>Send it again. If it happens again, the file is damaged there.</source>
-        <translation>请重新发送；若再次出现，说明服务器上的文件已损坏。</translation>
-    </message>
-    <message>
-        <source>{url} can&apos;t be resolved: this kind of store is not known.</source>
-        <translation>无法解析 {url}：不支持这种存储。</translation>
-    </message>
-    <message>
         <source>Use an address that begins with https, hf, s3, gs or az.</source>
         <translation>请使用以 https、hf、s3、gs 或 az 开头的地址。</translation>
     </message>
     <message>
-        <source>{url} can&apos;t be resolved: what is needed for stores is not installed here.</source>
-        <translation>无法解析 {url}：本机未安装访问存储所需的组件。</translation>
-    </message>
-    <message>
         <source>There is nothing at {url}.</source>
         <translation>{url} 处没有任何内容。</translation>
-    </message>
-    <message>
-        <source>Check the names, upper and lower case included.</source>
-        <translation>请检查名称，注意大小写。</translation>
     </message>
     <message>
         <source>The bucket or container of {url} does not exist.</source>
@@ -2125,14 +1417,6 @@
         <translation>存储拒绝访问 {url}：{reason}。</translation>
     </message>
     <message>
-        <source>Check the credentials of this computer, and what they permit.</source>
-        <translation>请检查本机的凭据及其权限。</translation>
-    </message>
-    <message>
-        <source>No link to {url} can be made with the credentials of this computer: {reason}.</source>
-        <translation>无法用本机的凭据为 {url} 生成链接：{reason}。</translation>
-    </message>
-    <message>
         <source>Use an access key, an account key or the key of a service account.</source>
         <translation>请使用访问密钥、账户密钥或服务账号的密钥。</translation>
     </message>
@@ -2143,14 +1427,6 @@
     <message>
         <source>Check the network of this computer and the address of the store.</source>
         <translation>请检查本机的网络和存储的地址。</translation>
-    </message>
-    <message>
-        <source>{url} stands for {count} files, and one cast takes {most} of a store.</source>
-        <translation>{url} 包含 {count} 个文件，而一次传输最多从存储中发送 {most} 个。</translation>
-    </message>
-    <message>
-        <source>Send parts of it one after the other.</source>
-        <translation>请分几次发送。</translation>
     </message>
     <message>
         <source>No room: {free} free, {needed} needed</source>
@@ -2167,10 +1443,6 @@
     <message>
         <source>{path} is not a folder</source>
         <translation>{path} 不是文件夹</translation>
-    </message>
-    <message>
-        <source>Can&apos;t store a file called {path}</source>
-        <translation>无法保存名为 {path} 的文件</translation>
     </message>
     <message>
         <source>Can&apos;t store both {other} and {path}</source>
@@ -2213,40 +1485,8 @@
         <translation>已离线</translation>
     </message>
     <message>
-        <source>No answer for {seconds} s</source>
-        <translation>{seconds} 秒无响应</translation>
-    </message>
-    <message>
-        <source>Its inbox does not answer: {path}</source>
-        <translation>收件箱无响应：{path}</translation>
-    </message>
-    <message>
-        <source>{path} does not answer</source>
-        <translation>{path} 无响应</translation>
-    </message>
-    <message>
-        <source>Away at the moment</source>
-        <translation>暂时不在</translation>
-    </message>
-    <message>
-        <source>Offline; gets the files when it is back</source>
-        <translation>离线；恢复后会收到文件</translation>
-    </message>
-    <message>
-        <source>Nobody who is online has the files any more</source>
-        <translation>在线节点中已无人持有这些文件</translation>
-    </message>
-    <message>
-        <source>The files changed while this node was away</source>
-        <translation>此节点离开期间文件发生了变化</translation>
-    </message>
-    <message>
         <source>{count} entries not removed, among them {path}: {reason}</source>
         <translation>{count} 个条目未能删除，其中包括 {path}：{reason}</translation>
-    </message>
-    <message>
-        <source>Can&apos;t compute these hashes: {hashes}</source>
-        <translation>无法计算这些哈希：{hashes}</translation>
     </message>
     <message>
         <source>The copy of {writer}, which shares the folder, failed</source>
@@ -2273,10 +1513,6 @@
         <translation>无法读取：{reason}</translation>
     </message>
     <message>
-        <source>Dead link</source>
-        <translation>失效链接</translation>
-    </message>
-    <message>
         <source>Not a file or folder</source>
         <translation>不是文件或文件夹</translation>
     </message>
@@ -2297,20 +1533,8 @@
         <translation>请重试这些传输，或将其从列表中移除。保留的数据会在一天后，或在其他传输需要空间时删除。</translation>
     </message>
     <message>
-        <source>The window can&apos;t be opened, since Qt can&apos;t be loaded: {reason}</source>
-        <translation>无法加载 Qt，因此无法打开窗口：{reason}</translation>
-    </message>
-    <message>
         <source>Fonts</source>
         <translation>字体</translation>
-    </message>
-    <message>
-        <source>{font} shows Chinese names.</source>
-        <translation>{font} 可以显示中文名称。</translation>
-    </message>
-    <message>
-        <source>There is no font with Chinese letters, so names in Chinese can&apos;t be shown.</source>
-        <translation>没有包含中文的字体，因此无法显示中文名称。</translation>
     </message>
     <message>
         <source>Watched folders</source>
@@ -2325,10 +1549,6 @@
         <translation>只能监视 {watches} 个文件夹的变化。</translation>
     </message>
     <message>
-        <source>Raise it: sysctl fs.inotify.max_user_watches=524288</source>
-        <translation>请提高上限：sysctl fs.inotify.max_user_watches=524288</translation>
-    </message>
-    <message>
         <source>a named pipe</source>
         <translation>它是命名管道</translation>
     </message>
@@ -2341,28 +1561,12 @@
         <translation>它是设备文件</translation>
     </message>
     <message>
-        <source>neither file nor folder</source>
-        <translation>它既不是文件也不是文件夹</translation>
-    </message>
-    <message>
         <source>a name that is not UTF-8</source>
         <translation>名称不是 UTF-8 编码</translation>
     </message>
     <message>
         <source>the root of the file system</source>
         <translation>它是文件系统的根目录</translation>
-    </message>
-    <message>
-        <source>too deep in its folders</source>
-        <translation>所在的文件夹层级过深</translation>
-    </message>
-    <message>
-        <source>made up by the kernel when it is read</source>
-        <translation>读取时由内核临时生成的文件</translation>
-    </message>
-    <message>
-        <source>a link to a folder that it lies in</source>
-        <translation>它是指向上级文件夹的链接</translation>
     </message>
     <message>
         <source>the source could not read it</source>
@@ -2417,60 +1621,16 @@
         <translation>@ 之后没有版本</translation>
     </message>
     <message>
-        <source>{name} can&apos;t be a name on the hub</source>
-        <translation>{name} 不能作为 Hub 上的名称</translation>
-    </message>
-    <message>
-        <source>its path is not complete</source>
-        <translation>路径不完整</translation>
-    </message>
-    <message>
-        <source>it needs exactly one of an interval, a cron expression and a quiet time</source>
-        <translation>间隔、cron 表达式和静默时间必须且只能设置一项</translation>
-    </message>
-    <message>
-        <source>{cron} is not a cron expression that ever comes true</source>
-        <translation>{cron} 不是会触发的 cron 表达式</translation>
-    </message>
-    <message>
         <source>its interval or quiet time is shorter than {seconds} s</source>
         <translation>间隔或静默时间短于 {seconds} s</translation>
-    </message>
-    <message>
-        <source>what {node} receives would lie in what is sent</source>
-        <translation>{node} 收到的内容会落在所发送的内容之中</translation>
     </message>
     <message>
         <source>it has no name</source>
         <translation>没有名称</translation>
     </message>
     <message>
-        <source>it was written by a later version of CastRay</source>
-        <translation>它由更新版本的 CastRay 写入</translation>
-    </message>
-    <message>
-        <source>one that was forgotten</source>
-        <translation>一个已被移除的集群</translation>
-    </message>
-    <message>
         <source>it took too long</source>
         <translation>等待超时</translation>
-    </message>
-    <message>
-        <source>it does not answer</source>
-        <translation>没有响应</translation>
-    </message>
-    <message>
-        <source>it is ending</source>
-        <translation>引擎正在退出</translation>
-    </message>
-    <message>
-        <source>it has ended</source>
-        <translation>引擎已退出</translation>
-    </message>
-    <message>
-        <source>it ended while the cast was running</source>
-        <translation>引擎在传输过程中退出了</translation>
     </message>
     <message>
         <source>it failed, see the log in {path}</source>
@@ -2481,36 +1641,12 @@
         <translation>没有正在运行的引擎</translation>
     </message>
     <message>
-        <source>the engine has ended</source>
-        <translation>引擎已退出</translation>
-    </message>
-    <message>
         <source>the engine closed the connection</source>
         <translation>引擎关闭了连接</translation>
     </message>
     <message>
-        <source>the connection has ended</source>
-        <translation>连接已断开</translation>
-    </message>
-    <message>
         <source>there is no connection yet</source>
         <translation>尚未建立连接</translation>
-    </message>
-    <message>
-        <source>the driver has ended</source>
-        <translation>驱动进程已退出</translation>
-    </message>
-    <message>
-        <source>the cluster names versions that neither Ray nor Python has</source>
-        <translation>集群给出的版本既不是 Ray 也不是 Python 的版本号</translation>
-    </message>
-    <message>
-        <source>Ray {version} has no tokens</source>
-        <translation>Ray {version} 不支持令牌</translation>
-    </message>
-    <message>
-        <source>this computer has no address that others could reach</source>
-        <translation>本机没有他人可以访问的地址</translation>
     </message>
     <message>
         <source>the connection was closed</source>
@@ -2525,24 +1661,12 @@
         <translation>握手超时</translation>
     </message>
     <message>
-        <source>nothing came through for too long</source>
-        <translation>长时间没有收到数据</translation>
-    </message>
-    <message>
         <source>the file ends too early</source>
         <translation>文件提前结束</translation>
     </message>
     <message>
-        <source>this cast is not known here</source>
-        <translation>对方没有这次传输</translation>
-    </message>
-    <message>
         <source>the peer does not know this cast&apos;s secret</source>
         <translation>对方不知道这次传输的密钥</translation>
-    </message>
-    <message>
-        <source>version {version} is spoken here</source>
-        <translation>对方使用的协议版本是 {version}</translation>
     </message>
     <message>
         <source>this node is closing</source>
@@ -2561,10 +1685,6 @@
         <translation>这些文件已关闭</translation>
     </message>
     <message>
-        <source>another process still works with it</source>
-        <translation>另一个进程仍在使用</translation>
-    </message>
-    <message>
         <source>done</source>
         <translation>已完成</translation>
     </message>
@@ -2579,10 +1699,6 @@
     <message>
         <source>allow it there with {setting} in {path}</source>
         <translation>请在该节点的 {path} 中写入 {setting} 以允许</translation>
-    </message>
-    <message>
-        <source>{path} could be changed by others</source>
-        <translation>{path} 可能被其他用户修改</translation>
     </message>
     <message>
         <source>{path} can&apos;t be used: {error}</source>
@@ -2601,40 +1717,8 @@
         <translation>无法启动：{error}</translation>
     </message>
     <message>
-        <source>ended, as the cast was cancelled</source>
-        <translation>传输已取消，命令随之终止</translation>
-    </message>
-    <message>
-        <source>ended after {limit} s, as it did not end by itself: {said}</source>
-        <translation>运行 {limit} 秒仍未结束，已终止：{said}</translation>
-    </message>
-    <message>
-        <source>ended after {limit} s, as it did not end by itself</source>
-        <translation>运行 {limit} 秒仍未结束，已终止</translation>
-    </message>
-    <message>
-        <source>ended with status {status}: {said}</source>
-        <translation>以状态码 {status} 结束：{said}</translation>
-    </message>
-    <message>
-        <source>ended with status {status}</source>
-        <translation>以状态码 {status} 结束</translation>
-    </message>
-    <message>
-        <source>ended with signal {number}: {said}</source>
-        <translation>被信号 {number} 终止：{said}</translation>
-    </message>
-    <message>
-        <source>ended with signal {number}</source>
-        <translation>被信号 {number} 终止</translation>
-    </message>
-    <message>
         <source>a parcel without a manifest</source>
         <translation>收到的内容缺少清单</translation>
-    </message>
-    <message>
-        <source>the list of files does not fit the parcel</source>
-        <translation>文件清单与内容不符</translation>
     </message>
     <message>
         <source>Broken pipe</source>
@@ -2733,6 +1817,738 @@
         <translation>本机</translation>
     </message>
     <message>
+        <source>{user} does not have permission to read {path}.</source>
+        <translation>{user} 没有读取 {path} 的权限。</translation>
+    </message>
+    <message>
+        <source>Change its permissions, or send it as a user who can read it.</source>
+        <translation>请修改文件权限，或改用有读取权限的用户发送。</translation>
+    </message>
+    <message>
+        <source>Send only files, folders and symbolic links, or exclude it with --exclude.</source>
+        <translation>只能发送文件、文件夹和符号链接；也可以用 --exclude 将它排除。</translation>
+    </message>
+    <message>
+        <source>{path} is a symbolic link to {target}, which does not exist.</source>
+        <translation>{path} 是指向 {target} 的符号链接，但目标不存在。</translation>
+    </message>
+    <message>
+        <source>Fix the link, exclude it with --exclude, or send it as a link with --links keep.</source>
+        <translation>请修复该链接、用 --exclude 排除它，或用 --links keep 将它作为链接发送。</translation>
+    </message>
+    <message>
+        <source>Specify at least one file or folder.</source>
+        <translation>请至少指定一个文件或文件夹。</translation>
+    </message>
+    <message>
+        <source>Two of the items to send are named {name}.</source>
+        <translation>要发送的内容中有两项都叫 {name}。</translation>
+    </message>
+    <message>
+        <source>Send them separately, or rename one of them.</source>
+        <translation>请分两次发送，或重命名其中一项。</translation>
+    </message>
+    <message>
+        <source>{address} is not a Hugging Face Hub address: {reason}.</source>
+        <translation>{address} 不是 Hugging Face Hub 的地址：{reason}。</translation>
+    </message>
+    <message>
+        <source>None of the nodes in {group} are in this cluster.</source>
+        <translation>这个集群里没有 {group} 的节点。</translation>
+    </message>
+    <message>
+        <source>Attach to the cluster that the group was created for, or save the group again with nodes of this cluster.</source>
+        <translation>请连接该分组所属的集群，或用现有节点重新保存该分组。</translation>
+    </message>
+    <message>
+        <source>{group} is not a valid group name.</source>
+        <translation>{group} 不能用作分组名称。</translation>
+    </message>
+    <message>
+        <source>Use up to 60 letters, digits and spaces, but no commas, slashes or @.</source>
+        <translation>请使用字母、数字和空格，最多 60 个字符，不含逗号、斜杠和 @。</translation>
+    </message>
+    <message>
+        <source>{node} is not a valid node name.</source>
+        <translation>{node} 不能用作节点名称。</translation>
+    </message>
+    <message>
+        <source>Use up to 60 letters, digits, dots, hyphens and underscores.</source>
+        <translation>名称只能包含字母、数字、点、连字符和下划线，最多 60 个字符。</translation>
+    </message>
+    <message>
+        <source>{number} is out of range.</source>
+        <translation>{number} 超出允许范围。</translation>
+    </message>
+    <message>
+        <source>Enter a number from 0 to {most}.</source>
+        <translation>请填写 0 到 {most} 之间的数。</translation>
+    </message>
+    <message>
+        <source>{destination} is not a valid destination.</source>
+        <translation>{destination} 不能用作保存位置。</translation>
+    </message>
+    <message>
+        <source>Enter an absolute path on the recipients; it may contain {{node}}.</source>
+        <translation>请填写接收节点上的绝对路径，其中可以包含 {{node}}。</translation>
+    </message>
+    <message>
+        <source>{name} is not a valid schedule: {reason}.</source>
+        <translation>计划 {name} 无效：{reason}。</translation>
+    </message>
+    <message>
+        <source>{schedule} matches several schedules: {schedules}.</source>
+        <translation>{schedule} 对应多个计划：{schedules}。</translation>
+    </message>
+    <message>
+        <source>Specify one by its id.</source>
+        <translation>请用 ID 指明是哪一个。</translation>
+    </message>
+    <message>
+        <source>Removing files that the source no longer has works only for folders, and only if existing files are overwritten.</source>
+        <translation>要删除源节点上已不存在的内容，发送的必须是文件夹，并且同名文件须设为覆盖。</translation>
+    </message>
+    <message>
+        <source>Send folders with --on-conflict overwrite, or omit --delete.</source>
+        <translation>请发送文件夹并使用 --on-conflict overwrite，或去掉 --delete。</translation>
+    </message>
+    <message>
+        <source>This cast requires encryption, and multicast can&apos;t be encrypted.</source>
+        <translation>组播无法加密，而这次传输必须加密。</translation>
+    </message>
+    <message>
+        <source>{path} can&apos;t be stored as a Hugging Face cache.</source>
+        <translation>{path} 无法按 Hugging Face Hub 的缓存结构存放。</translation>
+    </message>
+    <message>
+        <source>Use --layout hf-cache only for addresses that begin with hf://.</source>
+        <translation>--layout hf-cache 仅适用于以 hf:// 开头的地址。</translation>
+    </message>
+    <message>
+        <source>A Hugging Face cache can&apos;t be delivered under other names.</source>
+        <translation>Hugging Face Hub 的缓存不能以其他名称存放。</translation>
+    </message>
+    <message>
+        <source>Omit --on-conflict rename, or use --layout plain.</source>
+        <translation>请去掉 --on-conflict rename，或使用 --layout plain。</translation>
+    </message>
+    <message>
+        <source>There is no node named {node}.</source>
+        <translation>没有名为 {node} 的节点。</translation>
+    </message>
+    <message>
+        <source>Available nodes: {nodes}.</source>
+        <translation>现有节点：{nodes}。</translation>
+    </message>
+    <message>
+        <source>There is no group named {group}.</source>
+        <translation>没有名为 {group} 的分组。</translation>
+    </message>
+    <message>
+        <source>Available groups: {groups}.</source>
+        <translation>现有分组：{groups}。</translation>
+    </message>
+    <message>
+        <source>Job {job} no longer exists.</source>
+        <translation>任务 {job} 已不存在。</translation>
+    </message>
+    <message>
+        <source>It has ended, and its result was already reported.</source>
+        <translation>它已结束，结果此前已经给出。</translation>
+    </message>
+    <message>
+        <source>A node named {node} already exists.</source>
+        <translation>节点 {node} 已存在。</translation>
+    </message>
+    <message>
+        <source>{node} is already a recipient of this cast.</source>
+        <translation>{node} 已经是这次传输的接收节点。</translation>
+    </message>
+    <message>
+        <source>Specify other nodes.</source>
+        <translation>请指定其他节点。</translation>
+    </message>
+    <message>
+        <source>Cast {cast} has already ended.</source>
+        <translation>传输 {cast} 已经结束。</translation>
+    </message>
+    <message>
+        <source>It can no longer be changed.</source>
+        <translation>已无法再对它进行更改。</translation>
+    </message>
+    <message>
+        <source>Wait until it ends, or cancel it.</source>
+        <translation>请等待其结束，或取消它。</translation>
+    </message>
+    <message>
+        <source>Only casts that are waiting in the queue can be moved.</source>
+        <translation>只有排队等待的传输才能移动位置。</translation>
+    </message>
+    <message>
+        <source>No delivery of cast {cast} has failed on these nodes.</source>
+        <translation>传输 {cast} 在这些节点上没有失败。</translation>
+    </message>
+    <message>
+        <source>To send the files to all recipients again, use Send again.</source>
+        <translation>如需让所有节点再接收一次，请使用“再次发送”。</translation>
+    </message>
+    <message>
+        <source>Cast {cast} has delivered no files that could be verified.</source>
+        <translation>传输 {cast} 没有送达可供校验的文件。</translation>
+    </message>
+    <message>
+        <source>{path} on {node} was written by a newer version of CastRay, and this one can&apos;t read it.</source>
+        <translation>{node} 上的 {path} 由更新版本的 CastRay 写入，此版本无法读取。</translation>
+    </message>
+    <message>
+        <source>The list of files of cast {cast} is no longer available.</source>
+        <translation>传输 {cast} 的文件列表已不再保留。</translation>
+    </message>
+    <message>
+        <source>A schedule named {name} already exists.</source>
+        <translation>已有名为 {name} 的计划。</translation>
+    </message>
+    <message>
+        <source>Choose another name, or change or remove the existing schedule.</source>
+        <translation>请换一个名称，或更改、删除原有的计划。</translation>
+    </message>
+    <message>
+        <source>Check those machines; logs/driver.log in CastRay&apos;s data folder has more details from Ray.</source>
+        <translation>请检查这些机器；CastRay 数据文件夹中的 logs/driver.log 有 Ray 的更多信息。</translation>
+    </message>
+    <message>
+        <source>The cast is waiting for its cluster {target}.</source>
+        <translation>传输正在等待集群 {target}。</translation>
+    </message>
+    <message>
+        <source>Ray could not be started after {attempts} attempts: {reason}</source>
+        <translation>Ray 启动失败（已尝试 {attempts} 次）：{reason}</translation>
+    </message>
+    <message>
+        <source>Check the address, and that Ray is running there.</source>
+        <translation>请检查地址，并确认 Ray 正在该处运行。</translation>
+    </message>
+    <message>
+        <source>{target} accepts connections but does not respond.</source>
+        <translation>{target} 接受连接，但没有响应。</translation>
+    </message>
+    <message>
+        <source>Check the port: a Ray head node listens on 6379, and on 10001 for ray://.</source>
+        <translation>请检查端口：Ray 头节点监听 6379，ray:// 则是 10001。</translation>
+    </message>
+    <message>
+        <source>The cluster {target} is gone: its head node no longer responds.</source>
+        <translation>集群 {target} 已断开：它的头节点不再响应。</translation>
+    </message>
+    <message>
+        <source>CastRay attaches again as soon as the cluster is back.</source>
+        <translation>集群恢复后，CastRay 会自动重新连接。</translation>
+    </message>
+    <message>
+        <source>Specify which one to use by its address.</source>
+        <translation>请用地址指明要使用的那一个。</translation>
+    </message>
+    <message>
+        <source>This machine is not part of a Ray cluster.</source>
+        <translation>本机不属于任何 Ray 集群。</translation>
+    </message>
+    <message>
+        <source>Specify the address of a cluster, or start a local one.</source>
+        <translation>请给出集群的地址，或启动本地集群。</translation>
+    </message>
+    <message>
+        <source>No Ray cluster is running on this computer, but CastRay has used other clusters before: {clusters}.</source>
+        <translation>本机没有运行 Ray 集群，而 CastRay 之前使用过其他集群：{clusters}。</translation>
+    </message>
+    <message>
+        <source>Specify the cluster with --cluster HOST:PORT, or use the demo on this computer with --cluster local.</source>
+        <translation>请用 --cluster HOST:PORT 指定集群，或用 --cluster local 使用本机的演示集群。</translation>
+    </message>
+    <message>
+        <source>{target} is not a Ray cluster.</source>
+        <translation>{target} 不是 Ray 集群。</translation>
+    </message>
+    <message>
+        <source>The cluster {target} requires an authentication token.</source>
+        <translation>集群 {target} 需要身份验证令牌。</translation>
+    </message>
+    <message>
+        <source>Save the token in ~/.ray/auth_token, or set RAY_AUTH_TOKEN for CastRay, then attach again.</source>
+        <translation>请把令牌写入 ~/.ray/auth_token，或为 CastRay 设置 RAY_AUTH_TOKEN，然后重新连接。</translation>
+    </message>
+    <message>
+        <source>Replace it with the cluster&apos;s token, then attach again.</source>
+        <translation>请换成该集群的令牌，然后重新连接。</translation>
+    </message>
+    <message>
+        <source>This computer is not a node of the cluster {target}, and only nodes can attach.</source>
+        <translation>本机不是集群 {target} 的节点，只有节点才能连接。</translation>
+    </message>
+    <message>
+        <source>Use the cluster&apos;s client server, ray://{host}:10001; or make this computer a node that runs no tasks: castray cluster join {target}</source>
+        <translation>请使用该集群的客户端服务器：ray://{host}:10001；或让本机作为不运行任务的节点加入：castray cluster join {target}</translation>
+    </message>
+    <message>
+        <source>This computer is a node of the cluster {others}, not of {target}, and only nodes can attach.</source>
+        <translation>本机是集群 {others} 的节点，不是 {target} 的节点，而只有节点才能连接。</translation>
+    </message>
+    <message>
+        <source>Use {others}; or use the client server of {target}, ray://{host}:10001; or make this computer a node of it as well: castray cluster join {target}</source>
+        <translation>请使用 {others}；或使用 {target} 的客户端服务器：ray://{host}:10001；或让本机也加入该集群：castray cluster join {target}</translation>
+    </message>
+    <message>
+        <source>The token of the shared cluster, {path}, can be read or changed by other users.</source>
+        <translation>共享集群的令牌 {path} 可被其他用户读取或修改。</translation>
+    </message>
+    <message>
+        <source>Run castray cluster share --new-token to create a new one.</source>
+        <translation>请运行 castray cluster share --new-token 更换令牌。</translation>
+    </message>
+    <message>
+        <source>A shared cluster can&apos;t be started here: {reason}.</source>
+        <translation>无法在此启动共享集群：{reason}。</translation>
+    </message>
+    <message>
+        <source>It requires a network address, and Ray 2.52 or later for token authentication. A local cluster still works.</source>
+        <translation>这需要一个网络地址，以及支持令牌验证的 Ray 2.52 或更高版本；本地集群不受影响。</translation>
+    </message>
+    <message>
+        <source>The cluster {target} responds, but has not accepted CastRay&apos;s connection for {seconds} seconds.</source>
+        <translation>集群 {target} 有响应，但 {seconds} 秒内仍未接受 CastRay 的连接。</translation>
+    </message>
+    <message>
+        <source>CastRay keeps trying for another 30 seconds. Wait or cancel, and check the load of its head node.</source>
+        <translation>CastRay 会再尝试 30 秒。可以等待或取消，并查看其头节点的负载。</translation>
+    </message>
+    <message>
+        <source>A busy computer takes longer, so CastRay waits for another minute. Wait or cancel.</source>
+        <translation>电脑繁忙时需要更久，CastRay 会继续等待一分钟。可以等待或取消。</translation>
+    </message>
+    <message>
+        <source>Prepare a driver with that version of Ray: castray cluster prepare {target}</source>
+        <translation>请为它准备相应 Ray 版本的驱动进程：castray cluster prepare {target}</translation>
+    </message>
+    <message>
+        <source>A driver with Ray {ray} requires Python {python}, which is not installed on this computer.</source>
+        <translation>本机没有 Python {python}，而使用 Ray {ray} 的驱动进程需要它。</translation>
+    </message>
+    <message>
+        <source>Install it, or install uv, which can download it; or set CASTRAY_DRIVER_PYTHON to an interpreter that has that version of Ray.</source>
+        <translation>请安装该版本的 Python，或安装可自动获取它的 uv；也可以用 CASTRAY_DRIVER_PYTHON 指定一个已装有该 Ray 的解释器。</translation>
+    </message>
+    <message>
+        <source>Start it with: castray engine start</source>
+        <translation>请重新启动引擎：castray engine start</translation>
+    </message>
+    <message>
+        <source>The running CastRay engine has a different version.</source>
+        <translation>正在运行的 CastRay 引擎版本不同。</translation>
+    </message>
+    <message>
+        <source>Close other CastRay windows, or run: castray engine stop</source>
+        <translation>请关闭其他 CastRay 窗口，或运行：castray engine stop</translation>
+    </message>
+    <message>
+        <source>{path} was written by CastRay {version}, which is newer than this version, so this version can&apos;t use it. Nothing was changed.</source>
+        <translation>{path} 由更新的 CastRay {version} 写入，此版本无法使用。未做任何更改。</translation>
+    </message>
+    <message>
+        <source>Choose another folder, or free up space there.</source>
+        <translation>请另选一个文件夹，或在那里腾出空间。</translation>
+    </message>
+    <message>
+        <source>It receives the files when it is back online; you can cancel this.</source>
+        <translation>它恢复在线后会立即收到文件；你也可以取消等待。</translation>
+    </message>
+    <message>
+        <source>No online node still has the files for {node}: on {source} they were removed or have changed.</source>
+        <translation>在线节点都已没有要发给 {node} 的文件：{source} 上的文件已被删除或发生了变化。</translation>
+    </message>
+    <message>
+        <source>The cluster {target} is not available, so the run is waiting.</source>
+        <translation>集群 {target} 不可用，本次运行正在等待。</translation>
+    </message>
+    <message>
+        <source>It starts as soon as the cluster is available.</source>
+        <translation>集群可用后会立即运行。</translation>
+    </message>
+    <message>
+        <source>The previous run of {name} is still in progress.</source>
+        <translation>计划“{name}”的上一次运行尚未结束。</translation>
+    </message>
+    <message>
+        <source>Wait until it ends, or cancel its cast.</source>
+        <translation>请等待其结束，或取消该次传输。</translation>
+    </message>
+    <message>
+        <source>Send it again when no program is writing to it.</source>
+        <translation>请在没有程序写入该文件时重新发送。</translation>
+    </message>
+    <message>
+        <source>The Hub has no repository {repository} that this computer can read.</source>
+        <translation>Hub 上没有本机可以读取的仓库 {repository}。</translation>
+    </message>
+    <message>
+        <source>Check the name of the revision on the Hub.</source>
+        <translation>请在 Hub 上检查该版本的名称。</translation>
+    </message>
+    <message>
+        <source>Check the path on the Hub; paths are case-sensitive.</source>
+        <translation>请在 Hub 上检查路径；路径区分大小写。</translation>
+    </message>
+    <message>
+        <source>The Hub does not allow this computer to read {repository}: {reason}.</source>
+        <translation>Hub 不允许本机读取 {repository}：{reason}。</translation>
+    </message>
+    <message>
+        <source>{repository} is not public and has {size} of small files, and a cast can send at most {most} of them.</source>
+        <translation>{repository} 不是公开仓库，其小文件共 {size}，而一次传输最多允许 {most}。</translation>
+    </message>
+    <message>
+        <source>Send it in several parts: hf://{repository}/PATH.</source>
+        <translation>请分几次发送其中的部分：hf://{repository}/PATH。</translation>
+    </message>
+    <message>
+        <source>The files changed while {node} was offline, so the cast could not continue.</source>
+        <translation>{node} 离线期间文件发生了变化，传输无法继续。</translation>
+    </message>
+    <message>
+        <source>Check the address, and that this node is allowed to download it.</source>
+        <translation>请检查网址，以及该节点是否有权下载。</translation>
+    </message>
+    <message>
+        <source>None of the nodes that were tried can download {url} ({reasons}).</source>
+        <translation>尝试过的节点都无法下载 {url}（{reasons}）。</translation>
+    </message>
+    <message>
+        <source>Check the address, or choose a node that can reach the server.</source>
+        <translation>请检查地址，或选择能访问该服务器的节点。</translation>
+    </message>
+    <message>
+        <source>The {checksum} checksum of {url} differs from the one that its server reports.</source>
+        <translation>{url} 的 {checksum} 校验和与服务器提供的不一致。</translation>
+    </message>
+    <message>
+        <source>Send it again. If this happens again, the file on the server is damaged.</source>
+        <translation>请重新发送；若再次出现，说明服务器上的文件已损坏。</translation>
+    </message>
+    <message>
+        <source>{url} can&apos;t be resolved: unknown type of store.</source>
+        <translation>无法解析 {url}：不支持这种存储。</translation>
+    </message>
+    <message>
+        <source>{url} can&apos;t be resolved: support for object stores is not installed here.</source>
+        <translation>无法解析 {url}：本机未安装对象存储支持。</translation>
+    </message>
+    <message>
+        <source>Check the names, including upper and lower case.</source>
+        <translation>请检查名称，注意大小写。</translation>
+    </message>
+    <message>
+        <source>Check the credentials of this computer and their permissions.</source>
+        <translation>请检查本机的凭据及其权限。</translation>
+    </message>
+    <message>
+        <source>The credentials of this computer can&apos;t create a link to {url}: {reason}.</source>
+        <translation>无法用本机的凭据为 {url} 生成链接：{reason}。</translation>
+    </message>
+    <message>
+        <source>{url} contains {count} files, and a cast can send at most {most} from a store.</source>
+        <translation>{url} 包含 {count} 个文件，而一次传输最多从存储中发送 {most} 个。</translation>
+    </message>
+    <message>
+        <source>Send it in several parts.</source>
+        <translation>请分几次发送。</translation>
+    </message>
+    <message>
+        <source>The download is waiting: {reason}.</source>
+        <translation>下载正在等待：{reason}。</translation>
+    </message>
+    <message>
+        <source>It continues automatically.</source>
+        <translation>会自动继续。</translation>
+    </message>
+    <message>
+        <source>{path} could not be read completely: {reason}.</source>
+        <translation>未能读完 {path}：{reason}。</translation>
+    </message>
+    <message>
+        <source>Check the disk that it is on.</source>
+        <translation>请检查该文件所在的磁盘。</translation>
+    </message>
+    <message>
+        <source>Free up space there, or choose another destination.</source>
+        <translation>请在该节点腾出空间，或选择其他保存位置。</translation>
+    </message>
+    <message>
+        <source>Free up space there, or choose fewer recipients or another destination.</source>
+        <translation>请腾出空间，或减少接收节点，或选择其他保存位置。</translation>
+    </message>
+    <message>
+        <source>{node} can&apos;t store a file named {path}.</source>
+        <translation>{node} 无法保存名为 {path} 的文件。</translation>
+    </message>
+    <message>
+        <source>Rename it on the source, then send it again.</source>
+        <translation>请在源节点上重命名该文件，然后重新发送。</translation>
+    </message>
+    <message>
+        <source>{node} can&apos;t store both {other} and {path}: they are the same name on its file system.</source>
+        <translation>{node} 无法同时保存 {other} 和 {path}：在它的文件系统中，这是同一个名称。</translation>
+    </message>
+    <message>
+        <source>Rename one of them on the source, or choose another destination, then send again.</source>
+        <translation>请在源节点上重命名其中一个，或选择其他保存位置，然后重新发送。</translation>
+    </message>
+    <message>
+        <source>Check the memory and network of {node} and {upstream}, then send again.</source>
+        <translation>请检查 {node} 和 {upstream} 的内存与网络，然后重新发送。</translation>
+    </message>
+    <message>
+        <source>{node} can&apos;t get {path} from {upstream}, because the copy there was changed or damaged: {reason}.</source>
+        <translation>{node} 无法从 {upstream} 取得 {path}：那里的副本已被更改或损坏（{reason}）。</translation>
+    </message>
+    <message>
+        <source>Send it to {node} again, and don&apos;t change delivered copies until the cast has ended.</source>
+        <translation>请再次发送给 {node}，并在传输结束之前不要改动已送达的副本。</translation>
+    </message>
+    <message>
+        <source>Open the data port of one of them to the other; CASTRAY_DATA_PORTS sets which port. Or send without --transport direct, so that files can go through Ray.</source>
+        <translation>请为其中一方开放另一方的数据端口（可用 CASTRAY_DATA_PORTS 指定端口）；或者不使用 --transport direct，让文件可以经由 Ray 传输。</translation>
+    </message>
+    <message>
+        <source>If Ray uses TLS, check that both have certificates from the authority in RAY_TLS_CA_CERT. Otherwise, something between them may be impersonating them.</source>
+        <translation>如果 Ray 使用 TLS，请检查两者的证书是否都由 RAY_TLS_CA_CERT 中的证书颁发机构签发；否则，两者之间可能有其他程序冒名应答。</translation>
+    </message>
+    <message>
+        <source>{node} has not responded for {seconds} seconds.</source>
+        <translation>{node} 已有 {seconds} 秒没有响应。</translation>
+    </message>
+    <message>
+        <source>{node} is online, but its inbox does not respond: {path}.</source>
+        <translation>{node} 在线，但它的收件箱没有响应：{path}。</translation>
+    </message>
+    <message>
+        <source>Check the file system mounted there; until it responds, send to another folder.</source>
+        <translation>请检查那里挂载的文件系统；在它恢复响应之前，请发送到其他文件夹。</translation>
+    </message>
+    <message>
+        <source>{path} on {node} does not respond.</source>
+        <translation>{node} 上的 {path} 没有响应。</translation>
+    </message>
+    <message>
+        <source>Check the file system mounted there, or choose another destination.</source>
+        <translation>请检查那里挂载的文件系统，或选择其他保存位置。</translation>
+    </message>
+    <message>
+        <source>{node} is offline at the moment.</source>
+        <translation>{node} 暂时离线。</translation>
+    </message>
+    <message>
+        <source>The cast continues when it is back; no action is needed.</source>
+        <translation>它恢复后传输会自动继续，无需任何操作。</translation>
+    </message>
+    <message>
+        <source>{node} does not support the hash that this cast uses ({hashes}).</source>
+        <translation>{node} 不支持这次传输使用的哈希算法（{hashes}）。</translation>
+    </message>
+    <message>
+        <source>Send to it in a separate cast.</source>
+        <translation>请单独向它发送。</translation>
+    </message>
+    <message>
+        <source>CastRay tries again automatically; logs/driver.log in CastRay&apos;s data folder has more details from Ray.</source>
+        <translation>CastRay 会自动重试；CastRay 数据文件夹中的 logs/driver.log 有 Ray 的更多信息。</translation>
+    </message>
+    <message>
+        <source>Stop the programs that use them, or choose other ports with CASTRAY_DATA_PORTS.</source>
+        <translation>请结束占用这些端口的程序，或在 CASTRAY_DATA_PORTS 中换一个范围。</translation>
+    </message>
+    <message>
+        <source>/dev/shm is too small on {node}, so Ray stores objects in {folder}, and transfers through Ray are slow there.</source>
+        <translation>{node} 的 /dev/shm 太小，Ray 因此把对象存放在 {folder}；经由 Ray 的传输在该节点上会很慢。</translation>
+    </message>
+    <message>
+        <source>The casts were already deleted from the history.</source>
+        <translation>这些传输记录已被清除。</translation>
+    </message>
+    <message>
+        <source>Their delivered files are still in place.</source>
+        <translation>它们送达的文件仍在原处。</translation>
+    </message>
+    <message>
+        <source>Check CastRay&apos;s data folder, then start the engine again.</source>
+        <translation>请检查 CastRay 的数据文件夹，然后重新启动引擎。</translation>
+    </message>
+    <message>
+        <source>No recipient received the multicast from {source}, so the relay delivered the files.</source>
+        <translation>没有接收节点收到 {source} 发出的组播，文件已改由接力链送达。</translation>
+    </message>
+    <message>
+        <source>Allow UDP to 239.192.0.0/14 (ff12::/16 with IPv6) in firewalls, and enable an IGMP querier for switches with IGMP snooping. Most cloud networks do not support multicast; use the relay there.</source>
+        <translation>请让防火墙放行发往 239.192.0.0/14（IPv6 为 ff12::/16）的 UDP，并为启用了 IGMP 侦听的交换机配置查询器。云网络大多不支持组播，在那里请使用接力链。</translation>
+    </message>
+    <message>
+        <source>Multicast stayed at its lowest speed, so the relay delivered the rest.</source>
+        <translation>组播一直停留在最低速度，其余部分已改由接力链送达。</translation>
+    </message>
+    <message>
+        <source>Most datagrams are lost on the way: check the network between the nodes, or use the automatic transport, which is the relay.</source>
+        <translation>大部分数据报在途中丢失：请检查节点之间的网络，或将传输方式设为“自动选择”，这样会使用接力链。</translation>
+    </message>
+    <message>
+        <source>No recipient needed multicast or could keep up with it, so the relay delivered the files.</source>
+        <translation>没有接收节点需要组播，或没有接收节点跟得上组播，文件已由接力链送达。</translation>
+    </message>
+    <message>
+        <source>Recipients on the source&apos;s machine or storage are faster without multicast. If others lose most of the data, check the network between them.</source>
+        <translation>与源节点在同一台机器上或共用存储的接收节点，不用组播反而更快。如果其他节点丢失了大部分数据，请检查它们之间的网络。</translation>
+    </message>
+    <message>
+        <source>{source} can&apos;t send multicast: {reason}. The relay delivered the files.</source>
+        <translation>{source} 无法发送组播：{reason}。文件已改由接力链送达。</translation>
+    </message>
+    <message>
+        <source>Add a multicast route to its network interface, or use the automatic transport.</source>
+        <translation>请为其网络设备添加组播路由，或将传输方式设为“自动选择”。</translation>
+    </message>
+    <message>
+        <source>Ray encrypts its connections here, and multicast can&apos;t be encrypted, so the relay delivered the files.</source>
+        <translation>此处的 Ray 连接已加密，而组播无法加密，因此文件由接力链送达。</translation>
+    </message>
+    <message>
+        <source>Use the automatic transport: it encrypts files wherever Ray is encrypted.</source>
+        <translation>请将传输方式设为“自动选择”：在 Ray 加密的地方，文件也会保持加密。</translation>
+    </message>
+    <message>
+        <source>{source} went offline before multicast was complete, so a recipient supplied the others.</source>
+        <translation>{source} 在组播完成之前离线，其余节点改由一个接收节点供给。</translation>
+    </message>
+    <message>
+        <source>Check {source} before you send from it again.</source>
+        <translation>再次从 {source} 发送之前，请先查明它的情况。</translation>
+    </message>
+    <message>
+        <source>The cast ended before it was known whether multicast works.</source>
+        <translation>尚未确认组播能否送达，本次传输就已结束。</translation>
+    </message>
+    <message>
+        <source>The relay delivers this little data in a moment. Multicast pays off for large casts only.</source>
+        <translation>这么少的内容，接力链瞬间即可送完。只有较大的传输才值得使用组播。</translation>
+    </message>
+    <message>
+        <source>Can&apos;t store a file named {path}</source>
+        <translation>无法保存名为 {path} 的文件</translation>
+    </message>
+    <message>
+        <source>No response for {seconds} s</source>
+        <translation>{seconds} 秒无响应</translation>
+    </message>
+    <message>
+        <source>Its inbox does not respond: {path}</source>
+        <translation>收件箱无响应：{path}</translation>
+    </message>
+    <message>
+        <source>{path} does not respond</source>
+        <translation>{path} 无响应</translation>
+    </message>
+    <message>
+        <source>Offline at the moment</source>
+        <translation>暂时离线</translation>
+    </message>
+    <message>
+        <source>Offline; receives the files when it is back online</source>
+        <translation>离线；恢复后会收到文件</translation>
+    </message>
+    <message>
+        <source>No online node still has the files</source>
+        <translation>在线节点中已无人持有这些文件</translation>
+    </message>
+    <message>
+        <source>The files changed while this node was offline</source>
+        <translation>此节点离线期间文件发生了变化</translation>
+    </message>
+    <message>
+        <source>Hash not supported: {hashes}</source>
+        <translation>不支持的哈希算法：{hashes}</translation>
+    </message>
+    <message>
+        <source>Broken link</source>
+        <translation>失效链接</translation>
+    </message>
+    <message>
+        <source>No cluster is in use, so nodes were not checked.</source>
+        <translation>当前没有使用任何集群，因此未检查节点。</translation>
+    </message>
+    <message>
+        <source>Start or attach one, then check again.</source>
+        <translation>请先启动或连接一个集群，再重新检查。</translation>
+    </message>
+    <message>
+        <source>{node} responds: Ray {ray} on Python {python}, {system}.</source>
+        <translation>{node} 有响应：Ray {ray}，Python {python}，{system}。</translation>
+    </message>
+    <message>
+        <source>Check that machine, and that Ray is running there.</source>
+        <translation>请检查该机器，并确认其上的 Ray 正在运行。</translation>
+    </message>
+    <message>
+        <source>{node} does not respond: {reason}</source>
+        <translation>{node} 没有响应：{reason}</translation>
+    </message>
+    <message>
+        <source>{node} is still starting.</source>
+        <translation>{node} 仍在启动中。</translation>
+    </message>
+    <message>
+        <source>Check again in a moment, when it is online.</source>
+        <translation>请稍候，待其上线后再检查。</translation>
+    </message>
+    <message>
+        <source>The clock of {node} matches this computer&apos;s.</source>
+        <translation>{node} 的时钟与本机一致。</translation>
+    </message>
+    <message>
+        <source>The clock of {node} differs from this computer&apos;s by {seconds} s.</source>
+        <translation>{node} 的时钟与本机相差 {seconds} 秒。</translation>
+    </message>
+    <message>
+        <source>Synchronize both with NTP: file times and the validity of certificates depend on them.</source>
+        <translation>请用 NTP 校准两边的时钟：文件时间和证书有效期都取决于时钟。</translation>
+    </message>
+    <message>
+        <source>{node} has only {free} of {total} free in /dev/shm, so transfers through Ray are slow there.</source>
+        <translation>{node} 的 /dev/shm 共 {total}，只剩 {free} 可用，经由 Ray 的传输在该节点上会很慢。</translation>
+    </message>
+    <message>
+        <source>{node} has only {total} of /dev/shm, so Ray stores objects in {folder}, and transfers through Ray are slow there.</source>
+        <translation>{node} 的 /dev/shm 只有 {total}，Ray 因此把对象存放在 {folder}；经由 Ray 的传输在该节点上会很慢。</translation>
+    </message>
+    <message>
+        <source>Space</source>
+        <translation>空间</translation>
+    </message>
+    <message>
+        <source>{node} can write to {path}, which has {free} free.</source>
+        <translation>{node} 可以写入 {path}，可用空间 {free}。</translation>
+    </message>
+    <message>
+        <source>Free up space there, or choose another inbox.</source>
+        <translation>请腾出空间，或改用其他收件箱。</translation>
+    </message>
+    <message>
+        <source>A process on {node} can open {count} files.</source>
+        <translation>{node} 上的一个进程最多可打开 {count} 个文件。</translation>
+    </message>
+    <message>
+        <source>A process on {node} can open only {count} files.</source>
+        <translation>{node} 上的一个进程最多只能打开 {count} 个文件。</translation>
+    </message>
+    <message>
+        <source>Raise the limit before Ray is started there: ulimit -n 4096</source>
+        <translation>请在该处启动 Ray 之前提高上限：ulimit -n 4096</translation>
+    </message>
+    <message>
         <source>All {count} connections between {nodes} nodes succeeded, the slowest in {milliseconds} ms.</source>
         <translation>{nodes} 个节点之间的 {count} 条连接全部成功，最慢的用时 {milliseconds} 毫秒。</translation>
     </message>
@@ -2741,12 +2557,188 @@
         <translation>{nodes} 个节点之间的 {count} 条连接中有 {failed} 条失败。</translation>
     </message>
     <message>
+        <source>See the connections listed below.</source>
+        <translation>详见下面列出的各条连接。</translation>
+    </message>
+    <message>
+        <source>{node} can&apos;t connect to {peer} ({address}): {reason}. The reverse direction works and is used instead.</source>
+        <translation>{node} 无法连接到 {peer}（{address}）：{reason}。反方向可以连通，文件将走反方向的连接。</translation>
+    </message>
+    <message>
+        <source>No action is needed, unless you don&apos;t expect a firewall there.</source>
+        <translation>无需处理，除非这里本不应有防火墙。</translation>
+    </message>
+    <message>
+        <source>Open TCP ports between them; CASTRAY_DATA_PORTS=LOW-HIGH limits them to a fixed range.</source>
+        <translation>请在两者之间开放 TCP 端口；可用 CASTRAY_DATA_PORTS=LOW-HIGH 指定固定的端口范围。</translation>
+    </message>
+    <message>
+        <source>Data uses {ports} on {network}.</source>
+        <translation>数据传输的端口：{ports}；网络：{network}。</translation>
+    </message>
+    <message>
+        <source>Specify a network that this computer is in.</source>
+        <translation>请指定本机所在的网络。</translation>
+    </message>
+    <message>
+        <source>Correct it, or remove it from the environment.</source>
+        <translation>请改正，或将其从环境变量中删除。</translation>
+    </message>
+    <message>
+        <source>Start it in a desktop session or with ssh -X. The command line does not need a display.</source>
+        <translation>请在桌面会话中启动，或使用 ssh -X。命令行不需要显示器。</translation>
+    </message>
+    <message>
+        <source>The window can&apos;t be opened because Qt can&apos;t be loaded: {reason}</source>
+        <translation>无法加载 Qt，因此无法打开窗口：{reason}</translation>
+    </message>
+    <message>
         <source>Install what Qt needs with: {command}</source>
         <translation>安装 Qt 所需的库：{command}</translation>
     </message>
     <message>
+        <source>{font} can display Chinese names.</source>
+        <translation>{font} 可以显示中文名称。</translation>
+    </message>
+    <message>
+        <source>No installed font has Chinese characters, so Chinese names can&apos;t be displayed.</source>
+        <translation>没有包含中文的字体，因此无法显示中文名称。</translation>
+    </message>
+    <message>
         <source>Install one with: {command}</source>
         <translation>安装一种中文字体：{command}</translation>
+    </message>
+    <message>
+        <source>Raise the limit: sysctl fs.inotify.max_user_watches=524288</source>
+        <translation>请提高上限：sysctl fs.inotify.max_user_watches=524288</translation>
+    </message>
+    <message>
+        <source>neither a file nor a folder</source>
+        <translation>它既不是文件也不是文件夹</translation>
+    </message>
+    <message>
+        <source>nested too deeply in folders</source>
+        <translation>所在的文件夹层级过深</translation>
+    </message>
+    <message>
+        <source>a virtual file of the kernel</source>
+        <translation>由内核生成的虚拟文件</translation>
+    </message>
+    <message>
+        <source>a link to a folder that contains it</source>
+        <translation>它是指向上级文件夹的链接</translation>
+    </message>
+    <message>
+        <source>{name} is not a valid name on the Hub</source>
+        <translation>{name} 不能作为 Hub 上的名称</translation>
+    </message>
+    <message>
+        <source>the path is incomplete</source>
+        <translation>路径不完整</translation>
+    </message>
+    <message>
+        <source>exactly one of an interval, a cron expression and a quiet time is required</source>
+        <translation>间隔、cron 表达式和静默时间必须且只能设置一项</translation>
+    </message>
+    <message>
+        <source>the cron expression {cron} never matches</source>
+        <translation>cron 表达式 {cron} 永远不会触发</translation>
+    </message>
+    <message>
+        <source>{node} would receive the files inside the folder that is sent</source>
+        <translation>{node} 会把文件接收到所发送的文件夹之中</translation>
+    </message>
+    <message>
+        <source>it was written by a newer version of CastRay</source>
+        <translation>它由更新版本的 CastRay 写入</translation>
+    </message>
+    <message>
+        <source>a cluster that was removed</source>
+        <translation>一个已被移除的集群</translation>
+    </message>
+    <message>
+        <source>it does not respond</source>
+        <translation>没有响应</translation>
+    </message>
+    <message>
+        <source>it is shutting down</source>
+        <translation>引擎正在退出</translation>
+    </message>
+    <message>
+        <source>it has stopped</source>
+        <translation>引擎已退出</translation>
+    </message>
+    <message>
+        <source>it stopped while the cast was running</source>
+        <translation>引擎在传输过程中退出了</translation>
+    </message>
+    <message>
+        <source>the engine has stopped</source>
+        <translation>引擎已退出</translation>
+    </message>
+    <message>
+        <source>the driver has stopped</source>
+        <translation>驱动进程已退出</translation>
+    </message>
+    <message>
+        <source>the cluster reports versions of Ray or Python that do not exist</source>
+        <translation>集群报告的 Ray 或 Python 版本不存在</translation>
+    </message>
+    <message>
+        <source>Ray {version} does not support tokens</source>
+        <translation>Ray {version} 不支持令牌</translation>
+    </message>
+    <message>
+        <source>this computer has no address that other machines can reach</source>
+        <translation>本机没有他人可以访问的地址</translation>
+    </message>
+    <message>
+        <source>no data was received for too long</source>
+        <translation>长时间没有收到数据</translation>
+    </message>
+    <message>
+        <source>the peer does not know this cast</source>
+        <translation>对方没有这次传输</translation>
+    </message>
+    <message>
+        <source>the peer uses protocol version {version}</source>
+        <translation>对方使用的协议版本是 {version}</translation>
+    </message>
+    <message>
+        <source>another process is still using it</source>
+        <translation>另一个进程仍在使用</translation>
+    </message>
+    <message>
+        <source>{path} can be changed by other users</source>
+        <translation>{path} 可能被其他用户修改</translation>
+    </message>
+    <message>
+        <source>stopped because the cast was cancelled</source>
+        <translation>传输已取消，命令随之终止</translation>
+    </message>
+    <message>
+        <source>stopped after {limit} s because it had not finished: {said}</source>
+        <translation>运行 {limit} 秒仍未结束，已终止：{said}</translation>
+    </message>
+    <message>
+        <source>stopped after {limit} s because it had not finished</source>
+        <translation>运行 {limit} 秒仍未结束，已终止</translation>
+    </message>
+    <message>
+        <source>exited with status {status}: {said}</source>
+        <translation>以状态码 {status} 结束：{said}</translation>
+    </message>
+    <message>
+        <source>exited with status {status}</source>
+        <translation>以状态码 {status} 结束</translation>
+    </message>
+    <message>
+        <source>was killed by signal {number}: {said}</source>
+        <translation>被信号 {number} 终止：{said}</translation>
+    </message>
+    <message>
+        <source>was killed by signal {number}</source>
+        <translation>被信号 {number} 终止</translation>
     </message>
     <message>
         <source>any free port</source>
@@ -2761,8 +2753,12 @@
         <translation>端口 {low} 至 {high}</translation>
     </message>
     <message>
-        <source>it is written LOW-HIGH</source>
+        <source>the format is LOW-HIGH</source>
         <translation>格式应为 LOW-HIGH</translation>
+    </message>
+    <message>
+        <source>the list of files does not match the data</source>
+        <translation>文件清单与内容不符</translation>
     </message>
 </context>
 <context>
@@ -2783,7 +2779,7 @@
         <translation>大小</translation>
     </message>
     <message>
-        <source>What became of it</source>
+        <source>Outcome</source>
         <translation>结果</translation>
     </message>
     <message>
@@ -2922,8 +2918,20 @@
         <translation>没有找到</translation>
     </message>
     <message>
-        <source>No file of this cast fits.</source>
+        <source>No files of this cast match.</source>
         <translation>此次传输中没有符合条件的文件。</translation>
+    </message>
+    <message>
+        <source>Sort by outcome</source>
+        <translation>按结果排序</translation>
+    </message>
+    <message>
+        <source>As CSV, one line per file and recipient…</source>
+        <translation>导出为 CSV，每个文件和接收节点一行…</translation>
+    </message>
+    <message>
+        <source>The list of files was exported to {name}.</source>
+        <translation>文件列表已导出到 {name}。</translation>
     </message>
     <message>
         <source>No files</source>
@@ -2950,24 +2958,12 @@
         <translation>按大小排序</translation>
     </message>
     <message>
-        <source>Sort by what became of it</source>
-        <translation>按结果排序</translation>
-    </message>
-    <message>
-        <source>As CSV, a line for each file and recipient…</source>
-        <translation>导出为 CSV，每个文件和接收节点一行…</translation>
-    </message>
-    <message>
         <source>As JSON, files with their recipients…</source>
         <translation>导出为 JSON，包含文件及其接收节点…</translation>
     </message>
     <message>
         <source>Export the list of files</source>
         <translation>导出文件列表</translation>
-    </message>
-    <message>
-        <source>The list of files was written to {name}.</source>
-        <translation>文件列表已写入 {name}。</translation>
     </message>
 </context>
 <context>
@@ -3037,7 +3033,7 @@
         <translation>来自 {upstream}，{rate}</translation>
     </message>
     <message>
-        <source>The route was repaired: it fetched from {upstream} before</source>
+        <source>The route was repaired; it previously received from {upstream}</source>
         <translation>线路已修复：之前从 {upstream} 获取</translation>
     </message>
     <message>
@@ -3081,10 +3077,6 @@
         <translation>不选</translation>
     </message>
     <message>
-        <source>Select no node</source>
-        <translation>取消选择所有节点</translation>
-    </message>
-    <message>
         <source>Invert</source>
         <translation>反选</translation>
     </message>
@@ -3095,10 +3087,6 @@
     <message>
         <source>Zoom out</source>
         <translation>缩小</translation>
-    </message>
-    <message>
-        <source>Show everything</source>
-        <translation>显示全部</translation>
     </message>
     <message>
         <source>Zoom in</source>
@@ -3121,8 +3109,16 @@
         <translation>设为源节点</translation>
     </message>
     <message>
-        <source>Facts</source>
-        <translation>节点信息</translation>
+        <source>Select no nodes</source>
+        <translation>取消选择所有节点</translation>
+    </message>
+    <message>
+        <source>Show all</source>
+        <translation>显示全部</translation>
+    </message>
+    <message>
+        <source>Details</source>
+        <translation>详情</translation>
     </message>
     <message>
         <source>Copy address</source>
@@ -3175,7 +3171,7 @@
         <translation>节点</translation>
     </message>
     <message>
-        <source>The recipient list beside this shows the same nodes and the same selection.</source>
+        <source>The recipient list shows the same nodes and the same selection.</source>
         <translation>旁边的接收节点列表显示相同的节点和选择。</translation>
     </message>
     <message>
@@ -3194,23 +3190,23 @@
 <context>
     <name>GroupBar</name>
     <message>
-        <source>Save the chosen nodes as a group</source>
+        <source>Save the selected nodes as a group</source>
         <translation>将选中的节点保存为分组</translation>
     </message>
     <message>
-        <source>Choose the group {name}, {count} nodes</source>
+        <source>Select the group {name}, {count} nodes</source>
         <translation>选择分组 {name}，{count} 个节点</translation>
     </message>
     <message>
-        <source>Choose these alone</source>
+        <source>Select only these</source>
         <translation>只选这些</translation>
     </message>
     <message>
-        <source>Choose these too</source>
+        <source>Add these to the selection</source>
         <translation>同时选中这些</translation>
     </message>
     <message>
-        <source>Save the selection under this name</source>
+        <source>Update with the current selection</source>
         <translation>用当前选择更新此分组</translation>
     </message>
     <message>
@@ -3222,7 +3218,7 @@
         <translation>保存分组</translation>
     </message>
     <message>
-        <source>Name of the group; the command line knows it as @name:</source>
+        <source>Name of the group (@name on the command line):</source>
         <translation>分组名称（命令行中写作 @名称）：</translation>
     </message>
     <message>
@@ -3253,7 +3249,7 @@
         <translation>空闲</translation>
     </message>
     <message>
-        <source>Limit over all casts: {limit}</source>
+        <source>Total limit: {limit}</source>
         <translation>总限速：{limit}</translation>
     </message>
     <message>
@@ -3308,7 +3304,7 @@
         <translation>保存到</translation>
     </message>
     <message>
-        <source>Took</source>
+        <source>Duration</source>
         <translation>用时</translation>
     </message>
     <message>
@@ -3323,7 +3319,7 @@
 <context>
     <name>JoinHint</name>
     <message>
-        <source>No other machine has joined yet. Run this on each machine that is to join:</source>
+        <source>No other machine has joined yet. Run this on each machine that should join:</source>
         <translation>还没有其他机器加入。请在每台要加入的机器上运行：</translation>
     </message>
     <message>
@@ -3345,7 +3341,7 @@
         <translation>限速</translation>
     </message>
     <message>
-        <source>The most that crosses each hop of the relay, for this cast</source>
+        <source>Maximum rate on each hop of the relay, for this cast</source>
         <translation>本次传输中，接力链每一跳的最高速率</translation>
     </message>
     <message>
@@ -3357,7 +3353,7 @@
         <translation>其他…</translation>
     </message>
     <message>
-        <source>At most, for example 25MB/s or 200Mbit/s:</source>
+        <source>Maximum rate, for example 25MB/s or 200Mbit/s:</source>
         <translation>最高速率，例如 25MB/s 或 200Mbit/s：</translation>
     </message>
     <message>
@@ -3380,15 +3376,15 @@
         <translation>在本机启动，只需几秒</translation>
     </message>
     <message>
-        <source>Nothing else is needed to try every feature</source>
-        <translation>无需其他准备即可体验全部功能</translation>
-    </message>
-    <message>
         <source>This computer and demo nodes on it, each with an inbox of its own</source>
         <translation>本机及其上的演示节点，各有自己的收件箱</translation>
     </message>
     <message>
-        <source>Listens on this computer only, ends with the window</source>
+        <source>Try every feature without any other setup</source>
+        <translation>无需其他准备即可体验全部功能</translation>
+    </message>
+    <message>
+        <source>Listens on this computer only; stops with the window</source>
         <translation>只监听本机，随窗口关闭而停止</translation>
     </message>
     <message>
@@ -3466,12 +3462,12 @@
         <translation>复制诊断信息</translation>
     </message>
     <message>
-        <source>Words of a line</source>
-        <translation>日志中的字词</translation>
-    </message>
-    <message>
         <source>Search the log</source>
         <translation>搜索日志</translation>
+    </message>
+    <message>
+        <source>Search text</source>
+        <translation>搜索内容</translation>
     </message>
     <message>
         <source>Versions, cluster, nodes and the last lines, without tokens and keys</source>
@@ -3502,22 +3498,22 @@
         <translation>没有找到</translation>
     </message>
     <message>
-        <source>No line of the log fits.</source>
+        <source>No log lines match.</source>
         <translation>没有符合条件的日志。</translation>
+    </message>
+    <message>
+        <source>Messages from the engine and the agents appear here.</source>
+        <translation>引擎和各节点的报告会显示在这里。</translation>
     </message>
     <message>
         <source>Nothing logged yet</source>
         <translation>尚无日志</translation>
     </message>
-    <message>
-        <source>What engine and agents report shows up here.</source>
-        <translation>引擎和各节点的报告会显示在这里。</translation>
-    </message>
 </context>
 <context>
     <name>MainWindow</name>
     <message>
-        <source>Stop, and go on next time</source>
+        <source>Stop, and continue next time</source>
         <translation>停止，下次继续</translation>
     </message>
     <message>
@@ -3529,7 +3525,7 @@
         <translation>在后台继续运行</translation>
     </message>
     <message>
-        <source>It can go on in the tray, or at the next start.</source>
+        <source>It can continue in the tray or at the next start.</source>
         <translation>可以在托盘中继续，也可以在下次启动时继续。</translation>
     </message>
     <message>
@@ -3572,40 +3568,20 @@
         <translation>组播：{rate}，同时发往 {count} 个节点</translation>
     </message>
     <message>
-        <source>{node} by the relay: can&apos;t follow</source>
-        <translation>{node} 改走接力链：跟不上</translation>
-    </message>
-    <message>
-        <source>{node} by the relay: can&apos;t hear it</source>
-        <translation>{node} 改走接力链：收不到组播</translation>
-    </message>
-    <message>
-        <source>{count} by the relay: can&apos;t follow</source>
-        <translation>{count} 个节点改走接力链：跟不上</translation>
-    </message>
-    <message>
-        <source>{count} by the relay: can&apos;t hear it</source>
-        <translation>{count} 个节点改走接力链：收不到组播</translation>
-    </message>
-    <message>
-        <source>{count} by the relay: {slow} can&apos;t follow, {deaf} can&apos;t hear it</source>
-        <translation>{count} 个节点改走接力链：{slow} 个跟不上，{deaf} 个收不到组播</translation>
-    </message>
-    <message>
         <source>Multicast: everything was sent once</source>
         <translation>组播：已全部发送一遍</translation>
     </message>
     <message>
-        <source>No multicast: nothing arrives</source>
-        <translation>组播不可用：数据报无法送达</translation>
-    </message>
-    <message>
-        <source>Multicast stopped: nobody listens any more</source>
-        <translation>组播已停止：已无节点收听</translation>
-    </message>
-    <message>
         <source>No multicast: the source can&apos;t send it</source>
         <translation>组播不可用：源节点无法发送</translation>
+    </message>
+    <message>
+        <source>No multicast: the cast ended first</source>
+        <translation>未使用组播：传输已先结束</translation>
+    </message>
+    <message>
+        <source>Waiting for listeners</source>
+        <translation>等待节点收听</translation>
     </message>
     <message>
         <source>multicast to {count} of {total}</source>
@@ -3616,10 +3592,6 @@
         <translation>组播至 {count} 个节点</translation>
     </message>
     <message>
-        <source>Multicast was ended</source>
-        <translation>组播已结束</translation>
-    </message>
-    <message>
         <source>{share} by datagrams</source>
         <translation>{share} 由数据报送达</translation>
     </message>
@@ -3628,8 +3600,40 @@
         <translation>补传 {share}</translation>
     </message>
     <message>
+        <source>{node} by relay: can&apos;t keep up</source>
+        <translation>{node} 改走接力链：跟不上</translation>
+    </message>
+    <message>
+        <source>{node} by relay: receives no multicast</source>
+        <translation>{node} 改走接力链：收不到组播</translation>
+    </message>
+    <message>
+        <source>{count} by relay: can&apos;t keep up</source>
+        <translation>{count} 个节点改走接力链：跟不上</translation>
+    </message>
+    <message>
+        <source>{count} by relay: receive no multicast</source>
+        <translation>{count} 个节点改走接力链：收不到组播</translation>
+    </message>
+    <message>
+        <source>{count} by relay: {slow} can&apos;t keep up, {deaf} receive no multicast</source>
+        <translation>{count} 个节点改走接力链：{slow} 个跟不上，{deaf} 个收不到组播</translation>
+    </message>
+    <message>
+        <source>Multicast ended</source>
+        <translation>组播已结束</translation>
+    </message>
+    <message>
+        <source>No multicast: no data arrives</source>
+        <translation>组播不可用：数据报无法送达</translation>
+    </message>
+    <message>
         <source>Multicast stopped: far too slow</source>
         <translation>组播已停止：速度过低</translation>
+    </message>
+    <message>
+        <source>Multicast stopped: no listeners left</source>
+        <translation>组播已停止：已无节点收听</translation>
     </message>
     <message>
         <source>No multicast: Ray encrypts here</source>
@@ -3640,12 +3644,16 @@
         <translation>组播已停止：源节点已失联</translation>
     </message>
     <message>
-        <source>No multicast: the cast was over first</source>
-        <translation>未使用组播：传输已先结束</translation>
+        <source>by relay</source>
+        <translation>经接力链接收</translation>
     </message>
     <message>
-        <source>Waits for its listeners</source>
-        <translation>等待节点收听</translation>
+        <source>Served by the relay: it lost more than half of the datagrams. Check its link, load and disk.</source>
+        <translation>已改走接力链：丢失了一半以上的数据报。请检查该节点的链路、负载和磁盘。</translation>
+    </message>
+    <message>
+        <source>Served by the relay: it receives no datagrams. Check its firewall and the switches in front of it.</source>
+        <translation>已改走接力链：收不到数据报。请检查该节点的防火墙及其上级交换机。</translation>
     </message>
     <message>
         <source>{rate} to {count} at once</source>
@@ -3658,10 +3666,6 @@
     <message>
         <source>by multicast</source>
         <translation>经组播接收</translation>
-    </message>
-    <message>
-        <source>by the relay</source>
-        <translation>经接力链接收</translation>
     </message>
     <message>
         <source>being repaired</source>
@@ -3679,14 +3683,6 @@
         <source>Repaired by {upstream} at {rate}</source>
         <translation>由 {upstream} 补传，{rate}</translation>
     </message>
-    <message>
-        <source>Left to the relay: it lost more than half of the datagrams. Look at its link, its load and its disk.</source>
-        <translation>已改走接力链：丢失了一半以上的数据报。请检查该节点的链路、负载和磁盘。</translation>
-    </message>
-    <message>
-        <source>Left to the relay: it hears no datagrams. Look at its firewall and at the switches before it.</source>
-        <translation>已改走接力链：收不到数据报。请检查该节点的防火墙及其上级交换机。</translation>
-    </message>
 </context>
 <context>
     <name>NodeDialogs</name>
@@ -3695,7 +3691,7 @@
         <translation>添加节点</translation>
     </message>
     <message>
-        <source>Name of the new node, which gets an inbox of its own:</source>
+        <source>Name of the new node (it gets its own inbox):</source>
         <translation>新节点的名称（它会有自己的收件箱）：</translation>
     </message>
     <message>
@@ -3710,7 +3706,7 @@
 <context>
     <name>NodeFacts</name>
     <message>
-        <source>The route was repaired: it fetched from {upstream} before</source>
+        <source>The route was repaired; it previously received from {upstream}</source>
         <translation>线路已修复：之前从 {upstream} 获取</translation>
     </message>
     <message>
@@ -3754,8 +3750,12 @@
         <translation>传输</translation>
     </message>
     <message>
-        <source>none under way</source>
+        <source>none in progress</source>
         <translation>没有进行中的传输</translation>
+    </message>
+    <message>
+        <source>speed unknown</source>
+        <translation>速度未知</translation>
     </message>
     <message>
         <source>and {count} more</source>
@@ -3790,10 +3790,6 @@
         <translation>链路</translation>
     </message>
     <message>
-        <source>speed not known</source>
-        <translation>速度未知</translation>
-    </message>
-    <message>
         <source>Labels</source>
         <translation>标签</translation>
     </message>
@@ -3805,10 +3801,6 @@
 <context>
     <name>Notifier</name>
     <message>
-        <source>Every copy was checked by its hash.</source>
-        <translation>每份副本均已通过哈希校验。</translation>
-    </message>
-    <message>
         <source>{name} arrived on {node}</source>
         <translation>{name} 已送达 {node}</translation>
     </message>
@@ -3817,11 +3809,15 @@
         <translation>{name} 已送达 {count} 个节点</translation>
     </message>
     <message>
+        <source>Every copy was verified by its hash.</source>
+        <translation>每份副本均已通过哈希校验。</translation>
+    </message>
+    <message>
         <source>{counts}. {checked}</source>
         <translation>{counts}。{checked}</translation>
     </message>
     <message>
-        <source>{count} of {total} nodes get {name} once they are back</source>
+        <source>{count} of {total} nodes receive {name} when they are back online</source>
         <translation>{total} 个节点中有 {count} 个恢复在线后将收到 {name}</translation>
     </message>
     <message>
@@ -3840,7 +3836,7 @@
 <context>
     <name>PlotOverlay</name>
     <message>
-        <source>Rates appear here as soon as bytes move</source>
+        <source>Rates appear here once a transfer starts</source>
         <translation>开始传输后，这里会显示速率</translation>
     </message>
     <message>
@@ -3879,24 +3875,24 @@
         <translation>节点</translation>
     </message>
     <message>
-        <source>What is wrong</source>
+        <source>Problem</source>
         <translation>问题</translation>
+    </message>
+    <message>
+        <source>To be removed</source>
+        <translation>将被删除的内容</translation>
+    </message>
+    <message>
+        <source>{count} of {total} nodes can&apos;t receive this.</source>
+        <translation>{total} 个节点中有 {count} 个无法接收。</translation>
     </message>
     <message>
         <source>What to do</source>
         <translation>处理方法</translation>
     </message>
     <message>
-        <source>What would be removed</source>
-        <translation>将被删除的内容</translation>
-    </message>
-    <message>
         <source>Problems</source>
         <translation>问题列表</translation>
-    </message>
-    <message>
-        <source>{count} of {total} nodes can&apos;t take it.</source>
-        <translation>{total} 个节点中有 {count} 个无法接收。</translation>
     </message>
     <message>
         <source>{count} entries that the source no longer has would be removed.</source>
@@ -3930,14 +3926,14 @@
         <translation>还没有节点</translation>
     </message>
     <message>
-        <source>Every node of the cluster shows up here, ready to be ticked.</source>
-        <translation>集群的节点会列在这里，供您勾选。</translation>
+        <source>The nodes of the cluster appear here for you to select.</source>
+        <translation>集群的节点会列在这里，供你勾选。</translation>
     </message>
 </context>
 <context>
     <name>RecipientModel</name>
     <message>
-        <source>Offline. Ticked, it gets the files when it is back.</source>
+        <source>Offline. If selected, it receives the files when it is back online.</source>
         <translation>离线。勾选后，恢复在线时会收到文件。</translation>
     </message>
     <message>
@@ -3984,7 +3980,7 @@
         <translation>不选</translation>
     </message>
     <message>
-        <source>Select no node</source>
+        <source>Select no nodes</source>
         <translation>取消选择所有节点</translation>
     </message>
     <message>
@@ -4012,16 +4008,16 @@
         <translation>名称</translation>
     </message>
     <message>
-        <source>Room</source>
+        <source>Space</source>
         <translation>空间</translation>
+    </message>
+    <message>
+        <source>Most free space</source>
+        <translation>可用空间从多到少</translation>
     </message>
     <message>
         <source>Load</source>
         <translation>负载</translation>
-    </message>
-    <message>
-        <source>Most free room</source>
-        <translation>可用空间从多到少</translation>
     </message>
     <message>
         <source>Least load</source>
@@ -4063,8 +4059,12 @@
         <translation>最慢的一跳：{upstream} → {node}，{rate}</translation>
     </message>
     <message>
-        <source>Held up by {cause}</source>
+        <source>Limited by {cause}</source>
         <translation>瓶颈：{cause}</translation>
+    </message>
+    <message>
+        <source>Limits the cast: {cause}</source>
+        <translation>拖慢本次传输：{cause}</translation>
     </message>
     <message>
         <source>slowest {upstream} → {node}: {cause}</source>
@@ -4077,10 +4077,6 @@
     <message>
         <source>The slowest hop leads here</source>
         <translation>最慢的一跳通向此节点</translation>
-    </message>
-    <message>
-        <source>Holds up the cast: {cause}</source>
-        <translation>拖慢本次传输：{cause}</translation>
     </message>
 </context>
 <context>
@@ -4098,7 +4094,7 @@
         <translation>名称</translation>
     </message>
     <message>
-        <source>Paths, one a line</source>
+        <source>Paths, one per line</source>
         <translation>路径，每行一个</translation>
     </message>
     <message>
@@ -4134,8 +4130,36 @@
         <translation>单位</translation>
     </message>
     <message>
-        <source>Times as in cron</source>
+        <source>Times in cron format</source>
         <translation>cron 格式的时间</translation>
+    </message>
+    <message>
+        <source>At an interval</source>
+        <translation>按间隔重复</translation>
+    </message>
+    <message>
+        <source>At fixed times</source>
+        <translation>在指定时间</translation>
+    </message>
+    <message>
+        <source>When files change</source>
+        <translation>文件变化时</translation>
+    </message>
+    <message>
+        <source>all, comma-separated names, or @group</source>
+        <translation>all、逗号分隔的节点名称或 @分组</translation>
+    </message>
+    <message>
+        <source>Each line must be a full path, such as /data/models</source>
+        <translation>每行都需要完整路径，例如 /data/models</translation>
+    </message>
+    <message>
+        <source>Enter the recipients: all, names, or @group</source>
+        <translation>请填写接收节点：all、节点名称或 @分组</translation>
+    </message>
+    <message>
+        <source>Enter the times, for example 0 2 * * * for 2 a.m.</source>
+        <translation>请填写时间，例如 0 2 * * * 表示凌晨两点</translation>
     </message>
     <message>
         <source>Seconds without a change</source>
@@ -4148,18 +4172,6 @@
     <message>
         <source>seconds without a change</source>
         <translation>秒内无变化后发送</translation>
-    </message>
-    <message>
-        <source>Again and again</source>
-        <translation>按间隔重复</translation>
-    </message>
-    <message>
-        <source>At set times</source>
-        <translation>在指定时间</translation>
-    </message>
-    <message>
-        <source>When it changes</source>
-        <translation>内容变化时</translation>
     </message>
     <message>
         <source>seconds</source>
@@ -4178,24 +4190,8 @@
         <translation>天</translation>
     </message>
     <message>
-        <source>all, names with commas between, or @group</source>
-        <translation>all、逗号分隔的节点名称或 @分组</translation>
-    </message>
-    <message>
         <source>Add what to send first</source>
         <translation>请先添加要发送的内容</translation>
-    </message>
-    <message>
-        <source>Each line needs a full path, such as /data/models</source>
-        <translation>每行都需要完整路径，例如 /data/models</translation>
-    </message>
-    <message>
-        <source>Say whom to send to: all, names, or @group</source>
-        <translation>请填写接收节点：all、节点名称或 @分组</translation>
-    </message>
-    <message>
-        <source>Say at which times, for example 0 2 * * * for two at night</source>
-        <translation>请填写时间，例如 0 2 * * * 表示凌晨两点</translation>
     </message>
     <message>
         <source>{count} d</source>
@@ -4222,12 +4218,24 @@
         <translation>按 {times}</translation>
     </message>
     <message>
-        <source>After changes, {span} quiet</source>
+        <source>After changes, {span} without further changes</source>
         <translation>变化后静默 {span}</translation>
     </message>
     <message>
-        <source>A small file of its own</source>
-        <translation>自带的小文件</translation>
+        <source>A small test file</source>
+        <translation>一个小测试文件</translation>
+    </message>
+    <message>
+        <source>Disabled</source>
+        <translation>已停用</translation>
+    </message>
+    <message>
+        <source>{count} changes pending</source>
+        <translation>{count} 处变化待发送</translation>
+    </message>
+    <message>
+        <source>Checks every {span}</source>
+        <translation>每 {span} 检查一次</translation>
     </message>
     <message>
         <source>{name} and {count} more</source>
@@ -4244,18 +4252,6 @@
     <message>
         <source>Nothing new</source>
         <translation>没有变化</translation>
-    </message>
-    <message>
-        <source>Switched off</source>
-        <translation>已停用</translation>
-    </message>
-    <message>
-        <source>{count} changes wait</source>
-        <translation>{count} 处变化待发送</translation>
-    </message>
-    <message>
-        <source>Looks every {span}</source>
-        <translation>每 {span} 检查一次</translation>
     </message>
 </context>
 <context>
@@ -4313,12 +4309,20 @@
         <translation>每分钟向本地集群的所有节点发送一个小文件</translation>
     </message>
     <message>
-        <source>Switch off</source>
+        <source>Disable</source>
         <translation>停用</translation>
     </message>
     <message>
-        <source>Switch on</source>
+        <source>Enable</source>
         <translation>启用</translation>
+    </message>
+    <message>
+        <source>A schedule sends automatically: at an interval, at fixed times, or when a folder changes.</source>
+        <translation>计划会自动发送：按间隔重复、在指定时间，或在文件夹变化时。</translation>
+    </message>
+    <message>
+        <source>Files that it has sent are not affected.</source>
+        <translation>已发送的内容不受影响。</translation>
     </message>
     <message>
         <source>Stop the demonstration</source>
@@ -4329,20 +4333,12 @@
         <translation>开始演示</translation>
     </message>
     <message>
-        <source>A schedule sends by itself: again and again, at set times, or when a folder changes.</source>
-        <translation>计划会自动发送：按间隔重复、在指定时间，或在文件夹变化时。</translation>
-    </message>
-    <message>
         <source>No schedules yet</source>
         <translation>尚无计划</translation>
     </message>
     <message>
         <source>Remove the schedule {name}?</source>
         <translation>要删除计划 {name} 吗？</translation>
-    </message>
-    <message>
-        <source>What it has sent stays where it is.</source>
-        <translation>已发送的内容不受影响。</translation>
     </message>
     <message>
         <source>Remove</source>
@@ -4374,7 +4370,43 @@
         <translation>更多选项</translation>
     </message>
     <message>
-        <source>Leave out</source>
+        <source>Files are removed only with Overwrite, and are listed before anything is sent. The command runs on each recipient that allows it, after its files are verified.</source>
+        <translation>仅在选择“覆盖”时才会删除，并会在发送前列出。文件通过校验后，命令会在允许执行的接收节点上运行。</translation>
+    </message>
+    <message>
+        <source>Default</source>
+        <translation>恢复默认</translation>
+    </message>
+    <message>
+        <source>Comma-separated patterns, such as *.tmp, .git</source>
+        <translation>逗号分隔的模式，例如 *.tmp, .git</translation>
+    </message>
+    <message>
+        <source>Send files instead of links that point outside</source>
+        <translation>指向外部的链接改为发送文件</translation>
+    </message>
+    <message>
+        <source>Direct connections only</source>
+        <translation>仅直连</translation>
+    </message>
+    <message>
+        <source>Through Ray only</source>
+        <translation>仅经由 Ray</translation>
+    </message>
+    <message>
+        <source>Automatic: where both machines support it, unless the settings say otherwise. Always: nothing is sent to a machine that doesn&apos;t support it.</source>
+        <translation>自动：只要两台机器都能加密就加密，除非设置另有规定。始终：不向无法加密的机器发送任何内容。</translation>
+    </message>
+    <message>
+        <source>Multicast can&apos;t be encrypted: anyone on the network can read what is sent.</source>
+        <translation>组播无法加密：网络中的任何人都能读取发送的内容。</translation>
+    </message>
+    <message>
+        <source>Anyone on the network can read what is sent.</source>
+        <translation>网络中的任何人都能读取发送的内容。</translation>
+    </message>
+    <message>
+        <source>Exclude</source>
         <translation>排除</translation>
     </message>
     <message>
@@ -4398,24 +4430,12 @@
         <translation>Hugging Face</translation>
     </message>
     <message>
-        <source>Remove at the recipients what a sent folder no longer has</source>
-        <translation>删除接收节点上源文件夹已没有的内容</translation>
-    </message>
-    <message>
-        <source>Command afterwards</source>
+        <source>Command after delivery</source>
         <translation>完成后的命令</translation>
     </message>
     <message>
-        <source>Removing takes effect with Overwrite, and is shown before anything is sent. The command runs on each recipient that allows it, once its files are verified.</source>
-        <translation>仅在选择“覆盖”时才会删除，并会在发送前列出。文件通过校验后，命令会在允许执行的接收节点上运行。</translation>
-    </message>
-    <message>
-        <source>As usual</source>
-        <translation>恢复默认</translation>
-    </message>
-    <message>
-        <source>Send files instead of links that lead out</source>
-        <translation>指向外部的链接改为发送文件</translation>
+        <source>Remove files on the recipients that a sent folder no longer has</source>
+        <translation>删除接收节点上源文件夹已没有的内容</translation>
     </message>
     <message>
         <source>Send as links</source>
@@ -4424,18 +4444,6 @@
     <message>
         <source>Send what they point to</source>
         <translation>发送链接指向的内容</translation>
-    </message>
-    <message>
-        <source>Whatever gets through</source>
-        <translation>自动选择</translation>
-    </message>
-    <message>
-        <source>Sockets alone</source>
-        <translation>仅直连</translation>
-    </message>
-    <message>
-        <source>Through Ray alone</source>
-        <translation>仅经由 Ray</translation>
     </message>
     <message>
         <source>Multicast: one stream for all</source>
@@ -4454,10 +4462,6 @@
         <translation>自动</translation>
     </message>
     <message>
-        <source>Automatic: wherever both machines can, unless the settings say otherwise. Always: nothing is sent to a machine that can&apos;t.</source>
-        <translation>自动：只要两台机器都能加密就加密，除非设置另有规定。始终：不向无法加密的机器发送任何内容。</translation>
-    </message>
-    <message>
         <source>As a folder with its files</source>
         <translation>存为包含其文件的文件夹</translation>
     </message>
@@ -4473,21 +4477,13 @@
         <source>Multicast can&apos;t be encrypted. Choose another transport.</source>
         <translation>组播无法加密。请选择其他传输方式。</translation>
     </message>
-    <message>
-        <source>Multicast can&apos;t be encrypted: anyone in the network can read what is sent.</source>
-        <translation>组播无法加密：网络中的任何人都能读取发送的内容。</translation>
-    </message>
-    <message>
-        <source>Anyone in the network can read what is sent.</source>
-        <translation>网络中的任何人都能读取发送的内容。</translation>
-    </message>
-    <message>
-        <source>Patterns with commas between, such as *.tmp, .git</source>
-        <translation>逗号分隔的模式，例如 *.tmp, .git</translation>
-    </message>
 </context>
 <context>
     <name>SendPanel</name>
+    <message>
+        <source>Leave empty for the inbox of each node, or enter a folder such as /data/models/{node}; {node} is replaced by the node&apos;s name.</source>
+        <translation>留空则保存到各节点的收件箱。也可以填写节点上的文件夹，例如 /data/models/{node}，其中 {node} 代表节点名称。</translation>
+    </message>
     <message>
         <source>Save to</source>
         <translation>保存到</translation>
@@ -4507,10 +4503,6 @@
     <message>
         <source>Inbox of each node</source>
         <translation>各节点的收件箱</translation>
-    </message>
-    <message>
-        <source>Empty: the inbox of each node. Or a folder there, such as /data/models/{node}; {node} stands for the node&apos;s name.</source>
-        <translation>留空则保存到各节点的收件箱。也可以填写节点上的文件夹，例如 /data/models/{node}，其中 {node} 代表节点名称。</translation>
     </message>
     <message>
         <source>Send</source>
@@ -4557,10 +4549,6 @@
         <translation>请先添加要发送的内容</translation>
     </message>
     <message>
-        <source>{name} can&apos;t be sent, remove it</source>
-        <translation>{name} 无法发送，请将其移除</translation>
-    </message>
-    <message>
         <source>Options · {count}</source>
         <translation>选项 · {count}</translation>
     </message>
@@ -4593,6 +4581,10 @@
         <translation>为 {count} 个节点保留</translation>
     </message>
     <message>
+        <source>{name} can&apos;t be sent; remove it</source>
+        <translation>{name} 无法发送，请将其移除</translation>
+    </message>
+    <message>
         <source>Choose at least one recipient</source>
         <translation>请至少选择一个接收节点</translation>
     </message>
@@ -4613,20 +4605,24 @@
         <translation>{reason} · {node}</translation>
     </message>
     <message>
-        <source>A link would lead nowhere at the recipients: {name}</source>
+        <source>A link would be broken on the recipients: {name}</source>
         <translation>有一个链接在接收节点上将失效：{name}</translation>
     </message>
     <message>
-        <source>{count} links would lead nowhere at the recipients, {name} first</source>
-        <translation>{count} 个链接在接收节点上将失效，首个为 {name}</translation>
+        <source>{count} links would be broken on the recipients, such as {name}</source>
+        <translation>有 {count} 个链接在接收节点上将失效，例如 {name}</translation>
     </message>
     <message>
-        <source>What they point to is not there, or is not sent.</source>
+        <source>Their targets don&apos;t exist or are not sent.</source>
         <translation>它们指向的内容不存在，或不会被发送。</translation>
     </message>
     <message>
-        <source>Removes {count} entries at the recipients</source>
+        <source>Removes {count} entries on the recipients</source>
         <translation>将删除接收节点上的 {count} 项</translation>
+    </message>
+    <message>
+        <source>{count} receive it when they are back online</source>
+        <translation>{count} 个节点恢复在线后会收到</translation>
     </message>
     <message>
         <source>Fits on all {count}</source>
@@ -4635,10 +4631,6 @@
     <message>
         <source>Fits</source>
         <translation>空间充足</translation>
-    </message>
-    <message>
-        <source>{count} get it when they are back</source>
-        <translation>{count} 个节点恢复在线后会收到</translation>
     </message>
     <message>
         <source>uploaded once, {size}</source>
@@ -4676,16 +4668,84 @@
         <translation>设置</translation>
     </message>
     <message>
-        <source>Changes hold at once.</source>
+        <source>Changes take effect immediately.</source>
         <translation>更改立即生效。</translation>
+    </message>
+    <message>
+        <source>At startup</source>
+        <translation>启动时</translation>
+    </message>
+    <message>
+        <source>Use the last cluster</source>
+        <translation>使用上次的集群</translation>
+    </message>
+    <message>
+        <source>Stop, and continue next time</source>
+        <translation>停止，下次继续</translation>
+    </message>
+    <message>
+        <source>Simultaneous casts</source>
+        <translation>同时传输数</translation>
+    </message>
+    <message>
+        <source>Keep history</source>
+        <translation>历史保留</translation>
+    </message>
+    <message>
+        <source>No limit</source>
+        <translation>不限速</translation>
+    </message>
+    <message>
+        <source>Forever</source>
+        <translation>永久</translation>
+    </message>
+    <message>
+        <source>Continue unfinished casts after a restart</source>
+        <translation>重新启动后继续未结束的传输</translation>
+    </message>
+    <message>
+        <source>Keep this computer awake while casts are running</source>
+        <translation>传输进行时不让本机休眠</translation>
+    </message>
+    <message>
+        <source>Upload limit of each node</source>
+        <translation>每个节点的转发上限</translation>
+    </message>
+    <message>
+        <source>Where both support it</source>
+        <translation>只要双方都能加密</translation>
+    </message>
+    <message>
+        <source>For casts set to Automatic. Multicast can&apos;t be encrypted.</source>
+        <translation>适用于保持“自动”的传输。组播无法加密。</translation>
+    </message>
+    <message>
+        <source>Ports, networks and TLS are set in the environment of the engine: CASTRAY_DATA_PORTS, CASTRAY_DATA_NETWORK and RAY_USE_TLS; see the user guide.</source>
+        <translation>端口、网络和 TLS 在启动引擎的环境中设置：CASTRAY_DATA_PORTS、CASTRAY_DATA_NETWORK 和 RAY_USE_TLS，参见用户指南。</translation>
+    </message>
+    <message>
+        <source>Also on the desktop while the window is in the background</source>
+        <translation>窗口不在前台时也在桌面上通知</translation>
+    </message>
+    <message>
+        <source>Reduce motion</source>
+        <translation>减少动态效果</translation>
+    </message>
+    <message>
+        <source>Reset columns</source>
+        <translation>恢复默认列</translation>
+    </message>
+    <message>
+        <source>Keep the engine and its cluster running after the window is closed</source>
+        <translation>关闭窗口后保留引擎和集群</translation>
+    </message>
+    <message>
+        <source>Settings, logs and records</source>
+        <translation>设置、日志和记录</translation>
     </message>
     <message>
         <source>Language</source>
         <translation>语言</translation>
-    </message>
-    <message>
-        <source>At the start</source>
-        <translation>启动时</translation>
     </message>
     <message>
         <source>Closing while casts run</source>
@@ -4696,44 +4756,8 @@
         <translation>演示节点</translation>
     </message>
     <message>
-        <source>Beside this computer, from the next start of a local cluster on.</source>
-        <translation>本机之外的节点数，下次启动本地集群时生效。</translation>
-    </message>
-    <message>
-        <source>Casts at once</source>
-        <translation>同时传输数</translation>
-    </message>
-    <message>
-        <source>Keep the history</source>
-        <translation>历史保留</translation>
-    </message>
-    <message>
-        <source>After a restart, go on with what had not ended</source>
-        <translation>重新启动后继续未结束的传输</translation>
-    </message>
-    <message>
-        <source>Keep this computer awake while a cast runs</source>
-        <translation>传输进行时不让本机休眠</translation>
-    </message>
-    <message>
-        <source>Ports, networks and TLS are set where the engine starts: CASTRAY_DATA_PORTS, CASTRAY_DATA_NETWORK and RAY_USE_TLS; see the user guide.</source>
-        <translation>端口、网络和 TLS 在启动引擎的环境中设置：CASTRAY_DATA_PORTS、CASTRAY_DATA_NETWORK 和 RAY_USE_TLS，参见用户指南。</translation>
-    </message>
-    <message>
-        <source>Each node passes on at most</source>
-        <translation>每个节点的转发上限</translation>
-    </message>
-    <message>
         <source>Encryption between machines</source>
         <translation>机器之间的加密</translation>
-    </message>
-    <message>
-        <source>Wherever both can</source>
-        <translation>只要双方都能加密</translation>
-    </message>
-    <message>
-        <source>For casts that leave it at Automatic. Multicast can&apos;t be encrypted.</source>
-        <translation>适用于保持“自动”的传输。组播无法加密。</translation>
     </message>
     <message>
         <source>When a cast has arrived</source>
@@ -4744,10 +4768,6 @@
         <translation>传输失败时</translation>
     </message>
     <message>
-        <source>On the desktop too, while the window is not in front</source>
-        <translation>窗口不在前台时也在桌面上通知</translation>
-    </message>
-    <message>
         <source>Colours</source>
         <translation>配色</translation>
     </message>
@@ -4756,28 +4776,8 @@
         <translation>对比度</translation>
     </message>
     <message>
-        <source>Reduce motion: nothing moves by itself</source>
-        <translation>减少动态效果</translation>
-    </message>
-    <message>
-        <source>Columns as at first</source>
-        <translation>恢复默认列</translation>
-    </message>
-    <message>
-        <source>Keep the engine and its cluster after the window</source>
-        <translation>关闭窗口后保留引擎和集群</translation>
-    </message>
-    <message>
         <source>Open the home folder</source>
         <translation>打开数据文件夹</translation>
-    </message>
-    <message>
-        <source>Settings, logs, records</source>
-        <translation>设置、日志和记录</translation>
-    </message>
-    <message>
-        <source>The cluster that was used last</source>
-        <translation>使用上次的集群</translation>
     </message>
     <message>
         <source>Start a local cluster</source>
@@ -4788,12 +4788,12 @@
         <translation>询问</translation>
     </message>
     <message>
-        <source>Keep running in the tray</source>
-        <translation>在托盘中继续运行</translation>
+        <source>In addition to this computer, from the next start of a local cluster.</source>
+        <translation>本机之外的节点数，下次启动本地集群时生效。</translation>
     </message>
     <message>
-        <source>Stop, and go on next time</source>
-        <translation>停止，下次继续</translation>
+        <source>Keep running in the tray</source>
+        <translation>在托盘中继续运行</translation>
     </message>
     <message>
         <source>Light</source>
@@ -4812,14 +4812,6 @@
         <translation>高</translation>
     </message>
     <message>
-        <source>No bound</source>
-        <translation>不限</translation>
-    </message>
-    <message>
-        <source>For ever</source>
-        <translation>永久</translation>
-    </message>
-    <message>
         <source> days</source>
         <translation> 天</translation>
     </message>
@@ -4831,11 +4823,11 @@
         <translation>允许其他机器加入</translation>
     </message>
     <message>
-        <source>Run this on each machine that is to join. It needs CastRay or Ray there, and a way to the address of this computer.</source>
-        <translation>请在每台要加入的机器上运行此命令。该机器需要装有 CastRay 或 Ray，并能访问本机的地址。</translation>
+        <source>Run this on each machine that should join. It requires CastRay or Ray, and a network connection to this computer.</source>
+        <translation>请在每台要加入的机器上运行此命令。该机器需要装有 CastRay 或 Ray，并能通过网络访问本机。</translation>
     </message>
     <message>
-        <source>Anyone who has this command can run code in this cluster: keep it secret.</source>
+        <source>Anyone with this command can run code in this cluster. Keep it secret.</source>
         <translation>持有此命令的人可以在集群中运行代码，请妥善保密。</translation>
     </message>
     <message>
@@ -4851,7 +4843,7 @@
         <translation>连接使用 Ray 的证书加密（RAY_USE_TLS=1）。</translation>
     </message>
     <message>
-        <source>Ray&apos;s connections are not encrypted: the token and the secret of each cast cross the network in clear. Share only in a network that you trust, or set RAY_USE_TLS=1.</source>
+        <source>Ray&apos;s connections are not encrypted: the token and the secret of each cast cross the network unencrypted. Share only on a network that you trust, or set RAY_USE_TLS=1.</source>
         <translation>Ray 的连接未加密：令牌和每次传输的密钥会以明文经过网络。请只在你信任的网络中共享，或设置 RAY_USE_TLS=1。</translation>
     </message>
 </context>
@@ -4865,11 +4857,11 @@
 <context>
     <name>SideCard</name>
     <message>
-        <source>Close the facts</source>
+        <source>Close details</source>
         <translation>关闭节点信息</translation>
     </message>
     <message>
-        <source>Facts of {name}</source>
+        <source>Details of {name}</source>
         <translation>{name} 的信息</translation>
     </message>
 </context>
@@ -4891,7 +4883,7 @@
 <context>
     <name>Sparkline</name>
     <message>
-        <source>Total rate of the last moments</source>
+        <source>Recent total rate</source>
         <translation>最近的总速率</translation>
     </message>
 </context>
@@ -4956,11 +4948,11 @@
         <translation>传输次数</translation>
     </message>
     <message>
-        <source>Delivered in full</source>
+        <source>Delivered completely</source>
         <translation>全部送达</translation>
     </message>
     <message>
-        <source>Failed in part</source>
+        <source>Partly failed</source>
         <translation>部分失败</translation>
     </message>
     <message>
@@ -5016,16 +5008,16 @@
         <translation>尚无送达记录</translation>
     </message>
     <message>
-        <source>What each node got is added up here.</source>
+        <source>Totals for each node appear here.</source>
         <translation>这里汇总每个节点收到的数据。</translation>
+    </message>
+    <message>
+        <source>All time</source>
+        <translation>全部</translation>
     </message>
     <message>
         <source>Since the engine started</source>
         <translation>引擎启动以来</translation>
-    </message>
-    <message>
-        <source>Ever</source>
-        <translation>全部</translation>
     </message>
 </context>
 <context>
@@ -5102,12 +5094,12 @@
         <translation>吞吐量</translation>
     </message>
     <message>
-        <source>Go on drawing</source>
-        <translation>继续绘制</translation>
-    </message>
-    <message>
         <source>Pause drawing</source>
         <translation>暂停绘制</translation>
+    </message>
+    <message>
+        <source>Resume drawing</source>
+        <translation>继续绘制</translation>
     </message>
     <message>
         <source>Save or change the plot</source>
@@ -5142,7 +5134,7 @@
         <translation>总计</translation>
     </message>
     <message>
-        <source>From slowest to fastest node</source>
+        <source>Slowest to fastest node</source>
         <translation>最慢到最快节点的范围</translation>
     </message>
     <message>
@@ -5180,7 +5172,7 @@
 <context>
     <name>TransferHeader</name>
     <message>
-        <source>Columns as at first</source>
+        <source>Reset columns</source>
         <translation>恢复默认列</translation>
     </message>
 </context>
@@ -5246,8 +5238,12 @@
         <translation>没有找到</translation>
     </message>
     <message>
-        <source>No transfer has these words in its name, nodes or state.</source>
+        <source>No transfers match by name, node or state.</source>
         <translation>没有名称、节点或状态包含这些字词的传输。</translation>
+    </message>
+    <message>
+        <source>Drop files, select recipients and press Send. Progress, speed and hashes of every node appear here.</source>
+        <translation>拖入文件，勾选接收节点，然后点击发送。各节点的进度、速度和哈希会显示在这里。</translation>
     </message>
     <message>
         <source>Cancel</source>
@@ -5256,6 +5252,10 @@
     <message>
         <source>Copy name</source>
         <translation>复制名称</translation>
+    </message>
+    <message>
+        <source>Remove {node} from the cast</source>
+        <translation>将 {node} 移出本次传输</translation>
     </message>
     <message>
         <source>Copy path</source>
@@ -5272,10 +5272,6 @@
     <message>
         <source>Resume {node}</source>
         <translation>继续接收节点 {node}</translation>
-    </message>
-    <message>
-        <source>Drop {node}</source>
-        <translation>移除接收节点 {node}</translation>
     </message>
     <message>
         <source>Send to {node} again</source>
@@ -5306,7 +5302,7 @@
         <translation>将 {node} 加为接收节点</translation>
     </message>
     <message>
-        <source>Add the {count} chosen nodes</source>
+        <source>Add the {count} selected nodes</source>
         <translation>加入选中的 {count} 个节点</translation>
     </message>
     <message>
@@ -5344,10 +5340,6 @@
     <message>
         <source>No transfers yet</source>
         <translation>还没有传输</translation>
-    </message>
-    <message>
-        <source>Drop files, tick recipients, press Send. Progress, speed and hashes of every node show up here.</source>
-        <translation>拖入文件，勾选接收节点，然后点击发送。各节点的进度、速度和哈希会显示在这里。</translation>
     </message>
     <message>
         <source>Retry</source>
@@ -5404,27 +5396,27 @@
         <translation>接收</translation>
     </message>
     <message>
-        <source>Elsewhere</source>
-        <translation>其他节点之间</translation>
-    </message>
-    <message>
         <source>pending</source>
         <translation>待定</translation>
-    </message>
-    <message>
-        <source>Command afterwards: {what}</source>
-        <translation>完成后的命令：{what}</translation>
     </message>
     <message>
         <source>{count} paused</source>
         <translation>{count} 个已暂停</translation>
     </message>
     <message>
-        <source>{count} link leads nowhere</source>
+        <source>Between other nodes</source>
+        <translation>其他节点之间</translation>
+    </message>
+    <message>
+        <source>Command after delivery: {what}</source>
+        <translation>完成后的命令：{what}</translation>
+    </message>
+    <message>
+        <source>{count} broken link</source>
         <translation>{count} 个链接失效</translation>
     </message>
     <message>
-        <source>{count} links lead nowhere</source>
+        <source>{count} broken links</source>
         <translation>{count} 个链接失效</translation>
     </message>
     <message>
@@ -5488,7 +5480,7 @@
         <translation>共用文件夹</translation>
     </message>
     <message>
-        <source>When it is back</source>
+        <source>When back online</source>
         <translation>待其恢复后</translation>
     </message>
     <message>
@@ -5519,11 +5511,11 @@
         <translation>吞吐量</translation>
     </message>
     <message>
-        <source>Show nodes and recipients again</source>
+        <source>Show nodes and recipients</source>
         <translation>重新显示节点和接收节点</translation>
     </message>
     <message>
-        <source>Fill the window</source>
+        <source>Fill window</source>
         <translation>铺满窗口</translation>
     </message>
 </context>
@@ -5541,8 +5533,8 @@
 <context>
     <name>Verify</name>
     <message>
-        <source>The same</source>
-        <translation>一致</translation>
+        <source>Identical</source>
+        <translation>内容相同</translation>
     </message>
     <message>
         <source>Different</source>
@@ -5581,24 +5573,32 @@
         <translation>大小</translation>
     </message>
     <message>
-        <source>What is different</source>
+        <source>Differences</source>
         <translation>不一致之处</translation>
+    </message>
+    <message>
+        <source>Results</source>
+        <translation>校验结果</translation>
+    </message>
+    <message>
+        <source>Read progress</source>
+        <translation>读取进度</translation>
+    </message>
+    <message>
+        <source>All {count} nodes have identical files.</source>
+        <translation>全部 {count} 个节点的内容一致。</translation>
+    </message>
+    <message>
+        <source>{count} of {total} nodes differ from what was sent.</source>
+        <translation>{total} 个节点中有 {count} 个与发送的内容不一致。</translation>
     </message>
     <message>
         <source>Hash</source>
         <translation>哈希</translation>
     </message>
     <message>
-        <source>What was found</source>
-        <translation>校验结果</translation>
-    </message>
-    <message>
         <source>Stop</source>
         <translation>停止</translation>
-    </message>
-    <message>
-        <source>How much has been read</source>
-        <translation>读取进度</translation>
     </message>
     <message>
         <source>Stopped before everything was read.</source>
@@ -5612,14 +5612,6 @@
         <source>Reading files back: {read}</source>
         <translation>正在读取文件：{read}</translation>
     </message>
-    <message>
-        <source>All {count} nodes hold the same.</source>
-        <translation>全部 {count} 个节点的内容一致。</translation>
-    </message>
-    <message>
-        <source>{count} of {total} nodes don&apos;t hold what was sent.</source>
-        <translation>{total} 个节点中有 {count} 个与发送的内容不一致。</translation>
-    </message>
 </context>
 <context>
     <name>WelcomePage</name>
@@ -5632,15 +5624,15 @@
         <translation>选择要使用的集群</translation>
     </message>
     <message>
-        <source>Your local cluster is on its way</source>
+        <source>Your local cluster is starting</source>
         <translation>正在启动本地集群</translation>
     </message>
     <message>
-        <source>On the way to {target}</source>
+        <source>Connecting to {target}</source>
         <translation>正在连接 {target}</translation>
     </message>
     <message>
-        <source>Your computer uploads once, every node passes it on, every copy is checked by hash.</source>
+        <source>Your computer uploads once, every node passes the data on, and every copy is verified by hash.</source>
         <translation>本机只上传一次，各节点依次接力，每份副本都经过哈希校验。</translation>
     </message>
     <message>

@@ -26,7 +26,8 @@ CJK = re.compile(r"[\u3400-\u9fff]")
 NAMES = re.compile(
     r"llama\S+|RAY_TLS_CA_CERT|CastRay|Ray|Python|English|Language|Ctrl|Shift|Alt|Enter|Del|CSV|JSON|UDP|uv"
     r"|CPU|GPU|UTF|PB|TB|GB|MB|KB|B/s|Mbit/s|blake3[ :]\S+|host:6379|ray://host:10001|\{node\}"
-    r"|Hugging Face Hub|Hub|hf auth login|(hf|s3|gs|az|https)://|https、hf、s3、gs 或 az|rename|plain"
+    r"|Hugging Face Hub|Hub|hf auth login|(hf|s3|gs|az|https)://|https、hf、s3、gs 或 az"
+    r"|rename|overwrite|plain|https"
     r"|[\w./@{}-]*[/._@-][\w./@{}-]*|ubuntu-ws|configs"
 )
 """What is written in Latin letters in Chinese too: names, units, paths, keys, and the language's own name."""
