@@ -83,7 +83,7 @@ def make_delivery_table(theme: Theme) -> tuple[TextTableModel, TextTable]:
         theme,
         model,
         lambda: translate("CastDetails", "Deliveries"),
-        (130, 104, 70, 80, 52, 100, 104, 86, 220, 120),
+        (112, 96, 78, 96, 78, 92, 122, 92, 200, 80),
         8,
     )
     model.setParent(table)
@@ -187,7 +187,7 @@ class CastDetails(Sheet):
     def __init__(self, theme: Theme, link: EngineLink, parent: QWidget) -> None:
         self.cast = ""
         self._told: tuple[CastSummary, tuple[DeliverySnapshot, ...]] | None = None
-        super().__init__(theme, lambda: translate("CastDetails", "Details"), parent, size=(980, 560))
+        super().__init__(theme, lambda: translate("CastDetails", "Details"), parent, size=(1004, 560))
         self._model, self.table = make_delivery_table(theme)
         self.files = FilesView(theme, link)
         self.tabs = Tabs(theme)
