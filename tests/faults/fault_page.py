@@ -31,8 +31,9 @@ applicable, with the reason. *not run*: no result yet. The source's agent, a mid
 those of a relay chain: with three recipients in the rows about disks and files; in those about processes and
 links with four, on a real Ray cluster, each host in a network namespace behind 100 Mbit/s.
 
-A delivery that fails removes what it has, so a retry of it fetches everything, and nobody else fetches
-anything. A delivery that waits (`node_away`) keeps it.
+A delivery that fails for a reason that may pass keeps what it has received for a day, for a retry; so does
+one that waits (`node_away`). What it keeps is removed once the cast is cleared, and **d** is checked after
+that.
 """
 
 _FAILED = "**FAILED**"
