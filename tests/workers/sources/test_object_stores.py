@@ -264,7 +264,7 @@ async def test_links_to_azure_are_signed_by_the_account_key(
 
 BLOBS = """<?xml version="1.0" encoding="utf-8"?><EnumerationResults><Blobs><Blob><Name>data/a b.bin</Name>
 <Properties><Last-Modified>Tue, 01 Dec 2026 10:00:00 GMT</Last-Modified><Etag>0x8D</Etag>
-<Content-Length>7</Content-Length><BlobType>BlockBlob</BlobType></Properties></Blob></Blobs><NextMarker/>
+<Content-Length>7</Content-Length><Content-Type>application/octet-stream</Content-Type><BlobType>BlockBlob</BlobType></Properties></Blob></Blobs><NextMarker/>
 </EnumerationResults>"""
 
 
