@@ -32,7 +32,7 @@ async def test_it_starts_a_local_cluster_where_there_is_none(
         assert session.cluster.phase is ClusterPhase.READY
         assert len(session.nodes) == 4
     said = capsys.readouterr().err.splitlines()
-    assert said == [session_module.DEMO_INSTEAD, "Starting Ray …", "Placing 4 nodes …"]
+    assert said == [session_module.DEMO_INSTEAD, "Starting Ray …", "Setting up 4 nodes …"]
     async with Session(start=False) as session:
         await session.ready("local")  # it exists already
     assert capsys.readouterr().err == ""

@@ -18,7 +18,7 @@ from castray_desktop.core.content.quantities import parse_limit
 from castray_desktop.core.failures.kinds import CastRayError
 from castray_desktop.core.protocol import messages
 from castray_desktop.core.protocol.nodes import agent_protocol, driver_protocol, json_codec
-from castray_desktop.workers.http_api import request_bodies
+from castray_desktop.workers.http_api import first_request_bodies, request_bodies
 from castray_desktop.workers.schedules.schedule_manager import next_cron_time
 from tests.fuzz.examples import classes_of, example, has_declared_types
 from tests.fuzz.fuzz_target import FuzzTarget, Parse, json_sample
@@ -78,16 +78,25 @@ def _event_samples() -> Sequence[bytes]:
 
 # --- HTTP --------------------------------------------------------------------------------------------
 
+SCHEDULES = (
+    first_request_bodies.FlatSchedule,
+    request_bodies.ScheduleAtInterval,
+    request_bodies.ScheduleByCron,
+    request_bodies.ScheduleOnChange,
+)
 BODIES = (
-    request_bodies.Transfer,
-    request_bodies.NewSchedule,
+    first_request_bodies.Transfer,
+    first_request_bodies.FirstNewNode,
+    first_request_bodies.VerificationBody,
+    *SCHEDULES,
+    request_bodies.NewCast,
     request_bodies.Switch,
     request_bodies.NewNode,
     request_bodies.Recipients,
     request_bodies.SomeRecipients,
     request_bodies.Limit,
     request_bodies.Settings,
-    request_bodies.VerificationBody,
+    request_bodies.VerificationOfPath,
 )
 
 
@@ -101,12 +110,12 @@ def _http_body(data: bytes) -> None:
         except ValidationError:
             continue
         read += 1
-        if isinstance(body, request_bodies.Transfer):
-            _sendable(messages.Send(body.request()))
-        elif isinstance(body, request_bodies.NewSchedule):
+        if isinstance(body, SCHEDULES):
             schedule = body.schedule()
             check_schedule(schedule, next_cron_time)
             _sendable(messages.AddSchedule(schedule))
+        elif isinstance(body, first_request_bodies.Transfer | request_bodies.NewCast):
+            _sendable(messages.Send(body.request()))
         elif isinstance(body, request_bodies.Limit):
             assert body.rate() >= 0
         elif isinstance(body, request_bodies.Settings):

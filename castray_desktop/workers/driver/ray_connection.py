@@ -172,7 +172,7 @@ def _this_computer(target: str) -> driver_protocol.RayNode:
     return driver_protocol.RayNode("", address, socket.gethostname(), mine=True)
 
 
-NOT_SHIPPED = ("__pycache__", "/ui", "/cli", "/python", "/resources")
+NOT_SHIPPED = ("__pycache__", "/ui", "/cli", "/python", "/resources", "/workers/http_api", "/workers/sources")
 """What agents don't need of the package, in the syntax of .gitignore; most of the size of a wheel."""
 
 

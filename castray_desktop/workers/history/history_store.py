@@ -295,7 +295,7 @@ class HistoryStore:
             self._run("INSERT INTO unreadable VALUES (?)", number)
         self._unreadable += len(bad)
         self._forget_answers()
-        log.warning("left %d unreadable casts out of the history (%s)", len(bad), why)
+        log.warning("casts left out of the history because they are unreadable: %d (%s)", len(bad), why)
         return len(bad)
 
     def _condition(self, query: HistoryQuery) -> tuple[str, list[Any]]:

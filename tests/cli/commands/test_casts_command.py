@@ -20,7 +20,11 @@ async def test_a_past_cast_is_shown_with_its_files(
     cast = await keep_cast(engine_home)
     assert await run_words("casts", "show", cast[:6], "--files") == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[:3] == [f"Cast:     {cast}", "Name:     top/", "State:    partly failed"]
+    assert [line.split(maxsplit=1) for line in lines[:3]] == [
+        ["Cast:", cast],
+        ["Name:", "top/"],
+        ["State:", "partly failed"],
+    ]
     table = {line.split()[0]: line for line in lines if line.startswith(("node_", "top/"))}
     assert "1 sent, 1 identical, 1 kept as (2), 1 failed" in table["node_1"]
     assert "node_2 went offline" in table["node_2"]

@@ -8,7 +8,7 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Iterator
 from pathlib import Path
 
 import pytest
@@ -106,6 +106,14 @@ async def test_follow_shows_the_progress_of_any_cast(
     assert (lines[0]["event"], lines[-1]["event"]) == ("progress", "result")
 
 
+@pytest.fixture(autouse=True)
+def hang_up_is_not_ignored() -> Iterator[None]:
+    """Also where the tests run under nohup."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
 async def interrupted(command: Awaitable[int], engine_home: EngineHome, number: signal.Signals) -> int:
     """The exit status of a command that gets this signal once it is connected."""
 
@@ -136,7 +144,7 @@ async def test_whoever_only_looks_leaves_the_cast_running(
     cast = await running_cast(engine_home, tmp_path)
     await engine_home.alone()
     assert await interrupted(run_words(word, cast), engine_home, number) == 128 + number
-    assert f"cast {cast} goes on" in capsys.readouterr().err
+    assert f"cast {cast} continues" in capsys.readouterr().err
     assert not (await state_of(engine_home, cast)).finished
     await engine_home.alone()
     engine_home.now += 100

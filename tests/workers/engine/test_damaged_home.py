@@ -278,7 +278,7 @@ async def test_a_damaged_row_of_a_cast_is_left_out_and_counted(
         with pytest.raises(CastRayError):
             await client.request(m.GetPastCast(f"{1:012x}"), m.CastResult)
         await client.close()
-    assert "left out of the history, since they can't be read: 1 casts" in caplog.text
+    assert "casts left out of the history because they are unreadable: 1 (" in caplog.text
     database = sqlite3.connect(paths.history)
     assert database.execute("SELECT count(*) FROM casts").fetchone() == (3,)  # a later version may read it
     database.close()

@@ -99,4 +99,4 @@ def test_json_shows_the_options_beside_the_paths() -> None:
     """As before, with those that were added since: programs read them there."""
     shown = message_to_json(m.SchedulesChanged((m.ScheduleInfo(SCHEDULE),)))
     request = json.loads(msgspec.json.encode(shown))["schedules"][0]["schedule"]["request"]
-    assert request == {**EARLIER_REQUEST, "encrypt": "auto"}
+    assert request == {**EARLIER_REQUEST, "encrypt": "auto", "include": [], "layout": "plain"}
