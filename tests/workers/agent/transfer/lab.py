@@ -269,8 +269,10 @@ class Lab:
         links: str = "keep",
         encrypt: Encryption = Encryption.AUTO,
         plain_peers: tuple[str, ...] = (),
+        before_serving: Callable[[], object] = lambda: None,
     ) -> Cast:
         cast, report = self.prepare(source, paths, exclude, links)
+        before_serving()
         assert report.totals is not None, report
         secret = secrets.token_hex(32)
         options = TransferOptions(encrypt=encrypt)

@@ -114,8 +114,9 @@ def test_files_of_a_renamed_folder_have_another_place(lab: Lab, nodes: list[Node
 def test_a_file_that_has_changed_has_failed_and_so_have_its_other_names(lab: Lab, nodes: list[Node]) -> None:
     top = make_top(lab, "a", "b")
     os.link(top / "b", top / "c")
-    cast = lab.cast(nodes[0], [top])
-    (top / "b").write_text("changed since it was listed")
+    cast = lab.cast(
+        nodes[0], [top], before_serving=lambda: (top / "b").write_text("changed since it was listed")
+    )
     cast.deliver(nodes[1], nodes[0].upstream())
     (report,) = cast.results()
     assert unpack_outcomes(report.outcomes).codes == bytes((O.SENT, O.FAILED, O.FAILED))
