@@ -350,16 +350,19 @@ class CastSource:
             reader.close()
 
     def _is_wanted(self, file: int, start: int, end: int) -> bool:
-        """Whether the reader will need these bytes of the stream, which belong to one file: not if its hash
-        is known and all recipients have it. The pieces that it shares with the lists are read one by one.
+        """Whether these bytes of the stream, which belong to one file, are worth one request: not if its hash
+        is known and recipients have most of them. Pieces that they request all the same are read one by one,
+        as are those that the file shares with the lists.
         """
         if not self._files.hash_of(file):
             return True
-        inside = [
-            index for index in self.pieces.layout.pieces_of(start, end) if self._is_within_contents(index)
-        ]
+        requested = 0
         with self.pieces.lock:
-            return any(self.pieces.requested.contains(index, index + 1) for index in inside)
+            for index in self.pieces.layout.pieces_of(start, end):
+                if self._is_within_contents(index) and self.pieces.requested.contains(index, index + 1):
+                    low, high = self.pieces.layout.piece(index)
+                    requested += min(high, end) - max(low, start)
+        return 2 * requested > end - start
 
     def _is_within_contents(self, index: int) -> bool:
         start, end = self.pieces.layout.piece(index)
