@@ -56,12 +56,13 @@ STILL_SERVED = (
 RETRYABLE = (
     FailureKind.NO_ROOM,
     FailureKind.NOT_WRITABLE,
-    FailureKind.WRITE_ERROR,
     FailureKind.FOLDER_SILENT,
     FailureKind.UPSTREAM_LOST,
     FailureKind.NO_WAY,
 )
-"""After a delivery has failed for one of these, a retry can go on with what was received."""
+"""After a delivery has failed for one of these, a retry can go on with what was received. Not after an error of
+the disk: once a sync has failed, nobody knows what it has.
+"""
 
 LEAST_FREE = 0.05
 """Share of a file system that has to be free for keeping what was received there before it became full."""
