@@ -60,8 +60,8 @@ RETRYABLE = (
     FailureKind.UPSTREAM_LOST,
     FailureKind.NO_WAY,
 )
-"""After a delivery has failed for one of these, a retry can go on with what was received. Not after an error of
-the disk: once a sync has failed, nobody knows what it has.
+"""After a delivery has failed for one of these, a retry can go on with what was received. Not after an error
+of the disk: once a sync has failed, nobody knows what it has.
 """
 
 LEAST_FREE = 0.05
