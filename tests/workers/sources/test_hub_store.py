@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
-import huggingface_hub
 import pytest
 
 from castray_desktop.core.casts.transfer_options import Layout, OnConflict, TransferOptions
@@ -12,7 +9,7 @@ from castray_desktop.core.content.hub_addresses import parse_hub_address
 from castray_desktop.core.failures.kinds import CastRayError, FailureKind
 from castray_desktop.core.protocol.nodes.agent_protocol import RemoteFile
 from castray_desktop.workers.sources.address_resolver import AddressResolver
-from tests.helpers.hub_server import HubServer, git_hash, hub_server
+from tests.helpers.hub_server import HubServer, git_hash
 from tests.helpers.range_server import Answer
 
 FILES = {
@@ -23,15 +20,6 @@ FILES = {
     "README.md": b"",
 }
 CACHE = TransferOptions(layout=Layout.HF_CACHE)
-
-
-@pytest.fixture
-def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[HubServer]:
-    with hub_server() as hub:
-        monkeypatch.setenv("HF_ENDPOINT", hub.endpoint)
-        monkeypatch.delenv("HF_TOKEN", raising=False)
-        yield hub
-    huggingface_hub.close_session()
 
 
 async def files_of(address: str, options: TransferOptions = CACHE) -> dict[str, RemoteFile]:

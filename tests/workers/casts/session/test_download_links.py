@@ -156,16 +156,22 @@ async def test_another_node_that_goes_on_gets_links_that_are_valid(store: FakeSt
     await stage.cast_manager.cancel(cast)
 
 
-async def test_a_checkpoint_has_no_link_and_the_next_engine_makes_new_ones(
-    store: FakeStore, tmp_path: Path
-) -> None:
-    first, records = Stage(), CheckpointStore(tmp_path)
+async def left_to_the_next_engine(store: FakeStore, folder: Path) -> str:
+    """A cast that had not ended when its engine did; its checkpoint is in the folder."""
+    first, records = Stage(), CheckpointStore(folder)
     await first.cast_manager.close()
     services = CastServices(checkpoints=records, resolver=store.resolver)
     first.cast_manager = CastManager(first.agents, first.events.append, services)
     first.agents.cast_manager = first.cast_manager
     cast = await first.start(REQUEST, nodes="sabc")
     await first.cast_manager.close()
+    return cast
+
+
+async def test_a_checkpoint_has_no_link_and_the_next_engine_makes_new_ones(
+    store: FakeStore, tmp_path: Path
+) -> None:
+    cast = await left_to_the_next_engine(store, tmp_path)
     (path,) = tmp_path.iterdir()
     text = path.read_text()
     assert ADDRESS in text
@@ -184,13 +190,7 @@ async def test_a_checkpoint_has_no_link_and_the_next_engine_makes_new_ones(
 
 
 async def test_an_engine_without_access_ends_a_continued_cast(store: FakeStore, tmp_path: Path) -> None:
-    first, records = Stage(), CheckpointStore(tmp_path)
-    await first.cast_manager.close()
-    services = CastServices(checkpoints=records, resolver=store.resolver)
-    first.cast_manager = CastManager(first.agents, first.events.append, services)
-    first.agents.cast_manager = first.cast_manager
-    cast = await first.start(REQUEST, nodes="sabc")
-    await first.cast_manager.close()
+    cast = await left_to_the_next_engine(store, tmp_path)
     (record,) = CheckpointStore(tmp_path).load()
     store.failures = [DENIED]
     second = Stage(resolver=store.resolver)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import itertools
 import os
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,7 +18,7 @@ from castray_desktop.core.protocol.nodes.agent_protocol import (
     RemoteFile,
 )
 from castray_desktop.workers.sources.address_resolver import AddressResolver
-from tests.helpers.hub_server import HubServer, hub_server
+from tests.helpers.hub_server import HubServer
 from tests.workers.agent.transfer.lab import BEST, Lab, Node
 from tests.workers.agent.transfer.source.test_downloads import begin
 
@@ -27,15 +26,6 @@ MIB = 1 << 20
 pytestmark = pytest.mark.timeout(60)
 
 PLAIN, CACHE = TransferOptions(), TransferOptions(layout=Layout.HF_CACHE).settled()
-
-
-@pytest.fixture
-def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[HubServer]:
-    with hub_server() as hub:
-        monkeypatch.setenv("HF_ENDPOINT", hub.endpoint)
-        monkeypatch.delenv("HF_TOKEN", raising=False)
-        yield hub
-    huggingface_hub.close_session()
 
 
 def model(seed: int = 1) -> dict[str, bytes]:
