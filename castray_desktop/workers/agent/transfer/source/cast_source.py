@@ -76,7 +76,7 @@ OWN_COPY_SECONDS = 0.02
 STOPPED_SECONDS = 5.0
 """A delivery that has got nothing for so long is not waited for."""
 
-RECENT_DOWNLOADED_BYTES = 24 << 20
+RECENT_DOWNLOADED_BYTES = 16 << 20
 """Of downloaded files, kept in memory for recipients that are not at the same place."""
 
 MAX_WATCHED = 16

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
+import mmap
 import threading
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Callable, NamedTuple, Optional
+from typing import Callable, NamedTuple, Optional, Union
 
 from castray_desktop.core.content.manifest import FileStatus
 from castray_desktop.workers.agent.transfer.source.range_client import (
@@ -23,6 +24,11 @@ log = logging.getLogger("castray.byte_plane")
 PART_BYTES = 4 << 20
 WINDOW_BYTES = 24 << 20
 """Parts that are downloaded or being downloaded, and not read yet."""
+
+MAPPED_BYTES = 128 << 10
+"""A part this large has memory of its own, which returns to the system once it is read. The allocator would
+keep it for the thread that downloaded it: up to twice the window for each of them.
+"""
 
 CONNECTIONS = 6
 WAIT_SECONDS = 0.25
@@ -44,12 +50,22 @@ class PinnedFile:
     state: RemoteState
 
 
+Payload = Union[bytearray, mmap.mmap]
+
+
+def new_payload(length: int) -> Payload:
+    """Memory for a part of this many bytes."""
+    if length < MAPPED_BYTES:
+        return bytearray(length)
+    return mmap.mmap(-1, length, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+
+
 class _Download:
     """A part that is being downloaded, or is there."""
 
     def __init__(self, part: FilePart) -> None:
         self.part = part
-        self.payload: Optional[bytearray] = None  # once it is there
+        self.payload: Optional[Payload] = None  # once it is there
 
 
 class DownloadWindow:
@@ -212,8 +228,8 @@ class DownloadWindow:
         else:
             self._waiting("")
 
-    def _read_part(self, client: RangeClient, part: FilePart) -> bytearray:
-        payload = bytearray(part.length)
+    def _read_part(self, client: RangeClient, part: FilePart) -> Payload:
+        payload = new_payload(part.length)
         while True:
             pinned = self._files(part.file)
             try:
@@ -255,7 +271,7 @@ class DownloadWindow:
                 self._streaming = False
                 self._condition.notify_all()
 
-    def _complete(self, download: _Download, payload: bytearray) -> None:
+    def _complete(self, download: _Download, payload: Payload) -> None:
         with self._condition:
             download.payload = payload
             self.received_bytes += len(payload)
