@@ -15,7 +15,7 @@ from itertools import filterfalse, takewhile
 from typing import Any, NoReturn, TypeAlias
 
 from castray_desktop.cli.output.terminal import ColorChoice, OutputStyle, print_json
-from castray_desktop.cli.path_lists import add_exclude_from_option, refuse_relative_paths
+from castray_desktop.cli.path_lists import add_exclude_from_option
 from castray_desktop.core.casts.json_views import options_from_json
 from castray_desktop.core.casts.transfer_options import Encryption, Layout
 from castray_desktop.core.content.urls import is_url
@@ -331,9 +331,8 @@ def send_request(options: argparse.Namespace) -> SendRequest:
     if "" in options.paths:
         raise CastRayError(FailureKind.NO_SUCH_FILE, path="''")
     given: list[str] = options.paths
-    if options.source is not None:
-        refuse_relative_paths([path for path in given if path and not is_url(path)], options.source)
-    paths = tuple(path if is_url(path) else os.path.abspath(path) for path in given)
+    own_folder = options.source is None or _is_this_computer(options.source)
+    paths = tuple(os.path.abspath(path) if own_folder and not is_url(path) else path for path in given)
     if not paths:
         raise CastRayError(FailureKind.NOTHING_TO_SEND)
     recipients = split_names(options.to)
@@ -349,10 +348,20 @@ def send_request(options: argparse.Namespace) -> SendRequest:
         for path in filterfalse(is_url, paths):
             if (failure := check_path(path, options.links)) is not None:
                 raise CastRayError.of(failure)
-    return SendRequest(
+    request = SendRequest(
         paths=paths,
         recipients=recipients,
         source=options.source or messages.default_source(paths),
         leave_out=True,
         options=transfer_options,
     )
+    request.check_paths()  # before a cluster starts for it
+    return request
+
+
+def _is_this_computer(node: str) -> bool:
+    from castray_desktop.workers.clusters.node_inventory import (
+        is_this_computer,
+    )  # only a few commands need it
+
+    return is_this_computer(node)

@@ -8,11 +8,10 @@ import contextlib
 import os
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from castray_desktop.core.failures.kinds import CastRayError, FailureKind
-from castray_desktop.core.protocol.messages import THIS_COMPUTER
 
 STDIN = "-"
 
@@ -127,16 +126,3 @@ async def _in_daemon_thread(read: Callable[[], bytes]) -> bytes:
 
     threading.Thread(target=run, name="read list", daemon=True).start()
     return await done
-
-
-def refuse_relative_paths(paths: Sequence[str], node: str) -> None:
-    """Raise CastRayError(RELATIVE_PATH) for the first relative path, unless `node` is this computer's name:
-    the current folder is one of this computer.
-    """
-    relative = [path for path in paths if not path.startswith("/")]
-    if not relative:
-        return
-    from castray_desktop.workers.clusters.node_inventory import local_node_name  # only a few commands need it
-
-    if node not in (THIS_COMPUTER, local_node_name()):
-        raise CastRayError(FailureKind.RELATIVE_PATH, path=relative[0], node=node)

@@ -37,6 +37,7 @@ from castray_desktop.core.protocol.messages import SendRequest
 from castray_desktop.python.progress_bars import Progress, bars_for, has_viewer
 from castray_desktop.workers.client.client_cache import ClientCache
 from castray_desktop.workers.client.local_files import check_path
+from castray_desktop.workers.clusters.node_inventory import is_this_computer
 
 
 class LoopThread:
@@ -281,6 +282,9 @@ class Cluster:
         The options are those of `SendArguments`: source, dest, on_conflict, links, exclude, include,
         limit, transport, encrypt, await_offline, remove_extra, layout and hook.
 
+        Relative paths are those of the program's current folder. With `source` another node, paths are
+        those of that node and must be absolute.
+
         `to` is "all", or names, addresses, Ray node ids or "@group"; `dest` is absolute and may hold
         "{node}", without it files land in each node's inbox. `limit` is bytes per second, or "10MB/s".
         `links` says what becomes of symbolic links: "keep" sends them as links, "follow" what they point to,
@@ -307,7 +311,7 @@ class Cluster:
             values[name] = (given,) if isinstance(given, str) else tuple(given)
         source, links = options.get("source", ""), options.get("links", "auto")
         request = SendRequest(
-            paths=(found := _call(lambda: _absolute(paths, links, local=not source))),
+            paths=(found := _call(lambda: _absolute(paths, links, not source or is_this_computer(source)))),
             recipients=_names(to),
             source=source or messages.default_source(found),
             leave_out=True,

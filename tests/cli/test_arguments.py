@@ -131,8 +131,7 @@ def test_paths_of_another_source_are_its_own_business(
     with pytest.raises(CastRayError) as caught:
         send_request(parse_command(["send", "data", "--to", "all", "--from", "node_1"]))
     assert sentence(caught.value.failure) == (
-        "data is a relative path, and with --from paths are those of node_1."
-        " Write the absolute path on node_1."
+        "data is a relative path, but paths on node_1 must be absolute. Write the absolute path on node_1."
     )
     monkeypatch.chdir(tmp_path)
     for own in (local_node_name(), THIS_COMPUTER):

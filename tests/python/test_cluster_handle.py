@@ -17,9 +17,16 @@ import castray_desktop
 from castray_desktop import CommandFailed, connect
 from castray_desktop.cli.arguments import add_send_arguments
 from castray_desktop.core.casts.json_views import OPTION_NAMES
-from castray_desktop.core.protocol.messages import CastResult, CastState, Encryption, SendRequest
+from castray_desktop.core.protocol.messages import (
+    THIS_COMPUTER,
+    CastResult,
+    CastState,
+    Encryption,
+    SendRequest,
+)
 from castray_desktop.core.protocol.nodes import driver_protocol
 from castray_desktop.python import Cluster, cluster_handle
+from castray_desktop.workers.clusters.node_inventory import local_node_name
 from castray_desktop.workers.http_api.request_bodies import OptionsBody
 from tests.helpers.engine_home import EngineHome
 from tests.helpers.kept_files import keep_cast
@@ -59,6 +66,25 @@ async def test_a_cast_is_started_followed_and_cancelled(engine_home: EngineHome,
             return waiting[0]
 
     assert await in_thread(program) is CastState.CANCELLED
+
+
+async def test_relative_paths_of_another_node_are_refused(
+    engine_home: EngineHome, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "x").write_text("x")
+    monkeypatch.chdir(tmp_path)
+
+    def program() -> None:
+        with connect("local") as cluster:
+            with pytest.raises(
+                CommandFailed, match="x is a relative path, but paths on node_1 must"
+            ) as caught:
+                cluster.start("x", ["node_2"], source="node_1")
+            assert caught.value.kind == "relative_path"
+            for own in ("", THIS_COMPUTER, local_node_name()):
+                cluster.cancel(cluster.start("x", ["node_2"], source=own))
+
+    await in_thread(program)
 
 
 async def test_failures_are_sentences(engine_home: EngineHome, tmp_path: Path) -> None:

@@ -36,7 +36,7 @@ def add_parsers(commands: Commands) -> None:
         """
         castray send model.safetensors --to all
         castray send data/ --to node_1,node_2 --dest /data/{node} --on-conflict overwrite
-        castray send logs/ --from node_3 --to @office --exclude '*.tmp' --limit 100Mbit/s
+        castray send /var/log/app --from node_3 --to @office --exclude '*.tmp' --limit 100Mbit/s
         castray send https://host/weights.bin s3://bucket/data --to all --include '*.parquet'
         castray send hf://org/name@main --to all --exclude '*.bin'
         castray send hf://org/name --to all --dest /data/hub --layout hf-cache

@@ -107,7 +107,7 @@ _TABLE: Mapping[FailureStatus, Mapping[FailureKind, tuple[str, str]]] = {
             " that begins with !.",
         ),
         K.RELATIVE_PATH: (
-            "{path} is a relative path, and with --from paths are those of {node}.",
+            "{path} is a relative path, but paths on {node} must be absolute.",
             "Write the absolute path on {node}.",
         ),
         K.LIST_NOT_READ: ("{path} can't be read: {reason}.", "Check the file and send again."),

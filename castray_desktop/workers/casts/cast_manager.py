@@ -467,6 +467,7 @@ class CastManager:
             raise nobody_online(nodes, self._agents.target)
         if not request.paths:
             raise CastRayError(FailureKind.NOTHING_TO_SEND)
+        request.check_paths()
         options = request.options.with_default_encryption(self._services.encryption())
         options.check(request.paths)
         options = options.settled()

@@ -13,7 +13,7 @@ from pathlib import Path
 import msgspec
 
 from castray_desktop.core.failures.kinds import Failure, FailureKind
-from castray_desktop.core.protocol.messages import NodeInfo, NodeState
+from castray_desktop.core.protocol.messages import THIS_COMPUTER, NodeInfo, NodeState
 from castray_desktop.core.protocol.nodes.agent_protocol import MachineFacts
 from castray_desktop.core.protocol.nodes.driver_protocol import RayNode
 from castray_desktop.workers.base.paths import Paths
@@ -145,6 +145,11 @@ def node_name(text: str) -> str:
 def local_node_name() -> str:
     """The name of *this computer*."""
     return node_name(socket.gethostname())
+
+
+def is_this_computer(node: str) -> bool:
+    """Whether a source that is named so is *this computer*, so that its current folder is the caller's."""
+    return node in (THIS_COMPUTER, local_node_name())
 
 
 NodeAddresses = dict[str, tuple[str, str]]

@@ -216,8 +216,6 @@ def _complaint(error: dict[str, Any]) -> str:
             return f"{where} is not known here."
         case "json_invalid":
             return "The body is not valid JSON."
-        case "string_pattern_mismatch" if "http" in error["ctx"]["pattern"].lower():
-            return f"{where}: an absolute path has to be given, or an address that begins with https://."
         case "string_pattern_mismatch" if error["ctx"]["pattern"] == "^/":
             return f"{where}: an absolute path has to be given, one that begins with a slash."
         case "value_error":

@@ -29,7 +29,7 @@ def _whole(value: object) -> object:
 Text = Annotated[str, Field(max_length=4096)]
 NodeName = Annotated[str, Field(min_length=1, max_length=256)]
 AbsolutePath = Annotated[str, Field(max_length=4096, pattern="^/")]
-PathOrUrl = Annotated[str, Field(max_length=8192, pattern="^(/|https?://[^/])")]
+PathOrUrl = Annotated[str, Field(min_length=1, max_length=8192)]
 Rate = Annotated[
     Text,
     WithJsonSchema(

@@ -284,6 +284,7 @@ class ScheduleManager:
 
     def _add(self, schedule: Schedule) -> str:
         self._check(schedule)
+        schedule.request.check_paths()
         self._check_name(schedule)
         name = secrets.token_hex(6)
         schedule = msgspec.structs.replace(schedule, schedule=name, name=schedule.name.strip())
@@ -322,6 +323,7 @@ class ScheduleManager:
 
     async def _change(self, schedule: Schedule) -> None:
         self._check(schedule)
+        schedule.request.check_paths()
         runner = self._find(schedule.schedule)
         own = runner.schedule  # the id may be a prefix
         if schedule.name.strip() != own.name:  # two that have shared one since earlier can be changed

@@ -272,6 +272,8 @@ async def test_preflight_sends_nothing(stage: Stage) -> None:
         (SendRequest(("/x",), ("nobody",)), FailureKind.NODE_UNKNOWN),
         (SendRequest(("/x",), ("s",)), FailureKind.SOURCE_IS_RECIPIENT),
         (SendRequest(("/x",), ("a",), source="nobody"), FailureKind.NODE_UNKNOWN),
+        (SendRequest(("/x", "y"), ("a",), source="s"), FailureKind.RELATIVE_PATH),
+        (SendRequest(("https://h/x", "./y"), ("a",)), FailureKind.RELATIVE_PATH),
         (
             SendRequest(("/x",), ("a",), options=TransferOptions(destination="relative")),
             FailureKind.BAD_DESTINATION,

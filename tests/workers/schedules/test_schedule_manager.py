@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from castray_desktop.core.failures.kinds import CastRayError, FailureKind
+from castray_desktop.core.failures.kinds import CastRayError, Failure, FailureKind
 from castray_desktop.core.protocol import messages as m
 from tests.helpers.schedule_stage import NODES, Stage
 
@@ -33,6 +33,18 @@ async def test_run_now_without_the_cluster_fails(stage: Stage) -> None:
     with pytest.raises(CastRayError) as caught:
         await stage.schedules.answer(m.RunSchedule(schedule))
     assert caught.value.failure.kind is FailureKind.NO_CLUSTER
+
+
+async def test_a_schedule_has_absolute_paths(stage: Stage) -> None:
+    with pytest.raises(CastRayError) as caught:
+        await stage.add(every=600.0, request=m.SendRequest(("data",), ("all",), source="node_1"))
+    assert caught.value.failure == Failure(FailureKind.RELATIVE_PATH, {"path": "data", "node": "node_1"})
+    await stage.add(every=600.0)
+    schedule = stage.info().schedule
+    request = msgspec.structs.replace(schedule.request, paths=("data",))
+    with pytest.raises(CastRayError):
+        await stage.schedules.answer(m.ChangeSchedule(msgspec.structs.replace(schedule, request=request)))
+    assert stage.info().schedule == schedule
 
 
 async def test_off_and_on(stage: Stage) -> None:

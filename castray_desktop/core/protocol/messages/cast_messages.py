@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from castray_desktop.core.casts.transfer_options import TransferOptions
 from castray_desktop.core.content.file_outcomes import FileCounts
 from castray_desktop.core.content.urls import is_url, redacted_url
-from castray_desktop.core.failures.kinds import Failure
+from castray_desktop.core.failures.kinds import CastRayError, Failure, FailureKind
 from castray_desktop.core.multicast.datagrams import MulticastEnd, MulticastState
 from castray_desktop.core.protocol.messages.cluster_messages import LOCAL_TARGET, THIS_COMPUTER
 from castray_desktop.core.protocol.messages.file_messages import FilesPage, GetFiles
@@ -57,6 +57,14 @@ class SendRequest(Record, frozen=True):
     def is_download(self) -> bool:
         """Whether it has addresses only: then the source may be a recipient as well."""
         return bool(self.paths) and not self.local_paths
+
+    def check_paths(self) -> None:
+        """Refuse relative paths: the current folder of the program that made the request is not known on the
+        source. Raises CastRayError(RELATIVE_PATH).
+        """
+        for path in self.local_paths:
+            if not path.startswith("/"):
+                raise CastRayError(FailureKind.RELATIVE_PATH, path=path, node=self.source or THIS_COMPUTER)
 
     def with_options(self, **changes: Any) -> SendRequest:
         """This request with some options changed."""
