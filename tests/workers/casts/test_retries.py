@@ -20,13 +20,16 @@ from castray_desktop.core.protocol.messages import (
 from castray_desktop.core.protocol.nodes.agent_protocol import (
     AnnounceTrailer,
     ForgetCast,
+    ReadToEnd,
     RecipientState,
+    SourceState,
     StartDelivery,
 )
 from castray_desktop.workers.casts.cast_manager import CastManager
 from castray_desktop.workers.casts.cast_table import CastServices
 from castray_desktop.workers.history.history_store import PastCast
 from tests.helpers.cast_stage import REQUEST, Stage
+from tests.helpers.fake_agents import STREAM, TOTALS
 
 WRITE_ERROR = Failure(FailureKind.WRITE_ERROR, {"node": "b", "path": "/in", "reason": "no"})
 
@@ -97,6 +100,17 @@ async def test_an_attempt_that_fails_can_be_retried(stage: Stage) -> None:
     result = await complete_b(stage, cast, 3)
     assert [attempt.recipients for attempt in result.summary.attempts] == [("a", "b", "c"), ("b",)]
     assert result.summary.retried == ("b",)
+
+
+async def test_a_source_reads_to_the_end_if_a_retry_requests_nothing(stage: Stage) -> None:
+    """The recipient has kept every byte, and waits for the digest of the trailer."""
+    cast = await fail_b(stage)
+    await stage.cast_manager.commands.retry(cast)
+    await stage.agents.wait_for("b", StartDelivery, 2)
+    stage.agents.report_source("s", cast, SourceState.SERVING, totals=TOTALS)
+    stage.agents.report_delivery("b", cast, RecipientState.VERIFYING, stream_bytes=STREAM)
+    await stage.agents.wait_for("s", ReadToEnd)
+    assert (await complete_b(stage, cast, 2)).summary.state is CastState.COMPLETED
 
 
 async def test_nodes_keep_parts_until_the_cast_is_cleared(stage: Stage) -> None:

@@ -40,7 +40,9 @@ class SourceFailover:
         self.state = FailoverState.SCANNING
         self.broken: Failure | None = None  # why the source can't continue
         self.digest = digest
-        self._resumed = bool(digest)  # agents before the source's present one have served
+        # recipients may have bytes that no request of this source's agent was for: from an agent before it
+        # or, in a retry, from an earlier attempt
+        self._resumed = bool(digest or context.status.attempts)
         self._reads_to_end = False  # its current agent was ordered to
         self.secret = secrets.token_hex(32)
         self.algorithms = agent_protocol.Algorithms()
@@ -103,7 +105,7 @@ class SourceFailover:
         return DeliveryState.VERIFYING in states and DeliveryState.RECEIVING not in states
 
     def _order_read_to_end(self) -> None:
-        """A source reads as far as recipients request; they may have all bytes from its earlier agent."""
+        """A source reads as far as recipients request; they may have all bytes from before."""
         if not self._reads_to_end:
             self._reads_to_end = True
             log.info(
