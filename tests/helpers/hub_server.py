@@ -17,13 +17,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from urllib.parse import parse_qs, quote, unquote, urlsplit
 
-from tests.helpers.range_server import Answer
+from tests.helpers.ranged_answers import Answer, send_range
 
 LARGE_SUFFIXES = (".safetensors", ".bin", ".gguf", ".parquet")
 """Files that the hub keeps in Git LFS, as `.gitattributes` of a new repository says."""
 
 MODIFIED = "2024-05-06T07:08:09.000Z"
-_RANGE = re.compile(r"bytes=(\d+)-(\d*)$")
 _API = re.compile(
     r"/api/(model|dataset|space)s/([^/]+/[^/]+)(?:/(revision|tree|paths-info|refs)(?:/(.*))?)?$"
 )
@@ -154,7 +153,7 @@ class HubServer:
         digest = hashlib.sha256(payload).hexdigest()
         with self.lock:
             self._links[signature] = 0
-            self.large[digest] = payload
+            self.large.setdefault(digest, payload)
         return f"{self._store.url}/xet-bridge/{digest}?X-Amz-Expires=3600&X-Amz-Signature={signature}"
 
     def expire_links(self) -> None:
@@ -255,31 +254,16 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         content = {"Content-Type": "application/json; charset=utf-8"}
         self._answer(200, {**content, **(headers or {})}, json.dumps(value).encode())
 
-    def _send_file(self, payload: bytes, headers: Mapping[str, str], fault: Answer) -> None:
-        match = _RANGE.match(self.headers.get("Range", ""))
-        start, end = 0, len(payload)
-        if match is not None:
-            start, end = int(match[1]), min(int(match[2] or end) + 1, len(payload))
-            if start >= len(payload):
-                self._answer(416, {"Content-Range": f"bytes */{len(payload)}", **headers})
-                return
-            self.send_response(206)
-            self.send_header("Content-Range", f"bytes {start}-{end - 1}/{len(payload)}")
-        else:
-            self.send_response(200)
-        for name, value in headers.items():
-            self.send_header(name, value)
-        self.send_header("Accept-Ranges", "bytes")
-        self.send_header("Content-Length", str(end - start))
-        self.end_headers()
-        if self.command == "HEAD":
-            return
-        body = payload[start:end] if fault.cut_at < 0 else payload[start:end][: fault.cut_at]
-        self.wfile.write(body)
+    def _send_file(
+        self,
+        payload: bytes,
+        headers: Mapping[str, str],
+        fault: Answer,
+        gate: threading.Event | None = None,
+    ) -> None:
+        sent = send_range(self, payload, {**headers, "Accept-Ranges": "bytes"}, fault, gate=gate)
         with self.hub.lock:
-            self.hub.sent_bytes += len(body)
-        if fault.cut_at >= 0:
-            self.close_connection = True
+            self.hub.sent_bytes += sent
 
     def log_message(self, *args: object) -> None:
         """Nothing."""
@@ -302,10 +286,9 @@ class _StoreHandler(_Handler):
                 403, body=b"<Error><Code>AccessDenied</Code><Message>Request has expired</Message></Error>"
             )
         else:
-            if self.hub.gate is not None and not self._asks_first_byte():
-                self.hub.gate.wait(20)
+            gate = None if self._asks_first_byte() else self.hub.gate
             etag = hashlib.md5(payload).hexdigest()  # not the one that the hub names
-            self._send_file(payload, {"ETag": f'"{etag}"'}, fault)
+            self._send_file(payload, {"ETag": f'"{etag}"'}, fault, gate)
 
     def _asks_first_byte(self) -> bool:
         return self.headers.get("Range") == "bytes=0-0"

@@ -6,7 +6,6 @@ import contextlib
 import email.utils
 import hashlib
 import http.server
-import re
 import ssl
 import threading
 from collections.abc import Iterator
@@ -14,16 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
-_RANGE = re.compile(r"bytes=(\d+)-(\d+)$")
-
-
-@dataclass
-class Answer:
-    """A fault: how the next request for a file is answered."""
-
-    status: int = 0  # instead of the file; 0: the file
-    headers: dict[str, str] = field(default_factory=dict)
-    cut_at: int = -1  # the connection is closed after so many bytes of the body
+from tests.helpers.ranged_answers import Answer, send_range
 
 
 @dataclass
@@ -109,36 +99,15 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             self._send(file, fault)
 
     def _send(self, file: ServedFile, fault: Answer) -> None:
-        payload, etag = file.payload, file.etag
-        match = _RANGE.match(self.headers.get("Range", "")) if file.ranges else None
-        start, end = 0, len(payload)
-        if match is not None:
-            start, end = int(match[1]), min(int(match[2]) + 1, len(payload))
-            if start >= len(payload):
-                self._refuse(416, {"Content-Range": f"bytes */{len(payload)}", "ETag": etag})
-                return
-            self.send_response(206)
-            self.send_header("Content-Range", f"bytes {start}-{end - 1}/{len(payload)}")
-        else:
-            self.send_response(200)
-        self.send_header("ETag", etag)
-        self.send_header("Last-Modified", email.utils.formatdate(file.modified, usegmt=True))
-        if file.says_length:
-            self.send_header("Content-Length", str(end - start))
-        else:
-            self.send_header("Connection", "close")
-            self.close_connection = True
-        for name, value in {**file.headers, **fault.headers}.items():
-            self.send_header(name, value)
-        self.end_headers()
-        body = payload[start:end] if fault.cut_at < 0 else payload[start:end][: fault.cut_at]
-        if file.gate is not None and len(file.requests) > 1:
-            file.gate.wait(20)
-        self.wfile.write(body)
+        headers = {
+            "ETag": file.etag,
+            "Last-Modified": email.utils.formatdate(file.modified, usegmt=True),
+            **file.headers,
+        }
+        gate = file.gate if len(file.requests) > 1 else None
+        sent = send_range(self, file.payload, headers, fault, file.ranges, file.says_length, gate)
         with self.server.lock:
-            file.served += len(body)
-        if fault.cut_at >= 0:
-            self.close_connection = True
+            file.served += sent
 
     def _refuse(self, status: int, headers: dict[str, str] | None = None) -> None:
         self.send_response(status)

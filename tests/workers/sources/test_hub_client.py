@@ -17,7 +17,7 @@ from castray_desktop.core.failures.sentences import sentence
 from castray_desktop.workers.sources import hub_client
 from castray_desktop.workers.sources.hub_client import HubClient, HubFile, HubLink, HubListing
 from tests.helpers.hub_server import MODIFIED, HubServer, git_hash, hub_server
-from tests.helpers.range_server import Answer
+from tests.helpers.ranged_answers import Answer
 
 FILES = {
     "README.md": b"# name\n",

@@ -10,7 +10,7 @@ from castray_desktop.core.failures.kinds import CastRayError, FailureKind
 from castray_desktop.core.protocol.nodes.agent_protocol import RemoteFile
 from castray_desktop.workers.sources.address_resolver import AddressResolver
 from tests.helpers.hub_server import HubServer, git_hash
-from tests.helpers.range_server import Answer
+from tests.helpers.ranged_answers import Answer
 
 FILES = {
     "config.json": b"{}",

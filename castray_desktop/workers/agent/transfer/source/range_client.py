@@ -78,6 +78,13 @@ class RemoteFileError(Exception):
         self.status = status
 
 
+class WholeOnlyError(RemoteFileError):
+    """The server has no ranges, although they were requested."""
+
+    def __init__(self) -> None:
+        super().__init__(FileStatus.READ_ERROR, "the server sends the file as a whole only")
+
+
 class LinkRefusedError(RemoteFileError):
     """The server refuses a link that can be renewed: it may have expired. `number` is that of the link."""
 
@@ -262,8 +269,9 @@ class RangeClient:
         found = _state(response)
         _compare(found, pinned)
         self.stated_checksum = found.checksum
-        if not found.ranges and start:
-            raise RemoteFileError(FileStatus.READ_ERROR, "the server sends the file as a whole only")
+        if not found.ranges and (start or len(view) < found.size):
+            self.close()
+            raise WholeOnlyError
         at = 0
         try:
             while at < len(view) and (count := response.readinto(view[at:])):
@@ -303,6 +311,7 @@ class RangeClient:
         else:
             raise RemoteFileError(FileStatus.READ_ERROR, "the server redirects again and again")
         if response.status in (http.client.OK, http.client.PARTIAL_CONTENT) or _is_empty(response):
+            _check_start(response, start)
             return response
         self.close()
         reason = f"the server answers {response.status} {response.reason}".rstrip()
@@ -410,6 +419,15 @@ def _compare(found: RemoteState, pinned: RemoteState) -> None:
     """Raises RemoteFileError if it is another version of the file."""
     if found.size != pinned.size or (pinned.etag and found.etag != pinned.etag):
         raise RemoteFileError(FileStatus.CHANGED, "it has changed on the server")
+
+
+def _check_start(response: http.client.HTTPResponse, start: int) -> None:
+    """Raises RemoteFileError if these are other bytes than those that were requested."""
+    match = _CONTENT_RANGE.match(response.getheader("Content-Range", ""))
+    if response.status == http.client.PARTIAL_CONTENT and match is not None and int(match[1]) != start:
+        raise RemoteFileError(
+            FileStatus.READ_ERROR, "the server sends another part of the file than was requested"
+        )
 
 
 def _is_empty(response: http.client.HTTPResponse) -> bool:

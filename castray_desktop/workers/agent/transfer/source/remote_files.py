@@ -7,7 +7,9 @@ import hashlib
 import struct
 import threading
 import time
+import urllib.parse
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Callable, Optional
 
 from castray_desktop.core.content.checksums import ChecksumHasher, checksum_hasher
@@ -24,6 +26,7 @@ from castray_desktop.workers.agent.transfer.source.range_client import (
     LinkRefusedError,
     RangeClient,
     RemoteFileError,
+    WholeOnlyError,
 )
 from castray_desktop.workers.agent.transfer.source.remote_links import RemoteLinks
 from castray_desktop.workers.agent.transfer.source.remote_listing import remote_state
@@ -95,9 +98,8 @@ class RemoteFiles:
         self._report_waiting = waiting
         self._waits = False
         self._links = links
-        self._window = DownloadWindow(
-            self._pinned, self._parts(), check_end, self._waiting, links.await_fresh
-        )
+        self._whole_only: set[str] = set()  # servers without ranges, by host and port
+        self._windows = [self._new_window(0)]  # the last one is read; the others have ended
         self._again_lock = threading.Lock()
         self._again_client: Optional[RangeClient] = None
         self._again_bytes = 0
@@ -109,12 +111,41 @@ class RemoteFiles:
     @property
     def downloaded_bytes(self) -> int:
         """Bytes that came from the servers."""
-        return self._window.received_bytes + self._again_bytes
+        return sum(window.received_bytes for window in self._windows) + self._again_bytes
 
     def read(self, file: int, offset: int, view: memoryview) -> None:
         """Fill `view`. Raises RemoteFileError."""
-        if self._files[file].contents or not self._window.read(FilePart(file, offset, len(view)), view):
+        part, comes = FilePart(file, offset, len(view)), False
+        if not self._files[file].contents:
+            try:
+                comes = self._windows[-1].read(part, view)
+            except WholeOnlyError:
+                self._download_whole(file)
+                comes = self._windows[-1].read(part, view)
+        if not comes:
             self.read_again(file, offset, view)
+
+    def _new_window(self, first: int) -> DownloadWindow:
+        """Downloads of this file and those after it."""
+        return DownloadWindow(
+            self._pinned, self._parts(first), self._check_end, self._waiting, self._links.await_fresh
+        )
+
+    def _download_whole(self, file: int) -> None:
+        """Begin again with this file, whose server turns out to have no ranges. That costs what was
+        downloaded ahead, once for each server.
+        """
+        self._windows[-1].stop()
+        self._whole_only.add(self._server(file))
+        self._windows.append(self._new_window(file))
+        if self._stopped:
+            self._windows[-1].stop()
+
+    def _server(self, file: int) -> str:
+        return urllib.parse.urlsplit(self._links.link(self._files[file]).url).netloc
+
+    def _has_ranges(self, file: int) -> bool:
+        return self._files[file].ranges and self._server(file) not in self._whole_only
 
     def read_again(self, file: int, offset: int, view: memoryview) -> None:
         """Fill `view` with a part that may have been read before. Raises RemoteFileError."""
@@ -162,7 +193,8 @@ class RemoteFiles:
     def new_checksum(self, file: int) -> Optional[ChecksumHasher]:
         """What compares the file with the checksum that its server states; None if it states none."""
         item = self._files[file]
-        checksum = item.checksum or self._window.stated_checksums.get(file, "")
+        stated = (window.stated_checksums.get(file, "") for window in self._windows)
+        checksum = item.checksum or next(filter(None, stated), "")
         return checksum_hasher(checksum, item.size)
 
     def states_checksum(self, file: int) -> bool:
@@ -183,16 +215,17 @@ class RemoteFiles:
         if client is not None:
             client.abort()
         self._links.stop()
-        self._window.stop()
+        self._windows[-1].stop()
         self._close_again()
 
     def join(self, seconds: float) -> None:
         """Wait for their threads."""
-        self._window.join(seconds)
+        for window in self._windows:
+            window.join(seconds)
 
     def _pinned(self, file: int) -> PinnedFile:
         item = self._files[file]
-        return PinnedFile(self._links.link(item), remote_state(item))
+        return PinnedFile(self._links.link(item), replace(remote_state(item), ranges=self._has_ranges(file)))
 
     def _given(self, file: int) -> bytes:
         try:
@@ -200,13 +233,15 @@ class RemoteFiles:
         except ValueError as error:
             raise RemoteFileError(FileStatus.READ_ERROR, str(error)) from error
 
-    def _parts(self) -> Iterator[FilePart]:
-        """The parts to download, in order: not what this node has already."""
+    def _parts(self, first: int) -> Iterator[FilePart]:
+        """The parts to download from this file on, in order: not what this node has already."""
         for file in sorted(self._files):
-            if self._files[file].contents:
+            if file < first or self._files[file].contents:
                 continue
-            size, ranges = self._files[file].size, self._files[file].ranges
-            length = PART_BYTES if ranges else max(size, 1)  # the whole, which the window divides
+            size = self._files[file].size
+            length = (
+                PART_BYTES if self._has_ranges(file) else max(size, 1)
+            )  # the whole, which the window divides
             for offset in range(0, size, length):
                 part = FilePart(file, offset, min(length, size - offset))
                 if self._is_wanted(file, *self._range(*part)) and self._store_with(part) is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 import time
@@ -25,6 +26,7 @@ from castray_desktop.workers.agent.transfer.source.range_client import (
     RemoteFileError,
     RemoteLink,
     RemoteState,
+    WholeOnlyError,
 )
 from castray_desktop.workers.agent.transfer.source.scanner import ScanResult
 
@@ -84,7 +86,8 @@ def measure_download(order: MeasureDownload) -> DownloadRate:
     watch = threading.Timer(REACH_SECONDS, client.abort)
     watch.start()
     try:
-        client.read(link, 0, memoryview(bytearray(min(1, file.size))), pinned)
+        with contextlib.suppress(WholeOnlyError):
+            client.read(link, 0, memoryview(bytearray(min(1, file.size))), pinned)
         if not order.length:
             return DownloadRate()
         began = time.monotonic()

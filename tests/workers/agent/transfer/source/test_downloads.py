@@ -33,7 +33,8 @@ from castray_desktop.workers.agent.transfer.source import range_client, remote_l
 from castray_desktop.workers.agent.transfer.source.download_window import PART_BYTES, WINDOW_BYTES
 from castray_desktop.workers.agent.transfer.source.remote_listing import resolve_urls
 from tests.helpers.authority import Authority
-from tests.helpers.range_server import Answer, RangeServer, ServedFile, range_server
+from tests.helpers.range_server import RangeServer, ServedFile, range_server
+from tests.helpers.ranged_answers import Answer
 from tests.workers.agent.transfer.lab import BEST, Cast, Lab, Node
 
 MIB = 1 << 20
@@ -98,7 +99,7 @@ def test_a_file_arrives_and_is_downloaded_once(lab: Lab, server: RangeServer, si
     for node, result in zip(nodes[1:], results, strict=True):
         assert result.state is RecipientState.COMPLETED, result
         assert (node.inbox / "weights v1.bin").read_bytes() == file.payload
-        assert (node.inbox / "weights v1.bin").stat().st_mtime == (file.modified if size else 0)
+        assert (node.inbox / "weights v1.bin").stat().st_mtime == file.modified
     assert file.served == size + bool(size)  # and one byte, to see what is there
 
 
