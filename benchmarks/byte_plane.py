@@ -29,18 +29,15 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
 
-from castray_desktop.core.protocol.nodes.agent_protocol import (
-    Algorithms,
+from castray_desktop.core.protocol.nodes.agent_orders import (
     AnnounceTrailer,
     ForgetCast,
-    ParcelTotals,
     PrepareSource,
-    RecipientState,
     ServeSource,
-    SourceState,
     StartDelivery,
-    Upstream,
 )
+from castray_desktop.core.protocol.nodes.agent_reports import RecipientState, SourceState
+from castray_desktop.core.protocol.nodes.cast_parcel import Algorithms, ParcelTotals, Upstream
 from castray_desktop.workers.agent.transfer.system.digests import FILE_HASHES, PIECE_DIGESTS
 from castray_desktop.workers.agent.transfer.transfer_service import TransferService
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from castray_desktop.core.failures.kinds import CastRayError, FailureKind
 from castray_desktop.core.protocol.messages import NodeInfo, NodeState
-from castray_desktop.core.protocol.nodes import agent_protocol, driver_protocol, json_codec
+from castray_desktop.core.protocol.nodes import agent_orders, agent_reports, driver_protocol, json_codec
 from castray_desktop.workers.agent.node_agent import NodeAgent
 from castray_desktop.workers.casts.agent_directory import ORDER_SECONDS, answer_within
 from castray_desktop.workers.casts.cast_manager import CastManager
@@ -29,7 +29,7 @@ class InProcess:
         self.cast_manager = CastManager(self, lambda event: None)
         self._names = names
         self._nodes: dict[str, NodeInfo] = {}
-        self._hellos: dict[str, agent_protocol.AgentHello] = {}
+        self._hellos: dict[str, agent_reports.AgentHello] = {}
         self._agents: dict[str, NodeAgent] = {}
         self._reporting: list[asyncio.Task[None]] = []
 
@@ -51,22 +51,22 @@ class InProcess:
         """The nodes by name."""
         return self._nodes
 
-    def hello(self, node: str) -> agent_protocol.AgentHello:
+    def hello(self, node: str) -> agent_reports.AgentHello:
         """The address of a node's agent. Raises CastRayError(NODE_OFFLINE)."""
         if node not in self._agents:
             raise CastRayError(FailureKind.NODE_OFFLINE, node=node)
         return self._hellos[node]
 
     async def call(
-        self, node: str, order: agent_protocol.Order, seconds: float = ORDER_SECONDS
-    ) -> agent_protocol.OrderReply | None:
+        self, node: str, order: agent_orders.Order, seconds: float = ORDER_SECONDS
+    ) -> agent_orders.OrderReply | None:
         """Execute an order. Raises CastRayError, see `AgentDirectory`."""
         if node not in self._agents:
             raise CastRayError(FailureKind.NODE_OFFLINE, node=node)
         async with answer_within(node, seconds):
             answer = await self._agents[node].order(json_codec.to_json(order))
-        reply: agent_protocol.OrderReply | None = (
-            json_codec.from_json(answer, agent_protocol.OrderReply) if answer else None
+        reply: agent_orders.OrderReply | None = (
+            json_codec.from_json(answer, agent_orders.OrderReply) if answer else None
         )
         return reply
 
@@ -83,7 +83,7 @@ class InProcess:
         )
         agent = NodeAgent(place)
         self._hellos[name] = json_codec.from_json(
-            await agent.start(), agent_protocol.AgentHello | agent_protocol.AgentReport
+            await agent.start(), agent_reports.AgentHello | agent_reports.AgentReport
         )
         self._agents[name] = agent
         self._nodes[name] = NodeInfo(name, NodeState.ONLINE, address=address, this_computer=first)
@@ -92,7 +92,7 @@ class InProcess:
     async def _follow(self, name: str, agent: NodeAgent) -> None:
         while True:
             said = json_codec.from_json(
-                await agent.report(), agent_protocol.AgentReport | agent_protocol.AgentHello
+                await agent.report(), agent_reports.AgentReport | agent_reports.AgentHello
             )
             if name in self._agents:
                 self.cast_manager.agent_reported(name, said)

@@ -2,7 +2,7 @@
 
     python -m benchmarks.lab_agent
 
-The lines are those between engine and driver (`core.protocol.nodes.agent_protocol`): first `PlaceAgent`,
+The lines are those between engine and driver (`core.protocol.nodes.agent_orders`): first `PlaceAgent`,
 answered by `AgentUp`, then `AgentCall` after `AgentCall`. The agent stops when its input ends.
 """
 
@@ -15,7 +15,7 @@ import os
 import sys
 from typing import Any
 
-from castray_desktop.core.protocol.nodes import agent_protocol, driver_protocol, json_codec
+from castray_desktop.core.protocol.nodes import agent_orders, agent_reports, driver_protocol, json_codec
 from castray_desktop.workers.agent.node_agent import NodeAgent
 
 log = logging.getLogger("castray.lab")
@@ -44,14 +44,14 @@ async def carry_out(agent: NodeAgent, call: driver_protocol.AgentCall, line: Lin
             )
         )
         return
-    reply = json_codec.from_json(answer, agent_protocol.OrderReply) if answer else None
+    reply = json_codec.from_json(answer, agent_orders.OrderReply) if answer else None
     line.send(driver_protocol.AgentCallResult(call.number, reply))
 
 
 async def follow(agent: NodeAgent, name: str, line: Line) -> None:
     """Forward the agent's reports."""
     while True:
-        report = json_codec.from_json(await agent.report(), agent_protocol.AgentReport | None)
+        report = json_codec.from_json(await agent.report(), agent_reports.AgentReport | None)
         line.send(driver_protocol.Reported(name, report))
 
 
@@ -65,7 +65,7 @@ async def serve() -> None:
     place = json_codec.from_json(await reader.readline(), driver_protocol.ToDriver)
     agent = NodeAgent(dataclasses.replace(place, certificate=None))
     hello = await agent.start(certificate=place.certificate)
-    line.send(driver_protocol.AgentUp(json_codec.from_json(hello, agent_protocol.AgentHello | None)))
+    line.send(driver_protocol.AgentUp(json_codec.from_json(hello, agent_reports.AgentHello | None)))
     following = asyncio.create_task(follow(agent, place.name, line))
     calls: set[asyncio.Task[None]] = set()
     while text := await reader.readline():

@@ -30,7 +30,7 @@ import msgspec
 from benchmarks.lab import Host, Lab, LoopbackHosts, inside
 from castray_desktop.core.failures.kinds import CastRayError, Failure, FailureKind
 from castray_desktop.core.protocol.messages import DeliverySnapshot, Event, NodeInfo, NodeState
-from castray_desktop.core.protocol.nodes import agent_protocol, driver_protocol, json_codec
+from castray_desktop.core.protocol.nodes import agent_orders, agent_reports, driver_protocol, json_codec
 from castray_desktop.workers.casts.agent_directory import ORDER_SECONDS, answer_within
 from castray_desktop.workers.casts.cast_manager import CastManager
 from castray_desktop.workers.casts.cast_table import CastServices
@@ -50,7 +50,7 @@ class Agent:
     """An agent's process and its pipes."""
 
     process: asyncio.subprocess.Process
-    hello: agent_protocol.AgentHello
+    hello: agent_reports.AgentHello
     reading: asyncio.Task[None] | None = None
     calls: dict[int, asyncio.Future[driver_protocol.AgentCallResult]] = field(default_factory=dict)
 
@@ -80,9 +80,9 @@ class LabNodes:
         self.folder = folder
         self.listeners: list[Callable[[Event], None]] = []  # receive the events of a client
         self.cast_manager = CastManager(self, self._tell, services)
-        self.sources: dict[str, agent_protocol.SourceReport] = {}
+        self.sources: dict[str, agent_reports.SourceReport] = {}
         """The last report on each cast by its source."""
-        self.reports: dict[tuple[str, str], agent_protocol.DeliveryReport] = {}
+        self.reports: dict[tuple[str, str], agent_reports.DeliveryReport] = {}
         """The last report by cast and recipient."""
         self.stop_seconds = STOP_SECONDS
         self.stuck: list[str] = []
@@ -110,17 +110,17 @@ class LabNodes:
         """The nodes by name."""
         return self._nodes
 
-    def hello(self, node: str) -> agent_protocol.AgentHello:
+    def hello(self, node: str) -> agent_reports.AgentHello:
         """The address of a node's agent. Raises CastRayError(NODE_OFFLINE)."""
         hello = self._agent(node).hello
         if node in self._detours:
             address, port = self._detours[node]
-            return agent_protocol.AgentHello(**vars(hello) | {"address": address, "port": port})
+            return agent_reports.AgentHello(**vars(hello) | {"address": address, "port": port})
         return hello
 
     async def call(
-        self, node: str, order: agent_protocol.Order, seconds: float = ORDER_SECONDS
-    ) -> agent_protocol.OrderReply | None:
+        self, node: str, order: agent_orders.Order, seconds: float = ORDER_SECONDS
+    ) -> agent_orders.OrderReply | None:
         """Execute an order. Raises CastRayError, see `AgentDirectory`."""
         agent, number = self._agent(node), next(self._numbers)
         answer: asyncio.Future[driver_protocol.AgentCallResult] = asyncio.get_running_loop().create_future()
@@ -323,7 +323,7 @@ class LabNodes:
         await agent.process.wait()
         self._lose(node, agent)
 
-    def _reported(self, node: str, report: agent_protocol.AgentReport) -> None:
+    def _reported(self, node: str, report: agent_reports.AgentReport) -> None:
         self._pulse.record(node)
         self.sources |= {source.cast: source for source in report.sources}
         self.reports |= {(delivery.cast, node): delivery for delivery in report.deliveries}

@@ -20,7 +20,7 @@ from typing import Any
 
 from castray_desktop.core.protocol import messages
 from castray_desktop.core.protocol.messages import ClusterPhase
-from castray_desktop.core.protocol.nodes import agent_protocol, driver_protocol, json_codec
+from castray_desktop.core.protocol.nodes import agent_reports, driver_protocol, json_codec
 from castray_desktop.workers.base.paths import Paths
 from castray_desktop.workers.client.engine_client import EngineClient
 from castray_desktop.workers.clusters.cluster_supervisor import ClusterSupervisor
@@ -47,7 +47,7 @@ class Player:
             self._say(driver_protocol.ClusterUp("10.0.0.0:6379", "2.60.0", "3.11.7", nodes))
         elif isinstance(message, driver_protocol.PlaceAgent):
             self._names.append(message.name)
-            hello = agent_protocol.AgentHello(message.name, 1, message.address, 7000, "host", "", "/inbox")
+            hello = agent_reports.AgentHello(message.name, 1, message.address, 7000, "host", "", "/inbox")
             self._say(driver_protocol.AgentUp(hello))
         elif isinstance(message, driver_protocol.AgentCall):
             self._say(driver_protocol.AgentCallResult(message.number))
@@ -60,9 +60,9 @@ class Player:
                 if self._names:
                     number += 1
                     load = number % 100 / 100
-                    facts = agent_protocol.MachineFacts(64.0, 1 << 38, number << 20, 1 << 40, 1 << 41, load)
+                    facts = agent_reports.MachineFacts(64.0, 1 << 38, number << 20, 1 << 40, 1 << 41, load)
                     name = self._names[number % len(self._names)]
-                    self._say(driver_protocol.Reported(name, agent_protocol.AgentReport(facts=facts)))
+                    self._say(driver_protocol.Reported(name, agent_reports.AgentReport(facts=facts)))
             await asyncio.sleep(REPORT_SECONDS / TICKS)
 
     def _say(self, message: Any) -> None:

@@ -30,7 +30,7 @@ from castray_desktop.core.multicast.datagrams import (
     pack_datagram_header,
     parse_datagram_header,
 )
-from castray_desktop.core.protocol.nodes.agent_protocol import MulticastGroup
+from castray_desktop.core.protocol.nodes.cast_parcel import MulticastGroup
 from castray_desktop.workers.agent.transfer.multicast.multicast_sockets import ReceivingSocket
 
 IDLE_SECONDS = 0.1

@@ -30,7 +30,7 @@ from benchmarks.trials import MIB, Bench, Trial, TrialFailed, bench, median, rep
 from castray_desktop.core.casts.transfer_options import Encryption
 from castray_desktop.core.content.stream_layout import choose_piece_bytes
 from castray_desktop.core.failures.kinds import CastRayError
-from castray_desktop.core.protocol.nodes.agent_protocol import SourceState
+from castray_desktop.core.protocol.nodes.agent_reports import SourceState
 
 EVENT_SECONDS = 300.0
 """Seconds within which an expected event during a cast must happen."""

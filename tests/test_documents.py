@@ -17,7 +17,7 @@ import pytest
 
 from castray_desktop.core.casts import states
 from castray_desktop.core.protocol import messages
-from castray_desktop.core.protocol.nodes import agent_protocol, peer_frames
+from castray_desktop.core.protocol.nodes import agent_orders, peer_frames
 from tools import structure
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -152,7 +152,7 @@ def test_the_walk_visits_each_module_once() -> None:
 
 
 def test_every_order_is_in_the_table_of_orders() -> None:
-    assert named(table("protocol.md", "order")) == union(agent_protocol.Order)
+    assert named(table("protocol.md", "order")) == union(agent_orders.Order)
 
 
 def test_every_command_is_in_the_table_of_commands() -> None:

@@ -18,7 +18,7 @@ from benchmarks.lab import LoopbackHosts
 from benchmarks.lab_nodes import LabNodes
 from castray_desktop.core.failures.sentences import sentence
 from castray_desktop.core.protocol.messages import DeliverySnapshot, SendRequest
-from castray_desktop.core.protocol.nodes import agent_protocol
+from castray_desktop.core.protocol.nodes import agent_reports
 from castray_desktop.workers.casts.cast_table import CastServices
 from tests.faults.fault_cells import Component
 from tests.faults.fault_checks import Ending, kept_for_retry, left_behind
@@ -105,7 +105,7 @@ class AgentStage:
             await self.nodes.until(lambda: cast not in self.nodes.cast_manager.unfinished, seconds)
         return {node: ending_of(item) for node, item in self.snapshots(cast).items()}
 
-    def report(self, cast: str, node: str) -> agent_protocol.DeliveryReport:
+    def report(self, cast: str, node: str) -> agent_reports.DeliveryReport:
         """The last report of a recipient."""
         return self.nodes.reports[cast, node]
 

@@ -17,7 +17,7 @@ from castray_desktop.core.content.file_names import ExcludePatterns, NamePattern
 from castray_desktop.core.content.quantities import parse_limit
 from castray_desktop.core.failures.kinds import CastRayError
 from castray_desktop.core.protocol import messages
-from castray_desktop.core.protocol.nodes import agent_protocol, driver_protocol, json_codec
+from castray_desktop.core.protocol.nodes import agent_orders, agent_reports, driver_protocol, json_codec
 from castray_desktop.workers.http_api import first_request_bodies, request_bodies
 from castray_desktop.workers.schedules.schedule_manager import next_cron_time
 from tests.fuzz.examples import classes_of, example, has_declared_types
@@ -52,7 +52,7 @@ def _node_message(name: str, reads: str, union: Any) -> FuzzTarget:
     return FuzzTarget(name, reads, (ValueError,), samples, pure(parse), InputFormat.JSON)
 
 
-AGENT_MESSAGES = agent_protocol.AgentHello | agent_protocol.AgentReport
+AGENT_MESSAGES = agent_reports.AgentHello | agent_reports.AgentReport
 
 # --- clients and engine ------------------------------------------------------------------------------
 
@@ -198,8 +198,8 @@ def _limit(data: bytes) -> None:
 
 
 TARGETS = (
-    _node_message("agent-orders", "an engine's orders to an agent", agent_protocol.Order),
-    _node_message("order-replies", "an agent's answers to orders", agent_protocol.OrderReply),
+    _node_message("agent-orders", "an engine's orders to an agent", agent_orders.Order),
+    _node_message("order-replies", "an agent's answers to orders", agent_orders.OrderReply),
     _node_message("agent-reports", "an agent's hello and reports", AGENT_MESSAGES),
     _node_message("engine-to-driver", "the engine's messages to a driver", driver_protocol.ToDriver),
     _node_message("driver-to-engine", "a driver's messages to the engine", driver_protocol.FromDriver),

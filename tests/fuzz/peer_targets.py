@@ -36,7 +36,8 @@ from castray_desktop.core.multicast.datagrams import (
     tags_of,
 )
 from castray_desktop.core.protocol.nodes import peer_frames
-from castray_desktop.core.protocol.nodes.agent_protocol import Algorithms, ParcelTotals, StartDelivery
+from castray_desktop.core.protocol.nodes.agent_orders import StartDelivery
+from castray_desktop.core.protocol.nodes.cast_parcel import Algorithms, ParcelTotals
 from castray_desktop.core.protocol.nodes.driver_protocol import NodeCertificate
 from castray_desktop.core.protocol.nodes.handshake import (
     Handshake,

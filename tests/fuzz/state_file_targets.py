@@ -18,7 +18,7 @@ from castray_desktop.core.casts.transfer_options import TransferOptions
 from castray_desktop.core.failures.kinds import CastRayError
 from castray_desktop.core.protocol import messages
 from castray_desktop.core.protocol.messages import HistoryQuery
-from castray_desktop.core.protocol.nodes.agent_protocol import VerifyFiles
+from castray_desktop.core.protocol.nodes.agent_orders import VerifyFiles
 from castray_desktop.workers.agent.hooks import read_rules
 from castray_desktop.workers.agent.transfer.delivery.audit import FileAudit, ReceiptItem, Receipts
 from castray_desktop.workers.agent.transfer.store.hash_cache import FileKey, HashCache

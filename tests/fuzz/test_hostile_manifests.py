@@ -13,7 +13,7 @@ import pytest
 from castray_desktop.core.content.file_names import NamePatterns
 from castray_desktop.core.content.manifest import EntryKind
 from castray_desktop.core.failures.kinds import FailureKind
-from castray_desktop.core.protocol.nodes.agent_protocol import DeliveryReport, RecipientState
+from castray_desktop.core.protocol.nodes.agent_reports import DeliveryReport, RecipientState
 from castray_desktop.workers.agent.transfer.source.scan_cache import ScanCache
 from castray_desktop.workers.agent.transfer.source.scanner import OnProgress, ScanResult, scan_paths
 from tests.workers.agent.transfer.conftest import home, lab

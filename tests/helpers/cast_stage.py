@@ -8,8 +8,8 @@ from typing import Any
 
 from castray_desktop.core.casts.grace_period import GRACE_SECONDS
 from castray_desktop.core.protocol.messages import CastResult, CastState, Event, SendRequest
-from castray_desktop.core.protocol.nodes import agent_protocol
-from castray_desktop.core.protocol.nodes.agent_protocol import SourceState
+from castray_desktop.core.protocol.nodes import agent_orders
+from castray_desktop.core.protocol.nodes.agent_reports import SourceState
 from castray_desktop.workers.casts.cast_manager import CastManager
 from castray_desktop.workers.casts.cast_table import CastServices
 from castray_desktop.workers.casts.session.multicast_control import MulticastGroups
@@ -57,7 +57,7 @@ class Stage:
         """Start a cast, and wait until the last recipient was ordered to fetch."""
         cast = self.cast_manager.send(request)
         for node in nodes:
-            await self.agents.wait_for(node, agent_protocol.StartDelivery)
+            await self.agents.wait_for(node, agent_orders.StartDelivery)
         return cast
 
     def finish_source(self, cast: str, sent: int = STREAM) -> None:
@@ -72,7 +72,7 @@ class Stage:
     async def complete(self, cast: str, *hops: str) -> None:
         """These recipients complete it; a hop is a recipient and its upstream, `s` if omitted."""
         for node, *upstream in hops:
-            await self.agents.wait_for(node, agent_protocol.AnnounceTrailer)
+            await self.agents.wait_for(node, agent_orders.AnnounceTrailer)
             self.agents.complete(node, cast, *upstream or "s")
 
     async def finish(self, cast: str, *hops: str) -> CastState:

@@ -11,8 +11,8 @@ import msgspec
 
 from castray_desktop.core.failures.kinds import CastRayError, Failure, FailureKind
 from castray_desktop.core.protocol.messages import NodeInfo, NodeState
-from castray_desktop.core.protocol.nodes import agent_protocol
-from castray_desktop.core.protocol.nodes.agent_protocol import (
+from castray_desktop.core.protocol.nodes import agent_orders, agent_reports, cast_parcel
+from castray_desktop.core.protocol.nodes.agent_reports import (
     DeliveryReport,
     RecipientState,
     SourceReport,
@@ -22,8 +22,8 @@ from castray_desktop.workers.casts.agent_directory import ORDER_SECONDS, answer_
 from castray_desktop.workers.casts.cast_manager import CastManager
 
 SIZE = 1 << 30
-TOTALS = agent_protocol.ParcelTotals(
-    100, "m", SIZE, 33, 1, 1, (agent_protocol.TopEntry("model.bin", False, SIZE, 1),)
+TOTALS = cast_parcel.ParcelTotals(
+    100, "m", SIZE, 33, 1, 1, (cast_parcel.TopEntry("model.bin", False, SIZE, 1),)
 )
 STREAM = TOTALS.stream_bytes
 URL = "https://example.org/model.bin?key=secret"
@@ -43,19 +43,17 @@ class FakeAgents:
             )
             for number, name in enumerate(names)
         }
-        self.orders: list[tuple[str, agent_protocol.Order]] = []
-        self.replies: dict[str, agent_protocol.DestinationReply] = {}
+        self.orders: list[tuple[str, agent_orders.Order]] = []
+        self.replies: dict[str, agent_orders.DestinationReply] = {}
         self.hashes: dict[str, tuple[str, ...]] = {}
         self.facts: dict[str, dict[str, object]] = {}  # other fields of a node's hello
         self.packed = ""
         self.packed_trailer = ""
         self.outcomes: dict[str, str] = {}  # of the files of a running delivery, by node
-        self.listing = agent_protocol.RemoteListing(
-            (agent_protocol.RemoteFile("model.bin", URL, SIZE, '"v1"'),)
-        )
-        self.listings: dict[str, agent_protocol.RemoteListing] = {}  # of single nodes
-        self.rates: dict[str, agent_protocol.DownloadRate] = {}
-        self.extras: dict[str, agent_protocol.PrunableReply] = {}
+        self.listing = agent_orders.RemoteListing((cast_parcel.RemoteFile("model.bin", URL, SIZE, '"v1"'),))
+        self.listings: dict[str, agent_orders.RemoteListing] = {}  # of single nodes
+        self.rates: dict[str, agent_orders.DownloadRate] = {}
+        self.extras: dict[str, agent_orders.PrunableReply] = {}
         self.source_failure: Failure | None = None
         self.cast_manager: CastManager | None = None
         self.ordered = asyncio.Condition()
@@ -63,10 +61,8 @@ class FakeAgents:
         self.target = "local"
         self.address = "127.0.0.1:6379"
         self.totals = TOTALS
-        self.totals_of: dict[
-            str, agent_protocol.ParcelTotals
-        ] = {}  # of a node that would send something else
-        self.files: dict[str, list[agent_protocol.FileHash]] = {}  # the findings of a verification on a node
+        self.totals_of: dict[str, cast_parcel.ParcelTotals] = {}  # of a node that would send something else
+        self.files: dict[str, list[agent_orders.FileHash]] = {}  # the findings of a verification on a node
         self.read_back: dict[str, int] = {}  # number of changed files on a node
         self.scanning = False  # the source has not finished its scan
         self._lives: Counter[str] = Counter()
@@ -77,10 +73,10 @@ class FakeAgents:
     def nodes(self) -> Mapping[str, NodeInfo]:
         return self._nodes
 
-    def hello(self, node: str) -> agent_protocol.AgentHello:
+    def hello(self, node: str) -> agent_reports.AgentHello:
         if self._nodes[node].state is not NodeState.ONLINE:
             raise CastRayError(FailureKind.NODE_OFFLINE, node=node)
-        return agent_protocol.AgentHello(
+        return agent_reports.AgentHello(
             node,
             1,
             self._nodes[node].address,
@@ -94,12 +90,12 @@ class FakeAgents:
         )
 
     async def call(
-        self, node: str, order: agent_protocol.Order, seconds: float = ORDER_SECONDS
-    ) -> agent_protocol.OrderReply | None:
+        self, node: str, order: agent_orders.Order, seconds: float = ORDER_SECONDS
+    ) -> agent_orders.OrderReply | None:
         async with answer_within(node, seconds):
             return await self._answer(node, order)
 
-    async def _answer(self, node: str, order: agent_protocol.Order) -> agent_protocol.OrderReply | None:
+    async def _answer(self, node: str, order: agent_orders.Order) -> agent_orders.OrderReply | None:
         while self._nodes[node].state is NodeState.STARTING:
             async with self.ordered:
                 await self.ordered.wait()
@@ -110,47 +106,47 @@ class FakeAgents:
             self.ordered.notify_all()
         if self._held is not None and isinstance(order, self._held):
             await self._gate.wait()
-        if isinstance(order, agent_protocol.PrepareSource) and not self.scanning:
+        if isinstance(order, agent_orders.PrepareSource) and not self.scanning:
             failed = self.source_failure is not None
             state = SourceState.FAILED if failed else SourceState.PREPARED
             totals = None if failed else self.totals_of.get(node, self.totals)
             self.report_source(node, order.cast, state, totals=totals, failure=self.source_failure)
-        if isinstance(order, agent_protocol.ResolveUrls):
+        if isinstance(order, agent_orders.ResolveUrls):
             return self.listings.get(node, self.listing)
-        if isinstance(order, agent_protocol.MeasureDownload):
-            rate = self.rates.get(node, agent_protocol.DownloadRate(1e8))
+        if isinstance(order, agent_orders.MeasureDownload):
+            rate = self.rates.get(node, agent_orders.DownloadRate(1e8))
             return rate if order.length else dataclasses.replace(rate, rate=0.0)
-        if isinstance(order, agent_protocol.CheckDestination):
+        if isinstance(order, agent_orders.CheckDestination):
             reply = self.replies.get(
-                node, agent_protocol.DestinationReply(f"/inbox/{node}", node, free_bytes=10**9)
+                node, agent_orders.DestinationReply(f"/inbox/{node}", node, free_bytes=10**9)
             )
             return reply if order.count_present else dataclasses.replace(reply, present_bytes=0)
-        if isinstance(order, agent_protocol.VerifyFiles) and node in self.read_back:
+        if isinstance(order, agent_orders.VerifyFiles) and node in self.read_back:
             self.report_verification(node, order.job, self.read_back[node])
-        if isinstance(order, agent_protocol.DescribeFiles):
+        if isinstance(order, agent_orders.DescribeFiles):
             files = self.files.get(node, [])[order.start : order.start + order.count]
-            return agent_protocol.FileHashPage(tuple(files))
-        if isinstance(order, agent_protocol.Probe):
-            return agent_protocol.ProbeReply(order.verb is not agent_protocol.ProbeVerb.LOOK)
-        if isinstance(order, agent_protocol.GetManifest):
-            return agent_protocol.ManifestReply(self.packed, self.packed_trailer)
-        if isinstance(order, agent_protocol.GetFileOutcomes):
-            return agent_protocol.FileOutcomesReply(self.outcomes.get(node, ""))
-        if isinstance(order, agent_protocol.FindPrunable):
-            return self.extras.get(node, agent_protocol.PrunableReply())
-        if isinstance(order, agent_protocol.CancelCast) and self.started(node):
+            return agent_orders.FileHashPage(tuple(files))
+        if isinstance(order, agent_orders.Probe):
+            return agent_orders.ProbeReply(order.verb is not agent_orders.ProbeVerb.LOOK)
+        if isinstance(order, agent_orders.GetManifest):
+            return agent_orders.ManifestReply(self.packed, self.packed_trailer)
+        if isinstance(order, agent_orders.GetFileOutcomes):
+            return agent_orders.FileOutcomesReply(self.outcomes.get(node, ""))
+        if isinstance(order, agent_orders.FindPrunable):
+            return self.extras.get(node, agent_orders.PrunableReply())
+        if isinstance(order, agent_orders.CancelCast) and self.started(node):
             self.report_delivery(node, order.cast, RecipientState.CANCELLED)
         return None
 
     def started(self, node: str) -> bool:
         return any(
-            isinstance(order, agent_protocol.StartDelivery) and name == node for name, order in self.orders
+            isinstance(order, agent_orders.StartDelivery) and name == node for name, order in self.orders
         )
 
-    async def wait_for(self, node: str, kind: type, count: int = 1) -> agent_protocol.Order:
+    async def wait_for(self, node: str, kind: type, count: int = 1) -> agent_orders.Order:
         """The `count`th order of this kind to the node, as soon as it arrives."""
 
-        def found() -> list[agent_protocol.Order]:
+        def found() -> list[agent_orders.Order]:
             return [order for name, order in self.orders if name == node and isinstance(order, kind)]
 
         async with asyncio.timeout(5), self.ordered:
@@ -195,20 +191,20 @@ class FakeAgents:
     def report_source(self, node: str, cast: str, state: SourceState, **facts: object) -> None:
         assert self.cast_manager is not None
         report = SourceReport(cast, state, **facts)  # type: ignore[arg-type]
-        self.cast_manager.agent_reported(node, agent_protocol.AgentReport(sources=(report,)))
+        self.cast_manager.agent_reported(node, agent_reports.AgentReport(sources=(report,)))
 
     def report_verification(self, node: str, job: str, differing: int) -> None:
         """The node has read its files back."""
         assert self.cast_manager is not None
-        report = agent_protocol.VerificationReport(
-            job, agent_protocol.VerificationState.DONE, files=1, differing_count=differing
+        report = agent_reports.VerificationReport(
+            job, agent_reports.VerificationState.DONE, files=1, differing_count=differing
         )
-        self.cast_manager.agent_reported(node, agent_protocol.AgentReport(verifications=(report,)))
+        self.cast_manager.agent_reported(node, agent_reports.AgentReport(verifications=(report,)))
 
     def report_delivery(self, node: str, cast: str, state: RecipientState, **facts: object) -> None:
         assert self.cast_manager is not None
         report = DeliveryReport(cast, state, **facts)  # type: ignore[arg-type]
-        self.cast_manager.agent_reported(node, agent_protocol.AgentReport(deliveries=(report,)))
+        self.cast_manager.agent_reported(node, agent_reports.AgentReport(deliveries=(report,)))
 
     def complete(self, node: str, cast: str, upstream: str) -> None:
         """The node has everything, verified and committed."""

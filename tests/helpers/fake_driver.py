@@ -7,15 +7,15 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any, TypeVar
 
-from castray_desktop.core.protocol.nodes import agent_protocol, driver_protocol
+from castray_desktop.core.protocol.nodes import agent_reports, driver_protocol
 
 OrderType = TypeVar("OrderType")
 
 RAY_NODE = driver_protocol.RayNode("ab" * 28, "127.0.0.1", "head", head=True, mine=True, cpus=2.0, memory=10)
 
 
-def hello(name: str) -> agent_protocol.AgentHello:
-    return agent_protocol.AgentHello(name, 1, "127.0.0.1", 7000, "host", "", f"/inbox/{name}")
+def hello(name: str) -> agent_reports.AgentHello:
+    return agent_reports.AgentHello(name, 1, "127.0.0.1", 7000, "host", "", f"/inbox/{name}")
 
 
 class FakeDriver:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from castray_desktop.core.casts.transfer_options import TransferOptions
 from castray_desktop.core.failures.kinds import CastRayError, Failure
-from castray_desktop.core.protocol.nodes.agent_protocol import RemoteFile
+from castray_desktop.core.protocol.nodes.cast_parcel import RemoteFile
 from castray_desktop.workers.sources.address_resolver import AddressResolver
 from castray_desktop.workers.sources.store_protocol import Waits
 

@@ -12,7 +12,8 @@ from castray_desktop.core.protocol.messages import (
     NodeInfo,
     NodeState,
 )
-from castray_desktop.core.protocol.nodes.agent_protocol import Algorithms, ParcelTotals, StartDelivery
+from castray_desktop.core.protocol.nodes.agent_orders import StartDelivery
+from castray_desktop.core.protocol.nodes.cast_parcel import Algorithms, ParcelTotals
 
 GB = 10**9
 NOW = 1_800_000_000.0

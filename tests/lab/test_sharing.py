@@ -9,7 +9,7 @@ import pytest
 from benchmarks.lab import Lab
 from benchmarks.lab_nodes import LabNodes, lab_nodes
 from castray_desktop.core.protocol.messages import CastState, SendRequest
-from castray_desktop.core.protocol.nodes import agent_protocol
+from castray_desktop.core.protocol.nodes import agent_orders
 from tests.lab.test_casts import SECONDS, make_file
 
 SIZE = 80_000_000
@@ -61,7 +61,7 @@ async def test_two_casts_share_the_limit_of_a_node(make_lab: Callable[..., Lab])
     lab = make_lab(3, "1gbit")
     h0, h1, h2 = (host.name for host in lab.hosts)
     async with lab_nodes(lab) as nodes:
-        await nodes.call(h0, agent_protocol.SetNodeLimit(25_000_000))
+        await nodes.call(h0, agent_orders.SetNodeLimit(25_000_000))
         before = lab.traffic(lab.hosts[0])[0]
         shares = await run_both(nodes, [(h0, h1), (h0, h2)], SIZE // 2)
         assert lab.traffic(lab.hosts[0])[0] - before < SIZE * 1.1

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Self
 
-from castray_desktop.core.protocol.nodes.agent_protocol import Upstream
+from castray_desktop.core.protocol.nodes.cast_parcel import Upstream
 from castray_desktop.core.protocol.nodes.peer_frames import HEADER_BYTES
 from tests.workers.agent.transfer.proxy import Forwarder
 

@@ -9,7 +9,7 @@ from contextlib import ExitStack
 import pytest
 
 from castray_desktop.core.casts.transfer_options import Encryption
-from castray_desktop.core.protocol.nodes.agent_protocol import RecipientState
+from castray_desktop.core.protocol.nodes.agent_reports import RecipientState
 from castray_desktop.workers.agent.transfer.node_context import PeerTiming
 from castray_desktop.workers.agent.transfer.peer import accept, dial
 from castray_desktop.workers.agent.transfer.peer.tls import engine_certificates

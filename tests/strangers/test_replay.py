@@ -13,7 +13,8 @@ from dataclasses import replace
 import pytest
 
 from castray_desktop.core.failures.kinds import FailureKind
-from castray_desktop.core.protocol.nodes.agent_protocol import DialRecipient, RecipientState
+from castray_desktop.core.protocol.nodes.agent_orders import DialRecipient
+from castray_desktop.core.protocol.nodes.agent_reports import RecipientState
 from castray_desktop.core.protocol.nodes.handshake import (
     Handshake,
     PeerHello,

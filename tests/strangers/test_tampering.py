@@ -15,11 +15,8 @@ import pytest
 
 from castray_desktop.core.content.stream_layout import StreamLayout
 from castray_desktop.core.protocol.nodes import peer_frames
-from castray_desktop.core.protocol.nodes.agent_protocol import (
-    Algorithms,
-    DeliveryReport,
-    RecipientState,
-)
+from castray_desktop.core.protocol.nodes.agent_reports import DeliveryReport, RecipientState
+from castray_desktop.core.protocol.nodes.cast_parcel import Algorithms
 from castray_desktop.core.protocol.nodes.peer_frames import (
     HEADER_BYTES,
     PIECE_BYTES,

@@ -7,7 +7,7 @@ import itertools
 from collections.abc import Sequence
 from typing import Any, Callable, Union
 
-from castray_desktop.core.protocol.nodes import agent_protocol
+from castray_desktop.core.protocol.nodes import agent_orders, agent_reports
 
 ANSWER_SECONDS = 15.0
 
@@ -23,7 +23,7 @@ class InClusterRequests:
         """`wake` makes the next report leave at once."""
         self._wake = wake
         self._numbers = itertools.count(1)
-        self._waiting: list[agent_protocol.TransferRequest] = []
+        self._waiting: list[agent_reports.TransferRequest] = []
         self._asked: dict[int, asyncio.Future[str]] = {}
 
     async def ask(self, paths: Names, recipients: Names, mode: str = "") -> str:
@@ -35,7 +35,7 @@ class InClusterRequests:
         mode = mode.lower()
         number = next(self._numbers)
         transport = "udp" if mode == "udp" else "auto"
-        request = agent_protocol.TransferRequest(
+        request = agent_reports.TransferRequest(
             number, _paths(paths), _recipients(recipients, mode), transport
         )
         future: asyncio.Future[str] = asyncio.get_running_loop().create_future()
@@ -50,12 +50,12 @@ class InClusterRequests:
             self._asked.pop(number, None)
             self._waiting = [one for one in self._waiting if one.number != number]
 
-    def drain(self) -> tuple[agent_protocol.TransferRequest, ...]:
+    def drain(self) -> tuple[agent_reports.TransferRequest, ...]:
         """Requests not yet reported to the engine."""
         waiting, self._waiting = self._waiting, []
         return tuple(waiting)
 
-    def answer(self, order: agent_protocol.AnswerTransfer) -> None:
+    def answer(self, order: agent_orders.AnswerTransfer) -> None:
         """Handle the engine's answer."""
         future = self._asked.get(order.number)
         if future is None or future.done():
@@ -96,17 +96,17 @@ def _several(names: Names) -> tuple[str, ...]:
     return (names,) if isinstance(names, str) and names else tuple(names)
 
 
-_DELIVERED = (agent_protocol.RecipientState.COMPLETED, agent_protocol.RecipientState.SKIPPED)
+_DELIVERED = (agent_reports.RecipientState.COMPLETED, agent_reports.RecipientState.SKIPPED)
 
-_SOURCE_ENDED = (agent_protocol.SourceState.FAILED, agent_protocol.SourceState.CANCELLED)
+_SOURCE_ENDED = (agent_reports.SourceState.FAILED, agent_reports.SourceState.CANCELLED)
 
 
 class InClusterCounters:
     """Sums up the reports of transfers."""
 
     def __init__(self) -> None:
-        self._sources: dict[str, agent_protocol.SourceReport] = {}
-        self._deliveries: dict[str, agent_protocol.DeliveryReport] = {}
+        self._sources: dict[str, agent_reports.SourceReport] = {}
+        self._deliveries: dict[str, agent_reports.DeliveryReport] = {}
         self._sent = 0
         self._received = 0
         self._delivered = 0
@@ -114,8 +114,8 @@ class InClusterCounters:
 
     def record_reports(
         self,
-        sources: Sequence[agent_protocol.SourceReport],
-        deliveries: Sequence[agent_protocol.DeliveryReport],
+        sources: Sequence[agent_reports.SourceReport],
+        deliveries: Sequence[agent_reports.DeliveryReport],
     ) -> None:
         """Include reports; each has the complete state of its cast."""
         for source in sources:
@@ -128,7 +128,7 @@ class InClusterCounters:
             self._received += max(0, delivery.received_bytes - (before.received_bytes if before else 0))
             if before is None or before.state is not delivery.state:
                 self._delivered += delivery.state in _DELIVERED
-                self._failed += delivery.state is agent_protocol.RecipientState.FAILED
+                self._failed += delivery.state is agent_reports.RecipientState.FAILED
             self._deliveries[delivery.cast] = delivery
 
     def forget_cast(self, cast: str) -> None:
@@ -140,7 +140,7 @@ class InClusterCounters:
     def active(self) -> int:
         """The number of casts that this node takes part in."""
         sending = {cast for cast, one in self._sources.items() if one.state not in _SOURCE_ENDED}
-        ended = agent_protocol.FINAL_RECIPIENT_STATES
+        ended = agent_reports.FINAL_RECIPIENT_STATES
         return len(sending | {cast for cast, one in self._deliveries.items() if one.state not in ended})
 
     def stats(self) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Callable, Optional, TypeVar
 
 from castray_desktop.core.failures.kinds import Failure, FailureKind
-from castray_desktop.core.protocol.nodes import agent_protocol, driver_protocol, json_codec
+from castray_desktop.core.protocol.nodes import agent_orders, agent_reports, driver_protocol, json_codec
 from castray_desktop.workers.agent import network_addresses, node_inspection
 from castray_desktop.workers.agent.in_cluster_api import InClusterCounters, InClusterRequests, Names
 from castray_desktop.workers.agent.node_inspection import MachineFactsMeter, machine_identity
@@ -165,7 +165,7 @@ class NodeAgent:
         )
         self._tunnel_server = TunnelServer(self._service.adopt)
         port, local_path = self._service.start()
-        hello = agent_protocol.AgentHello(
+        hello = agent_reports.AgentHello(
             node=self._place.name,
             pid=os.getpid(),
             address=network_addresses.without_scope(address),
@@ -186,51 +186,49 @@ class NodeAgent:
 
     async def order(self, text: bytes) -> bytes:
         """Carry out an order. Returns its answer as JSON, or nothing."""
-        order = json_codec.from_json(text, agent_protocol.Order)
+        order = json_codec.from_json(text, agent_orders.Order)
         service = self._service
         if service is None:
             raise RuntimeError("the agent has not been started")
         audits = self._audits
-        asked: dict[type, Callable[[Any], agent_protocol.OrderReply]] = {  # these read disks
-            agent_protocol.DescribeFiles: audits.describe,
-            agent_protocol.CheckDestination: service.preflight,
-            agent_protocol.Probe: service.probe,
-            agent_protocol.GetManifest: service.manifest,
-            agent_protocol.GetFileOutcomes: service.outcomes,
-            agent_protocol.ResolveUrls: resolve_urls,
-            agent_protocol.MeasureDownload: measure_download,
-            agent_protocol.FindPrunable: service.find_prunable,
-            agent_protocol.ListFolder: node_inspection.list_folder,
-            agent_protocol.MeasureSizes: lambda order: node_inspection.measure_sizes(
-                order, service.scans.scan
-            ),
-            agent_protocol.InspectNode: self._inspect,
+        asked: dict[type, Callable[[Any], agent_orders.OrderReply]] = {  # these read disks
+            agent_orders.DescribeFiles: audits.describe,
+            agent_orders.CheckDestination: service.preflight,
+            agent_orders.Probe: service.probe,
+            agent_orders.GetManifest: service.manifest,
+            agent_orders.GetFileOutcomes: service.outcomes,
+            agent_orders.ResolveUrls: resolve_urls,
+            agent_orders.MeasureDownload: measure_download,
+            agent_orders.FindPrunable: service.find_prunable,
+            agent_orders.ListFolder: node_inspection.list_folder,
+            agent_orders.MeasureSizes: lambda order: node_inspection.measure_sizes(order, service.scans.scan),
+            agent_orders.InspectNode: self._inspect,
         }
-        if isinstance(order, agent_protocol.DialPeers):
+        if isinstance(order, agent_orders.DialPeers):
             return json_codec.to_json(await node_inspection.dial_peers(order, self._address))
         if type(order) in asked:
-            if not isinstance(order, agent_protocol.CheckDestination):
+            if not isinstance(order, agent_orders.CheckDestination):
                 return json_codec.to_json(await self._disk_threads.run(asked[type(order)], order))
             try:
                 answer = await self._disk_threads.run(service.preflight, order, PREFLIGHT_SECONDS)
             except asyncio.TimeoutError:
-                answer = agent_protocol.DestinationReply(failure=self._folder_silent(order))
+                answer = agent_orders.DestinationReply(failure=self._folder_silent(order))
             return json_codec.to_json(answer)
         handlers: dict[type, Callable[[Any], None]] = {
-            agent_protocol.VerifyFiles: audits.start,
-            agent_protocol.EndVerification: audits.end,
-            agent_protocol.AnswerTransfer: self._requests.answer,
+            agent_orders.VerifyFiles: audits.start,
+            agent_orders.EndVerification: audits.end,
+            agent_orders.AnswerTransfer: self._requests.answer,
         }
-        if isinstance(order, agent_protocol.ForgetCast):
+        if isinstance(order, agent_orders.ForgetCast):
             self._counters.forget_cast(order.cast)
         handlers.get(type(order), service.carry_out)(order)
         return b""
 
-    def _folder_silent(self, order: agent_protocol.CheckDestination) -> Failure:
+    def _folder_silent(self, order: agent_orders.CheckDestination) -> Failure:
         path = order.destination or str(self._inbox)
         return Failure(FailureKind.FOLDER_SILENT, {"node": self._place.name, "path": path})
 
-    def _inspect(self, _order: agent_protocol.InspectNode) -> agent_protocol.NodeInspection:
+    def _inspect(self, _order: agent_orders.InspectNode) -> agent_orders.NodeInspection:
         ray_version = node_inspection.ray_of_this_process()
         kept = self._service.kept_parts() if self._service is not None else (0, 0)
         return node_inspection.inspect_node(ray_version, self._inbox, self._address, self._place.ports, kept)
@@ -292,7 +290,7 @@ class NodeAgent:
         sources, deliveries = self._service.drain_reports() if self._service else ((), ())
         self._counters.record_reports(sources, deliveries)
         verified = self._audits.drain_reports()
-        report = agent_protocol.AgentReport(
+        report = agent_reports.AgentReport(
             sources, deliveries, self._due_facts(), self._requests.drain(), verified
         )
         return json_codec.to_json(report)
@@ -309,7 +307,7 @@ class NodeAgent:
         if self._tunnel_client is not None:
             await asyncio.get_running_loop().run_in_executor(None, self._tunnel_client.join, TUNNEL_SECONDS)
 
-    def _due_facts(self) -> Optional[agent_protocol.MachineFacts]:
+    def _due_facts(self) -> Optional[agent_reports.MachineFacts]:
         now = time.monotonic()
         if now < self._facts_due:
             return None

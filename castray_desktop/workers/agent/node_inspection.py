@@ -22,8 +22,8 @@ from typing import Any, Optional
 from castray_desktop.core.content.file_names import NamePatterns, display_name
 from castray_desktop.core.content.urls import is_url, url_file_name
 from castray_desktop.core.failures.kinds import CastRayError, Failure, FailureKind
-from castray_desktop.core.protocol.nodes import agent_protocol
-from castray_desktop.core.protocol.nodes.agent_protocol import MachineFacts
+from castray_desktop.core.protocol.nodes import agent_orders
+from castray_desktop.core.protocol.nodes.agent_reports import MachineFacts
 from castray_desktop.workers.agent.network_addresses import device_of, with_own_scope
 from castray_desktop.workers.agent.transfer.source.remote_listing import resolve_urls
 from castray_desktop.workers.agent.transfer.source.scan_cache import ScanPaths
@@ -37,7 +37,7 @@ SHARED_MEMORY = "/dev/shm"
 _STORE = b"--plasma_directory="
 
 
-def list_folder(order: agent_protocol.ListFolder) -> agent_protocol.FolderReply:
+def list_folder(order: agent_orders.ListFolder) -> agent_orders.FolderReply:
     """List a folder: folders first, by name, at most `limit` entries; the rest is counted. Blocking.
 
     Names that are not UTF-8 are left out, since the interface can't address them.
@@ -48,9 +48,9 @@ def list_folder(order: agent_protocol.ListFolder) -> agent_protocol.FolderReply:
         with os.scandir(path) as entries:
             first = heapq.nsmallest(order.limit, counted.of(entries), key=_order)
     except OSError as error:
-        return agent_protocol.FolderReply(path, failure=_unlistable(path, error))
+        return agent_orders.FolderReply(path, failure=_unlistable(path, error))
     items = tuple(_item(entry) for entry in first)
-    return agent_protocol.FolderReply(path, items, counted.entries - len(items))
+    return agent_orders.FolderReply(path, items, counted.entries - len(items))
 
 
 class _EntryCounter:
@@ -88,14 +88,14 @@ def _leads_to_folder(entry: Any) -> bool:
         return False
 
 
-def _item(entry: Any) -> agent_protocol.FolderItem:
+def _item(entry: Any) -> agent_orders.FolderItem:
     folder, link = _leads_to_folder(entry), bool(entry.is_symlink())
     try:
         found = entry.stat()
     except OSError:  # removed meanwhile, or a dangling link
-        return agent_protocol.FolderItem(entry.name, folder, link=link)
+        return agent_orders.FolderItem(entry.name, folder, link=link)
     size = found.st_size if stat.S_ISREG(found.st_mode) else 0
-    return agent_protocol.FolderItem(entry.name, folder, size, found.st_mtime, link)
+    return agent_orders.FolderItem(entry.name, folder, size, found.st_mtime, link)
 
 
 def _unlistable(path: str, error: OSError) -> Failure:
@@ -113,51 +113,51 @@ def _unlistable(path: str, error: OSError) -> Failure:
 
 
 def measure_sizes(
-    order: agent_protocol.MeasureSizes, scan: ScanPaths = scan_paths
-) -> agent_protocol.MeasureReply:
+    order: agent_orders.MeasureSizes, scan: ScanPaths = scan_paths
+) -> agent_orders.MeasureReply:
     """The size of each path, in the given order. Blocking: reads every folder below them."""
-    return agent_protocol.MeasureReply(
+    return agent_orders.MeasureReply(
         tuple(measure_path(path, NamePatterns(order.exclude, order.include), scan) for path in order.paths)
     )
 
 
-def measure_path(path: str, patterns: NamePatterns, scan: ScanPaths = scan_paths) -> agent_protocol.PathSize:
+def measure_path(path: str, patterns: NamePatterns, scan: ScanPaths = scan_paths) -> agent_orders.PathSize:
     """The size of one path or address, or why it can't be sent."""
     if is_url(path):
-        listing = resolve_urls(agent_protocol.ResolveUrls((path,)))
+        listing = resolve_urls(agent_orders.ResolveUrls((path,)))
         name, size = display_name(url_file_name(path)), sum(file.size for file in listing.files)
-        return agent_protocol.PathSize(path, name, False, len(listing.files), size, listing.failure)
+        return agent_orders.PathSize(path, name, False, len(listing.files), size, listing.failure)
     name = os.path.basename(path.rstrip("/")) or path
     try:
         found = scan((path,), "auto", patterns, lambda: None)
     except CastRayError as error:
-        return agent_protocol.PathSize(path, name, failure=error.failure)
+        return agent_orders.PathSize(path, name, failure=error.failure)
     folder = any(entry.folder for entry in found.top)
-    return agent_protocol.PathSize(path, name, folder, found.files, found.size)
+    return agent_orders.PathSize(path, name, folder, found.files, found.size)
 
 
 # --- whom it can reach --------------------------------------------------------------------------
 
 
-async def dial_peers(order: agent_protocol.DialPeers, own: str) -> agent_protocol.DialReply:
+async def dial_peers(order: agent_orders.DialPeers, own: str) -> agent_orders.DialReply:
     """Connect to every peer's data port at once, as a cast would; `own` is this node's data address."""
     dialled = await asyncio.gather(*(_dial(peer, own, order.seconds) for peer in order.peers))
-    return agent_protocol.DialReply(tuple(dialled))
+    return agent_orders.DialReply(tuple(dialled))
 
 
-async def _dial(peer: agent_protocol.Peer, own: str, seconds: float) -> agent_protocol.DialResult:
+async def _dial(peer: agent_orders.Peer, own: str, seconds: float) -> agent_orders.DialResult:
     start = time.monotonic()
     try:
         address = with_own_scope(peer.address, own)
         _, writer = await asyncio.wait_for(asyncio.open_connection(address, peer.port), seconds)
     except asyncio.TimeoutError:
-        return agent_protocol.DialResult(peer.node, time.monotonic() - start, "timed out")
+        return agent_orders.DialResult(peer.node, time.monotonic() - start, "timed out")
     except OSError as error:
         # asyncio wraps the system's error text.
         reason = os.strerror(error.errno) if error.errno and error.errno > 0 else str(error)
-        return agent_protocol.DialResult(peer.node, time.monotonic() - start, reason)
+        return agent_orders.DialResult(peer.node, time.monotonic() - start, reason)
     writer.transport.abort()
-    return agent_protocol.DialResult(peer.node, time.monotonic() - start)
+    return agent_orders.DialResult(peer.node, time.monotonic() - start)
 
 
 # --- what casts need ----------------------------------------------------------------------------
@@ -169,14 +169,14 @@ def inspect_node(
     data_address: str,
     data_ports: str,
     kept: tuple[int, int] = (0, 0),
-) -> agent_protocol.NodeInspection:
+) -> agent_orders.NodeInspection:
     """Inspect what casts need on this node; 0 or empty for what this platform does not tell.
 
     `kept` are the number of failed deliveries that are kept for a retry, and their bytes.
     """
     shared = _usage(SHARED_MEMORY)
     room = _usage(str(_nearest_existing_folder(inbox)))
-    return agent_protocol.NodeInspection(
+    return agent_orders.NodeInspection(
         time=time.time(),
         ray_version=ray_version,
         python_version=platform.python_version(),

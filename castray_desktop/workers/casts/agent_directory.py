@@ -9,7 +9,7 @@ from typing import Protocol
 
 from castray_desktop.core.failures.kinds import CastRayError, FailureKind
 from castray_desktop.core.protocol.messages import NodeInfo
-from castray_desktop.core.protocol.nodes import agent_protocol
+from castray_desktop.core.protocol.nodes import agent_orders, agent_reports, cast_parcel
 
 ORDER_SECONDS = 15.0
 """An agent that has not answered an order by then counts as lost."""
@@ -41,12 +41,12 @@ class AgentDirectory(Protocol):
         """Whether the connection to the cluster is settled: while it is being connected to, absent nodes are
         not missing."""
 
-    def hello(self, node: str) -> agent_protocol.AgentHello:
+    def hello(self, node: str) -> agent_reports.AgentHello:
         """The hello of a node's agent. Raises CastRayError(NODE_OFFLINE)."""
 
     async def call(
-        self, node: str, order: agent_protocol.Order, seconds: float = ORDER_SECONDS
-    ) -> agent_protocol.OrderReply | None:
+        self, node: str, order: agent_orders.Order, seconds: float = ORDER_SECONDS
+    ) -> agent_orders.OrderReply | None:
         """Send an order and return its reply.
 
         Raises CastRayError: NODE_OFFLINE, NODE_SILENT after so many seconds, INTERNAL when it failed there.
@@ -77,7 +77,7 @@ async def answer_within(node: str, seconds: float) -> AsyncIterator[None]:
         raise CastRayError(FailureKind.NODE_SILENT, node=node, seconds=int(seconds)) from None
 
 
-def common_algorithms(hellos: Iterable[agent_protocol.AgentHello]) -> agent_protocol.Algorithms:
+def common_algorithms(hellos: Iterable[agent_reports.AgentHello]) -> cast_parcel.Algorithms:
     """The best digest and hash algorithms that all of these nodes support.
 
     The standard library's are on every node, so there always is one.
@@ -88,13 +88,13 @@ def common_algorithms(hellos: Iterable[agent_protocol.AgentHello]) -> agent_prot
         offered = choices[0] if choices else ()
         return next((name for name in offered if all(name in other for other in choices)), default)
 
-    plain = agent_protocol.Algorithms()
-    return agent_protocol.Algorithms(
+    plain = cast_parcel.Algorithms()
+    return cast_parcel.Algorithms(
         best([hello.piece_digests for hello in those], plain.piece),
         best([hello.file_hashes for hello in those], plain.file),
     )
 
 
-async def broadcast(agents: AgentDirectory, nodes: Iterable[str], order: agent_protocol.Order) -> None:
+async def broadcast(agents: AgentDirectory, nodes: Iterable[str], order: agent_orders.Order) -> None:
     """Send an order to several nodes; errors are ignored, since lost nodes are handled elsewhere."""
     await asyncio.gather(*(agents.call(node, order) for node in nodes), return_exceptions=True)

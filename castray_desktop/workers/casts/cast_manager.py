@@ -30,8 +30,8 @@ from castray_desktop.core.protocol.messages import (
     SendRequest,
     TransportOption,
 )
-from castray_desktop.core.protocol.nodes import agent_protocol
-from castray_desktop.core.protocol.nodes.agent_protocol import ParcelTotals
+from castray_desktop.core.protocol.nodes import agent_orders, agent_reports
+from castray_desktop.core.protocol.nodes.cast_parcel import ParcelTotals
 from castray_desktop.workers.base.async_tasks import BackgroundTasks
 from castray_desktop.workers.casts.agent_directory import AgentDirectory, broadcast
 from castray_desktop.workers.casts.cast_commands import CastCommands
@@ -240,7 +240,7 @@ class CastManager:
         for cast in casts:
             if cast not in self._table.sessions:
                 self._background.run(
-                    broadcast(self._agents, tuple(self._agents.nodes), agent_protocol.ForgetCast(cast)),
+                    broadcast(self._agents, tuple(self._agents.nodes), agent_orders.ForgetCast(cast)),
                     f"discard {cast}",
                 )
 
@@ -390,7 +390,7 @@ class CastManager:
 
     # --- reports --------------------------------------------------------------------------------
 
-    def agent_reported(self, node: str, report: agent_protocol.AgentReport) -> None:
+    def agent_reported(self, node: str, report: agent_reports.AgentReport) -> None:
         """Pass an agent's report to the casts and verifications that it concerns."""
         self._verifying.reported(node, report.verifications)
         for source in report.sources:
@@ -426,7 +426,7 @@ class CastManager:
             cast
         ) in self.retryable:  # an earlier agent may have left what a retry can use, which is kept a day
             if self._table.casts[cast].has_failed(node):
-                order = agent_protocol.ForgetCast(cast, keep_parts=True)
+                order = agent_orders.ForgetCast(cast, keep_parts=True)
                 self._background.run(broadcast(self._agents, (node,), order), f"keep {cast}")
         self._deferred.check_nodes()
 
@@ -435,7 +435,7 @@ class CastManager:
         for session in self._active_sessions():
             session.node_removed(node)
 
-    def _start_requested(self, node: str, wanted: agent_protocol.TransferRequest) -> None:
+    def _start_requested(self, node: str, wanted: agent_reports.TransferRequest) -> None:
         """Start a cast from that node and send its agent the id, or why it was refused."""
         request = SendRequest(
             wanted.paths,
@@ -445,13 +445,13 @@ class CastManager:
             options=TransferOptions(transport=TransportOption(wanted.transport)),
         )
         try:
-            answer = agent_protocol.AnswerTransfer(wanted.number, self.send(request))
+            answer = agent_orders.AnswerTransfer(wanted.number, self.send(request))
         except CastRayError as error:
             log.warning("%s requested a cast: %s", node, sentence(error.failure))
-            answer = agent_protocol.AnswerTransfer(wanted.number, refusal=sentence(error.failure))
+            answer = agent_orders.AnswerTransfer(wanted.number, refusal=sentence(error.failure))
         self._background.run(self._answer_request(node, answer), f"answer {node}")
 
-    async def _answer_request(self, node: str, answer: agent_protocol.AnswerTransfer) -> None:
+    async def _answer_request(self, node: str, answer: agent_orders.AnswerTransfer) -> None:
         with contextlib.suppress(CastRayError):  # the agent has ended, and its caller
             await self._agents.call(node, answer)
 

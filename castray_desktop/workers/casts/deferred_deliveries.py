@@ -15,7 +15,7 @@ import msgspec
 
 from castray_desktop.core.failures.kinds import CastRayError, Failure, FailureKind
 from castray_desktop.core.protocol.messages import DeliverySnapshot, DeliveryState, NodeState, SendRequest
-from castray_desktop.core.protocol.nodes.agent_protocol import ParcelTotals
+from castray_desktop.core.protocol.nodes.cast_parcel import ParcelTotals
 from castray_desktop.workers.casts.cast_table import ClusterContext
 from castray_desktop.workers.casts.session.cast_status import CastStatus
 

@@ -26,7 +26,7 @@ from castray_desktop.core.protocol.messages import (
     FileQuery,
     FilesPage,
 )
-from castray_desktop.core.protocol.nodes import agent_protocol
+from castray_desktop.core.protocol.nodes import agent_orders, agent_reports
 from castray_desktop.workers.casts.cast_table import ClusterContext
 from castray_desktop.workers.casts.session.cast_session import CastSession
 from castray_desktop.workers.history.file_list_store import FileRecord, OutcomeRecord, ParcelRecord
@@ -71,7 +71,7 @@ class FileLists:
 
     # --- gathered
 
-    def reported(self, session: CastSession, node: str, report: agent_protocol.DeliveryReport) -> None:
+    def reported(self, session: CastSession, node: str, report: agent_reports.DeliveryReport) -> None:
         """Keep what a recipient says at its end; also with an earlier cast that could not serve it."""
         if not report.outcomes:
             return
@@ -106,12 +106,10 @@ class FileLists:
         having = [node for node in status.recipients if status.delivery(node).state.delivered]
         for node in dict.fromkeys((status.request.source, *having)):
             try:
-                reply = await self._context.agents.call(
-                    node, agent_protocol.GetManifest(status.cast), seconds
-                )
+                reply = await self._context.agents.call(node, agent_orders.GetManifest(status.cast), seconds)
             except (CastRayError, KeyError):
                 continue
-            if isinstance(reply, agent_protocol.ManifestReply) and reply.packed:
+            if isinstance(reply, agent_orders.ManifestReply) and reply.packed:
                 try:
                     manifest, trailer = (
                         base64.b64decode(text, validate=True) for text in (reply.packed, reply.trailer)
@@ -183,14 +181,14 @@ class FileLists:
         nodes = [item.node for item in deliveries if item.state in _ASKED]
         if totals is None or not nodes:
             return []
-        order = agent_protocol.GetFileOutcomes(cast)
+        order = agent_orders.GetFileOutcomes(cast)
         replies = await asyncio.gather(
             *(self._context.agents.call(node, order, ASK_SECONDS) for node in nodes), return_exceptions=True
         )
         return [
             OutcomeRecord(node, totals.manifest_digest, reply.packed)
             for node, reply in zip(nodes, replies, strict=True)
-            if isinstance(reply, agent_protocol.FileOutcomesReply) and reply.packed
+            if isinstance(reply, agent_orders.FileOutcomesReply) and reply.packed
         ]
 
     async def _load(self, cast: str) -> list[FileRecord]:

@@ -24,8 +24,8 @@ from castray_desktop.core.protocol.messages import (
     VerifyProgress,
     VerifyReport,
 )
-from castray_desktop.core.protocol.nodes import agent_protocol
-from castray_desktop.core.protocol.nodes.agent_protocol import VerificationReport, VerificationState
+from castray_desktop.core.protocol.nodes import agent_orders, agent_reports
+from castray_desktop.core.protocol.nodes.agent_reports import VerificationReport, VerificationState
 from castray_desktop.workers.base.async_tasks import BackgroundTasks
 from castray_desktop.workers.casts.agent_directory import AgentDirectory, broadcast, common_algorithms
 from castray_desktop.workers.casts.session.cast_status import CastStatus, offline_failure
@@ -68,7 +68,7 @@ class VerificationJobs:
             raise CastRayError(FailureKind.BAD_DESTINATION, destination=command.path)
         nodes = self._named(command.nodes)
         algorithm = common_algorithms(self._hellos(nodes)).file
-        order = agent_protocol.VerifyFiles(command.job, path=command.path, algorithm=algorithm)
+        order = agent_orders.VerifyFiles(command.job, path=command.path, algorithm=algorithm)
         async with self._running(command.job, nodes) as job:
             await job.run(order)
             return VerifyReport(command.job, await self._compare(job))
@@ -81,7 +81,7 @@ class VerificationJobs:
         readers = {node: _reader(there[node]) for node in chosen}
         if not chosen:
             raise CastRayError(FailureKind.NOTHING_TO_VERIFY, cast=command.cast)
-        order = agent_protocol.VerifyFiles(command.job, cast=command.cast)
+        order = agent_orders.VerifyFiles(command.job, cast=command.cast)
         async with self._running(command.job, tuple(dict.fromkeys(readers.values()))) as job:
             await job.run(order)
             found = {node: _verified(node, report) for node, report in job.reports.items()}
@@ -131,7 +131,7 @@ class VerificationJobs:
             return there
         return resolve_recipients(who, "", nodes, self._groups())
 
-    def _hellos(self, nodes: Iterable[str]) -> list[agent_protocol.AgentHello]:
+    def _hellos(self, nodes: Iterable[str]) -> list[agent_reports.AgentHello]:
         found = []
         for node in nodes:
             with contextlib.suppress(CastRayError):
@@ -147,7 +147,7 @@ class VerificationJobs:
             yield job
         finally:
             del self._jobs[name]
-            self._background.run(broadcast(self._agents, nodes, agent_protocol.EndVerification(name)))
+            self._background.run(broadcast(self._agents, nodes, agent_orders.EndVerification(name)))
 
     async def _compare(self, job: _VerificationJob) -> tuple[VerifiedNode, ...]:
         verified = {node: _verified(node, report) for node, report in job.reports.items()}
@@ -173,11 +173,11 @@ class VerificationJobs:
                 names.append(name)
         return tuple(names), count
 
-    async def _files(self, job: str, node: str) -> AsyncIterator[agent_protocol.FileHash]:
+    async def _files(self, job: str, node: str) -> AsyncIterator[agent_orders.FileHash]:
         start = 0
         while True:
-            reply = await self._agents.call(node, agent_protocol.DescribeFiles(job, start, PAGE_FILES))
-            files = reply.files if isinstance(reply, agent_protocol.FileHashPage) else ()
+            reply = await self._agents.call(node, agent_orders.DescribeFiles(job, start, PAGE_FILES))
+            files = reply.files if isinstance(reply, agent_orders.FileHashPage) else ()
             for file in files:
                 yield file
             start += PAGE_FILES
@@ -206,7 +206,7 @@ class _VerificationJob:
         self._cancelled = False
         self._changed = asyncio.Event()
 
-    async def run(self, order: agent_protocol.VerifyFiles) -> None:
+    async def run(self, order: agent_orders.VerifyFiles) -> None:
         """Run until every node has finished. Raises CastRayError(CANCELLED)."""
         await asyncio.gather(*(self._order(node, order) for node in self.nodes))
         while not self._cancelled and not self._is_finished():
@@ -230,7 +230,7 @@ class _VerificationJob:
         self._cancelled = True
         self._changed.set()
 
-    async def _order(self, node: str, order: agent_protocol.VerifyFiles) -> None:
+    async def _order(self, node: str, order: agent_orders.VerifyFiles) -> None:
         try:
             await self._agents.call(node, order)
         except CastRayError as error:
@@ -269,7 +269,7 @@ def _verified(node: str, report: VerificationReport) -> VerifiedNode:
 
 
 async def _differing_names(
-    ones: AsyncIterator[agent_protocol.FileHash], others: AsyncIterator[agent_protocol.FileHash]
+    ones: AsyncIterator[agent_orders.FileHash], others: AsyncIterator[agent_orders.FileHash]
 ) -> AsyncIterator[str]:
     """Names that only one side has, or whose hashes differ. Both sides are sorted by name."""
     one, other = await anext(ones, None), await anext(others, None)
@@ -287,5 +287,5 @@ async def _differing_names(
             one, other = await anext(ones, None), await anext(others, None)
 
 
-def _key(file: agent_protocol.FileHash) -> bytes:
+def _key(file: agent_orders.FileHash) -> bytes:
     return file.path.encode(errors="surrogateescape")

@@ -8,7 +8,7 @@ from pathlib import Path
 from castray_desktop.core.content.file_names import NamePatterns
 from castray_desktop.core.failures.kinds import CastRayError, Failure
 from castray_desktop.core.protocol.messages import PathSummary
-from castray_desktop.core.protocol.nodes import agent_protocol
+from castray_desktop.core.protocol.nodes import agent_orders
 from castray_desktop.workers.agent.node_inspection import measure_path
 from castray_desktop.workers.agent.transfer.source.scanner import Scanner
 
@@ -32,6 +32,6 @@ def check_path(path: str, links: str) -> Failure | None:
     return None
 
 
-def path_summary(size: agent_protocol.PathSize) -> PathSummary:
+def path_summary(size: agent_orders.PathSize) -> PathSummary:
     """Convert an agent's measurement to the message for clients."""
     return PathSummary(size.path, size.name, size.folder, size.files, size.bytes, size.failure)

@@ -17,7 +17,7 @@ import msgspec
 from castray_desktop.core.casts.node_selector import find_node
 from castray_desktop.core.failures.kinds import CastRayError, Failure, FailureKind
 from castray_desktop.core.protocol.messages import THIS_COMPUTER, ClusterStatus, NodeInfo, NodeState
-from castray_desktop.core.protocol.nodes import agent_protocol, driver_protocol
+from castray_desktop.core.protocol.nodes import agent_orders, agent_reports, driver_protocol
 from castray_desktop.workers.base.async_tasks import BackgroundTasks
 from castray_desktop.workers.base.paths import Paths
 from castray_desktop.workers.casts.agent_directory import ORDER_SECONDS, answer_within
@@ -61,8 +61,8 @@ class PendingCalls:
         self._numbers = itertools.count(1)
 
     async def call(
-        self, send: Callable[[Any], None], node: str, order: agent_protocol.Order
-    ) -> agent_protocol.OrderReply | None:
+        self, send: Callable[[Any], None], node: str, order: agent_orders.Order
+    ) -> agent_orders.OrderReply | None:
         """Send an order to an agent and wait for the answer.
 
         Raises CastRayError: NODE_OFFLINE when it can't be reached, INTERNAL when it could not do it.
@@ -110,7 +110,7 @@ class ClusterListener(Protocol):
     def nodes_changed(self, changed: tuple[NodeInfo, ...], removed: tuple[str, ...]) -> None:
         """Nodes were added, changed or removed."""
 
-    def agent_reported(self, node: str, report: agent_protocol.AgentReport) -> None:
+    def agent_reported(self, node: str, report: agent_reports.AgentReport) -> None:
         """An agent sent a report."""
 
     def unfinished_casts(self) -> tuple[str, ...]:
@@ -157,7 +157,7 @@ class AgentManager:
         self._send: Callable[[Any], None] | None = None  # sends to the driver, if there is one
         self._nodes: dict[str, NodeInfo] = {}
         self._placements: dict[str, driver_protocol.PlaceAgent] = {}
-        self._hellos: dict[str, agent_protocol.AgentHello] = {}
+        self._hellos: dict[str, agent_reports.AgentHello] = {}
         self._backoff = RestartBackoff(clock)
         self._placed: set[str] = set()  # nodes with agents of the current driver
         self._idle = IdleShutdown(clock)
@@ -188,7 +188,7 @@ class AgentManager:
         """Whether an absent node counts as missing: not while the cluster is being connected."""
         return self._connection.settled
 
-    def hello(self, node: str) -> agent_protocol.AgentHello:
+    def hello(self, node: str) -> agent_reports.AgentHello:
         """The `AgentHello` of a node's agent. Raises CastRayError(NODE_OFFLINE)."""
         try:
             return self._hellos[node]
@@ -196,8 +196,8 @@ class AgentManager:
             raise CastRayError(FailureKind.NODE_OFFLINE, node=node) from None
 
     async def call(
-        self, node: str, order: agent_protocol.Order, seconds: float = ORDER_SECONDS
-    ) -> agent_protocol.OrderReply | None:
+        self, node: str, order: agent_orders.Order, seconds: float = ORDER_SECONDS
+    ) -> agent_orders.OrderReply | None:
         """Send an order to an agent, after it has started; it is started if it was stopped.
 
         It may take `seconds` in all, and its start `ORDER_SECONDS` of these. Raises CastRayError, see
@@ -348,7 +348,7 @@ class AgentManager:
 
     # --- what the driver says -------------------------------------------------------------------
 
-    def agent_up(self, hello: agent_protocol.AgentHello) -> None:
+    def agent_up(self, hello: agent_reports.AgentHello) -> None:
         """An agent has started."""
         if hello.node not in self._placements:  # removed meanwhile
             return
@@ -383,7 +383,7 @@ class AgentManager:
             return Failure(FailureKind.PORTS_TAKEN, {"node": name, "ports": ports})
         return Failure(FailureKind.AGENT_NOT_PLACED, {"node": name, "reason": reason.rstrip(".")})
 
-    def reported(self, name: str, report: agent_protocol.AgentReport) -> None:
+    def reported(self, name: str, report: agent_reports.AgentReport) -> None:
         """An agent's report."""
         node = self._nodes.get(name)
         if node is None or name not in self._hellos:

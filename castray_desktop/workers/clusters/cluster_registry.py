@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from castray_desktop.core.failures.kinds import CastRayError, Failure, FailureKind
 from castray_desktop.core.protocol import messages
 from castray_desktop.core.protocol.messages import ClusterPhase, ClusterStatus, Event, NodeInfo, NodeState
-from castray_desktop.core.protocol.nodes import agent_protocol
+from castray_desktop.core.protocol.nodes import agent_orders, agent_reports
 from castray_desktop.workers.base.async_tasks import BackgroundTasks
 from castray_desktop.workers.base.settings import SettingsFile
 from castray_desktop.workers.casts.agent_directory import AgentDirectory
@@ -70,7 +70,7 @@ class NodeRateLimit:
 
     async def _tell(self, node: str, limit: int) -> None:
         try:
-            await self._agents.call(node, agent_protocol.SetNodeLimit(limit))
+            await self._agents.call(node, agent_orders.SetNodeLimit(limit))
         except CastRayError as error:  # a lost agent gets the limit when it is back
             log.warning("the limit was not sent to %s: %s", node, error)
 
@@ -123,7 +123,7 @@ class ManagedCluster:
         for node in removed:
             self.casts.node_removed(node)
 
-    def agent_reported(self, node: str, report: agent_protocol.AgentReport) -> None:
+    def agent_reported(self, node: str, report: agent_reports.AgentReport) -> None:
         """See `ClusterListener`."""
         self.casts.agent_reported(node, report)
 

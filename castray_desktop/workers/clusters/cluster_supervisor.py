@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from castray_desktop.core.failures.kinds import CastRayError, Failure, FailureKind
 from castray_desktop.core.protocol.messages import ClusterPhase, ClusterStatus
-from castray_desktop.core.protocol.nodes import agent_protocol, driver_protocol
+from castray_desktop.core.protocol.nodes import agent_reports, driver_protocol
 from castray_desktop.workers.base.async_tasks import finish
 from castray_desktop.workers.base.paths import Paths
 from castray_desktop.workers.clusters.agent_liveness import CHECK_SECONDS
@@ -355,7 +355,7 @@ class ClusterSupervisor:
         self.agents.ray_nodes_changed(nodes, local=self.status.target == driver_protocol.LOCAL_TARGET)
         self._connection.ray_nodes_seen(nodes)
 
-    def _check_object_store(self, hello: agent_protocol.AgentHello) -> None:
+    def _check_object_store(self, hello: agent_reports.AgentHello) -> None:
         """Add a notice if Ray keeps objects on disk, which makes transfers through it slow. Not for local
         clusters, where nothing goes through Ray."""
         if not hello.store or hello.store.startswith(SHARED_MEMORY) or self.status.notice is not None:

@@ -21,7 +21,7 @@ from castray_desktop.core.protocol.messages import (
     NodeState,
     PathSummary,
 )
-from castray_desktop.core.protocol.nodes import agent_protocol
+from castray_desktop.core.protocol.nodes import agent_orders
 from castray_desktop.core.routing.download_nodes import nodes_to_ask
 from castray_desktop.workers.agent import node_inspection
 from castray_desktop.workers.casts.agent_directory import AgentDirectory
@@ -35,12 +35,12 @@ MEASURE_SECONDS = 300.0
 
 async def browse(agents: AgentDirectory, node: str, path: str) -> FolderListing:
     """List a folder of a node. Raises CastRayError if it can't be listed."""
-    order = agent_protocol.ListFolder(path)
+    order = agent_orders.ListFolder(path)
     if _is_here(agents, node):
         reply = await asyncio.to_thread(node_inspection.list_folder, order)
     else:
         answer = await agents.call(find_node(node, agents.nodes).name, order, LIST_SECONDS)
-        reply = answer if isinstance(answer, agent_protocol.FolderReply) else agent_protocol.FolderReply(path)
+        reply = answer if isinstance(answer, agent_orders.FolderReply) else agent_orders.FolderReply(path)
     if reply.failure is not None:
         raise CastRayError.of(_with_node(reply.failure, node))
     entries = tuple(
@@ -82,7 +82,7 @@ async def _measure_paths(
 ) -> tuple[PathSummary, ...]:
     if not node:
         return tuple(await asyncio.gather(*(_measure_web_address(agents, path) for path in paths)))
-    order = agent_protocol.MeasureSizes(paths, *patterns)
+    order = agent_orders.MeasureSizes(paths, *patterns)
     if _is_here(agents, node):
         own = [
             info for info in agents.nodes.values() if info.this_computer and info.state is NodeState.ONLINE
@@ -95,7 +95,7 @@ async def _measure_paths(
             return await asyncio.to_thread(measure_paths, paths, patterns)
     else:
         reply = await agents.call(find_node(node, agents.nodes).name, order, MEASURE_SECONDS)
-    return tuple(map(path_summary, reply.entries)) if isinstance(reply, agent_protocol.MeasureReply) else ()
+    return tuple(map(path_summary, reply.entries)) if isinstance(reply, agent_orders.MeasureReply) else ()
 
 
 async def _measure_web_address(agents: AgentDirectory, url: str) -> PathSummary:

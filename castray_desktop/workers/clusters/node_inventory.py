@@ -14,7 +14,7 @@ import msgspec
 
 from castray_desktop.core.failures.kinds import Failure, FailureKind
 from castray_desktop.core.protocol.messages import THIS_COMPUTER, NodeInfo, NodeState
-from castray_desktop.core.protocol.nodes.agent_protocol import MachineFacts
+from castray_desktop.core.protocol.nodes.agent_reports import MachineFacts
 from castray_desktop.core.protocol.nodes.driver_protocol import RayNode
 from castray_desktop.workers.base.paths import Paths
 from castray_desktop.workers.base.settings import SettingsFile

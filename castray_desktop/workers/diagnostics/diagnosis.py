@@ -21,7 +21,7 @@ from castray_desktop.core.protocol.messages import (
     DiagnosisProgress,
     NodeState,
 )
-from castray_desktop.core.protocol.nodes import agent_protocol
+from castray_desktop.core.protocol.nodes import agent_orders
 from castray_desktop.workers.casts.agent_directory import AgentDirectory
 from castray_desktop.workers.diagnostics import local_checks
 
@@ -69,8 +69,8 @@ class _DiagnosisRun:
 
     agents: AgentDirectory
     tell: Callable[[int, int], None]
-    dialled: dict[tuple[str, str], agent_protocol.DialResult] = field(default_factory=dict)
-    peers: dict[str, agent_protocol.Peer] = field(default_factory=dict)
+    dialled: dict[tuple[str, str], agent_orders.DialResult] = field(default_factory=dict)
+    peers: dict[str, agent_orders.Peer] = field(default_factory=dict)
 
     async def run(self, status: ClusterStatus, cancelled: asyncio.Event) -> list[Check]:
         nodes = self.agents.nodes
@@ -109,12 +109,12 @@ class _DiagnosisRun:
             await asyncio.gather(*tasks, waiting, everything, return_exceptions=True)
         return [check for number in sorted(results) for check in results[number]]
 
-    def _peer(self, name: str) -> agent_protocol.Peer | None:
+    def _peer(self, name: str) -> agent_orders.Peer | None:
         try:
             hello = self.agents.hello(name)
         except CastRayError:
             return None
-        return agent_protocol.Peer(name, hello.address, hello.port)
+        return agent_orders.Peer(name, hello.address, hello.port)
 
     def _pairs(self) -> list[tuple[str, list[str]]]:
         """The peers that each node tests: all others, or its neighbours in a ring if there are many nodes."""
@@ -137,11 +137,11 @@ class _DiagnosisRun:
                 return [Check(kind, CheckState.NOTICE, name)]
             before = time.time()
             try:
-                reply = await self.agents.call(name, agent_protocol.InspectNode())
+                reply = await self.agents.call(name, agent_orders.InspectNode())
             except CastRayError as error:
                 values = error.failure.values | {"because": error.failure.kind.value}
                 return [Check("node", CheckState.BAD, name, values)]
-            if not isinstance(reply, agent_protocol.NodeInspection):
+            if not isinstance(reply, agent_orders.NodeInspection):
                 return []
             return node_checks(name, reply, before, time.time())
 
@@ -149,12 +149,12 @@ class _DiagnosisRun:
 
     def _dial_step(self, name: str, others: list[str]) -> Step:
         async def dial() -> list[Check]:
-            order = agent_protocol.DialPeers(tuple(self.peers[other] for other in others), DIAL_SECONDS)
+            order = agent_orders.DialPeers(tuple(self.peers[other] for other in others), DIAL_SECONDS)
             try:
                 reply = await self.agents.call(name, order)
             except CastRayError:  # its inspection reports that
                 return []
-            if isinstance(reply, agent_protocol.DialReply):
+            if isinstance(reply, agent_orders.DialReply):
                 self.dialled.update({(name, result.node): result for result in reply.results})
             return []
 
@@ -196,7 +196,7 @@ def cluster_check(status: ClusterStatus) -> Check:
     )
 
 
-def node_checks(name: str, reply: agent_protocol.NodeInspection, before: float, after: float) -> list[Check]:
+def node_checks(name: str, reply: agent_orders.NodeInspection, before: float, after: float) -> list[Check]:
     """Checks from a node's inspection, requested at `before` and answered at `after` (local clock)."""
 
     def check(kind: str, state: CheckState, **values: object) -> Check:
@@ -231,7 +231,7 @@ def node_checks(name: str, reply: agent_protocol.NodeInspection, before: float, 
 
 
 def connection_checks(
-    dialled: dict[tuple[str, str], agent_protocol.DialResult], peers: dict[str, agent_protocol.Peer]
+    dialled: dict[tuple[str, str], agent_orders.DialResult], peers: dict[str, agent_orders.Peer]
 ) -> Iterable[Check]:
     """One check for all connections, and one for each failed connection."""
     if not dialled:

@@ -22,7 +22,7 @@ from typing import Any, Optional
 import ray
 
 from castray_desktop.core.failures.kinds import CastRayError, Failure, FailureKind
-from castray_desktop.core.protocol.nodes import agent_protocol, driver_protocol, json_codec
+from castray_desktop.core.protocol.nodes import agent_orders, driver_protocol, json_codec
 from castray_desktop.workers.driver import ray_connection
 from castray_desktop.workers.driver.agent_handles import (
     RAY_ERRORS,
@@ -172,7 +172,7 @@ class RayDriver:
         except RAY_ERRORS as error:  # the engine decides what to do
             self._send(driver_protocol.AgentCallResult(call.number, error=reason_of(error)))
             return
-        reply = json_codec.from_json(answer, agent_protocol.OrderReply) if answer else None
+        reply = json_codec.from_json(answer, agent_orders.OrderReply) if answer else None
         self._send(driver_protocol.AgentCallResult(call.number, reply))
 
     async def _stop(self) -> None:

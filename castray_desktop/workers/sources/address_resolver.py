@@ -11,7 +11,7 @@ from castray_desktop.core.content.file_names import MAX_PATH, ExcludePatterns, f
 from castray_desktop.core.content.hub_addresses import parse_hub_address
 from castray_desktop.core.content.urls import redacted_url, url_scheme
 from castray_desktop.core.failures.kinds import CastRayError, FailureKind
-from castray_desktop.core.protocol.nodes.agent_protocol import RemoteFile
+from castray_desktop.core.protocol.nodes.cast_parcel import RemoteFile
 from castray_desktop.workers.base.installation import extra_command, lacks_extra
 from castray_desktop.workers.sources.hub_cache_layout import in_cache_layout
 from castray_desktop.workers.sources.object_stores import ObjectStores

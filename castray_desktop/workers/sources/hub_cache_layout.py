@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from castray_desktop.core.content.hub_addresses import HubAddress, parse_hub_address
-from castray_desktop.core.protocol.nodes.agent_protocol import RemoteFile, pack_contents
+from castray_desktop.core.protocol.nodes.cast_parcel import RemoteFile, pack_contents
 
 DEFAULT_BRANCH = "main"
 _COMMIT = re.compile(r"[0-9a-f]{40}")

@@ -17,7 +17,7 @@ from typing import TypeVar
 from castray_desktop.core.casts.transfer_options import TransferOptions
 from castray_desktop.core.content.hub_addresses import HubAddress, parse_hub_address
 from castray_desktop.core.failures.kinds import CastRayError, FailureKind
-from castray_desktop.core.protocol.nodes.agent_protocol import RemoteFile, pack_contents
+from castray_desktop.core.protocol.nodes.cast_parcel import RemoteFile, pack_contents
 from castray_desktop.workers.sources.hub_client import HubClient, HubFile
 from castray_desktop.workers.sources.store_protocol import Waits
 

@@ -19,7 +19,7 @@ from castray_desktop.core.casts.transfer_options import TransferOptions
 from castray_desktop.core.content.file_names import folders_above
 from castray_desktop.core.content.urls import redacted_url, url_file_name
 from castray_desktop.core.failures.kinds import CastRayError, FailureKind
-from castray_desktop.core.protocol.nodes.agent_protocol import RemoteFile
+from castray_desktop.core.protocol.nodes.cast_parcel import RemoteFile
 from castray_desktop.workers.sources.object_store_access import ObjectPlace, StoreAccess, open_bucket
 from castray_desktop.workers.sources.store_protocol import LINK_SECONDS, Waits
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from castray_desktop.core.casts.transfer_options import TransferOptions
-from castray_desktop.core.protocol.nodes.agent_protocol import RemoteFile
+from castray_desktop.core.protocol.nodes.cast_parcel import RemoteFile
 
 LINK_SECONDS = 3600.0
 """How long a link should be valid. Half of that is left when it is renewed."""

@@ -10,7 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from castray_desktop.core.failures.kinds import Failure, FailureKind
-from castray_desktop.core.protocol.nodes import agent_protocol, driver_protocol, json_codec
+from castray_desktop.core.protocol.nodes import (
+    agent_orders,
+    agent_reports,
+    cast_parcel,
+    driver_protocol,
+    json_codec,
+)
 
 # Surrogates represent bytes that are not UTF-8, as in paths.
 texts = st.text(st.characters(), max_size=20)
@@ -21,9 +27,9 @@ st.register_type_strategy(float, st.floats(allow_nan=False, allow_infinity=False
 UNIONS = (
     driver_protocol.ToDriver,
     driver_protocol.FromDriver,
-    agent_protocol.Order,
-    agent_protocol.OrderReply,
-    typing.Union[agent_protocol.AgentHello, agent_protocol.AgentReport],  # noqa: UP007 - as the agents read it
+    agent_orders.Order,
+    agent_orders.OrderReply,
+    typing.Union[agent_reports.AgentHello, agent_reports.AgentReport],  # noqa: UP007 - as the agents read it
 )
 CASES = [(union, kind) for union in UNIONS for kind in typing.get_args(union) if kind is not type(None)]
 
@@ -86,11 +92,11 @@ def test_no_bytes_do_more_than_raise_a_value_error(garbage: bytes) -> None:
 
 def test_a_secret_is_not_shown() -> None:
     """Orders appear in logs and in the text of errors."""
-    upstream = agent_protocol.Upstream("n", "a", 1)
-    totals, algorithms = agent_protocol.ParcelTotals(1, "m", 1, 1, 1, 1), agent_protocol.Algorithms()
+    upstream = cast_parcel.Upstream("n", "a", 1)
+    totals, algorithms = cast_parcel.ParcelTotals(1, "m", 1, 1, 1, 1), cast_parcel.Algorithms()
     orders = (
-        agent_protocol.StartDelivery("c", "hush", 1, upstream, totals, algorithms),
-        agent_protocol.ServeSource("c", "hush", 1, algorithms),
+        agent_orders.StartDelivery("c", "hush", 1, upstream, totals, algorithms),
+        agent_orders.ServeSource("c", "hush", 1, algorithms),
     )
     for order in orders:
         assert "hush" not in repr(driver_protocol.AgentCall(1, "node", order))
@@ -99,7 +105,7 @@ def test_a_secret_is_not_shown() -> None:
 
 def test_the_order_inside_a_call_keeps_its_kind() -> None:
     failure = Failure(FailureKind.NO_ROOM, {"node": "x"})
-    call = driver_protocol.AgentCall(3, "node", agent_protocol.AnnounceTrailer("c", "digest"))
+    call = driver_protocol.AgentCall(3, "node", agent_orders.AnnounceTrailer("c", "digest"))
     assert json_codec.from_json(json_codec.to_json(call), driver_protocol.ToDriver) == call
-    reply = driver_protocol.AgentCallResult(3, agent_protocol.DestinationReply(failure=failure))
+    reply = driver_protocol.AgentCallResult(3, agent_orders.DestinationReply(failure=failure))
     assert json_codec.from_json(json_codec.to_json(reply), driver_protocol.FromDriver) == reply

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from castray_desktop.core.protocol.nodes import agent_protocol
-from castray_desktop.core.protocol.nodes.agent_protocol import (
+from castray_desktop.core.protocol.nodes import agent_orders, agent_reports
+from castray_desktop.core.protocol.nodes.agent_reports import (
     DeliveryReport,
     RecipientState,
     SourceReport,
@@ -29,18 +29,18 @@ async def test_a_request_leaves_once_and_gets_its_id() -> None:
     requests = InClusterRequests(lambda: woken.append(None))
     task = await asked(requests, "/x", ["node_1", "node_2"], "multicast")
     (request,) = requests.drain()
-    assert request == agent_protocol.TransferRequest(1, ("/x",), ("node_1", "node_2"))
+    assert request == agent_reports.TransferRequest(1, ("/x",), ("node_1", "node_2"))
     assert requests.drain() == ()
     assert woken
-    requests.answer(agent_protocol.AnswerTransfer(1, "c0ffee"))
+    requests.answer(agent_orders.AnswerTransfer(1, "c0ffee"))
     assert await task == "c0ffee"
-    requests.answer(agent_protocol.AnswerTransfer(1, "c0ffee"))  # no caller waits any more
+    requests.answer(agent_orders.AnswerTransfer(1, "c0ffee"))  # no caller waits any more
 
 
 async def test_a_refusal_is_an_error_with_its_reason() -> None:
     requests = InClusterRequests(lambda: None)
     task = await asked(requests, "/x", "nobody")
-    requests.answer(agent_protocol.AnswerTransfer(1, refusal="There is no node named nobody."))
+    requests.answer(agent_orders.AnswerTransfer(1, refusal="There is no node named nobody."))
     with pytest.raises(ValueError, match="There is no node named nobody"):
         await task
 

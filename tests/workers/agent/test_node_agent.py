@@ -9,14 +9,20 @@ from typing import Any
 
 import pytest
 
-from castray_desktop.core.protocol.nodes import agent_protocol, driver_protocol, json_codec
-from castray_desktop.core.protocol.nodes.agent_protocol import DeliveryReport, RecipientState
+from castray_desktop.core.protocol.nodes import (
+    agent_orders,
+    agent_reports,
+    cast_parcel,
+    driver_protocol,
+    json_codec,
+)
+from castray_desktop.core.protocol.nodes.agent_reports import DeliveryReport, RecipientState
 from castray_desktop.workers.agent import node_agent as agent_module
 from castray_desktop.workers.agent.node_agent import NodeAgent, actor_name
 
-UPSTREAM = agent_protocol.Upstream("s", "10.0.0.1", 7000)
-ALGORITHMS = agent_protocol.Algorithms()
-TOTALS = agent_protocol.ParcelTotals(1, "m", 1, 1, 1, 1)
+UPSTREAM = cast_parcel.Upstream("s", "10.0.0.1", 7000)
+ALGORITHMS = cast_parcel.Algorithms()
+TOTALS = cast_parcel.ParcelTotals(1, "m", 1, 1, 1, 1)
 REPORT = DeliveryReport("c", RecipientState.RECEIVING, stream_bytes=5)
 
 
@@ -42,9 +48,9 @@ class FakePlane:
         reports, self._reports = self._reports, ()
         return (), reports
 
-    def preflight(self, order: agent_protocol.CheckDestination) -> agent_protocol.DestinationReply:
+    def preflight(self, order: agent_orders.CheckDestination) -> agent_orders.DestinationReply:
         self.calls.append(("preflight", order))
-        return agent_protocol.DestinationReply("/inbox", "storage", free_bytes=7)
+        return agent_orders.DestinationReply("/inbox", "storage", free_bytes=7)
 
     def close(self, keep: bool = False) -> None:
         self.closed = True
@@ -113,7 +119,7 @@ async def agent(tmp_path: Path, planes: list[FakePlane], waits: Waits) -> AsyncI
     )
     agent = NodeAgent(place)
     hello = json_codec.from_json(
-        await agent.start("abcd"), agent_protocol.AgentHello | agent_protocol.AgentReport
+        await agent.start("abcd"), agent_reports.AgentHello | agent_reports.AgentReport
     )
     assert (hello.node, hello.port, hello.local_path) == ("node_1", 7001, "/run/agent.sock")
     assert (hello.inbox, hello.node_id) == (str(tmp_path), "abcd")
@@ -122,9 +128,9 @@ async def agent(tmp_path: Path, planes: list[FakePlane], waits: Waits) -> AsyncI
     assert planes[0].closed
 
 
-async def report(agent: NodeAgent) -> agent_protocol.AgentReport:
-    said: agent_protocol.AgentReport = json_codec.from_json(
-        await agent.report(), agent_protocol.AgentReport | agent_protocol.AgentHello
+async def report(agent: NodeAgent) -> agent_reports.AgentReport:
+    said: agent_reports.AgentReport = json_codec.from_json(
+        await agent.report(), agent_reports.AgentReport | agent_reports.AgentHello
     )
     return said
 
@@ -192,31 +198,31 @@ async def test_an_empty_report_is_sent_too(agent: NodeAgent, waits: Waits) -> No
     said = asyncio.create_task(report(agent))
     await waits.begun(1)
     waits.over()
-    assert (await said) == agent_protocol.AgentReport()
+    assert (await said) == agent_reports.AgentReport()
     assert agent_module.IDLE_SECONDS <= 2.0
 
 
 @pytest.mark.parametrize(
     "order",
     [
-        agent_protocol.PrepareSource("c", ("/x",)),
-        agent_protocol.StartDelivery("c", "s", 1, UPSTREAM, TOTALS, ALGORITHMS),
-        agent_protocol.SetUpstream("c", 2, UPSTREAM),
-        agent_protocol.SetNodeLimit(1000),
-        agent_protocol.ForgetCast("c"),
+        agent_orders.PrepareSource("c", ("/x",)),
+        agent_orders.StartDelivery("c", "s", 1, UPSTREAM, TOTALS, ALGORITHMS),
+        agent_orders.SetUpstream("c", 2, UPSTREAM),
+        agent_orders.SetNodeLimit(1000),
+        agent_orders.ForgetCast("c"),
     ],
 )
 async def test_orders_reach_the_transfer_service(
-    agent: NodeAgent, planes: list[FakePlane], order: agent_protocol.Order
+    agent: NodeAgent, planes: list[FakePlane], order: agent_orders.Order
 ) -> None:
     assert await agent.order(json_codec.to_json(order)) == b""
     assert planes[0].calls == [("carry_out", order)]
 
 
 async def test_a_preflight_is_answered(agent: NodeAgent, planes: list[FakePlane]) -> None:
-    order = agent_protocol.CheckDestination("c", "", (), 1, 1)
-    reply = json_codec.from_json(await agent.order(json_codec.to_json(order)), agent_protocol.OrderReply)
-    assert reply == agent_protocol.DestinationReply("/inbox", "storage", free_bytes=7)
+    order = agent_orders.CheckDestination("c", "", (), 1, 1)
+    reply = json_codec.from_json(await agent.order(json_codec.to_json(order)), agent_orders.OrderReply)
+    assert reply == agent_orders.DestinationReply("/inbox", "storage", free_bytes=7)
 
 
 async def test_an_error_of_the_transfer_service_reaches_the_driver(
@@ -224,7 +230,7 @@ async def test_an_error_of_the_transfer_service_reaches_the_driver(
 ) -> None:
     planes[0].failure = OSError("disk")
     with pytest.raises(OSError, match="disk"):
-        await agent.order(json_codec.to_json(agent_protocol.AnnounceTrailer("c", "digest")))
+        await agent.order(json_codec.to_json(agent_orders.AnnounceTrailer("c", "digest")))
 
 
 async def test_no_order_after_the_end(tmp_path: Path, planes: list[FakePlane]) -> None:
@@ -233,7 +239,7 @@ async def test_no_order_after_the_end(tmp_path: Path, planes: list[FakePlane]) -
     await agent.stop()
     await agent.stop()
     with pytest.raises(RuntimeError):
-        await agent.order(json_codec.to_json(agent_protocol.CancelCast("c")))
+        await agent.order(json_codec.to_json(agent_orders.CancelCast("c")))
 
 
 @pytest.mark.parametrize(

@@ -7,13 +7,13 @@ import socket
 from pathlib import Path
 
 from castray_desktop.core.failures.kinds import FailureKind
-from castray_desktop.core.protocol.nodes import agent_protocol, json_codec
+from castray_desktop.core.protocol.nodes import agent_orders, json_codec
 from castray_desktop.workers.agent import node_inspection
 from tests.helpers.range_server import range_server
 
 
-def listing(path: Path, limit: int = 1000) -> agent_protocol.FolderReply:
-    return node_inspection.list_folder(agent_protocol.ListFolder(str(path), limit))
+def listing(path: Path, limit: int = 1000) -> agent_orders.FolderReply:
+    return node_inspection.list_folder(agent_orders.ListFolder(str(path), limit))
 
 
 def test_folders_come_first_and_names_may_be_of_any_script(tmp_path: Path) -> None:
@@ -58,8 +58,8 @@ def test_a_folder_that_can_not_be_listed_has_a_reason(tmp_path: Path) -> None:
 
 
 def test_nothing_is_the_home() -> None:
-    assert node_inspection.list_folder(agent_protocol.ListFolder("")).path == str(Path.home())
-    assert node_inspection.list_folder(agent_protocol.ListFolder("~")).path == str(Path.home())
+    assert node_inspection.list_folder(agent_orders.ListFolder("")).path == str(Path.home())
+    assert node_inspection.list_folder(agent_orders.ListFolder("~")).path == str(Path.home())
 
 
 def test_sizes_of_paths(tmp_path: Path) -> None:
@@ -67,13 +67,12 @@ def test_sizes_of_paths(tmp_path: Path) -> None:
     (tmp_path / "data/deep/one").write_bytes(b"1" * 10)
     (tmp_path / "data/two.tmp").write_bytes(b"2" * 5)
     paths = (str(tmp_path / "data"), str(tmp_path / "gone"))
-    whole, gone = node_inspection.measure_sizes(agent_protocol.MeasureSizes(paths)).entries
+    whole, gone = node_inspection.measure_sizes(agent_orders.MeasureSizes(paths)).entries
     assert (whole.name, whole.folder, whole.files, whole.bytes) == ("data", True, 2, 15)
     assert gone.failure is not None
     assert gone.failure.kind is FailureKind.NO_SUCH_FILE
     assert (
-        node_inspection.measure_sizes(agent_protocol.MeasureSizes(paths[:1], ("*.tmp",))).entries[0].bytes
-        == 10
+        node_inspection.measure_sizes(agent_orders.MeasureSizes(paths[:1], ("*.tmp",))).entries[0].bytes == 10
     )
 
 
@@ -81,7 +80,7 @@ def test_the_size_of_a_file_on_a_web_server() -> None:
     with range_server() as server:
         server.add("/a%20b.bin", b"12345")
         paths = (server.url("/a%20b.bin?key=1"), server.url("/gone?key=secret"))
-        there, gone = node_inspection.measure_sizes(agent_protocol.MeasureSizes(paths)).entries
+        there, gone = node_inspection.measure_sizes(agent_orders.MeasureSizes(paths)).entries
     assert (there.path, there.name, there.files, there.bytes) == (paths[0], "a b.bin", 1, 5)
     assert gone.failure is not None
     assert gone.failure.kind is FailureKind.URL_FAILED
@@ -92,11 +91,11 @@ async def test_dialling_is_real() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server, socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         peers = (
-            agent_protocol.Peer("there", "127.0.0.1", server.getsockname()[1]),
-            agent_protocol.Peer("refused", "127.0.0.1", closed.getsockname()[1]),
-            agent_protocol.Peer("no network", "255.255.255.255", 9),
+            agent_orders.Peer("there", "127.0.0.1", server.getsockname()[1]),
+            agent_orders.Peer("refused", "127.0.0.1", closed.getsockname()[1]),
+            agent_orders.Peer("no network", "255.255.255.255", 9),
         )
-        reply = await node_inspection.dial_peers(agent_protocol.DialPeers(peers, 2.0), "127.0.0.1")
+        reply = await node_inspection.dial_peers(agent_orders.DialPeers(peers, 2.0), "127.0.0.1")
     there, refused, no_network = reply.results
     assert (there.node, there.reason) == ("there", "")
     assert 0 < there.seconds < 2
@@ -114,9 +113,7 @@ async def test_a_port_that_stays_silent_ends_in_time() -> None:
         filler.setblocking(False)
         filler.connect_ex(full.getsockname())
         fillers.append(filler)
-    order = agent_protocol.DialPeers(
-        (agent_protocol.Peer("silent", "127.0.0.1", full.getsockname()[1]),), 0.05
-    )
+    order = agent_orders.DialPeers((agent_orders.Peer("silent", "127.0.0.1", full.getsockname()[1]),), 0.05)
     (silent,) = (await node_inspection.dial_peers(order, "127.0.0.1")).results
     for sock in (full, *fillers):
         sock.close()
@@ -130,4 +127,4 @@ def test_an_inspection_of_a_node(tmp_path: Path) -> None:
     assert found.open_files > 0
     assert found.shared_total >= found.shared_free > 0
     assert (found.ray_version, found.data_ports) == ("2.60.0", "7000-7010")
-    assert json_codec.from_json(json_codec.to_json(found), agent_protocol.OrderReply) == found
+    assert json_codec.from_json(json_codec.to_json(found), agent_orders.OrderReply) == found

@@ -15,7 +15,13 @@ import pytest
 
 from castray_desktop.core.failures.kinds import FailureKind
 from castray_desktop.core.protocol.messages import NodeInfo, NodeState
-from castray_desktop.core.protocol.nodes import agent_protocol, driver_protocol, json_codec
+from castray_desktop.core.protocol.nodes import (
+    agent_orders,
+    agent_reports,
+    cast_parcel,
+    driver_protocol,
+    json_codec,
+)
 from castray_desktop.workers.agent import node_agent as agent_module
 from castray_desktop.workers.agent.node_agent import NodeAgent
 from castray_desktop.workers.agent.node_inspection import MachineFactsMeter
@@ -64,11 +70,11 @@ def test_measuring_a_node_does_not_wait_for_its_inbox(hung: Path) -> None:
 
 def test_a_node_reports_while_its_inbox_does_not_answer() -> None:
     node = NodeInfo("a", NodeState.ONLINE, inbox="/mnt/in")
-    silent = with_facts(node, agent_protocol.MachineFacts(inbox_silent=INBOX_SECONDS), 1.0)
+    silent = with_facts(node, agent_reports.MachineFacts(inbox_silent=INBOX_SECONDS), 1.0)
     assert silent.failure is not None
     assert silent.failure.kind is FailureKind.INBOX_SILENT
     assert silent.failure.values == {"node": "a", "path": "/mnt/in"}
-    assert with_facts(silent, agent_protocol.MachineFacts(), 2.0) == msgspec.structs.replace(
+    assert with_facts(silent, agent_reports.MachineFacts(), 2.0) == msgspec.structs.replace(
         node, last_seen=2.0
     )
 
@@ -80,26 +86,24 @@ async def test_an_agent_continues_reports_and_cancels(
     monkeypatch.setattr(agent_module, "PREFLIGHT_SECONDS", 0.3)
     agent = NodeAgent(driver_protocol.PlaceAgent("a", str(hung / "inbox"), "127.0.0.1"))
     await agent.start()
-    report = json_codec.from_json(
-        await agent.report(), agent_protocol.AgentHello | agent_protocol.AgentReport
-    )
+    report = json_codec.from_json(await agent.report(), agent_reports.AgentHello | agent_reports.AgentReport)
     assert report.facts is not None
     assert report.facts.inbox_silent > 0
-    order = agent_protocol.CheckDestination("c", "", (agent_protocol.TopEntry("x"),), 1, 1)
-    reply = json_codec.from_json(await agent.order(json_codec.to_json(order)), agent_protocol.OrderReply)
+    order = agent_orders.CheckDestination("c", "", (cast_parcel.TopEntry("x"),), 1, 1)
+    reply = json_codec.from_json(await agent.order(json_codec.to_json(order)), agent_orders.OrderReply)
     assert reply.failure is not None
     assert reply.failure.kind is FailureKind.FOLDER_SILENT
-    delivery = agent_protocol.StartDelivery(
+    delivery = agent_orders.StartDelivery(
         cast="c",
         secret="00" * 32,
         epoch=1,
-        upstream=agent_protocol.Upstream("s", "127.0.0.1", 1),
-        totals=agent_protocol.ParcelTotals(1, "m", 1, 1, 1, 1),
-        algorithms=agent_protocol.Algorithms(),
+        upstream=cast_parcel.Upstream("s", "127.0.0.1", 1),
+        totals=cast_parcel.ParcelTotals(1, "m", 1, 1, 1, 1),
+        algorithms=cast_parcel.Algorithms(),
     )
     async with asyncio.timeout(5):
         await agent.order(json_codec.to_json(delivery))
-        await agent.order(json_codec.to_json(agent_protocol.CancelCast("c")))
+        await agent.order(json_codec.to_json(agent_orders.CancelCast("c")))
         await agent.report()
     stopping = asyncio.create_task(agent.stop())
     await asyncio.sleep(0)

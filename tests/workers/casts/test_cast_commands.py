@@ -11,8 +11,8 @@ from castray_desktop.core.casts.grace_period import GRACE_SECONDS
 from castray_desktop.core.failures.kinds import CastRayError, FailureKind
 from castray_desktop.core.protocol import messages
 from castray_desktop.core.protocol.messages import CastResult, CastState, DeliveryState
-from castray_desktop.core.protocol.nodes import agent_protocol
-from castray_desktop.core.protocol.nodes.agent_protocol import RecipientState
+from castray_desktop.core.protocol.nodes import agent_orders, agent_reports
+from castray_desktop.core.protocol.nodes.agent_reports import RecipientState
 from castray_desktop.workers.casts.cast_manager import CastManager
 from castray_desktop.workers.casts.cast_table import CastServices
 from castray_desktop.workers.history.history_store import PastCast
@@ -24,7 +24,7 @@ from tests.helpers.samples import make_cast
 def pauses(stage: Stage) -> dict[str, list[bool]]:
     found: dict[str, list[bool]] = {}
     for node, order in stage.agents.orders:
-        if isinstance(order, agent_protocol.PauseCast):
+        if isinstance(order, agent_orders.PauseCast):
             found.setdefault(node, []).append(order.paused)
     return found
 
@@ -56,7 +56,7 @@ async def test_every_node_hears_of_a_pause_and_the_cast_goes_on_afterwards(stage
     await stage.cast_manager.commands.pause(cast)  # it is already
     stage.cast_manager.commands.resume(cast)
     assert state(stage, cast) is CastState.SENDING
-    await stage.agents.wait_for("c", agent_protocol.PauseCast, 2)
+    await stage.agents.wait_for("c", agent_orders.PauseCast, 2)
     assert pauses(stage) == {node: [True, False] for node in "sabc"}
     assert await stage.finish(cast, "a", "b", "c") is CastState.COMPLETED
 
@@ -72,9 +72,9 @@ async def test_absence_does_not_count_while_the_cast_is_paused(stage: Stage) -> 
     assert deliveries(stage, cast)["b"] is DeliveryState.PAUSED
     stage.agents.come_back("b")
     await settle()
-    assert sum(isinstance(order, agent_protocol.StartDelivery) for _, order in stage.agents.orders) == 3
+    assert sum(isinstance(order, agent_orders.StartDelivery) for _, order in stage.agents.orders) == 3
     stage.cast_manager.commands.resume(cast)
-    await stage.agents.wait_for("b", agent_protocol.StartDelivery, 2)
+    await stage.agents.wait_for("b", agent_orders.StartDelivery, 2)
     assert await stage.finish(cast, "a", "b", "c") is CastState.COMPLETED
 
 
@@ -84,9 +84,9 @@ async def test_a_source_that_comes_back_is_asked_to_serve_once_the_cast_goes_on(
     stage.agents.go_away("s")
     stage.agents.come_back("s")
     await settle()
-    assert sum(isinstance(order, agent_protocol.ServeSource) for _, order in stage.agents.orders) == 1
+    assert sum(isinstance(order, agent_orders.ServeSource) for _, order in stage.agents.orders) == 1
     stage.cast_manager.commands.resume(cast)
-    await stage.agents.wait_for("s", agent_protocol.ServeSource, 2)
+    await stage.agents.wait_for("s", agent_orders.ServeSource, 2)
     assert await stage.finish(cast, "a", "b", "c") is CastState.COMPLETED
 
 
@@ -103,14 +103,14 @@ async def test_a_delivery_with_all_bytes_completes_although_the_cast_is_paused(s
 async def test_a_cast_that_is_paused_while_it_scans_sends_nothing(stage: Stage) -> None:
     stage.agents.scanning = True
     cast = stage.cast_manager.send(REQUEST)
-    await stage.agents.wait_for("s", agent_protocol.PrepareSource)
+    await stage.agents.wait_for("s", agent_orders.PrepareSource)
     await stage.cast_manager.commands.pause(cast)
-    stage.agents.report_source("s", cast, agent_protocol.SourceState.PREPARED, totals=stage.agents.totals)
+    stage.agents.report_source("s", cast, agent_reports.SourceState.PREPARED, totals=stage.agents.totals)
     await settle()
     assert state(stage, cast) is CastState.PAUSED
-    assert not any(isinstance(order, agent_protocol.ServeSource) for _, order in stage.agents.orders)
+    assert not any(isinstance(order, agent_orders.ServeSource) for _, order in stage.agents.orders)
     stage.cast_manager.commands.resume(cast)
-    await stage.agents.wait_for("c", agent_protocol.StartDelivery)
+    await stage.agents.wait_for("c", agent_orders.StartDelivery)
     assert await stage.finish(cast, "a", "b", "c") is CastState.COMPLETED
 
 
@@ -158,9 +158,9 @@ async def test_one_recipient_is_dropped_and_those_below_it_go_on(stage: Stage) -
     cast = await stage.start()
     await stage.cast_manager.commands.drop_recipients(cast, ("b",))
     assert deliveries(stage, cast)["b"] is DeliveryState.CANCELLED
-    assert ("b", agent_protocol.CancelCast(cast)) in stage.agents.orders
-    order = await stage.agents.wait_for("c", agent_protocol.SetUpstream)
-    assert isinstance(order, agent_protocol.SetUpstream)
+    assert ("b", agent_orders.CancelCast(cast)) in stage.agents.orders
+    order = await stage.agents.wait_for("c", agent_orders.SetUpstream)
+    assert isinstance(order, agent_orders.SetUpstream)
     assert order.upstream is not None
     assert order.upstream.node == "a"
     with pytest.raises(CastRayError) as error:
@@ -183,7 +183,7 @@ async def test_somebody_joins_before_the_cast_has_taken_a_step(stage: Stage) -> 
     cast = stage.cast_manager.send(msgspec.structs.replace(REQUEST, recipients=("a",)))
     async with asyncio.timeout(5):
         await stage.cast_manager.add_recipients(cast, ("b",))
-    await stage.agents.wait_for("b", agent_protocol.StartDelivery)
+    await stage.agents.wait_for("b", agent_orders.StartDelivery)
     assert await stage.finish(cast, "a", "b") is CastState.COMPLETED
 
 

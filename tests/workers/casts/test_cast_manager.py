@@ -23,8 +23,8 @@ from castray_desktop.core.protocol.messages import (
     Transport,
     TransportOption,
 )
-from castray_desktop.core.protocol.nodes import agent_protocol
-from castray_desktop.core.protocol.nodes.agent_protocol import RecipientState, SourceState
+from castray_desktop.core.protocol.nodes import agent_orders, agent_reports, cast_parcel
+from castray_desktop.core.protocol.nodes.agent_reports import RecipientState, SourceState
 from castray_desktop.workers.casts import cast_publisher
 from castray_desktop.workers.casts.cast_manager import CastManager
 from castray_desktop.workers.casts.cast_table import CastServices
@@ -36,14 +36,14 @@ async def test_one_chain_one_upload_everything_delivered(stage: Stage) -> None:
     cast = await stage.start()
     upstreams = {}
     for node in ("a", "b", "c"):
-        order = await stage.agents.wait_for(node, agent_protocol.StartDelivery)
-        assert isinstance(order, agent_protocol.StartDelivery)
+        order = await stage.agents.wait_for(node, agent_orders.StartDelivery)
+        assert isinstance(order, agent_orders.StartDelivery)
         upstreams[node] = order.upstream.node
     assert upstreams == {"a": "s", "b": "a", "c": "b"}
     stage.finish_source(cast)
     for node in ("a", "b", "c"):
-        announced = await stage.agents.wait_for(node, agent_protocol.AnnounceTrailer)
-        assert announced == agent_protocol.AnnounceTrailer(cast, "t")
+        announced = await stage.agents.wait_for(node, agent_orders.AnnounceTrailer)
+        assert announced == agent_orders.AnnounceTrailer(cast, "t")
         stage.agents.complete(node, cast, upstreams[node])
     result = await stage.result(cast)
     assert result.summary.state is CastState.COMPLETED
@@ -53,7 +53,7 @@ async def test_one_chain_one_upload_everything_delivered(stage: Stage) -> None:
     assert result.deliveries[0].transport is Transport.DIRECT
     assert result.deliveries[2].paths == ("/inbox/c/model.bin",)
     for node in ("s", "a", "b", "c"):
-        await stage.agents.wait_for(node, agent_protocol.ForgetCast)
+        await stage.agents.wait_for(node, agent_orders.ForgetCast)
 
 
 async def test_the_result_reaches_the_clients_once(stage: Stage) -> None:
@@ -75,7 +75,7 @@ async def test_the_hash_is_one_that_everybody_has(stage: Stage, poor: str | None
     used = [
         order.algorithms
         for order in orders
-        if isinstance(order, agent_protocol.StartDelivery | agent_protocol.ServeSource)
+        if isinstance(order, agent_orders.StartDelivery | agent_orders.ServeSource)
     ]
     assert {(each.piece, each.file) for each in used} == {("xxh3-128", expected)}
     assert len(used) == 4
@@ -85,10 +85,8 @@ async def test_the_secret_is_of_this_cast_alone(stage: Stage) -> None:
     secrets = set()
     for count in (1, 2):
         cast = stage.cast_manager.send(REQUEST)
-        await stage.agents.wait_for("c", agent_protocol.StartDelivery, count)
-        orders = [
-            order for _, order in stage.agents.orders if isinstance(order, agent_protocol.StartDelivery)
-        ]
+        await stage.agents.wait_for("c", agent_orders.StartDelivery, count)
+        orders = [order for _, order in stage.agents.orders if isinstance(order, agent_orders.StartDelivery)]
         secrets |= {order.secret for order in orders if order.cast == cast}
     assert len(secrets) == 2
     assert all(len(secret) == 64 for secret in secrets)
@@ -96,10 +94,10 @@ async def test_the_secret_is_of_this_cast_alone(stage: Stage) -> None:
 
 async def test_a_recipient_without_room_touches_nobody_else(stage: Stage) -> None:
     no_room = Failure(FailureKind.NO_ROOM, {"node": "b", "path": "/", "free": "1 B", "needed": "1 kB"})
-    stage.agents.replies["b"] = agent_protocol.DestinationReply(failure=no_room)
+    stage.agents.replies["b"] = agent_orders.DestinationReply(failure=no_room)
     cast = stage.cast_manager.send(REQUEST)
-    start = await stage.agents.wait_for("c", agent_protocol.StartDelivery)
-    assert isinstance(start, agent_protocol.StartDelivery)
+    start = await stage.agents.wait_for("c", agent_orders.StartDelivery)
+    assert isinstance(start, agent_orders.StartDelivery)
     assert start.upstream.node == "a"
     stage.finish_source(cast)
     stage.agents.complete("a", cast, "s")
@@ -113,7 +111,7 @@ async def test_a_recipient_without_room_touches_nobody_else(stage: Stage) -> Non
 async def test_recipients_that_share_a_disk_need_room_together(stage: Stage) -> None:
     size = stage.agents.totals.content_bytes
     for node in "abc":
-        stage.agents.replies[node] = agent_protocol.DestinationReply(
+        stage.agents.replies[node] = agent_orders.DestinationReply(
             f"/in/{node}", f"of {node}", free_bytes=size * 5 // 2, disk="one"
         )
     report = await stage.cast_manager.dry_runs.preflight(REQUEST)
@@ -121,7 +119,7 @@ async def test_recipients_that_share_a_disk_need_room_together(stage: Stage) -> 
     assert (problem.node, problem.failure.kind) == ("c", FailureKind.NO_ROOM_TOGETHER)
     assert problem.failure.values["others"] == "a, b"
     cast = stage.cast_manager.send(REQUEST)
-    await stage.agents.wait_for("b", agent_protocol.StartDelivery)
+    await stage.agents.wait_for("b", agent_orders.StartDelivery)
     stage.finish_source(cast)
     stage.agents.complete("a", cast, "s")
     stage.agents.complete("b", cast, "a")
@@ -133,17 +131,17 @@ async def test_recipients_that_share_a_disk_need_room_together(stage: Stage) -> 
 async def test_what_is_there_already_needs_no_room(stage: Stage) -> None:
     size = stage.agents.totals.content_bytes
     for node in "abc":
-        stage.agents.replies[node] = agent_protocol.DestinationReply(
+        stage.agents.replies[node] = agent_orders.DestinationReply(
             f"/in/{node}", f"of {node}", free_bytes=size, disk="one", present_bytes=size
         )
     assert (await stage.cast_manager.dry_runs.preflight(REQUEST)).problems == ()
-    asked = [order for _, order in stage.agents.orders if isinstance(order, agent_protocol.CheckDestination)]
+    asked = [order for _, order in stage.agents.orders if isinstance(order, agent_orders.CheckDestination)]
     assert [order.count_present for order in asked] == [False] * 3 + [True] * 3
 
 
 async def test_without_consent_a_problem_keeps_the_cast_from_starting(stage: Stage) -> None:
     failure = Failure(FailureKind.NOT_WRITABLE, {"node": "b"})
-    stage.agents.replies["b"] = agent_protocol.DestinationReply(failure=failure)
+    stage.agents.replies["b"] = agent_orders.DestinationReply(failure=failure)
     cast = stage.cast_manager.send(SendRequest(("/data/model.bin",), ("all",)))
     result = await stage.result(cast)
     assert result.summary.state is CastState.FAILED
@@ -164,9 +162,9 @@ async def test_a_missing_file_fails_the_cast_by_name(stage: Stage) -> None:
 async def test_a_cast_waits_for_the_agent_of_a_recipient_that_is_starting(stage: Stage) -> None:
     await stage.agents.set_state("b", NodeState.STARTING)
     cast = stage.cast_manager.send(REQUEST)
-    await stage.agents.wait_for("a", agent_protocol.CheckDestination)
+    await stage.agents.wait_for("a", agent_orders.CheckDestination)
     await stage.agents.set_state("b", NodeState.ONLINE)
-    await stage.agents.wait_for("b", agent_protocol.StartDelivery)
+    await stage.agents.wait_for("b", agent_orders.StartDelivery)
     stage.finish_source(cast)
     for node, upstream in (("a", "s"), ("b", "a"), ("c", "b")):
         stage.agents.complete(node, cast, upstream)
@@ -177,8 +175,8 @@ async def test_a_cast_waits_for_the_agent_of_a_recipient_that_is_starting(stage:
 async def test_a_lost_node_leaves_its_downstream_to_its_upstream(stage: Stage) -> None:
     cast = await stage.start()
     stage.agents.go_away("b")
-    move = await stage.agents.wait_for("c", agent_protocol.SetUpstream)
-    assert isinstance(move, agent_protocol.SetUpstream)
+    move = await stage.agents.wait_for("c", agent_orders.SetUpstream)
+    assert isinstance(move, agent_orders.SetUpstream)
     assert (move.upstream.node, move.epoch) == ("a", 2)
     stage.finish_source(cast)
     stage.agents.complete("a", cast, "s")
@@ -195,8 +193,8 @@ async def test_a_failed_delivery_is_left_out_of_the_chain(stage: Stage) -> None:
     cast = await stage.start()
     broken = Failure(FailureKind.WRITE_ERROR, {"node": "a"})
     stage.agents.report_delivery("a", cast, RecipientState.FAILED, failure=broken)
-    move = await stage.agents.wait_for("b", agent_protocol.SetUpstream)
-    assert isinstance(move, agent_protocol.SetUpstream)
+    move = await stage.agents.wait_for("b", agent_orders.SetUpstream)
+    assert isinstance(move, agent_orders.SetUpstream)
     assert move.upstream.node == "s"
 
 
@@ -211,9 +209,9 @@ async def test_the_loss_of_the_source_ends_the_cast_after_a_while(stage: Stage) 
 
 async def test_recipients_of_one_folder_get_it_written_once(stage: Stage) -> None:
     for node in "abc":
-        stage.agents.replies[node] = agent_protocol.DestinationReply("/shared", "same", free_bytes=10**9)
+        stage.agents.replies[node] = agent_orders.DestinationReply("/shared", "same", free_bytes=10**9)
     cast = stage.cast_manager.send(REQUEST)
-    await stage.agents.wait_for("a", agent_protocol.StartDelivery)
+    await stage.agents.wait_for("a", agent_orders.StartDelivery)
     stage.finish_source(cast)
     stage.agents.complete("a", cast, "s")
     result = await stage.result(cast)
@@ -226,12 +224,12 @@ async def test_recipients_of_one_folder_get_it_written_once(stage: Stage) -> Non
 
 async def test_another_one_takes_over_from_a_lost_writer(stage: Stage) -> None:
     for node in "ab":
-        stage.agents.replies[node] = agent_protocol.DestinationReply("/shared", "same", free_bytes=10**9)
+        stage.agents.replies[node] = agent_orders.DestinationReply("/shared", "same", free_bytes=10**9)
     cast = stage.cast_manager.send(REQUEST)
-    await stage.agents.wait_for("c", agent_protocol.StartDelivery)
+    await stage.agents.wait_for("c", agent_orders.StartDelivery)
     stage.agents.go_away("a")
-    start = await stage.agents.wait_for("b", agent_protocol.StartDelivery)
-    assert isinstance(start, agent_protocol.StartDelivery)
+    start = await stage.agents.wait_for("b", agent_orders.StartDelivery)
+    assert isinstance(start, agent_orders.StartDelivery)
     stage.finish_source(cast)
     stage.agents.complete("b", cast, start.upstream.node)
     stage.agents.complete("c", cast, "s")
@@ -248,7 +246,7 @@ async def test_cancel_ends_it_everywhere(stage: Stage) -> None:
     assert result.summary.state is CastState.CANCELLED
     assert all(item.state is DeliveryState.CANCELLED for item in result.deliveries)
     for node in ("s", "a", "b", "c"):
-        await stage.agents.wait_for(node, agent_protocol.CancelCast)
+        await stage.agents.wait_for(node, agent_orders.CancelCast)
     with pytest.raises(CastRayError) as caught:
         await stage.cast_manager.cancel(cast)
     assert caught.value.failure.kind is FailureKind.CAST_FINISHED
@@ -256,7 +254,7 @@ async def test_cancel_ends_it_everywhere(stage: Stage) -> None:
 
 async def test_preflight_sends_nothing(stage: Stage) -> None:
     failure = Failure(FailureKind.NOT_WRITABLE, {"node": "b"})
-    stage.agents.replies["b"] = agent_protocol.DestinationReply(failure=failure)
+    stage.agents.replies["b"] = agent_orders.DestinationReply(failure=failure)
     report = await stage.cast_manager.dry_runs.preflight(REQUEST)
     assert (report.files, report.bytes, report.recipients) == (1, SIZE, ("a", "b", "c"))
     assert [(item.node, item.failure) for item in report.problems] == [("b", failure)]
@@ -306,7 +304,7 @@ async def test_clearing_forgets_what_has_ended(stage: Stage) -> None:
 
 async def test_a_file_that_the_source_could_not_send_is_named(stage: Stage) -> None:
     cast = await stage.start()
-    changed = agent_protocol.FileProblem("data/a.bin", Failure(FailureKind.CHANGED, {"path": "data/a.bin"}))
+    changed = cast_parcel.FileProblem("data/a.bin", Failure(FailureKind.CHANGED, {"path": "data/a.bin"}))
     stage.agents.report_source(
         "s",
         cast,
@@ -327,7 +325,7 @@ async def test_a_file_that_the_source_could_not_send_is_named(stage: Stage) -> N
         "No file was delivered. data/a.bin changed while it was being sent."
         " Send it again when no program is writing to it."
     )
-    assert not any(isinstance(order, agent_protocol.SetUpstream) for _, order in stage.agents.orders)
+    assert not any(isinstance(order, agent_orders.SetUpstream) for _, order in stage.agents.orders)
 
 
 # --- early ends -----------------------------------------------------------------------------------
@@ -335,9 +333,9 @@ async def test_a_file_that_the_source_could_not_send_is_named(stage: Stage) -> N
 
 async def test_cancelling_again_while_it_is_being_cancelled(stage: Stage) -> None:
     cast = await stage.start()
-    stage.agents.hold(agent_protocol.CancelCast)
+    stage.agents.hold(agent_orders.CancelCast)
     first = asyncio.create_task(stage.cast_manager.cancel(cast))
-    await stage.agents.wait_for("s", agent_protocol.CancelCast)
+    await stage.agents.wait_for("s", agent_orders.CancelCast)
     second = asyncio.create_task(stage.cast_manager.cancel(cast))
     await asyncio.sleep(0)
     stage.agents.release()
@@ -357,18 +355,18 @@ async def test_cancelling_before_the_first_step(stage: Stage) -> None:
 async def test_cancelling_while_the_source_is_scanned(stage: Stage) -> None:
     stage.agents.scanning = True
     cast = stage.cast_manager.send(REQUEST)
-    await stage.agents.wait_for("s", agent_protocol.PrepareSource)
+    await stage.agents.wait_for("s", agent_orders.PrepareSource)
     await stage.cast_manager.cancel(cast)
     assert (await stage.result(cast)).summary.state is CastState.CANCELLED
-    await stage.agents.wait_for("s", agent_protocol.CancelCast)
+    await stage.agents.wait_for("s", agent_orders.CancelCast)
 
 
 async def test_a_failed_cast_that_is_cancelled_while_it_cleans_up_stays_failed(stage: Stage) -> None:
     failure = Failure(FailureKind.NO_SUCH_FILE, {"path": "/data/model.bin"})
     stage.agents.source_failure = failure
-    stage.agents.hold(agent_protocol.CancelCast)
+    stage.agents.hold(agent_orders.CancelCast)
     cast = stage.cast_manager.send(REQUEST)
-    await stage.agents.wait_for("s", agent_protocol.CancelCast)
+    await stage.agents.wait_for("s", agent_orders.CancelCast)
     cancelling = asyncio.create_task(stage.cast_manager.cancel(cast))
     await asyncio.sleep(0)
     stage.agents.release()
@@ -394,7 +392,7 @@ async def test_leaving_the_cluster_ends_casts_with_that_reason(stage: Stage) -> 
 
 async def test_a_result_does_not_wait_for_an_agent_to_forget(stage: Stage) -> None:
     cast = await stage.start()
-    stage.agents.hold(agent_protocol.ForgetCast)
+    stage.agents.hold(agent_orders.ForgetCast)
     stage.finish_source(cast)
     for node, upstream in (("a", "s"), ("b", "a"), ("c", "b")):
         stage.agents.complete(node, cast, upstream)
@@ -408,8 +406,8 @@ async def test_a_relay_that_goes_after_it_has_everything_is_bypassed(stage: Stag
     stage.agents.complete("a", cast, "s")
     await asyncio.sleep(0)
     stage.agents.go_away("a")
-    move = await stage.agents.wait_for("b", agent_protocol.SetUpstream)
-    assert isinstance(move, agent_protocol.SetUpstream)
+    move = await stage.agents.wait_for("b", agent_orders.SetUpstream)
+    assert isinstance(move, agent_orders.SetUpstream)
     assert move.upstream.node == "s"
     stage.agents.complete("b", cast, "s")
     stage.agents.complete("c", cast, "b")
@@ -419,12 +417,12 @@ async def test_a_relay_that_goes_after_it_has_everything_is_bypassed(stage: Stag
 
 
 async def test_nobody_waits_until_the_source_has_answered(stage: Stage) -> None:
-    stage.agents.hold(agent_protocol.ServeSource)
+    stage.agents.hold(agent_orders.ServeSource)
     cast = stage.cast_manager.send(REQUEST)
     for node in "abc":
-        await stage.agents.wait_for(node, agent_protocol.StartDelivery)
+        await stage.agents.wait_for(node, agent_orders.StartDelivery)
     kinds = [type(order) for _, order in stage.agents.orders]
-    assert kinds.index(agent_protocol.ServeSource) < kinds.index(agent_protocol.StartDelivery)
+    assert kinds.index(agent_orders.ServeSource) < kinds.index(agent_orders.StartDelivery)
     stage.agents.release()
     stage.finish_source(cast)
     for node in "abc":
@@ -433,15 +431,15 @@ async def test_nobody_waits_until_the_source_has_answered(stage: Stage) -> None:
 
 
 async def test_a_recipient_lost_before_the_start_is_the_only_one_that_fails(stage: Stage) -> None:
-    stage.agents.hold(agent_protocol.CheckDestination)
+    stage.agents.hold(agent_orders.CheckDestination)
     cast = stage.cast_manager.send(REQUEST)
-    await stage.agents.wait_for("c", agent_protocol.CheckDestination)
+    await stage.agents.wait_for("c", agent_orders.CheckDestination)
     stage.agents.go_away("a")
     stage.agents.release()
-    start = await stage.agents.wait_for("b", agent_protocol.StartDelivery)
-    assert isinstance(start, agent_protocol.StartDelivery)
+    start = await stage.agents.wait_for("b", agent_orders.StartDelivery)
+    assert isinstance(start, agent_orders.StartDelivery)
     assert start.upstream.node == "s"
-    await stage.agents.wait_for("c", agent_protocol.StartDelivery)
+    await stage.agents.wait_for("c", agent_orders.StartDelivery)
     stage.finish_source(cast)
     stage.agents.complete("b", cast, "s")
     stage.agents.complete("c", cast, "b")
@@ -452,15 +450,15 @@ async def test_a_recipient_lost_before_the_start_is_the_only_one_that_fails(stag
 
 async def test_the_trailer_is_announced_after_the_start(stage: Stage) -> None:
     """The trailer of a small cast is announced before any recipient has confirmed its start."""
-    stage.agents.hold(agent_protocol.StartDelivery)
+    stage.agents.hold(agent_orders.StartDelivery)
     cast = stage.cast_manager.send(REQUEST)
-    await stage.agents.wait_for("s", agent_protocol.ServeSource)
+    await stage.agents.wait_for("s", agent_orders.ServeSource)
     stage.finish_source(cast)
     stage.agents.release()
     for node in "abc":
-        await stage.agents.wait_for(node, agent_protocol.AnnounceTrailer)
+        await stage.agents.wait_for(node, agent_orders.AnnounceTrailer)
         kinds = [type(order) for name, order in stage.agents.orders if name == node]
-        assert kinds.index(agent_protocol.StartDelivery) < kinds.index(agent_protocol.AnnounceTrailer)
+        assert kinds.index(agent_orders.StartDelivery) < kinds.index(agent_orders.AnnounceTrailer)
 
 
 async def test_the_reason_of_a_loss_is_the_node_s_own(stage: Stage) -> None:
@@ -477,7 +475,7 @@ async def test_the_reason_of_a_loss_is_the_node_s_own(stage: Stage) -> None:
 async def test_the_source_lost_while_it_is_scanned(stage: Stage) -> None:
     stage.agents.scanning = True
     cast = stage.cast_manager.send(REQUEST)
-    await stage.agents.wait_for("s", agent_protocol.PrepareSource)
+    await stage.agents.wait_for("s", agent_orders.PrepareSource)
     stage.agents.go_away("s")
     stage.skip()
     failure = (await stage.result(cast)).summary.failure
@@ -487,11 +485,11 @@ async def test_the_source_lost_while_it_is_scanned(stage: Stage) -> None:
 async def test_a_preflight_that_is_cancelled_leaves_nothing(stage: Stage) -> None:
     stage.agents.scanning = True
     asking = asyncio.create_task(stage.cast_manager.dry_runs.preflight(REQUEST))
-    await stage.agents.wait_for("s", agent_protocol.PrepareSource)
+    await stage.agents.wait_for("s", agent_orders.PrepareSource)
     asking.cancel()
     with pytest.raises(asyncio.CancelledError):
         await asking
-    await stage.agents.wait_for("s", agent_protocol.ForgetCast)
+    await stage.agents.wait_for("s", agent_orders.ForgetCast)
 
 
 async def test_a_node_that_cannot_reach_its_upstream_goes_around_it(stage: Stage) -> None:
@@ -499,12 +497,12 @@ async def test_a_node_that_cannot_reach_its_upstream_goes_around_it(stage: Stage
     lost = Failure(FailureKind.UPSTREAM_LOST, {"node": "c", "upstream": "b", "reason": "silent"})
     for _ in range(2):  # two orders for one route, one move
         stage.agents.report_delivery("c", cast, RecipientState.CONNECTING, epoch=1, failure=lost)
-        move = await stage.agents.wait_for("c", agent_protocol.SetUpstream)
-    assert isinstance(move, agent_protocol.SetUpstream)
+        move = await stage.agents.wait_for("c", agent_orders.SetUpstream)
+    assert isinstance(move, agent_orders.SetUpstream)
     assert (move.upstream.node, move.epoch) == ("a", 2)
     stage.agents.report_delivery("c", cast, RecipientState.CONNECTING, epoch=2, failure=lost)
-    again = await stage.agents.wait_for("c", agent_protocol.SetUpstream, 2)
-    assert isinstance(again, agent_protocol.SetUpstream)
+    again = await stage.agents.wait_for("c", agent_orders.SetUpstream, 2)
+    assert isinstance(again, agent_orders.SetUpstream)
     assert (again.upstream.node, again.epoch) == ("s", 3)
     stage.finish_source(cast)
     for node, upstream in (("a", "s"), ("b", "a"), ("c", "s")):
@@ -517,7 +515,7 @@ async def test_another_limit_while_it_runs(stage: Stage) -> None:
     cast = await stage.start()
     await stage.cast_manager.set_limit(cast[:6], 5000)
     for node in ("s", "a", "b", "c"):
-        assert await stage.agents.wait_for(node, agent_protocol.SetCastLimit) == agent_protocol.SetCastLimit(
+        assert await stage.agents.wait_for(node, agent_orders.SetCastLimit) == agent_orders.SetCastLimit(
             cast, 5000
         )
     assert [summary.options.limit for summary in stage.cast_manager.summaries()] == [5000]
@@ -574,17 +572,17 @@ async def test_failed_casts_are_cleared_only_where_no_others_are_left(stage: Sta
 async def test_a_preflight_tells_what_would_be_removed(stage: Stage) -> None:
     stage.agents.packed = "the source's files"
     stage.agents.extras = {
-        "a": agent_protocol.PrunableReply(2, ("/x/old", "/x/older")),
-        "b": agent_protocol.PrunableReply(),
+        "a": agent_orders.PrunableReply(2, ("/x/old", "/x/older")),
+        "b": agent_orders.PrunableReply(),
     }
     request = REQUEST.with_options(on_conflict=OnConflict.OVERWRITE, remove_extra=True, exclude=("*.log",))
     report = await stage.cast_manager.dry_runs.preflight(request)
     assert report.removals == (Removal("a", 2, ("/x/old", "/x/older")),)
-    asked = [order for _, order in stage.agents.orders if isinstance(order, agent_protocol.FindPrunable)]
+    asked = [order for _, order in stage.agents.orders if isinstance(order, agent_orders.FindPrunable)]
     assert {(order.packed, order.options.exclude) for order in asked} == {("the source's files", ("*.log",))}
     cast = await stage.start(request)
-    order = await stage.agents.wait_for("a", agent_protocol.StartDelivery)
-    assert isinstance(order, agent_protocol.StartDelivery)
+    order = await stage.agents.wait_for("a", agent_orders.StartDelivery)
+    assert isinstance(order, agent_orders.StartDelivery)
     assert (order.prune, order.options.exclude) == (True, ("*.log",))
     stage.finish_source(cast)
     for node, upstream in (("a", "s"), ("b", "a"), ("c", "b")):
@@ -595,7 +593,7 @@ async def test_a_preflight_tells_what_would_be_removed(stage: Stage) -> None:
 async def test_no_recipient_is_asked_for_removals_unless_requested(stage: Stage) -> None:
     assert (await stage.cast_manager.dry_runs.preflight(REQUEST)).removals == ()
     kinds = {type(order) for _, order in stage.agents.orders}
-    assert not kinds & {agent_protocol.GetManifest, agent_protocol.FindPrunable}
+    assert not kinds & {agent_orders.GetManifest, agent_orders.FindPrunable}
 
 
 async def test_removing_needs_names_that_are_kept(stage: Stage) -> None:
@@ -633,16 +631,16 @@ async def test_the_settings_decide_for_casts_that_leave_encryption_open(stage: S
 
 async def test_a_cast_that_an_agent_requests_starts_or_is_refused(stage: Stage) -> None:
     wanted = (
-        agent_protocol.TransferRequest(1, ("/x",), ("s",), "udp"),
-        agent_protocol.TransferRequest(2, ("/x",), ("nobody",)),
+        agent_reports.TransferRequest(1, ("/x",), ("s",), "udp"),
+        agent_reports.TransferRequest(2, ("/x",), ("nobody",)),
     )
-    stage.cast_manager.agent_reported("a", agent_protocol.AgentReport(requests=wanted))
+    stage.cast_manager.agent_reported("a", agent_reports.AgentReport(requests=wanted))
     summary = stage.cast_manager.summaries()[0]
     assert (summary.source, summary.recipients) == ("a", ("s",))
-    answer = await stage.agents.wait_for("a", agent_protocol.AnswerTransfer)
-    assert answer == agent_protocol.AnswerTransfer(1, summary.cast)
-    refusal = await stage.agents.wait_for("a", agent_protocol.AnswerTransfer, 2)
-    assert isinstance(refusal, agent_protocol.AnswerTransfer)
+    answer = await stage.agents.wait_for("a", agent_orders.AnswerTransfer)
+    assert answer == agent_orders.AnswerTransfer(1, summary.cast)
+    refusal = await stage.agents.wait_for("a", agent_orders.AnswerTransfer, 2)
+    assert isinstance(refusal, agent_orders.AnswerTransfer)
     assert refusal.refusal == "There is no node named nobody. Available nodes: a, b, c, s."
     status = stage.cast_manager._table.find(summary.cast)
     assert status.request.options.transport is TransportOption.UDP

@@ -11,7 +11,7 @@ import pytest
 
 from castray_desktop.core.failures.kinds import CastRayError, Failure, FailureKind
 from castray_desktop.core.protocol.messages import CastState, CastSummary, DeliveryState
-from castray_desktop.core.protocol.nodes import agent_protocol
+from castray_desktop.core.protocol.nodes import agent_orders, agent_reports, cast_parcel
 from castray_desktop.workers.casts import deferred_deliveries
 from castray_desktop.workers.casts.cast_manager import CastManager
 from castray_desktop.workers.casts.cast_table import CastServices
@@ -21,7 +21,7 @@ from tests.helpers.cast_stage import REQUEST, Stage
 PATIENT = msgspec.structs.replace(REQUEST, recipients=("a", "b", "c"), leave_out=False).with_options(
     await_offline=True
 )
-CHANGED = agent_protocol.ParcelTotals(100, "changed", 7, 33, 1, 1)
+CHANGED = cast_parcel.ParcelTotals(100, "changed", 7, 33, 1, 1)
 
 
 @pytest.fixture(autouse=True)
@@ -70,7 +70,7 @@ async def send(stage: Stage, *offline: str) -> str:
     there = [node for node in "abc" if node not in offline]
     cast = stage.cast_manager.send(PATIENT)
     for node in there:
-        await stage.agents.wait_for(node, agent_protocol.StartDelivery)
+        await stage.agents.wait_for(node, agent_orders.StartDelivery)
     stage.finish_source(cast)
     for node in there:
         stage.agents.complete(node, cast, "s")
@@ -81,7 +81,7 @@ async def send(stage: Stage, *offline: str) -> str:
 async def follow(stage: Stage, cast: str, *nodes: str) -> CastSummary:
     """The cast that serves the returned nodes, once they fetch."""
     for node in nodes:
-        await stage.agents.wait_for(node, agent_protocol.StartDelivery)
+        await stage.agents.wait_for(node, agent_orders.StartDelivery)
     found = [item for item in stage.cast_manager.summaries() if item.follows == cast]
     assert len(found) == 1
     assert set(found[0].recipients) == set(nodes)
@@ -90,7 +90,7 @@ async def follow(stage: Stage, cast: str, *nodes: str) -> CastSummary:
 
 async def finish(stage: Stage, later: CastSummary, *nodes: str) -> None:
     stage.agents.report_source(
-        later.source, later.cast, agent_protocol.SourceState.HASHED, totals=None, trailer_digest="t"
+        later.source, later.cast, agent_reports.SourceState.HASHED, totals=None, trailer_digest="t"
     )
     for node in nodes:
         stage.agents.complete(node, later.cast, later.source)
@@ -143,7 +143,7 @@ async def test_a_recipient_with_the_files_serves_deferred_deliveries(stage: Stag
     later = await follow(stage, cast, "b")
     assert later.source == "a"
     orders = [order for node, order in stage.agents.orders if node == "a"]
-    scans = [order for order in orders if isinstance(order, agent_protocol.PrepareSource)]
+    scans = [order for order in orders if isinstance(order, agent_orders.PrepareSource)]
     assert {scan.paths for scan in scans} == {("/inbox/a/model.bin",)}
     await finish(stage, later, "b")
     assert states(stage, cast)["b"] is DeliveryState.COMPLETED
@@ -152,7 +152,7 @@ async def test_a_recipient_with_the_files_serves_deferred_deliveries(stage: Stag
 async def test_a_recipient_whose_grace_period_expires_is_deferred(stage: Stage) -> None:
     cast = stage.cast_manager.send(PATIENT)
     for node in "abc":
-        await stage.agents.wait_for(node, agent_protocol.StartDelivery)
+        await stage.agents.wait_for(node, agent_orders.StartDelivery)
     stage.agents.go_away("b")
     await settle()
     stage.skip()
@@ -203,7 +203,7 @@ async def test_the_next_engine_serves_them_too(stage: Stage, tmp_path: Path) -> 
     later = await follow(stage, cast, "b")
     await stage.cast_manager.close()  # while serving it
     await start_engine(stage, tmp_path)
-    await stage.agents.wait_for("b", agent_protocol.StartDelivery, 2)
+    await stage.agents.wait_for("b", agent_orders.StartDelivery, 2)
     assert len(stage.cast_manager.summaries()) == 2  # no node is served twice
     await finish(stage, later, "b")
     assert summary(stage, cast).state is CastState.COMPLETED
@@ -221,7 +221,7 @@ async def test_a_recipient_that_is_lost_again_is_deferred_again(stage: Stage) ->
     await settle()
     assert states(stage, cast)["b"] is DeliveryState.AWAITED
     stage.agents.come_back("b")
-    await stage.agents.wait_for("b", agent_protocol.StartDelivery, 2)
+    await stage.agents.wait_for("b", agent_orders.StartDelivery, 2)
 
 
 async def test_the_survey_ignores_offline_recipients_that_may_be_deferred(stage: Stage) -> None:
@@ -237,7 +237,7 @@ async def test_an_offline_recipient_of_a_second_cast_stays_deferred(
     cast = await send(stage, "b")
     again = await stage.cast_manager.commands.send_again(cast)
     for node in "ac":
-        await stage.agents.wait_for(node, agent_protocol.StartDelivery, 2)
+        await stage.agents.wait_for(node, agent_orders.StartDelivery, 2)
     stage.finish_source(again)
     for node in "ac":
         stage.agents.complete(node, again, "s")

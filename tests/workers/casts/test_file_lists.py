@@ -21,8 +21,8 @@ from castray_desktop.core.content.manifest import (
 )
 from castray_desktop.core.failures.kinds import CastRayError, FailureKind
 from castray_desktop.core.protocol.messages import CastState, FilesPage, FileState, GetFiles
-from castray_desktop.core.protocol.nodes import agent_protocol
-from castray_desktop.core.protocol.nodes.agent_protocol import RecipientState
+from castray_desktop.core.protocol.nodes import agent_orders
+from castray_desktop.core.protocol.nodes.agent_reports import RecipientState
 from castray_desktop.workers.history.file_list_store import FileRecord, ParcelRecord
 from tests.helpers.cast_stage import Stage
 from tests.helpers.fake_agents import SIZE, STREAM
@@ -83,7 +83,7 @@ async def test_an_ended_cast_has_a_list_with_what_each_recipient_said(stage: Fil
         ("b", FileOutcome.RENAMED, b"model (2).bin"),
         ("c", FileOutcome.IDENTICAL, b""),
     ):
-        await stage.agents.wait_for(node, agent_protocol.AnnounceTrailer)
+        await stage.agents.wait_for(node, agent_orders.AnnounceTrailer)
         stage.end(node, cast, outcome, place)
     result = await stage.result(cast)
     assert result.summary.state is CastState.COMPLETED
@@ -92,7 +92,7 @@ async def test_an_ended_cast_has_a_list_with_what_each_recipient_said(stage: Fil
         FileCounts(renamed=1),
         FileCounts(identical=1),
     ]
-    await stage.agents.wait_for("s", agent_protocol.ForgetCast)
+    await stage.agents.wait_for("s", agent_orders.ForgetCast)
     page = await stage.page(cast)
     assert (page.total, page.live) == (1, False)
     assert (page.files[0].path, page.files[0].bytes) == ("model.bin", SIZE)
@@ -110,7 +110,7 @@ async def test_running_recipients_are_asked(stage: FilesStage) -> None:
     assert page.live
     assert states(page) == {"a": "received", "b": "pending", "c": "pending"}
     await stage.page(cast)  # within a second
-    asked = [node for node, order in stage.agents.orders if isinstance(order, agent_protocol.GetFileOutcomes)]
+    asked = [node for node, order in stage.agents.orders if isinstance(order, agent_orders.GetFileOutcomes)]
     assert asked == ["a"]
     assert not stage.kept[cast]
 
@@ -119,10 +119,10 @@ async def test_a_node_that_has_left_is_not_needed(stage: FilesStage) -> None:
     cast = await stage.start(nodes="abc")
     stage.finish_source(cast)
     for node in "abc":
-        await stage.agents.wait_for(node, agent_protocol.AnnounceTrailer)
+        await stage.agents.wait_for(node, agent_orders.AnnounceTrailer)
         stage.end(node, cast, FileOutcome.SENT)
     await stage.result(cast)
-    await stage.agents.wait_for("s", agent_protocol.ForgetCast)
+    await stage.agents.wait_for("s", agent_orders.ForgetCast)
     for node in "sabc":
         stage.agents.go_away(node)
     assert set(states(await stage.page(cast)).values()) == {"sent"}
@@ -132,12 +132,12 @@ async def test_a_recipient_has_the_list_where_the_source_is_gone(stage: FilesSta
     cast = await stage.start()
     stage.finish_source(cast)
     for node in "abc":
-        await stage.agents.wait_for(node, agent_protocol.AnnounceTrailer)
+        await stage.agents.wait_for(node, agent_orders.AnnounceTrailer)
     stage.agents.go_away("s")
     for node in "abc":
         stage.end(node, cast, FileOutcome.SENT)
     await stage.result(cast)
-    await stage.agents.wait_for("a", agent_protocol.ForgetCast)
+    await stage.agents.wait_for("a", agent_orders.ForgetCast)
     assert any(isinstance(record, ParcelRecord) for record in stage.kept[cast])
     assert set(states(await stage.page(cast)).values()) == {"sent"}
 
@@ -157,7 +157,7 @@ async def test_a_cast_that_was_never_scanned_has_no_list(stage: FilesStage) -> N
 async def test_a_list_that_was_not_kept_is_missed_in_words(stage: FilesStage) -> None:
     cast = await stage.start()
     assert await stage.finish(cast, "a", "b", "c") is CastState.COMPLETED
-    await stage.agents.wait_for("s", agent_protocol.ForgetCast)
+    await stage.agents.wait_for("s", agent_orders.ForgetCast)
     stage.kept.clear()
     with pytest.raises(CastRayError) as caught:
         await stage.page(cast)
@@ -170,7 +170,7 @@ async def test_a_list_that_was_not_kept_is_missed_in_words(stage: FilesStage) ->
 async def test_damaged_outcomes_say_so(stage: FilesStage) -> None:
     cast = await stage.start()
     stage.finish_source(cast)
-    await stage.agents.wait_for("a", agent_protocol.AnnounceTrailer)
+    await stage.agents.wait_for("a", agent_orders.AnnounceTrailer)
     stage.agents.report_delivery("a", cast, RecipientState.COMPLETED, **ENDED, outcomes="what?")
     with pytest.raises(CastRayError, match="internal"):
         await stage.page(cast)
@@ -181,10 +181,10 @@ async def test_hashes_stay_known_after_an_attempt_that_has_not_read_the_files(st
     cast = await stage.start()
     stage.finish_source(cast)
     for node in "abc":
-        await stage.agents.wait_for(node, agent_protocol.AnnounceTrailer)
+        await stage.agents.wait_for(node, agent_orders.AnnounceTrailer)
         stage.end(node, cast, FileOutcome.SENT)
     await stage.result(cast)
-    await stage.agents.wait_for("s", agent_protocol.ForgetCast)
+    await stage.agents.wait_for("s", agent_orders.ForgetCast)
     (parcel,) = (record for record in stage.kept[cast] if isinstance(record, ParcelRecord))
     stage.kept[cast].append(ParcelRecord(parcel.digest, parcel.algorithm, parcel.manifest))
     assert (await stage.page(cast)).files[0].hash.endswith((b"h" * 32).hex())

@@ -17,14 +17,13 @@ from castray_desktop.core.protocol.messages import (
     CastState,
     DeliveryState,
 )
-from castray_desktop.core.protocol.nodes.agent_protocol import (
+from castray_desktop.core.protocol.nodes.agent_orders import (
     AnnounceTrailer,
     ForgetCast,
     ReadToEnd,
-    RecipientState,
-    SourceState,
     StartDelivery,
 )
+from castray_desktop.core.protocol.nodes.agent_reports import RecipientState, SourceState
 from castray_desktop.workers.casts.cast_manager import CastManager
 from castray_desktop.workers.casts.cast_table import CastServices
 from castray_desktop.workers.history.history_store import PastCast

@@ -15,8 +15,9 @@ from castray_desktop.core.protocol.messages import (
     VerifyProgress,
     VerifyReport,
 )
-from castray_desktop.core.protocol.nodes import agent_protocol
-from castray_desktop.core.protocol.nodes.agent_protocol import FileHash, VerificationReport, VerificationState
+from castray_desktop.core.protocol.nodes import agent_orders, agent_reports
+from castray_desktop.core.protocol.nodes.agent_orders import FileHash
+from castray_desktop.core.protocol.nodes.agent_reports import VerificationReport, VerificationState
 from castray_desktop.workers.casts import verification
 from tests.helpers.cast_stage import Stage
 
@@ -25,12 +26,12 @@ V = VerificationState
 
 def say(stage: Stage, node: str, state: VerificationState = V.DONE, **facts: object) -> None:
     report = VerificationReport("j", state, **facts)  # type: ignore[arg-type]
-    stage.cast_manager.agent_reported(node, agent_protocol.AgentReport(verifications=(report,)))
+    stage.cast_manager.agent_reported(node, agent_reports.AgentReport(verifications=(report,)))
 
 
 async def begin(stage: Stage, command: Verify, last: str = "c") -> asyncio.Task[messages.Reply]:
     task = asyncio.ensure_future(stage.cast_manager.commands.carry_out(command))
-    await stage.agents.wait_for(last, agent_protocol.VerifyFiles)
+    await stage.agents.wait_for(last, agent_orders.VerifyFiles)
     return task
 
 
@@ -48,8 +49,8 @@ async def test_one_path_node_against_node(stage: Stage, monkeypatch: pytest.Monk
     stage.agents.files = {"b": [same[0], FileHash("b", "x"), same[2], FileHash("d", "4")]}
     stage.agents.files |= dict.fromkeys("sac", same)
     task = await begin(stage, Verify("j", path="/data/{node}"))
-    order = await stage.agents.wait_for("s", agent_protocol.VerifyFiles)
-    assert order == agent_protocol.VerifyFiles("j", path="/data/{node}", algorithm="sha256")
+    order = await stage.agents.wait_for("s", agent_orders.VerifyFiles)
+    assert order == agent_orders.VerifyFiles("j", path="/data/{node}", algorithm="sha256")
     for node in "sa":
         say(stage, node, digest="sha256:00", files=3, total=9)
     say(stage, "b", digest="sha256:01", files=4, total=9)
@@ -63,7 +64,7 @@ async def test_one_path_node_against_node(stage: Stage, monkeypatch: pytest.Monk
     }
     assert (found["b"].differing, found["b"].differing_count) == (("b", "d"), 2)
     assert found["s"].hash == "sha256:00"
-    await stage.agents.wait_for("c", agent_protocol.EndVerification)
+    await stage.agents.wait_for("c", agent_orders.EndVerification)
 
 
 async def test_what_a_cast_delivered(stage: Stage) -> None:
@@ -105,7 +106,7 @@ async def test_progress_is_told_and_it_can_be_cancelled(stage: Stage) -> None:
     with pytest.raises(CastRayError) as error:
         await task
     assert error.value.failure.kind is FailureKind.CANCELLED
-    await stage.agents.wait_for("c", agent_protocol.EndVerification)
+    await stage.agents.wait_for("c", agent_orders.EndVerification)
     with pytest.raises(CastRayError) as error:
         await stage.cast_manager.commands.carry_out(messages.CancelVerify("j"))
     assert error.value.failure.kind is FailureKind.JOB_UNKNOWN

@@ -14,7 +14,7 @@ import pytest
 from castray_desktop.core.failures.kinds import CastRayError, FailureKind
 from castray_desktop.core.protocol import messages
 from castray_desktop.core.protocol.messages import ClusterPhase
-from castray_desktop.core.protocol.nodes import agent_protocol, driver_protocol
+from castray_desktop.core.protocol.nodes import agent_orders, driver_protocol
 from castray_desktop.workers.base.paths import Paths
 from castray_desktop.workers.base.settings import SettingsFile
 from castray_desktop.workers.client import engine_client as client_module
@@ -350,7 +350,7 @@ async def test_the_limit_of_every_node_and_of_a_cast(engine_home: EngineHome, tm
     await client.request(messages.SetLimit(5000), messages.Done)
     await ready(client)
     first = await engine_home.drivers[0].wait_for(driver_protocol.AgentCall)
-    assert first.order == agent_protocol.SetNodeLimit(5000)
+    assert first.order == agent_orders.SetNodeLimit(5000)
     assert (await client.request(messages.GetStatus(), messages.EngineStatus)).limit == 5000
     with pytest.raises(CastRayError) as caught:
         await client.request(messages.SetLimit(-1), messages.Done)

@@ -11,7 +11,7 @@ import pytest
 from cryptography import x509
 
 from castray_desktop.core.protocol.messages import ClusterStatus, NodeInfo
-from castray_desktop.core.protocol.nodes import agent_protocol, driver_protocol, json_codec
+from castray_desktop.core.protocol.nodes import agent_reports, driver_protocol, json_codec
 from castray_desktop.core.protocol.nodes.driver_protocol import PlaceAgent, RayNode
 from castray_desktop.core.protocol.nodes.handshake import node_digest
 from castray_desktop.workers.agent.node_agent import NOT_ISSUED, NodeAgent
@@ -32,7 +32,7 @@ class Listener:
 
     def nodes_changed(self, changed: tuple[NodeInfo, ...], removed: tuple[str, ...]) -> None: ...
 
-    def agent_reported(self, node: str, report: agent_protocol.AgentReport) -> None: ...
+    def agent_reported(self, node: str, report: agent_reports.AgentReport) -> None: ...
 
     def unfinished_casts(self) -> tuple[str, ...]:
         return ()
@@ -109,7 +109,7 @@ async def test_an_agent_says_whether_it_can_encrypt(
         text = await agent.start(certificate=issued)
     finally:
         await agent.stop()
-    hello = json_codec.from_json(text, agent_protocol.AgentHello | None)
+    hello = json_codec.from_json(text, agent_reports.AgentHello | None)
     assert (hello.certified, hello.encrypted) == (certified, False)
     assert hello.not_certified == ("" if certified else NOT_ISSUED)
 
@@ -124,7 +124,7 @@ async def test_a_certificate_that_can_t_be_used_does_not_keep_an_agent_from_star
         text = await agent.start(certificate=broken)
     finally:
         await agent.stop()
-    hello = json_codec.from_json(text, agent_protocol.AgentHello | None)
+    hello = json_codec.from_json(text, agent_reports.AgentHello | None)
     assert not hello.certified
     assert hello.not_certified
     assert "connections can't be encrypted" in caplog.text

@@ -22,7 +22,7 @@ from castray_desktop.core.protocol.messages import (
     SendRequest,
 )
 from castray_desktop.core.protocol.nodes import driver_protocol
-from castray_desktop.core.protocol.nodes.agent_protocol import SetNodeLimit
+from castray_desktop.core.protocol.nodes.agent_orders import SetNodeLimit
 from castray_desktop.workers.base.paths import Paths
 from castray_desktop.workers.base.settings import SettingsFile
 from castray_desktop.workers.casts.session.checkpoint import CastCheckpoint, CheckpointStore

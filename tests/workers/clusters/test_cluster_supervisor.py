@@ -18,7 +18,7 @@ from castray_desktop.core.protocol.messages import (
     NodeInfo,
     NodeState,
 )
-from castray_desktop.core.protocol.nodes import agent_protocol, driver_protocol
+from castray_desktop.core.protocol.nodes import agent_orders, agent_reports, driver_protocol
 from castray_desktop.workers.base.paths import Paths
 from castray_desktop.workers.base.settings import SettingsFile
 from castray_desktop.workers.clusters.agent_liveness import IDLE_SECONDS, SILENT_SECONDS
@@ -94,7 +94,7 @@ class Stage:
         self.removed.extend(removed)
         self._notify()
 
-    def agent_reported(self, node: str, report: agent_protocol.AgentReport) -> None:
+    def agent_reported(self, node: str, report: agent_reports.AgentReport) -> None:
         self.reports.append(node)
         self._notify()
 
@@ -279,7 +279,7 @@ async def test_a_lost_driver_is_replaced(stage: Stage) -> None:
 
 async def test_calls_end_with_the_driver(stage: Stage) -> None:
     driver = await stage.ready()
-    call = asyncio.create_task(stage.supervisor.agents.call("node_1", agent_protocol.CancelCast("c")))
+    call = asyncio.create_task(stage.supervisor.agents.call("node_1", agent_orders.CancelCast("c")))
     await driver.wait_for(driver_protocol.AgentCall)
     driver.end()
     with pytest.raises(CastRayError) as caught:
@@ -289,9 +289,9 @@ async def test_calls_end_with_the_driver(stage: Stage) -> None:
 
 async def test_calls_and_their_answers(stage: Stage) -> None:
     driver = await stage.ready()
-    reply = agent_protocol.DestinationReply("/inbox", "storage", 5)
+    reply = agent_orders.DestinationReply("/inbox", "storage", 5)
     calls = [
-        asyncio.create_task(stage.supervisor.agents.call(node, agent_protocol.CancelCast(node)))
+        asyncio.create_task(stage.supervisor.agents.call(node, agent_orders.CancelCast(node)))
         for node in ("node_1", "node_2", "node_3")
     ]
     await driver.wait_for(driver_protocol.AgentCall, 3)
@@ -337,7 +337,7 @@ async def test_a_long_uptime_resets_the_restart_count(stage: Stage) -> None:
 
 async def test_calls_to_a_lost_agent_end_with_it(stage: Stage) -> None:
     driver = await stage.ready()
-    call = asyncio.create_task(stage.supervisor.agents.call("node_1", agent_protocol.CancelCast("c")))
+    call = asyncio.create_task(stage.supervisor.agents.call("node_1", agent_orders.CancelCast("c")))
     await driver.wait_for(driver_protocol.AgentCall)
     driver.say(driver_protocol.AgentLost("node_1", "killed"))
     with pytest.raises(CastRayError):
@@ -363,7 +363,7 @@ def pass_time(stage: Stage, seconds: int, *speakers: str) -> None:
     for _ in range(seconds):
         stage.now += 1.0
         for name in speakers:
-            stage.supervisor.agents.reported(name, agent_protocol.AgentReport())
+            stage.supervisor.agents.reported(name, agent_reports.AgentReport())
         stage.supervisor.check_heartbeats()
 
 
@@ -483,7 +483,7 @@ async def test_a_node_is_added_and_removed(stage: Stage) -> None:
     assert "extra" not in stage.supervisor.agents.nodes
     assert stage.supervisor.status.nodes_total == 4
     driver.say(driver_protocol.AgentUp(hello("extra")))  # too late
-    driver.say(driver_protocol.Reported("node_1", agent_protocol.AgentReport()))
+    driver.say(driver_protocol.Reported("node_1", agent_reports.AgentReport()))
     await stage.until(lambda: stage.reports == ["node_1"])
     assert "extra" not in stage.supervisor.agents.nodes
 
@@ -673,7 +673,7 @@ async def test_a_raylet_that_is_started_again_before_ray_has_noticed_its_end(sta
     assert placed(driver)[-1] == ("host-2", "2-2")
     driver.say(driver_protocol.NodesSeen((ray_node(1), ray_node(2, start=2))))
     driver.say(
-        driver_protocol.NodesSeen(both), driver_protocol.Reported("host-1", agent_protocol.AgentReport())
+        driver_protocol.NodesSeen(both), driver_protocol.Reported("host-1", agent_reports.AgentReport())
     )
     await stage.until(lambda: stage.reports)
     assert list(stage.supervisor.agents.nodes) == ["host-1", "host-2"]
@@ -777,10 +777,10 @@ async def test_without_a_token_the_cluster_is_not_asked_again(stage: Stage) -> N
 async def test_facts_are_told_once_a_second(stage: Stage) -> None:
     driver = await attached(stage, ray_node(1), ray_node(2))
     facts = [
-        agent_protocol.MachineFacts(cpus=2.0, disk_total=10, load=load, link=125) for load in (0.1, 0.2, 0.3)
+        agent_reports.MachineFacts(cpus=2.0, disk_total=10, load=load, link=125) for load in (0.1, 0.2, 0.3)
     ]
     for load in facts:
-        driver.say(driver_protocol.Reported("host-1", agent_protocol.AgentReport(facts=load)))
+        driver.say(driver_protocol.Reported("host-1", agent_reports.AgentReport(facts=load)))
     await stage.until(lambda: len(stage.reports) == 3)
     told = [node.load for node in stage.changes if node.name == "host-1" and node.disk_total]
     assert told == [0.1]  # the first ones are awaited
@@ -832,7 +832,7 @@ async def test_no_agent_is_removed_while_casts_run(stage: Stage) -> None:
 async def test_an_order_starts_an_idle_agent_again(stage: Stage) -> None:
     driver = await rested(stage)
     calls = [
-        asyncio.create_task(stage.supervisor.agents.call("host-2", agent_protocol.CancelCast(cast)))
+        asyncio.create_task(stage.supervisor.agents.call("host-2", agent_orders.CancelCast(cast)))
         for cast in "ab"
     ]
     await driver.wait_for(driver_protocol.PlaceAgent, 3)
@@ -851,7 +851,7 @@ async def test_an_order_waits_for_an_agent_that_is_starting(stage: Stage) -> Non
     driver = await attached(stage, ray_node(1))
     driver.say(driver_protocol.NodesSeen((ray_node(1), ray_node(2))))
     await driver.wait_for(driver_protocol.PlaceAgent, 2)
-    call = asyncio.create_task(stage.supervisor.agents.call("host-2", agent_protocol.CancelCast("c")))
+    call = asyncio.create_task(stage.supervisor.agents.call("host-2", agent_orders.CancelCast("c")))
     await stage.until(lambda: stage.state("host-2") is NodeState.STARTING)
     driver.say(driver_protocol.AgentUp(hello("host-2")))
     await driver.wait_for(driver_protocol.AgentCall)
@@ -861,7 +861,7 @@ async def test_an_order_waits_for_an_agent_that_is_starting(stage: Stage) -> Non
 
 async def test_an_agent_that_can_not_be_woken(stage: Stage) -> None:
     driver = await rested(stage)
-    call = asyncio.create_task(stage.supervisor.agents.call("host-2", agent_protocol.CancelCast("c")))
+    call = asyncio.create_task(stage.supervisor.agents.call("host-2", agent_orders.CancelCast("c")))
     await driver.wait_for(driver_protocol.PlaceAgent, 3)
     driver.say(driver_protocol.AgentLost("host-2", "the node is gone"))
     with pytest.raises(CastRayError) as caught:
@@ -871,7 +871,7 @@ async def test_an_agent_that_can_not_be_woken(stage: Stage) -> None:
 
 async def test_an_order_has_one_bound_also_where_the_agent_has_to_start_first(stage: Stage) -> None:
     driver = await rested(stage)
-    order = agent_protocol.CancelCast("c")
+    order = agent_orders.CancelCast("c")
     for node in ("host-2", "host-1"):  # the one starts and never comes up, the other never answers
         with pytest.raises(CastRayError) as caught:
             await stage.supervisor.agents.call(node, order, seconds=0.01)

@@ -17,7 +17,7 @@ from castray_desktop.core.protocol.messages import (
     NodeState,
     PathSummary,
 )
-from castray_desktop.core.protocol.nodes import agent_protocol
+from castray_desktop.core.protocol.nodes import agent_orders, agent_reports, cast_parcel
 from castray_desktop.workers.casts.agent_directory import ORDER_SECONDS, answer_within
 from castray_desktop.workers.clusters import file_browser
 from castray_desktop.workers.clusters.file_browser import browse, measure
@@ -30,20 +30,20 @@ class Nodes:
     target = "local"
     settled = True
 
-    def __init__(self, answer: agent_protocol.OrderReply | None = None) -> None:
+    def __init__(self, answer: agent_orders.OrderReply | None = None) -> None:
         self.answer = answer
-        self.asked: list[tuple[str, agent_protocol.Order]] = []
+        self.asked: list[tuple[str, agent_orders.Order]] = []
         self.nodes: Mapping[str, NodeInfo] = {
             "here": NodeInfo("here", NodeState.ONLINE, this_computer=True),
             "there": NodeInfo("there", NodeState.ONLINE, address="10.0.0.2"),
         }
 
-    def hello(self, node: str) -> agent_protocol.AgentHello:
+    def hello(self, node: str) -> agent_reports.AgentHello:
         raise CastRayError(FailureKind.NODE_OFFLINE, node=node)
 
     async def call(
-        self, node: str, order: agent_protocol.Order, seconds: float = ORDER_SECONDS
-    ) -> agent_protocol.OrderReply | None:
+        self, node: str, order: agent_orders.Order, seconds: float = ORDER_SECONDS
+    ) -> agent_orders.OrderReply | None:
         self.asked.append((node, order))
         if self.answer is None:
             async with answer_within(node, seconds):
@@ -80,18 +80,18 @@ async def test_this_computer_is_looked_at_without_a_cluster(tmp_path: Path) -> N
 
 
 async def test_the_agent_of_this_computer_measures_since_it_keeps_the_scan(tmp_path: Path) -> None:
-    nodes = Nodes(agent_protocol.MeasureReply((agent_protocol.PathSize("/a", "a", False, 1, 9),)))
+    nodes = Nodes(agent_orders.MeasureReply((agent_orders.PathSize("/a", "a", False, 1, 9),)))
     for name in (THIS_COMPUTER, "here"):
         (size,) = await sizes(nodes, name, "/a")
         assert size.bytes == 9
-    assert nodes.asked == [("here", agent_protocol.MeasureSizes(("/a",)))] * 2
+    assert nodes.asked == [("here", agent_orders.MeasureSizes(("/a",)))] * 2
 
 
 async def test_a_lost_agent_of_this_computer_does_not_keep_files_from_being_measured(tmp_path: Path) -> None:
     class Lost(Nodes):
         async def call(
-            self, node: str, order: agent_protocol.Order, seconds: float = ORDER_SECONDS
-        ) -> agent_protocol.OrderReply | None:
+            self, node: str, order: agent_orders.Order, seconds: float = ORDER_SECONDS
+        ) -> agent_orders.OrderReply | None:
             raise CastRayError(FailureKind.NODE_OFFLINE, node=node)
 
     (tmp_path / "file").write_bytes(b"123")
@@ -100,24 +100,24 @@ async def test_a_lost_agent_of_this_computer_does_not_keep_files_from_being_meas
 
 
 async def test_another_node_is_asked_by_whatever_it_is_called() -> None:
-    nodes = Nodes(agent_protocol.FolderReply("/data", (agent_protocol.FolderItem("models", True),), 3))
+    nodes = Nodes(agent_orders.FolderReply("/data", (agent_orders.FolderItem("models", True),), 3))
     listing = await browse(nodes, "10.0.0.2", "/data")
-    assert nodes.asked == [("there", agent_protocol.ListFolder("/data"))]
+    assert nodes.asked == [("there", agent_orders.ListFolder("/data"))]
     assert (listing.path, listing.entries, listing.left_out) == ("/data", (FolderEntry("models", True),), 3)
 
 
 async def test_what_it_can_not_list_is_the_failure() -> None:
-    nodes = Nodes(agent_protocol.FolderReply("/x", failure=Failure(FailureKind.NOT_A_FOLDER, {"path": "/x"})))
+    nodes = Nodes(agent_orders.FolderReply("/x", failure=Failure(FailureKind.NOT_A_FOLDER, {"path": "/x"})))
     with pytest.raises(CastRayError) as raised:
         await browse(nodes, "there", "/x")
     assert raised.value.failure == Failure(FailureKind.NOT_A_FOLDER, {"node": "there", "path": "/x"})
 
 
 async def test_sizes_of_another_node() -> None:
-    nodes = Nodes(agent_protocol.MeasureReply((agent_protocol.PathSize("/a", "a", False, 1, 9),)))
+    nodes = Nodes(agent_orders.MeasureReply((agent_orders.PathSize("/a", "a", False, 1, 9),)))
     (size,) = await sizes(nodes, "there", "/a", exclude=("*.tmp",), include=("*.bin",))
     assert (size.path, size.files, size.bytes) == ("/a", 1, 9)
-    assert nodes.asked == [("there", agent_protocol.MeasureSizes(("/a",), ("*.tmp",), ("*.bin",)))]
+    assert nodes.asked == [("there", agent_orders.MeasureSizes(("/a",), ("*.tmp",), ("*.bin",)))]
 
 
 async def test_unknown_and_silent_nodes(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -135,8 +135,8 @@ URL = "https://example.org/model.bin?key=secret"
 
 
 async def test_nodes_that_can_download_measure_addresses() -> None:
-    file = agent_protocol.RemoteFile("model.bin", URL, 9)
-    nodes = Nodes(agent_protocol.RemoteListing((file,)))
+    file = cast_parcel.RemoteFile("model.bin", URL, 9)
+    nodes = Nodes(agent_orders.RemoteListing((file,)))
     (found,) = await measure(nodes, FakeStore().resolver, MeasurePaths((URL,), node=""))
     assert (found.path, found.name, found.bytes, found.failure) == (URL, "model.bin", 9, None)
     assert [node for node, _ in nodes.asked] == ["there"]
@@ -144,7 +144,7 @@ async def test_nodes_that_can_download_measure_addresses() -> None:
 
 async def test_an_address_that_no_node_reaches_says_why() -> None:
     failure = Failure(FailureKind.URL_FAILED, {"url": "https://example.org/model.bin", "reason": "404"})
-    nodes = Nodes(agent_protocol.RemoteListing(failure=failure))
+    nodes = Nodes(agent_orders.RemoteListing(failure=failure))
     (found,) = await measure(nodes, FakeStore().resolver, MeasurePaths((URL,), node=""))
     assert found.failure == failure
     assert [node for node, _ in nodes.asked] == ["there", "here"]

@@ -18,12 +18,12 @@ from castray_desktop.core.protocol.messages import (
     NodeInfo,
     NodeState,
 )
-from castray_desktop.core.protocol.nodes import agent_protocol
+from castray_desktop.core.protocol.nodes import agent_orders, agent_reports
 from castray_desktop.workers.casts.agent_directory import ORDER_SECONDS, answer_within
 from castray_desktop.workers.diagnostics.diagnosis import NEIGHBOURS, DiagnosisJobs
 
 READY = ClusterStatus(ClusterPhase.READY, target="10.0.0.1:6379", nodes_ready=3, nodes_total=3)
-FINE = agent_protocol.NodeInspection(
+FINE = agent_orders.NodeInspection(
     ray_version="2.60.0",
     python_version="3.11.7",
     system="Linux",
@@ -44,35 +44,35 @@ class Nodes:
     def __init__(self, *names: str) -> None:
         self.nodes: Mapping[str, NodeInfo] = {name: NodeInfo(name, NodeState.ONLINE) for name in names}
         self.blocked: set[tuple[str, str]] = set()
-        self.examined: dict[str, agent_protocol.NodeInspection] = {}
+        self.examined: dict[str, agent_orders.NodeInspection] = {}
         self.hanging = asyncio.Event()
         self.hangs = ""
         self.dialled: list[tuple[str, int]] = []
 
-    def hello(self, node: str) -> agent_protocol.AgentHello:
-        return agent_protocol.AgentHello(node, 1, f"addr-{node}", 7000, "host", "", "/inbox")
+    def hello(self, node: str) -> agent_reports.AgentHello:
+        return agent_reports.AgentHello(node, 1, f"addr-{node}", 7000, "host", "", "/inbox")
 
     async def call(
-        self, node: str, order: agent_protocol.Order, seconds: float = ORDER_SECONDS
-    ) -> agent_protocol.OrderReply | None:
+        self, node: str, order: agent_orders.Order, seconds: float = ORDER_SECONDS
+    ) -> agent_orders.OrderReply | None:
         async with answer_within(node, seconds):
             return await self._answer(node, order)
 
-    async def _answer(self, node: str, order: agent_protocol.Order) -> agent_protocol.OrderReply | None:
+    async def _answer(self, node: str, order: agent_orders.Order) -> agent_orders.OrderReply | None:
         if node == self.hangs:
             self.hanging.set()
             await asyncio.Event().wait()
-        if isinstance(order, agent_protocol.InspectNode):
+        if isinstance(order, agent_orders.InspectNode):
             if node == "lost":
                 raise CastRayError(FailureKind.NODE_OFFLINE, node=node)
             reply = self.examined.get(node, FINE)
             return replace(reply, time=reply.time or time.time())
-        assert isinstance(order, agent_protocol.DialPeers)
+        assert isinstance(order, agent_orders.DialPeers)
         self.dialled.append((node, len(order.peers)))
         reasons = [(peer.node, (node, peer.node) in self.blocked) for peer in order.peers]
-        return agent_protocol.DialReply(
+        return agent_orders.DialReply(
             tuple(
-                agent_protocol.DialResult(peer, 0.001, "timed out" if blocked else "")
+                agent_orders.DialResult(peer, 0.001, "timed out" if blocked else "")
                 for peer, blocked in reasons
             )
         )

@@ -8,7 +8,7 @@ import threading
 
 import pytest
 
-from castray_desktop.core.protocol.nodes import agent_protocol, driver_protocol, json_codec
+from castray_desktop.core.protocol.nodes import agent_orders, driver_protocol, json_codec
 from castray_desktop.workers.driver import ray_driver
 from castray_desktop.workers.driver.ray_driver import RayDriver
 from tests.helpers.fake_driver import hello
@@ -92,7 +92,7 @@ async def test_other_messages_are_answered_while_an_agent_is_created() -> None:
     await link.start()
     link.send(place())
     assert await asyncio.to_thread(BlockedHandle.begun.wait, SECONDS)
-    link.send(driver_protocol.AgentCall(7, "b", agent_protocol.InspectNode()))
+    link.send(driver_protocol.AgentCall(7, "b", agent_orders.InspectNode()))
     assert await link.hear() == driver_protocol.AgentCallResult(7, error="no agent b")
     BlockedHandle.let_go.set()
     assert await link.hear() == driver_protocol.AgentLost("a", "RuntimeError: it can't start")
@@ -106,7 +106,7 @@ async def test_an_agent_that_is_removed_while_it_is_created_is_killed_and_not_to
     assert await asyncio.to_thread(BlockedHandle.begun.wait, SECONDS)
     link.send(driver_protocol.RemoveAgent("a"))
     link.send(place())
-    link.send(driver_protocol.AgentCall(7, "b", agent_protocol.InspectNode()))
+    link.send(driver_protocol.AgentCall(7, "b", agent_orders.InspectNode()))
     await link.hear()
     BlockedHandle.let_go.set()
     lost = await link.hear()  # of the second one: nothing is told of the first

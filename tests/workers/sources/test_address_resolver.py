@@ -12,7 +12,7 @@ import pytest
 from castray_desktop.core.casts.transfer_options import TransferOptions
 from castray_desktop.core.failures.kinds import CastRayError
 from castray_desktop.core.failures.sentences import explain
-from castray_desktop.core.protocol.nodes.agent_protocol import RemoteFile
+from castray_desktop.core.protocol.nodes.cast_parcel import RemoteFile
 from castray_desktop.workers.sources import address_resolver
 from castray_desktop.workers.sources.address_resolver import AddressResolver, check_names
 from castray_desktop.workers.sources.store_protocol import Waits

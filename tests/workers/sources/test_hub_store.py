@@ -7,7 +7,7 @@ import pytest
 from castray_desktop.core.casts.transfer_options import Layout, OnConflict, TransferOptions
 from castray_desktop.core.content.hub_addresses import parse_hub_address
 from castray_desktop.core.failures.kinds import CastRayError, FailureKind
-from castray_desktop.core.protocol.nodes.agent_protocol import RemoteFile
+from castray_desktop.core.protocol.nodes.cast_parcel import RemoteFile
 from castray_desktop.workers.sources.address_resolver import AddressResolver
 from tests.helpers.hub_server import HubServer, git_hash
 from tests.helpers.ranged_answers import Answer

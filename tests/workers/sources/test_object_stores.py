@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from castray_desktop.core.casts.transfer_options import TransferOptions
 from castray_desktop.core.failures.kinds import CastRayError, FailureKind
 from castray_desktop.core.failures.sentences import explain
-from castray_desktop.core.protocol.nodes.agent_protocol import RemoteFile
+from castray_desktop.core.protocol.nodes.cast_parcel import RemoteFile
 from castray_desktop.workers.sources import object_store_access, object_stores
 from castray_desktop.workers.sources.address_resolver import AddressResolver
 from castray_desktop.workers.sources.object_store_access import ObjectPlace, open_bucket

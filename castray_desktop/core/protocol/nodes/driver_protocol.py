@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from typing import Optional
 
 from castray_desktop.core.failures.kinds import Failure
-from castray_desktop.core.protocol.nodes.agent_protocol import AgentHello, AgentReport, Order, OrderReply
+from castray_desktop.core.protocol.nodes.agent_orders import Order, OrderReply
+from castray_desktop.core.protocol.nodes.agent_reports import AgentHello, AgentReport
 
 LOCAL_TARGET = "local"
 """Target: start a cluster on this machine. Other targets are addresses."""

@@ -1,6 +1,7 @@
 """Messages of engine, driver and agents as JSON: the name of a frozen dataclass, and its fields.
 
-Standard library only and valid on Python 3.9, like the messages (`agent_protocol`, `driver_protocol`).
+Standard library only and valid on Python 3.9, like the messages (`agent_orders`, `agent_reports`,
+`driver_protocol`).
 """
 
 from __future__ import annotations

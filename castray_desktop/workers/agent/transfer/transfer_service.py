@@ -14,12 +14,10 @@ from typing import Any, Callable, Optional
 from castray_desktop.core.casts.transfer_options import Encryption
 from castray_desktop.core.content.file_names import node_file_name
 from castray_desktop.core.failures.kinds import CastRayError, Failure, FailureKind
-from castray_desktop.core.protocol.nodes.agent_protocol import (
-    FINAL_RECIPIENT_STATES,
+from castray_desktop.core.protocol.nodes.agent_orders import (
     AnnounceTrailer,
     CancelCast,
     CheckDestination,
-    DeliveryReport,
     DestinationReply,
     DialRecipient,
     FileOutcomesReply,
@@ -37,16 +35,20 @@ from castray_desktop.core.protocol.nodes.agent_protocol import (
     ProbeReply,
     PrunableReply,
     ReadToEnd,
-    RecipientState,
     RenewLinks,
     SendToGroup,
     ServeSource,
     SetCastLimit,
     SetNodeLimit,
     SetUpstream,
+    StartDelivery,
+)
+from castray_desktop.core.protocol.nodes.agent_reports import (
+    FINAL_RECIPIENT_STATES,
+    DeliveryReport,
+    RecipientState,
     SourceReport,
     SourceState,
-    StartDelivery,
 )
 from castray_desktop.core.protocol.nodes.handshake import PeerHello
 from castray_desktop.workers.agent.transfer.delivery.delivery import Delivery

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 
 from castray_desktop.core.casts.states import CastEvent
 from castray_desktop.core.protocol.messages import CastState
-from castray_desktop.core.protocol.nodes.agent_protocol import PauseCast
+from castray_desktop.core.protocol.nodes.agent_orders import PauseCast
 from castray_desktop.workers.casts.session.cast_route import RouteExecutor
 from castray_desktop.workers.casts.session.cast_status import CastStatus
 from castray_desktop.workers.casts.session.session_context import SessionContext

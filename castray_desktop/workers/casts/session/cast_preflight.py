@@ -21,8 +21,8 @@ from castray_desktop.core.protocol.messages import (
     TransportOption,
     UnsentFile,
 )
-from castray_desktop.core.protocol.nodes import agent_protocol
-from castray_desktop.core.protocol.nodes.agent_protocol import AgentHello, SourceState
+from castray_desktop.core.protocol.nodes import agent_orders, cast_parcel
+from castray_desktop.core.protocol.nodes.agent_reports import AgentHello, SourceState
 from castray_desktop.core.routing.shared_space import SpaceClaim, space_shortages
 from castray_desktop.workers.casts.agent_directory import common_algorithms
 from castray_desktop.workers.casts.session.admission import Admission
@@ -40,9 +40,9 @@ NAMED = 4
 class RecipientSurvey:
     """The replies of recipients: which can take the parcel, and why others can't."""
 
-    totals: agent_protocol.ParcelTotals
-    replies: Mapping[str, agent_protocol.DestinationReply]
-    left_out: tuple[agent_protocol.FileProblem, ...] = ()  # what can't be sent of it, the first hundred
+    totals: cast_parcel.ParcelTotals
+    replies: Mapping[str, agent_orders.DestinationReply]
+    left_out: tuple[cast_parcel.FileProblem, ...] = ()  # what can't be sent of it, the first hundred
 
     @property
     def problems(self) -> dict[str, Failure]:
@@ -76,17 +76,17 @@ class RecipientSurvey:
 
 
 async def survey_recipients(
-    context: SessionContext, totals: agent_protocol.ParcelTotals, recipients: Iterable[str]
+    context: SessionContext, totals: cast_parcel.ParcelTotals, recipients: Iterable[str]
 ) -> RecipientSurvey:
     """Ask all recipients at once; nothing is written anywhere."""
     cast, request = context.cast, context.status.request
 
-    async def ask(node: str, count_present: bool = False) -> agent_protocol.DestinationReply:
+    async def ask(node: str, count_present: bool = False) -> agent_orders.DestinationReply:
         if context.is_offline(node):
-            return agent_protocol.DestinationReply(failure=offline_failure(node))
+            return agent_orders.DestinationReply(failure=offline_failure(node))
         if (failure := encryption_failure(context, node)) is not None:
-            return agent_protocol.DestinationReply(failure=failure)
-        order = agent_protocol.CheckDestination(
+            return agent_orders.DestinationReply(failure=failure)
+        order = agent_orders.CheckDestination(
             cast,
             request.options.destination,
             totals.top,
@@ -97,10 +97,10 @@ async def survey_recipients(
         try:
             reply = await context.agents.call(node, order)
         except CastRayError as error:
-            return agent_protocol.DestinationReply(failure=error.failure)
-        if isinstance(reply, agent_protocol.DestinationReply):
+            return agent_orders.DestinationReply(failure=error.failure)
+        if isinstance(reply, agent_orders.DestinationReply):
             return reply
-        return agent_protocol.DestinationReply(failure=offline_failure(node))
+        return agent_orders.DestinationReply(failure=offline_failure(node))
 
     asked = tuple(recipients)
     answers = await asyncio.gather(*(ask(node) for node in asked))
@@ -116,8 +116,8 @@ async def survey_recipients(
 
 
 def _short_together(
-    replies: Mapping[str, agent_protocol.DestinationReply], size: int
-) -> dict[str, agent_protocol.DestinationReply]:
+    replies: Mapping[str, agent_orders.DestinationReply], size: int
+) -> dict[str, agent_orders.DestinationReply]:
     """Failures of recipients that share a disk, which has room for each alone but not for all."""
     claims = [
         SpaceClaim(
@@ -136,7 +136,7 @@ def _short_together(
         values = {"node": node, "path": replies[node].destination, "others": _names(shortage.others)}
         values |= {"free": format_bytes(shortage.free), "needed": format_bytes(shortage.needed)}
         failure = Failure(FailureKind.NO_ROOM_TOGETHER, values)
-        found[node] = agent_protocol.DestinationReply(failure=failure)
+        found[node] = agent_orders.DestinationReply(failure=failure)
     return found
 
 
@@ -149,15 +149,15 @@ async def find_prunable(context: SessionContext, recipients: Iterable[str]) -> t
     """Ask all recipients with the source's manifest; returns those where something would be removed. Raises
     CastRayError."""
     cast, request = context.cast, context.status.request
-    reply = await context.agents.call(context.source, agent_protocol.GetManifest(cast))
-    packed = reply.packed if isinstance(reply, agent_protocol.ManifestReply) else ""
+    reply = await context.agents.call(context.source, agent_orders.GetManifest(cast))
+    packed = reply.packed if isinstance(reply, agent_orders.ManifestReply) else ""
     if not packed:
         return ()
-    order = agent_protocol.FindPrunable(cast, packed, request.options)
+    order = agent_orders.FindPrunable(cast, packed, request.options)
 
     async def ask(node: str) -> Removal:
         answer = await context.agents.call(node, order)
-        if not isinstance(answer, agent_protocol.PrunableReply):
+        if not isinstance(answer, agent_orders.PrunableReply):
             return Removal(node, 0, ())
         if answer.failure is not None:
             raise CastRayError.of(answer.failure)

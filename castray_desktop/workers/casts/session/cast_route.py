@@ -15,8 +15,9 @@ from math import inf
 
 from castray_desktop.core.casts.transfer_options import Encryption
 from castray_desktop.core.failures.kinds import CastRayError, Failure, FailureKind
-from castray_desktop.core.protocol.nodes import agent_protocol
-from castray_desktop.core.protocol.nodes.agent_protocol import AgentHello, AnnounceTrailer
+from castray_desktop.core.protocol.nodes import agent_orders, agent_reports, cast_parcel
+from castray_desktop.core.protocol.nodes.agent_orders import AnnounceTrailer
+from castray_desktop.core.protocol.nodes.agent_reports import AgentHello
 from castray_desktop.core.routing.node_speeds import SpeedMeasurement, SpeedMeter
 from castray_desktop.core.routing.reparenting import ReparentingPlan
 from castray_desktop.core.routing.route_plan import NO_UPSTREAM, Move, Route, choose_upstream, plan_route
@@ -231,7 +232,7 @@ class RouteExecutor:
     def __init__(
         self,
         context: SessionContext,
-        start_order: Callable[[str, int, agent_protocol.Upstream], agent_protocol.StartDelivery],
+        start_order: Callable[[str, int, cast_parcel.Upstream], agent_orders.StartDelivery],
         can_serve: Callable[[str], bool],
     ) -> None:
         self.fetching: set[str] = set()  # nodes whose current agent acknowledged the order to fetch
@@ -296,7 +297,7 @@ class RouteExecutor:
                 return
             await asyncio.wait(pending)
 
-    async def broadcast(self, order: agent_protocol.Order) -> None:
+    async def broadcast(self, order: agent_orders.Order) -> None:
         """Send an order to the source and to every node that fetches or is being told to.
 
         A node gets it after the orders that it has not acknowledged yet. Errors are ignored, since lost nodes
@@ -311,7 +312,7 @@ class RouteExecutor:
     async def _send_after(
         self,
         node: str,
-        order: agent_protocol.Order,
+        order: agent_orders.Order,
         incarnation: int,
         before: asyncio.Future[None] | None,
     ) -> None:
@@ -355,9 +356,9 @@ class RouteExecutor:
         if self._incarnations[node] != incarnation or hello is None:
             return
         upstream = self._address(node, hello, hello)
-        order: agent_protocol.Order
+        order: agent_orders.Order
         if node in self.notified:
-            order = agent_protocol.SetUpstream(self._status.cast, epoch, upstream)
+            order = agent_orders.SetUpstream(self._status.cast, epoch, upstream)
         else:
             order = self._start_order(node, epoch, upstream)
         self.notified.add(node)
@@ -436,17 +437,17 @@ class RouteExecutor:
 
     def _order(
         self, move: Move
-    ) -> agent_protocol.StartDelivery | agent_protocol.SetUpstream | agent_protocol.PauseDelivery | None:
+    ) -> agent_orders.StartDelivery | agent_orders.SetUpstream | agent_orders.PauseDelivery | None:
         """The order for a move; None if the node has not started and has no upstream."""
         notified, cast = move.node in self.notified, self._status.cast
         if move.upstream == NO_UPSTREAM:
-            return agent_protocol.PauseDelivery(cast, move.epoch) if notified else None
+            return agent_orders.PauseDelivery(cast, move.epoch) if notified else None
         upstream = self._upstream(move)
         if notified:
-            return agent_protocol.SetUpstream(cast, move.epoch, upstream)
+            return agent_orders.SetUpstream(cast, move.epoch, upstream)
         return self._start_order(move.node, move.epoch, upstream) if upstream is not None else None
 
-    def _upstream(self, move: Move) -> agent_protocol.Upstream | None:
+    def _upstream(self, move: Move) -> cast_parcel.Upstream | None:
         """The address of an upstream, if it can serve now."""
         if not self.can_serve(move.upstream):
             return None
@@ -455,9 +456,9 @@ class RouteExecutor:
             return None  # it is lost as well, which gives another move
         return self._address(move.upstream, above, below)
 
-    def _address(self, node: str, above: AgentHello, below: AgentHello) -> agent_protocol.Upstream:
+    def _address(self, node: str, above: AgentHello, below: AgentHello) -> cast_parcel.Upstream:
         """`node`, whose hello is `above`, as the upstream of the node whose hello is `below`."""
-        return agent_protocol.Upstream(
+        return cast_parcel.Upstream(
             node,
             above.address,
             above.port,
@@ -509,21 +510,21 @@ class ReverseDialRequests:
         self._seen: dict[str, int] = {}  # the number of the last request of each recipient
         self._log = RepeatedLogLines(log, logging.INFO, "cast %s: %s is to dial %s")
 
-    def delivery_reported(self, node: str, report: agent_protocol.DeliveryReport) -> None:
+    def delivery_reported(self, node: str, report: agent_reports.DeliveryReport) -> None:
         """Handle a recipient's report, which may request a reverse dial."""
-        if report.asked == self._seen.get(node, 0) or report.state in agent_protocol.FINAL_RECIPIENT_STATES:
+        if report.asked == self._seen.get(node, 0) or report.state in agent_reports.FINAL_RECIPIENT_STATES:
             return
         self._seen[node] = report.asked  # fewer than before: it has a new agent
         if report.asked_upstream:
             self._background.run(self._order_dial(node, report))
 
-    async def _order_dial(self, node: str, report: agent_protocol.DeliveryReport) -> None:
+    async def _order_dial(self, node: str, report: agent_reports.DeliveryReport) -> None:
         self._log.log(report.cast, report.asked_upstream, node)
         # After an error, the recipient asks again, or another transport connects.
         with contextlib.suppress(CastRayError):
             hello, above = self._agents.hello(node), self._agents.hello(report.asked_upstream)
             encrypted = uses_engine_certificates(self._encrypt, above, hello)
-            order = agent_protocol.DialRecipient(
+            order = agent_orders.DialRecipient(
                 report.cast, report.epoch, node, hello.address, hello.port, hello.host, encrypted
             )
             await self._agents.call(report.asked_upstream, order, DIAL_ORDER_SECONDS)

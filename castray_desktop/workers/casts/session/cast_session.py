@@ -15,8 +15,8 @@ from castray_desktop.core.casts.grace_period import AbsenceTracker
 from castray_desktop.core.casts.states import CastEvent, DeliveryEvent, FailoverState
 from castray_desktop.core.failures.kinds import CastRayError, Failure, FailureKind
 from castray_desktop.core.protocol.messages import CastMode, CastState
-from castray_desktop.core.protocol.nodes import agent_protocol
-from castray_desktop.core.protocol.nodes.agent_protocol import FINAL_RECIPIENT_STATES, RecipientState
+from castray_desktop.core.protocol.nodes import agent_orders, agent_reports, cast_parcel
+from castray_desktop.core.protocol.nodes.agent_reports import FINAL_RECIPIENT_STATES, RecipientState
 from castray_desktop.core.routing.node_speeds import SpeedMeasurement
 from castray_desktop.workers.base.async_tasks import BackgroundTasks
 from castray_desktop.workers.casts.agent_directory import AgentDirectory
@@ -106,7 +106,7 @@ class CastCompletion:
         involved = {self._context.source, *self._status.recipients} - set(self._context.absences)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(CLEANUP_SECONDS):
-                order = agent_protocol.CancelCast(self._context.cast, keep_parts=keep_parts)
+                order = agent_orders.CancelCast(self._context.cast, keep_parts=keep_parts)
                 await self._context.broadcast(involved, order)
                 await self._context.wakeup.until(
                     lambda: not any(self._is_busy(node) for node in self._status.recipients)
@@ -192,13 +192,13 @@ class CastSession:
 
     # --- reports --------------------------------------------------------------------------------
 
-    def source_reported(self, report: agent_protocol.SourceReport) -> None:
+    def source_reported(self, report: agent_reports.SourceReport) -> None:
         """Handle a report of the source."""
         self.status.source_reported(report, self._context.now)
         self._failover.links.source_reported(report)
         self._wake()
 
-    def delivery_reported(self, node: str, report: agent_protocol.DeliveryReport) -> None:
+    def delivery_reported(self, node: str, report: agent_reports.DeliveryReport) -> None:
         """Handle a report of a recipient."""
         if node not in self.status.recipients or self._destinations.writers.writer_of(node) is not None:
             return
@@ -315,10 +315,10 @@ class CastSession:
             self._context.end_delivery(node, DeliveryEvent.CANCELLED, Failure(FailureKind.CANCELLED))
         self._wake()
         source = self._context.source
-        order = agent_protocol.CancelCast(self._context.cast)
+        order = agent_orders.CancelCast(self._context.cast)
         await self._context.broadcast([node for node in nodes if node != source], order)
         if source in nodes:
-            order = agent_protocol.CancelCast(self._context.cast, keep_source=True)
+            order = agent_orders.CancelCast(self._context.cast, keep_source=True)
             await self._context.broadcast((source,), order)
 
     async def add_recipients(self, nodes: tuple[str, ...], mode: CastMode) -> RecipientSurvey:
@@ -345,13 +345,13 @@ class CastSession:
         """Change the rate limit of every present and future hop."""
         self.status.request = self.status.request.with_options(limit=limit)
         self._policy.restart_monitor()  # what it has measured was before
-        order = agent_protocol.SetCastLimit(self._context.cast, limit)
+        order = agent_orders.SetCastLimit(self._context.cast, limit)
         await self._context.broadcast({self._context.source, *self.status.recipients}, order)
         self._context.wakeup.changed()
 
     async def release_nodes(self) -> None:
         """Let all nodes release the cast's resources, but for what a retry can use."""
-        order = agent_protocol.ForgetCast(self._context.cast, keep_parts=self.status.is_retryable)
+        order = agent_orders.ForgetCast(self._context.cast, keep_parts=self.status.is_retryable)
         await self._context.broadcast({self._context.source, *self.status.recipients}, order)
 
     async def _carry_out(self) -> None:
@@ -453,12 +453,12 @@ class CastSession:
     # --- talking to agents ----------------------------------------------------------------------
 
     def _start_order(
-        self, node: str, epoch: int, upstream: agent_protocol.Upstream
-    ) -> agent_protocol.StartDelivery:
+        self, node: str, epoch: int, upstream: cast_parcel.Upstream
+    ) -> agent_orders.StartDelivery:
         """The first order of a recipient: fetch from `upstream`, as of the route of that epoch."""
         if self.status.source.totals is None:
             raise RuntimeError("a delivery before its plan")
-        return agent_protocol.StartDelivery(
+        return agent_orders.StartDelivery(
             cast=self.status.cast,
             secret=self._failover.secret,
             epoch=epoch,

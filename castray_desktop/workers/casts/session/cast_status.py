@@ -32,12 +32,8 @@ from castray_desktop.core.protocol.messages import (
     PlacementReason,
     SendRequest,
 )
-from castray_desktop.core.protocol.nodes.agent_protocol import (
-    DeliveryReport,
-    ParcelTotals,
-    SourceReport,
-    all_encrypted,
-)
+from castray_desktop.core.protocol.nodes.agent_reports import DeliveryReport, SourceReport, all_encrypted
+from castray_desktop.core.protocol.nodes.cast_parcel import ParcelTotals
 from castray_desktop.core.routing.route_plan import Route
 from castray_desktop.workers.casts.session.reported_progress import (
     ARRIVED,

@@ -22,12 +22,8 @@ from castray_desktop.core.protocol.messages import (
     DownloadPlacement,
     SendRequest,
 )
-from castray_desktop.core.protocol.nodes.agent_protocol import (
-    Algorithms,
-    DestinationReply,
-    ParcelTotals,
-    RemoteFile,
-)
+from castray_desktop.core.protocol.nodes.agent_orders import DestinationReply
+from castray_desktop.core.protocol.nodes.cast_parcel import Algorithms, ParcelTotals, RemoteFile
 from castray_desktop.workers.base.state_files import (
     PASSING,
     UNREADABLE,

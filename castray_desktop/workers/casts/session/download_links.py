@@ -8,8 +8,9 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from castray_desktop.core.content.urls import is_store_url
 from castray_desktop.core.failures.kinds import CastRayError, Failure, FailureKind
-from castray_desktop.core.protocol.nodes import agent_protocol
-from castray_desktop.core.protocol.nodes.agent_protocol import FreshLink, RemoteFile, RenewLinks
+from castray_desktop.core.protocol.nodes import agent_reports
+from castray_desktop.core.protocol.nodes.agent_orders import FreshLink, RenewLinks
+from castray_desktop.core.protocol.nodes.cast_parcel import RemoteFile
 from castray_desktop.workers.casts.session.session_context import SessionContext
 from castray_desktop.workers.sources.address_resolver import AddressResolver, check_names
 
@@ -89,7 +90,7 @@ class DownloadLinks:
         if self._keeping is None and any(file.address for file in self.files):
             self._keeping = self._context.background.run(self._keep_fresh())
 
-    def source_reported(self, report: agent_protocol.SourceReport) -> None:
+    def source_reported(self, report: agent_reports.SourceReport) -> None:
         """The node that downloads may wait for links."""
         if report.links_wanted > self._number:
             self._wanted.set()

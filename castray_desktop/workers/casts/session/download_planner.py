@@ -14,13 +14,13 @@ from castray_desktop.core.content.urls import redacted_url, url_scheme
 from castray_desktop.core.failures.kinds import CastRayError, Failure, FailureKind
 from castray_desktop.core.failures.sentences import explain
 from castray_desktop.core.protocol.messages import DownloadPlacement, NodeInfo, PlacementReason, StoreSpeed
-from castray_desktop.core.protocol.nodes.agent_protocol import (
+from castray_desktop.core.protocol.nodes.agent_orders import (
     DownloadRate,
     MeasureDownload,
-    RemoteFile,
     RemoteListing,
     ResolveUrls,
 )
+from castray_desktop.core.protocol.nodes.cast_parcel import RemoteFile
 from castray_desktop.core.routing.download_nodes import (
     MAX_ASKED,
     SMALL_BYTES,

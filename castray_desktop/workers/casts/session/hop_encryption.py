@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from castray_desktop.core.casts.transfer_options import Encryption
 from castray_desktop.core.failures.kinds import Failure, FailureKind
-from castray_desktop.core.protocol.nodes.agent_protocol import AgentHello
+from castray_desktop.core.protocol.nodes.agent_reports import AgentHello
 from castray_desktop.workers.casts.session.session_context import SessionContext
 
 

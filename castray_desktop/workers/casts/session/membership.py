@@ -9,7 +9,7 @@ import msgspec
 from castray_desktop.core.casts.states import DeliveryEvent, FailoverEvent, FailoverState
 from castray_desktop.core.failures.kinds import CastRayError, Failure, FailureKind
 from castray_desktop.core.protocol.messages import CastMode
-from castray_desktop.core.protocol.nodes.agent_protocol import DestinationReply
+from castray_desktop.core.protocol.nodes.agent_orders import DestinationReply
 from castray_desktop.workers.casts.session.cast_preflight import (
     RecipientSurvey,
     absent_outcome,

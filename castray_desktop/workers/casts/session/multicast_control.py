@@ -18,12 +18,9 @@ from castray_desktop.core.failures.kinds import CastRayError, FailureKind
 from castray_desktop.core.failures.sentences import sentence
 from castray_desktop.core.multicast.datagrams import GROUP_PORTS, MulticastEnd, MulticastState, group_address
 from castray_desktop.core.protocol.messages import TransportOption
-from castray_desktop.core.protocol.nodes.agent_protocol import (
-    AgentHello,
-    JoinGroup,
-    MulticastGroup,
-    SendToGroup,
-)
+from castray_desktop.core.protocol.nodes.agent_orders import JoinGroup, SendToGroup
+from castray_desktop.core.protocol.nodes.agent_reports import AgentHello
+from castray_desktop.core.protocol.nodes.cast_parcel import MulticastGroup
 from castray_desktop.core.routing.route_plan import Route
 from castray_desktop.workers.casts.session.cast_route import RouteExecutor
 from castray_desktop.workers.casts.session.session_context import SessionContext

@@ -17,15 +17,15 @@ from castray_desktop.core.protocol.messages import (
     MulticastSnapshot,
     Transport,
 )
-from castray_desktop.core.protocol.nodes.agent_protocol import (
+from castray_desktop.core.protocol.nodes.agent_reports import (
     DeliveryReport,
     MulticastReport,
-    ParcelTotals,
     RecipientState,
     SourceReport,
     SourceState,
     all_encrypted,
 )
+from castray_desktop.core.protocol.nodes.cast_parcel import ParcelTotals
 
 MEASURED_SECONDS = 0.3
 """After this long, the stream's rate is meaningful."""

@@ -11,7 +11,7 @@ from castray_desktop.core.casts.grace_period import AbsenceTracker
 from castray_desktop.core.casts.states import CastEvent, DeliveryEvent
 from castray_desktop.core.failures.kinds import CastRayError, Failure
 from castray_desktop.core.protocol.messages import NodeState
-from castray_desktop.core.protocol.nodes import agent_protocol
+from castray_desktop.core.protocol.nodes import agent_orders, agent_reports
 from castray_desktop.workers.base.async_tasks import BackgroundTasks
 from castray_desktop.workers.casts.agent_directory import AgentDirectory, broadcast
 from castray_desktop.workers.casts.session.cast_status import CastStatus
@@ -57,7 +57,7 @@ class SessionContext:
     clock: Callable[[], float]
     order_failed: Callable[[str, Failure], None]
 
-    async def broadcast(self, nodes: Iterable[str], order: agent_protocol.Order) -> None:
+    async def broadcast(self, nodes: Iterable[str], order: agent_orders.Order) -> None:
         """Send an order to several nodes; errors are ignored, since lost nodes are handled elsewhere."""
         await broadcast(self.agents, nodes, order)
 
@@ -86,7 +86,7 @@ class SessionContext:
         info = self.agents.nodes.get(node)
         return info is None or info.state is NodeState.OFFLINE
 
-    def hello(self, node: str) -> agent_protocol.AgentHello | None:
+    def hello(self, node: str) -> agent_reports.AgentHello | None:
         """The hello of the node's agent; None while it is offline."""
         try:
             return self.agents.hello(node)

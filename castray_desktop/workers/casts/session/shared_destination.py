@@ -19,8 +19,8 @@ from pathlib import PurePosixPath
 
 from castray_desktop.core.casts.states import DeliveryEvent
 from castray_desktop.core.failures.kinds import CastRayError, Failure, FailureKind
-from castray_desktop.core.protocol.nodes import agent_protocol
-from castray_desktop.core.protocol.nodes.agent_protocol import DestinationReply, Probe, ProbeReply, ProbeVerb
+from castray_desktop.core.protocol.nodes import agent_orders
+from castray_desktop.core.protocol.nodes.agent_orders import DestinationReply, Probe, ProbeReply, ProbeVerb
 from castray_desktop.workers.casts.session.session_context import SessionContext
 
 
@@ -76,7 +76,7 @@ SHARED_PROBE_SECONDS = 5.0
 ROUNDS = 3
 """Number of storages with the same name that are distinguished."""
 
-SendOrder = Callable[[str, agent_protocol.Order], Awaitable[agent_protocol.OrderReply | None]]
+SendOrder = Callable[[str, agent_orders.Order], Awaitable[agent_orders.OrderReply | None]]
 
 
 class SharedStorageFinder:
@@ -94,7 +94,7 @@ class SharedStorageFinder:
         self._call = call
         self._spawn = spawn
 
-    async def find_shared(self, replies: Mapping[str, agent_protocol.DestinationReply]) -> dict[str, str]:
+    async def find_shared(self, replies: Mapping[str, agent_orders.DestinationReply]) -> dict[str, str]:
         """A text for each node's storage: equal for nodes that write to one folder."""
         storage = {node: reply.storage or f"of {node} alone" for node, reply in replies.items()}
         groups = await asyncio.gather(
@@ -145,7 +145,7 @@ class SharedStorageFinder:
 
 
 def _nodes_by_mount(
-    replies: Mapping[str, agent_protocol.DestinationReply], storage: Mapping[str, str]
+    replies: Mapping[str, agent_orders.DestinationReply], storage: Mapping[str, str]
 ) -> list[list[str]]:
     """Nodes with the same mount, the first of each storage."""
     seen: set[str] = set()

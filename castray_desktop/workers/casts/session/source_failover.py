@@ -10,8 +10,8 @@ import msgspec
 from castray_desktop.core.casts.states import FailoverEvent, FailoverState, next_failover_state
 from castray_desktop.core.failures.kinds import CastRayError, Failure, FailureKind
 from castray_desktop.core.protocol.messages import DeliveryState, DownloadPlacement, PlacementReason
-from castray_desktop.core.protocol.nodes import agent_protocol
-from castray_desktop.core.protocol.nodes.agent_protocol import SourceState
+from castray_desktop.core.protocol.nodes import agent_orders, agent_reports, cast_parcel
+from castray_desktop.core.protocol.nodes.agent_reports import SourceState
 from castray_desktop.workers.casts.session.cast_route import RouteExecutor
 from castray_desktop.workers.casts.session.cast_status import offline_failure
 from castray_desktop.workers.casts.session.download_links import DownloadLinks
@@ -20,7 +20,7 @@ from castray_desktop.workers.casts.session.session_context import SessionContext
 
 log = logging.getLogger("castray.cast")
 
-SourceOrder = agent_protocol.PrepareSource | agent_protocol.ServeSource | agent_protocol.ReadToEnd
+SourceOrder = agent_orders.PrepareSource | agent_orders.ServeSource | agent_orders.ReadToEnd
 
 
 class SourceFailover:
@@ -45,7 +45,7 @@ class SourceFailover:
         self._resumed = bool(digest or context.status.attempts)
         self._reads_to_end = False  # its current agent was ordered to
         self.secret = secrets.token_hex(32)
-        self.algorithms = agent_protocol.Algorithms()
+        self.algorithms = cast_parcel.Algorithms()
         self._context = context
         self._status = context.status
         self._executor = executor
@@ -64,10 +64,10 @@ class SourceFailover:
             return False
         return node != self._context.source or self.state is FailoverState.SERVING
 
-    def scan_order(self) -> agent_protocol.PrepareSource:
+    def scan_order(self) -> agent_orders.PrepareSource:
         """The order to scan the requested paths."""
         request = self._status.request
-        return agent_protocol.PrepareSource(
+        return agent_orders.PrepareSource(
             self._context.cast, request.local_paths, request.options, self.links.files
         )
 
@@ -113,7 +113,7 @@ class SourceFailover:
                 self._context.cast,
                 self._context.source,
             )
-            self._send(agent_protocol.ReadToEnd(self._context.cast))
+            self._send(agent_orders.ReadToEnd(self._context.cast))
 
     def source_failure(self) -> Failure:
         """Why the source can't continue."""
@@ -187,7 +187,7 @@ class SourceFailover:
             self._executor.set_route(route.rerooted(node)[0])
         self._scan()
 
-    def _compare(self, report: agent_protocol.SourceReport) -> None:
+    def _compare(self, report: agent_reports.SourceReport) -> None:
         digest = report.totals.manifest_digest if report.totals is not None else ""
         self.digest = self.digest or digest
         if digest != self.digest:
@@ -211,7 +211,7 @@ class SourceFailover:
         self.advance(FailoverEvent.SCANNED)
         epoch = self._status.route.epoch if self._status.route is not None else 1
         options = self._status.request.options
-        serve = agent_protocol.ServeSource(
+        serve = agent_orders.ServeSource(
             self._context.cast, self.secret, epoch, self.algorithms, options, plain_peers(self._context)
         )
         self._send(serve)

@@ -19,24 +19,23 @@ from castray_desktop.core.casts.transfer_options import (
     TransferOptions,
     TransportOption,
 )
-from castray_desktop.core.protocol.nodes.agent_protocol import (
-    Algorithms,
+from castray_desktop.core.protocol.nodes.agent_orders import (
     AnnounceTrailer,
     CancelCast,
-    DeliveryReport,
     DialRecipient,
     ForgetCast,
-    MulticastGroup,
-    ParcelTotals,
     PrepareSource,
-    RecipientState,
     ServeSource,
     SetUpstream,
+    StartDelivery,
+)
+from castray_desktop.core.protocol.nodes.agent_reports import (
+    DeliveryReport,
+    RecipientState,
     SourceReport,
     SourceState,
-    StartDelivery,
-    Upstream,
 )
+from castray_desktop.core.protocol.nodes.cast_parcel import Algorithms, MulticastGroup, ParcelTotals, Upstream
 from castray_desktop.workers.agent.transfer.node_context import PeerTiming
 from castray_desktop.workers.agent.transfer.peer.dial import OpenTunnel
 from castray_desktop.workers.agent.transfer.peer.tls import Certificates

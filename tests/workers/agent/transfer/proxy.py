@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Self
 
-from castray_desktop.core.protocol.nodes.agent_protocol import Upstream
+from castray_desktop.core.protocol.nodes.cast_parcel import Upstream
 
 JOIN_SECONDS = 10.0
 

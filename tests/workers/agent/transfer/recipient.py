@@ -16,7 +16,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
-from castray_desktop.core.protocol.nodes import agent_protocol, json_codec
+from castray_desktop.core.protocol.nodes import agent_orders, json_codec
 from castray_desktop.workers.agent.transfer.delivery.prune import Pruner
 from castray_desktop.workers.agent.transfer.node_context import PeerTiming
 from castray_desktop.workers.agent.transfer.system import linux_calls
@@ -28,7 +28,7 @@ def main() -> None:
     if len(sys.argv) > 3:
         verb, _, number = sys.argv[3].partition("=")
         {"die": die_at, "stop": stop_at, "remove": die_removing}[verb](int(number))
-    first = json_codec.from_json(sys.stdin.buffer.readline(), agent_protocol.Order)
+    first = json_codec.from_json(sys.stdin.buffer.readline(), agent_orders.Order)
     ready, lock = threading.Event(), threading.Lock()
 
     def changed(urgent: bool) -> None:
@@ -55,7 +55,7 @@ def main() -> None:
     ready.set()
     plane.carry_out(first)
     for line in sys.stdin.buffer:
-        plane.carry_out(json_codec.from_json(line, agent_protocol.Order))
+        plane.carry_out(json_codec.from_json(line, agent_orders.Order))
     plane.close()
 
 

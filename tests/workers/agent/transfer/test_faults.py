@@ -16,14 +16,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from castray_desktop.core.failures.kinds import FailureKind
-from castray_desktop.core.protocol.nodes.agent_protocol import (
-    Algorithms,
-    CheckDestination,
-    ForgetCast,
-    RecipientState,
-    SourceState,
-    TopEntry,
-)
+from castray_desktop.core.protocol.nodes.agent_orders import CheckDestination, ForgetCast
+from castray_desktop.core.protocol.nodes.agent_reports import RecipientState, SourceState
+from castray_desktop.core.protocol.nodes.cast_parcel import Algorithms, TopEntry
 from castray_desktop.core.protocol.nodes.handshake import Handshake, PeerHello, PeerRole, node_digest
 from castray_desktop.core.protocol.nodes.peer_frames import FrameType, frame
 from castray_desktop.workers.agent.transfer.node_context import PeerTiming
@@ -349,7 +344,7 @@ def test_files_that_vanish_after_they_were_read(lab: Lab, monkeypatch: pytest.Mo
 
 
 def serve(lab: Lab, node: object, cast: str, totals: object) -> object:
-    from castray_desktop.core.protocol.nodes.agent_protocol import ServeSource
+    from castray_desktop.core.protocol.nodes.agent_orders import ServeSource
     from tests.workers.agent.transfer.lab import Cast
 
     secret = secrets.token_hex(32)

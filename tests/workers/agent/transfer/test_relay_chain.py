@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from castray_desktop.core.content.manifest import Manifest, decode_manifest
-from castray_desktop.core.protocol.nodes.agent_protocol import Algorithms, RecipientState
+from castray_desktop.core.protocol.nodes.agent_reports import RecipientState
+from castray_desktop.core.protocol.nodes.cast_parcel import Algorithms
 from castray_desktop.workers.agent.transfer.system.digests import FILE_HASHES, PIECE_DIGESTS, file_hasher
 from tests.workers.agent.transfer.lab import Lab, tree
 

@@ -12,8 +12,8 @@ from castray_desktop.core.casts.grace_period import GRACE_SECONDS
 from castray_desktop.core.failures.kinds import CastRayError, FailureKind
 from castray_desktop.core.protocol import messages
 from castray_desktop.core.protocol.messages import CastState, CastSummary, DeliveryState
-from castray_desktop.core.protocol.nodes import agent_protocol
-from castray_desktop.core.protocol.nodes.agent_protocol import RecipientState
+from castray_desktop.core.protocol.nodes import agent_orders, agent_reports, cast_parcel
+from castray_desktop.core.protocol.nodes.agent_reports import RecipientState
 from tests.helpers.cast_stage import REQUEST, Stage
 from tests.helpers.fake_agents import STREAM
 from tests.workers.casts.test_cast_commands import deliveries, settle
@@ -27,8 +27,8 @@ def summary(stage: Stage, cast: str) -> CastSummary:
 
 async def upstream(stage: Stage, node: str, count: int = 1) -> str:
     """The upstreams that the node was ordered to use after its start."""
-    order = await stage.agents.wait_for(node, agent_protocol.SetUpstream, count)
-    assert isinstance(order, agent_protocol.SetUpstream)
+    order = await stage.agents.wait_for(node, agent_orders.SetUpstream, count)
+    assert isinstance(order, agent_orders.SetUpstream)
     assert order.upstream is not None
     return order.upstream.node
 
@@ -50,7 +50,7 @@ async def resume(stage: Stage, cast: str, *nodes: str) -> None:
 async def test_the_others_go_on_without_it_and_it_comes_back_at_the_end(stage: Stage) -> None:
     cast = await stage.start()
     await pause(stage, cast, "b", "b")
-    assert told(stage, agent_protocol.PauseDelivery) == ["b"]
+    assert told(stage, agent_orders.PauseDelivery) == ["b"]
     assert deliveries(stage, cast) == {"a": WAITING, "b": PAUSED, "c": WAITING}
     assert (summary(stage, cast).state, summary(stage, cast).paused) == (CastState.SENDING, 1)
     assert await upstream(stage, "c") == "a"
@@ -58,7 +58,7 @@ async def test_the_others_go_on_without_it_and_it_comes_back_at_the_end(stage: S
     stage.agents.report_delivery("c", cast, RecipientState.RECEIVING, stream_bytes=STREAM // 2)
     await resume(stage, cast, "b")
     assert await upstream(stage, "b") == "c"
-    assert told(stage, agent_protocol.PauseCast) == []
+    assert told(stage, agent_orders.PauseCast) == []
     assert await stage.finish(cast, "a", "b", "c") is CastState.COMPLETED
 
 
@@ -67,7 +67,7 @@ async def test_a_slow_fan_out_becomes_a_chain(stage: Stage) -> None:
     mb = 1_000_000
     totals = stage.agents.totals
     stage.agents.totals = dataclasses.replace(
-        totals, content_bytes=300 * mb, top=(agent_protocol.TopEntry("model.bin", False, 300 * mb, 1),)
+        totals, content_bytes=300 * mb, top=(cast_parcel.TopEntry("model.bin", False, 300 * mb, 1),)
     )
     cast = await stage.start()
     have = {"a": 10 * mb, "b": 9 * mb, "c": 0}
@@ -83,7 +83,7 @@ async def test_a_slow_fan_out_becomes_a_chain(stage: Stage) -> None:
         report(node)
     await resume(stage, cast, "c")
     assert await upstream(stage, "c") == "s"
-    assert told(stage, agent_protocol.SetUpstream) == ["c"]  # the others stay: a fetches from s as well
+    assert told(stage, agent_orders.SetUpstream) == ["c"]  # the others stay: a fetches from s as well
     for _ in range(12):  # both get half of a line
         stage.skip(0.25)
         for node in "cab":
@@ -91,23 +91,23 @@ async def test_a_slow_fan_out_becomes_a_chain(stage: Stage) -> None:
             report(node)
             await settle()
     assert await upstream(stage, "a") == "c"
-    assert sorted(told(stage, agent_protocol.SetUpstream)) == ["a", "c"]
+    assert sorted(told(stage, agent_orders.SetUpstream)) == ["a", "c"]
 
 
 async def test_an_order_for_it_comes_after_the_one_that_it_has_not_answered(stage: Stage) -> None:
     """Otherwise a start that arrives late would make a paused recipient fetch."""
-    stage.agents.hold(agent_protocol.StartDelivery)
+    stage.agents.hold(agent_orders.StartDelivery)
     cast = stage.cast_manager.send(REQUEST)
-    await stage.agents.wait_for("c", agent_protocol.StartDelivery)
+    await stage.agents.wait_for("c", agent_orders.StartDelivery)
     pausing = asyncio.create_task(pause(stage, cast, "c"))
     await settle()
     await resume(stage, cast, "c")
     assert [type(order) for node, order in stage.agents.orders if node == "c"][
         -1
-    ] is agent_protocol.StartDelivery
+    ] is agent_orders.StartDelivery
     stage.agents.release()
     await pausing
-    await stage.agents.wait_for("c", agent_protocol.SetUpstream)
+    await stage.agents.wait_for("c", agent_orders.SetUpstream)
     assert await stage.finish(cast, "a", "b", "c") is CastState.COMPLETED
 
 
@@ -141,7 +141,7 @@ async def test_it_is_resumed_at_the_moment_in_which_nobody_else_is_left(stage: S
         if summary(stage, cast).state is CastState.PAUSED:
             break
     await resume(stage, cast, "b")
-    last = {node: order for node, order in stage.agents.orders if isinstance(order, agent_protocol.PauseCast)}
+    last = {node: order for node, order in stage.agents.orders if isinstance(order, agent_orders.PauseCast)}
     assert set(last) == set("sabc")
     numbers = {order.number for order in last.values() if not order.paused}
     assert len(numbers) == 1
@@ -169,7 +169,7 @@ async def test_the_last_one_that_is_paused_pauses_the_cast(stage: Stage) -> None
     assert deliveries(stage, cast) == {"a": PAUSED, "b": WAITING, "c": PAUSED}
     assert summary(stage, cast).state is CastState.SENDING
     for node in "ac":
-        await stage.agents.wait_for(node, agent_protocol.PauseDelivery)
+        await stage.agents.wait_for(node, agent_orders.PauseDelivery)
     await stage.cast_manager.commands.pause(cast)
     await resume(stage, cast)
     assert set(deliveries(stage, cast).values()) == {WAITING}
@@ -179,10 +179,10 @@ async def test_the_last_one_that_is_paused_pauses_the_cast(stage: Stage) -> None
 async def test_no_data_flows_before_paused_recipients_are_detached(stage: Stage) -> None:
     cast = await stage.start()
     await stage.cast_manager.commands.pause(cast)
-    stage.agents.hold(agent_protocol.PauseDelivery)
+    stage.agents.hold(agent_orders.PauseDelivery)
     await resume(stage, cast, "b")
     assert deliveries(stage, cast) == {"a": PAUSED, "b": WAITING, "c": PAUSED}
-    assert told(stage, agent_protocol.PauseDelivery) == ["a", "c"]
+    assert told(stage, agent_orders.PauseDelivery) == ["a", "c"]
     assert not any(is_to_go_on(order) for _, order in stage.agents.orders)
     stage.agents.release()
     await settle()
@@ -191,8 +191,8 @@ async def test_no_data_flows_before_paused_recipients_are_detached(stage: Stage)
     assert await stage.finish(cast, "a", "b", "c") is CastState.COMPLETED
 
 
-def is_to_go_on(order: agent_protocol.Order) -> bool:
-    return isinstance(order, agent_protocol.PauseCast) and not order.paused
+def is_to_go_on(order: agent_orders.Order) -> bool:
+    return isinstance(order, agent_orders.PauseCast) and not order.paused
 
 
 async def test_a_paused_recipient_is_detached_while_the_cast_is_queued(stage: Stage) -> None:
@@ -204,7 +204,7 @@ async def test_a_paused_recipient_is_detached_while_the_cast_is_queued(stage: St
     await resume(stage, cast, "b")
     assert summary(stage, cast).state is CastState.QUEUED
     await pause(stage, cast, "a")
-    assert sorted(told(stage, agent_protocol.PauseDelivery)) == ["a", "c"]
+    assert sorted(told(stage, agent_orders.PauseDelivery)) == ["a", "c"]
     await resume(stage, cast, "a")
     await stage.cast_manager.cancel(other)
     await upstream(stage, "a")
@@ -212,15 +212,15 @@ async def test_a_paused_recipient_is_detached_while_the_cast_is_queued(stage: St
 
 async def test_a_pause_comes_after_the_start_that_was_not_answered_yet(stage: Stage) -> None:
     """An agent that has not started has nothing to pause, and would serve its pieces."""
-    stage.agents.hold(agent_protocol.StartDelivery)
+    stage.agents.hold(agent_orders.StartDelivery)
     cast = stage.cast_manager.send(REQUEST)
-    await stage.agents.wait_for("c", agent_protocol.StartDelivery)
+    await stage.agents.wait_for("c", agent_orders.StartDelivery)
     pausing = asyncio.create_task(stage.cast_manager.commands.pause(cast))
     await settle()
-    assert told(stage, agent_protocol.PauseCast) == ["s"]
+    assert told(stage, agent_orders.PauseCast) == ["s"]
     stage.agents.release()
     await pausing
-    assert sorted(told(stage, agent_protocol.PauseCast)) == ["a", "b", "c", "s"]
+    assert sorted(told(stage, agent_orders.PauseCast)) == ["a", "b", "c", "s"]
     await resume(stage, cast)
     assert await stage.finish(cast, "a", "b", "c") is CastState.COMPLETED
 
@@ -230,10 +230,10 @@ async def test_a_recipient_paused_while_the_source_is_away_is_ordered_to_pause(s
     await settle()
     stage.agents.go_away("s")
     await pause(stage, cast, "a")
-    assert told(stage, agent_protocol.PauseDelivery) == ["a"]
+    assert told(stage, agent_orders.PauseDelivery) == ["a"]
     stage.agents.come_back("s")
     assert await upstream(stage, "b", 2) == "s"
-    assert "a" not in told(stage, agent_protocol.SetUpstream)
+    assert "a" not in told(stage, agent_orders.SetUpstream)
 
 
 @pytest.mark.parametrize("nodes", [(), ("b",)])
@@ -242,10 +242,10 @@ async def test_a_cast_that_ends_is_neither_paused_nor_resumed(
     stage: Stage, nodes: tuple[str, ...], cancelled: bool
 ) -> None:
     cast = await stage.start()
-    stage.agents.report_source("s", cast, agent_protocol.SourceState.SERVING, sent_bytes=1)
+    stage.agents.report_source("s", cast, agent_reports.SourceState.SERVING, sent_bytes=1)
     stage.finish_source(cast)
     for node in "abc":
-        await stage.agents.wait_for(node, agent_protocol.AnnounceTrailer)
+        await stage.agents.wait_for(node, agent_orders.AnnounceTrailer)
     for node in "" if cancelled else "abc":
         stage.agents.complete(node, cast, "s")
     ending = asyncio.create_task(stage.cast_manager.cancel(cast)) if cancelled else None
@@ -288,36 +288,36 @@ async def test_a_paused_recipient_has_no_grace_period(stage: Stage) -> None:
     assert deliveries(stage, cast)["b"] is PAUSED
     stage.agents.come_back("b")
     await settle()
-    assert told(stage, agent_protocol.StartDelivery).count("b") == 1
+    assert told(stage, agent_orders.StartDelivery).count("b") == 1
     await resume(stage, cast, "b")
-    await stage.agents.wait_for("b", agent_protocol.StartDelivery, 2)
+    await stage.agents.wait_for("b", agent_orders.StartDelivery, 2)
     assert await stage.finish(cast, "a", "b", "c") is CastState.COMPLETED
 
 
 async def test_one_that_is_paused_before_the_start_is_not_told_to_fetch(stage: Stage) -> None:
     stage.agents.scanning = True
     cast = stage.cast_manager.send(REQUEST)
-    await stage.agents.wait_for("s", agent_protocol.PrepareSource)
+    await stage.agents.wait_for("s", agent_orders.PrepareSource)
     await pause(stage, cast, "a")
-    stage.agents.report_source("s", cast, agent_protocol.SourceState.PREPARED, totals=stage.agents.totals)
-    start = await stage.agents.wait_for("b", agent_protocol.StartDelivery)
-    assert isinstance(start, agent_protocol.StartDelivery)
+    stage.agents.report_source("s", cast, agent_reports.SourceState.PREPARED, totals=stage.agents.totals)
+    start = await stage.agents.wait_for("b", agent_orders.StartDelivery)
+    assert isinstance(start, agent_orders.StartDelivery)
     assert start.upstream is not None
     assert start.upstream.node == "s"
-    await stage.agents.wait_for("c", agent_protocol.StartDelivery)
-    assert "a" not in told(stage, agent_protocol.StartDelivery)
+    await stage.agents.wait_for("c", agent_orders.StartDelivery)
+    assert "a" not in told(stage, agent_orders.StartDelivery)
     await resume(stage, cast, "a")
-    await stage.agents.wait_for("a", agent_protocol.StartDelivery)
+    await stage.agents.wait_for("a", agent_orders.StartDelivery)
     assert await stage.finish(cast, "a", "b", "c") is CastState.COMPLETED
 
 
 async def test_another_recipient_of_the_folder_writes_while_the_writer_is_paused(stage: Stage) -> None:
     for node in "ab":
-        stage.agents.replies[node] = agent_protocol.DestinationReply("/shared", "same", free_bytes=1 << 40)
+        stage.agents.replies[node] = agent_orders.DestinationReply("/shared", "same", free_bytes=1 << 40)
     cast = stage.cast_manager.send(REQUEST)
-    await stage.agents.wait_for("c", agent_protocol.StartDelivery)
+    await stage.agents.wait_for("c", agent_orders.StartDelivery)
     await pause(stage, cast, "a")
-    await stage.agents.wait_for("b", agent_protocol.StartDelivery)
+    await stage.agents.wait_for("b", agent_orders.StartDelivery)
     await pause(stage, cast, "b")
     await resume(stage, cast, "a")
     assert await upstream(stage, "a") == "c"  # it continues with its pieces

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from castray_desktop.core.failures.kinds import Failure, FailureKind
 from castray_desktop.core.protocol.messages import UnsentFile
-from castray_desktop.core.protocol.nodes.agent_protocol import DestinationReply, FileProblem, ParcelTotals
+from castray_desktop.core.protocol.nodes.agent_orders import DestinationReply
+from castray_desktop.core.protocol.nodes.cast_parcel import FileProblem, ParcelTotals
 from castray_desktop.workers.casts.session.cast_preflight import RecipientSurvey
 
 TOTALS = ParcelTotals(

@@ -9,15 +9,13 @@ import pytest
 from castray_desktop.core.casts.states import CastEvent, DeliveryEvent
 from castray_desktop.core.failures.kinds import Failure, FailureKind
 from castray_desktop.core.protocol.messages import CastMode, CastState, DeliveryState, SendRequest, Transport
-from castray_desktop.core.protocol.nodes.agent_protocol import (
+from castray_desktop.core.protocol.nodes.agent_reports import (
     DeliveryReport,
-    FileProblem,
-    ParcelTotals,
     RecipientState,
     SourceReport,
     SourceState,
-    TopEntry,
 )
+from castray_desktop.core.protocol.nodes.cast_parcel import FileProblem, ParcelTotals, TopEntry
 from castray_desktop.core.routing.route_plan import Route
 from castray_desktop.workers.casts.session.cast_status import CastStatus
 

@@ -11,7 +11,7 @@ import pytest
 
 from castray_desktop.core.failures.kinds import Failure, FailureKind
 from castray_desktop.core.protocol.messages import CastMode, CastState, DeliverySnapshot, DeliveryState
-from castray_desktop.core.protocol.nodes import agent_protocol
+from castray_desktop.core.protocol.nodes import agent_orders, agent_reports, cast_parcel
 from castray_desktop.workers.casts.cast_manager import CastManager
 from castray_desktop.workers.casts.cast_table import CastServices
 from castray_desktop.workers.casts.session.checkpoint import CastCheckpoint, CheckpointStore
@@ -65,19 +65,19 @@ async def engines(tmp_path: Path) -> AsyncIterator[Engines]:
 async def test_a_cast_continues_under_the_next_engine(engines: Engines) -> None:
     first = await engines.start()
     cast = await first.start()
-    old = await first.agents.wait_for("b", agent_protocol.StartDelivery)
+    old = await first.agents.wait_for("b", agent_orders.StartDelivery)
     first.agents.complete("a", cast, "s")
     before = first.cast_manager.summaries()[0]
     await engines.kill()
-    assert isinstance(old, agent_protocol.StartDelivery)
+    assert isinstance(old, agent_orders.StartDelivery)
     (file,) = engines.folder.iterdir()
     assert old.secret not in file.read_text()
     second = await engines.start()
-    new = await second.agents.wait_for("b", agent_protocol.StartDelivery)
-    assert isinstance(new, agent_protocol.StartDelivery)
+    new = await second.agents.wait_for("b", agent_orders.StartDelivery)
+    assert isinstance(new, agent_orders.StartDelivery)
     assert new.secret != old.secret
     assert new.algorithms == old.algorithms
-    assert not any(isinstance(order, agent_protocol.CheckDestination) for _, order in second.agents.orders)
+    assert not any(isinstance(order, agent_orders.CheckDestination) for _, order in second.agents.orders)
     summary = second.cast_manager.summaries()[0]
     assert (summary.cast, summary.started, summary.mode) == (cast, before.started, before.mode)
     assert second.cast_manager.deliveries()[cast][0].state is DeliveryState.COMPLETED
@@ -93,7 +93,7 @@ async def test_a_cast_whose_files_have_changed_ends(engines: Engines) -> None:
     second = Stage()
     await second.cast_manager.close()
     record = CheckpointStore(engines.folder).load()[0]
-    second.agents.totals = agent_protocol.ParcelTotals(100, "other", 1, 33, 1, 1)
+    second.agents.totals = cast_parcel.ParcelTotals(100, "other", 1, 33, 1, 1)
     second.cast_manager = CastManager(second.agents, second.events.append)
     second.agents.cast_manager = second.cast_manager
     engines.stages.append(second)
@@ -111,7 +111,7 @@ async def test_a_cast_waits_for_its_cluster(engines: Engines) -> None:
     await second.cast_manager.end_all(Failure(FailureKind.CLUSTER_STOPPED))  # that of the other cluster
     second.agents.target = "10.0.0.1:6379"
     second.cast_manager.cluster_changed()
-    await second.agents.wait_for("c", agent_protocol.StartDelivery)
+    await second.agents.wait_for("c", agent_orders.StartDelivery)
     assert await second.finish(cast, "a", "b", "c") is CastState.COMPLETED
 
 
@@ -127,9 +127,9 @@ async def test_an_orderly_end_leaves_casts_to_the_next_engine(engines: Engines) 
     first = await engines.start()
     cast = await first.start()
     await engines.stages.pop().cast_manager.close()
-    assert not any(isinstance(order, agent_protocol.CancelCast) for _, order in first.agents.orders)
+    assert not any(isinstance(order, agent_orders.CancelCast) for _, order in first.agents.orders)
     second = await engines.start()
-    await second.agents.wait_for("c", agent_protocol.StartDelivery)
+    await second.agents.wait_for("c", agent_orders.StartDelivery)
     assert await second.finish(cast, "a", "b", "c") is CastState.COMPLETED
 
 
@@ -137,9 +137,9 @@ async def test_a_paused_cast_stays_so_until_somebody_resumes_it(engines: Engines
     first = await engines.start()
     cast = await first.start()
     first.agents.complete("a", cast, "s")
-    first.agents.report_source("s", cast, agent_protocol.SourceState.SERVING, sent_bytes=STREAM // 2)
+    first.agents.report_source("s", cast, agent_reports.SourceState.SERVING, sent_bytes=STREAM // 2)
     await first.cast_manager.commands.pause()
-    before = await first.agents.wait_for("b", agent_protocol.StartDelivery)
+    before = await first.agents.wait_for("b", agent_orders.StartDelivery)
     await engines.kill()
     await engines.start()
     await engines.kill()  # the node that only waited forwards everything
@@ -152,10 +152,10 @@ async def test_a_paused_cast_stays_so_until_somebody_resumes_it(engines: Engines
     assert states == [DeliveryState.COMPLETED, DeliveryState.PAUSED, DeliveryState.PAUSED]
     assert second.agents.orders == []
     second.cast_manager.commands.resume(cast)
-    await second.agents.wait_for("c", agent_protocol.StartDelivery)
-    after = await second.agents.wait_for("b", agent_protocol.StartDelivery)
-    assert isinstance(before, agent_protocol.StartDelivery)
-    assert isinstance(after, agent_protocol.StartDelivery)
+    await second.agents.wait_for("c", agent_orders.StartDelivery)
+    after = await second.agents.wait_for("b", agent_orders.StartDelivery)
+    assert isinstance(before, agent_orders.StartDelivery)
+    assert isinstance(after, agent_orders.StartDelivery)
     assert after.algorithms == before.algorithms
     assert await second.finish(cast, "b", "c") is CastState.COMPLETED
     copies = second.cast_manager.summaries()[0].source_copies
@@ -168,12 +168,12 @@ async def test_a_recipient_that_is_paused_stays_so(engines: Engines) -> None:
     await first.cast_manager.commands.pause(cast, ("b",))
     await engines.kill()
     second = await engines.start()
-    await second.agents.wait_for("c", agent_protocol.StartDelivery)
+    await second.agents.wait_for("c", agent_orders.StartDelivery)
     states = {item.node: item.state for item in second.cast_manager.deliveries()[cast]}
     assert states["b"] is DeliveryState.PAUSED
     assert [node for node, _ in second.agents.orders if node == "b"] == []
     second.cast_manager.commands.resume(cast, ("b",))
-    await second.agents.wait_for("b", agent_protocol.StartDelivery)
+    await second.agents.wait_for("b", agent_orders.StartDelivery)
     assert await second.finish(cast, "a", "b", "c") is CastState.COMPLETED
 
 
@@ -183,7 +183,7 @@ async def test_casts_can_wait_to_be_resumed_after_every_start(engines: Engines) 
     second = await engines.start(paused=True)
     assert second.cast_manager.summaries()[0].state is CastState.PAUSED
     second.cast_manager.commands.resume(cast)
-    await second.agents.wait_for("c", agent_protocol.StartDelivery)
+    await second.agents.wait_for("c", agent_orders.StartDelivery)
     assert await second.finish(cast, "a", "b", "c") is CastState.COMPLETED
 
 
@@ -195,7 +195,7 @@ async def test_a_paused_cast_outlives_its_cluster(engines: Engines) -> None:
     assert stage.cast_manager.summaries()[0].state is CastState.PAUSED
     assert len(stage.cast_manager.unfinished) == 1
     stage.cast_manager.commands.resume(cast)
-    await stage.agents.wait_for("c", agent_protocol.StartDelivery, 2)
+    await stage.agents.wait_for("c", agent_orders.StartDelivery, 2)
     assert await stage.finish(cast, "a", "b", "c") is CastState.COMPLETED
 
 
@@ -203,10 +203,10 @@ async def test_a_cast_that_was_being_scanned_begins_again(engines: Engines) -> N
     first = await engines.start()
     first.agents.scanning = True
     cast = first.cast_manager.send(REQUEST)
-    await first.agents.wait_for("s", agent_protocol.PrepareSource)
+    await first.agents.wait_for("s", agent_orders.PrepareSource)
     await engines.kill()
     second = await engines.start()
-    await second.agents.wait_for("c", agent_protocol.StartDelivery)
+    await second.agents.wait_for("c", agent_orders.StartDelivery)
     assert await second.finish(cast, "a", "b", "c") is CastState.COMPLETED
 
 

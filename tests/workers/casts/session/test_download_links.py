@@ -12,15 +12,15 @@ import pytest
 from castray_desktop.core.casts.json_views import form_to_json, result_form
 from castray_desktop.core.failures.kinds import Failure, FailureKind
 from castray_desktop.core.protocol.messages import CastState, SendRequest
-from castray_desktop.core.protocol.nodes.agent_protocol import (
+from castray_desktop.core.protocol.nodes.agent_orders import (
     PrepareSource,
-    RemoteFile,
     RemoteListing,
     RenewLinks,
     ResolveUrls,
-    SourceState,
     StartDelivery,
 )
+from castray_desktop.core.protocol.nodes.agent_reports import SourceState
+from castray_desktop.core.protocol.nodes.cast_parcel import RemoteFile
 from castray_desktop.workers.casts.cast_manager import CastManager
 from castray_desktop.workers.casts.cast_table import CastServices
 from castray_desktop.workers.casts.session import download_links

@@ -17,16 +17,15 @@ from castray_desktop.core.protocol.messages import (
     PlacementReason,
     SendRequest,
 )
-from castray_desktop.core.protocol.nodes.agent_protocol import (
+from castray_desktop.core.protocol.nodes.agent_orders import (
     DownloadRate,
     MeasureDownload,
     PrepareSource,
-    RemoteFile,
     RemoteListing,
     ResolveUrls,
     StartDelivery,
-    pack_contents,
 )
+from castray_desktop.core.protocol.nodes.cast_parcel import RemoteFile, pack_contents
 from castray_desktop.core.routing.download_nodes import SMALL_BYTES
 from castray_desktop.workers.casts.download_speed_store import FRESH_SECONDS, DownloadSpeedStore
 from castray_desktop.workers.casts.session.checkpoint import CheckpointStore

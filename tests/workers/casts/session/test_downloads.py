@@ -10,18 +10,17 @@ import pytest
 from castray_desktop.core.casts.json_views import form_to_json, result_form
 from castray_desktop.core.failures.kinds import CastRayError, Failure, FailureKind
 from castray_desktop.core.protocol.messages import CastState, DeliveryState, SendRequest
-from castray_desktop.core.protocol.nodes import agent_protocol
-from castray_desktop.core.protocol.nodes.agent_protocol import (
+from castray_desktop.core.protocol.nodes import agent_orders
+from castray_desktop.core.protocol.nodes.agent_orders import (
     CancelCast,
     PrepareSource,
-    RecipientState,
     RemoteListing,
     ResolveUrls,
     ServeSource,
     SetUpstream,
-    SourceState,
     StartDelivery,
 )
+from castray_desktop.core.protocol.nodes.agent_reports import RecipientState, SourceState
 from castray_desktop.core.routing.bottleneck import slowest_hop
 from tests.helpers.cast_stage import Stage
 from tests.helpers.fake_agents import SIZE, STREAM, URL
@@ -154,7 +153,7 @@ async def test_files_of_a_node_and_addresses_have_one_source() -> None:
     request = msgspec.structs.replace(DOWNLOAD, paths=("/data/a.bin", URL), source="s")
     cast = await stage.start(request)
     prepared = await stage.agents.wait_for("s", PrepareSource)
-    assert isinstance(prepared, agent_protocol.PrepareSource)
+    assert isinstance(prepared, agent_orders.PrepareSource)
     assert prepared.paths == ("/data/a.bin",)
     assert prepared.remote == stage.agents.listing.files
     await stage.cast_manager.cancel(cast)

@@ -13,8 +13,8 @@ from castray_desktop.core.failures.kinds import FailureKind
 from castray_desktop.core.failures.sentences import sentence
 from castray_desktop.core.multicast.datagrams import MulticastEnd, MulticastState
 from castray_desktop.core.protocol.messages import CastState, DeliveryState, SendRequest
-from castray_desktop.core.protocol.nodes import agent_protocol, json_codec
-from castray_desktop.core.protocol.nodes.agent_protocol import RecipientState, all_encrypted
+from castray_desktop.core.protocol.nodes import agent_orders, agent_reports, cast_parcel, json_codec
+from castray_desktop.core.protocol.nodes.agent_reports import RecipientState, all_encrypted
 from castray_desktop.workers.casts.session.cast_status import CastStatus
 from tests.helpers.cast_stage import REQUEST, Stage
 
@@ -35,11 +35,11 @@ async def stage() -> AsyncIterator[Stage]:
     await stage.cast_manager.close()
 
 
-async def upstreams(stage: Stage, nodes: str = "abc") -> dict[str, agent_protocol.StartDelivery]:
+async def upstreams(stage: Stage, nodes: str = "abc") -> dict[str, agent_orders.StartDelivery]:
     found = {}
     for node in nodes:
-        order = await stage.agents.wait_for(node, agent_protocol.StartDelivery)
-        assert isinstance(order, agent_protocol.StartDelivery)
+        order = await stage.agents.wait_for(node, agent_orders.StartDelivery)
+        assert isinstance(order, agent_orders.StartDelivery)
         assert order.upstream is not None
         found[node] = order
     return found
@@ -47,8 +47,8 @@ async def upstreams(stage: Stage, nodes: str = "abc") -> dict[str, agent_protoco
 
 async def test_auto_encrypts_between_nodes_that_can(stage: Stage) -> None:
     await stage.start(request(Encryption.AUTO))
-    served = await stage.agents.wait_for("s", agent_protocol.ServeSource)
-    assert isinstance(served, agent_protocol.ServeSource)
+    served = await stage.agents.wait_for("s", agent_orders.ServeSource)
+    assert isinstance(served, agent_orders.ServeSource)
     assert served.plain_peers == ("c",)
     for node, order in (await upstreams(stage)).items():
         assert order.upstream is not None
@@ -72,8 +72,8 @@ async def test_an_upstream_is_told_whether_to_encrypt_when_it_dials(stage: Stage
     stage.agents.report_delivery(
         "a", cast, RecipientState.CONNECTING, epoch=1, asked=1, asked_upstream=upstream.node
     )
-    order = await stage.agents.wait_for(upstream.node, agent_protocol.DialRecipient)
-    assert isinstance(order, agent_protocol.DialRecipient)
+    order = await stage.agents.wait_for(upstream.node, agent_orders.DialRecipient)
+    assert isinstance(order, agent_orders.DialRecipient)
     assert (order.host, order.encrypted) == ("host", upstream.encrypted)
 
 
@@ -123,7 +123,7 @@ async def test_a_new_agent_that_can_t_encrypt_any_more_gets_nothing(stage: Stage
     stage.agents.facts["c"] = {"not_certified": NO_SSL}
     stage.agents.come_back("c")
     assert await stage.finish(cast, "a", "b") is CastState.PARTLY_FAILED
-    orders = [node for node, order in stage.agents.orders if isinstance(order, agent_protocol.StartDelivery)]
+    orders = [node for node, order in stage.agents.orders if isinstance(order, agent_orders.StartDelivery)]
     assert orders.count("c") == 1
 
 
@@ -134,8 +134,8 @@ async def test_multicast_is_never_used_for_what_has_to_be_encrypted(stage: Stage
     status = stage.cast_manager._table.sessions[cast].status
     status.request = status.request.with_options(encrypt=Encryption.ALWAYS)
     for node in "abc":
-        order = await stage.agents.wait_for(node, agent_protocol.StartDelivery)
-        assert isinstance(order, agent_protocol.StartDelivery)
+        order = await stage.agents.wait_for(node, agent_orders.StartDelivery)
+        assert isinstance(order, agent_orders.StartDelivery)
         assert order.group is None
     found = next(item.multicast for item in stage.cast_manager.summaries() if item.cast == cast)
     assert found is not None
@@ -150,7 +150,7 @@ async def test_the_result_says_whether_every_byte_was_encrypted(stage: Stage) ->
         )
     stage.finish_source(cast)
     for node, encrypted in zip("abc", (True, True, False), strict=True):
-        await stage.agents.wait_for(node, agent_protocol.AnnounceTrailer)
+        await stage.agents.wait_for(node, agent_orders.AnnounceTrailer)
         stage.agents.report_delivery(
             node, cast, RecipientState.COMPLETED, stream_bytes=10**9, encrypted=encrypted
         )
@@ -160,7 +160,7 @@ async def test_the_result_says_whether_every_byte_was_encrypted(stage: Stage) ->
 
 
 def reported(status: CastStatus, encrypted: bool | None, now: float) -> bool | None:
-    report = agent_protocol.DeliveryReport("c", RecipientState.RECEIVING, encrypted=encrypted)
+    report = agent_reports.DeliveryReport("c", RecipientState.RECEIVING, encrypted=encrypted)
     status.delivery_reported("a", report, now)
     return status.delivery("a").encrypted
 
@@ -189,7 +189,7 @@ def test_nothing_between_machines_is_neither_encrypted_nor_plain() -> None:
 
 
 def test_orders_keep_what_was_decided() -> None:
-    upstream = agent_protocol.Upstream("n", "a", 1, "h", encrypted=True)
-    order = agent_protocol.SetUpstream("c", 1, upstream)
-    assert json_codec.from_json(json_codec.to_json(order), agent_protocol.Order) == order
+    upstream = cast_parcel.Upstream("n", "a", 1, "h", encrypted=True)
+    order = agent_orders.SetUpstream("c", 1, upstream)
+    assert json_codec.from_json(json_codec.to_json(order), agent_orders.Order) == order
     assert replace(upstream, encrypted=False) != upstream

@@ -9,17 +9,17 @@ import pytest
 
 from castray_desktop.core.failures.kinds import CastRayError, Failure, FailureKind
 from castray_desktop.core.protocol.messages import CastState, DeliveryState, SendRequest
-from castray_desktop.core.protocol.nodes import agent_protocol
-from castray_desktop.core.protocol.nodes.agent_protocol import RecipientState, SourceState
+from castray_desktop.core.protocol.nodes import agent_orders, cast_parcel
+from castray_desktop.core.protocol.nodes.agent_reports import RecipientState, SourceState
 from tests.helpers.cast_stage import REQUEST, Stage
 from tests.helpers.fake_agents import STREAM, TOTALS
 
 TO_A_AND_B = SendRequest(("/data/model.bin",), ("a", "b"), leave_out=True)
 
 
-async def upstream(stage: Stage, node: str, kind: type, count: int = 1) -> agent_protocol.Upstream | None:
+async def upstream(stage: Stage, node: str, kind: type, count: int = 1) -> cast_parcel.Upstream | None:
     order = await stage.agents.wait_for(node, kind, count)
-    assert isinstance(order, agent_protocol.StartDelivery | agent_protocol.SetUpstream)
+    assert isinstance(order, agent_orders.StartDelivery | agent_orders.SetUpstream)
     return order.upstream
 
 
@@ -32,15 +32,15 @@ async def test_a_returned_recipient_gets_an_upstream_again(stage: Stage) -> None
     for node in "abc":
         received(stage, node, cast, 1000)
     stage.agents.go_away("a")
-    moved = await upstream(stage, "b", agent_protocol.SetUpstream)
+    moved = await upstream(stage, "b", agent_orders.SetUpstream)
     assert moved is not None
     assert moved.node == "s"
     snapshot = stage.cast_manager.deliveries()[cast][0]
     assert snapshot.state is DeliveryState.WAITING
     assert snapshot.failure == Failure(FailureKind.NODE_AWAY, {"node": "a"})
     stage.agents.come_back("a")
-    again = await stage.agents.wait_for("a", agent_protocol.StartDelivery, 2)
-    assert isinstance(again, agent_protocol.StartDelivery)
+    again = await stage.agents.wait_for("a", agent_orders.StartDelivery, 2)
+    assert isinstance(again, agent_orders.StartDelivery)
     assert again.upstream is not None
     assert again.upstream.node == "c"
     assert again.epoch > 1
@@ -56,7 +56,7 @@ async def test_the_others_do_not_wait_for_the_one_that_is_away(stage: Stage) -> 
     states = [item.state for item in stage.cast_manager.deliveries()[cast]]
     assert states == [DeliveryState.WAITING, DeliveryState.COMPLETED, DeliveryState.COMPLETED]
     stage.agents.come_back("a")
-    await stage.agents.wait_for("a", agent_protocol.AnnounceTrailer)
+    await stage.agents.wait_for("a", agent_orders.AnnounceTrailer)
     stage.agents.complete("a", cast, "c")
     assert (await stage.result(cast)).summary.state is CastState.COMPLETED
 
@@ -92,9 +92,9 @@ async def test_time_without_a_cluster_does_not_count(stage: Stage) -> None:
     for node in "bcas":
         stage.agents.come_back(node)
     stage.agents.settled = True
-    await stage.agents.wait_for("s", agent_protocol.ServeSource, 2)
+    await stage.agents.wait_for("s", agent_orders.ServeSource, 2)
     for node in "abc":
-        await stage.agents.wait_for(node, agent_protocol.StartDelivery, 2)
+        await stage.agents.wait_for(node, agent_orders.StartDelivery, 2)
     assert await stage.finish(cast, *"abc") is CastState.COMPLETED
 
 
@@ -107,9 +107,9 @@ async def everybody_away_and_back(stage: Stage) -> None:
     for node in "sabc":
         stage.agents.come_back(node)
     stage.agents.settled = True
-    await stage.agents.wait_for("s", agent_protocol.ServeSource, 2)
+    await stage.agents.wait_for("s", agent_orders.ServeSource, 2)
     for node in "abc":
-        await stage.agents.wait_for(node, agent_protocol.StartDelivery, 2)
+        await stage.agents.wait_for(node, agent_orders.StartDelivery, 2)
 
 
 async def test_a_restarted_source_reads_to_the_end_when_no_recipient_requests_more(stage: Stage) -> None:
@@ -121,11 +121,11 @@ async def test_a_restarted_source_reads_to_the_end_when_no_recipient_requests_mo
     received(stage, "b", cast, 1000)
     received(stage, "c", cast, STREAM, "verifying")
     await asyncio.sleep(0.01)
-    assert not any(isinstance(order, agent_protocol.ReadToEnd) for _, order in stage.agents.orders)
+    assert not any(isinstance(order, agent_orders.ReadToEnd) for _, order in stage.agents.orders)
     received(stage, "b", cast, STREAM, "verifying")
-    await stage.agents.wait_for("s", agent_protocol.ReadToEnd)
+    await stage.agents.wait_for("s", agent_orders.ReadToEnd)
     assert await stage.finish(cast, *"abc") is CastState.COMPLETED
-    assert sum(isinstance(order, agent_protocol.ReadToEnd) for _, order in stage.agents.orders) == 1
+    assert sum(isinstance(order, agent_orders.ReadToEnd) for _, order in stage.agents.orders) == 1
 
 
 async def test_the_first_source_gets_no_order_to_read_to_the_end(stage: Stage) -> None:
@@ -134,26 +134,26 @@ async def test_the_first_source_gets_no_order_to_read_to_the_end(stage: Stage) -
     for node in "abc":
         received(stage, node, cast, STREAM, "verifying")
     assert await stage.finish(cast, *"abc") is CastState.COMPLETED
-    assert not any(isinstance(order, agent_protocol.ReadToEnd) for _, order in stage.agents.orders)
+    assert not any(isinstance(order, agent_orders.ReadToEnd) for _, order in stage.agents.orders)
 
 
 async def test_recipients_wait_for_their_source_and_dial_it_again(stage: Stage) -> None:
     cast = await stage.start()
     stage.agents.go_away("s")
-    assert await upstream(stage, "a", agent_protocol.SetUpstream) is None
+    assert await upstream(stage, "a", agent_orders.SetUpstream) is None
     assert stage.cast_manager.summaries()[0].failure == Failure(FailureKind.NODE_AWAY, {"node": "s"})
     stage.agents.come_back("s")
-    first = await stage.agents.wait_for("s", agent_protocol.ServeSource)
-    second = await stage.agents.wait_for("s", agent_protocol.ServeSource, 2)
-    assert isinstance(first, agent_protocol.ServeSource)
-    assert isinstance(second, agent_protocol.ServeSource)
+    first = await stage.agents.wait_for("s", agent_orders.ServeSource)
+    second = await stage.agents.wait_for("s", agent_orders.ServeSource, 2)
+    assert isinstance(first, agent_orders.ServeSource)
+    assert isinstance(second, agent_orders.ServeSource)
     assert (second.secret, second.algorithms) == (first.secret, first.algorithms)
-    again = await upstream(stage, "a", agent_protocol.SetUpstream, 2)
+    again = await upstream(stage, "a", agent_orders.SetUpstream, 2)
     assert again is not None
     assert (again.node, again.port) == ("s", 7001)
     assert stage.cast_manager.summaries()[0].failure is None
     assert not any(
-        isinstance(order, agent_protocol.SetUpstream) and name in "bc" for name, order in stage.agents.orders
+        isinstance(order, agent_orders.SetUpstream) and name in "bc" for name, order in stage.agents.orders
     )
     assert await stage.finish(cast, "as", "ba", "cb") is CastState.COMPLETED
 
@@ -181,9 +181,9 @@ async def test_a_complete_recipient_replaces_a_lost_source(stage: Stage) -> None
     received(stage, "b", cast, STREAM, "verifying")
     received(stage, "a", cast, 10)
     stage.agents.go_away("s")
-    moved = await upstream(stage, "a", agent_protocol.SetUpstream)
+    moved = await upstream(stage, "a", agent_orders.SetUpstream)
     while moved is None or moved.node != "b":
-        moved = await upstream(stage, "a", agent_protocol.SetUpstream, 2)
+        moved = await upstream(stage, "a", agent_orders.SetUpstream, 2)
     stage.skip()
     for node, above in (("b", "s"), ("c", "b"), ("a", "b")):
         stage.agents.complete(node, cast, above)
@@ -196,11 +196,11 @@ async def test_a_relay_whose_copy_has_changed_gets_no_new_downstreams(stage: Sta
     received(stage, "b", cast, STREAM - 10)
     changed = Failure(FailureKind.COPY_CHANGED, {"node": "b", "upstream": "a", "path": "x", "reason": "y"})
     stage.agents.report_delivery("b", cast, RecipientState.CONNECTING, epoch=1, failure=changed)
-    moved = await upstream(stage, "b", agent_protocol.SetUpstream)
+    moved = await upstream(stage, "b", agent_orders.SetUpstream)
     assert moved is not None
     assert moved.node == "s"
     await stage.cast_manager.add_recipients(cast, ("c",))
-    above = await upstream(stage, "c", agent_protocol.StartDelivery)
+    above = await upstream(stage, "c", agent_orders.StartDelivery)
     assert above is not None
     assert above.node == "b"
     stage.finish_source(cast)
@@ -216,7 +216,7 @@ async def test_without_the_hashes_nobody_can_take_over(stage: Stage) -> None:
     cast = await stage.start()
     received(stage, "b", cast, STREAM, "verifying")
     stage.agents.go_away("s")
-    assert await upstream(stage, "a", agent_protocol.SetUpstream) is None
+    assert await upstream(stage, "a", agent_orders.SetUpstream) is None
     stage.skip()
     result = await stage.result(cast)
     assert result.summary.state is CastState.FAILED
@@ -228,13 +228,13 @@ async def test_a_successor_that_goes_as_well_is_followed_by_the_source(stage: St
     received(stage, "a", cast, 10)
     received(stage, "b", cast, STREAM, "verifying")
     stage.agents.go_away("s")
-    moved = await upstream(stage, "a", agent_protocol.SetUpstream)
+    moved = await upstream(stage, "a", agent_orders.SetUpstream)
     assert moved is not None
     stage.agents.come_back("s")
     stage.agents.go_away("b")
-    await stage.agents.wait_for("s", agent_protocol.ServeSource, 2)
+    await stage.agents.wait_for("s", agent_orders.ServeSource, 2)
     stage.agents.come_back("b")
-    await stage.agents.wait_for("b", agent_protocol.StartDelivery, 2)
+    await stage.agents.wait_for("b", agent_orders.StartDelivery, 2)
     stage.finish_source(cast)
     for node in "abc":
         stage.agents.complete(node, cast, "s")
@@ -250,14 +250,14 @@ async def test_a_slow_node_goes_to_the_tail(stage: Stage) -> None:
         received(stage, "c", cast, step * 2_500_000)
         for _ in range(5):
             await asyncio.sleep(0)
-        if any(isinstance(order, agent_protocol.SetUpstream) for _, order in stage.agents.orders):
+        if any(isinstance(order, agent_orders.SetUpstream) for _, order in stage.agents.orders):
             break
     moved = {
-        "c": await upstream(stage, "c", agent_protocol.SetUpstream),
-        "b": await upstream(stage, "b", agent_protocol.SetUpstream),
+        "c": await upstream(stage, "c", agent_orders.SetUpstream),
+        "b": await upstream(stage, "b", agent_orders.SetUpstream),
     }
     assert {node: above and above.node for node, above in moved.items()} == {"c": "a", "b": "c"}
-    order = [name for name, order in stage.agents.orders if isinstance(order, agent_protocol.SetUpstream)]
+    order = [name for name, order in stage.agents.orders if isinstance(order, agent_orders.SetUpstream)]
     assert order == ["c", "b"]
 
 
@@ -275,18 +275,18 @@ async def test_the_first_recipient_is_not_slow_because_the_limit_was_lowered(
             received(stage, node, cast, came)
         for _ in range(5):
             await asyncio.sleep(0)
-    moved = [node for node, order in stage.agents.orders if isinstance(order, agent_protocol.SetUpstream)]
+    moved = [node for node, order in stage.agents.orders if isinstance(order, agent_orders.SetUpstream)]
     assert moved == ([] if limit else ["b", "a"])  # it is tried at the tail, where nothing explains it
 
 
 async def test_a_late_answer_of_a_lost_agent_is_ignored(stage: Stage) -> None:
-    stage.agents.hold(agent_protocol.StartDelivery)
+    stage.agents.hold(agent_orders.StartDelivery)
     cast = stage.cast_manager.send(REQUEST)
-    await stage.agents.wait_for("c", agent_protocol.StartDelivery)
+    await stage.agents.wait_for("c", agent_orders.StartDelivery)
     stage.agents.go_away("c")
     stage.agents.come_back("c")
     stage.agents.release()
-    await stage.agents.wait_for("c", agent_protocol.StartDelivery, 2)
+    await stage.agents.wait_for("c", agent_orders.StartDelivery, 2)
     stage.agents.report_source("s", cast, SourceState.HASHED, trailer_digest="t", sent_bytes=STREAM)
     await stage.complete(cast, "as", "ba", "cb")
     assert (await stage.result(cast)).summary.state is CastState.COMPLETED
@@ -298,7 +298,7 @@ async def test_an_added_recipient_goes_to_the_tail(stage: Stage) -> None:
     received(stage, "b", cast, 490)
     report = await stage.cast_manager.add_recipients(cast, ("c",))
     assert (report.recipients, report.problems) == (("c",), ())
-    above = await upstream(stage, "c", agent_protocol.StartDelivery)
+    above = await upstream(stage, "c", agent_orders.StartDelivery)
     assert above is not None
     assert above.node == "b"
     with pytest.raises(CastRayError) as caught:
@@ -315,10 +315,10 @@ async def test_an_added_recipient_goes_to_the_tail(stage: Stage) -> None:
 
 async def test_a_late_joiner_shares_what_another_one_has_written(stage: Stage) -> None:
     for node in "ac":
-        stage.agents.replies[node] = agent_protocol.DestinationReply("/shared", "same", free_bytes=1 << 40)
+        stage.agents.replies[node] = agent_orders.DestinationReply("/shared", "same", free_bytes=1 << 40)
     cast = await stage.start(TO_A_AND_B, "ab")
     stage.finish_source(cast)
-    await stage.agents.wait_for("a", agent_protocol.AnnounceTrailer)
+    await stage.agents.wait_for("a", agent_orders.AnnounceTrailer)
     stage.agents.complete("a", cast, "s")
     await stage.cast_manager.add_recipients(cast, ("c",))
     stage.agents.complete("b", cast, "a")
@@ -340,10 +340,10 @@ async def test_a_late_joiner_that_cannot_take_it_is_the_only_one_that_fails(stag
 
 async def lose_all_in_the_preflight(stage: Stage) -> str:
     """As when the driver is replaced while recipients are asked; the source comes back first."""
-    stage.agents.hold(agent_protocol.CheckDestination)
+    stage.agents.hold(agent_orders.CheckDestination)
     cast = stage.cast_manager.send(REQUEST)
     for node in "abc":
-        await stage.agents.wait_for(node, agent_protocol.CheckDestination)
+        await stage.agents.wait_for(node, agent_orders.CheckDestination)
     for node in "sabc":
         stage.agents.go_away(node)
     stage.agents.release()
@@ -364,7 +364,7 @@ async def test_recipients_that_go_away_with_the_source_in_the_preflight_are_wait
     for node in "abc":
         stage.agents.come_back(node)
     for node in "abc":
-        await stage.agents.wait_for(node, agent_protocol.StartDelivery)
+        await stage.agents.wait_for(node, agent_orders.StartDelivery)
     assert await stage.finish(cast, "as", "ba", "cb") is CastState.COMPLETED
 
 
@@ -372,7 +372,7 @@ async def test_those_of_them_that_stay_away_fail_as_offline(stage: Stage) -> Non
     cast = await lose_all_in_the_preflight(stage)
     stage.agents.come_back("a")
     stage.skip()
-    await stage.agents.wait_for("a", agent_protocol.StartDelivery)
+    await stage.agents.wait_for("a", agent_orders.StartDelivery)
     assert await stage.finish(cast, "as") is CastState.PARTLY_FAILED
     failures = [item.failure for item in stage.cast_manager.deliveries()[cast]]
     assert [failure and failure.kind for failure in failures] == [

@@ -20,8 +20,8 @@ from castray_desktop.core.protocol.messages import (
     Transport,
     TransportOption,
 )
-from castray_desktop.core.protocol.nodes import agent_protocol
-from castray_desktop.core.protocol.nodes.agent_protocol import RecipientState, SourceState
+from castray_desktop.core.protocol.nodes import agent_orders, agent_reports, cast_parcel
+from castray_desktop.core.protocol.nodes.agent_reports import RecipientState, SourceState
 from castray_desktop.workers.casts.session.multicast_control import MulticastGroups
 from tests.helpers.cast_stage import Stage
 from tests.helpers.fake_agents import STREAM, FakeAgents
@@ -51,7 +51,7 @@ class Scene(Stage):
     def says(self, cast: str, state: MulticastState, **facts: object) -> None:
         """The source reports on the multicast."""
         sent = facts.get("sent_bytes", 0)
-        report = agent_protocol.MulticastReport(state, **facts)  # type: ignore[arg-type]
+        report = agent_reports.MulticastReport(state, **facts)  # type: ignore[arg-type]
         self.agents.report_source("s", cast, SourceState.SERVING, multicast=report, sent_bytes=sent)
 
     def has(self, node: str, cast: str, count: int, **facts: object) -> None:
@@ -72,19 +72,19 @@ class Scene(Stage):
         for _ in range(20):
             await asyncio.sleep(0)
 
-    async def group(self, node: str, count: int = 1) -> agent_protocol.MulticastGroup | None:
+    async def group(self, node: str, count: int = 1) -> cast_parcel.MulticastGroup | None:
         """The group that a node is to join when it starts."""
-        order = await self.agents.wait_for(node, agent_protocol.StartDelivery, count)
-        assert isinstance(order, agent_protocol.StartDelivery)
+        order = await self.agents.wait_for(node, agent_orders.StartDelivery, count)
+        assert isinstance(order, agent_orders.StartDelivery)
         return order.group
 
-    async def order(self, count: int = 1) -> agent_protocol.SendToGroup:
+    async def order(self, count: int = 1) -> agent_orders.SendToGroup:
         """The orders to the source."""
-        order = await self.agents.wait_for("s", agent_protocol.SendToGroup, count)
-        assert isinstance(order, agent_protocol.SendToGroup)
+        order = await self.agents.wait_for("s", agent_orders.SendToGroup, count)
+        assert isinstance(order, agent_orders.SendToGroup)
         return order
 
-    def orders(self, kind: type) -> list[tuple[str, agent_protocol.Order]]:
+    def orders(self, kind: type) -> list[tuple[str, agent_orders.Order]]:
         return [(node, order) for node, order in self.agents.orders if isinstance(order, kind)]
 
     async def all_receiving(self) -> str:
@@ -132,20 +132,20 @@ async def test_every_recipient_joins_the_source_s_group(scene: Scene) -> None:
     assert order.group.address.startswith("239.19")
     assert (order.group.source, order.group.hops) == ("10.0.0.0", 1)
     assert sorted(order.listeners) == ["a", "b", "c"]
-    starts = [order for _, order in scene.orders(agent_protocol.StartDelivery)]
+    starts = [order for _, order in scene.orders(agent_orders.StartDelivery)]
     assert {getattr(order, "options", None) for order in starts} == {UDP.options}
     assert scene.multicast(cast).state is MulticastState.WAITING
 
 
 async def test_the_source_gets_its_order_once_a_recipient_has_joined(scene: Scene) -> None:
-    scene.agents.hold(agent_protocol.StartDelivery)
+    scene.agents.hold(agent_orders.StartDelivery)
     await scene.start(UDP)
     await scene.settle()
-    assert not scene.orders(agent_protocol.SendToGroup)
+    assert not scene.orders(agent_orders.SendToGroup)
     scene.agents.release()
     await scene.order()
     await scene.settle()
-    assert len(scene.orders(agent_protocol.SendToGroup)) == 1
+    assert len(scene.orders(agent_orders.SendToGroup)) == 1
 
 
 async def test_clients_and_the_result_have_the_progress(scene: Scene) -> None:
@@ -163,7 +163,7 @@ async def test_clients_and_the_result_have_the_progress(scene: Scene) -> None:
     assert (a.listening, a.datagram_bytes, a.repaired_bytes, a.transport) == (True, 900, 100, Transport.UDP)
     assert (c.listening, c.transport) == (False, Transport.DIRECT)
     scene.skip(4.0)
-    done = agent_protocol.MulticastReport(MulticastState.DONE, sent_bytes=STREAM)
+    done = agent_reports.MulticastReport(MulticastState.DONE, sent_bytes=STREAM)
     scene.agents.report_source(
         "s", cast, SourceState.HASHED, trailer_digest="t", multicast=done, sent_bytes=STREAM + 100
     )
@@ -182,26 +182,24 @@ async def test_when_the_source_stops_every_recipient_leaves(scene: Scene, end: M
     await scene.order()
     scene.says(cast, MulticastState.STOPPED, end=end)
     for node in "abc":
-        assert await scene.agents.wait_for(node, agent_protocol.JoinGroup) == agent_protocol.JoinGroup(
-            cast, None
-        )
+        assert await scene.agents.wait_for(node, agent_orders.JoinGroup) == agent_orders.JoinGroup(cast, None)
     assert scene.multicast(cast).end is end
     await scene.end(cast)
     assert (await scene.result(cast)).summary.state is CastState.COMPLETED
-    assert len(scene.orders(agent_protocol.SendToGroup)) == 1
+    assert len(scene.orders(agent_orders.SendToGroup)) == 1
 
 
 async def test_an_order_that_fails_ends_multicast(scene: Scene) -> None:
     refused = scene.agents.call
 
-    async def refuse(node: str, order: agent_protocol.Order) -> agent_protocol.OrderReply | None:
-        if isinstance(order, agent_protocol.SendToGroup):
+    async def refuse(node: str, order: agent_orders.Order) -> agent_orders.OrderReply | None:
+        if isinstance(order, agent_orders.SendToGroup):
             raise CastRayError(FailureKind.NODE_SILENT, node=node, seconds=15)
         return await refused(node, order)
 
     scene.agents.call = refuse  # type: ignore[method-assign]
     cast = await scene.start(UDP)
-    await scene.agents.wait_for("a", agent_protocol.JoinGroup)
+    await scene.agents.wait_for("a", agent_orders.JoinGroup)
     assert scene.multicast(cast).end is MulticastEnd.NO_NETWORK
     await scene.end(cast)
 
@@ -211,7 +209,7 @@ async def test_with_tls_there_is_no_multicast(scene: Scene) -> None:
     cast = await scene.start(UDP)
     assert [await scene.group(node) for node in "abc"] == [None] * 3
     await scene.settle()
-    assert not scene.orders(agent_protocol.SendToGroup)
+    assert not scene.orders(agent_orders.SendToGroup)
     assert scene.multicast(cast) == MulticastSnapshot(MulticastState.STOPPED, MulticastEnd.ENCRYPTED)
 
 
@@ -269,7 +267,7 @@ async def test_an_agent_that_came_back_joins_again(scene: Scene) -> None:
     scene.agents.come_back("a")
     assert await scene.group("a", 2) == first.group
     await scene.settle()
-    assert len(scene.orders(agent_protocol.SendToGroup)) == 1  # the source knows it already
+    assert len(scene.orders(agent_orders.SendToGroup)) == 1  # the source knows it already
 
 
 async def test_a_source_that_came_back_gets_another_group(scene: Scene) -> None:
@@ -282,7 +280,7 @@ async def test_a_source_that_came_back_gets_another_group(scene: Scene) -> None:
     again = await scene.order(2)
     assert again.group != first.group  # all have left that group
     for node in "abc":
-        assert await scene.agents.wait_for(node, agent_protocol.JoinGroup) == agent_protocol.JoinGroup(
+        assert await scene.agents.wait_for(node, agent_orders.JoinGroup) == agent_orders.JoinGroup(
             cast, again.group
         )
     scene.says(cast, MulticastState.DONE, sent_bytes=STREAM)
@@ -297,11 +295,9 @@ async def test_a_recipient_that_replaces_the_source_ends_multicast(scene: Scene)
     await scene.settle()
     scene.agents.go_away("s")
     for node in "abc":
-        assert await scene.agents.wait_for(node, agent_protocol.JoinGroup) == agent_protocol.JoinGroup(
-            cast, None
-        )
+        assert await scene.agents.wait_for(node, agent_orders.JoinGroup) == agent_orders.JoinGroup(cast, None)
     assert scene.multicast(cast).end is MulticastEnd.SOURCE_LOST
-    assert len(scene.orders(agent_protocol.SendToGroup)) == 1
+    assert len(scene.orders(agent_orders.SendToGroup)) == 1
 
 
 async def test_a_pause_needs_no_multicast_orders(scene: Scene) -> None:
@@ -310,11 +306,11 @@ async def test_a_pause_needs_no_multicast_orders(scene: Scene) -> None:
     await scene.cast_manager.commands.pause(cast)
     joining = asyncio.create_task(scene.cast_manager.add_recipients(cast, ("c",)))
     await scene.settle()
-    assert len(scene.orders(agent_protocol.SendToGroup)) == 1
+    assert len(scene.orders(agent_orders.SendToGroup)) == 1
     scene.cast_manager.commands.resume(cast)
     await joining
     assert sorted((await scene.order(2)).listeners) == ["a", "b", "c"]
-    assert not scene.orders(agent_protocol.JoinGroup)
+    assert not scene.orders(agent_orders.JoinGroup)
 
 
 async def test_a_paused_recipient_is_no_receiver_until_it_is_resumed(scene: Scene) -> None:
@@ -334,11 +330,11 @@ async def test_a_paused_recipient_is_no_receiver_until_it_is_resumed(scene: Scen
     scene.skip(30.0)
     scene.cast_manager.commands.resume(cast, ("a",))
     assert "a" in (await scene.order(3)).listeners
-    orders = len(scene.orders(agent_protocol.SetUpstream))
+    orders = len(scene.orders(agent_orders.SetUpstream))
     scene.skip(1.0)  # it needs a moment to join again, and does not count as too slow
     scene.has("c", cast, STREAM // 2, listening=True)
     await scene.settle()
-    assert len(scene.orders(agent_protocol.SetUpstream)) == orders
+    assert len(scene.orders(agent_orders.SetUpstream)) == orders
 
 
 async def test_a_resumed_recipient_has_time_to_rejoin_although_another_one_waits_for_it(scene: Scene) -> None:
@@ -350,15 +346,15 @@ async def test_a_resumed_recipient_has_time_to_rejoin_although_another_one_waits
     scene.skip(30.0)
     scene.cast_manager.commands.resume(cast, ("a", "b"))
     await scene.settle()
-    orders = len(scene.orders(agent_protocol.SetUpstream))
+    orders = len(scene.orders(agent_orders.SetUpstream))
     assert scene.summary(cast).chain[-2:] == ("a", "b")
     scene.has("b", cast, 1000, listening=True)
     await scene.settle()
-    assert len(scene.orders(agent_protocol.SetUpstream)) == orders
+    assert len(scene.orders(agent_orders.SetUpstream)) == orders
     scene.skip(2.0)
     scene.has("b", cast, 1000, listening=True)
     await scene.settle()
-    assert len(scene.orders(agent_protocol.SetUpstream)) > orders  # now it counts as unable to follow
+    assert len(scene.orders(agent_orders.SetUpstream)) > orders  # now it counts as unable to follow
 
 
 async def test_a_paused_recipient_is_told_that_the_group_has_ended(scene: Scene) -> None:
@@ -366,7 +362,7 @@ async def test_a_paused_recipient_is_told_that_the_group_has_ended(scene: Scene)
     await scene.order()
     await scene.cast_manager.commands.pause(cast, ("a",))
     scene.says(cast, MulticastState.STOPPED, end=MulticastEnd.NOTHING_ARRIVES)
-    assert await scene.agents.wait_for("a", agent_protocol.JoinGroup) == agent_protocol.JoinGroup(cast, None)
+    assert await scene.agents.wait_for("a", agent_orders.JoinGroup) == agent_orders.JoinGroup(cast, None)
 
 
 async def test_a_cancelled_cast_releases_its_group(scene: Scene) -> None:
@@ -386,8 +382,8 @@ async def test_simultaneous_casts_have_different_groups(
     monkeypatch.setattr("castray_desktop.workers.casts.session.multicast_control.group_address", narrow)
     for _ in range(2):
         await scene.start(UDP)
-    await scene.agents.wait_for("s", agent_protocol.SendToGroup, 2)
-    groups = {order.group for _, order in scene.orders(agent_protocol.SendToGroup)}  # type: ignore[union-attr]
+    await scene.agents.wait_for("s", agent_orders.SendToGroup, 2)
+    groups = {order.group for _, order in scene.orders(agent_orders.SendToGroup)}  # type: ignore[union-attr]
     assert len({group.address for group in groups if group}) == 2
     assert len({group.port for group in groups if group}) == 2
 
@@ -395,12 +391,12 @@ async def test_simultaneous_casts_have_different_groups(
 async def test_a_receiver_that_can_t_follow_serves_no_receiver_that_can(scene: Scene) -> None:
     cast = await scene.all_receiving()
     scene.has("a", cast, 2000, listening=False)
-    move = await scene.agents.wait_for("b", agent_protocol.SetUpstream)
-    assert isinstance(move, agent_protocol.SetUpstream)
+    move = await scene.agents.wait_for("b", agent_orders.SetUpstream)
+    assert isinstance(move, agent_orders.SetUpstream)
     assert move.upstream is not None
     assert move.upstream.node == "s"
-    last = await scene.agents.wait_for("a", agent_protocol.SetUpstream)
-    assert isinstance(last, agent_protocol.SetUpstream)
+    last = await scene.agents.wait_for("a", agent_orders.SetUpstream)
+    assert isinstance(last, agent_orders.SetUpstream)
     assert last.upstream is not None
     assert last.upstream.node == "c"
 
@@ -412,7 +408,7 @@ async def test_a_receiver_that_could_not_follow_stays_with_the_relay(scene: Scen
     scene.skip(300.0)
     scene.has("c", cast, 2000, datagram_bytes=1000)
     await scene.settle()
-    assert not scene.orders(agent_protocol.JoinGroup)
+    assert not scene.orders(agent_orders.JoinGroup)
 
 
 async def test_a_receiver_that_could_not_follow_delays_nobody_once_all_is_sent(scene: Scene) -> None:
@@ -421,10 +417,10 @@ async def test_a_receiver_that_could_not_follow_delays_nobody_once_all_is_sent(s
     for node in "bc":
         scene.has(node, cast, STREAM - 1_000_000)
     await scene.settle()
-    assert not scene.orders(agent_protocol.SetUpstream)  # it may be as far as the others
+    assert not scene.orders(agent_orders.SetUpstream)  # it may be as far as the others
     scene.has("a", cast, 2000)
-    move = await scene.agents.wait_for("b", agent_protocol.SetUpstream)
-    assert isinstance(move, agent_protocol.SetUpstream)
+    move = await scene.agents.wait_for("b", agent_orders.SetUpstream)
+    assert isinstance(move, agent_orders.SetUpstream)
     assert move.upstream is not None
     assert move.upstream.node == "s"
 
@@ -436,8 +432,8 @@ async def test_auto_never_uses_multicast(scene: Scene) -> None:
     cast = await scene.start(AUTO)
     assert [await scene.group(node) for node in "abc"] == [None] * 3
     await scene.relay(cast, STREAM / 200, 60)  # however long it takes
-    assert not scene.orders(agent_protocol.SendToGroup)
-    assert not scene.orders(agent_protocol.JoinGroup)
+    assert not scene.orders(agent_orders.SendToGroup)
+    assert not scene.orders(agent_orders.JoinGroup)
     await scene.end(cast)
     assert scene.summary(cast).multicast is None
 
@@ -446,7 +442,7 @@ def _change_hellos(agents: FakeAgents, nodes: str = "sabc", **facts: object) -> 
     """Let these nodes report other facts."""
     plain = agents.hello
 
-    def hello(node: str) -> agent_protocol.AgentHello:
+    def hello(node: str) -> agent_reports.AgentHello:
         said = plain(node)
         return dataclasses.replace(said, **facts) if node in nodes else said  # type: ignore[arg-type]
 

@@ -23,8 +23,8 @@ from castray_desktop.core.protocol.messages import (
     SendRequest,
     TransportOption,
 )
-from castray_desktop.core.protocol.nodes import agent_protocol
-from castray_desktop.core.protocol.nodes.agent_protocol import RecipientState, SourceState
+from castray_desktop.core.protocol.nodes import agent_orders, agent_reports, cast_parcel
+from castray_desktop.core.protocol.nodes.agent_reports import RecipientState, SourceState
 from castray_desktop.workers.casts.agent_directory import ORDER_SECONDS
 from castray_desktop.workers.casts.cast_manager import CastManager
 from castray_desktop.workers.casts.cast_table import CastServices
@@ -48,7 +48,7 @@ class Agent:
     has_trailer: bool = False
     ended: bool = False
     serving: bool = False
-    group: agent_protocol.MulticastGroup | None = None
+    group: cast_parcel.MulticastGroup | None = None
     paused: int = 0  # the number of the last order to stop serving
     resumed: int = 0  # and to continue
     life: int = 0
@@ -89,17 +89,17 @@ class World:
     def hear(self, event: Event) -> None:
         """Nobody listens."""
 
-    def hello(self, node: str) -> agent_protocol.AgentHello:
+    def hello(self, node: str) -> agent_reports.AgentHello:
         if node not in self.agents:
             raise CastRayError(FailureKind.NODE_OFFLINE, node=node)
         port = 7000 + self.agents[node].life
-        return agent_protocol.AgentHello(node, 1, "", port, "h", "", "/", "", "", ("xxh3-128",), ("blake3",))
+        return agent_reports.AgentHello(node, 1, "", port, "h", "", "/", "", "", ("xxh3-128",), ("blake3",))
 
     async def call(
-        self, node: str, order: agent_protocol.Order, seconds: float = ORDER_SECONDS
-    ) -> agent_protocol.DestinationReply | None:
+        self, node: str, order: agent_orders.Order, seconds: float = ORDER_SECONDS
+    ) -> agent_orders.DestinationReply | None:
         last_words = isinstance(
-            order, agent_protocol.CancelCast | agent_protocol.ForgetCast | agent_protocol.CheckDestination
+            order, agent_orders.CancelCast | agent_orders.ForgetCast | agent_orders.CheckDestination
         )
         assert node in self.agents or last_words, (node, order)
         agent = self.agents.get(node)
@@ -115,55 +115,55 @@ class World:
         return reply
 
     def obey(
-        self, node: str, agent: Agent, order: agent_protocol.Order
-    ) -> agent_protocol.DestinationReply | None:
-        if isinstance(order, agent_protocol.CheckDestination):
-            return agent_protocol.DestinationReply("/", node)
-        if isinstance(order, agent_protocol.PrepareSource):
+        self, node: str, agent: Agent, order: agent_orders.Order
+    ) -> agent_orders.DestinationReply | None:
+        if isinstance(order, agent_orders.CheckDestination):
+            return agent_orders.DestinationReply("/", node)
+        if isinstance(order, agent_orders.PrepareSource):
             agent.prepared = True
             self.report_source(SourceState.PREPARED, totals=TOTALS)
-        elif isinstance(order, agent_protocol.ServeSource):
+        elif isinstance(order, agent_orders.ServeSource):
             agent.serving = True
-        elif isinstance(order, agent_protocol.StartDelivery):
+        elif isinstance(order, agent_orders.StartDelivery):
             assert not agent.fetching
             agent.fetching = True
             agent.group = order.group
             self.set_upstream(node, agent, order.epoch, order.upstream)
-        elif isinstance(order, agent_protocol.SetUpstream):
+        elif isinstance(order, agent_orders.SetUpstream):
             assert agent.fetching
             if order.epoch > agent.epoch:
                 self.set_upstream(node, agent, order.epoch, order.upstream)
-        elif isinstance(order, agent_protocol.PauseCast):
+        elif isinstance(order, agent_orders.PauseCast):
             if not agent.prepared and not agent.fetching:  # it does not know the cast
                 pass
             elif order.paused:
                 agent.paused = max(agent.paused, order.number)
             else:
                 agent.resumed = max(agent.resumed, order.number)
-        elif isinstance(order, agent_protocol.PauseDelivery):
+        elif isinstance(order, agent_orders.PauseDelivery):
             assert agent.fetching
             if order.epoch > agent.epoch:
                 self.set_upstream(node, agent, order.epoch, None)
-        elif isinstance(order, agent_protocol.AnnounceTrailer):
+        elif isinstance(order, agent_orders.AnnounceTrailer):
             assert agent.fetching
             agent.has_trailer = True
-        elif isinstance(order, agent_protocol.JoinGroup):
+        elif isinstance(order, agent_orders.JoinGroup):
             assert agent.fetching
             agent.group = order.group
-        elif isinstance(order, agent_protocol.SendToGroup):
+        elif isinstance(order, agent_orders.SendToGroup):
             assert node == "s"
             assert order.group is not None
             assert order.listeners
             if agent.serving:  # otherwise it is late, and has no effect
                 agent.group = order.group
                 self.report_source(SourceState.SERVING)
-        elif isinstance(order, agent_protocol.CancelCast) and agent.fetching and not agent.ended:
+        elif isinstance(order, agent_orders.CancelCast) and agent.fetching and not agent.ended:
             agent.ended = True
             self.report(node, RecipientState.CANCELLED)
         return None
 
     def set_upstream(
-        self, node: str, agent: Agent, epoch: int, upstream: agent_protocol.Upstream | None
+        self, node: str, agent: Agent, epoch: int, upstream: cast_parcel.Upstream | None
     ) -> None:
         agent.epoch = epoch
         agent.upstream = upstream.node if upstream is not None else None
@@ -179,7 +179,7 @@ class World:
 
     def report(self, node: str, state: RecipientState) -> None:
         agent = self.agents[node]
-        report = agent_protocol.DeliveryReport(
+        report = agent_reports.DeliveryReport(
             self.cast,
             state,
             epoch=agent.epoch,
@@ -188,9 +188,9 @@ class World:
             content_bytes=agent.has,
             listening=agent.group is not None and self.chance.random() < 0.8,
         )
-        self.cast_manager.agent_reported(node, agent_protocol.AgentReport(deliveries=(report,)))
+        self.cast_manager.agent_reported(node, agent_reports.AgentReport(deliveries=(report,)))
 
-    def report_source(self, state: SourceState, totals: agent_protocol.ParcelTotals | None = None) -> None:
+    def report_source(self, state: SourceState, totals: cast_parcel.ParcelTotals | None = None) -> None:
         digest = "t" if state is SourceState.HASHED else ""
         source = self.agents.get("s")
         multicast = None
@@ -198,11 +198,11 @@ class World:
             end = self.chance.choice((None, None, None, *MulticastEnd))
             choices = (MulticastState.SENDING, MulticastState.DONE)
             state_of_it = self.chance.choice(choices) if end is None else MulticastState.STOPPED
-            multicast = agent_protocol.MulticastReport(state_of_it, end)
-        report = agent_protocol.SourceReport(
+            multicast = agent_reports.MulticastReport(state_of_it, end)
+        report = agent_reports.SourceReport(
             self.cast, state, totals=totals, trailer_digest=digest, multicast=multicast
         )
-        self.cast_manager.agent_reported("s", agent_protocol.AgentReport(sources=(report,)))
+        self.cast_manager.agent_reported("s", agent_reports.AgentReport(sources=(report,)))
 
     # --- events ---------------------------------------------------------------------------------
 

@@ -6,7 +6,8 @@ import asyncio
 
 import pytest
 
-from castray_desktop.core.protocol.nodes.agent_protocol import DeliveryReport, DialRecipient, RecipientState
+from castray_desktop.core.protocol.nodes.agent_orders import DialRecipient
+from castray_desktop.core.protocol.nodes.agent_reports import DeliveryReport, RecipientState
 from castray_desktop.workers.base.async_tasks import BackgroundTasks
 from castray_desktop.workers.casts.session.cast_route import ReverseDialRequests
 from tests.helpers.fake_agents import FakeAgents

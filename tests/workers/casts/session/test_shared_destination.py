@@ -15,8 +15,8 @@ from benchmarks.in_process import InProcess
 from castray_desktop.core.casts.transfer_options import TransferOptions
 from castray_desktop.core.failures.kinds import CastRayError, FailureKind
 from castray_desktop.core.protocol.messages import CastState, DeliveryState, OnConflict, SendRequest
-from castray_desktop.core.protocol.nodes import agent_protocol
-from castray_desktop.core.protocol.nodes.agent_protocol import DestinationReply, Probe, ProbeReply, ProbeVerb
+from castray_desktop.core.protocol.nodes import agent_orders
+from castray_desktop.core.protocol.nodes.agent_orders import DestinationReply, Probe, ProbeReply, ProbeVerb
 from castray_desktop.workers.casts.session import shared_destination
 from castray_desktop.workers.casts.session.shared_destination import SharedStorageFinder
 
@@ -33,7 +33,7 @@ class World:
     placed: int = 0
     chores: list[asyncio.Task[None]] = field(default_factory=list)
 
-    async def call(self, node: str, order: agent_protocol.Order) -> agent_protocol.OrderReply | None:
+    async def call(self, node: str, order: agent_orders.Order) -> agent_orders.OrderReply | None:
         assert isinstance(order, Probe)
         for _ in range(self.pauses[len(self.files) % len(self.pauses)]):
             await asyncio.sleep(0)
@@ -116,7 +116,7 @@ async def test_slow_storage_counts_as_not_shared(monkeypatch: pytest.MonkeyPatch
     never = asyncio.Event()
     answer = here.call
 
-    async def call(node: str, order: agent_protocol.Order) -> agent_protocol.OrderReply | None:
+    async def call(node: str, order: agent_orders.Order) -> agent_orders.OrderReply | None:
         if node == "n1":
             await never.wait()
         return await answer(node, order)
@@ -131,7 +131,7 @@ async def test_a_cancelled_cast_removes_its_probe() -> None:
     looking, never = asyncio.Event(), asyncio.Event()
     answer = here.call
 
-    async def call(node: str, order: agent_protocol.Order) -> agent_protocol.OrderReply | None:
+    async def call(node: str, order: agent_orders.Order) -> agent_orders.OrderReply | None:
         if isinstance(order, Probe) and order.verb is ProbeVerb.LOOK:
             looking.set()
             await never.wait()

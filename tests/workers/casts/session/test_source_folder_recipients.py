@@ -10,7 +10,7 @@ import pytest
 from benchmarks.in_process import InProcess
 from castray_desktop.core.casts.transfer_options import TransferOptions
 from castray_desktop.core.protocol.messages import DeliveryState, OnConflict, SendRequest
-from castray_desktop.core.protocol.nodes import agent_protocol
+from castray_desktop.core.protocol.nodes import agent_orders
 from castray_desktop.workers.casts.session.shared_destination import folders_above
 
 
@@ -35,8 +35,8 @@ async def test_what_is_added_to_the_sent_folder_meanwhile_stays(
     (tmp_path / "b" / "data" / "extra").write_text("nobody has it")
     call = machines.call
 
-    async def work_on(node: str, order: agent_protocol.Order) -> agent_protocol.OrderReply | None:
-        if isinstance(order, agent_protocol.StartDelivery):
+    async def work_on(node: str, order: agent_orders.Order) -> agent_orders.OrderReply | None:
+        if isinstance(order, agent_orders.StartDelivery):
             (sent / "new").write_text("made after the scan")
         return await call(node, order)
 

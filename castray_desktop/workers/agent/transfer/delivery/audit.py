@@ -23,16 +23,15 @@ from typing import Callable, NamedTuple, Optional
 from castray_desktop.core.content.file_names import display_name, node_file_name
 from castray_desktop.core.content.manifest import EntryKind, FileResult, FileStatus, Manifest
 from castray_desktop.core.failures.kinds import CastRayError, Failure, FailureKind
-from castray_desktop.core.protocol.nodes.agent_protocol import (
+from castray_desktop.core.protocol.nodes.agent_orders import (
     DescribeFiles,
     EndVerification,
     FileHash,
     FileHashPage,
     StartDelivery,
-    VerificationReport,
-    VerificationState,
     VerifyFiles,
 )
+from castray_desktop.core.protocol.nodes.agent_reports import VerificationReport, VerificationState
 from castray_desktop.workers.agent.transfer.store.staging import data_folder
 from castray_desktop.workers.agent.transfer.system.digests import file_hasher
 from castray_desktop.workers.agent.transfer.system.os_failures import reason_of

@@ -17,14 +17,13 @@ from castray_desktop.core.content.file_names import display_name
 from castray_desktop.core.content.file_outcomes import FileCounts, FileOutcomes, file_failure, pack_outcomes
 from castray_desktop.core.content.manifest import FileResult, FileStatus, Manifest, decode_trailer
 from castray_desktop.core.failures.kinds import CastRayError, Failure, FailureKind
-from castray_desktop.core.protocol.nodes.agent_protocol import (
+from castray_desktop.core.protocol.nodes.agent_orders import AnnounceTrailer, StartDelivery
+from castray_desktop.core.protocol.nodes.agent_reports import (
     FINAL_RECIPIENT_STATES,
-    AnnounceTrailer,
     DeliveryReport,
-    FileProblem,
     RecipientState,
-    StartDelivery,
 )
+from castray_desktop.core.protocol.nodes.cast_parcel import FileProblem
 from castray_desktop.workers.agent.hooks import read_rules, rules_path, run_hook
 from castray_desktop.workers.agent.transfer.delivery.audit import Receipts, receipt_items
 from castray_desktop.workers.agent.transfer.delivery.commit import CommitResult, DeliveryCommit

@@ -10,15 +10,14 @@ from typing import Optional
 
 from castray_desktop.core.failures.kinds import CastRayError, Failure, FailureKind
 from castray_desktop.core.protocol.nodes import dial_strategy
-from castray_desktop.core.protocol.nodes.agent_protocol import (
+from castray_desktop.core.protocol.nodes.agent_orders import (
     JoinGroup,
     PauseDelivery,
-    RecipientState,
     SetUpstream,
     StartDelivery,
-    Upstream,
-    all_encrypted,
 )
+from castray_desktop.core.protocol.nodes.agent_reports import RecipientState, all_encrypted
+from castray_desktop.core.protocol.nodes.cast_parcel import Upstream
 from castray_desktop.core.protocol.nodes.handshake import PeerHello
 from castray_desktop.core.protocol.nodes.peer_frames import ProtocolError
 from castray_desktop.workers.agent.network_addresses import host_port, without_scope

@@ -11,7 +11,7 @@ from castray_desktop.core.content.byte_ranges import RangeSet
 from castray_desktop.core.failures.kinds import FailureKind
 from castray_desktop.core.multicast.datagrams import DatagramKeys
 from castray_desktop.core.protocol.nodes import peer_frames
-from castray_desktop.core.protocol.nodes.agent_protocol import MulticastGroup
+from castray_desktop.core.protocol.nodes.cast_parcel import MulticastGroup
 from castray_desktop.core.protocol.nodes.peer_frames import FrameType, PieceFlag, ProtocolError
 from castray_desktop.workers.agent.transfer.multicast.multicast_receiver import MulticastReceiver
 from castray_desktop.workers.agent.transfer.multicast.multicast_repair import MulticastRepair

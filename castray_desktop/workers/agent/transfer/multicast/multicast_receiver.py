@@ -32,7 +32,7 @@ from castray_desktop.core.multicast.datagrams import (
     tag_of_probe,
     tags_of,
 )
-from castray_desktop.core.protocol.nodes.agent_protocol import MulticastGroup
+from castray_desktop.core.protocol.nodes.cast_parcel import MulticastGroup
 from castray_desktop.workers.agent.transfer.multicast.multicast_sockets import (
     MAX_MESSAGE_BYTES,
     BatchReceiver,

@@ -29,7 +29,9 @@ from castray_desktop.core.multicast.datagrams import (
     receiver_id,
     tag_of_probe,
 )
-from castray_desktop.core.protocol.nodes.agent_protocol import MulticastGroup, MulticastReport, SendToGroup
+from castray_desktop.core.protocol.nodes.agent_orders import SendToGroup
+from castray_desktop.core.protocol.nodes.agent_reports import MulticastReport
+from castray_desktop.core.protocol.nodes.cast_parcel import MulticastGroup
 from castray_desktop.workers.agent.transfer.multicast.multicast_sockets import BatchSender, SendingSocket
 from castray_desktop.workers.agent.transfer.store.piece_store import PieceStore, StoreGoneError, read_some
 from castray_desktop.workers.agent.transfer.system.file_io import page_buffer

@@ -23,7 +23,7 @@ from array import array
 from typing import Any, Optional
 
 from castray_desktop.core.multicast.datagrams import HEADER_BYTES, MAX_BATCH_DATAGRAMS, payload_bytes
-from castray_desktop.core.protocol.nodes.agent_protocol import MulticastGroup
+from castray_desktop.core.protocol.nodes.cast_parcel import MulticastGroup
 from castray_desktop.workers.agent.transfer.system import linux_calls
 from castray_desktop.workers.agent.transfer.system.file_io import page_buffer
 

@@ -15,7 +15,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Callable, Generic, NamedTuple, Optional, TypeVar
 
-from castray_desktop.core.protocol.nodes.agent_protocol import DialRecipient
+from castray_desktop.core.protocol.nodes.agent_orders import DialRecipient
 from castray_desktop.core.protocol.nodes.handshake import PeerHello, PeerRole, node_digest
 from castray_desktop.core.protocol.nodes.peer_frames import ProtocolError
 from castray_desktop.workers.agent.repeated_log_lines import RepeatedLogLines

@@ -19,12 +19,8 @@ from typing import Callable, NamedTuple, Optional
 
 from castray_desktop.core.casts.transfer_options import Encryption
 from castray_desktop.core.protocol.nodes import dial_strategy
-from castray_desktop.core.protocol.nodes.agent_protocol import (
-    DialRecipient,
-    ServeSource,
-    StartDelivery,
-    Upstream,
-)
+from castray_desktop.core.protocol.nodes.agent_orders import DialRecipient, ServeSource, StartDelivery
+from castray_desktop.core.protocol.nodes.cast_parcel import Upstream
 from castray_desktop.core.protocol.nodes.handshake import (
     HandshakeRefused,
     PeerHello,

@@ -25,16 +25,14 @@ from castray_desktop.core.content.manifest import (
 from castray_desktop.core.content.stream_layout import StreamLayout
 from castray_desktop.core.failures.kinds import CastRayError, Failure, FailureKind
 from castray_desktop.core.multicast.datagrams import DatagramKeys
-from castray_desktop.core.protocol.nodes.agent_protocol import (
-    Algorithms,
-    ParcelTotals,
+from castray_desktop.core.protocol.nodes.agent_orders import (
     PrepareSource,
     RenewLinks,
     SendToGroup,
     ServeSource,
-    SourceReport,
-    SourceState,
 )
+from castray_desktop.core.protocol.nodes.agent_reports import SourceReport, SourceState
+from castray_desktop.core.protocol.nodes.cast_parcel import Algorithms, ParcelTotals
 from castray_desktop.workers.agent.transfer.multicast.multicast_sender import MulticastSender
 from castray_desktop.workers.agent.transfer.peer.dial import PlainPeers
 from castray_desktop.workers.agent.transfer.source.range_client import RemoteFileError

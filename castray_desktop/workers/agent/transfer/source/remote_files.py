@@ -15,7 +15,7 @@ from typing import Callable, Optional
 from castray_desktop.core.content.checksums import ChecksumHasher, checksum_hasher
 from castray_desktop.core.content.manifest import FileStatus, Manifest
 from castray_desktop.core.failures.kinds import Failure, FailureKind
-from castray_desktop.core.protocol.nodes.agent_protocol import RemoteFile
+from castray_desktop.core.protocol.nodes.cast_parcel import RemoteFile
 from castray_desktop.workers.agent.transfer.source.download_window import (
     PART_BYTES,
     DownloadWindow,

@@ -6,7 +6,8 @@ import threading
 import time
 from typing import Callable
 
-from castray_desktop.core.protocol.nodes.agent_protocol import RemoteFile, RenewLinks
+from castray_desktop.core.protocol.nodes.agent_orders import RenewLinks
+from castray_desktop.core.protocol.nodes.cast_parcel import RemoteFile
 from castray_desktop.workers.agent.transfer.source.range_client import LinkRefusedError, RemoteLink
 
 RENEWAL_SECONDS = 120.0

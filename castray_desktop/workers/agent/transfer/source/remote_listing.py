@@ -13,14 +13,13 @@ from castray_desktop.core.content.file_names import ExcludePatterns, NamePattern
 from castray_desktop.core.content.manifest import EntryKind, ManifestEntry
 from castray_desktop.core.content.urls import redacted_url, url_file_name
 from castray_desktop.core.failures.kinds import CastRayError, Failure, FailureKind
-from castray_desktop.core.protocol.nodes.agent_protocol import (
+from castray_desktop.core.protocol.nodes.agent_orders import (
     DownloadRate,
     MeasureDownload,
-    RemoteFile,
     RemoteListing,
     ResolveUrls,
-    TopEntry,
 )
+from castray_desktop.core.protocol.nodes.cast_parcel import RemoteFile, TopEntry
 from castray_desktop.workers.agent.transfer.source.range_client import (
     RangeClient,
     RemoteFileError,

@@ -29,12 +29,7 @@ from castray_desktop.core.content.manifest import (
     encode_manifest,
 )
 from castray_desktop.core.failures.kinds import CastRayError, Failure, FailureKind
-from castray_desktop.core.protocol.nodes.agent_protocol import (
-    FileProblem,
-    ParcelTotals,
-    RemoteFile,
-    TopEntry,
-)
+from castray_desktop.core.protocol.nodes.cast_parcel import FileProblem, ParcelTotals, RemoteFile, TopEntry
 from castray_desktop.workers.agent.transfer.system.file_io import DataRanges, data_ranges, may_have_holes
 from castray_desktop.workers.agent.transfer.system.linux_calls import FileSystems
 from castray_desktop.workers.agent.transfer.system.os_failures import reason_of, user_name

@@ -16,7 +16,7 @@ from castray_desktop.core.content.file_names import display_name
 from castray_desktop.core.content.file_outcomes import file_failure
 from castray_desktop.core.content.manifest import FileResult, FileSpan, FileStatus, ManifestEntry
 from castray_desktop.core.failures.kinds import Failure, FailureKind
-from castray_desktop.core.protocol.nodes.agent_protocol import FileProblem
+from castray_desktop.core.protocol.nodes.cast_parcel import FileProblem
 from castray_desktop.workers.agent.transfer.source.range_client import RemoteFileError
 from castray_desktop.workers.agent.transfer.source.remote_files import RemoteFiles, remote_failure, remote_key
 from castray_desktop.workers.agent.transfer.source.scanner import MAX_PROBLEMS, ScanResult

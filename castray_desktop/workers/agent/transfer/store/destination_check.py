@@ -22,7 +22,8 @@ from typing import NamedTuple, Optional
 from castray_desktop.core.content.file_names import display_name, node_file_name
 from castray_desktop.core.content.manifest import Manifest
 from castray_desktop.core.failures.kinds import CastRayError, FailureKind
-from castray_desktop.core.protocol.nodes.agent_protocol import CheckDestination, DestinationReply, TopEntry
+from castray_desktop.core.protocol.nodes.agent_orders import CheckDestination, DestinationReply
+from castray_desktop.core.protocol.nodes.cast_parcel import TopEntry
 from castray_desktop.workers.agent.transfer.store.staging import (
     StagingRegistry,
     entries_below,

@@ -12,7 +12,7 @@ from castray_desktop.core.content.file_names import display_name, node_file_name
 from castray_desktop.core.content.manifest import FileSpan, Manifest, decode_manifest
 from castray_desktop.core.content.stream_layout import StreamLayout
 from castray_desktop.core.failures.kinds import CastRayError, FailureKind
-from castray_desktop.core.protocol.nodes.agent_protocol import StartDelivery
+from castray_desktop.core.protocol.nodes.agent_orders import StartDelivery
 from castray_desktop.workers.agent.transfer.node_context import NodeContext
 from castray_desktop.workers.agent.transfer.store.cancellation import CancellationToken
 from castray_desktop.workers.agent.transfer.store.destination_check import (

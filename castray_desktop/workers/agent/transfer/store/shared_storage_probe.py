@@ -15,7 +15,7 @@ from collections import defaultdict
 from pathlib import Path
 
 from castray_desktop.core.failures.kinds import CastRayError
-from castray_desktop.core.protocol.nodes.agent_protocol import Probe, ProbeReply, ProbeVerb
+from castray_desktop.core.protocol.nodes.agent_orders import Probe, ProbeReply, ProbeVerb
 from castray_desktop.workers.agent.transfer.store.destination_check import nearest_folder, resolve_destination
 from castray_desktop.workers.agent.transfer.store.staging import (
     MAX_PROBE_CONTENT,

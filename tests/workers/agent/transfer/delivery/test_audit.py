@@ -12,13 +12,8 @@ import pytest
 
 from castray_desktop.core.casts.transfer_options import TransferOptions
 from castray_desktop.core.failures.kinds import FailureKind
-from castray_desktop.core.protocol.nodes.agent_protocol import (
-    DescribeFiles,
-    EndVerification,
-    VerificationReport,
-    VerificationState,
-    VerifyFiles,
-)
+from castray_desktop.core.protocol.nodes.agent_orders import DescribeFiles, EndVerification, VerifyFiles
+from castray_desktop.core.protocol.nodes.agent_reports import VerificationReport, VerificationState
 from castray_desktop.workers.agent.transfer.delivery import audit
 from castray_desktop.workers.agent.transfer.delivery.audit import FileAudits, ReceiptItem, Receipts
 from castray_desktop.workers.agent.transfer.system.digests import FILE_HASHES, file_hasher

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from castray_desktop.core.failures.kinds import FailureKind
-from castray_desktop.core.protocol.nodes.agent_protocol import RecipientState
+from castray_desktop.core.protocol.nodes.agent_reports import RecipientState
 from tests.workers.agent.transfer.lab import Cast, Lab, Node, await_true
 from tests.workers.agent.transfer.proxy import Proxy
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from castray_desktop.core.protocol.nodes.agent_protocol import DeliveryReport, RecipientState
+from castray_desktop.core.protocol.nodes.agent_reports import DeliveryReport, RecipientState
 from castray_desktop.workers.agent.transfer.store.journal import JOURNAL_MAGIC
 from castray_desktop.workers.agent.transfer.store.staging import (
     FOREIGN_SECONDS,

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from castray_desktop.core.protocol.nodes.agent_protocol import RecipientState
+from castray_desktop.core.protocol.nodes.agent_reports import RecipientState
 from tests.workers.agent.transfer.lab import Lab
 
 LOOK = 'sh -c \'echo $CASTRAY_STATE $CASTRAY_CAST >> ../seen; cmp "$CASTRAY_PATHS" "$0" >> ../seen 2>&1\' '

@@ -15,12 +15,8 @@ from castray_desktop.core.content.file_outcomes import (
     place_of,
     unpack_outcomes,
 )
-from castray_desktop.core.protocol.nodes.agent_protocol import (
-    DeliveryReport,
-    GetFileOutcomes,
-    GetManifest,
-    SetCastLimit,
-)
+from castray_desktop.core.protocol.nodes.agent_orders import GetFileOutcomes, GetManifest, SetCastLimit
+from castray_desktop.core.protocol.nodes.agent_reports import DeliveryReport
 from castray_desktop.workers.agent.transfer.delivery.prune import unpack_manifest
 from tests.workers.agent.transfer.lab import Lab, Node
 

@@ -11,20 +11,22 @@ from pathlib import Path
 import pytest
 
 from castray_desktop.core.failures.kinds import FailureKind
-from castray_desktop.core.protocol.nodes.agent_protocol import (
+from castray_desktop.core.protocol.nodes.agent_orders import (
     CancelCast,
     CheckDestination,
-    DeliveryReport,
     ForgetCast,
     PrepareSource,
-    RecipientState,
     ServeSource,
     SetCastLimit,
+    StartDelivery,
+)
+from castray_desktop.core.protocol.nodes.agent_reports import (
+    DeliveryReport,
+    RecipientState,
     SourceReport,
     SourceState,
-    StartDelivery,
-    TopEntry,
 )
+from castray_desktop.core.protocol.nodes.cast_parcel import TopEntry
 from castray_desktop.workers.agent.transfer.store import staging
 from castray_desktop.workers.agent.transfer.store.staging import StagingRegistry, remove_abandoned_staging
 from tests.workers.agent.transfer.lab import Cast, Lab, Node, await_true

@@ -20,7 +20,8 @@ AS_NOBODY = """
 import encodings.ascii, encodings.idna  # while the interpreter's files may be read
 import getpass, json, os, pwd, shutil, sys
 from pathlib import Path
-from castray_desktop.core.protocol.nodes.agent_protocol import (CheckDestination, TopEntry)
+from castray_desktop.core.protocol.nodes.agent_orders import CheckDestination
+from castray_desktop.core.protocol.nodes.cast_parcel import TopEntry
 from tests.workers.agent.transfer.lab import Lab, tree
 if os.geteuid() == 0:
     os.setgroups([])

@@ -18,13 +18,8 @@ from castray_desktop.core.casts.transfer_options import TransferOptions
 from castray_desktop.core.content.file_names import NamePatterns
 from castray_desktop.core.content.manifest import EntryKind, Manifest, ManifestEntry, encode_manifest
 from castray_desktop.core.failures.kinds import FailureKind
-from castray_desktop.core.protocol.nodes.agent_protocol import (
-    DeliveryReport,
-    FindPrunable,
-    GetManifest,
-    RecipientState,
-    ServeSource,
-)
+from castray_desktop.core.protocol.nodes.agent_orders import FindPrunable, GetManifest, ServeSource
+from castray_desktop.core.protocol.nodes.agent_reports import DeliveryReport, RecipientState
 from castray_desktop.workers.agent.transfer.delivery import prune as extras_module
 from castray_desktop.workers.agent.transfer.delivery.prune import (
     MAX_DEPTH,

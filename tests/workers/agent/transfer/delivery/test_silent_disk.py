@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from castray_desktop.core.failures.kinds import Failure, FailureKind
-from castray_desktop.core.protocol.nodes.agent_protocol import RecipientState, SourceState
+from castray_desktop.core.protocol.nodes.agent_reports import RecipientState, SourceState
 from castray_desktop.workers.agent.transfer.system import disk_watch
 from tests.helpers.fault_fs import FaultDisk, fault_fs
 from tests.workers.agent.transfer.lab import Lab, Node, await_true

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from castray_desktop.core.protocol.nodes.agent_protocol import RecipientState
+from castray_desktop.core.protocol.nodes.agent_reports import RecipientState
 from castray_desktop.workers.agent.transfer.store.part_files import PartFiles
 from castray_desktop.workers.agent.transfer.system import linux_calls
 from tests.workers.agent.transfer.lab import Lab, Node

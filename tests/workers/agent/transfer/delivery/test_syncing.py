@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from castray_desktop.core.failures.kinds import FailureKind
-from castray_desktop.core.protocol.nodes.agent_protocol import RecipientState
+from castray_desktop.core.protocol.nodes.agent_reports import RecipientState
 from castray_desktop.workers.agent.transfer.system import linux_calls
 from tests.workers.agent.transfer.lab import Lab, Node
 

@@ -22,18 +22,20 @@ from castray_desktop.core.multicast.datagrams import (
     pack_datagram_header,
     parse_datagram_header,
 )
-from castray_desktop.core.protocol.nodes.agent_protocol import (
-    DeliveryReport,
+from castray_desktop.core.protocol.nodes.agent_orders import (
     JoinGroup,
-    MulticastGroup,
-    MulticastReport,
     PauseCast,
     PauseDelivery,
-    RecipientState,
     SendToGroup,
     SetCastLimit,
+)
+from castray_desktop.core.protocol.nodes.agent_reports import (
+    DeliveryReport,
+    MulticastReport,
+    RecipientState,
     SourceReport,
 )
+from castray_desktop.core.protocol.nodes.cast_parcel import MulticastGroup
 from castray_desktop.workers.agent.transfer.multicast import (
     multicast_receiver,
     multicast_sender,

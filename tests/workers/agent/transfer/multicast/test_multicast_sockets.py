@@ -11,7 +11,7 @@ from contextlib import closing
 import pytest
 
 from castray_desktop.core.multicast.datagrams import HEADER_BYTES, group_address
-from castray_desktop.core.protocol.nodes.agent_protocol import MulticastGroup
+from castray_desktop.core.protocol.nodes.cast_parcel import MulticastGroup
 from castray_desktop.workers.agent.transfer.multicast import multicast_sockets
 from castray_desktop.workers.agent.transfer.multicast.multicast_sockets import (
     BatchSender,

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from castray_desktop.core.casts.transfer_options import Encryption
 from castray_desktop.core.failures.kinds import FailureKind
-from castray_desktop.core.protocol.nodes.agent_protocol import DeliveryReport
+from castray_desktop.core.protocol.nodes.agent_reports import DeliveryReport
 from castray_desktop.workers.agent.transfer.node_context import PeerTiming
 from castray_desktop.workers.agent.transfer.peer.tls import Certificates, ray_certificates
 from tests.helpers.authority import Authority

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from castray_desktop.core.casts.transfer_options import Encryption
-from castray_desktop.core.protocol.nodes.agent_protocol import RecipientState
+from castray_desktop.core.protocol.nodes.agent_reports import RecipientState
 from castray_desktop.core.protocol.nodes.driver_protocol import NodeCertificate
 from castray_desktop.core.protocol.nodes.handshake import node_digest
 from castray_desktop.workers.agent.transfer.peer.tls import (

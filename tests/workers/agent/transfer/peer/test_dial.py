@@ -10,7 +10,8 @@ from dataclasses import replace
 import pytest
 
 from castray_desktop.core.failures.kinds import FailureKind
-from castray_desktop.core.protocol.nodes.agent_protocol import DeliveryReport, RecipientState, Upstream
+from castray_desktop.core.protocol.nodes.agent_reports import DeliveryReport, RecipientState
+from castray_desktop.core.protocol.nodes.cast_parcel import Upstream
 from castray_desktop.workers.agent.network_addresses import own_addresses
 from castray_desktop.workers.agent.transfer.node_context import PeerTiming
 from castray_desktop.workers.agent.transfer.peer import accept

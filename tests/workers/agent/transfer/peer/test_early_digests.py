@@ -8,7 +8,8 @@ from typing import cast
 import pytest
 
 from castray_desktop.core.protocol.nodes import peer_frames
-from castray_desktop.core.protocol.nodes.agent_protocol import Algorithms, ParcelTotals, StartDelivery
+from castray_desktop.core.protocol.nodes.agent_orders import StartDelivery
+from castray_desktop.core.protocol.nodes.cast_parcel import Algorithms, ParcelTotals
 from castray_desktop.core.protocol.nodes.peer_frames import PieceFlag
 from castray_desktop.workers.agent.transfer.node_context import NodeContext
 from castray_desktop.workers.agent.transfer.peer.connection import PeerConnection

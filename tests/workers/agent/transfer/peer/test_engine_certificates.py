@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from castray_desktop.core.casts.transfer_options import Encryption
-from castray_desktop.core.protocol.nodes.agent_protocol import RecipientState
+from castray_desktop.core.protocol.nodes.agent_reports import RecipientState
 from castray_desktop.core.protocol.nodes.driver_protocol import NodeCertificate, PlaceAgent
 from castray_desktop.core.protocol.nodes.handshake import PeerHello, PeerRole, node_digest
 from castray_desktop.workers.agent.transfer.peer import accept

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from castray_desktop.core.failures.kinds import FailureKind
-from castray_desktop.core.protocol.nodes.agent_protocol import DeliveryReport, RecipientState
+from castray_desktop.core.protocol.nodes.agent_reports import DeliveryReport, RecipientState
 from castray_desktop.workers.agent.transfer.node_context import PeerTiming
 from tests.workers.agent.transfer.lab import ENDED, Lab
 

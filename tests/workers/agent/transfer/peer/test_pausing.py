@@ -6,14 +6,9 @@ import threading
 
 import pytest
 
-from castray_desktop.core.protocol.nodes.agent_protocol import (
-    CancelCast,
-    PauseCast,
-    PauseDelivery,
-    RecipientState,
-    SetUpstream,
-    Upstream,
-)
+from castray_desktop.core.protocol.nodes.agent_orders import CancelCast, PauseCast, PauseDelivery, SetUpstream
+from castray_desktop.core.protocol.nodes.agent_reports import RecipientState
+from castray_desktop.core.protocol.nodes.cast_parcel import Upstream
 from castray_desktop.workers.agent.transfer.node_context import PeerTiming
 from castray_desktop.workers.agent.transfer.peer.connection import PeerConnection
 from tests.workers.agent.transfer.lab import Cast, Lab, Node, await_true

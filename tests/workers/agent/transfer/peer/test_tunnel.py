@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from castray_desktop.core.failures.kinds import FailureKind
-from castray_desktop.core.protocol.nodes.agent_protocol import RecipientState
+from castray_desktop.core.protocol.nodes.agent_reports import RecipientState
 from castray_desktop.workers.agent.transfer.node_context import PeerTiming
 from castray_desktop.workers.agent.transfer.peer import tunnel as tunnel_module
 from castray_desktop.workers.agent.transfer.peer.tunnel import (

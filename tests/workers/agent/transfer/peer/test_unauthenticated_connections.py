@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from castray_desktop.core.protocol.nodes.agent_protocol import RecipientState
+from castray_desktop.core.protocol.nodes.agent_reports import RecipientState
 from castray_desktop.core.protocol.nodes.peer_frames import FrameType, frame
 from castray_desktop.workers.agent.transfer.peer import accept
 from castray_desktop.workers.agent.transfer.peer.accept import UnauthenticatedConnections

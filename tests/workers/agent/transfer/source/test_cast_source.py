@@ -6,12 +6,8 @@ import threading
 
 import pytest
 
-from castray_desktop.core.protocol.nodes.agent_protocol import (
-    ReadToEnd,
-    RecipientState,
-    SourceReport,
-    SourceState,
-)
+from castray_desktop.core.protocol.nodes.agent_orders import ReadToEnd
+from castray_desktop.core.protocol.nodes.agent_reports import RecipientState, SourceReport, SourceState
 from castray_desktop.workers.agent.transfer.source.cast_source import CastSource
 from tests.workers.agent.transfer.lab import Lab
 

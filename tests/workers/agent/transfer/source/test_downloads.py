@@ -16,19 +16,16 @@ from pathlib import Path
 import pytest
 
 from castray_desktop.core.failures.kinds import Failure, FailureKind
-from castray_desktop.core.protocol.nodes.agent_protocol import (
-    Algorithms,
-    DeliveryReport,
+from castray_desktop.core.protocol.nodes.agent_orders import (
     FreshLink,
     PrepareSource,
-    RecipientState,
-    RemoteFile,
     RenewLinks,
     ResolveUrls,
     ServeSource,
     SetCastLimit,
-    SourceState,
 )
+from castray_desktop.core.protocol.nodes.agent_reports import DeliveryReport, RecipientState, SourceState
+from castray_desktop.core.protocol.nodes.cast_parcel import Algorithms, RemoteFile
 from castray_desktop.workers.agent.transfer.source import range_client, remote_links
 from castray_desktop.workers.agent.transfer.source.download_window import PART_BYTES, WINDOW_BYTES
 from castray_desktop.workers.agent.transfer.source.remote_listing import resolve_urls

@@ -12,11 +12,8 @@ import huggingface_hub
 import pytest
 
 from castray_desktop.core.casts.transfer_options import Layout, TransferOptions
-from castray_desktop.core.protocol.nodes.agent_protocol import (
-    DeliveryReport,
-    RecipientState,
-    RemoteFile,
-)
+from castray_desktop.core.protocol.nodes.agent_reports import DeliveryReport, RecipientState
+from castray_desktop.core.protocol.nodes.cast_parcel import RemoteFile
 from castray_desktop.workers.sources.address_resolver import AddressResolver
 from tests.helpers.hub_server import HubServer
 from tests.workers.agent.transfer.lab import BEST, Lab, Node

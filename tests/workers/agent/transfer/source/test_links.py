@@ -10,7 +10,7 @@ import pytest
 from castray_desktop.core.content.file_names import NamePatterns
 from castray_desktop.core.content.manifest import EntryKind
 from castray_desktop.core.failures.kinds import CastRayError, FailureKind
-from castray_desktop.core.protocol.nodes.agent_protocol import RecipientState
+from castray_desktop.core.protocol.nodes.agent_reports import RecipientState
 from castray_desktop.workers.agent.transfer.source.scanner import Scanner, ScanResult
 from tests.workers.agent.transfer.lab import Lab
 

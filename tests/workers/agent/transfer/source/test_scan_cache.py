@@ -15,8 +15,9 @@ import pytest
 
 from castray_desktop.core.content.file_names import NamePatterns
 from castray_desktop.core.failures.kinds import CastRayError, FailureKind
-from castray_desktop.core.protocol.nodes import agent_protocol
-from castray_desktop.core.protocol.nodes.agent_protocol import ForgetCast, RecipientState
+from castray_desktop.core.protocol.nodes import agent_orders
+from castray_desktop.core.protocol.nodes.agent_orders import ForgetCast
+from castray_desktop.core.protocol.nodes.agent_reports import RecipientState
 from castray_desktop.workers.agent import node_inspection
 from castray_desktop.workers.agent.transfer.source import scan_cache
 from castray_desktop.workers.agent.transfer.source.scan_cache import ScanCache, ScanPaths
@@ -92,7 +93,7 @@ def test_measured_surveyed_and_sent_with_one_scan(lab: Lab, folder: Path) -> Non
     wait_until_settled(folder, SETTLED_NS)
     counted = CountedScans()
     source, recipient = lab.node("source", scans=ScanCache(counted.scan)), lab.node("recipient")
-    order = agent_protocol.MeasureSizes((str(folder),))
+    order = agent_orders.MeasureSizes((str(folder),))
     (size,) = node_inspection.measure_sizes(order, source.plane.scans.scan).entries
     assert (size.files, size.bytes) == (2, 3000)
     survey(lab, source, folder)

@@ -22,15 +22,9 @@ import pytest
 
 from castray_desktop.core.casts.transfer_options import TransferOptions
 from castray_desktop.core.failures.kinds import Failure, FailureKind
-from castray_desktop.core.protocol.nodes.agent_protocol import (
-    DeliveryReport,
-    FreshLink,
-    MeasureDownload,
-    RecipientState,
-    RemoteFile,
-    RenewLinks,
-    SourceReport,
-)
+from castray_desktop.core.protocol.nodes.agent_orders import FreshLink, MeasureDownload, RenewLinks
+from castray_desktop.core.protocol.nodes.agent_reports import DeliveryReport, RecipientState, SourceReport
+from castray_desktop.core.protocol.nodes.cast_parcel import RemoteFile
 from castray_desktop.workers.agent.transfer.source import download_window, range_client, remote_files
 from castray_desktop.workers.agent.transfer.source.remote_listing import measure_download
 from castray_desktop.workers.sources import object_stores

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from castray_desktop.core.protocol.nodes.agent_protocol import RecipientState
+from castray_desktop.core.protocol.nodes.agent_reports import RecipientState
 from castray_desktop.workers.agent.transfer.delivery import commit
 from castray_desktop.workers.agent.transfer.source import cast_source, source_reader
 from castray_desktop.workers.agent.transfer.store import existing_files, hash_cache, piece_store

@@ -10,7 +10,7 @@ import pytest
 
 from castray_desktop.core.content.manifest import EntryKind, Manifest, ManifestEntry
 from castray_desktop.core.failures.kinds import FailureKind
-from castray_desktop.core.protocol.nodes.agent_protocol import RecipientState
+from castray_desktop.core.protocol.nodes.agent_reports import RecipientState
 from castray_desktop.workers.agent.transfer.store import destination_check
 from castray_desktop.workers.agent.transfer.store.destination_check import find_clash, name_comparison
 from tests.workers.agent.transfer.lab import Lab

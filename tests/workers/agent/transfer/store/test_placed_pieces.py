@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from castray_desktop.core.failures.kinds import CastRayError, FailureKind
-from castray_desktop.core.protocol.nodes.agent_protocol import StartDelivery
+from castray_desktop.core.protocol.nodes.agent_orders import StartDelivery
 from castray_desktop.workers.agent.transfer.source.cast_source import CastSource
 from castray_desktop.workers.agent.transfer.store.cancellation import CancellationToken
 from castray_desktop.workers.agent.transfer.store.journal import Journal

@@ -6,7 +6,8 @@ import time
 
 import pytest
 
-from castray_desktop.core.protocol.nodes.agent_protocol import RecipientState, SetCastLimit, SetNodeLimit
+from castray_desktop.core.protocol.nodes.agent_orders import SetCastLimit, SetNodeLimit
+from castray_desktop.core.protocol.nodes.agent_reports import RecipientState
 from castray_desktop.workers.agent.transfer.store.piece_store import RateLimiter
 from tests.workers.agent.transfer.lab import Cast, Lab, Node
 

@@ -18,16 +18,15 @@ import pytest
 
 from castray_desktop.core.casts.transfer_options import TransferOptions
 from castray_desktop.core.content.stream_layout import StreamLayout
-from castray_desktop.core.protocol.nodes import agent_protocol, json_codec
-from castray_desktop.core.protocol.nodes.agent_protocol import (
+from castray_desktop.core.protocol.nodes import cast_parcel, json_codec
+from castray_desktop.core.protocol.nodes.agent_orders import (
     AnnounceTrailer,
-    DeliveryReport,
     ForgetCast,
     PrepareSource,
-    RecipientState,
     ServeSource,
     StartDelivery,
 )
+from castray_desktop.core.protocol.nodes.agent_reports import DeliveryReport, RecipientState
 from castray_desktop.workers.agent.transfer.source import cast_source as source_module
 from castray_desktop.workers.agent.transfer.source.source_reader import SourceReader
 from castray_desktop.workers.agent.transfer.store.journal import JOURNAL_MAGIC
@@ -58,7 +57,7 @@ def make_tree(lab: Lab) -> Path:
     return top
 
 
-def start_order(cast: Cast, upstream: agent_protocol.Upstream, on_conflict: str = "skip") -> StartDelivery:
+def start_order(cast: Cast, upstream: cast_parcel.Upstream, on_conflict: str = "skip") -> StartDelivery:
     return StartDelivery(
         cast.cast,
         cast.secret,

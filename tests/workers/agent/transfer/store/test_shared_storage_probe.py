@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from castray_desktop.core.protocol.nodes.agent_protocol import CheckDestination, ForgetCast, Probe, ProbeVerb
+from castray_desktop.core.protocol.nodes.agent_orders import CheckDestination, ForgetCast, Probe, ProbeVerb
 from castray_desktop.workers.agent.transfer.store.shared_storage_probe import StorageProbes
 from castray_desktop.workers.agent.transfer.store.staging import StagingRegistry
 from tests.workers.agent.transfer.lab import Lab
@@ -94,7 +94,7 @@ def test_a_killed_agent_leaves_nothing_for_ever(lab: Lab, tmp_path: Path, home: 
         "import os, signal; from pathlib import Path\n"
         "from castray_desktop.workers.agent.transfer.store.shared_storage_probe import StorageProbes\n"
         "from castray_desktop.workers.agent.transfer.store.staging import StagingRegistry\n"
-        "from castray_desktop.core.protocol.nodes.agent_protocol import Probe, ProbeVerb\n"
+        "from castray_desktop.core.protocol.nodes.agent_orders import Probe, ProbeVerb\n"
         f"order = Probe('c', ProbeVerb.PLACE, {file!r}, 'abc', {str(tmp_path)!r})\n"
         f"assert StorageProbes('a', Path({str(tmp_path)!r}), StagingRegistry()).carry_out(order).yes\n"
         "os.kill(os.getpid(), signal.SIGKILL)"

@@ -14,7 +14,8 @@ import pytest
 
 from castray_desktop.core.content.manifest import MAX_DATA_RANGES
 from castray_desktop.core.failures.kinds import FailureKind
-from castray_desktop.core.protocol.nodes.agent_protocol import Algorithms, RecipientState
+from castray_desktop.core.protocol.nodes.agent_reports import RecipientState
+from castray_desktop.core.protocol.nodes.cast_parcel import Algorithms
 from castray_desktop.workers.agent.transfer.system.digests import Hasher, file_hasher
 from castray_desktop.workers.agent.transfer.system.file_io import data_ranges, hash_zeros
 from tests.workers.agent.transfer.lab import BEST, Lab, tree

@@ -6,7 +6,8 @@ import time
 
 import pytest
 
-from castray_desktop.core.protocol.nodes.agent_protocol import RecipientState, SetCastLimit
+from castray_desktop.core.protocol.nodes.agent_orders import SetCastLimit
+from castray_desktop.core.protocol.nodes.agent_reports import RecipientState
 from castray_desktop.workers.agent.transfer.store.part_files import PartFiles
 from castray_desktop.workers.agent.transfer.system.time_breakdown import (
     CHECKING,
