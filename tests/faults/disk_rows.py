@@ -249,16 +249,8 @@ def source_files(state: Mapping[str, object], kinds: Collection[str]) -> RunCell
                 await strike()
                 endings = await stage.endings(cast)
             await disk.set_state(**WORKS)
-            seen = Observation(
-                endings,
-                dict.fromkeys(RECIPIENTS, kinds),
-                (),
-                usual,
-                wrong=names.wrong,
-                left=await stage.left(),
-            )
+            seen = Observation(endings, dict.fromkeys(RECIPIENTS, kinds), (), usual, wrong=names.wrong)
             seen.repeated = await _retry_all(stage, made, cast)
-            stage.nodes.cast_manager.clear_finished()
             seen.left = await stage.left()
             return seen
 
