@@ -20,6 +20,7 @@ class FailureKind(str, enum.Enum):
     DANGLING_LINK = "dangling_link"
     NOTHING_TO_SEND = "nothing_to_send"
     SAME_NAME_TWICE = "same_name_twice"
+    ADDRESSES_SAME_NAME = "addresses_same_name"
     NODE_UNKNOWN = "node_unknown"
     NODE_EXISTS = "node_exists"
     NODE_NOT_REMOVABLE = "node_not_removable"

@@ -78,6 +78,10 @@ _TABLE: Mapping[FailureStatus, Mapping[FailureKind, tuple[str, str]]] = {
             "Two of the items to send are named {name}.",
             "Send them separately, or rename one of them.",
         ),
+        K.ADDRESSES_SAME_NAME: (
+            "{first} and {second} are different, and both would arrive as {name}.",
+            "Send one of them separately, to another folder.",
+        ),
         K.BAD_HUB_ADDRESS: (
             "{address} is not a Hugging Face Hub address: {reason}.",
             "Write hf://OWNER/NAME, hf://OWNER/NAME@REVISION/PATH or hf://datasets/OWNER/NAME.",

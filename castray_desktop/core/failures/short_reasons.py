@@ -52,6 +52,7 @@ SHORT_REASONS: Mapping[FailureKind, str] = {
     K.DANGLING_LINK: "Broken link",
     K.NOT_SENDABLE: "Not a file or folder",
     K.SAME_NAME_TWICE: "Same name twice",
+    K.ADDRESSES_SAME_NAME: "Same name twice",
 }
 """The other kinds have sentences that are short, or that name no node."""
 

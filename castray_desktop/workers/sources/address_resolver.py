@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 
 from castray_desktop.core.casts.transfer_options import Layout, TransferOptions
@@ -125,14 +125,31 @@ def _check_paths(files: Sequence[RemoteFile]) -> None:
         seen.add(file.path)
 
 
-def check_names(listings: Iterable[Sequence[RemoteFile]]) -> None:
-    """Refuse several addresses whose files or folders have one name. Raises CastRayError."""
-    seen: set[str] = set()
-    for files in listings:
-        for name in {file.path.partition("/")[0] for file in files}:
-            if name in seen:
-                raise CastRayError(FailureKind.SAME_NAME_TWICE, name=name)
-            seen.add(name)
+def merge_listings(listings: Mapping[str, Sequence[RemoteFile]], layout: Layout) -> tuple[RemoteFile, ...]:
+    """The files of several addresses, those of one folder after each other.
+
+    Addresses may name parts of one folder, such as two folders of a repository at one commit; what is named
+    twice is there once. A cache has several commits of a repository. Raises CastRayError if two different
+    things have one name.
+    """
+    merged: dict[str, dict[str, RemoteFile]] = {}  # by the first part of the path, and the path
+    owners: dict[str, tuple[str, str]] = {}  # what that part stands for, and the address, by its name
+    for address, files in listings.items():
+        for file in files:
+            top = file.path.partition("/")[0]
+            stands_for = top if layout is Layout.HF_CACHE else _top_address(file)
+            first, owner = owners.setdefault(top, (stands_for, address))
+            if first != stands_for:
+                both = {"first": redacted_url(owner), "second": redacted_url(address)}
+                raise CastRayError(FailureKind.ADDRESSES_SAME_NAME, name=top, **both)
+            merged.setdefault(top, {})[file.path] = file
+    return tuple(file for files in merged.values() for file in files.values())
+
+
+def _top_address(file: RemoteFile) -> str:
+    """The address of what the first part of its path stands for."""
+    below = file.path.partition("/")[2]
+    return (file.address or file.url).removesuffix(f"/{below}" if below else "")
 
 
 @asynccontextmanager

@@ -28,7 +28,8 @@ class Store(Protocol):
     ) -> tuple[RemoteFile, ...]:
         """The files that the address stands for, without links: with size, version, checksum and `address`.
 
-        Their paths begin with one name, which is that of the file, or of the folder around all of them.
+        Their paths begin with one name, which is that of the file, or of the folder around all of them. Their
+        addresses end with what their paths have after that name.
         """
         ...
 

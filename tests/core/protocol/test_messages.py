@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from castray_desktop.core.failures.kinds import Failure, FailureKind
 from castray_desktop.core.protocol import messages
 
-FORM_OF_VERSION = {4: "10a07830b1a84227"}
+FORM_OF_VERSION = {5: "58093a4eb47c6d5f"}
 
 
 def without_descriptions(schema: Any) -> Any:

@@ -9,12 +9,12 @@ from collections.abc import Sequence
 
 import pytest
 
-from castray_desktop.core.casts.transfer_options import TransferOptions
+from castray_desktop.core.casts.transfer_options import Layout, TransferOptions
 from castray_desktop.core.failures.kinds import CastRayError
 from castray_desktop.core.failures.sentences import explain
 from castray_desktop.core.protocol.nodes.cast_parcel import RemoteFile
 from castray_desktop.workers.sources import address_resolver
-from castray_desktop.workers.sources.address_resolver import AddressResolver, check_names
+from castray_desktop.workers.sources.address_resolver import AddressResolver, merge_listings
 from castray_desktop.workers.sources.store_protocol import Waits
 from tests.helpers.fake_store import ADDRESS, FakeStore
 
@@ -94,7 +94,31 @@ async def test_nothing_found_is_said() -> None:
         await store.resolver.list_files(ADDRESS, OPTIONS)
 
 
-def test_two_addresses_with_one_name_are_refused() -> None:
-    check_names(([file("data/a"), file("data/b")], [file("other/a")]))
-    with pytest.raises(CastRayError, match="same_name_twice"):
-        check_names(([file("data/a")], [file("data/b")]))
+def merged(**listings: Sequence[RemoteFile]) -> list[str]:
+    found = {f"s3://bucket/{name}?key=secret": files for name, files in listings.items()}
+    return [item.path for item in merge_listings(found, Layout.PLAIN)]
+
+
+def test_addresses_of_one_folder_are_merged() -> None:
+    one, two = [file("data/a"), file("data/b/c")], [file("data/b/c"), file("data/b/d")]
+    other = [file("other/a")]
+    assert merged(one=one, other=other, two=two) == ["data/a", "data/b/c", "data/b/d", "other/a"]
+    assert merged(one=one, again=one) == ["data/a", "data/b/c"]
+    assert merged(single=[file("a")], again=[file("a")]) == ["a"]
+
+
+@pytest.mark.parametrize("path", ["data/a", "data/z", "data"])
+def test_two_different_addresses_with_one_name_are_refused(path: str) -> None:
+    different = RemoteFile(path, "", 1, address=f"s3://bucket/old/{path}")
+    with pytest.raises(CastRayError) as caught:
+        merged(one=[file("data/a")], two=[different])
+    text = explain(caught.value.failure).text
+    assert "s3://bucket/one?key=secret and s3://bucket/two?key=secret are different" in text
+    assert "both would arrive as data. Send one of them separately, to another folder." in text
+
+
+def test_an_address_of_a_web_server_is_merged_with_itself_alone() -> None:
+    web = [RemoteFile("a", f"https://host/{folder}/a", 1) for folder in "xy"]
+    assert merged(one=web[:1], two=web[:1]) == ["a"]
+    with pytest.raises(CastRayError, match="addresses_same_name"):
+        merged(one=web[:1], two=web[1:])

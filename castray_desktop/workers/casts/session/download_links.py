@@ -12,7 +12,7 @@ from castray_desktop.core.protocol.nodes import agent_reports
 from castray_desktop.core.protocol.nodes.agent_orders import FreshLink, RenewLinks
 from castray_desktop.core.protocol.nodes.cast_parcel import RemoteFile
 from castray_desktop.workers.casts.session.session_context import SessionContext
-from castray_desktop.workers.sources.address_resolver import AddressResolver, check_names
+from castray_desktop.workers.sources.address_resolver import AddressResolver, merge_listings
 
 log = logging.getLogger("castray.cast")
 
@@ -68,9 +68,7 @@ class DownloadLinks:
             found.update(zip(web, ((file,) for file in await ask_nodes(web)), strict=True))
         for url in filter(is_store_url, urls):
             found[url] = await self._resolver.list_files(url, options, self._waiting)
-        listings = [found[url] for url in urls]
-        check_names(listings)
-        self.files = tuple(file for files in listings for file in files)
+        self.files = merge_listings({url: found[url] for url in urls}, options.layout)
 
     def _waiting(self, reason: str) -> None:
         """A store lets wait, or no more."""

@@ -12,9 +12,10 @@ import huggingface_hub
 import pytest
 
 from castray_desktop.core.casts.transfer_options import Layout, TransferOptions
+from castray_desktop.core.failures.kinds import CastRayError
 from castray_desktop.core.protocol.nodes.agent_reports import DeliveryReport, RecipientState
 from castray_desktop.core.protocol.nodes.cast_parcel import RemoteFile
-from castray_desktop.workers.sources.address_resolver import AddressResolver
+from castray_desktop.workers.sources.address_resolver import AddressResolver, merge_listings
 from tests.helpers.hub_server import HubServer
 from tests.workers.agent.transfer.lab import BEST, Lab, Node
 from tests.workers.agent.transfer.source.test_downloads import begin
@@ -37,10 +38,11 @@ def model(seed: int = 1) -> dict[str, bytes]:
     }
 
 
-def resolve(address: str, options: TransferOptions) -> tuple[RemoteFile, ...]:
+def resolve(*addresses: str, options: TransferOptions = PLAIN) -> tuple[RemoteFile, ...]:
     async def ask() -> tuple[RemoteFile, ...]:
         resolver = AddressResolver()
-        return await resolver.with_links(await resolver.list_files(address, options))
+        found = {address: await resolver.list_files(address, options) for address in addresses}
+        return await resolver.with_links(merge_listings(found, options.layout))
 
     return asyncio.run(ask())
 
@@ -73,7 +75,7 @@ def test_eight_recipients_get_what_is_downloaded_once(lab: Lab, hub: HubServer) 
     files = model()
     hub.add("org/name", files)
     nodes = lab.chain(8)
-    results = send(nodes, resolve("hf://org/name", PLAIN))
+    results = send(nodes, resolve("hf://org/name"))
     assert states(results) == {RecipientState.COMPLETED}, results
     for node in nodes[1:]:
         assert tree(node.inbox / "name") == files
@@ -83,9 +85,9 @@ def test_eight_recipients_get_what_is_downloaded_once(lab: Lab, hub: HubServer) 
 def test_a_second_cast_of_a_revision_downloads_nothing(lab: Lab, hub: HubServer) -> None:
     hub.add("org/name", model())
     nodes = lab.chain(2)
-    send(nodes, resolve("hf://org/name@main", PLAIN))
+    send(nodes, resolve("hf://org/name@main"))
     before = hub.sent_bytes
-    results = send([lab.node("again"), *nodes[1:]], resolve("hf://org/name@main", PLAIN))
+    results = send([lab.node("again"), *nodes[1:]], resolve("hf://org/name@main"))
     assert states(results) == {RecipientState.SKIPPED}, results
     assert hub.sent_bytes == before
 
@@ -101,7 +103,7 @@ def test_the_library_opens_a_delivered_cache(lab: Lab, hub: HubServer) -> None:
     files = model()
     repository = hub.add("org/name", files)
     nodes = lab.chain(2)
-    results = send(nodes, resolve("hf://org/name", CACHE), CACHE)
+    results = send(nodes, resolve("hf://org/name", options=CACHE), CACHE)
     assert states(results) == {RecipientState.COMPLETED}, results
     for node in nodes[1:]:
         assert open_offline(node, "org/name") == files
@@ -121,11 +123,11 @@ def test_another_revision_is_added_to_a_cache(lab: Lab, hub: HubServer) -> None:
     repository = hub.add("org/name", first)
     old = repository.branches["main"]
     nodes = lab.chain(1)
-    send(nodes, resolve("hf://org/name", CACHE), CACHE)
+    send(nodes, resolve("hf://org/name", options=CACHE), CACHE)
     second = {**first, "config.json": b'{"new": 1}', "added.safetensors": os.urandom(MIB)}
     repository.commit(second)
     before = hub.sent_bytes
-    results = send([lab.node("again"), *nodes[1:]], resolve("hf://org/name", CACHE), CACHE)
+    results = send([lab.node("again"), *nodes[1:]], resolve("hf://org/name", options=CACHE), CACHE)
     assert states(results) == {RecipientState.COMPLETED}, results
     assert open_offline(nodes[1], "org/name") == second
     assert open_offline(nodes[1], "org/name", old) == first
@@ -140,7 +142,7 @@ def test_a_cache_that_the_library_made_is_not_sent_again(lab: Lab, hub: HubServe
     nodes = lab.chain(1)
     huggingface_hub.snapshot_download("org/name", cache_dir=nodes[1].inbox, endpoint=hub.endpoint)
     before = hub.sent_bytes
-    results = send(nodes, resolve("hf://org/name", CACHE), CACHE)
+    results = send(nodes, resolve("hf://org/name", options=CACHE), CACHE)
     assert states(results) == {RecipientState.SKIPPED}, results
     assert open_offline(nodes[1], "org/name") == files
     assert results[0].received_bytes < MIB // 2
@@ -154,7 +156,7 @@ def test_a_private_repository_needs_no_token_on_nodes(
     hub.add("org/name", files, private=True)
     hub.tokens["hf_good"] = {"org/name"}
     monkeypatch.setenv("HF_TOKEN", "hf_good")
-    entries = resolve("hf://org/name", PLAIN)
+    entries = resolve("hf://org/name")
     monkeypatch.delenv("HF_TOKEN")
     before = len(hub.requests)
     nodes = lab.chain(2)
@@ -163,3 +165,36 @@ def test_a_private_repository_needs_no_token_on_nodes(
     assert tree(nodes[2].inbox / "name") == files
     assert {(request.host, request.token) for request in hub.requests[before:]} == {(hub.store_host, "")}
     assert hub.sent_bytes <= 1.02 * sum(map(len, files.values()))
+
+
+def test_parts_of_a_repository_are_one_folder(lab: Lab, hub: HubServer) -> None:
+    files = model()
+    hub.add("org/name", files)
+    nodes = lab.chain(1)
+    results = send(
+        nodes, resolve("hf://org/name/onnx", "hf://org/name/onnx/deep", "hf://org/name/config.json")
+    )
+    assert states(results) == {RecipientState.COMPLETED}, results
+    inbox = tree(nodes[1].inbox)
+    wanted = {f"name/{path}": payload for path, payload in files.items() if path.startswith("onnx/")}
+    assert inbox == wanted | {"config.json": files["config.json"]}
+    assert hub.sent_bytes == sum(map(len, inbox.values()))
+
+
+def test_two_revisions_do_not_share_a_folder_but_a_cache(lab: Lab, hub: HubServer) -> None:
+    first = model()
+    repository = hub.add("org/name", first)
+    repository.tags["v1"] = repository.branches["main"]
+    second = {**first, "config.json": b'{"new": 1}'}
+    repository.commit(second)
+    addresses = ("hf://org/name@v1", "hf://org/name@main")
+    with pytest.raises(CastRayError) as caught:
+        resolve(*addresses)
+    assert caught.value.failure.values == {"first": addresses[0], "second": addresses[1], "name": "name"}
+    nodes = lab.chain(1)
+    results = send(nodes, resolve(*addresses, options=CACHE), CACHE)
+    assert states(results) == {RecipientState.COMPLETED}, results
+    assert open_offline(nodes[1], "org/name", "v1") == first
+    assert open_offline(nodes[1], "org/name", "main") == second
+    distinct = {*first.values(), *second.values()}
+    assert hub.sent_bytes == sum(map(len, distinct))
