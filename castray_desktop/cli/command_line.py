@@ -37,7 +37,7 @@ See castray COMMAND --help for details and examples. Each command takes --json.
 
 exit status:
   0  everything was delivered      2  bad usage or bad input
-  1  something was not delivered delivered delivered             3  no cluster
+  1  something was not delivered   3  no cluster
   130, 143, 129  interrupted: Ctrl+C, SIGTERM, a closed terminal
 """
 

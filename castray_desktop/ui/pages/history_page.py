@@ -29,7 +29,7 @@ from castray_desktop.ui.pages.history_model import HistoryModel
 from castray_desktop.ui.pages.statistics_view import StatisticsView
 from castray_desktop.ui.theme.theme import Theme
 from castray_desktop.ui.transfers.cast_actions import CastActions, can_retry, can_verify
-from castray_desktop.ui.transfers.cast_sheets import delivery_rows, make_delivery_table
+from castray_desktop.ui.transfers.cast_sheets import make_delivery_table, show_deliveries
 from castray_desktop.ui.transfers.transfer_text import cast_title
 from castray_desktop.ui.widgets.banner import Banner, lay_out
 from castray_desktop.ui.widgets.basic_widgets import IconTint, bind_text, button, label
@@ -141,7 +141,7 @@ class CastHistoryPage(QWidget):
         self._name_statistics_button()
         self._show_count(self.model.total)
         if self._shown is not None:
-            self.deliveries.set_rows(delivery_rows(self._shown.deliveries))
+            show_deliveries(self.deliveries, self.delivery_table, self._shown.deliveries)
 
     # --- what is shown ---------------------------------------------------------------------
 
@@ -232,7 +232,7 @@ class CastHistoryPage(QWidget):
         cast = self.current_cast()
         if cast is not None and cast.cast == result.summary.cast:
             self._shown = result
-            self.deliveries.set_rows(delivery_rows(result.deliveries))
+            show_deliveries(self.deliveries, self.delivery_table, result.deliveries)
             self.delivery_table.setVisible(True)
 
     # --- what can be done ------------------------------------------------------------------

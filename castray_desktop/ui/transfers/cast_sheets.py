@@ -51,6 +51,8 @@ from castray_desktop.ui.widgets.text_table import TableCell, TextTable, TextTabl
 
 translate = QCoreApplication.translate
 
+ENCRYPTED, WHERE, HASH = 7, 8, 9  # columns of a table of deliveries
+
 
 def transport_word(transport: Transport | None) -> str:
     """The transport of a delivery's bytes."""
@@ -83,11 +85,21 @@ def make_delivery_table(theme: Theme) -> tuple[TextTableModel, TextTable]:
         theme,
         model,
         lambda: translate("CastDetails", "Deliveries"),
-        (112, 96, 78, 96, 78, 92, 122, 92, 200, 80),
-        8,
+        (104, 96, 72, 96, 64, 84, 108, 92, 200, 80),
+        WHERE,
     )
     model.setParent(table)
     return model, table
+
+
+def show_deliveries(model: TextTableModel, table: TextTable, deliveries: Sequence[DeliverySnapshot]) -> None:
+    """Fill a table of `make_delivery_table`. Reasons take what columns without content leave."""
+    model.set_rows(delivery_rows(deliveries))
+    table.clearSpans()
+    table.set_column_shown(ENCRYPTED, any(delivery.encrypted is not None for delivery in deliveries))
+    for row, delivery in enumerate(deliveries):
+        if delivery.failure is not None and not delivery.hash:
+            table.setSpan(row, WHERE, 1, HASH - WHERE + 1)
 
 
 def delivery_rows(deliveries: Sequence[DeliverySnapshot]) -> list[tuple[object, list[TableCell]]]:
@@ -177,7 +189,7 @@ def cast_facts(cast: CastSummary, deliveries: Sequence[DeliverySnapshot] = ()) -
 def _attempt(attempt: messages.CastAttempt) -> str:
     """When an earlier attempt began, how it ended, and why deliveries failed in it."""
     parts = [f"{full_time(attempt.started)}, {cast_word(attempt.state)}"]
-    parts += [f"{node}: {failure_text(failure)}" for node, failure in attempt.failures.items()]
+    parts += [f"{node}: {reason_text(failure)}" for node, failure in attempt.failures.items()]
     return " · ".join(parts)
 
 
@@ -230,7 +242,7 @@ class CastDetails(Sheet):
         cast, deliveries = self._told
         self.set_fixed_title(cast_title(cast))
         self._facts.setText("\n".join(f"{name}: {value}" for name, value in cast_facts(cast, deliveries)))
-        self._model.set_rows(delivery_rows(deliveries))
+        show_deliveries(self._model, self.table, deliveries)
 
     def text(self) -> str:
         """All of it as text."""

@@ -64,6 +64,7 @@ class TransferDelegate(QStyledItemDelegate):
         self.last = TransferColumn.STARTED  # at the right edge
         self.cluster = ""  # the target of the one in use: casts of others say theirs
         self.at_end: frozenset[TransferColumn] = frozenset()  # where the end of a delivery's row is painted
+        self.before_end: frozenset[TransferColumn] = frozenset()  # which counts of files take as well
         self.after_state: frozenset[TransferColumn] = frozenset()  # where the reason of a failure is
 
     # --- casts -----------------------------------------------------------------------------
@@ -154,11 +155,15 @@ class TransferDelegate(QStyledItemDelegate):
         elif column is TransferColumn.STATUS:
             color = self._word_color(delivery_glyph(delivery))
             paint_text(painter, rect, delivery_status(delivery), color, 12, 500)
-        elif column not in self.at_end:
+        elif column not in self.end_of(delivery):
             text = delivery_text(cast, delivery, column) if column not in OF_CASTS else ""
             align = RIGHT if COLUMNS[column].number else LEFT
             middle = Qt.TextElideMode.ElideMiddle
             paint_text(painter, rect, text, palette.text_2, 12, 500, align, tabular=True, elide=middle)
+
+    def end_of(self, delivery: DeliverySnapshot) -> frozenset[TransferColumn]:
+        """The columns that the end of this delivery's row takes; no time is left where files are counted."""
+        return self.at_end | self.before_end if telling_counts(delivery.counts) else self.at_end
 
     def _delivery_fill(self, delivery: DeliverySnapshot) -> str:
         palette = self._theme.palette
@@ -237,6 +242,8 @@ class RowEndPainter:
             end = []
         self._delegate.last = shown[-1]
         self._delegate.after_state, self._delegate.at_end = frozenset(after), frozenset(end)
+        before = shown[: len(shown) - len(end)][-1:] if end else []
+        self._delegate.before_end = frozenset(before) & {TransferColumn.ETA}
 
     def paint(self, painter: QPainter, row: QRect, cast: CastSummary, item: DeliverySnapshot) -> None:
         """Paint the end of a delivery's row."""
@@ -268,7 +275,7 @@ class RowEndPainter:
     def _span(self, row: QRect, item: DeliverySnapshot) -> QRectF | None:
         """The rectangle of the end; its columns are adjacent."""
         reason = spans_reason(item)
-        columns = self._delegate.after_state if reason else self._delegate.at_end
+        columns = self._delegate.after_state if reason else self._delegate.end_of(item)
         if not columns:
             return None
         header = self._header

@@ -40,8 +40,8 @@ def delivery_share(cast: CastSummary, delivery: DeliverySnapshot) -> float:
 
 
 def percent_text(share: float) -> str:
-    """The share in whole percent, rounded down."""
-    return f"{int(share * 100 + 1e-9)}%"
+    """The share in whole percent: 100% only where nothing is missing."""
+    return f"{100 if share >= 1 else min(99, round(share * 100))}%"
 
 
 def destination_text(cast: CastSummary) -> str:

@@ -423,6 +423,11 @@ class FocusRing(QWidget):
         self.hide()
         theme.changed.connect(self.update)
 
+    @property
+    def target(self) -> QWidget | None:
+        """What it is around, also while that is hidden."""
+        return self._target
+
     def show_around(self, target: QWidget | None) -> None:
         """Move to `target`; None hides it."""
         if self._target is not None:
@@ -492,8 +497,14 @@ class KeyboardFocus(QObject):
             application.focusChanged.connect(self._on_focus)
 
     def step(self, go: Callable[[], bool]) -> bool:
-        """Call what moves the focus to the next or previous control: `focusNextPrevChild` of the window."""
-        self._stepping = True
+        """Call what moves the focus to the next or previous control: `focusNextPrevChild` of the window.
+
+        Qt also calls that when a control with the focus is hidden or disabled, as by a click on it; then
+        there is no ring, unless there was one.
+        """
+        here = QApplication.focusWidget()
+        gone = here is not None and not (here.isVisible() and here.isEnabled())
+        self._stepping = not gone or self.ring.target is not None
         try:
             return go()
         finally:

@@ -239,6 +239,12 @@ class TextTable(QTableView):
         self._restyle()
         Retranslator(self, model.retranslate)
 
+    def set_column_shown(self, column: int, shown: bool) -> None:
+        """Show or hide a column; the one that stretches takes its width."""
+        if self.isColumnHidden(column) is shown:
+            self.setColumnHidden(column, not shown)
+            self._fit()
+
     def current_key(self) -> object:
         """The object of the current row; None without one."""
         return self.currentIndex().data(KEY_ROLE)
@@ -261,13 +267,15 @@ class TextTable(QTableView):
         """Give one column the rest of the width; without enough space all columns shrink."""
         room, header = self.viewport().width(), self.horizontalHeader()
         least = min(self._widths[self._stretch], STRETCH_LEAST)
-        others = sum(self._widths) - self._widths[self._stretch]
+        shown = [column for column in range(len(self._widths)) if not self.isColumnHidden(column)]
+        others = sum(self._widths[column] for column in shown) - self._widths[self._stretch]
         share = min(1.0, max(0, room - least) / others) if others else 1.0
         used = 0
-        for column, width in enumerate(self._widths):
+        for column in shown:
             if column != self._stretch:
-                header.resizeSection(column, int(width * share))
-                used += int(width * share)
+                width = int(self._widths[column] * share)
+                header.resizeSection(column, width)
+                used += width
         header.resizeSection(self._stretch, max(40, room - used))
 
     def resizeEvent(self, event: QResizeEvent) -> None:

@@ -144,6 +144,7 @@ class MainWindow(QMainWindow):
         self._was_painted = False
         self._last_notice: Failure | None = None
         self._shown_failure: Failure | None = None
+        self._failed_cast = ""  # whose failure it is
         self.cluster_selector = ClusterSelector(
             link, preferences.settings, wanted, at_start=preferences.at_start, parent=self
         )
@@ -245,7 +246,7 @@ class MainWindow(QMainWindow):
         """Show a failure in the banner; a cancelled cast is not a failure."""
         if failure.kind is FailureKind.CANCELLED:
             return
-        self._shown_failure = failure
+        self._shown_failure, self._failed_cast = failure, ""
         self.banner.show_message(lambda: explain_failure(failure))
 
     def _show_closed_folder(self, folder: str) -> None:
@@ -320,6 +321,7 @@ class MainWindow(QMainWindow):
         link.nodes_changed.connect(self.nodes.apply)
         self.nodes.changed.connect(self._find_this_computer)
         link.cast_changed.connect(self.shown_cast.apply_summary)
+        link.cast_changed.connect(self._on_cast)
         link.deliveries_changed.connect(self.shown_cast.apply_deliveries)
         link.cast_finished.connect(self._on_result)
         link.casts_removed.connect(self.transfers.remove)
@@ -365,11 +367,20 @@ class MainWindow(QMainWindow):
 
     def _hide_cluster_failure(self) -> None:
         """Hide a failure of the cluster once the cluster is ready."""
+        shown = self._shown_failure
+        if shown is not None and shown.kind in OF_A_CLUSTER:
+            self._hide_failure()
+
+    def _hide_failure(self) -> None:
         shown, self._shown_failure = self._shown_failure, None
-        if shown is None or shown.kind not in OF_A_CLUSTER:
-            return
-        if self.banner.text() == explain_failure(shown).text:
+        if shown is not None and self.banner.text() == explain_failure(shown).text:
             self.banner.hide()
+
+    def _on_cast(self, summary: messages.CastSummary) -> None:
+        """Hide the failure of a cast that is tried again."""
+        if summary.cast == self._failed_cast and not summary.state.finished:
+            self._failed_cast = ""
+            self._hide_failure()
 
     def _on_result(self, result: messages.CastResult) -> None:
         self.shown_cast.apply_summary(result.summary)
@@ -381,8 +392,9 @@ class MainWindow(QMainWindow):
         if stopped and self.cluster_selector.was_left(summary.cluster.target or self._cluster.target):
             return  # the user has been asked, and has said so
         self.notifier.notify(result)
-        if failure is not None and summary.state is not CastState.CANCELLED:
+        if failure is not None and summary.state is CastState.FAILED:  # else the rows say it
             self.show_failure(failure)
+            self._failed_cast = summary.cast
 
     # --- what the user asks for --------------------------------------------------------------------
 

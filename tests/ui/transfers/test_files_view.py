@@ -25,6 +25,7 @@ from castray_desktop.ui.transfers.file_model import FileModel
 from castray_desktop.ui.transfers.file_text import counts_text, outcome_lines, outcome_text, telling_counts
 from castray_desktop.ui.transfers.files_view import FilesView
 from castray_desktop.ui.widgets.paged_model import MOST_PAGES, PAGE
+from castray_desktop.ui.widgets.text_table import text_width
 from tests.helpers import fake_engine as fake
 from tests.helpers.fake_engine import FakeLink
 
@@ -130,6 +131,13 @@ def test_a_row_says_what_became_of_a_file(view: FilesView, link: FakeLink) -> No
     assert "node_2: Failed: " in tip
     assert "63 MB" in tip
     assert tip.endswith("node_1: Kept as f1 (2)")
+
+
+def test_what_became_of_a_file_at_several_recipients_is_not_cut(view: FilesView, link: FakeLink) -> None:
+    show(view, link, 200)
+    row = outcome_text(Files(link, 200).file(101))
+    names = row.replace("node_1", "node_1, node_3, node_4")
+    assert text_width(names) + 20 <= view.table.columnWidth(2)  # there is a glyph too
 
 
 def test_files_are_searched_filtered_and_sorted_by_the_engine(

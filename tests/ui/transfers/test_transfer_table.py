@@ -12,6 +12,7 @@ from PySide6.QtWidgets import QMenu
 from pytestqt.qtbot import QtBot
 
 from castray_desktop.core.casts.transfer_options import TransferOptions
+from castray_desktop.core.content.file_outcomes import FileCounts
 from castray_desktop.core.failures.kinds import Failure, FailureKind
 from castray_desktop.core.protocol import messages as m
 from castray_desktop.core.protocol.messages import CastState, DeliveryState
@@ -20,11 +21,13 @@ from castray_desktop.ui.model.recipient_selection import RecipientSelection
 from castray_desktop.ui.theme.theme import Theme
 from castray_desktop.ui.transfers.cast_actions import CastActions
 from castray_desktop.ui.transfers.cast_sheets import cast_facts
+from castray_desktop.ui.transfers.file_text import row_end_text
 from castray_desktop.ui.transfers.transfer_columns import TransferColumn
 from castray_desktop.ui.transfers.transfer_delegate import ROW, SUB_ROW
 from castray_desktop.ui.transfers.transfer_model import TransferModel
 from castray_desktop.ui.transfers.transfer_table import TransferTable
-from castray_desktop.ui.transfers.transfer_text import CAST_GLYPHS, cast_glyph, cast_status
+from castray_desktop.ui.transfers.transfer_text import CAST_GLYPHS, cast_glyph, cast_status, percent_text
+from castray_desktop.ui.widgets.painting import metrics
 from castray_desktop.ui.widgets.status_glyphs import GlyphState
 from tests.helpers.fake_engine import FakeLink
 from tests.helpers.samples import NOW, make_cast, make_delivery
@@ -360,6 +363,37 @@ def test_a_filter_over_ten_thousand_rows_is_one_step(table: TransferTable, link:
     assert model.rowCount() == 10_000
     assert len(resets) == 2
     assert [model.index(row, 0).data() for row in range(3)] == ["c0", "c1", "c2"]
+
+
+def test_counts_of_files_are_not_cut(table: TransferTable) -> None:
+    counts = FileCounts(sent=1040, identical=15, renamed=1)
+    done = make_delivery("node_1", DeliveryState.COMPLETED, counts=counts)
+    model_of(table).load([make_cast("a", state=CastState.COMPLETED)], {"a": (done,)})
+    span = table._ends._span(table.rect(), done)
+    assert span is not None
+    assert metrics(11, 400).horizontalAdvance(row_end_text(done)) <= span.width()
+    running = make_delivery("node_1")
+    assert TransferColumn.ETA in table._delegate.end_of(done)
+    assert TransferColumn.ETA not in table._delegate.end_of(running)
+
+
+def test_percents_are_rounded_and_100_is_all_of_it() -> None:
+    assert [percent_text(share) for share in (0.7499999, 0.004, 0.996, 0.9999, 1.0)] == [
+        "75%",
+        "0%",
+        "99%",
+        "99%",
+        "100%",
+    ]
+
+
+def test_an_earlier_attempt_names_a_node_once(table: TransferTable) -> None:
+    failure = Failure(
+        FailureKind.NO_ROOM, {"node": "node_1", "path": "/in", "free": "63 MB", "needed": "100 MB"}
+    )
+    attempt = m.CastAttempt(NOW, NOW + 1, CastState.FAILED, ("node_1",), {"node_1": failure})
+    facts = dict(cast_facts(make_cast(attempts=(attempt,))))
+    assert facts["Attempt 1"].endswith("node_1: No room: 63 MB free, 100 MB needed")
 
 
 def test_every_state_can_be_painted(table: TransferTable) -> None:

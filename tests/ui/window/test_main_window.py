@@ -15,6 +15,7 @@ from PySide6.QtWidgets import QAbstractButton, QApplication, QInputDialog, QLine
 from pytestqt.qtbot import QtBot
 
 from castray_desktop.core.failures.kinds import Failure, FailureKind
+from castray_desktop.core.failures.sentences import Explanation
 from castray_desktop.core.protocol import messages as m
 from castray_desktop.core.protocol.messages import ClusterPhase, ClusterStatus
 from castray_desktop.ui.clusters.cluster_selector import ClusterSelector
@@ -27,7 +28,7 @@ from castray_desktop.ui.window.main_window import MainWindow
 from castray_desktop.ui.window.window_layout import FRAME, fit_to_screen
 from tests.helpers import fake_engine as fake
 from tests.helpers.fake_engine import FakeLink
-from tests.helpers.on_screen import hidden_because
+from tests.helpers.on_screen import click, hidden_because
 from tests.ui.conftest import Drag
 from tests.ui.scenes import make_window
 
@@ -218,6 +219,28 @@ def test_a_cast_that_failed_as_a_whole_says_why(window: MainWindow, link: FakeLi
     failure = Failure(FailureKind.VANISHED, {"path": "/home/ada/a"})
     link.say(m.CastResult(fake.sending_cast(state=m.CastState.FAILED, failure=failure), (), 2.0))
     assert window.banner.text().startswith("/home/ada/a disappeared")
+
+
+def test_the_failure_of_a_cast_is_not_shown_while_it_is_tried_again(
+    window: MainWindow, link: FakeLink
+) -> None:
+    link.start(fake.busy_welcome())
+    failure = Failure(FailureKind.VANISHED, {"path": "/home/ada/a"})
+    link.say(m.CastResult(fake.sending_cast(state=m.CastState.FAILED, failure=failure), (), 2.0))
+    link.say(m.CastChanged(fake.sending_cast(cast="c0ffee000009")))
+    assert window.banner.isVisible()
+    link.say(m.CastChanged(fake.sending_cast()))
+    assert not window.banner.isVisible()
+
+
+def test_a_failure_that_a_row_tells_is_in_no_banner(window: MainWindow, link: FakeLink) -> None:
+    link.start(fake.busy_welcome())
+    failure = Failure(
+        FailureKind.NO_ROOM, {"node": "node_3", "path": "/in", "free": "1 MB", "needed": "2 MB"}
+    )
+    cast = fake.sending_cast(state=m.CastState.PARTLY_FAILED, verified=2, failed=1, failure=failure)
+    link.say(m.CastResult(cast, (), 2.0))
+    assert not window.banner.isVisible()
 
 
 def test_delete_cancels_the_selected_cast(window: MainWindow, link: FakeLink) -> None:
@@ -589,6 +612,27 @@ def test_the_focus_is_seen_with_the_keyboard_only(qtbot: QtBot, window: MainWind
     QTest.mouseClick(window.send_panel.options_button, Qt.MouseButton.LeftButton)
     window.close_sheets()
     assert ring.isHidden()
+
+
+def test_no_ring_where_a_click_hides_what_was_clicked(
+    qtbot: QtBot, window: MainWindow, link: FakeLink
+) -> None:
+    link.start(fake.busy_welcome())
+    window.activateWindow()
+    qtbot.waitActive(window)
+    ring = window.keyboard_focus.ring
+    window.banner.show_message(lambda: Explanation("Said.", ""), (lambda: "Go on", lambda: None))
+    pressed = next(each for each in window.banner.findChildren(QPushButton) if each.text() == "Go on")
+    pressed.setFocus(Qt.FocusReason.MouseFocusReason)
+    click(pressed)
+    assert not pressed.isVisible()
+    assert ring.isHidden()
+    QTest.keyClick(window.focusWidget() or window, Qt.Key.Key_Tab)
+    assert ring.isVisible()
+    before = window.focusWidget()
+    before.hide()
+    assert window.focusWidget() is not before
+    assert ring.isVisible()
 
 
 def test_a_field_has_one_frame_in_the_ring_and_none_after_a_click(
