@@ -66,7 +66,12 @@ def drawn(before: CastSummary, after: CastSummary, column: TransferColumn) -> bo
         return (before.done_bytes, before.bytes, before.state) != (after.done_bytes, after.bytes, after.state)
     if column is TransferColumn.STATUS:
         return (before.state, before.failed, before.lagging) != (after.state, after.failed, after.lagging)
-    return column is TransferColumn.NAME and (before.files, before.folder) != (after.files, after.folder)
+    return column is TransferColumn.NAME and _beside_name(before) != _beside_name(after)
+
+
+def _beside_name(cast: CastSummary) -> tuple[object, ...]:
+    """What is drawn beside the name of a cast."""
+    return cast.files, cast.folder, cast.counts, cast.attempts
 
 
 def alignment(spec: ColumnSpec) -> Qt.AlignmentFlag:
