@@ -129,7 +129,8 @@ SOURCE_RADIUS = 32
 SOURCE_HALF = 62  # half of the source's width with its label
 SUMMARY_WIDTH, SUMMARY_HEIGHT = 232, 74
 STEP = 184
-ZONE_WIDTH, ZONE_BEYOND = 136.0, 14.0
+ZONE_WIDTHS, ZONE_BEYOND = {NodeShape.FULL: 136.0, NodeShape.COMPACT: 92.0}, 14.0
+ZONE_GAP = 4.0  # around an enclosure on a ring
 ZONE_DROP = {
     NodeShape.FULL: 20.0,
     NodeShape.COMPACT: 10.0,
@@ -171,6 +172,8 @@ def _ring(
     source_x = max(SOURCE_HALF + 4.0, min(89.0, width * 0.121))
     left = source_x + SOURCE_HALF + 10 + cell_width / 2
     right = width - cell_width / 2 - max(8.0, min(76.0, (width - 420) * 0.24))
+    if zoned:
+        right = min(right, width - ZONE_WIDTHS[cell] / 2 - ZONE_BEYOND - ZONE_GAP)
     pad = 45.0 if zoned else 16.0
     top = pad + above
     bottom = height - pad - (cell_height - above) + (13 if zoned else 0)
@@ -248,24 +251,32 @@ def _summary(source: Point, places: Sequence[Point], cell: NodeShape, middle_y: 
 def _ring_zones(
     recipients: Sequence[tuple[str, str]], nodes: dict[str, Point], middle_y: float, cell: NodeShape
 ) -> Iterator[ZoneLayout]:
-    places = list(nodes.values())
-    steps = [math.dist(a, b) for a, b in pairwise(places)]
-    width = max(72.0, min([ZONE_WIDTH, *(step - 8 for step in steps)]))
+    steps = [math.dist(a, b) for a, b in pairwise(nodes.values())]
+    width = max(72.0, min([ZONE_WIDTHS[cell], *(step - 8 for step in steps)]))
+    between = [
+        step for step, pair in zip(steps, pairwise(recipients), strict=True) if pair[0][1] != pair[1][1]
+    ]
+    beyond = min([ZONE_BEYOND, *(max(0.0, (step - width - ZONE_GAP) / 2) for step in between)])
     for zone, pairs in groupby(recipients, key=lambda pair: pair[1]):
         members = tuple(name for name, _ in pairs)
         if not zone:
             continue
         own = [nodes[name] for name in members]
         path = tuple(Point(p.x, p.y + ZONE_DROP[cell]) for p in own)
-        yield ZoneLayout(zone, members, _zone_label(own, width, middle_y, cell), _lengthened(path), width)
+        yield ZoneLayout(
+            zone, members, _zone_label(own, width, middle_y, cell), _lengthened(path, beyond), width
+        )
 
 
 def _zone_label(nodes: Sequence[Point], width: float, middle_y: float, cell: NodeShape) -> Point:
-    """On the border of the enclosure, further out where it would cover a circle or a name."""
+    """On the border of the enclosure, further out where it would cover a circle or a name.
+
+    Hops come clockwise: the node at the right end of both rows gets its hop from above, and its label below.
+    """
     _, height, radius, above = cell.value
     mean_y = sum(p.y for p in nodes) / len(nodes)
     anchor = nodes[len(nodes) // 2] if len(nodes) % 2 else _between(nodes)
-    if mean_y <= middle_y + 1:
+    if mean_y < middle_y - 1:
         anchor = min((anchor, *nodes), key=lambda p: (p.y, abs(p.x - anchor.x)))
         return Point(anchor.x, anchor.y + min(ZONE_DROP[cell] - width / 2, -radius - 9 - LABEL_HALF))
     anchor = max((anchor, *nodes), key=lambda p: (p.y, -abs(p.x - anchor.x)))
@@ -277,18 +288,16 @@ def _between(path: Sequence[Point]) -> Point:
     return Point((a.x + b.x) / 2, (a.y + b.y) / 2)
 
 
-def _lengthened(path: tuple[Point, ...]) -> tuple[Point, ...]:
+def _lengthened(path: tuple[Point, ...], beyond: float) -> tuple[Point, ...]:
     """The path with both ends moved outwards, so that the enclosure reaches beyond its last nodes."""
     if len(path) == 1:
-        return (Point(path[0].x - ZONE_BEYOND, path[0].y), Point(path[0].x + ZONE_BEYOND, path[0].y))
-    return (_beyond(path[1], path[0]), *path, _beyond(path[-2], path[-1]))
+        return (Point(path[0].x - beyond, path[0].y), Point(path[0].x + max(0.5, beyond), path[0].y))
+    return (_beyond(path[1], path[0], beyond), *path, _beyond(path[-2], path[-1], beyond))
 
 
-def _beyond(before: Point, end: Point) -> Point:
+def _beyond(before: Point, end: Point, beyond: float) -> Point:
     length = math.dist(before, end) or 1.0
-    return Point(
-        end.x + (end.x - before.x) * ZONE_BEYOND / length, end.y + (end.y - before.y) * ZONE_BEYOND / length
-    )
+    return Point(end.x + (end.x - before.x) * beyond / length, end.y + (end.y - before.y) * beyond / length)
 
 
 # --- the grid ------------------------------------------------------------------------------

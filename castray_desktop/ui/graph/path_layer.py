@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 
 from PySide6.QtCore import QRectF
 from PySide6.QtWidgets import QGraphicsScene
@@ -20,6 +20,7 @@ from castray_desktop.ui.graph.edge_geometry import (
 from castray_desktop.ui.graph.graph_appearance import Hop, MulticastStream
 from castray_desktop.ui.graph.hop_router import BentLine, HopEnds, route_line
 from castray_desktop.ui.graph.node_layout import (
+    GRID_GAP,
     SOURCE_RADIUS,
     Box,
     GraphLayout,
@@ -77,6 +78,7 @@ class PathLayer:
         self.bus_label: MulticastRateItem | None = None
         self._bus_for: tuple[GraphLayout, Collection[str], Bus] | None = None  # cached for the same receivers
         self._bus_boxes: tuple[Box, ...] = ()  # where its lines are
+        self._short: tuple[Box, ...] = ()  # where hops between neighbours of a row are
         self._labels: list[Box] = []  # of the zones
         self._curves: dict[tuple[Point, Point, tuple[float, float]], HopLine] = {}  # of the current layout
         self._bent: dict[Point, int] = {}  # the upstreams whose hops are bent, numbered
@@ -94,6 +96,7 @@ class PathLayer:
     def refresh_hops(self, path: Sequence[Hop], *, faded: bool, dim: bool) -> None:
         """Draw these hops; `faded` after the end of the cast."""
         shown = [hop for hop in path if self._can_draw(hop)]
+        self._keep_free(shown)
         dots = self._layout.cell is NodeShape.DOT
         self._refresh_segments(shown if dots else [], dim=dim)
         self._refresh_hops([] if dots else shown, faded=faded, dim=dim)
@@ -182,6 +185,24 @@ class PathLayer:
             self._curves, self._bent, self._bent_lines = {}, {}, 0
 
     # --- the hops --------------------------------------------------------------------------
+
+    def _keep_free(self, shown: Sequence[Hop]) -> None:
+        """Remember where short hops are, which no bent line may cover: it would seem to begin in them."""
+        short = () if self._layout.ring else tuple(self._short_hops(shown))
+        if short != self._short:
+            self._short = short
+            self._curves, self._bent, self._bent_lines = {}, {}, 0
+
+    def _short_hops(self, shown: Sequence[Hop]) -> Iterator[Box]:
+        cell = self._layout.cell
+        step = cell.value[0] + GRID_GAP.get(cell, 0)
+        for hop in shown:
+            start, end = self._layout.nodes.get(hop.upstream), self._layout.nodes.get(hop.node)
+            if start is None or end is None or start.y != end.y or abs(start.x - end.x) > step + 1:
+                continue
+            reach = painted_boxes(cell, start)[0].width / 2
+            left = min(start.x, end.x) + reach
+            yield Box(left, start.y - 3, max(1.0, step - 2 * reach), 6)
 
     def _refresh_hops(self, shown: Sequence[Hop], *, faded: bool, dim: bool) -> None:
         for gone in self.hops.keys() - {hop.node for hop in shown}:
@@ -315,8 +336,11 @@ class PathLayer:
         self._bent_lines += 1
         gap = gaps[self._bent.setdefault(start, len(self._bent)) % len(gaps)]
         ends, size = HopEnds(start, end, cuts), (layout.width, layout.height)
-        bent = route_line(ends, obstacles, size, gap) or route_line(ends, nodes, size, gap)
-        return bent or curve
+        for avoided in ([*obstacles, *self._short], obstacles, nodes):
+            bent = route_line(ends, avoided, size, gap)
+            if bent is not None:
+                return bent
+        return curve
 
     def _obstacles(self, start: Point, end: Point) -> list[Box]:
         """What nodes paint, apart from the two circles that a hop connects."""

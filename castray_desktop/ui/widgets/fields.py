@@ -24,7 +24,7 @@ from castray_desktop.ui.theme.fonts import font
 from castray_desktop.ui.theme.theme import Palette, Theme
 from castray_desktop.ui.widgets.basic_widgets import bind_text, label, paint_icon, paint_round
 from castray_desktop.ui.widgets.painting import face, icon
-from castray_desktop.ui.widgets.popups import RoundCorners, forget_pointer
+from castray_desktop.ui.widgets.popups import RoundCorners, tell_pointer
 
 RADIUS = 8.0
 TEXT_LEFT, CHEVRON = 10, 32  # beside the text of a drop-down
@@ -63,7 +63,7 @@ class Dropdown(QComboBox):
 
     def hidePopup(self) -> None:
         super().hidePopup()
-        forget_pointer(self)
+        tell_pointer(self)
 
     def paintEvent(self, event: QPaintEvent) -> None:
         painter = QPainter(self)

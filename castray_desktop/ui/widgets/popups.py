@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from functools import partial
 
-from PySide6.QtCore import QEvent, QObject, QPoint, QRectF, Qt, QTimer
-from PySide6.QtGui import QCursor, QHoverEvent, QPainterPath, QRegion
+from PySide6.QtCore import QEvent, QObject, QPoint, QPointF, QRectF, Qt, QTimer
+from PySide6.QtGui import QCursor, QHoverEvent, QMouseEvent, QPainterPath, QRegion
 from PySide6.QtWidgets import QAbstractScrollArea, QApplication, QMenu, QWidget
 
 CORNER = 8.0
@@ -37,7 +37,7 @@ def prepare_menu(menu: QMenu, owner: QWidget) -> None:
     for popup in (menu, *(action.menu() for action in menu.actions())):
         if isinstance(popup, QMenu) and popup.findChild(RoundCorners) is None:
             RoundCorners(popup)
-    menu.aboutToHide.connect(partial(_forget_soon, owner))
+    menu.aboutToHide.connect(partial(_tell_soon, owner))
 
 
 def open_menu(menu: QMenu, place: QPoint, owner: QWidget) -> None:
@@ -46,16 +46,17 @@ def open_menu(menu: QMenu, place: QPoint, owner: QWidget) -> None:
     menu.popup(place)
 
 
-def _forget_soon(owner: QWidget) -> None:
-    QTimer.singleShot(0, owner, partial(forget_pointer, owner))
+def _tell_soon(owner: QWidget) -> None:
+    QTimer.singleShot(0, owner, partial(tell_pointer, owner))
 
 
-def forget_pointer(owner: QWidget) -> None:
-    """Tell a widget that the pointer has left it, if it has: while a menu was open, Qt did not."""
+def tell_pointer(owner: QWidget) -> None:
+    """Tell a widget where the pointer is now, or that it has left: while a menu was open, Qt did not."""
     widgets = [owner.viewport(), owner] if isinstance(owner, QAbstractScrollArea) else [owner]
     for widget in widgets:
         here = widget.mapFromGlobal(QCursor.pos())
         if widget.rect().contains(here):
+            _move_pointer(widget, here)
             continue
         widget.setAttribute(Qt.WidgetAttribute.WA_UnderMouse, False)
         outside = QPoint(-1, -1)
@@ -63,3 +64,13 @@ def forget_pointer(owner: QWidget) -> None:
         QApplication.sendEvent(widget, hover)
         QApplication.sendEvent(widget, QEvent(QEvent.Type.Leave))
         widget.update()
+
+
+def _move_pointer(widget: QWidget, here: QPoint) -> None:
+    """Have a widget that follows the pointer show what is below it."""
+    if not widget.hasMouseTracking():
+        return
+    there, none = widget.mapToGlobal(here), Qt.MouseButton.NoButton
+    kind, keys = QEvent.Type.MouseMove, Qt.KeyboardModifier.NoModifier
+    QApplication.sendEvent(widget, QHoverEvent(QEvent.Type.HoverMove, here, there, here))
+    QApplication.sendEvent(widget, QMouseEvent(kind, QPointF(here), QPointF(there), none, none, keys))

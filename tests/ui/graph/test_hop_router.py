@@ -104,6 +104,21 @@ def test_nothing_on_the_graph_covers_anything_else(
     assert not overlays.legend.geometry().intersects(overlays.read_out.geometry())
 
 
+@pytest.mark.parametrize(("size", "count"), [((736, 472), 24), ((440, 392), 8)])
+def test_a_hop_to_the_next_row_does_not_cover_other_hops(
+    qtbot: QtBot, size: tuple[int, int], count: int
+) -> None:
+    stage = show(qtbot, size, count, 0, 1)
+    lines = list(hops(stage))
+    level = [line for _, _, line in lines if line[0].y == line[-1].y]
+    bent = [line for _, _, line in lines if line[0].y != line[-1].y]
+    assert bent
+    for line in bent[1:]:  # the first is from the source
+        for other in level:
+            area = Box(min(p.x for p in other), other[0].y - 8, abs(other[-1].x - other[0].x), 16)
+            assert not any(area.contains(point) for point in line)
+
+
 def is_clear(stage: Stage, place: QRect) -> bool:
     """Whether a widget covers no node, no name of a zone, no rate and no hop that can be seen."""
     seen = place.intersected(stage.view.geometry())

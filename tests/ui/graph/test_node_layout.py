@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import pytest
 from hypothesis import given, settings
@@ -79,6 +80,27 @@ def test_six_nodes_in_two_zones_form_two_arcs() -> None:
     assert max(p.y for p in upper) < layout.source.y < min(p.y for p in lower)
     assert [zone.members for zone in layout.zones] == [("a0", "a1", "a2"), ("b0", "b1", "b2")]
     assert layout.summary is not None
+
+
+@given(ROOMS, RECIPIENTS)
+@settings(max_examples=200, deadline=None)
+def test_enclosures_on_a_ring_are_inside_and_apart(
+    room: tuple[int, int], recipients: list[tuple[str, str]]
+) -> None:
+    layout = compute_layout(*room, recipients)
+    rings = [zone for zone in layout.zones if zone.path]
+    for zone in rings:
+        for place in zone.path:
+            assert zone.width / 2 <= place.x <= layout.width - zone.width / 2
+            assert zone.width / 2 <= place.y <= layout.height - zone.width / 2
+        assert 10 <= zone.label.y <= layout.height - 10  # half of its height
+    for one, other in pairwise(rings):
+        assert math.dist(one.path[-1], other.path[0]) > one.width
+
+
+def test_the_hop_to_the_last_node_of_the_upper_row_does_not_end_below_a_label() -> None:
+    layout = compute_layout(736, 424, [("a", "rack a"), ("b", "rack b"), ("c", "rack c")])
+    assert layout.zones[1].label.y > layout.nodes["b"].y > layout.nodes["a"].y
 
 
 def test_nodes_without_a_zone_have_no_enclosure() -> None:

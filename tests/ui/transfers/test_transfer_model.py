@@ -9,6 +9,7 @@ from PySide6.QtCore import QModelIndex, QPersistentModelIndex, Qt
 from PySide6.QtTest import QAbstractItemModelTester
 from pytestqt.qtbot import QtBot
 
+from castray_desktop.core.content.file_outcomes import FileCounts
 from castray_desktop.core.failures.kinds import Failure, FailureKind
 from castray_desktop.core.protocol.messages import CastState, DeliveryState
 from castray_desktop.ui.transfers.transfer_columns import TransferColumn
@@ -120,6 +121,11 @@ def test_only_what_changed_is_announced(model: TransferModel) -> None:
     assert changes[1:] == [(1, TransferColumn.SPEED, TransferColumn.ETA)]
     model.apply_deliveries("b", [make_delivery("node_1")])
     assert len(changes) == 2
+    counts = FileCounts(sent=4, identical=1)
+    model.apply_summary(
+        make_cast("b", started=NOW - 1, done_bytes=5 * GB, rate=90e6, eta=70.0, counts=counts)
+    )
+    assert changes[2:] == [(1, TransferColumn.NAME, TransferColumn.NAME)]  # they are beside it
 
 
 def test_loading_again_removes_missing_casts(model: TransferModel) -> None:

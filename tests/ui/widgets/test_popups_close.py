@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import pytest
 from PySide6.QtCore import QPoint, Qt
-from PySide6.QtWidgets import QMenu
+from PySide6.QtGui import QCursor
+from PySide6.QtWidgets import QListWidget, QMenu
 from pytestqt.qtbot import QtBot
 
 from castray_desktop.ui.theme.theme import Theme
@@ -47,3 +49,24 @@ def test_a_button_does_not_stay_hovered_after_its_menu(qtbot: QtBot, theme: Them
     qtbot.waitUntil(menu.isVisible)
     menu.hide()
     qtbot.waitUntil(lambda: not owner.underMouse())
+
+
+def test_a_list_shows_what_is_below_the_pointer_after_its_menu(
+    qtbot: QtBot, theme: Theme, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = QListWidget()
+    rows.addItems(["One", "Two", "Three"])
+    rows.setMouseTracking(True)
+    entered: list[int] = []
+    rows.entered.connect(lambda index: entered.append(index.row()))
+    qtbot.addWidget(rows)
+    rows.show()
+    qtbot.waitExposed(rows)
+    menu = QMenu(rows)
+    menu.addAction("Alpha")
+    open_menu(menu, QPoint(20, 20), rows)
+    qtbot.waitUntil(menu.isVisible)
+    third = rows.viewport().mapToGlobal(rows.visualItemRect(rows.item(2)).center())
+    monkeypatch.setattr(QCursor, "pos", lambda: third)
+    menu.hide()
+    qtbot.waitUntil(lambda: entered[-1:] == [2])
