@@ -106,6 +106,9 @@ class Crowd:
 
     def _serve(self, sock: socket.socket, events: int) -> None:
         if events & selectors.EVENT_WRITE:
+            if sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
+                self._drop(sock)
+                return
             self._selector.modify(sock, selectors.EVENT_READ)
             self.summary.opened += 1
             self.summary.most = max(self.summary.most, len(self._sent))

@@ -136,9 +136,9 @@ async def test_connections_to_data_ports_beside_a_cast(make_lab: Callable[..., L
     """With `-s`, or after a failure, the figures are shown."""
     lab = make_lab(4, "200mbit")
     stranger = lab.hosts[3]
-    own = tuple(f"10.77.9.{number}" for number in range(1, ADDRESSES + 1))
+    own = tuple(f"10.77.0.{number}" for number in range(101, 101 + ADDRESSES))  # that hosts answer to
     for address in own:
-        lab.run(stranger, ["ip", "address", "add", f"{address}/16", "dev", "eth0"], check=True)
+        lab.run(stranger, ["ip", "address", "add", f"{address}/24", "dev", "eth0"], check=True)
     async with lab_nodes(lab) as nodes:
         alone = await send(nodes, make_file(nodes, 60_000_000, "first.bin"))
         agents = {name: nodes._agent(name).process.pid for name in ("h0", "h1", "h2")}
@@ -165,6 +165,7 @@ async def test_connections_to_data_ports_beside_a_cast(make_lab: Callable[..., L
         f"alone {alone:.2f} s, beside {opened} connections {beside:.2f} s, memory {growth}, files {files}\n"
     )
     assert opened >= 2 * COUNT
+    assert min(files["h0"], files["h1"]) > 100  # the strangers are there
     assert sum(each["received"] for each in summaries) == 0  # not even a refusal for half a hello
     assert max(growth.values()) < AGENT_GROWTH
     assert max(files.values()) < AGENT_FILES

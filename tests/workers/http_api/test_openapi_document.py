@@ -2,56 +2,31 @@
 
 from __future__ import annotations
 
-import itertools
+import re
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
-import schemathesis
-from hypothesis import HealthCheck, settings
-from schemathesis.config import SchemathesisConfig
 
-from castray_desktop.workers.http_api.access_control import AllowedHosts
-from castray_desktop.workers.http_api.api_app import ApiApp
-from castray_desktop.workers.http_api.idempotency import KEEP_SECONDS
-from tests.helpers.answering_engine import AnsweringEngine
-from tests.workers.http_api.conftest import READ_ONLY_TOKEN, TOKEN
-
-# Each request comes a day after the one before: generated requests often have the same Idempotency-Key.
-_days = itertools.count()
-_api = ApiApp(
-    AnsweringEngine(),
-    TOKEN,
-    AllowedHosts("127.0.0.1"),
-    read_only_token=READ_ONLY_TOKEN,
-    clock=lambda: next(_days) * KEEP_SECONDS * 2,
-)
+CASES = Path(__file__).with_name("documented_requests.py")
+OPERATIONS = 43
 
 
-def headers(token: str) -> dict[str, str]:
-    return {"Authorization": f"Bearer {token}", "Host": "localhost"}
-
-
-schema = schemathesis.openapi.from_asgi("/openapi.json", _api.app, headers=headers(TOKEN))
-without_coverage = schemathesis.openapi.from_asgi(
-    "/openapi.json",
-    _api.app,
-    headers=headers(TOKEN),
-    config=SchemathesisConfig.from_dict({"phases": {"coverage": {"enabled": False}}}),
-)
-few = settings(max_examples=10, deadline=None, suppress_health_check=list(HealthCheck))
-
-
-# With one more parameter, each operation has an id of its own: in parallel, tests of one id run only once.
-@pytest.mark.timeout(120)
-@pytest.mark.parametrize("token", [TOKEN], ids=["owner"])
-@schema.parametrize()
-@few
-def test_it_answers_as_documented(case: schemathesis.Case, token: str) -> None:
-    case.call_and_validate(headers=headers(token))
-
-
-@pytest.mark.timeout(120)
-@pytest.mark.parametrize("token", [READ_ONLY_TOKEN, "wrong"], ids=["reader", "stranger"])
-@without_coverage.parametrize()
-@settings(few, max_examples=1)
-def test_it_refuses_as_documented(case: schemathesis.Case, token: str) -> None:
-    case.call_and_validate(headers=headers(token))
+@pytest.mark.timeout(300)
+def test_generated_requests_are_answered_as_documented(tmp_path: Path) -> None:
+    """In a process of its own: schemathesis generates the requests when it collects its tests, for several
+    seconds, and each of the processes that share the tests collects all of them.
+    """
+    words = ["-q", "-p", "no:xdist", "-p", "no:cacheprovider", f"--basetemp={tmp_path / 'tests'}", str(CASES)]
+    done = subprocess.run(
+        [sys.executable, "-P", "-m", "pytest", *words],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=280,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    passed = re.search(r"^(\d+) passed", done.stdout.splitlines()[-1])
+    assert passed is not None
+    assert int(passed[1]) >= 3 * OPERATIONS  # with the token of the owner, of a reader and of a stranger
