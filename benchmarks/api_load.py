@@ -1,7 +1,7 @@
 """Measure how requests and WebSocket clients of the HTTP API affect a cast that saturates a link.
 
     python -m benchmarks.api_load                                    a local cluster, hops limited to 1 Gbit/s
-    python -m benchmarks.lab --hosts 2 --rate 1gbit --ray -- python -m benchmarks.api_load --lab
+    python -m benchmarks.laboratory.lab --hosts 2 --rate 1gbit --ray -- python -m benchmarks.api_load --lab
 
 Starts `castray serve` in a temporary home. A cast alone, a cast under load, and the load on an idle server
 alternate. Prints the medians of the casts' times, their ratio, and the latency of requests

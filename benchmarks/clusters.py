@@ -4,8 +4,8 @@
 
 Cases: join, cable, raylet, head, client, errors. Each case prints its events with their times in seconds, and
 the exit status is 1 if an expected event did not happen. Needs root: it creates a laboratory
-(`benchmarks/lab.py`) with a Ray node in each host. The engine runs in the first host; for `client`, in a host
-that is not a node.
+(`benchmarks/laboratory/lab.py`) with a Ray node in each host. The engine runs in the first host; for
+`client`, in a host that is not a node.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
-from benchmarks.lab import Host, Lab, LabUnavailable, ray_environment
-from benchmarks.namespaces import nft
+from benchmarks.laboratory.lab import Host, Lab, LabUnavailable, ray_environment
+from benchmarks.laboratory.namespaces import nft
 from castray_desktop.core.failures.kinds import FailureKind
 from castray_desktop.core.failures.sentences import sentence
 from castray_desktop.core.protocol import messages

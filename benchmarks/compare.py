@@ -6,10 +6,10 @@
     python -m benchmarks.compare --read figures.json --markdown docs/benchmarks.md
     python -m benchmarks.plot figures.json docs/images/relay.svg
 
-Needs root and the requirements of `benchmarks.lab`. Tools that are not installed are left out, with a line
-that says how to install them. Every round measures iperf3 and then each tool once; the result is the median
-of the rounds. Sources and destinations are on a tmpfs, and no tool syncs. The file given with `--json` keeps
-the results of earlier runs.
+Needs root and the requirements of `benchmarks.laboratory.lab`. Tools that are not installed are left out,
+with a line that says how to install them. Every round measures iperf3 and then each tool once; the result is
+the median of the rounds. Sources and destinations are on a tmpfs, and no tool syncs. The file given with
+`--json` keeps the results of earlier runs.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ from typing import Self
 from blake3 import blake3
 
 from benchmarks.byte_plane import parse_size, warm_up
-from benchmarks.comparison import Comparison, Results, Row, load, markdown, replace_between, save, text
-from benchmarks.lab import Host, Lab, LabUnavailable
-from benchmarks.memory_disk import memory_disk
+from benchmarks.laboratory.lab import Host, Lab, LabUnavailable
+from benchmarks.laboratory.memory_disk import memory_disk
 from benchmarks.peers import PEERS
 from benchmarks.peers.common import PeerFailed
+from benchmarks.peers.comparison import Comparison, Results, Row, load, markdown, replace_between, save, text
 
 BLOCK = 1 << 20
 CONGESTION = "net.ipv4.tcp_congestion_control"

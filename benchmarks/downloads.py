@@ -5,11 +5,12 @@
     python -m benchmarks.downloads memory                    16 GiB to one recipient; on the disk of --disk
     python -m benchmarks.downloads --scale 0.1 --times 1     a quick run; the targets apply to full sizes
 
-The first host of the laboratory is the web server (`benchmarks.static_server`), the others are recipients.
-Each round is one `curl`, a cast to 8 recipients, eight `curl` at once and eight `hf download` at once, so
-that all see the same machine; every copy is compared with the file of the server. The cast begins with the
-measurement of the nodes, as the first cast of a day does. Needs the requirements of `benchmarks.lab`, curl,
-memory for all copies at once, and an idle machine. Ends with 1 if a target was missed.
+The first host of the laboratory is the web server (`benchmarks.laboratory.static_server`), the others are
+recipients. Each round is one `curl`, a cast to 8 recipients, eight `curl` at once and eight `hf download` at
+once, so that all see the same machine; every copy is compared with the file of the server. The cast begins
+with the measurement of the nodes, as the first cast of a day does. Needs the requirements of
+`benchmarks.laboratory.lab`, curl, memory for all copies at once, and an idle machine. Ends with 1 if a target
+was missed.
 """
 
 from __future__ import annotations
@@ -27,11 +28,11 @@ from pathlib import Path
 
 from blake3 import blake3
 
-from benchmarks.lab import Host, Lab
-from benchmarks.lab_nodes import LabNodes, lab_nodes
-from benchmarks.memory_disk import memory_disk
+from benchmarks.laboratory.lab import Host, Lab
+from benchmarks.laboratory.lab_nodes import LabNodes, lab_nodes
+from benchmarks.laboratory.memory_disk import memory_disk
+from benchmarks.laboratory.trials import MIB, TrialFailed, make_file, median, stopwatch
 from benchmarks.relay import MOST_COPIES, Options, Row, run
-from benchmarks.trials import MIB, TrialFailed, make_file, median, stopwatch
 from castray_desktop.core.casts.transfer_options import Encryption, TransferOptions
 from castray_desktop.core.failures.sentences import sentence
 from castray_desktop.core.protocol.messages import SendRequest, TransportOption
@@ -99,7 +100,7 @@ async def laboratory(
     make(served / FILE_NAME)
     size, known = (served / FILE_NAME).stat().st_size, await asyncio.to_thread(digest, served / FILE_NAME)
     with Lab(recipients + 1, rate) as lab:
-        words = [sys.executable, "-m", "benchmarks.static_server", str(served)]
+        words = [sys.executable, "-m", "benchmarks.laboratory.static_server", str(served)]
         words += ["--address", lab.hosts[0].address, "--port", str(PORT)]
         server = lab.popen(lab.hosts[0], words, stdout=subprocess.PIPE)
         try:

@@ -21,7 +21,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.in_process import InProcess
+from benchmarks.laboratory.in_process import InProcess
 from castray_desktop.core.casts.transfer_options import TransferOptions
 from castray_desktop.core.protocol.messages import CastState, OnConflict, SendRequest
 

@@ -8,9 +8,9 @@
 Every figure is the median of `--times` casts, and every recipient's bytes are compared with the source's.
 *One copy* is the time of the bytes at the rate of iperf3 in the same laboratory; *copies* is the data that
 left the source, *datagrams* the share of the bytes that arrived in datagrams, *repaired* the data that
-receivers fetched through the relay. Comparisons alternate. Needs the requirements of `benchmarks.lab`, UFTP
-for `links` and `uftp`, memory for all copies at once, and an idle machine. Ends with 1 if a target was
-missed.
+receivers fetched through the relay. Comparisons alternate. Needs the requirements of
+`benchmarks.laboratory.lab`, UFTP for `links` and `uftp`, memory for all copies at once, and an idle machine.
+Ends with 1 if a target was missed.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ from pathlib import Path
 
 from blake3 import blake3
 
-from benchmarks.lab import IPERF_PORT, Host
-from benchmarks.multicast_filter import At, filtered
-from benchmarks.multicast_forger import forging
+from benchmarks.laboratory.lab import IPERF_PORT, Host
+from benchmarks.laboratory.multicast_filter import At, filtered
+from benchmarks.laboratory.multicast_forger import forging
+from benchmarks.laboratory.trials import MIB, Bench, Trial, TrialFailed, bench, median, repeat, stopwatch
 from benchmarks.peers import uftp
 from benchmarks.peers.common import PeerFailed
 from benchmarks.relay import Case, Options, Row, row, run
-from benchmarks.trials import MIB, Bench, Trial, TrialFailed, bench, median, repeat, stopwatch
 from castray_desktop.core.multicast.datagrams import group_address
 from castray_desktop.core.protocol.messages import TransportOption
 

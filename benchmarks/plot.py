@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from xml.sax.saxutils import escape, quoteattr
 
-from benchmarks.comparison import Comparison, Results, Row, load, network, what
+from benchmarks.peers.comparison import Comparison, Results, Row, load, network, what
 
 WIDTH = 860
 MARGIN = 20

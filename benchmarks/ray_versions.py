@@ -21,8 +21,8 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from benchmarks.lab import Lab, LabUnavailable
-from benchmarks.lab_clusters import LabCluster, Sent, ray_of_version
+from benchmarks.laboratory.lab import Lab, LabUnavailable
+from benchmarks.laboratory.lab_clusters import LabCluster, Sent, ray_of_version
 from castray_desktop.workers.clusters.driver_environments import (
     DriverEnvironments,
     RayVersions,

@@ -7,7 +7,7 @@
 
 Every figure is the median of `--times` casts, and every recipient's bytes are compared with the source's.
 *One copy* is the time of the bytes at the rate of iperf3 in the same laboratory. Needs the requirements of
-`benchmarks.lab`, memory for all copies at once, and an idle machine. Ends with 1 if a target
+`benchmarks.laboratory.lab`, memory for all copies at once, and an idle machine. Ends with 1 if a target
 was missed.
 """
 
@@ -23,10 +23,10 @@ from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.flipping_proxy import flipping
-from benchmarks.lab_nodes import LabNodes
-from benchmarks.namespaces import LabUnavailable, check_machine
-from benchmarks.trials import MIB, Bench, Trial, TrialFailed, bench, median, repeat, stopwatch
+from benchmarks.laboratory.flipping_proxy import flipping
+from benchmarks.laboratory.lab_nodes import LabNodes
+from benchmarks.laboratory.namespaces import LabUnavailable, check_machine
+from benchmarks.laboratory.trials import MIB, Bench, Trial, TrialFailed, bench, median, repeat, stopwatch
 from castray_desktop.core.casts.transfer_options import Encryption
 from castray_desktop.core.content.stream_layout import choose_piece_bytes
 from castray_desktop.core.failures.kinds import CastRayError

@@ -95,7 +95,7 @@ def fly(display: str, size: int) -> Flight:
         environment.pop("QT_QPA_PLATFORM", None)
         bare = subprocess.Popen([sys.executable, "-S", "-c", BARE_TIMER, str(place / "bare")])
         try:
-            command = [sys.executable, "-m", "tests.helpers.window_pilot", str(file)]
+            command = [sys.executable, "-m", "tests.helpers.desktop.window_pilot", str(file)]
             pilot = subprocess.run(
                 [*command, "--dest", str(target / "{node}")],
                 cwd=ROOT,

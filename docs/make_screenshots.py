@@ -43,7 +43,14 @@ def make_model(folder: Path) -> list[Path]:
 
 def film(files: list[Path], home: str, user: str, animation: Path, *options: str) -> int:
     """Send the files in a window that is filmed. Returns the pilot's exit status."""
-    pilot = [sys.executable, "-m", "tests.helpers.window_pilot", *map(str, files), "--limit", "118MB/s"]
+    pilot = [
+        sys.executable,
+        "-m",
+        "tests.helpers.desktop.window_pilot",
+        *map(str, files),
+        "--limit",
+        "118MB/s",
+    ]
     variables = os.environ | {"CASTRAY_HOME": home, "HOME": user, "QT_QPA_PLATFORM": SCREEN}
     flight = subprocess.run(
         [*pilot, "--film", str(animation), *options],

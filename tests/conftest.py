@@ -12,7 +12,7 @@ import pytest
 if TYPE_CHECKING:
     from castray_desktop.workers.base.paths import Paths
     from tests.helpers.engine_home import EngineHome
-    from tests.helpers.s3_server import S3Server
+    from tests.helpers.servers.s3_server import S3Server
 
 SCREEN = Path(__file__).parent / "screen.json"  # Qt's own offscreen screen is smaller than the window
 os.environ.setdefault("QT_QPA_PLATFORM", f"offscreen:configfile={SCREEN}")
@@ -74,7 +74,7 @@ def no_credentials(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(scope="session")
 def s3_process() -> Iterator[S3Server]:
     """An S3 server for all tests of this process."""
-    from tests.helpers.s3_server import s3_server
+    from tests.helpers.servers.s3_server import s3_server
 
     with s3_server() as server:
         yield server

@@ -5,9 +5,9 @@
 Each recipe is the file in `deploy/` that a user would take, on four hosts with their own network, host
 name, process ids, home, /tmp and /srv. It works if the files on all of its nodes equal those that were sent.
 
-It needs what `benchmarks.lab` needs, and for single recipes slurm-wlm and munge, openssh-server, rsync, and
-the extras `serve` and `client` of Ray in the interpreter that runs it, which must not be below /tmp. Ray and
-CastRay come from this interpreter; nothing is installed.
+It needs what `benchmarks.laboratory.lab` needs, and for single recipes slurm-wlm and munge, openssh-server,
+rsync, and the extras `serve` and `client` of Ray in the interpreter that runs it, which must not be below
+/tmp. Ray and CastRay come from this interpreter; nothing is installed.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from typing import Any
 
 import yaml
 
-from benchmarks.lab import ROOT, Host, Lab, inside
+from benchmarks.laboratory.lab import ROOT, Host, Lab, inside
 
 DEPLOY = ROOT / "deploy"
 HOME = "/home/lab"

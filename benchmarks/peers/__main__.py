@@ -19,8 +19,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks import compare, plot
-from benchmarks.comparison import Results, load, save
 from benchmarks.peers import PEERS
+from benchmarks.peers.comparison import Results, load, save
 
 IMAGES = Path(__file__).resolve().parent.parent.parent / "docs" / "images"
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
-from benchmarks.lab import Host, Lab
+from benchmarks.laboratory.lab import Host, Lab
 from benchmarks.peers.common import LIMIT_SECONDS, Workshop
 
 NAME = "BitTorrent"

@@ -7,7 +7,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.lab import Host, Lab
+from benchmarks.laboratory.lab import Host, Lab
 from benchmarks.peers.common import missing
 
 NAME = "cp"

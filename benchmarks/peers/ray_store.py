@@ -11,7 +11,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.lab import Host, Lab, ray_environment
+from benchmarks.laboratory.lab import Host, Lab, ray_environment
 from benchmarks.peers.common import LIMIT_SECONDS, PeerFailed, Workshop
 
 NAME = "Ray object store"

@@ -7,8 +7,8 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.lab import Host, Lab
-from benchmarks.lab_nodes import lab_nodes
+from benchmarks.laboratory.lab import Host, Lab
+from benchmarks.laboratory.lab_nodes import lab_nodes
 from benchmarks.peers.common import LIMIT_SECONDS, PeerFailed
 from castray_desktop.core.casts.transfer_options import TransferOptions
 from castray_desktop.core.failures.kinds import CastRayError

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.lab import Host, Lab
+from benchmarks.laboratory.lab import Host, Lab
 from benchmarks.peers.common import Workshop, missing
 
 NAME = "rsync"

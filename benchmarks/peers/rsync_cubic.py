@@ -10,7 +10,7 @@ import contextlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from benchmarks.lab import Host, Lab, LabUnavailable
+from benchmarks.laboratory.lab import Host, Lab, LabUnavailable
 from benchmarks.peers import rsync
 
 NAME = "rsync with cubic"

@@ -8,7 +8,7 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.lab import Host, Lab
+from benchmarks.laboratory.lab import Host, Lab
 from benchmarks.peers.common import Workshop, missing
 
 NAME = "scp"

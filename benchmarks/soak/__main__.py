@@ -24,8 +24,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.lab import Lab, LabUnavailable
-from benchmarks.memory_disk import memory_disk
+from benchmarks.laboratory.lab import Lab, LabUnavailable
+from benchmarks.laboratory.memory_disk import memory_disk
 from benchmarks.soak.resource_samples import staging_folders
 from benchmarks.soak.soak_casts import CastTraffic
 from benchmarks.soak.soak_cluster import SoakClient, SoakCluster

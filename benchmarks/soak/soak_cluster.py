@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks.lab import ROOT, Host, Lab, LabUnavailable, ray_environment
+from benchmarks.laboratory.lab import ROOT, Host, Lab, LabUnavailable, ray_environment
 from benchmarks.soak.resource_samples import command_line, disk_bytes, sample_process, staging_folders
 from benchmarks.soak.soak_records import ProcessSample
 from castray_desktop.core.failures.kinds import CastRayError, FailureKind

@@ -9,7 +9,7 @@ import random
 import signal
 from collections.abc import Callable
 
-from benchmarks.lab import Host
+from benchmarks.laboratory.lab import Host
 from benchmarks.soak.soak_cluster import SoakClient, SoakCluster
 from benchmarks.soak.soak_records import FaultRecord
 from castray_desktop.core.failures.kinds import FailureKind

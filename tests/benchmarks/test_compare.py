@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from benchmarks.compare import CASES, fingerprint, make, nominal
-from benchmarks.comparison import BARS
 from benchmarks.peers import PEERS
 from benchmarks.peers.bittorrent import piece_size
+from benchmarks.peers.comparison import BARS
 
 
 def test_every_case_has_tools_and_bars() -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.comparison import (
+from benchmarks.peers.comparison import (
     BEGIN,
     END,
     Comparison,

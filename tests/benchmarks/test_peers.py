@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from benchmarks.compare import ALL
-from benchmarks.comparison import Comparison, Results, Row, save
 from benchmarks.peers import PEERS
 from benchmarks.peers.__main__ import main
+from benchmarks.peers.comparison import Comparison, Results, Row, save
 
 COMPLETE = Results(
     {"machine": "2 x something"},

@@ -108,9 +108,9 @@ def test_a_drag_from_another_window_onto_a_selected_node_delivers_the_file_to_al
 ) -> None:
     chosen = ["node_1", "node_3"]
     file = make_file(tmp_path / "模型 1.bin", 5 << 20)
-    window = screen.start(sys.executable, "-m", "tests.helpers.drop_pilot", *chosen)
+    window = screen.start(sys.executable, "-m", "tests.helpers.desktop.drop_pilot", *chosen)
     goal = tuple(told(window, "nodes")["places"]["node_3"])
-    files = screen.start(sys.executable, "-m", "tests.helpers.drag_source", "1600", "300", str(file))
+    files = screen.start(sys.executable, "-m", "tests.helpers.desktop.drag_source", "1600", "300", str(file))
     assert files.stdout is not None
     start = tuple(map(int, files.stdout.readline().split()))
     screen.drag(start, goal)

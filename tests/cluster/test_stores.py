@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.cluster.conftest import Castray
-from tests.helpers.s3_server import S3Server
+from tests.helpers.servers.s3_server import S3Server
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(180)]
 

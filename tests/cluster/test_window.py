@@ -24,7 +24,7 @@ def test_a_drop_on_the_window_arrives_on_three_nodes(own_castray: Castray, tmp_p
     trace = tmp_path / "trace.jsonl"
     flight = subprocess.run(
         [
-            *(sys.executable, "-m", "tests.helpers.window_pilot", str(file), str(folder)),
+            *(sys.executable, "-m", "tests.helpers.desktop.window_pilot", str(file), str(folder)),
             *("--dest", str(tmp_path / "{node}")),
         ],
         cwd=ROOT,

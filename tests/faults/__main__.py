@@ -22,7 +22,7 @@ from typing import Any
 from tests.faults.fault_cells import Cell
 from tests.faults.fault_matrix import chosen_cells, run_cell
 from tests.faults.fault_page import PAGE, cell_text, read_page, render
-from tests.faults.process_rows import run_alone
+from tests.faults.rows.process_rows import run_alone
 from tests.faults.stage_runner import run_on_stages
 
 

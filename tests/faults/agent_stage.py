@@ -14,8 +14,8 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from benchmarks.lab import LoopbackHosts
-from benchmarks.lab_nodes import LabNodes
+from benchmarks.laboratory.lab import LoopbackHosts
+from benchmarks.laboratory.lab_nodes import LabNodes
 from castray_desktop.core.failures.sentences import sentence
 from castray_desktop.core.protocol.messages import DeliverySnapshot, SendRequest
 from castray_desktop.core.protocol.nodes import agent_reports
@@ -86,7 +86,7 @@ class AgentStage:
         """Start the node's agent, the first one or a replacement."""
         host = next(host for host in self.nodes.lab.hosts if host.name == name)
         environment = {"CASTRAY_HOME": str(self.homes[name]), **self.environments.get(name, {})}
-        module = self.modules.get(name, "benchmarks.lab_agent")
+        module = self.modules.get(name, "benchmarks.laboratory.lab_agent")
         await self.nodes.place(host, inbox=self.inboxes[name], environment=environment, module=module)
 
     def send(self, paths: Sequence[Path], recipients: Sequence[str] = RECIPIENTS, **options: object) -> str:

@@ -6,9 +6,9 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from tests.faults import disk_rows, engine_rows, file_rows, power_rows, process_rows, untouched_rows
 from tests.faults.fault_cells import Cell, Fault
 from tests.faults.fault_checks import problems
+from tests.faults.rows import disk_rows, engine_rows, file_rows, power_rows, process_rows, untouched_rows
 
 MODULES = (disk_rows, file_rows, power_rows, engine_rows, untouched_rows, process_rows)
 """Each has `CELLS`, a tuple of `Cell`."""

@@ -8,7 +8,7 @@ import os
 import signal
 from collections.abc import Iterable
 
-from benchmarks.lab import Host
+from benchmarks.laboratory.lab import Host
 from tests.faults.fault_cells import Component, Fault
 from tests.faults.ray_stage import RATE, RayStage
 

@@ -20,7 +20,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from benchmarks.lab import ROOT, Host, Lab, ray_environment
+from benchmarks.laboratory.lab import ROOT, Host, Lab, ray_environment
 from castray_desktop.core.protocol import messages
 from castray_desktop.workers.base.paths import find_paths
 from tests.faults.cast_observer import CastObserver

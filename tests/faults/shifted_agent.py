@@ -35,7 +35,7 @@ def main() -> None:
     read = shifted(time.time_ns, Path(os.environ[VARIABLE]))
     time.time_ns = read
     time.time = lambda: read() / 1e9
-    from benchmarks.lab_agent import main as run
+    from benchmarks.laboratory.lab_agent import main as run
 
     run()
 

@@ -10,11 +10,11 @@ import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from benchmarks.lab import LabUnavailable
+from benchmarks.laboratory.lab import LabUnavailable
 from tests.faults.fault_cells import Cell
 from tests.faults.fault_checks import problems
-from tests.faults.process_rows import run_on
 from tests.faults.ray_stage import RayStage
+from tests.faults.rows.process_rows import run_on
 
 CELL_SECONDS = 300.0
 """With the time that a lost node is waited for, and a retry."""

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.namespaces import PREFIX, ROOT_FOLDER, LabUnavailable, check_machine
+from benchmarks.laboratory.namespaces import PREFIX, ROOT_FOLDER, LabUnavailable, check_machine
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
 SECONDS = 100.0
@@ -98,7 +98,7 @@ def run_of(cell: str) -> Iterator[Run]:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_run_over_agents_and_a_file_system_of_its_own_is_stopped(number: signal.Signals) -> None:
     with run_of("inbox that hangs/last hop/half way") as run:
-        run.until_there_is(b"benchmarks.lab_agent", 4)
+        run.until_there_is(b"benchmarks.laboratory.lab_agent", 4)
         output = run.stop(number)
         assert run.process.returncode == 128 + number, output
         assert f"stopped by {number.name}" in output

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from tests.faults.agent_stage import LAST, agent_stage, make_parcel
-from tests.faults.disk_rows import LIST_BYTES, PART_FILES, WORKS, missing_bytes, retry, staging_left
 from tests.faults.fault_checks import COMPLETED
+from tests.faults.rows.disk_rows import LIST_BYTES, PART_FILES, WORKS, missing_bytes, retry, staging_left
 from tests.helpers.fault_fs import fault_fs
 
 

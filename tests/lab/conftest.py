@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks.lab import Lab, LabUnavailable
+from benchmarks.laboratory.lab import Lab, LabUnavailable
 
 
 @pytest.fixture(scope="session")

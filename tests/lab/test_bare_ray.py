@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.lab import Lab
-from benchmarks.lab_clusters import LabCluster, Sent, ray_alone
+from benchmarks.laboratory.lab import Lab
+from benchmarks.laboratory.lab_clusters import LabCluster, Sent, ray_alone
 from tests.lab.test_lab import alive
 
 SIZE = 20_000_001

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from benchmarks.lab import Lab
-from benchmarks.lab_nodes import LabNodes, lab_nodes
+from benchmarks.laboratory.lab import Lab
+from benchmarks.laboratory.lab_nodes import LabNodes, lab_nodes
 from castray_desktop.core.protocol.messages import (
     CastChanged,
     CastSummary,

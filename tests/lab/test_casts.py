@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.flipping_proxy import flipping
-from benchmarks.lab import Lab
-from benchmarks.lab_nodes import LabNodes, lab_nodes
+from benchmarks.laboratory.flipping_proxy import flipping
+from benchmarks.laboratory.lab import Lab
+from benchmarks.laboratory.lab_nodes import LabNodes, lab_nodes
 from benchmarks.relay import given_away
 from castray_desktop.core.casts.transfer_options import Encryption, TransferOptions
 from castray_desktop.core.content.stream_layout import choose_piece_bytes

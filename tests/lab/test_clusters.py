@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.clusters import check_files, engine_in, kill, ray_processes
-from benchmarks.lab import Lab
+from benchmarks.laboratory.lab import Lab
 from castray_desktop.core.failures.kinds import FailureKind
 
 MakeLab = Callable[..., Lab]

@@ -6,8 +6,8 @@ import asyncio
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks.lab import Lab
-from benchmarks.lab_nodes import LabNodes, lab_nodes
+from benchmarks.laboratory.lab import Lab
+from benchmarks.laboratory.lab_nodes import LabNodes, lab_nodes
 from castray_desktop.core.casts.transfer_options import TransferOptions
 from castray_desktop.core.protocol.messages import CastState, DeliveryState, SendRequest
 from tests.lab.test_casts import SECONDS, assert_delivered, content, make_file, result, send

@@ -13,8 +13,8 @@ import msgspec
 import pytest
 
 from benchmarks.clusters import check_files, engine_in
-from benchmarks.lab import Lab
-from benchmarks.lab_nodes import lab_nodes
+from benchmarks.laboratory.lab import Lab
+from benchmarks.laboratory.lab_nodes import lab_nodes
 from castray_desktop.core.casts.transfer_options import Encryption, TransferOptions, TransportOption
 from castray_desktop.core.protocol.messages import CastState, SendRequest
 from tests.lab.traffic_recorder import recorded

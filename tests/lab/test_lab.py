@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.lab import Host, Lab, LabUnavailable, sweep
-from benchmarks.namespaces import ROOT_FOLDER, owner_prefix, processes_in
+from benchmarks.laboratory.lab import Host, Lab, LabUnavailable, sweep
+from benchmarks.laboratory.namespaces import ROOT_FOLDER, owner_prefix, processes_in
 
 MakeLab = Callable[..., Lab]
 ROOT = Path(__file__).resolve().parents[2]
@@ -172,7 +172,7 @@ def test_nothing_stays_after_a_mistake(make_lab: MakeLab) -> None:
 def test_a_command_runs_in_the_first_host(make_lab: MakeLab) -> None:
     make_lab(1)
     show = "echo $HOSTS; cat /proc/net/dev | grep -c eth0; exit 7"
-    command = ["-m", "benchmarks.lab", "--hosts", "2", "--rate", "none", "--", "sh", "-c", show]
+    command = ["-m", "benchmarks.laboratory.lab", "--hosts", "2", "--rate", "none", "--", "sh", "-c", show]
     ended = subprocess.run(
         [sys.executable, *command], cwd=ROOT, capture_output=True, text=True, timeout=50, check=False
     )
@@ -181,7 +181,7 @@ def test_a_command_runs_in_the_first_host(make_lab: MakeLab) -> None:
 
 OWNER = """
 import signal, subprocess
-from benchmarks.lab import Lab
+from benchmarks.laboratory.lab import Lab
 with Lab(2) as lab:
     child = lab.popen(lab.hosts[0], ["sh", "-c", "echo there; exec sleep 1000"], stdout=subprocess.PIPE)
     child.stdout.readline()

@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from benchmarks.lab import Lab
-from benchmarks.lab_nodes import LabNodes, lab_nodes
-from benchmarks.multicast_filter import At, filtered
-from benchmarks.multicast_forger import forging
-from benchmarks.namespaces import nft
+from benchmarks.laboratory.lab import Lab
+from benchmarks.laboratory.lab_nodes import LabNodes, lab_nodes
+from benchmarks.laboratory.multicast_filter import At, filtered
+from benchmarks.laboratory.multicast_forger import forging
+from benchmarks.laboratory.namespaces import nft
 from castray_desktop.core.casts.transfer_options import TransferOptions
 from castray_desktop.core.multicast.datagrams import MulticastEnd, MulticastState, group_address
 from castray_desktop.core.protocol.messages import (

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 import castray_desktop
-from benchmarks.namespaces import ip_batch, nft, owner_prefix, remove
+from benchmarks.laboratory.namespaces import ip_batch, nft, owner_prefix, remove
 from tests.cluster.conftest import Castray, make_home
 from tests.helpers.trees import make_file
 
@@ -164,7 +164,7 @@ def test_nothing_is_asked_for_outside_of_the_computer(
     flight = nowhere.run(
         castray,
         "-m",
-        "tests.helpers.window_pilot",
+        "tests.helpers.desktop.window_pilot",
         str(file),
         "--dest",
         into,

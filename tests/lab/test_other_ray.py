@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.lab import Lab
-from benchmarks.lab_clusters import LabCluster
+from benchmarks.laboratory.lab import Lab
+from benchmarks.laboratory.lab_clusters import LabCluster
 from castray_desktop.core.failures.kinds import CastRayError
 from castray_desktop.core.failures.sentences import sentence
 from castray_desktop.workers.clusters.driver_environments import DriverEnvironments, RayVersions

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from benchmarks.flipping_proxy import Flipper
+from benchmarks.laboratory.flipping_proxy import Flipper
 from benchmarks.relay import Options, Row, table
 
 

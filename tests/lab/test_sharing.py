@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import pytest
 
-from benchmarks.lab import Lab
-from benchmarks.lab_nodes import LabNodes, lab_nodes
+from benchmarks.laboratory.lab import Lab
+from benchmarks.laboratory.lab_nodes import LabNodes, lab_nodes
 from castray_desktop.core.protocol.messages import CastState, SendRequest
 from castray_desktop.core.protocol.nodes import agent_orders
 from tests.lab.test_casts import SECONDS, make_file

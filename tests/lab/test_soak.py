@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.lab import Lab
+from benchmarks.laboratory.lab import Lab
 from benchmarks.soak.__main__ import Pace, soak
 from benchmarks.soak.soak_records import read_run
 from benchmarks.soak.soak_report import SoakRun, problems, text

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from benchmarks.lab import Host, Lab, inside
+from benchmarks.laboratory.lab import Host, Lab, inside
 
 ETH_P_ALL = 3
 MAX_PACKET = 1 << 17

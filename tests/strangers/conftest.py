@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.lab import Lab
+from benchmarks.laboratory.lab import Lab
 from tests.lab.conftest import make_lab, why_not
 from tests.strangers.watched_run import WatchedRun
 from tests.workers.agent.transfer.conftest import home, lab, refusing

@@ -19,8 +19,8 @@ from typing import Any
 import httpx
 import pytest
 
-from benchmarks.lab import ROOT, Host, Lab, inside
-from benchmarks.lab_nodes import LabNodes, lab_nodes
+from benchmarks.laboratory.lab import ROOT, Host, Lab, inside
+from benchmarks.laboratory.lab_nodes import LabNodes, lab_nodes
 from castray_desktop.core.protocol import messages
 from castray_desktop.core.protocol.messages import CastState, SendRequest
 from castray_desktop.core.protocol.nodes.peer_frames import FrameType, frame

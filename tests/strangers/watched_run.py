@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.lab import ROOT, Host, Lab, ray_environment
+from benchmarks.laboratory.lab import ROOT, Host, Lab, ray_environment
 from castray_desktop.core.protocol import messages
 from castray_desktop.workers.base.paths import Paths, find_paths
 from castray_desktop.workers.client.engine_client import EngineClient

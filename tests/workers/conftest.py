@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.helpers.hub_server import HubServer, hub_server
+from tests.helpers.servers.hub_server import HubServer, hub_server
 
 
 @pytest.fixture

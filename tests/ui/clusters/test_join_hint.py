@@ -7,9 +7,9 @@ from PySide6.QtWidgets import QApplication
 from castray_desktop.core.protocol import messages as m
 from castray_desktop.ui.window.main_window import MainWindow
 from tests.helpers import fake_engine as fake
+from tests.helpers.desktop.on_screen import click
+from tests.helpers.desktop.seen import painted
 from tests.helpers.fake_engine import FakeLink
-from tests.helpers.on_screen import click
-from tests.helpers.seen import painted
 
 TOKEN = "5" * 64
 COMMAND = f"RAY_AUTH_MODE=token RAY_AUTH_TOKEN={TOKEN} ray start --address=10.0.0.1:6379"

@@ -17,9 +17,9 @@ from castray_desktop.ui.model.node_list import NodeList
 from castray_desktop.ui.widgets.status_glyphs import GlyphState
 from castray_desktop.ui.window.main_window import MainWindow
 from tests.helpers import fake_engine as fake
+from tests.helpers.desktop.seen import accessible
 from tests.helpers.fake_engine import FakeLink
 from tests.helpers.samples import GB, NOW, make_cast, make_delivery, make_node
-from tests.helpers.seen import accessible
 from tests.ui.graph.test_graph_card import LEFT, NONE, Stage
 
 

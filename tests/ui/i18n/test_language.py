@@ -19,7 +19,7 @@ from castray_desktop.ui.theme.fonts import load_fonts
 from castray_desktop.ui.widgets.basic_widgets import ElidedLabel
 from castray_desktop.ui.window.main_window import MainWindow
 from tests.helpers import fake_engine as fake
-from tests.helpers.seen import accessible, painted, said, unnamed
+from tests.helpers.desktop.seen import accessible, painted, said, unnamed
 from tests.ui import scenes
 
 CJK = re.compile(r"[\u3400-\u9fff]")

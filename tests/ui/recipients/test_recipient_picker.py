@@ -22,9 +22,9 @@ from castray_desktop.ui.widgets.status_glyphs import GlyphState
 from castray_desktop.ui.window.main_window import MainWindow
 from castray_desktop.workers.base.state_files import RecipientGroupFile
 from tests.helpers import fake_engine as fake
+from tests.helpers.desktop.seen import painted
 from tests.helpers.fake_engine import FakeLink
 from tests.helpers.samples import GB, NOW, make_cast, make_delivery, make_node, make_nodes
-from tests.helpers.seen import painted
 
 LEFT = Qt.MouseButton.LeftButton
 

@@ -23,7 +23,7 @@ from pytestqt.qtbot import QtBot
 from castray_desktop.ui.theme.fonts import load_fonts
 from castray_desktop.ui.theme.theme import Contrast, Theme, apply_style
 from castray_desktop.ui.widgets.fields import Dropdown
-from tests.helpers.on_screen import pixels
+from tests.helpers.desktop.on_screen import pixels
 from tests.ui.theme.test_theme import MORE, TEXT, contrast
 
 LOOKS = [(dark, high) for high in (Contrast.NORMAL, Contrast.HIGH) for dark in (False, True)]

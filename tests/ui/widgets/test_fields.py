@@ -7,7 +7,7 @@ from pytestqt.qtbot import QtBot
 
 from castray_desktop.ui.theme.theme import Theme
 from castray_desktop.ui.widgets.fields import CheckBox, Dropdown
-from tests.helpers.seen import painted
+from tests.helpers.desktop.seen import painted
 
 
 def test_a_tick_box_is_painted_as_a_whole(qtbot: QtBot, theme: Theme) -> None:

@@ -13,8 +13,8 @@ from castray_desktop.ui.widgets.dropdown_names import DropdownInterfaces
 from castray_desktop.ui.widgets.fields import Dropdown
 from castray_desktop.ui.window.main_window import MainWindow
 from tests.helpers import fake_engine as fake
+from tests.helpers.desktop.seen import accessible, name_of, unnamed
 from tests.helpers.fake_engine import FakeLink
-from tests.helpers.seen import accessible, name_of, unnamed
 from tests.ui import scenes
 
 Role = QAccessible.Role

@@ -15,8 +15,8 @@ from castray_desktop.core.protocol.messages import ClusterPhase, ClusterStatus, 
 from castray_desktop.ui.widgets.banner import Banner
 from castray_desktop.ui.window.main_window import DOCTOR, HISTORY, LOG, MINIMUM, SCHEDULES, MainWindow
 from tests.helpers import fake_engine as fake
+from tests.helpers.desktop.on_screen import click, hidden_because, is_seen, place
 from tests.helpers.fake_engine import FakeLink
-from tests.helpers.on_screen import click, hidden_because, is_seen, place
 from tests.ui.pages.test_history_page import Past
 from tests.ui.pages.test_schedules_page import REQUEST
 from tests.ui.window.test_main_window import button

@@ -13,9 +13,9 @@ from castray_desktop.core.protocol import messages as m
 from castray_desktop.core.protocol.messages import CastState, ClusterPhase, ClusterStatus
 from castray_desktop.ui.window.main_window import MainWindow
 from tests.helpers import fake_engine as fake
+from tests.helpers.desktop.on_screen import click, hidden_because
+from tests.helpers.desktop.seen import painted
 from tests.helpers.fake_engine import FakeLink
-from tests.helpers.on_screen import click, hidden_because
-from tests.helpers.seen import painted
 from tests.ui.window.test_main_window import button
 
 OTHER = "10.0.4.10:6379"

@@ -14,8 +14,8 @@ from castray_desktop.ui.i18n.language import CHINESE, ENGLISH, Language
 from castray_desktop.ui.window.main_window import MainWindow
 from castray_desktop.ui.window.window_layout import FRAME
 from tests.helpers import fake_engine as fake
+from tests.helpers.desktop.on_screen import place
 from tests.helpers.fake_engine import FakeLink
-from tests.helpers.on_screen import place
 
 SCREENS = [QSize(1024, 700), QSize(1280, 720), QSize(1366, 768), QSize(1440, 900), QSize(1920, 1080)]
 DENSE = QSize(1440, 900) / 2  # at 200 %

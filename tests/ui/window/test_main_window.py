@@ -27,8 +27,8 @@ from castray_desktop.ui.window.event_loop import Gap, StallMeter
 from castray_desktop.ui.window.main_window import MainWindow
 from castray_desktop.ui.window.window_layout import FRAME, fit_to_screen
 from tests.helpers import fake_engine as fake
+from tests.helpers.desktop.on_screen import click, hidden_because
 from tests.helpers.fake_engine import FakeLink
-from tests.helpers.on_screen import click, hidden_because
 from tests.ui.conftest import Drag
 from tests.ui.scenes import make_window
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from castray_desktop.core.failures.kinds import FailureKind
 from castray_desktop.core.protocol.nodes import agent_orders, json_codec
 from castray_desktop.workers.agent import node_inspection
-from tests.helpers.range_server import range_server
+from tests.helpers.servers.range_server import range_server
 
 
 def listing(path: Path, limit: int = 1000) -> agent_orders.FolderReply:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import many_casts
-from benchmarks.in_process import InProcess
+from benchmarks.laboratory.in_process import InProcess
 from castray_desktop.core.casts.transfer_options import TransferOptions
 from castray_desktop.core.protocol.messages import CastState, SendRequest
 from castray_desktop.workers.casts import cast_publisher

@@ -21,7 +21,7 @@ from castray_desktop.core.protocol.nodes import agent_orders, agent_reports, cas
 from castray_desktop.workers.casts.agent_directory import ORDER_SECONDS, answer_within
 from castray_desktop.workers.clusters import file_browser
 from castray_desktop.workers.clusters.file_browser import browse, measure
-from tests.helpers.fake_store import ADDRESS, FakeStore
+from tests.helpers.servers.fake_store import ADDRESS, FakeStore
 
 
 class Nodes:

@@ -16,7 +16,7 @@ from castray_desktop.core.protocol.nodes.cast_parcel import RemoteFile
 from castray_desktop.workers.sources import address_resolver
 from castray_desktop.workers.sources.address_resolver import AddressResolver, merge_listings
 from castray_desktop.workers.sources.store_protocol import Waits
-from tests.helpers.fake_store import ADDRESS, FakeStore
+from tests.helpers.servers.fake_store import ADDRESS, FakeStore
 
 OPTIONS = TransferOptions()
 pytestmark = pytest.mark.timeout(20)

@@ -23,8 +23,8 @@ from castray_desktop.workers.sources import object_store_access, object_stores
 from castray_desktop.workers.sources.address_resolver import AddressResolver
 from castray_desktop.workers.sources.object_store_access import ObjectPlace, open_bucket
 from castray_desktop.workers.sources.store_protocol import LINK_SECONDS
-from tests.helpers.range_server import range_server
-from tests.helpers.s3_server import S3Server
+from tests.helpers.servers.range_server import range_server
+from tests.helpers.servers.s3_server import S3Server
 
 pytestmark = pytest.mark.timeout(90)
 OPTIONS = TransferOptions()

@@ -27,7 +27,7 @@ from castray_desktop.workers.casts.session import download_links
 from castray_desktop.workers.casts.session.checkpoint import CheckpointStore
 from tests.helpers.cast_stage import Stage
 from tests.helpers.fake_agents import SIZE, URL
-from tests.helpers.fake_store import ADDRESS, FakeStore
+from tests.helpers.servers.fake_store import ADDRESS, FakeStore
 
 REQUEST = SendRequest((ADDRESS,), ("all",), source="s", leave_out=True)
 UNREACHABLE = Failure(FailureKind.STORE_UNREACHABLE, {"url": ADDRESS, "reason": "no route"})

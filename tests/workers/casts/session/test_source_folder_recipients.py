@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.in_process import InProcess
+from benchmarks.laboratory.in_process import InProcess
 from castray_desktop.core.casts.transfer_options import TransferOptions
 from castray_desktop.core.protocol.messages import DeliveryState, OnConflict, SendRequest
 from castray_desktop.core.protocol.nodes import agent_orders

@@ -16,7 +16,7 @@ from castray_desktop.core.failures.kinds import CastRayError
 from castray_desktop.core.protocol.nodes.agent_reports import DeliveryReport, RecipientState
 from castray_desktop.core.protocol.nodes.cast_parcel import RemoteFile
 from castray_desktop.workers.sources.address_resolver import AddressResolver, merge_listings
-from tests.helpers.hub_server import HubServer
+from tests.helpers.servers.hub_server import HubServer
 from tests.workers.agent.transfer.lab import BEST, Lab, Node
 from tests.workers.agent.transfer.source.test_downloads import begin
 

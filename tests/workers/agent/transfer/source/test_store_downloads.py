@@ -12,7 +12,7 @@ from castray_desktop.core.failures.kinds import FailureKind
 from castray_desktop.core.protocol.nodes.agent_reports import RecipientState
 from castray_desktop.core.protocol.nodes.cast_parcel import RemoteFile
 from castray_desktop.workers.sources.address_resolver import AddressResolver
-from tests.helpers.s3_server import S3Server
+from tests.helpers.servers.s3_server import S3Server
 from tests.workers.agent.transfer.lab import Lab
 from tests.workers.agent.transfer.source.test_downloads import send
 

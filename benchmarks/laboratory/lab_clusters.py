@@ -30,7 +30,7 @@ from typing import Any, Self
 
 from packaging.requirements import Requirement
 
-from benchmarks.lab import ROOT, Host, Lab, LabUnavailable, ray_environment
+from benchmarks.laboratory.lab import ROOT, Host, Lab, LabUnavailable, ray_environment
 from castray_desktop.workers.clusters.driver_environments import RayVersions, find_interpreter
 
 COMMAND_SECONDS = 120.0

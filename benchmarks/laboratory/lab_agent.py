@@ -1,6 +1,6 @@
 """A node's agent in its own process, without Ray: orders on standard input, reports on standard output.
 
-    python -m benchmarks.lab_agent
+    python -m benchmarks.laboratory.lab_agent
 
 The lines are those between engine and driver (`core.protocol.nodes.agent_orders`): first `PlaceAgent`,
 answered by `AgentUp`, then `AgentCall` after `AgentCall`. The agent stops when its input ends.

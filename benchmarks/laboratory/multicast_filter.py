@@ -9,8 +9,8 @@ import contextlib
 import enum
 from collections.abc import Iterable, Iterator
 
-from benchmarks.lab import Host, Lab
-from benchmarks.namespaces import nft
+from benchmarks.laboratory.lab import Host, Lab
+from benchmarks.laboratory.namespaces import nft
 
 
 class At(enum.Enum):

@@ -1,4 +1,4 @@
-"""A real window that reports the positions of its nodes: `python -m tests.helpers.drop_pilot`.
+"""A real window that reports the positions of its nodes: `python -m tests.helpers.desktop.drop_pilot`.
 
 Prints lines of JSON on standard output: `nodes` with the screen position of each node, `listed` with the
 selected recipients when files are in the send list, `result`. All input events come from outside.

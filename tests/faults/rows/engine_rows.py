@@ -10,9 +10,9 @@ from pathlib import Path
 from castray_desktop.workers.casts.cast_table import CastServices
 from castray_desktop.workers.casts.session.checkpoint import CheckpointStore
 from tests.faults.agent_stage import MIDDLE, RECIPIENTS, AgentStage, Parcel, agent_stage, make_parcel
-from tests.faults.disk_rows import ALWAYS, SLOW, WORKS, staging_left, strike_at
 from tests.faults.fault_cells import Cell, Component, Fault, Moment, RunCell, cells_of
 from tests.faults.fault_checks import FinalNames, Observation, contents
+from tests.faults.rows.disk_rows import ALWAYS, SLOW, WORKS, staging_left, strike_at
 from tests.helpers.fault_fs import FaultDisk, fault_fs
 
 DAY = 86_400

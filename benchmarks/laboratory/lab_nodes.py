@@ -27,7 +27,7 @@ from typing import IO
 
 import msgspec
 
-from benchmarks.lab import Host, Lab, LoopbackHosts, inside
+from benchmarks.laboratory.lab import Host, Lab, LoopbackHosts, inside
 from castray_desktop.core.failures.kinds import CastRayError, Failure, FailureKind
 from castray_desktop.core.protocol.messages import DeliverySnapshot, Event, NodeInfo, NodeState
 from castray_desktop.core.protocol.nodes import agent_orders, agent_reports, driver_protocol, json_codec
@@ -37,7 +37,7 @@ from castray_desktop.workers.casts.cast_table import CastServices
 from castray_desktop.workers.clusters.agent_liveness import CHECK_SECONDS, Heartbeats
 from castray_desktop.workers.clusters.certificate_authority import CertificateAuthority
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 START_SECONDS = 30.0
 LOOK_SECONDS = 0.02
 """Seconds between two passes over all deliveries, which take processor time from the agents."""
@@ -146,7 +146,7 @@ class LabNodes:
         inbox: Path | None = None,
         *,
         environment: Mapping[str, str] | None = None,
-        module: str = "benchmarks.lab_agent",
+        module: str = "benchmarks.laboratory.lab_agent",
     ) -> None:
         """Start the agent of a host, the first one or a replacement for a lost one. Raises RuntimeError.
 

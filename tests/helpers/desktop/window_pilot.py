@@ -1,7 +1,7 @@
 """Operate the real window as a person would, and print the observations.
 
-    python -m tests.helpers.window_pilot FILE... [--dest DIR] [--limit RATE] [--chinese] [--shots FOLDER]
-        [--film FILE]
+    python -m tests.helpers.desktop.window_pilot FILE... [--dest DIR] [--limit RATE] [--chinese]
+        [--shots FOLDER] [--film FILE]
 
 Opens the window with a local cluster, drops the files on it, ticks every recipient, presses Send, waits
 for the result and closes the window. Prints one JSON object. With `--shots` it also saves pictures of the

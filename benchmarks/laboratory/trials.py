@@ -14,9 +14,9 @@ from pathlib import Path
 
 from blake3 import blake3
 
-from benchmarks.lab import Lab
-from benchmarks.lab_nodes import LabNodes, lab_nodes
-from benchmarks.memory_disk import memory_disk
+from benchmarks.laboratory.lab import Lab
+from benchmarks.laboratory.lab_nodes import LabNodes, lab_nodes
+from benchmarks.laboratory.memory_disk import memory_disk
 from castray_desktop.core.casts.transfer_options import Encryption, TransferOptions
 from castray_desktop.core.failures.kinds import CastRayError
 from castray_desktop.core.failures.sentences import sentence

@@ -9,9 +9,9 @@ from pathlib import Path
 
 from castray_desktop.workers.agent.transfer.store.journal import JOURNAL_MAGIC
 from tests.faults.agent_stage import NODES, RECIPIENTS, SOURCE, AgentStage, Parcel, agent_stage, make_parcel
-from tests.faults.disk_rows import LIST_BYTES, PIECE_BYTES, missing_bytes, retry, staging_left
 from tests.faults.fault_cells import Cell, Component, Fault, Moment, cells_of
 from tests.faults.fault_checks import COMPLETED, STAGING, FinalNames, Observation, Repeated
+from tests.faults.rows.disk_rows import LIST_BYTES, PIECE_BYTES, missing_bytes, retry, staging_left
 from tests.helpers.fault_fs import FaultDisk, fault_fs
 
 SLOW = 16 << 20

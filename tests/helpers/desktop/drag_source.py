@@ -1,6 +1,6 @@
 """Another program's window, from which files can be dragged.
 
-    python -m tests.helpers.drag_source X Y FILE...
+    python -m tests.helpers.desktop.drag_source X Y FILE...
 
 Opens at X, Y and prints the position to press on a line. Ends with its standard input.
 """

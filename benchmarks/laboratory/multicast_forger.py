@@ -1,6 +1,6 @@
 """A forger without the secret of a cast, who joins its group and floods it with datagrams.
 
-    python -m benchmarks.multicast_forger SOURCE OWN --share 0.1
+    python -m benchmarks.laboratory.multicast_forger SOURCE OWN --share 0.1
 
 Prints that it is ready, reads a line with the group's address and port, and ends with its input; then it
 prints the number of datagrams that it has sent. Receives as recipients do, at the address OWN, and sends as
@@ -22,7 +22,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 
-from benchmarks.lab import Host, Lab
+from benchmarks.laboratory.lab import Host, Lab
 from castray_desktop.core.multicast.datagrams import (
     HEADER_BYTES,
     ZONE_BYTES,
@@ -137,7 +137,7 @@ class Forger:
 @contextlib.contextmanager
 def forging(lab: Lab, host: Host, source: Host, share: float = 0.1) -> Iterator[Forging]:
     """A forger in `host` inside the block, which starts once it knows the group."""
-    command = [sys.executable, "-m", "benchmarks.multicast_forger", source.address, host.address]
+    command = [sys.executable, "-m", "benchmarks.laboratory.multicast_forger", source.address, host.address]
     process = lab.popen(
         host,
         [*command, "--share", str(share)],
@@ -180,7 +180,7 @@ def input_ended() -> bool:
 
 def main() -> int:
     """Forge datagrams until the input ends."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.multicast_forger")
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.laboratory.multicast_forger")
     parser.add_argument("source")
     parser.add_argument("own")
     parser.add_argument("--share", type=float, default=0.1)

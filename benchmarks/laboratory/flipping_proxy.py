@@ -1,6 +1,6 @@
 """A proxy between an agent and the nodes that fetch from it, which flips one bit of the data once.
 
-    python -m benchmarks.flipping_proxy LISTEN_ADDRESS TARGET_ADDRESS TARGET_PORT AT
+    python -m benchmarks.laboratory.flipping_proxy LISTEN_ADDRESS TARGET_ADDRESS TARGET_PORT AT
 
 Prints its port. AT is an offset in the bytes from the target, summed over all connections.
 """
@@ -14,10 +14,10 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from benchmarks.lab import Host
-from benchmarks.lab_nodes import LabNodes
+from benchmarks.laboratory.lab import Host
+from benchmarks.laboratory.lab_nodes import LabNodes
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 CHUNK = 1 << 16
 
 
@@ -26,7 +26,7 @@ def flipping(nodes: LabNodes, host: Host, at: int) -> Iterator[None]:
     """Inside the block, the data that the host's node serves passes through such a proxy in the same host."""
     hello = nodes.hello(host.name)
     target = [hello.address, str(hello.port), str(at)]
-    command = [sys.executable, "-m", "benchmarks.flipping_proxy", host.address, *target]
+    command = [sys.executable, "-m", "benchmarks.laboratory.flipping_proxy", host.address, *target]
     process = nodes.lab.popen(host, command, cwd=ROOT, stdout=subprocess.PIPE)
     assert process.stdout is not None
     try:

@@ -1,6 +1,6 @@
 """A web server for benchmarks: files of a folder with ranges and ETags, sent by `sendfile`.
 
-    python -m benchmarks.static_server FOLDER --address 10.77.0.1 --port 8080
+    python -m benchmarks.laboratory.static_server FOLDER --address 10.77.0.1 --port 8080
 
 It answers the requests of `hf download` for one file as well: `/ORGANIZATION/NAME/resolve/main/FILE` is FILE.
 Prints "ready" once it listens. One thread for each connection; the kernel copies the bytes.
@@ -92,7 +92,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
 def main() -> int:
     """Serve until the process is ended."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.static_server")
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.laboratory.static_server")
     parser.add_argument("folder", type=Path)
     parser.add_argument("--address", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=8080)

@@ -1,10 +1,11 @@
 """A switch in user space that delays each packet by a given time: a long path between hosts.
 
-    python -m benchmarks.long_path --delay 0.05 --host /run/netns/A 10.77.0.1 fd77::1 --host /run/netns/B ...
+    python -m benchmarks.laboratory.long_path --delay 0.05 \
+        --host /run/netns/A 10.77.0.1 fd77::1 --host /run/netns/B ...
 
 Creates a TUN device `eth0` in each host's namespace, prints one line, and forwards packets until it is ended.
-It neither limits the rate nor drops packets: the hosts' own queues do that (`benchmarks.lab`). Meant for up
-to 100 Mbit/s; an overloaded switch appears as a longer path.
+It neither limits the rate nor drops packets: the hosts' own queues do that (`benchmarks.laboratory.lab`).
+Meant for up to 100 Mbit/s; an overloaded switch appears as a longer path.
 """
 
 from __future__ import annotations

@@ -7,9 +7,9 @@ from collections.abc import Awaitable, Callable, Collection
 from pathlib import Path
 
 from tests.faults.agent_stage import NODES, RECIPIENTS, SOURCE, AgentStage, Parcel, agent_stage, make_parcel
-from tests.faults.disk_rows import SLOW, finish, others_than, strike_at, wrong_names
 from tests.faults.fault_cells import Cell, Component, Fault, Moment, RunCell, cells_of, not_applicable
 from tests.faults.fault_checks import FinalNames, Observation
+from tests.faults.rows.disk_rows import SLOW, finish, others_than, strike_at, wrong_names
 from tests.faults.shifted_agent import VARIABLE, move_clock
 from tests.helpers.fault_fs import FaultDisk, fault_fs
 

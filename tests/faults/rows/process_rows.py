@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from benchmarks.lab import ROOT
+from benchmarks.laboratory.lab import ROOT
 from castray_desktop.core.failures.kinds import CastRayError
 from castray_desktop.core.failures.sentences import sentence
 from castray_desktop.core.protocol import messages
@@ -130,7 +130,13 @@ class CastRun:
         known = set(observer.cache.casts)
         self.count()
         self.began = time.monotonic()
-        words = ["-m", "tests.helpers.window_pilot", self.file, "--dest", self.folder / "to" / "{node}"]
+        words = [
+            "-m",
+            "tests.helpers.desktop.window_pilot",
+            self.file,
+            "--dest",
+            self.folder / "to" / "{node}",
+        ]
         self.window = stage.lab.popen(
             stage.desk,
             [sys.executable, *map(str, words)],

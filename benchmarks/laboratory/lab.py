@@ -1,8 +1,8 @@
 """A laboratory: hosts in network namespaces, connected by links with a rate, a loss and a delay.
 
-    python -m benchmarks.lab --hosts 4 --rate 1gbit               waits, and prints how to enter each host
-    python -m benchmarks.lab --hosts 4 --rate 1gbit -- COMMAND    runs it in the first host
-    python -m benchmarks.lab --hosts 4 --ray -- COMMAND           the same with a Ray node in each host
+    python -m benchmarks.laboratory.lab --hosts 4 --rate 1gbit             waits, and prints how to enter each
+    python -m benchmarks.laboratory.lab --hosts 4 --rate 1gbit -- COMMAND  runs it in the first host
+    python -m benchmarks.laboratory.lab --hosts 4 --ray -- COMMAND         the same with a Ray node in each
 
 COMMAND gets the hosts' addresses in HOSTS and their namespaces in NAMESPACES, starting with the first host.
 When it ends, the laboratory is removed. Needs root and Linux with iproute2, nftables and, for `Lab.iperf`,
@@ -12,8 +12,8 @@ The hosts share one kernel, one file system and one machine's processors; only t
 Each link is a pair of devices between a host and one bridge. The bridge is in its own namespace, so a
 laboratory is invisible outside. A token bucket on both ends of each link limits its rate. nftables drops
 incoming packets for loss; it drops whole packets of up to 64 KiB unless `coalesce` is off. A switch in user
-space instead of the bridge adds delay (`benchmarks.long_path`); the rate then applies only to outgoing
-traffic.
+space instead of the bridge adds delay (`benchmarks.laboratory.long_path`); the rate then applies only to
+outgoing traffic.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any, Self
 
-from benchmarks.namespaces import (
+from benchmarks.laboratory.namespaces import (
     ROOT_FOLDER,
     LabUnavailable,
     check_machine,
@@ -52,7 +52,7 @@ from benchmarks.namespaces import (
 
 __all__ = ["Host", "Lab", "LabUnavailable", "LoopbackHosts", "inside", "main", "ray_environment", "sweep"]
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 SETUP_SECONDS = 60.0
 END_SECONDS = 5.0
 RAY_START_SECONDS = 90.0
@@ -215,7 +215,7 @@ class Lab:
         ip_batch(lines, self._switch)
 
     def _join_by_long_path(self) -> None:
-        command = [sys.executable, "-m", "benchmarks.long_path", "--delay", str(self._delay)]
+        command = [sys.executable, "-m", "benchmarks.laboratory.long_path", "--delay", str(self._delay)]
         for number, host in enumerate(self.hosts):
             command += [
                 "--host",
@@ -499,7 +499,7 @@ def _leave(number: int, frame: FrameType | None) -> None:
 def main() -> int:
     """Create a laboratory, run the command in its first host or wait, and remove the laboratory."""
     parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.lab",
+        prog="python -m benchmarks.laboratory.lab",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
