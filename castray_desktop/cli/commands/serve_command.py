@@ -8,6 +8,7 @@ import contextlib
 import errno
 import logging
 import socket
+import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -87,22 +88,29 @@ async def serve(options: argparse.Namespace) -> int:
     from castray_desktop.workers.client.client_cache import ReconnectingClient
     from castray_desktop.workers.http_api.access_control import AllowedHosts, is_loopback, load_token
     from castray_desktop.workers.http_api.api_app import ApiApp, ApiServer, address_of, open_port
+    from castray_desktop.workers.http_api.idempotency_keys import IdempotencyKeys
 
     paths = find_paths()
     try:
         paths.prepare()
         token = load_token(paths.api_token)
         read_only = load_token(paths.api_read_only_token) if options.read_only_token else ""
+        keys = IdempotencyKeys(paths.api_keys)
+        keys.open()
         listener = open_port(options.host, options.port)
+    except sqlite3.Error as error:
+        text = f"can't serve the API: {paths.api_keys} can't be used: {error}."
+        print_error("not_served", text, as_json=options.json)
+        return EXIT_BAD_USAGE
     except OSError as error:
         print_error("not_served", f"can't serve the API: {_reason(error, options)}.", as_json=options.json)
         return EXIT_BAD_USAGE
-    with listener, _log_file(paths.log):
+    with listener, contextlib.closing(keys), _log_file(paths.log):
         async with Session() as session:
             await session.ready(options.cluster)
             draining = asyncio.create_task(_drain(session), name="session events")
             connection = ReconnectingClient(paths, "api", session.cluster.target)
-            api = ApiApp(connection, token, AllowedHosts(options.host), read_only_token=read_only)
+            api = ApiApp(connection, token, AllowedHosts(options.host), read_only_token=read_only, keys=keys)
             connection.add_listener(api.publish)
             try:
                 await connection.open()

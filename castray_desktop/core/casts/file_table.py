@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from msgspec.structs import replace
+
 from castray_desktop.core.content.file_names import display_name
 from castray_desktop.core.content.file_outcomes import (
     FileOutcome,
@@ -108,8 +110,22 @@ class _Column:
     failure: Failure | None  # of all others that have failed
 
 
+@dataclass(frozen=True)
+class _Found:
+    """The answer to a query before it is cut into pages."""
+
+    query: FileQuery
+    columns: Mapping[str, _Column]
+    rows: Sequence[int]
+    states: dict[FileState, int]
+
+
 class FileTable:
-    """What became of the files of a cast. `live` says that some of it may change."""
+    """What became of the files of a cast. `live` says that some of it may change.
+
+    The rows of the last query are kept: the pages of one query follow each other, and to sort 100,000 names
+    takes a tenth of a second.
+    """
 
     def __init__(
         self,
@@ -125,6 +141,7 @@ class FileTable:
             item.node: self._column(item, outcomes.get(_writer(item), outcomes.get(item.node)))
             for item in deliveries
         }
+        self._found: _Found | None = None
 
     def _column(self, item: DeliverySnapshot, outcomes: FileOutcomes | None) -> _Column:
         count = len(self.parcel)
@@ -143,21 +160,28 @@ class FileTable:
 
     def page(self, cast: str, query: FileQuery) -> FilesPage:
         """The files that match."""
+        whole = replace(query, offset=0, limit=0)
+        found = self._found
+        if found is None or found.query != whole:
+            found = self._found = self._find(whole)
+        start, limit = max(0, query.offset), max(0, min(query.limit, MOST_ROWS))
+        return FilesPage(
+            cast,
+            tuple(self._row(row, found.columns) for row in found.rows[start : start + limit]),
+            len(found.rows),
+            len(self.parcel),
+            found.states,
+            self.live,
+        )
+
+    def _find(self, query: FileQuery) -> _Found:
         columns = {
             node: column for node, column in self._columns.items() if not query.nodes or node in query.nodes
         }
         rows = self._sorted(self._matching(query, columns), query, columns)
         if query.descending:
             rows = rows[::-1]
-        start, limit = max(0, query.offset), max(0, min(query.limit, MOST_ROWS))
-        return FilesPage(
-            cast,
-            tuple(self._row(row, columns) for row in rows[start : start + limit]),
-            len(rows),
-            len(self.parcel),
-            self._count_states(columns),
-            self.live,
-        )
+        return _Found(query, columns, rows, self._count_states(columns))
 
     def _matching(self, query: FileQuery, columns: Mapping[str, _Column]) -> Sequence[int]:
         rows: Sequence[int] = range(len(self.parcel))

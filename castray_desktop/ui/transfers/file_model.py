@@ -83,10 +83,11 @@ class FileModel(PagedTextModel):
     def _fetch_files(self, offset: int, limit: int, done: Taken, failed: Callable[[Failure], None]) -> bool:
         if not self.cast or not self._link.connected:
             return False
-        query = msgspec.structs.replace(self.query, offset=offset, limit=limit)
+        asked = self.query
+        query = msgspec.structs.replace(asked, offset=offset, limit=limit)
 
         def take(page: FilesPage) -> None:
-            if page.cast == self.cast:
+            if page.cast == self.cast and asked == self.query:  # a slow answer may come after a later one
                 self.page = page
                 done(page.files, page.total)
                 self.described.emit(page)

@@ -34,6 +34,7 @@ class Paths:
         self.names = home / "names.json"  # the names of each cluster's nodes
         self.api_token = home / "api-token"  # of the HTTP API
         self.api_read_only_token = home / "api-read-only-token"
+        self.api_keys = home / "api-keys.sqlite"  # requests with an Idempotency-Key, and their answers
 
     def prepare(self) -> None:
         """Create the folders, for this user only. Who writes to the home calls this first.

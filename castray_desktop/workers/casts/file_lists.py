@@ -126,8 +126,9 @@ class FileLists:
         """A page of the files of a running or ended cast. Raises CastRayError."""
         async with self._lock:
             shown = await self._table(cast)
+            page = await asyncio.to_thread(shown.table.page, shown.cast, query)
         self._forget_when_idle()
-        return await asyncio.to_thread(shown.table.page, shown.cast, query)
+        return page
 
     async def _table(self, cast: str) -> _Shown:
         matching = self._context.table.matching(cast)

@@ -6,8 +6,7 @@ import asyncio
 import contextlib
 import functools
 import socket
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import uvicorn
 from fastapi import APIRouter, Depends, FastAPI
@@ -40,6 +39,7 @@ from castray_desktop.workers.http_api.access_control import (
 from castray_desktop.workers.http_api.api_versions import FIRST_ADDRESSES, VERSION_1
 from castray_desktop.workers.http_api.engine_view import EngineAccess, EngineView, EventQueue, OutgoingEvent
 from castray_desktop.workers.http_api.idempotency import IdempotentRequests
+from castray_desktop.workers.http_api.idempotency_keys import IdempotencyKeys
 from castray_desktop.workers.http_api.openapi_document import EVENT_PATHS
 
 TRY_AGAIN_LATER = 1013
@@ -80,13 +80,13 @@ class ApiApp:
         names: AllowedHosts,
         *,
         read_only_token: str = "",
-        clock: Callable[[], float] = time.monotonic,
+        keys: IdempotencyKeys | None = None,
     ) -> None:
-        """`clock` returns the seconds by which `Idempotency-Key`s get old."""
+        """`keys` are those of earlier requests, which the caller closes; without them there are none."""
         self._engine = engine
         self._queues: set[EventQueue] = set()
         self.framework = self._build()
-        once = IdempotentRequests(self.framework, lambda: engine.connected, clock)
+        once = IdempotentRequests(self.framework, lambda: engine.connected, keys or IdempotencyKeys())
         self.app: ASGIApp = AccessControl(once, token, names, read_only_token)
 
     def publish(self, event: messages.Event) -> None:

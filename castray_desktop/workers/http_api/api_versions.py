@@ -25,6 +25,7 @@ class ApiVersion:
     documented: bool
     """Whether the OpenAPI document has it."""
     created_status: int
+    accepted_status: int
     done_status: int
 
     def router(self, tag: str) -> APIRouter:
@@ -49,6 +50,10 @@ class ApiVersion:
             return Response(status_code=204)
         return json_response(responses.DoneForm(), self.done_status)
 
+    def accepted(self, form: Form) -> Response:
+        """The answer where something that exists begins to work again."""
+        return json_response(form, self.accepted_status)
+
     def created(self, form: Form, collection: str, name: str) -> Response:
         """The answer where something was created; `collection` and `name` are its address."""
         response = json_response(form, self.created_status)
@@ -60,34 +65,46 @@ class ApiVersion:
 OWN_ID: Mapping[type[Form], str] = {CastForm: "cast", ResultForm: "cast", ScheduleForm: "schedule"}
 """The field that has the object's own id at the addresses from before v1."""
 
-VERSION_1 = ApiVersion(V1, documented=True, created_status=201, done_status=204)
-FIRST_ADDRESSES = ApiVersion("/api", documented=False, created_status=200, done_status=200)
+VERSION_1 = ApiVersion(V1, documented=True, created_status=201, accepted_status=202, done_status=204)
+FIRST_ADDRESSES = ApiVersion(
+    "/api", documented=False, created_status=200, accepted_status=200, done_status=200
+)
 """The addresses from before v1, which stay as they were."""
 
 _ANY_REQUEST = (400, 401, 408, 413, 422, 431, 500)
 
 
 def answers(
-    form: type | None, *problems: int, status: int = 200, many: bool = False, public: bool = False
+    form: type | None,
+    *problems: int,
+    status: int = 200,
+    many: bool = False,
+    public: bool = False,
+    accepted: bool = False,
 ) -> dict[str, Any]:
     """The status, and the `responses`, of a route that answers with this form, or without a body.
 
-    `problems` are the statuses of failures beyond those that every request can have.
+    With `accepted`, the answer may also be 202 with the same form. `problems` are the statuses of failures
+    beyond those that every request can have.
     """
     done: dict[str, Any] = {"description": "Created." if status == 201 else "Done."}
     if form is not None:
         reference = {"$ref": f"#/components/schemas/{form.__name__}"}
         schema = {"type": "array", "items": reference} if many else reference
         done["content"] = {"application/json": {"schema": schema}}
+    also = {202: {**done, "description": "Accepted; nothing new is created."}} if accepted else {}
     if status == 201:
         done["headers"] = {"Location": {"description": "Its address.", "schema": {"type": "string"}}}
     usual = [one for one in _ANY_REQUEST if not (public and one == 401)]
     return {
         "status_code": status,
-        "responses": {status: done, **documented_problems(*usual, *problems)},
+        "responses": {status: done, **also, **documented_problems(*usual, *problems)},
     }
 
 
-def changes(form: type | None, *problems: int, status: int = 200, many: bool = False) -> dict[str, Any]:
+def changes(
+    form: type | None, *problems: int, status: int = 200, many: bool = False, accepted: bool = False
+) -> dict[str, Any]:
     """The same for a route that a read-only token may not use, and that needs the engine."""
-    return answers(form, 403, 503, *problems, status=status if form else 204, many=many)
+    status = status if form else 204
+    return answers(form, 403, 503, *problems, status=status, many=many, accepted=accepted)

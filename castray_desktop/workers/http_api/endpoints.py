@@ -147,11 +147,18 @@ def cast_routes(view: EngineView, version: ApiVersion) -> APIRouter:
 
     @router.post(
         "/casts/{cast}/retry",
-        **changes(responses.StartedForm, 404, 409, status=201),
+        **changes(responses.StartedForm, 404, 409, status=201, accepted=True),
         summary="Send to the recipients that did not get the files",
+        description="A further attempt of the same cast is 202. Where the cast ran on another cluster, still"
+        " waits for recipients, or has addresses among its files, a new cast is created, which is 201.",
     )
     async def retry_cast(cast: CastId, body: request_bodies.SomeRecipients) -> Response:
-        return await start(view, version, messages.Retry(cast, tuple(body.recipients)))
+        known = view.cache.find(cast)
+        command = messages.Retry(cast, tuple(body.recipients))
+        retried = (await view.request(command, messages.Accepted)).cast
+        if retried.startswith(known.cast if known is not None else cast):
+            return version.accepted(responses.StartedForm(retried))
+        return version.created(responses.StartedForm(retried), "casts", retried)
 
     @router.post(
         "/casts/{cast}/again",

@@ -1,22 +1,24 @@
-"""`Idempotency-Key`: a repeated POST gets the first answer, and nothing is done twice.
-
-Keys live in the memory of the server, so a restarted `castray serve` does not know them.
-"""
+"""`Idempotency-Key`: a repeated POST gets the first answer, and nothing is done twice."""
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
+import logging
+import sqlite3
 from collections.abc import Callable
-from dataclasses import dataclass, field
 
 from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from castray_desktop.core.failures.kinds import FailureKind
+from castray_desktop.workers.http_api.idempotency_keys import IdempotencyKeys, KeyState, StoredAnswer
 from castray_desktop.workers.http_api.problems import (
     KEY_IN_PROGRESS,
+    KEY_INTERRUPTED,
+    KEY_NOT_STORED,
     KEY_REUSED,
     MALFORMED,
     V1,
@@ -25,79 +27,22 @@ from castray_desktop.workers.http_api.problems import (
 
 HEADER = "Idempotency-Key"
 REPLAYED = b"idempotent-replayed"
-KEEP_SECONDS = 24 * 3600.0
-MAX_KEYS = 10_000
-MAX_STORED_BYTES = 16 * 1024 * 1024
 MAX_KEY_LENGTH = 255
 
 _UNCERTAIN = (FailureKind.ENGINE_UNREACHABLE.value, FailureKind.INTERNAL.value)
 """If the connection to the engine ends during a request, it is not known whether the engine has done it."""
 
-
-@dataclass
-class _Answer:
-    """What was answered; `messages` is empty while the request is in progress."""
-
-    fingerprint: bytes
-    since: float
-    messages: list[Message] = field(default_factory=list)
-    size: int = 0
-
-
-class IdempotencyKeys:
-    """The answers by key: each for a day, at most `MAX_KEYS` and `MAX_STORED_BYTES` of bodies."""
-
-    def __init__(self, clock: Callable[[], float]) -> None:
-        """`clock` returns monotonic seconds."""
-        self._clock = clock
-        self._answers: dict[str, _Answer] = {}
-        self._stored_bytes = 0
-
-    def __len__(self) -> int:
-        return len(self._answers)
-
-    def find(self, key: str) -> _Answer | None:
-        """The answer for a key, if it is younger than a day or still in progress."""
-        self._drop_old()
-        return self._answers.get(key)
-
-    def begin(self, key: str, fingerprint: bytes) -> _Answer:
-        """A request with a new key begins."""
-        answer = self._answers[key] = _Answer(fingerprint, self._clock())
-        return answer
-
-    def keep(self, key: str, messages: list[Message]) -> None:
-        """The request has been answered."""
-        answer = self._answers[key]
-        answer.messages = messages
-        answer.size = sum(len(message.get("body", b"")) for message in messages)
-        self._stored_bytes += answer.size
-        self._drop_old()
-
-    def forget(self, key: str) -> None:
-        """Nothing was done: the key can be used again."""
-        answer = self._answers.pop(key, None)
-        if answer is not None:
-            self._stored_bytes -= answer.size
-
-    def _drop_old(self) -> None:
-        oldest_allowed = self._clock() - KEEP_SECONDS
-        for key, answer in list(self._answers.items()):
-            full = len(self._answers) > MAX_KEYS or self._stored_bytes > MAX_STORED_BYTES
-            if answer.since >= oldest_allowed and not full:
-                break
-            if answer.messages:
-                self.forget(key)
+log = logging.getLogger("castray.api")
 
 
 class IdempotentRequests:
     """Passes requests to `app`; a POST of v1 whose key is known gets its first answer instead."""
 
-    def __init__(self, app: ASGIApp, connected: Callable[[], bool], clock: Callable[[], float]) -> None:
-        """`connected` tells whether a command can reach the engine; `clock` returns monotonic seconds."""
+    def __init__(self, app: ASGIApp, connected: Callable[[], bool], keys: IdempotencyKeys) -> None:
+        """`connected` tells whether a command can reach the engine."""
         self._app = app
         self._connected = connected
-        self._keys = IdempotencyKeys(clock)
+        self._keys = keys
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         given = Headers(scope=scope).getlist(HEADER) if _is_v1_post(scope) else []
@@ -115,40 +60,52 @@ class IdempotentRequests:
         except ClientDisconnect:
             return
         fingerprint = _fingerprint(scope, body)
-        known = self._keys.find(key)
+        try:
+            known = await asyncio.to_thread(self._keys.claim, key, fingerprint)
+        except (sqlite3.Error, OSError) as error:
+            log.warning("an Idempotency-Key can't be stored, so its request is refused: %s", error)
+            await problem_response(path, KEY_NOT_STORED)(scope, receive, send)
+            return
         if known is None:
-            await self._answer(key, fingerprint, body, scope, receive, send)
+            await self._answer(key, body, scope, receive, send)
         elif known.fingerprint != fingerprint:
             await problem_response(path, KEY_REUSED)(scope, receive, send)
-        elif not known.messages:
+        elif known.answer is not None:
+            await _send_again(known.answer, send)
+        elif known.state is KeyState.INTERRUPTED:
+            await problem_response(path, KEY_INTERRUPTED)(scope, receive, send)
+        else:
             response = problem_response(path, KEY_IN_PROGRESS)
             response.headers["Retry-After"] = "1"
             await response(scope, receive, send)
-        else:
-            start, *rest = known.messages
-            await send({**start, "headers": [*start["headers"], (REPLAYED, b"true")]})
-            for message in rest:
-                await send(message)
 
-    async def _answer(
-        self, key: str, fingerprint: bytes, body: bytes, scope: Scope, receive: Receive, send: Send
-    ) -> None:
-        """Let `app` answer, and keep the answer unless nothing was done."""
+    async def _answer(self, key: str, body: bytes, scope: Scope, receive: Receive, send: Send) -> None:
+        """Let `app` answer, and store the answer before it is sent, unless nothing was done."""
         connected = self._connected()
-        self._keys.begin(key, fingerprint)
         sent: list[Message] = []
 
-        async def send_and_keep(message: Message) -> None:
+        async def collect(message: Message) -> None:
             sent.append(message)
-            await send(message)
 
         try:
-            await self._app(scope, _replayed(body, receive), send_and_keep)
+            await self._app(scope, _replayed(body, receive), collect)
         finally:
-            if _was_done(sent, connected):
-                self._keys.keep(key, sent)
+            await self._settle(key, sent, connected)
+            for message in sent:
+                await send(message)
+
+    async def _settle(self, key: str, sent: list[Message], connected: bool) -> None:
+        """Store what became of a request. If that fails, it counts as interrupted."""
+        answer = _stored(sent)
+        try:
+            if answer is None:  # the server ends, and the engine may have the command already
+                self._keys.interrupted(key)
+            elif _was_done(answer, connected):
+                await asyncio.to_thread(self._keys.answered, key, answer)
             else:
-                self._keys.forget(key)
+                await asyncio.to_thread(self._keys.forget, key)
+        except (sqlite3.Error, OSError) as error:
+            log.warning("the answer to a request with an Idempotency-Key can't be stored: %s", error)
 
 
 def _is_v1_post(scope: Scope) -> bool:
@@ -177,12 +134,22 @@ def _replayed(body: bytes, receive: Receive) -> Receive:
     return receive_again
 
 
-def _was_done(sent: list[Message], connected: bool) -> bool:
+def _stored(sent: list[Message]) -> StoredAnswer | None:
+    """A complete answer; None where there is none."""
+    if not sent or sent[-1].get("more_body", False) or sent[-1]["type"] != "http.response.body":
+        return None
+    headers = tuple((bytes(name), bytes(value)) for name, value in sent[0].get("headers", ()))
+    return StoredAnswer(sent[0]["status"], headers, b"".join(part.get("body", b"") for part in sent[1:]))
+
+
+async def _send_again(answer: StoredAnswer, send: Send) -> None:
+    headers = [*answer.headers, (REPLAYED, b"true")]
+    await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+    await send({"type": "http.response.body", "body": answer.body})
+
+
+def _was_done(answer: StoredAnswer, connected: bool) -> bool:
     """Whether the request was carried out, or may have been."""
-    if not sent:  # the handler was cancelled: the server ends
-        return False
-    status = sent[0]["status"]
-    if status < 500 or not connected:
-        return bool(status < 300)
-    body = b"".join(message.get("body", b"") for message in sent[1:])
-    return json.loads(body).get("kind") in _UNCERTAIN
+    if answer.status < 500 or not connected:
+        return answer.status < 300
+    return json.loads(answer.body).get("kind") in _UNCERTAIN

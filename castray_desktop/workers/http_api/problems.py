@@ -95,6 +95,13 @@ KEY_IN_PROGRESS = Problem(
     "A request with this Idempotency-Key is still in progress.",
     "Wait, then send the same request again.",
 )
+KEY_INTERRUPTED = Problem(
+    409,
+    "idempotency_key_interrupted",
+    "The server ended while the first request with this Idempotency-Key was in progress, so it is not known"
+    " whether the request was carried out.",
+    "Look at the casts, nodes and schedules. To send the request again, use a new key.",
+)
 BODY_TOO_LARGE = Problem(413, "body_too_large", "The body is too large.", None, "refused")
 MALFORMED = Problem(422, "malformed", "The request is malformed.")
 KEY_REUSED = Problem(
@@ -104,6 +111,12 @@ KEY_REUSED = Problem(
     "Use a new key for each new request.",
 )
 HEADERS_TOO_LARGE = Problem(431, "headers_too_large", "The headers are too large.", None, "refused")
+KEY_NOT_STORED = Problem(
+    503,
+    "idempotency_key_not_stored",
+    "The Idempotency-Key can't be stored, so the request was not carried out.",
+    "See api.log in the home; the disk may be full.",
+)
 CRASHED = Problem(500, "internal", "Something went wrong inside CastRay.", "Please report it with the log.")
 
 _OWN = (
@@ -114,10 +127,12 @@ _OWN = (
     METHOD_NOT_ALLOWED,
     REQUEST_TIMEOUT,
     KEY_IN_PROGRESS,
+    KEY_INTERRUPTED,
     BODY_TOO_LARGE,
     MALFORMED,
     KEY_REUSED,
     HEADERS_TOO_LARGE,
+    KEY_NOT_STORED,
 )
 
 

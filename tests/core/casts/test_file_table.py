@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from msgspec.structs import replace
+
 from castray_desktop.core.casts.file_table import FileTable, ParcelFiles, fit_outcomes
 from castray_desktop.core.content.file_outcomes import FileOutcome, FileOutcomes
 from castray_desktop.core.content.manifest import EntryKind, FileResult, FileStatus, Manifest, ManifestEntry
@@ -115,6 +117,24 @@ def test_files_are_sorted() -> None:
     assert paths(order=FileOrder.STATE, nodes=("b",))[:2] == ["top/权重.bin", "top/a.txt"]
     assert paths(offset=1, limit=2) == ["top/B.txt", "top/link"]
     assert paths(offset=99, limit=1) == []
+
+
+def test_pages_of_several_queries_do_not_mix() -> None:
+    one = table()
+    by_size = FileQuery(order=FileOrder.SIZE, limit=2)
+    pages = [
+        one.page("x", query)
+        for query in (by_size, replace(by_size, offset=2), FileQuery(limit=2), replace(by_size, offset=2))
+    ]
+    names = [[file.path for file in page.files] for page in pages]
+    assert names == [
+        ["top/link", "top/B.txt"],
+        ["top/second", "top/权重.bin"],
+        ["top/a.txt", "top/B.txt"],
+        ["top/second", "top/权重.bin"],
+    ]
+    only = one.page("x", replace(by_size, nodes=("a",)))
+    assert {group.nodes for file in only.files for group in file.recipients} == {("a",)}
 
 
 def test_outcomes_that_do_not_fit_are_not_known() -> None:

@@ -107,6 +107,20 @@ def test_100_000_files_are_fetched_where_they_are_seen(view: FilesView, link: Fa
     assert {command.query.limit for command in link.asked(m.GetFiles)} == {PAGE}
 
 
+def test_a_late_answer_to_an_earlier_search_changes_nothing(view: FilesView, link: FakeLink) -> None:
+    files = show(view, link, 1000)
+
+    def answer(command: m.GetFiles) -> m.FilesPage | m.Failed:
+        if command.query.text == "f7":
+            view.model.search("f99", (), ())  # the user types on, and this is answered first
+        return files.page(command)
+
+    link.answers[m.GetFiles] = answer
+    view.model.search("f7", (), ())
+    assert view.count.text() == "11 of 1,000 files"
+    assert [view.model.index(row, 0).data() for row in (0, 10)] == ["top/f99", "top/f999"]
+
+
 def test_the_model_keeps_qts_rules(qtbot: QtBot, link: FakeLink) -> None:
     files = Files(link, 450)
     link.start(fake.empty_welcome())

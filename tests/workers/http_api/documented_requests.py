@@ -6,6 +6,7 @@ They can also be run alone: `./castray test tests/workers/http_api/documented_re
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterator
 
 import pytest
 import schemathesis
@@ -14,19 +15,26 @@ from schemathesis.config import SchemathesisConfig
 
 from castray_desktop.workers.http_api.access_control import AllowedHosts
 from castray_desktop.workers.http_api.api_app import ApiApp
-from castray_desktop.workers.http_api.idempotency import KEEP_SECONDS
+from castray_desktop.workers.http_api.idempotency_keys import KEEP_SECONDS, IdempotencyKeys
 from tests.helpers.answering_engine import AnsweringEngine
 from tests.workers.http_api.conftest import READ_ONLY_TOKEN, TOKEN
 
 # Each request comes a day after the one before: generated requests often have the same Idempotency-Key.
 _days = itertools.count()
+_keys = IdempotencyKeys(wall=lambda: next(_days) * KEEP_SECONDS * 2)
 _api = ApiApp(
     AnsweringEngine(),
     TOKEN,
     AllowedHosts("127.0.0.1"),
     read_only_token=READ_ONLY_TOKEN,
-    clock=lambda: next(_days) * KEEP_SECONDS * 2,
+    keys=_keys,
 )
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _close_keys() -> Iterator[None]:
+    yield
+    _keys.close()
 
 
 def headers(token: str) -> dict[str, str]:

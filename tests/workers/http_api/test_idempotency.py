@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, closing
 from typing import Any
 
 import httpx
@@ -11,9 +13,10 @@ import pytest
 
 from castray_desktop.core.failures.kinds import CastRayError, Failure, FailureKind
 from castray_desktop.core.protocol import messages as m
-from castray_desktop.workers.http_api import idempotency
+from castray_desktop.workers.base.paths import Paths
 from castray_desktop.workers.http_api.access_control import AllowedHosts
 from castray_desktop.workers.http_api.api_app import ApiApp
+from castray_desktop.workers.http_api.idempotency_keys import IdempotencyKeys
 from tests.helpers.answering_engine import AnsweringEngine
 from tests.workers.http_api.conftest import TOKEN
 
@@ -37,8 +40,26 @@ def engine() -> AnsweringEngine:
 
 
 @pytest.fixture
-def api(engine: AnsweringEngine, time: Time) -> ApiApp:
-    return ApiApp(engine, TOKEN, AllowedHosts("127.0.0.1"), clock=lambda: time.seconds)
+def keys(paths: Paths, time: Time) -> Iterator[IdempotencyKeys]:
+    with closing(IdempotencyKeys(paths.api_keys, lambda: time.seconds)) as keys:
+        yield keys
+
+
+@pytest.fixture
+def api(engine: AnsweringEngine, keys: IdempotencyKeys) -> ApiApp:
+    return ApiApp(engine, TOKEN, AllowedHosts("127.0.0.1"), keys=keys)
+
+
+@asynccontextmanager
+async def next_server(paths: Paths, engine: AnsweringEngine) -> AsyncIterator[httpx.AsyncClient]:
+    """A client of another server in the same home."""
+    with closing(IdempotencyKeys(paths.api_keys, lambda: 0.0)) as keys:
+        transport = httpx.ASGITransport(ApiApp(engine, TOKEN, AllowedHosts("127.0.0.1"), keys=keys).app)
+        headers = {"Authorization": f"Bearer {TOKEN}", "Idempotency-Key": "a-key"}
+        async with httpx.AsyncClient(
+            transport=transport, base_url="http://localhost:8001", headers=headers
+        ) as it:
+            yield it
 
 
 @pytest.fixture
@@ -153,16 +174,52 @@ async def test_the_first_addresses_have_no_keys(keyed: httpx.AsyncClient, engine
     assert len(engine.commands) == 2
 
 
-def test_keys_are_bounded_in_number_and_size(monkeypatch: pytest.MonkeyPatch) -> None:
-    keys = idempotency.IdempotencyKeys(lambda: 0.0)
-    monkeypatch.setattr(idempotency, "MAX_KEYS", 3)
-    keys.begin("in progress", b"")
-    for number in range(10):
-        keys.begin(str(number), b"")
-        keys.keep(str(number), [{"type": "http.response.body", "body": b"x" * 10}])
-    assert len(keys) == 3
-    assert keys.find("in progress") is not None
-    assert keys.find("9") is not None
-    monkeypatch.setattr(idempotency, "MAX_STORED_BYTES", 15)
-    assert keys.find("8") is None
-    assert keys.find("9") is not None
+async def test_a_restarted_server_knows_the_answers(
+    keyed: httpx.AsyncClient, engine: AnsweringEngine, keys: IdempotencyKeys, paths: Paths
+) -> None:
+    first = await send(keyed)
+    keys.close()
+    async with next_server(paths, engine) as client:
+        again = await send(client)
+        assert (again.status_code, again.content) == (201, first.content)
+        assert again.headers["Location"] == first.headers["Location"]
+        assert again.headers["Idempotent-Replayed"] == "true"
+        other = await client.post("/api/v1/casts", json={**BODY, "hook": "x"})
+        assert (other.status_code, other.json()["kind"]) == (422, "idempotency_key_reused")
+    assert len(engine.commands) == 1
+
+
+async def test_a_request_that_the_end_of_the_server_interrupts_is_not_done_again(
+    keyed: httpx.AsyncClient, engine: AnsweringEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The engine has the command, and the server is stopped before the answer."""
+    request, asked = engine.request, asyncio.Event()
+
+    async def never_answer(command: Any, expect: Any) -> Any:
+        await request(command, expect)
+        asked.set()
+        await asyncio.Event().wait()
+
+    with monkeypatch.context() as patched:
+        patched.setattr(engine, "request", never_answer)
+        async with asyncio.timeout(10):
+            first = asyncio.create_task(send(keyed))
+            await asked.wait()
+            answer = await send(keyed)
+            assert (answer.status_code, answer.json()["kind"]) == (409, "idempotency_key_in_progress")
+            first.cancel()
+            await asyncio.wait([first])
+    for answer in (await send(keyed), await send(keyed)):
+        assert (answer.status_code, answer.json()["kind"]) == (409, "idempotency_key_interrupted")
+    assert len(engine.commands) == 1
+
+
+async def test_nothing_is_done_if_the_key_can_not_be_stored(
+    keyed: httpx.AsyncClient, engine: AnsweringEngine, paths: Paths
+) -> None:
+    paths.api_keys.mkdir()
+    response = await send(keyed)
+    assert (response.status_code, response.json()["kind"]) == (503, "idempotency_key_not_stored")
+    paths.api_keys.rmdir()
+    assert engine.commands == []
+    assert (await send(keyed)).status_code == 201

@@ -131,6 +131,19 @@ async def test_what_is_created_has_an_address(
     assert (await client.get(response.headers["Location"])).status_code == 200
 
 
+async def test_a_retry_creates_something_only_where_it_is_a_new_cast(
+    client: httpx.AsyncClient, engine: AnsweringEngine
+) -> None:
+    again = await client.post(f"/api/v1/casts/{CAST}/retry", json={})
+    assert (again.status_code, again.json()) == (202, {"cast": CAST})
+    assert "Location" not in again.headers
+    engine.answers[m.Retry] = lambda command: m.Accepted("c0ffee000009")
+    new = await client.post(f"/api/v1/casts/{CAST}/retry", json={})
+    assert (new.status_code, new.json()) == (201, {"cast": "c0ffee000009"})
+    assert new.headers["Location"] == "/api/v1/casts/c0ffee000009"
+    assert (await client.post(f"/api/casts/{CAST}/retry", json={})).status_code == 200
+
+
 async def test_the_name_in_a_location_is_escaped(client: httpx.AsyncClient, engine: AnsweringEngine) -> None:
     engine.answers[m.AddNode] = lambda command: m.Done()
     response = await client.post("/api/v1/nodes", json={"name": "a b/c"})
