@@ -15,6 +15,7 @@ from castray_desktop.core.failures.sentences import (
     translate_value,
 )
 from tools import catalogue
+from tools.catalogue_messages import messages
 
 ROOT = Path(__file__).resolve().parent.parent
 CJK = r"[\u3400-\u9fff]"
@@ -32,7 +33,7 @@ def test_a_new_text_makes_it_stale(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 @pytest.mark.parametrize("language", catalogue.LANGUAGES)
 def test_every_text_is_translated_with_its_placeholders(language: str) -> None:
-    found = catalogue.messages(catalogue.source(language))
+    found = messages(catalogue.source(language))
     assert len(found) > 350
     assert [item.source for item in found if item.state or not item.translation.strip()] == []
     assert [item.source for item in found if fields(item.source) != fields(item.translation)] == []
@@ -45,14 +46,14 @@ def fields(text: str) -> set[str]:
 def test_one_text_has_one_translation() -> None:
     """Except *None*, which means no selection in one place and no limit in another."""
     words: dict[str, set[str]] = {}
-    for item in catalogue.messages(catalogue.source("zh_CN")):
+    for item in messages(catalogue.source("zh_CN")):
         words.setdefault(item.source, set()).add(item.translation)
     assert {text: found for text, found in words.items() if len(found) > 1 and text != "None"} == {}
 
 
 def test_one_and_many_are_one_form_in_chinese() -> None:
     """English says "{count} node" and "{count} nodes" with two texts; Chinese needs both."""
-    words = {item.source: item.translation for item in catalogue.messages(catalogue.source("zh_CN"))}
+    words = {item.source: item.translation for item in messages(catalogue.source("zh_CN"))}
     pairs = [(one, one + "s") for one in words if "{count}" in one and one + "s" in words]
     assert len(pairs) >= 5
     assert [one for one, many in pairs if words[one] != words[many]] == []
@@ -64,7 +65,7 @@ def test_chinese_is_set_as_chinese() -> None:
         rf"|{CJK}[A-Za-z0-9{{]|[A-Za-z0-9}}]{CJK}"  # a space between the scripts
         r"| [，。：（]|[，。：）] "  # and none beside full-width characters
     )
-    texts = [item.translation for item in catalogue.messages(catalogue.source("zh_CN"))]
+    texts = [item.translation for item in messages(catalogue.source("zh_CN"))]
     # "4 分钟前在线": the inserted value ends in Chinese.
     assert [text for text in texts if wrong.search(text) and text != "{ago}在线"] == []
 
@@ -86,5 +87,5 @@ def test_a_reason_with_a_number_keeps_it() -> None:
 
 
 def test_every_kind_of_failure_is_in_the_catalogue() -> None:
-    contexts = [item for item in catalogue.messages(catalogue.source("zh_CN")) if item.context == "Failure"]
+    contexts = [item for item in messages(catalogue.source("zh_CN")) if item.context == "Failure"]
     assert len(contexts) > 2 * len(FailureKind) - 3

@@ -4,18 +4,18 @@
 code, and the sentences and values of `core.failures`, which are looked up in the context "Failure".
 Translate a new text there by hand (in an editor or Qt Linguist), then run this again. `lupdate` and
 `lrelease` are part of PySide6. With `--check` nothing is written; the status is 1 if something would be.
+`--changes REVISION` prints what has changed in them since that git revision, and writes nothing.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import shutil
 import subprocess
 import sys
 import tempfile
-import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import PySide6
@@ -24,21 +24,12 @@ from castray_desktop.core.casts.multicast_status import MULTICAST_END_TEMPLATES 
 from castray_desktop.core.failures.check_sentences import TEMPLATES as CHECKS
 from castray_desktop.core.failures.sentences import SYSTEM_ERROR_TEXTS, TEMPLATES, TRANSLATABLE_VALUES
 from castray_desktop.core.failures.short_reasons import NO_ROOM_FOR_FILES, SHORT_REASONS
+from tools.catalogue_messages import compare, messages, messages_at, table
 
 ROOT = Path(__file__).resolve().parent.parent
 FOLDER = ROOT / "resources" / "i18n"
 LANGUAGES = ("zh_CN",)
 TOOL_SECONDS = 60
-
-
-@dataclass(frozen=True)
-class Message:
-    """A text and its translation; `state` is "" if it is finished, else "unfinished", "vanished" …"""
-
-    context: str
-    source: str
-    translation: str
-    state: str
 
 
 def source(language: str) -> Path:
@@ -83,19 +74,6 @@ def run(tool: str, *arguments: str) -> None:
     subprocess.run([str(program), *arguments], check=True, timeout=TOOL_SECONDS)
 
 
-def messages(path: Path) -> list[Message]:
-    """Everything in a translator's file."""
-    found = []
-    for context in ElementTree.parse(path).getroot().iter("context"):
-        name = context.findtext("name", "")
-        for message in context.iter("message"):
-            translation = message.find("translation")
-            text = "" if translation is None else translation.text or ""
-            state = "unfinished" if translation is None else translation.get("type", "")
-            found.append(Message(name, message.findtext("source", ""), text, state))
-    return found
-
-
 def stale(language: str) -> list[str]:
     """The names of the files that would change if everything were generated again."""
     with tempfile.TemporaryDirectory() as folder:
@@ -109,8 +87,29 @@ def stale(language: str) -> list[str]:
     return [name for name, same in names.items() if not same]
 
 
+def print_changes(revision: str) -> int:
+    """Print a table for each language; 2 for an unknown revision."""
+    for language in LANGUAGES:
+        path = source(language)
+        try:
+            changes = compare(messages_at(revision, path), messages(path))
+        except ValueError as error:
+            sys.stderr.write(f"{error}\n")
+            return 2
+        sys.stdout.write(f"{language}: {len(changes)} changes since {revision}\n\n")
+        sys.stdout.writelines(f"{line}\n" for line in table(changes))
+    return 0
+
+
 def main(*arguments: str) -> int:
-    if "--check" in arguments:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument("--check", action="store_true")
+    what.add_argument("--changes", metavar="REVISION")
+    options = parser.parse_args(arguments)
+    if options.changes is not None:
+        return print_changes(options.changes)
+    if options.check:
         names = [name for language in LANGUAGES for name in stale(language)]
         sys.stdout.writelines(f"{name} is not up to date\n" for name in names)
         return 1 if names else 0
