@@ -94,11 +94,7 @@ class EngineCommands:
         """Carry out a command and return its reply. Raises CastRayError."""
         self._check_alive(client, command)
         if isinstance(command, messages.HistoryCommand):
-            reply = await self._parts.history.answer(command)
-            if isinstance(command, messages.ClearHistory) and not command.grace:
-                for each in self._clusters:
-                    each.casts.discard_kept(command.casts)
-            return reply
+            return await self._parts.history.answer(command)
         if isinstance(command, messages.ScheduleCommand):
             return await self._parts.schedules.answer(await self._with_target(client, command))
         cluster = self._clusters.get(client.target)

@@ -15,7 +15,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 
 import castray_desktop
@@ -91,6 +91,7 @@ class EngineProcess:
             self.clients.publish,
             self._running_and_queued,
             unfinished=lambda: [cast for cluster in self.clusters for cast in cluster.casts.unfinished],
+            discard_kept=self._discard_kept,
         )
         self.speeds = NodeSpeedStore(paths.speeds)
         self._paths = paths
@@ -162,6 +163,7 @@ class EngineProcess:
             self.commands.ending = True
             server.close()
             await self._schedules.close()
+            await self.history.end_undo()  # nodes can still remove what they keep for it
             await self.clusters.close()
             await self._sleep_inhibitor.close()
             await self.history.close()
@@ -194,6 +196,11 @@ class EngineProcess:
             if self._clock() - idle_since >= IDLE_SECONDS:
                 log.info("no client for %.0f seconds", IDLE_SECONDS)
                 return
+
+    def _discard_kept(self, casts: Collection[str]) -> None:
+        """Casts are no longer in the history, so nodes need not keep anything for their retry."""
+        for cluster in self.clusters:
+            cluster.casts.discard_kept(casts)
 
     def _cast_ended(
         self, request: messages.SendRequest, target: str, result: messages.CastResult, again: bool

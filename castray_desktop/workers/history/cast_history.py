@@ -37,6 +37,9 @@ FLUSH_SECONDS = 60.0
 FORGET_SECONDS = 3600.0
 CHANGED_SECONDS = 1.0
 MOST_GRACE_SECONDS = 60.0
+KEPT_SECONDS = 25 * 3600.0
+"""Nodes keep what a failed delivery has received for a day; what ended earlier has nothing left there."""
+
 MOST_RATE_SECONDS = 24 * 3600.0
 DAY = 24 * 3600.0
 
@@ -55,14 +58,16 @@ class CastHistory:
         running: Callable[[], tuple[int, int]],
         wall: Callable[[], float] = time.time,
         unfinished: Callable[[], Collection[str]] = tuple,
+        discard_kept: Callable[[Collection[str]], None] = lambda casts: None,
     ) -> None:
         """`running` returns the numbers of running and queued casts, `unfinished` their ids; `wall` returns
-        POSIX seconds."""
+        POSIX seconds. `discard_kept(casts)` removes what nodes keep for retries of casts."""
         self._path = path
         self._publish = publish
         self._running = running
         self._wall = wall
         self._unfinished = unfinished
+        self._discard_kept = discard_kept
         self._files = FileListStore(path.with_name("files"))
         self._thread = ThreadPoolExecutor(1, "castray-history")
         self._store: HistoryStore | None = None
@@ -181,16 +186,18 @@ class CastHistory:
         if self._delete_timer is not None:  # the undo of an earlier clear ends here
             await self._delete_hidden()
         if grace <= 0:
-            await self._ask(lambda store: store.clear(casts))
+            since = self._wall() - KEPT_SECONDS
+            self._discard_kept(await self._ask(lambda store: store.clear(casts, since)))
             await self._drop_file_lists()
         else:
             await self._ask(lambda store: store.hide(casts))
             self._delete_timer = asyncio.get_running_loop().call_later(
-                grace, lambda: self._background.run(self._delete_hidden_or_log(), "forget casts")
+                grace, lambda: self._background.run(self.end_undo(), "forget casts")
             )
         self._publish_soon()
 
-    async def _delete_hidden_or_log(self) -> None:
+    async def end_undo(self) -> None:
+        """Delete what a clear has hidden. It can't be undone any more."""
         try:
             await self._delete_hidden()
         except CastRayError as error:
@@ -200,7 +207,8 @@ class CastHistory:
         timer, self._delete_timer = self._delete_timer, None
         if timer is not None:
             timer.cancel()
-            await self._ask(lambda store: store.forget_hidden())
+            since = self._wall() - KEPT_SECONDS
+            self._discard_kept(await self._ask(lambda store: store.forget_hidden(since)))
             await self._drop_file_lists()
 
     async def _restore_hidden(self) -> None:
@@ -230,7 +238,7 @@ class CastHistory:
         if self._publish_timer is not None:
             self._publish_timer.cancel()
         await self._background.wait()
-        await self._delete_hidden_or_log()
+        await self.end_undo()
         await self._save_totals()
         store, self._store = self._store, None
         if store is not None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import os
 import re
 import sqlite3
@@ -360,16 +361,26 @@ class HistoryStore:
             known |= {cast for (cast,) in self._run(f"SELECT id FROM casts WHERE id IN ({marks})", *part)}
         return known
 
-    def clear(self, casts: Iterable[str] = ()) -> None:
-        """Delete these casts, or all; totals are kept."""
+    def clear(self, casts: Iterable[str] = (), since: float = math.inf) -> tuple[str, ...]:
+        """Delete these casts, or all; totals are kept. Returns those that have failed since then."""
         named = tuple(casts)
+        failed: list[str] = []
         with self._transaction():
-            for cast in named:
-                self._run("DELETE FROM casts WHERE id = ?", cast)
+            for part in _parts(list(named)):
+                failed += self._delete(f"id IN ({', '.join('?' * len(part))})", part, since)
             if not named:
-                self._run("DELETE FROM casts WHERE true")
+                failed += self._delete("true", (), since)
             self._forget_nodes()
         self._leave_no_copies(everything=not named)
+        return tuple(failed)
+
+    def _delete(self, condition: str, values: Iterable[Any], since: float) -> list[str]:
+        """Delete casts; returns those that ended since then without success."""
+        values = tuple(values)
+        failed = f"SELECT id FROM casts WHERE ended >= ? AND state <> ? AND {condition}"
+        found = self._run(failed, since, CastState.COMPLETED.value, *values).fetchall()
+        self._run(f"DELETE FROM casts WHERE {condition}", *values)
+        return [cast for (cast,) in found]
 
     def hide(self, casts: Iterable[str] = ()) -> None:
         """Hide these casts, or all, until `forget_hidden` or `show_hidden`."""
@@ -384,14 +395,15 @@ class HistoryStore:
         """Show hidden casts again."""
         self._visible = "true", []
 
-    def forget_hidden(self) -> None:
-        """Delete hidden casts; totals are kept."""
+    def forget_hidden(self, since: float = math.inf) -> tuple[str, ...]:
+        """Delete hidden casts; totals are kept. Returns those that have failed since then."""
         shown, values = self._visible
         self._visible = "true", []
         with self._transaction():
-            self._run(f"DELETE FROM casts WHERE NOT ({shown})", *values)
+            failed = self._delete(f"NOT ({shown})", values, since)
             self._forget_nodes()
         self._leave_no_copies(everything=self._all_hidden)
+        return tuple(failed)
 
     def clear_before(self, ended: float) -> int:
         """Delete casts that ended before; returns how many."""

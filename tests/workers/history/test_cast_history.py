@@ -11,6 +11,7 @@ import sqlite3
 import stat
 import subprocess
 import sys
+import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -28,14 +29,22 @@ from castray_desktop.core.protocol.messages import (
     HistoryQuery,
     SendRequest,
 )
+from castray_desktop.core.protocol.nodes import driver_protocol
+from castray_desktop.core.protocol.nodes.agent_orders import ForgetCast
 from castray_desktop.workers.base.paths import Paths
 from castray_desktop.workers.engine import process as engine_module
 from castray_desktop.workers.history import cast_history as history_module
 from castray_desktop.workers.history import history_store
-from castray_desktop.workers.history.cast_history import MOST_GRACE_SECONDS, CastHistory, running_and_queued
+from castray_desktop.workers.history.cast_history import (
+    KEPT_SECONDS,
+    MOST_GRACE_SECONDS,
+    CastHistory,
+    running_and_queued,
+)
 from castray_desktop.workers.history.file_list_store import OutcomeRecord
 from castray_desktop.workers.history.history_store import _PAGE, VERSION, HistoryStore, PastCast
 from tests.helpers.engine_home import EngineHome
+from tests.helpers.fake_driver import FakeDriver
 
 REQUEST = SendRequest(("/data/model.bin",), ("all",), options=TransferOptions(exclude=("*.tmp",)))
 END = 1_790_000_000.0
@@ -450,6 +459,69 @@ async def test_forgetting_can_be_taken_back_until_its_time_has_passed(
     left = HistoryStore(path)
     assert found(left) == []
     left.close()
+
+
+async def test_nodes_keep_nothing_for_casts_whose_undo_has_expired(path: Path) -> None:
+    discarded: list[list[str]] = []
+    history = CastHistory(
+        path,
+        lambda event: None,
+        lambda: (0, 0),
+        wall=lambda: END + 100,
+        discard_kept=lambda casts: discarded.append(sorted(casts)),
+    )
+    await history.start()
+    for number in range(4):
+        ended(history, past_cast(number, state=CastState.PARTLY_FAILED))
+    ended(history, past_cast(4))
+    old = past_cast(5, state=CastState.FAILED)
+    summary = msgspec.structs.replace(old.result.summary, finished=END - 2 * KEPT_SECONDS)
+    ended(history, msgspec.structs.replace(old, result=msgspec.structs.replace(old.result, summary=summary)))
+    ids = [f"{number:012x}" for number in range(6)]
+    await wait_until_kept(history)
+    await history.answer(m.ClearHistory((ids[0],)))
+    assert discarded == [[ids[0]]]
+    await history.answer(m.ClearHistory((ids[1],), grace=30.0))
+    await history.answer(m.KeepHistory())
+    await history.answer(m.ClearHistory((ids[2],), grace=30.0))
+    assert discarded == [[ids[0]]]  # both can be undone
+    assert history._delete_timer is not None
+    history._delete_timer._run()  # its time has passed
+    await wait_until_kept(history)
+    assert discarded == [[ids[0]], [ids[2]]]
+    await history.answer(m.ClearHistory(grace=30.0))
+    await history.close()
+    assert discarded == [[ids[0]], [ids[2]], [ids[1], ids[3]]]
+
+
+async def test_the_engine_tells_nodes_that_a_retry_will_not_come(engine_home: EngineHome) -> None:
+    client = await engine_home.connect()
+    events = client.events()
+    async with asyncio.timeout(10):
+        await client.request(m.UseCluster("local"), m.Done)
+        async for event in events:
+            if isinstance(event, m.ClusterChanged) and event.cluster.phase is m.ClusterPhase.READY:
+                break
+        history, now = engine_home.engine.history, time.time()
+        for number in (1, 2):
+            past = past_cast(number, state=CastState.PARTLY_FAILED)
+            summary = msgspec.structs.replace(past.result.summary, finished=now)
+            ended(history, msgspec.structs.replace(past, result=m.CastResult(summary, (), 1.0)))
+        await wait_until_kept(history)
+        await client.request(m.ClearHistory((f"{1:012x}",), 30.0), m.Done)
+        (driver,) = engine_home.drivers
+        assert forgotten(driver) == set()
+        await client.request(m.ClearHistory((f"{2:012x}",), 30.0), m.Done)  # the undo of the first ends
+        while not forgotten(driver):
+            await driver.wait_for(driver_protocol.AgentCall, len(driver.sent(driver_protocol.AgentCall)) + 1)
+    assert forgotten(driver) == {f"{1:012x}"}
+    await client.close()
+
+
+def forgotten(driver: FakeDriver) -> set[str]:
+    """The casts for which nodes were told to keep nothing."""
+    orders = [call.order for call in driver.sent(driver_protocol.AgentCall)]
+    return {order.cast for order in orders if isinstance(order, ForgetCast) and not order.keep_parts}
 
 
 async def test_a_grace_that_is_no_number_is_the_longest(history: CastHistory) -> None:
