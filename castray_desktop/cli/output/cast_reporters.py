@@ -14,6 +14,7 @@ from rich.live import Live
 from castray_desktop.cli.arguments import EXIT_DELIVERED, EXIT_NOT_DELIVERED
 from castray_desktop.cli.interruption import has_hung_up
 from castray_desktop.cli.output.cast_text import (
+    MAX_ROWS,
     format_state,
     print_cast_failure,
     print_result,
@@ -21,7 +22,7 @@ from castray_desktop.cli.output.cast_text import (
     warn_of_clear_text,
     warn_of_links,
 )
-from castray_desktop.cli.output.progress_view import MAX_ROWS, ProgressView
+from castray_desktop.cli.output.progress_view import ProgressView
 from castray_desktop.cli.output.terminal import new_console, output_style, print_json, print_line, print_note
 from castray_desktop.cli.session import Session
 from castray_desktop.core.casts.json_views import form_to_json, result_form

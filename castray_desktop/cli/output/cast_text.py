@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable
 
 from castray_desktop.cli.output.terminal import format_count, output_style, print_line, print_note
@@ -25,6 +26,9 @@ from castray_desktop.core.routing.download_nodes import explain_placement
 
 NAMED = 4
 """Of the nodes in a warning."""
+
+MAX_ROWS = 12
+"""Recipients that each have a line on a terminal; of more, those with the same outcome share one."""
 
 
 def format_state(state: CastState | DeliveryState) -> str:
@@ -70,23 +74,30 @@ def format_counts(counts: FileCounts | None) -> str:
 
 
 def print_result(result: CastResult) -> None:
-    """Print one line for each recipient, failures on stderr, and one line for the cast."""
+    """Print one line for each recipient, failures on stderr, and one line for the cast.
+
+    On a terminal, recipients with the same outcome share a line if there are many.
+    """
+    summary = result.summary
+    verbose = output_style().verbose
+    alike: dict[object, list[DeliverySnapshot]] = {}
     for item in result.deliveries:
+        alike.setdefault((item.state, item.hash, item.counts), []).append(item)
+    folds = sys.stdout.isatty() and not verbose and len(result.deliveries) > MAX_ROWS
+    for item in result.deliveries:
+        others = alike[item.state, item.hash, item.counts]
         if item.failure is not None and not item.state.delivered:
             print_note(sentence(item.failure))
-        else:
-            parts = (
-                f"{item.node}: {format_state(item.state)}",
-                ", ".join(item.paths),
-                item.hash,
-                f"({format_counts(item.counts)})" if _is_telling(item.counts) else "",
-            )
-            print_line(" ".join(part for part in parts if part))
-        if output_style().verbose:
+        elif not folds or len(others) == 1:
+            _print_outcome(item.node, item, ", ".join(item.paths))
+        elif item is others[0]:
+            _print_outcome(format_count(len(others), "recipient"), item, "")
+        if verbose:
             print_line(f"{item.node}: {_details(item)}")
         if item.hook_status:
             print_line(f"{item.node}: hook: {item.hook_status}")
-    summary = result.summary
+    if folds:
+        print_line(f"Show each recipient with: castray casts show {summary.cast}")
     if summary.cluster.target:
         print_line(f"Cluster: {format_cluster(summary.cluster)}")
     if summary.download is not None and summary.bytes:
@@ -104,6 +115,12 @@ def print_result(result: CastResult) -> None:
     _print_checksums(summary)
     if summary.verified or summary.state is CastState.PARTLY_FAILED:
         print_links(summary)
+
+
+def _print_outcome(who: str, item: DeliverySnapshot, paths: str) -> None:
+    counts = f"({format_counts(item.counts)})" if _is_telling(item.counts) else ""
+    parts = (f"{who}: {format_state(item.state)}", paths, item.hash, counts)
+    print_line(" ".join(part for part in parts if part))
 
 
 def _details(item: DeliverySnapshot) -> str:

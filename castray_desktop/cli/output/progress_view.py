@@ -16,14 +16,11 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from castray_desktop.cli.output.cast_text import format_state
+from castray_desktop.cli.output.cast_text import MAX_ROWS, format_state
 from castray_desktop.cli.output.terminal import format_duration, without_controls
 from castray_desktop.core.casts.states import cast_name
 from castray_desktop.core.content.quantities import format_bytes, format_rate
 from castray_desktop.core.protocol.messages import CastSummary, DeliverySnapshot, DeliveryState
-
-MAX_ROWS = 12
-"""Recipients that have a line of their own."""
 
 OTHER_LINES = 4
 """Lines of a terminal that are not for recipients: the cast, the others, and the prompt around them."""

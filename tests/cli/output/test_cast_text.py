@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import msgspec
 import pytest
 
-from castray_desktop.cli.output.cast_text import print_result
+from castray_desktop.cli.output.cast_text import MAX_ROWS, print_result
+from castray_desktop.cli.output.terminal import OutputStyle, use_output_style
 from castray_desktop.core.casts.transfer_options import Encryption, TransferOptions, TransportOption
+from castray_desktop.core.content.file_outcomes import FileCounts
+from castray_desktop.core.failures.kinds import Failure, FailureKind
 from castray_desktop.core.multicast.datagrams import MulticastEnd, MulticastState
 from castray_desktop.core.protocol import messages
 from castray_desktop.core.protocol.messages import CastResult, DeliveryState
@@ -110,3 +114,59 @@ def test_there_is_no_warning_of_what_was_asked_for(capsys: pytest.CaptureFixture
     print_result(encrypted(False, encrypt=Encryption.NEVER))
     print_result(encrypted(True, None))
     assert capsys.readouterr().err == ""
+
+
+def many(*changed: messages.DeliverySnapshot) -> CastResult:
+    """A cast to 30 recipients, the first ones of which ended like `changed`."""
+    done = [
+        make_delivery(
+            f"node_{number}",
+            DeliveryState.COMPLETED,
+            hash="blake3:00",
+            paths=(f"/in/node_{number}/model.bin",),
+            counts=FileCounts(sent=20),
+        )
+        for number in range(1, 31)
+    ]
+    deliveries = (*changed, *done[len(changed) :])
+    return CastResult(make_cast(cast="c0ffee", recipients=30, verified=30), deliveries, 1.0)
+
+
+def test_many_recipients_with_one_outcome_share_a_line_on_a_terminal(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    print_result(many())
+    first, second, *_ = capsys.readouterr().out.splitlines()
+    assert first == "30 recipients: completed blake3:00 (20 sent)"
+    assert second == "Show each recipient with: castray casts show c0ffee"
+    offline = Failure(FailureKind.NODE_OFFLINE, {"node": "node_1"})
+    kept = FileCounts(sent=19, renamed=1)
+    print_result(
+        many(
+            make_delivery("node_1", DeliveryState.FAILED, failure=offline),
+            make_delivery("node_2", DeliveryState.COMPLETED, hash="blake3:00", counts=kept, paths=("/in/x",)),
+        )
+    )
+    told = capsys.readouterr()
+    assert told.err == "castray: node_1 went offline. Send again when it is back.\n"
+    assert told.out.splitlines()[:2] == [
+        "node_2: completed /in/x blake3:00 (19 sent, 1 kept as (2))",
+        "28 recipients: completed blake3:00 (20 sent)",
+    ]
+
+
+def test_scripts_and_those_who_ask_get_a_line_for_each_recipient(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    print_result(many())
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[29] == "node_30: completed /in/node_30/model.bin blake3:00 (20 sent)"
+    assert "castray casts show" not in "\n".join(lines)
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    with use_output_style(OutputStyle(verbose=True)):
+        print_result(many())
+    assert sum(line.startswith("node_30: ") for line in capsys.readouterr().out.splitlines()) == 2
+    few = many()
+    print_result(CastResult(few.summary, few.deliveries[:MAX_ROWS], 1.0))
+    assert capsys.readouterr().out.count(": completed /in/") == MAX_ROWS
