@@ -103,10 +103,14 @@ def route_hop(
     return best
 
 
+BENDS = ((False, 1.0), (False, 0.6), (False, 1.8), (True, 1.0), (True, 1.8), (False, 2.6), (True, 2.6))
+"""Whether a curve bends towards the centre, and how much of its usual bend it has; the best first."""
+
+
 def _candidates(
     start: Point, end: Point, centre: Point, cuts: tuple[float, float], max_bend: float, badge: float
 ) -> Iterator[Curve]:
-    for inward, wider in ((False, 1.0), (False, 1.8), (True, 1.0), (True, 1.8), (False, 2.6), (True, 2.6)):
+    for inward, wider in BENDS:
         yield hop_curve(start, end, centre, *cuts, max_bend * wider, badge, inward=inward)
         if wider == 1.0 and abs(end.x - start.x) > 2 * sum(cuts):
             yield _level_curve(start, end, cuts)

@@ -315,7 +315,11 @@ class PathLayer:
     def _find_curve(self, start: Point, end: Point, cuts: tuple[float, float], *, straight: bool) -> HopLine:
         layout = self._layout
         nodes = [box.widened(LINE_HALF) for box in self._obstacles(start, end)]
-        others = [*self._bus_boxes, *filter(None, [layout.summary])]
+        beyond = layout.width - LINE_HALF - 1
+        outside = Box(
+            beyond, 0, layout.width, layout.height
+        )  # what hops between the right ends of rows reach
+        others = [*self._bus_boxes, outside, *filter(None, [layout.summary])]
         curve = (
             Curve.straight(start, end, *cuts)
             if straight

@@ -133,6 +133,8 @@ class ThroughputPlot(QWidget):
         self.export_button.setToolTip(self.tr("Save or change the plot"))
         self.export_button.setAccessibleName(self.tr("Save or change the plot"))
         self._set_hours_text()
+        if self._shown is not None:
+            self._show_legend(self._shown)
         self._overlay.update()
 
     def _set_hours_text(self) -> None:
@@ -285,8 +287,11 @@ class ThroughputPlot(QWidget):
         self._names = self._lines_to_draw(window, now)
         self._curves.draw(window, self._names, empty=self._history.empty)
         self._scale(window, now)
-        self.legend.show_entries(() if self._history.empty else tuple(self._legend_entries(window)))
+        self._show_legend(window)
         self._overlay.update()
+
+    def _show_legend(self, window: RateWindow) -> None:
+        self.legend.show_entries(() if self._history.empty else tuple(self._legend_entries(window)))
 
     def _legend_entries(self, window: RateWindow) -> Iterator[LegendEntry]:
         palette = self._theme.palette

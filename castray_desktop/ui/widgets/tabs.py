@@ -155,6 +155,11 @@ class Tabs(QTabBar):
         super().focusOutEvent(event)
         self.update()
 
+    def mousePressEvent(self, event: QMouseEvent) -> None:
+        self._by_keyboard = False
+        super().mousePressEvent(event)
+        self.update()
+
     def mouseMoveEvent(self, event: QMouseEvent) -> None:
         super().mouseMoveEvent(event)
         self._hover(self.tabAt(event.position().toPoint()))

@@ -259,7 +259,9 @@ class Notifier(QObject):
         action: tuple[Text, Callable[[], object]] | None = None
         if folder:
             action = (lambda: translate("Notifier", "Show in folder"), lambda: self._folders.open(folder))
-        self._toast.show_message(lambda: result_words(result), failed=failed, action=action)
+        in_banner = state is CastState.FAILED and result.summary.failure is not None
+        if not in_banner:
+            self._toast.show_message(lambda: result_words(result), failed=failed, action=action)
         if self._chosen.notify_desktop and not self._window.isActiveWindow():
             words = result_words(result)
             self._notes.show(

@@ -119,6 +119,14 @@ def test_a_hop_to_the_next_row_does_not_cover_other_hops(
             assert not any(area.contains(point) for point in line)
 
 
+@pytest.mark.parametrize("count", [2, 4, 6])
+@pytest.mark.parametrize("size", [(440, 392), (520, 400), (736, 472)])
+def test_hops_stay_inside_the_view(qtbot: QtBot, size: tuple[int, int], count: int) -> None:
+    stage = show(qtbot, size, count, 0, 1)
+    for upstream, node, line in hops(stage):
+        assert max(point.x for point in line) <= stage.scene.layout.width - 2, f"{upstream} → {node}"
+
+
 def is_clear(stage: Stage, place: QRect) -> bool:
     """Whether a widget covers no node, no name of a zone, no rate and no hop that can be seen."""
     seen = place.intersected(stage.view.geometry())

@@ -11,11 +11,13 @@ import pytest
 from PySide6.QtCore import QPointF, QSettings, Qt
 from PySide6.QtGui import QImage
 from PySide6.QtTest import QTest
+from PySide6.QtWidgets import QApplication
 from pytestqt.qtbot import QtBot
 
 from castray_desktop.core.failures.kinds import Failure, FailureKind
 from castray_desktop.core.protocol import messages as m
 from castray_desktop.core.protocol.messages import NodeRate, RateHistory, RateSample, Throughput
+from castray_desktop.ui.i18n.language import CHINESE, Language
 from castray_desktop.ui.theme.theme import Theme
 from castray_desktop.ui.throughput.plot_canvas import HOURS, MINUTES, SPANS, nice_top, scale_unit
 from castray_desktop.ui.throughput.rate_history import STEP
@@ -82,6 +84,16 @@ def test_the_legend_says_what_the_colours_stand_for(stage: Stage) -> None:
         "Slowest to fastest node",
     ]
     assert stage.plot.legend.accessibleName().startswith("Total, ")
+
+
+def test_the_legend_follows_the_language_while_nothing_moves(stage: Stage, language: Language) -> None:
+    stage.plot.show()
+    stage.feed(2)
+    stage.plot.set_paused(True)
+    assert stage.plot.legend.entries[0].text == "Total"
+    language.choose(CHINESE)
+    QApplication.processEvents()
+    assert stage.plot.legend.entries[0].text == "总计"
 
 
 def test_nothing_is_drawn_while_it_is_hidden(stage: Stage) -> None:

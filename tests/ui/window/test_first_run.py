@@ -82,6 +82,23 @@ def test_no_line_is_cut_while_a_start_fails(window: MainWindow, link: FakeLink, 
         assert cut(window.welcome_page) == []
 
 
+@pytest.mark.parametrize("screen", SCREENS)
+def test_no_line_is_cut_after_a_change_of_language_elsewhere(
+    window: MainWindow, link: FakeLink, language: Language, screen: QSize
+) -> None:
+    language.choose(CHINESE)
+    link.start(fake.empty_welcome())
+    settle(window, screen - FRAME)
+    link.start(fake.busy_welcome())
+    settle(window, screen - FRAME)
+    assert not window.welcome_page.isVisible()
+    language.choose(ENGLISH)
+    window._show_attach()
+    settle(window, screen - FRAME)
+    assert window.welcome_page.back_button.isVisible()
+    assert cut(window.welcome_page) == []
+
+
 def test_a_screen_that_is_too_small_is_scrolled(qtbot: QtBot, window: MainWindow, link: FakeLink) -> None:
     link.start(fake.empty_welcome())
     settle(window, DENSE - FRAME)

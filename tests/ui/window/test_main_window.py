@@ -635,6 +635,19 @@ def test_no_ring_where_a_click_hides_what_was_clicked(
     assert ring.isVisible()
 
 
+def test_a_click_on_tabs_takes_their_ring(qtbot: QtBot, window: MainWindow, link: FakeLink) -> None:
+    link.start(fake.busy_welcome())
+    window.activateWindow()
+    qtbot.waitActive(window)
+    tabs = window.transfers_card.tabs
+    tabs.setFocus(Qt.FocusReason.TabFocusReason)
+    with_ring = tabs.grab().toImage()
+    first = tabs.content(tabs.order()[0]).center()
+    QTest.mouseClick(tabs, Qt.MouseButton.LeftButton, pos=first)
+    assert tabs.hasFocus()
+    assert tabs.grab().toImage() != with_ring
+
+
 def test_a_field_has_one_frame_in_the_ring_and_none_after_a_click(
     qtbot: QtBot, window: MainWindow, link: FakeLink
 ) -> None:

@@ -10,6 +10,7 @@ from PySide6.QtCore import QObject
 from PySide6.QtWidgets import QWidget
 from pytestqt.qtbot import QtBot
 
+from castray_desktop.core.failures.kinds import Failure, FailureKind
 from castray_desktop.core.protocol import messages as m
 from castray_desktop.core.protocol.messages import CastState
 from castray_desktop.ui.model import preferences
@@ -67,6 +68,14 @@ def test_a_failure_says_where_and_why(window: MainWindow, link: FakeLink, tray: 
     assert window.toast.text().startswith("imagenet-val.tar did not arrive on 1 of 3 nodes")
     assert "node_3 went offline" in window.toast.text()
     assert tray.told[0][1] is True
+
+
+def test_what_the_banner_says_is_in_no_toast(window: MainWindow, link: FakeLink, tray: FakeTray) -> None:
+    failure = Failure(FailureKind.VANISHED, {"path": "/home/ada/a"})
+    link.say(done(state=CastState.FAILED, failure=failure))
+    assert window.banner.text().startswith("/home/ada/a disappeared")
+    assert window.toast.text() == ""
+    assert len(tray.told) == 1
 
 
 @pytest.mark.parametrize(
