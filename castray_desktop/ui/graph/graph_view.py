@@ -175,6 +175,7 @@ class GraphView(QGraphicsView):
 
     def prepare(self, width: float, height: float) -> None:
         """Compute the layout for the size that the view will have when it is shown."""
+        self._laid_out_for = ()  # the same nodes may be there again by then
         self._show_bar(taller := self._graph.preview_layout(width, height).height > height + 0.5)
         self._graph.fit(width - taller * self.verticalScrollBar().sizeHint().width(), height)
 

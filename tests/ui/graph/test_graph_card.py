@@ -78,6 +78,18 @@ def stage(qtbot: QtBot) -> Stage:
     return Stage(qtbot, 3)
 
 
+def test_nodes_that_went_and_came_while_the_graph_was_hidden_are_drawn(stage: Stage) -> None:
+    size, names = stage.graph.size(), [f"node_{number}" for number in (1, 2, 3)]
+    stage.graph.hide()
+    stage.nodes.replace(())
+    stage.graph.prepare(size)
+    assert stage.scene.layout.nodes == {}
+    stage.nodes.replace(make_nodes(3))
+    stage.graph.show()
+    QApplication.processEvents()
+    assert sorted(stage.scene.layout.nodes) == names
+
+
 def test_a_click_selects_one_and_control_adds(stage: Stage) -> None:
     stage.click("node_1")
     assert stage.selection.selected() == {"node_1"}
