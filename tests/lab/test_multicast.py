@@ -170,7 +170,7 @@ async def test_the_network_carries_no_multicast(nodes: LabNodes, at: At, end: Mu
 
 async def test_nobody_waits_for_a_slow_link(nodes: LabNodes) -> None:
     slow = nodes.lab.hosts[2]
-    nodes.lab.set_rate(slow, "10mbit")
+    nodes.lab.set_rate(slow, "4mbit")  # in 30 s it gets less than half of the file
     try:
         cast, path = send(nodes, 30_000_000)
         await nodes.ended(cast, ("h1", "h3", "h4"), SECONDS)

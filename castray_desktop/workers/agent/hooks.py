@@ -139,6 +139,8 @@ def run_hook(
         )
         _tell_guard(guard, process.pid)
     except (OSError, ValueError) as error:
+        if guard is not None:
+            _tell_guard(guard, 0)
         _end_guard(guard)
         _remove_file(paths_file)
         return f"could not be started: {error}"
@@ -283,14 +285,31 @@ def _single_line(tail: bytearray) -> str:
 def guard() -> None:
     """End a hook whose agent has gone, for whatever reason.
 
-    The agent runs this module as a script. It writes the id of the hook's process group, and another line
-    once the hook has ended. The kernel closes the pipe when the agent has ended.
+    The agent runs this module as a script. It writes the id of the hook's process group, and 0 once the hook
+    has ended, or if it could not be started. The kernel closes the pipe when the agent has ended; an agent
+    that was killed just after it had started the hook has written nothing.
     """
-    group = sys.stdin.readline()
-    if group and not sys.stdin.readline():
-        end_group(int(group))
+    told = sys.stdin.read().split()
+    group = int(told[-1]) if told else _find_group(sys.argv[1])
+    if group:
+        end_group(group)
+    if told[-1:] != ["0"]:
         with contextlib.suppress(OSError):
             os.unlink(sys.argv[1])
+
+
+def _find_group(paths_file: str) -> int:
+    """The process group of a hook that has just been started, known by its environment; 0 if there is none."""
+    mark = b"CASTRAY_PATHS_FILE=" + os.fsencode(paths_file)
+    deadline = time.monotonic() + GUARD_GRACE_SECONDS
+    while os.path.isdir("/proc/self") and time.monotonic() < deadline:
+        for name in filter(str.isdigit, os.listdir("/proc")):
+            with contextlib.suppress(OSError):
+                variables = Path("/proc", name, "environ").read_bytes().split(b"\0")
+                if mark in variables:
+                    return os.getsid(int(name))
+        time.sleep(GUARD_POLL_SECONDS)
+    return 0
 
 
 def end_group(group: int) -> None:

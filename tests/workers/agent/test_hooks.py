@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shlex
+import signal
 import subprocess
 import sys
 import threading
@@ -212,6 +213,29 @@ def test_a_killed_agent_takes_its_hook_along(tmp_path: Path) -> None:
         wait_until(lambda: not any(alive(pid) for pid in map(int, pids.read_text().split())))
         listed = Path((tmp_path / "list").read_text().strip())
         wait_until(lambda: not listed.exists())
+    finally:
+        agent.kill()
+        agent.wait()
+
+
+def test_an_agent_that_is_killed_as_soon_as_its_hook_runs_takes_it_along(tmp_path: Path) -> None:
+    """It has not told the guard about the hook yet."""
+    hook = 'echo "$CASTRAY_PATHS_FILE" $$ > seen.new; mv seen.new seen; exec sleep 60'
+    code = (
+        "import os, signal\n"
+        "from castray_desktop.workers.agent import hooks\n"
+        "hooks._tell_guard = lambda guard, group: os.kill(os.getpid(), signal.SIGKILL)\n"
+        f"command = {shlex.join(['sh', '-c', hook])!r}\n"
+        f"hooks.run_hook(command, hooks.HookRules(True), {{}}, {str(tmp_path)!r}, bool)"
+    )
+    agent = subprocess.Popen([sys.executable, "-c", code])
+    try:
+        assert agent.wait(20) == -signal.SIGKILL
+        seen = tmp_path / "seen"
+        wait_until(seen.exists)
+        listed, pid = seen.read_text().split()
+        wait_until(lambda: not alive(int(pid)))
+        wait_until(lambda: not Path(listed).exists())
     finally:
         agent.kill()
         agent.wait()
