@@ -299,7 +299,7 @@ def guard() -> None:
 
 
 def _find_group(paths_file: str) -> int:
-    """The process group of a hook that has just been started, known by its environment; 0 if there is none."""
+    """The process group of a hook that has just been started, known by its environment. 0: there is none."""
     mark = b"CASTRAY_PATHS_FILE=" + os.fsencode(paths_file)
     deadline = time.monotonic() + GUARD_GRACE_SECONDS
     while os.path.isdir("/proc/self") and time.monotonic() < deadline:
