@@ -11,7 +11,9 @@ from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from castray_desktop.core.content.stream_layout import MAX_PIECE_BYTES
 from castray_desktop.core.routing.route_plan import Route
+from castray_desktop.core.routing.stragglers import SLOW_SHARE, HopLimit, no_limit
 
 SPAN_SECONDS = 1.0
 """Rates are measured over at least this time."""
@@ -86,15 +88,17 @@ class SpeedMeter:
         route: Route,
         progress: Mapping[str, int],
         received: Mapping[str, int] | None = None,
+        hop_limit: HopLimit = no_limit,
     ) -> None:
         """`now` in seconds, `progress` in bytes of the stream that each node has.
 
         `received` is what has come over its link, where that may be less: it has other bytes from its disk.
+        A rate near `hop_limit` is the limit's, and a lower bound of the node's.
         """
         received = progress if received is None else received
         if self._when is None or now - self._when >= SPAN_SECONDS:
             if self._when is not None:
-                self._measure(now - self._when, route, progress, received)
+                self._measure(now - self._when, route, progress, received, hop_limit)
             self._when, self._before, self._upstreams = now, dict(progress), route.upstreams
             self._received = dict(received)
 
@@ -110,7 +114,12 @@ class SpeedMeter:
         self._nodes.setdefault(name, _Node()).wrong = rate
 
     def _measure(
-        self, seconds: float, route: Route, progress: Mapping[str, int], received: Mapping[str, int]
+        self,
+        seconds: float,
+        route: Route,
+        progress: Mapping[str, int],
+        received: Mapping[str, int],
+        hop_limit: HopLimit,
     ) -> None:
         passed: dict[str, float] = {}
         took: dict[str, float] = {}
@@ -128,7 +137,8 @@ class SpeedMeter:
             node = self._nodes.setdefault(name, _Node())
             far = max(AHEAD_BYTES, AHEAD_SECONDS * rate)
             ahead = min(_ahead(seen, upstream, name) for seen in (self._before, progress))
-            if upstream != route.source and fed[upstream] == 1 and ahead > far:
+            limited = (taken + MAX_PIECE_BYTES) / seconds >= SLOW_SHARE * hop_limit(upstream)
+            if upstream != route.source and fed[upstream] == 1 and ahead > far and not limited:
                 node.own_bytes += taken
                 node.own_spans += 1
                 node.own_seconds += seconds

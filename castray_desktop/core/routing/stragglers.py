@@ -9,19 +9,30 @@ Below the source there is nothing to compare with, since it has everything from 
 will take long, its first recipient is tried at the tail once: that costs one connection, and if the next
 one is no faster, it was the source.
 
+A node that receives about what a rate limit leaves to its hop is never a straggler.
+
 A node may also upload to several others so slowly that a chain would be much faster: see `FanOutWatch`.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from math import inf
 from types import MappingProxyType
 
-from castray_desktop.core.content.stream_layout import choose_piece_bytes
+from castray_desktop.core.content.stream_layout import MAX_PIECE_BYTES, choose_piece_bytes
 from castray_desktop.core.routing.route_plan import HOP_SECONDS, Route
+
+HopLimit = Callable[[str], float]
+"""What rate limits leave to each hop that begins at a node, in bytes per second; infinite without a limit."""
+
+
+def no_limit(_node: str) -> float:
+    """The `HopLimit` where there is none."""
+    return inf
+
 
 CHECK_SECONDS = 0.1
 """Checks within this time of the previous one are skipped."""
@@ -113,6 +124,14 @@ class _NodeProgress:
             return None
         return (last[1] - first[1]) / (end - first[0])
 
+    def most(self, now: float, complete: bool) -> float:
+        """The rate if a piece is on its way, which at a low limit may take seconds."""
+        if not self._samples:
+            return inf
+        first, last = self._samples[0], self._samples[-1]
+        end = now if now - last[0] > WINDOW_SECONDS and not complete else last[0]
+        return (last[1] - first[1] + MAX_PIECE_BYTES) / max(end - first[0], CONFIRM_SECONDS)
+
 
 @dataclass(frozen=True)
 class _TailMove:
@@ -139,18 +158,17 @@ class StragglerDetector:
 
     `zones` maps nodes to zones: a node that enters a zone is limited by the border, so it is not judged.
     `speeds` are known speeds in bytes per second: a known slow node does not delay equally slow nodes.
-    `limit` is the cast's own, in bytes per second, 0 for none.
     """
 
     def __init__(
         self,
         zones: Mapping[str, str] = MappingProxyType({}),
         speeds: Mapping[str, float] = MappingProxyType({}),
-        limit: float = 0.0,
+        hop_limit: HopLimit = no_limit,
     ) -> None:
         self._zones = zones
         self._speeds = speeds
-        self._limit = limit or inf
+        self._hop_limit = hop_limit
         self._receiving: dict[str, _NodeProgress] = {}
         self._found: dict[str, float] = {}  # slow in the last checks, since then
         self._slow: dict[str, _TailMove] = {}  # at the tail
@@ -206,7 +224,13 @@ class StragglerDetector:
             return False
         if view.behind(node) <= max(BEHIND_BYTES, BEHIND_SECONDS * could):
             return False
-        return view.seconds_left(node, rate) - view.seconds_left(node, could) > MIN_GAIN_SECONDS
+        if view.seconds_left(node, rate) - view.seconds_left(node, could) <= MIN_GAIN_SECONDS:
+            return False
+        return not self._is_limited(node, view)
+
+    def _is_limited(self, node: str, view: _ProgressView) -> bool:
+        """Whether `node` receives about what the limits let its upstream pass on to it."""
+        return view.most(node) >= SLOW_SHARE * self._hop_limit(view.upstream(node))
 
     def _decide(self, node: str, view: _ProgressView, seconds: float) -> str | None:
         """The node to move now that `node` was slow for `seconds`: itself, or the upstream that slows it."""
@@ -249,10 +273,10 @@ class StragglerDetector:
         if len(fed) != 1 or cooling_down or self._found or not self._trials or not self._may_go(fed[0], view):
             return None
         rate = view.rate(fed[0], TRIAL_EVIDENCE_SECONDS) if view.begun(fed[0]) else None
-        usual = min(self._speeds.get(view.source, inf), self._limit)
+        usual = self._speeds.get(view.source, inf)
         if rate is None or (usual < inf and rate >= SLOW_SHARE * usual):
             return None
-        if view.seconds_left(fed[0], rate) <= TRIAL_SECONDS:
+        if view.seconds_left(fed[0], rate) <= TRIAL_SECONDS or self._is_limited(fed[0], view):
             return None
         self._trials -= 1
         self._trial = _TailMove(fed[0], view.now, rate)
@@ -320,6 +344,9 @@ class _ProgressView:
 
     def rate(self, node: str, seconds: float = CONFIRM_SECONDS) -> float | None:
         return self._receiving[node].rate(self.now, self.complete(node), seconds)
+
+    def most(self, node: str) -> float:
+        return self._receiving[node].most(self.now, self.complete(node))
 
     def begun(self, node: str) -> bool:
         return self._receiving[node].begun

@@ -142,6 +142,7 @@ class CastManager:
             multicast_groups=self._services.multicast_groups,
             resolver=self._services.resolver,
             wall=self._services.wall,
+            hop_limit=lambda cast, node: self._table.hop_limit(cast, node, self._services.limit()),
             downloads=self._services.downloads,
         )
         self._finished = FinishedCasts(context, self._publisher, self.discard_kept)
@@ -289,6 +290,11 @@ class CastManager:
     async def set_limit(self, cast: str, limit: int) -> None:
         """Change the rate limit of every hop of a cast, in bytes per second; 0: none. Raises CastRayError."""
         await self._table.find_unfinished(cast).set_limit(limit)
+
+    def limit_changed(self) -> None:
+        """The limit of all casts changes now."""
+        for session in self._table.sessions.values():
+            session.limit_changed()
 
     def clear_finished(self) -> None:
         """Remove all ended casts from the list."""

@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from math import inf
 
 from castray_desktop.core.casts.admission_queue import AdmissionQueue
 from castray_desktop.core.casts.node_selector import Groups
@@ -39,13 +40,15 @@ class CastServices:
     Without `checkpoints`, casts end with their manager. `find_past_cast` finds an ended cast in the history
     by id or id prefix, and raises CastRayError. `keep_file_record(cast, record)` keeps what became of files,
     `file_records(cast)` returns what was kept. `ended` is called when a cast ends, with the request, the
-    cluster's target and the result; and again (True) when its deferred deliveries have ended.
+    cluster's target and the result; and again (True) when its deferred deliveries have ended. `limit` is that
+    of each node over all casts, in bytes per second; 0: none.
     """
 
     clock: Callable[[], float] = time.monotonic
     wall: Callable[[], float] = time.time  # POSIX seconds
     groups: Callable[[], Groups] = dict
     encryption: Callable[[], Encryption] = lambda: Encryption.AUTO  # of casts that leave the choice open
+    limit: Callable[[], int] = lambda: 0
     checkpoints: CheckpointStore | None = None
     speeds: NodeSpeedStore | None = None
     downloads: DownloadSpeedStore | None = None
@@ -83,6 +86,16 @@ class CastTable:
         if session is None:
             raise CastRayError(FailureKind.CAST_FINISHED, cast=cast)
         return session
+
+    def hop_limit(self, cast: str, node: str, limit: int) -> float:
+        """What a node's limit over all casts leaves to each hop of the cast that begins there, in bytes per
+        second: hops take turns with a piece each.
+        """
+        session = self.sessions.get(cast)
+        if not limit or session is None:
+            return inf
+        total = sum(each.upload_weight(node) for each in self.sessions.values())
+        return limit * session.piece_bytes / max(total, session.piece_bytes)
 
     def unfinished(self) -> tuple[CastStatus, ...]:
         """The status of each cast whose task runs."""

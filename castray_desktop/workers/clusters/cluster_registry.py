@@ -143,6 +143,14 @@ class ManagedCluster:
         """See `ClusterListener`."""
         self.casts.agent_lost(node)
 
+    async def apply_limit(self) -> None:
+        """The rate limit may have changed: rates that casts have measured until each agent has it count no
+        more.
+        """
+        self.casts.limit_changed()
+        await self.limit.apply()
+        self.casts.limit_changed()
+
     async def cluster_leaving(self) -> None:
         """See `ClusterListener`."""
         await self.casts.end_all(Failure(FailureKind.CLUSTER_STOPPED))
@@ -250,7 +258,7 @@ class ClusterRegistry:
         """Apply changed settings; when this returns, reachable nodes use the new limits."""
         for cluster in self:
             cluster.casts.set_max_running(settings.casts_at_once)
-        await asyncio.gather(*(cluster.limit.apply() for cluster in self))
+        await asyncio.gather(*(cluster.apply_limit() for cluster in self))
 
     # --- what clients see -----------------------------------------------------------------------
 

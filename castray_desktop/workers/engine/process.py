@@ -104,6 +104,7 @@ class EngineProcess:
             resolver=resolver,
             groups=RecipientGroupFile(paths.groups).load,
             encryption=lambda: self._settings.current.encrypt,
+            limit=lambda: self._settings.current.limit,
             checkpoints=self.checkpoints,
             speeds=self.speeds,
             downloads=DownloadSpeedStore(paths.downloads),

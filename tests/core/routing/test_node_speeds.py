@@ -45,6 +45,14 @@ def test_who_is_behind_shows_its_own_speed() -> None:
     assert found["a"] == SpeedMeasurement(pytest.approx(100 * MB), exact=False)
 
 
+def test_a_rate_near_its_limit_is_no_speed_of_a_node() -> None:
+    meter = SpeedMeter()
+    for now in range(5):
+        progress = {"a": 200 * MB + 20 * MB * now, "b": 20 * MB * now, "c": 20 * MB * now}
+        meter.update(now, CHAIN, progress, hop_limit=lambda _: 20 * MB)
+    assert not meter.measured()["b"].exact
+
+
 def test_who_shares_an_upstream_is_not_measured_exactly() -> None:
     tree = Route("s", {"a": "s", "b": "a", "c": "a"})
     found = measured({"a": 100 * MB, "b": 50 * MB, "c": 50 * MB}, tree)

@@ -201,7 +201,26 @@ def test_a_slow_source_costs_two_trials_at_most() -> None:
 def test_an_expected_rate_needs_no_trial() -> None:
     model = Model(chain(names(8)), GIB)
     model.up["s"] = GIGABIT / 10
-    assert model.run(StragglerDetector(limit=GIGABIT / 10)).moves == []
+    assert model.run(StragglerDetector(hop_limit=lambda _: GIGABIT / 10)).moves == []
+
+
+@pytest.mark.parametrize("limit", [0, 200_000])
+def test_at_a_low_limit_a_piece_may_take_seconds(limit: int) -> None:
+    detector = StragglerDetector(hop_limit=lambda _: limit or inf)
+    found = []
+    for report in range(1, 200):
+        done = int(report * 0.25 * 200_000) // MIB * MIB  # whole pieces
+        progress = dict.fromkeys(names(3), 300 + done)
+        found.append(detector.find_straggler(report * 0.25, chain(names(3)), progress, 300 * MIB))
+    assert [node for node in found if node] == ([] if limit else ["n0", "n0"])
+
+
+def test_a_slow_node_is_found_at_a_limit_as_well() -> None:
+    model = Model(chain(names(4)), GIB)
+    model.up = dict.fromkeys(model.up, GIGABIT / 10)
+    model.slow("n1", 0.02)
+    model.run(StragglerDetector(hop_limit=lambda _: GIGABIT / 10), until=30)
+    assert [node for _, node in model.moves] == ["n1"]
 
 
 def test_a_border_between_zones_is_not_judged() -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -22,13 +24,19 @@ from castray_desktop.core.protocol.messages import (
     SendRequest,
 )
 from castray_desktop.core.protocol.nodes import driver_protocol
-from castray_desktop.core.protocol.nodes.agent_orders import SetNodeLimit
+from castray_desktop.core.protocol.nodes.agent_orders import SetNodeLimit, SetUpstream
+from castray_desktop.core.protocol.nodes.agent_reports import RecipientState
 from castray_desktop.workers.base.paths import Paths
 from castray_desktop.workers.base.settings import SettingsFile
 from castray_desktop.workers.casts.session.checkpoint import CastCheckpoint, CheckpointStore
 from castray_desktop.workers.client.engine_client import EngineClient
-from castray_desktop.workers.clusters.cluster_registry import NodeRateLimit
+from castray_desktop.workers.clusters.cluster_registry import (
+    ClusterFactories,
+    ClusterRegistry,
+    NodeRateLimit,
+)
 from castray_desktop.workers.engine import process as engine_module
+from tests.helpers.cast_stage import Stage
 from tests.helpers.engine_home import EngineHome
 from tests.helpers.fake_agents import FakeAgents
 from tests.helpers.fake_driver import hello
@@ -312,3 +320,28 @@ async def test_an_agent_that_does_not_answer_holds_up_nobody(
     async with asyncio.timeout(5):
         await change(NodeRateLimit(settings, agents), settings, 1000)
     agents.release()
+
+
+async def test_a_lower_limit_of_all_casts_makes_no_recipient_slow(settings: SettingsFile) -> None:
+    """Rates from before the change don't count, and the new limit explains those after it."""
+    stage = Stage(limit=lambda: settings.current.limit)
+    parts = ClusterFactories(
+        lambda _listener: SimpleNamespace(agents=stage.agents),  # type: ignore[arg-type, return-value]
+        lambda _agents, _publish: stage.cast_manager,
+        functools.partial(NodeRateLimit, settings),
+    )
+    clusters = ClusterRegistry(parts, lambda *_: None, lambda *_: None, stage._clock)
+    cast, came = await stage.start(), 0
+    for step in range(20):
+        if step == 10:
+            settings.change(EngineSettings(limit=2_000_000))
+            await clusters.settings_changed(settings.current)
+        stage.skip(0.25)
+        came += 500_000 if step >= 10 else 25_000_000
+        for node in "abc":
+            stage.agents.report_delivery(node, cast, RecipientState.RECEIVING, stream_bytes=came)
+        for _ in range(5):
+            await asyncio.sleep(0)
+    assert told(stage.agents) == dict.fromkeys("sabc", 2_000_000)
+    assert not any(isinstance(order, SetUpstream) for _, order in stage.agents.orders)
+    await stage.cast_manager.close()

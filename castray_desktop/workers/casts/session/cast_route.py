@@ -21,7 +21,14 @@ from castray_desktop.core.protocol.nodes.agent_reports import AgentHello
 from castray_desktop.core.routing.node_speeds import SpeedMeasurement, SpeedMeter
 from castray_desktop.core.routing.reparenting import ReparentingPlan
 from castray_desktop.core.routing.route_plan import NO_UPSTREAM, Move, Route, choose_upstream, plan_route
-from castray_desktop.core.routing.stragglers import CHECK_SECONDS, FanOutWatch, SlowFanOut, StragglerDetector
+from castray_desktop.core.routing.stragglers import (
+    CHECK_SECONDS,
+    SLOW_SHARE,
+    FanOutWatch,
+    HopLimit,
+    SlowFanOut,
+    StragglerDetector,
+)
 from castray_desktop.workers.agent.repeated_log_lines import RepeatedLogLines
 from castray_desktop.workers.base.async_tasks import BackgroundTasks
 from castray_desktop.workers.casts.agent_directory import AgentDirectory
@@ -35,8 +42,9 @@ log = logging.getLogger("castray.cast")
 class ProgressMonitor:
     """Monitors the progress of one cast, as often as reports come. `speeds` are the known speeds."""
 
-    def __init__(self, speeds: Mapping[str, float]) -> None:
+    def __init__(self, speeds: Mapping[str, float], hop_limit: HopLimit) -> None:
         self.speeds = speeds
+        self._hop_limit = hop_limit
         self._meter = SpeedMeter()
         self._stragglers = StragglerDetector()
         self._fan_out = FanOutWatch({}, 0)
@@ -48,7 +56,7 @@ class ProgressMonitor:
         `limit` is the cast's own in bytes per second, 0 for none.
         """
         self._meter.interrupt()
-        self._stragglers = StragglerDetector(zones, self.speeds, limit)
+        self._stragglers = StragglerDetector(zones, self.speeds, self._hop_limit)
         self._fan_out = FanOutWatch(zones, limit)
 
     def interrupt(self) -> None:
@@ -69,7 +77,7 @@ class ProgressMonitor:
     ) -> str | None:
         """The straggler to move to the tail now, if any."""
         self._last_check = now
-        self._meter.update(now, route, progress, received)
+        self._meter.update(now, route, progress, received, self._hop_limit)
         return self._stragglers.find_straggler(now, route, progress, total)
 
     def find_slow_fan_out(
@@ -78,7 +86,9 @@ class ProgressMonitor:
         """Why a chain would be faster than this route, if it would. As in `FanOutWatch.look`."""
         slow = self._fan_out.update(now, route, progress, total)
         if slow is not None:
-            self._meter.correct(slow.node, slow.rate)
+            hops = len(route.downstreams()[slow.node])
+            if slow.rate < SLOW_SHARE * hops * self._hop_limit(slow.node):  # else it is the limit's rate
+                self._meter.correct(slow.node, slow.rate)
         return slow
 
     def measured(self) -> dict[str, SpeedMeasurement]:
@@ -95,8 +105,11 @@ class RoutePolicy:
         executor: RouteExecutor,
         destinations: SharedDestinations,
         speeds: Mapping[str, float],
+        node_limit: HopLimit,
     ) -> None:
-        self.monitor = ProgressMonitor(speeds)
+        """`node_limit` is what the limit of all casts leaves to each hop of this one."""
+        self.monitor = ProgressMonitor(speeds, self._hop_limit)
+        self._node_limit = node_limit
         self._context = context
         self._status = context.status
         self._executor = executor
@@ -130,6 +143,21 @@ class RoutePolicy:
     def restart_monitor(self) -> None:
         """Restart the search for stragglers."""
         self.monitor.restart(self._zones(), self._status.request.options.limit)
+
+    def hops_from(self, node: str) -> int:
+        """How many unfinished recipients fetch from the node."""
+        route = self._status.route
+        if route is None:
+            return 0
+        return sum(
+            upstream == node and not self._status.delivery(below).state.finished
+            for below, upstream in route.upstreams.items()
+        )
+
+    def _hop_limit(self, node: str) -> float:
+        """As in `HopLimit`: by the cast's own limit and by that of all casts."""
+        own = self._status.request.options.limit
+        return min(own / max(1, self.hops_from(node)) if own else inf, self._node_limit(node))
 
     def step(self, *, uses_relay: bool, has_source: bool) -> None:
         """Change the route where needed.

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
@@ -47,7 +48,8 @@ class SessionServices:
     """What all sessions of one cluster have in common.
 
     `changed()` is called after every change. `request_admission(cast)` asks to run, `withdraw(cast)` gives
-    that up. `wall` returns POSIX seconds.
+    that up. `wall` returns POSIX seconds. `hop_limit(cast, node)` is what the limit of all casts leaves to
+    each hop of the cast that begins at the node, in bytes per second.
     """
 
     agents: AgentDirectory
@@ -58,6 +60,7 @@ class SessionServices:
     multicast_groups: MulticastGroups
     resolver: AddressResolver
     wall: Callable[[], float]
+    hop_limit: Callable[[str, str], float]
     downloads: DownloadSpeedStore | None = None
 
 
@@ -166,7 +169,8 @@ class CastSession:
         self._reverse_dials = ReverseDialRequests(services.agents, context.background, encrypt)
         self._multicast = MulticastControl(context, executor, failover, services.multicast_groups)
         self._lost_nodes = LostNodes(context, executor, failover, destinations, self._agent_gone)
-        self._policy = RoutePolicy(context, executor, destinations, speeds)
+        node_limit = functools.partial(services.hop_limit, status.cast)
+        self._policy = RoutePolicy(context, executor, destinations, speeds, node_limit)
         self._additions = AddedRecipients(context, failover, destinations, self._check_running)
         self._checkpoints = CheckpointWriter(context, failover, destinations, save_checkpoint, record)
         self.admission = Admission(
@@ -344,10 +348,26 @@ class CastSession:
     async def set_limit(self, limit: int) -> None:
         """Change the rate limit of every present and future hop."""
         self.status.request = self.status.request.with_options(limit=limit)
-        self._policy.restart_monitor()  # what it has measured was before
+        self.limit_changed()
         order = agent_orders.SetCastLimit(self._context.cast, limit)
         await self._context.broadcast({self._context.source, *self.status.recipients}, order)
+        self.limit_changed()
         self._context.wakeup.changed()
+
+    def limit_changed(self) -> None:
+        """A rate limit changes now: what was measured before says nothing of stragglers."""
+        self._policy.restart_monitor()
+
+    def upload_weight(self, node: str) -> int:
+        """The node's part in a round of its uploads, in bytes: each hop takes a piece in turn."""
+        if not self.admission.is_active:
+            return 0
+        return self.piece_bytes * self._policy.hops_from(node)
+
+    @property
+    def piece_bytes(self) -> int:
+        """The length of its pieces."""
+        return self._failover.algorithms.piece_bytes
 
     async def release_nodes(self) -> None:
         """Let all nodes release the cast's resources, but for what a retry can use."""

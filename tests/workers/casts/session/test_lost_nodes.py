@@ -261,6 +261,19 @@ async def test_a_slow_node_goes_to_the_tail(stage: Stage) -> None:
     assert order == ["c", "b"]
 
 
+async def step_together(stage: Stage, cast: str, came: int) -> None:
+    """A quarter of a second later, all recipients have so many bytes."""
+    stage.skip(0.25)
+    for node in "abc":
+        received(stage, node, cast, came)
+    for _ in range(5):
+        await asyncio.sleep(0)
+
+
+def moved(stage: Stage) -> list[str]:
+    return [node for node, order in stage.agents.orders if isinstance(order, agent_orders.SetUpstream)]
+
+
 @pytest.mark.parametrize("limit", [0, 2_000_000])
 async def test_the_first_recipient_is_not_slow_because_the_limit_was_lowered(
     stage: Stage, limit: int
@@ -269,14 +282,56 @@ async def test_the_first_recipient_is_not_slow_because_the_limit_was_lowered(
     for step in range(20):
         if step == 10 and limit:
             await stage.cast_manager.set_limit(cast, limit)
-        stage.skip(0.25)
-        came += 500_000 if step >= 10 else 25_000_000
-        for node in "abc":
-            received(stage, node, cast, came)
-        for _ in range(5):
-            await asyncio.sleep(0)
-    moved = [node for node, order in stage.agents.orders if isinstance(order, agent_orders.SetUpstream)]
-    assert moved == ([] if limit else ["b", "a"])  # it is tried at the tail, where nothing explains it
+        await step_together(stage, cast, came := came + (500_000 if step >= 10 else 25_000_000))
+    assert moved(stage) == ([] if limit else ["b", "a"])  # it is tried at the tail, where nothing explains it
+
+
+@pytest.mark.parametrize("limit", [0, 2_000_000])
+async def test_the_first_recipient_is_not_slow_because_the_limit_of_all_casts_was_lowered(limit: int) -> None:
+    """Without one, the first recipient is tried at the tail."""
+    limits = [0]
+    stage = Stage(limit=lambda: limits[-1])
+    cast, came = await stage.start(), 0
+    for step in range(20):
+        if step == 10:
+            limits.append(limit)
+            stage.cast_manager.limit_changed()
+        await step_together(stage, cast, came := came + (500_000 if step >= 10 else 25_000_000))
+    assert moved(stage) == ([] if limit else ["b", "a"])
+    await stage.cast_manager.close()
+
+
+@pytest.mark.parametrize("shared", [False, True])
+async def test_casts_that_share_a_limit_are_not_slow(shared: bool) -> None:
+    """Each gets its part of it: a limit of 50 MB/s, and two casts from the same source."""
+    stage = Stage(limit=lambda: 50_000_000)
+    cast, came = await stage.start(), 0
+    if shared:
+        stage.cast_manager.send(REQUEST)
+        await stage.agents.wait_for("c", agent_orders.StartDelivery, 2)
+    for _ in range(20):
+        await step_together(stage, cast, came := came + 6_250_000)
+    assert moved(stage) == ([] if shared else ["b", "a"])
+    await stage.cast_manager.close()
+
+
+async def test_below_a_relay_that_also_sends_another_cast_nobody_is_slow(stage: Stage) -> None:
+    """It passes on half of what it receives, since the limit is for both of its casts."""
+    limited = Stage(limit=lambda: 20_000_000)
+    for each, other in ((limited, True), (stage, False)):
+        cast = await each.start()
+        if other:
+            each.cast_manager.send(SendRequest(("/data/x",), ("b",), source="a", leave_out=True))
+            await each.agents.wait_for("b", agent_orders.StartDelivery, 2)
+        for step in range(1, 20):
+            each.skip(0.25)
+            for node, rate in (("a", 5_000_000), ("b", 2_500_000), ("c", 2_500_000)):
+                received(each, node, cast, step * rate)
+            for _ in range(5):
+                await asyncio.sleep(0)
+    assert moved(limited) == []
+    assert moved(stage)
+    await limited.cast_manager.close()
 
 
 async def test_a_late_answer_of_a_lost_agent_is_ignored(stage: Stage) -> None:
