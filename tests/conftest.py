@@ -22,8 +22,8 @@ os.environ.setdefault("PYTEST_QT_API", "pyside6")
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
-    """One more than there are processors: many tests wait for something."""
-    return (os.cpu_count() or 1) + 1
+    """Three more than there are processors: many tests wait for something."""
+    return (os.cpu_count() or 1) + 3
 
 
 @pytest.hookimpl(optionalhook=True)
