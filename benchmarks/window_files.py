@@ -54,6 +54,7 @@ from castray_desktop.ui.model.engine_link import EngineLink
 from castray_desktop.ui.theme.fonts import load_fonts
 from castray_desktop.ui.theme.theme import Theme, apply_style
 from castray_desktop.ui.transfers.cast_sheets import CastDetails
+from castray_desktop.ui.window.event_loop import WindowThreadCollector
 from castray_desktop.workers.base.paths import Paths, find_paths
 from castray_desktop.workers.client.engine_client import EngineClient
 from castray_desktop.workers.history.file_list_store import FileListStore, OutcomeRecord, ParcelRecord
@@ -275,6 +276,8 @@ async def fly(application: QApplication, home: Path, count: int) -> bool:
     window = QWidget()
     window.resize(1440, 900)
     window.show()
+    collector = WindowThreadCollector(window)
+    collector.start()
     details = CastDetails(theme, link, window)
     stage = FilesStage(application, details, link, Ticks())
     details.show()
@@ -287,6 +290,7 @@ async def fly(application: QApplication, home: Path, count: int) -> bool:
     await search(stage)
     await sort(stage)
     stage.ticks._timer.stop()
+    collector.stop()
     await link.request(m.StopEngine(), m.Done)
     await link.close()
     await asyncio.wait([running])

@@ -45,6 +45,9 @@ _STATES = (
 """By `FileOutcome`, and one more for what is not known."""
 
 _UNKNOWN = len(_STATES) - 1
+_ELSEWHERE = frozenset((FileOutcome.RENAMED, FileOutcome.IDENTICAL))
+"""Outcomes with which a file may have another name than at the source."""
+
 _NOT_DELIVERED = bytes.maketrans(
     bytes((FileOutcome.PENDING, FileOutcome.RECEIVED)), bytes((FileOutcome.FAILED, FileOutcome.FAILED))
 )
@@ -201,13 +204,14 @@ class FileTable:
 
     def _rows_named(self, word: str, columns: Mapping[str, _Column]) -> frozenset[int]:
         """Rows whose name at a recipient has this word. Few files have other names than at the source."""
-        found = set()
-        for places in {id(column.places): column.places for column in columns.values()}.values():
+        found, paths = set(), self.parcel.paths
+        for column in columns.values():
+            places = column.places
             if any(word in display_name(place).casefold() for place in places.values()):
                 found |= {
                     row
-                    for row, path in enumerate(self.parcel.paths)
-                    if word in display_name(place_of(path, places)).casefold()
+                    for row, code in enumerate(column.codes)
+                    if code in _ELSEWHERE and word in display_name(place_of(paths[row], places)).casefold()
                 }
         return frozenset(found)
 
@@ -235,7 +239,7 @@ class FileTable:
         path = parcel.paths[row]
         for node, column in columns.items():
             state, place, reason = _STATES[column.codes[row]], "", 0
-            if column.places and state in (_S.RENAMED, _S.IDENTICAL):
+            if column.places and column.codes[row] in _ELSEWHERE:
                 other = place_of(path, column.places)
                 place = display_name(other) if other != path else ""
             if state is _S.FAILED:
