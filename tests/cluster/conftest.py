@@ -8,13 +8,16 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from castray_desktop.core.protocol import messages as m
+from castray_desktop.workers.base.paths import find_paths
+from castray_desktop.workers.client.engine_client import EngineClient
 from castray_desktop.workers.clusters import reaper
 
 START_SECONDS = 120.0
@@ -131,3 +134,12 @@ def own_castray(tmp_path: Path) -> Iterator[Castray]:
     yield castray
     castray("engine", "stop", timeout=30)
     assert castray.wait_until_gone() == []
+
+
+@pytest.fixture
+async def client(cluster: Castray) -> AsyncIterator[EngineClient]:
+    """Of the engine of that cluster. All schedules are disabled afterwards."""
+    client = await EngineClient.connect(find_paths(cluster.environment), "test", start=False)
+    yield client
+    await client.request(m.EnableSchedule("", False), m.Done)
+    await client.close()

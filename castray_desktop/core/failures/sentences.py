@@ -415,8 +415,8 @@ _TABLE: Mapping[FailureStatus, Mapping[FailureKind, tuple[str, str]]] = {
             "Check the network of this computer and the address of the store.",
         ),
         K.STORE_TOO_LARGE: (
-            "{url} contains {count} files, and a cast can send at most {most} from a store.",
-            "Send it in several parts.",
+            "{url}: {count} files. One cast can send at most {most} files from stores.",
+            "Send its folders one after another, or select files with --include or --exclude.",
         ),
         K.SERVER_AWAITED: ("The download is waiting: {reason}.", "It continues automatically."),
         K.READ_ERROR: ("{path} could not be read completely: {reason}.", "Check the disk that it is on."),

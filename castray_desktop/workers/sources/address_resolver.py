@@ -9,19 +9,16 @@ from contextlib import asynccontextmanager
 from castray_desktop.core.casts.transfer_options import Layout, TransferOptions
 from castray_desktop.core.content.file_names import MAX_PATH, ExcludePatterns, folders_above, safe_component
 from castray_desktop.core.content.hub_addresses import parse_hub_address
-from castray_desktop.core.content.urls import redacted_url, url_scheme
+from castray_desktop.core.content.urls import is_store_url, redacted_url, url_scheme
 from castray_desktop.core.failures.kinds import CastRayError, FailureKind
 from castray_desktop.core.protocol.nodes.cast_parcel import RemoteFile
 from castray_desktop.workers.base.installation import extra_command, lacks_extra
 from castray_desktop.workers.sources.hub_cache_layout import in_cache_layout
 from castray_desktop.workers.sources.object_stores import ObjectStores
-from castray_desktop.workers.sources.store_protocol import Store, Waits
+from castray_desktop.workers.sources.store_protocol import MAX_FILES, Store, Waits
 
 LIST_SECONDS = 120.0
 LINKS_SECONDS = 60.0
-
-MAX_FILES = 20_000
-"""Of one cast: the order to the node that downloads has all of their links."""
 
 
 def _hub_store() -> Store:
@@ -64,10 +61,7 @@ class AddressResolver:
         if not kept:
             kind = FailureKind.NOTHING_TO_SEND if files else FailureKind.STORE_NOT_FOUND
             raise CastRayError(kind, **({} if files else {"url": redacted_url(address)}))
-        if len(kept) > MAX_FILES:
-            raise CastRayError(
-                FailureKind.STORE_TOO_LARGE, url=redacted_url(address), count=len(kept), most=MAX_FILES
-            )
+        _check_count(kept, address)
         _check_paths(kept)
         if options.layout is Layout.HF_CACHE:
             return in_cache_layout(parse_hub_address(address), kept)
@@ -100,6 +94,14 @@ class AddressResolver:
                 )
             self._stores[scheme] = maker()
         return self._stores[scheme]
+
+
+def _check_count(files: Sequence[RemoteFile], *addresses: str) -> None:
+    """Refuse more than a cast takes. Raises CastRayError."""
+    count = sum(1 for file in files if file.address)
+    if count > MAX_FILES:
+        urls = ", ".join(map(redacted_url, addresses))
+        raise CastRayError(FailureKind.STORE_TOO_LARGE, url=urls, count=count, most=MAX_FILES)
 
 
 def _check_paths(files: Sequence[RemoteFile]) -> None:
@@ -143,7 +145,9 @@ def merge_listings(listings: Mapping[str, Sequence[RemoteFile]], layout: Layout)
                 both = {"first": redacted_url(owner), "second": redacted_url(address)}
                 raise CastRayError(FailureKind.ADDRESSES_SAME_NAME, name=top, **both)
             merged.setdefault(top, {})[file.path] = file
-    return tuple(file for files in merged.values() for file in files.values())
+    found = tuple(file for files in merged.values() for file in files.values())
+    _check_count(found, *(address for address in listings if is_store_url(address)))
+    return found
 
 
 def _top_address(file: RemoteFile) -> str:

@@ -21,7 +21,7 @@ from castray_desktop.core.content.urls import redacted_url, url_file_name
 from castray_desktop.core.failures.kinds import CastRayError, FailureKind
 from castray_desktop.core.protocol.nodes.cast_parcel import RemoteFile
 from castray_desktop.workers.sources.object_store_access import ObjectPlace, StoreAccess, open_bucket
-from castray_desktop.workers.sources.store_protocol import LINK_SECONDS, Waits
+from castray_desktop.workers.sources.store_protocol import LINK_SECONDS, MAX_FILES, Waits
 
 if TYPE_CHECKING:
     from obstore import ObjectMeta
@@ -102,7 +102,7 @@ async def _find(access: StoreAccess, place: ObjectPlace) -> list[ObjectMeta]:
                 FailureKind.STORE_TOO_LARGE,
                 url=redacted_url(place.address(place.key)),
                 count=f"more than {MAX_LISTED}",
-                most=MAX_LISTED,
+                most=MAX_FILES,
             )
     if not found and denied is not None:
         raise denied

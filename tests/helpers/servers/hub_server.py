@@ -17,7 +17,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from urllib.parse import parse_qs, quote, unquote, urlsplit
 
-from tests.helpers.ranged_answers import Answer, send_range
+from tests.helpers.servers.ranged_answers import Answer, send_range
 
 LARGE_SUFFIXES = (".safetensors", ".bin", ".gguf", ".parquet")
 """Files that the hub keeps in Git LFS, as `.gitattributes` of a new repository says."""

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from tests.helpers.ranged_answers import Answer, send_range
+from tests.helpers.servers.ranged_answers import Answer, send_range
 
 
 @dataclass

@@ -83,8 +83,15 @@ async def test_a_store_that_does_not_answer_is_given_up(monkeypatch: pytest.Monk
 
 async def test_too_many_files_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(address_resolver, "MAX_FILES", 2)
-    with pytest.raises(CastRayError, match="store_too_large"):
+    with pytest.raises(CastRayError) as caught:
         await FakeStore(*map(file, "abc")).resolver.list_files(ADDRESS, OPTIONS)
+    text = explain(caught.value.failure).text
+    assert text.startswith("s3://bucket/model.bin: 3 files. One cast can send at most 2 files from stores.")
+    assert "--include" in text
+    assert merged(one=[file("a")], two=[file("b")]) == ["a", "b"]
+    with pytest.raises(CastRayError) as caught:
+        merged(one=[file("a")], two=[file("b"), file("c")])
+    assert caught.value.failure.values["count"] == "3"
 
 
 async def test_nothing_found_is_said() -> None:

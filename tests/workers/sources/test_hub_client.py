@@ -16,8 +16,8 @@ from castray_desktop.core.failures.kinds import CastRayError, FailureKind
 from castray_desktop.core.failures.sentences import sentence
 from castray_desktop.workers.sources import hub_client
 from castray_desktop.workers.sources.hub_client import HubClient, HubFile, HubLink, HubListing
-from tests.helpers.ranged_answers import Answer
 from tests.helpers.servers.hub_server import MODIFIED, HubServer, git_hash, hub_server
+from tests.helpers.servers.ranged_answers import Answer
 
 FILES = {
     "README.md": b"# name\n",

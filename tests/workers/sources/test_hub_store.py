@@ -9,8 +9,8 @@ from castray_desktop.core.content.hub_addresses import parse_hub_address
 from castray_desktop.core.failures.kinds import CastRayError, FailureKind
 from castray_desktop.core.protocol.nodes.cast_parcel import RemoteFile
 from castray_desktop.workers.sources.address_resolver import AddressResolver
-from tests.helpers.ranged_answers import Answer
 from tests.helpers.servers.hub_server import HubServer, git_hash
+from tests.helpers.servers.ranged_answers import Answer
 
 FILES = {
     "config.json": b"{}",

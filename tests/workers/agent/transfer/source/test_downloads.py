@@ -30,8 +30,8 @@ from castray_desktop.workers.agent.transfer.source import range_client, remote_l
 from castray_desktop.workers.agent.transfer.source.download_window import PART_BYTES, WINDOW_BYTES
 from castray_desktop.workers.agent.transfer.source.remote_listing import resolve_urls
 from tests.helpers.authority import Authority
-from tests.helpers.ranged_answers import Answer
 from tests.helpers.servers.range_server import RangeServer, ServedFile, range_server
+from tests.helpers.servers.ranged_answers import Answer
 from tests.workers.agent.transfer.lab import BEST, Cast, Lab, Node
 
 MIB = 1 << 20

@@ -29,10 +29,10 @@ from castray_desktop.workers.agent.transfer.source import download_window, range
 from castray_desktop.workers.agent.transfer.source.remote_listing import measure_download
 from castray_desktop.workers.sources import object_stores
 from castray_desktop.workers.sources.address_resolver import AddressResolver
-from tests.helpers.ranged_answers import Answer
-from tests.helpers.s3_proxy import S3Proxy, s3_proxy
 from tests.helpers.servers.hub_server import HubServer
 from tests.helpers.servers.range_server import RangeServer, ServedFile, range_server
+from tests.helpers.servers.ranged_answers import Answer
+from tests.helpers.servers.s3_proxy import S3Proxy, s3_proxy
 from tests.helpers.servers.s3_server import S3Server
 from tests.workers.agent.transfer.lab import BEST, Cast, Lab, Node
 from tests.workers.agent.transfer.source.test_downloads import begin, resolve

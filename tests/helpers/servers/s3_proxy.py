@@ -9,7 +9,7 @@ import threading
 from collections.abc import Iterator
 from urllib.parse import parse_qs, urlsplit
 
-from tests.helpers.ranged_answers import Answer, send_range
+from tests.helpers.servers.ranged_answers import Answer, send_range
 
 _HOP = frozenset({"connection", "content-length", "content-range", "date", "server", "transfer-encoding"})
 """Headers that are those of the proxy's own answer."""
