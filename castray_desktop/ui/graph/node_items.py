@@ -17,6 +17,7 @@ from castray_desktop.ui.graph.node_layout import (
 )
 from castray_desktop.ui.graph.scene_items import DIM_OPACITY, Z_NODE, SceneItem, to_point, to_rect
 from castray_desktop.ui.theme.theme import ON_GRADIENT, SOURCE_END, SOURCE_START, Palette, Theme
+from castray_desktop.ui.transfers.transfer_text import percent_text
 from castray_desktop.ui.widgets.painting import CENTRE, paint_text, pixmap
 from castray_desktop.ui.widgets.status_glyphs import GlyphState, paint_glyph
 
@@ -130,7 +131,7 @@ class NodeItem(SceneItem):
         if appearance.share is None:
             self._paint_icon(painter, "server", palette.text_2, 20 if full else 16)
             return
-        text = f"{int(appearance.share * 100 + 1e-9)}%"
+        text = percent_text(appearance.share)
         area = QRectF(-radius, -radius, 2 * radius, 2 * radius)
         size = 13 if full else 11
         paint_text(painter, area, text, palette.text, size, 600, CENTRE, tabular=True)

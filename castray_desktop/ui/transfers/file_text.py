@@ -8,7 +8,7 @@ from PySide6.QtCore import QCoreApplication
 
 from castray_desktop.core.content.file_outcomes import FileCounts
 from castray_desktop.core.protocol.messages import CastFile, DeliverySnapshot, FileAtRecipients, FileState
-from castray_desktop.ui.transfers.transfer_text import failure_text, hash_text
+from castray_desktop.ui.transfers.transfer_text import hash_text, reason_text
 from castray_desktop.ui.widgets.status_glyphs import GlyphState
 
 translate = QCoreApplication.translate
@@ -49,7 +49,7 @@ def group_text(group: FileAtRecipients) -> str:
     if group.state is FileState.IDENTICAL and group.place:
         return translate("Files", "Identical to {name}").format(name=group.place.rpartition("/")[2])
     if group.failure is not None:
-        return translate("Files", "Failed: {reason}").format(reason=failure_text(group.failure))
+        return translate("Files", "Failed: {reason}").format(reason=reason_text(group.failure))
     return file_state_word(group.state)
 
 
@@ -58,16 +58,12 @@ def outcome_text(file: CastFile) -> str:
     groups = file.recipients
     if len(groups) == 1:
         return group_text(groups[0])
-    return " · ".join(f"{_short(group)} ({_nodes(group.nodes)})" for group in groups)
+    return " · ".join(f"{group_text(group)} ({_nodes(group.nodes)})" for group in groups)
 
 
 def outcome_lines(file: CastFile) -> str:
     """The same with every recipient, a line for each group."""
     return "\n".join(f"{', '.join(group.nodes)}: {group_text(group)}" for group in file.recipients)
-
-
-def _short(group: FileAtRecipients) -> str:
-    return file_state_word(group.state) if group.failure is not None else group_text(group)
 
 
 def _nodes(nodes: Sequence[str]) -> str:

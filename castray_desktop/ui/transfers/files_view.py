@@ -38,7 +38,7 @@ class FileListTable(TextTable):
 
     def __init__(self, theme: Theme, model: FileModel, empty: Callable[[], tuple[str, str]]) -> None:
         self.copying: Callable[[], object] = lambda: None
-        super().__init__(theme, model, lambda: self.tr("Files"), (260, 72, 330, 150), 2, empty)
+        super().__init__(theme, model, lambda: self.tr("Files"), (220, 72, 330, 130), 2, empty)
         self.setSelectionMode(QAbstractItemView.SelectionMode.ExtendedSelection)
         self.setContextMenuPolicy(Qt.ContextMenuPolicy.CustomContextMenu)
         header = self.horizontalHeader()

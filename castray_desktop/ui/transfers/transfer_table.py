@@ -130,6 +130,7 @@ class TransferTable(QTreeView):
         model.modelReset.connect(self._select_again)
         model.rowsInserted.connect(self._rows_changed)
         model.rowsRemoved.connect(self._rows_changed)
+        model.rowsRemoved.connect(self._select_current)
         self.expanded.connect(self._measure_soon)
         self.collapsed.connect(self._measure_soon)
         theme.changed.connect(self._restyle)
@@ -171,6 +172,13 @@ class TransferTable(QTreeView):
             flags = QItemSelectionModel.SelectionFlag.ClearAndSelect | QItemSelectionModel.SelectionFlag.Rows
             self.selectionModel().setCurrentIndex(index, flags)
             self.scrollTo(index)
+
+    def _select_current(self) -> None:
+        """Select the current row where none is selected: when rows go, Qt only makes another one current."""
+        current, selection = self.currentIndex(), self.selectionModel()
+        if current.isValid() and not selection.hasSelection():
+            flags = QItemSelectionModel.SelectionFlag.Select | QItemSelectionModel.SelectionFlag.Rows
+            selection.select(current, flags)
 
     def chosen_casts(self) -> list[CastSummary]:
         """Every cast of which a row is selected, from top to bottom."""

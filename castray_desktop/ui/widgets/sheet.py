@@ -92,4 +92,8 @@ class Sheet(QDialog):
         return self.keyboard_focus.step(partial(super().focusNextPrevChild, forward))
 
     def paintEvent(self, event: QPaintEvent) -> None:
-        QPainter(self).fillRect(self.rect(), self._theme.color("card"))
+        painter = QPainter(self)
+        painter.fillRect(self.rect(), self._theme.color("card"))
+        if self.frameGeometry() == self.geometry():  # no window manager gives it a frame
+            painter.setPen(self._theme.color("line_strong"))
+            painter.drawRect(self.rect().adjusted(0, 0, -1, -1))

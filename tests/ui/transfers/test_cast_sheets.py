@@ -40,3 +40,15 @@ def test_a_reason_has_room_for_its_figures(
     assert last <= table.viewport().width()
     sheet.show_cast(make_cast(), deliveries(encrypted)[:1])
     assert table.columnSpan(1, WHERE) == 1
+
+
+def test_a_sheet_without_a_frame_has_an_edge(qtbot: QtBot, theme: Theme, link: FakeLink) -> None:
+    sheet = CastDetails(theme, link, None)  # type: ignore[arg-type]
+    qtbot.addWidget(sheet)
+    sheet.show()
+    qtbot.waitExposed(sheet)
+    picture = sheet.grab().toImage()
+    framed = sheet.frameGeometry() != sheet.geometry()
+    edge = theme.color("card" if framed else "line_strong")
+    assert picture.pixelColor(0, sheet.height() // 2) == edge
+    assert picture.pixelColor(3, sheet.height() // 2) == theme.color("card")

@@ -77,6 +77,17 @@ def test_selecting_a_cast_tells_which(table: TransferTable, qtbot: QtBot) -> Non
     assert table.selected_cast() == "a"
 
 
+def test_what_is_shown_after_a_removal_is_selected(table: TransferTable) -> None:
+    model = model_of(table)
+    model.load(
+        [make_cast("a", started=NOW), make_cast("b", started=NOW - 1), make_cast("c", started=NOW - 2)]
+    )
+    table.select_cast("c")
+    model.remove(["c", "b"])
+    assert table.selected_cast() == "a"
+    assert table.chosen_names() == ["a"]
+
+
 def test_a_failed_delivery_is_retried_where_its_row_says_so(table: TransferTable, link: FakeLink) -> None:
     model = model_of(table)
     lost = Failure(FailureKind.NODE_OFFLINE, {"node": "node_2"})
