@@ -82,6 +82,7 @@ class CastHistory:
         self._timer: asyncio.Task[None] | None = None
         self._publish_timer: asyncio.TimerHandle | None = None
         self._delete_timer: asyncio.TimerHandle | None = None  # deletes hidden casts later
+        self._closing = False
 
     async def start(self) -> None:
         """Open the file and load it; an unusable file is logged, and queries fail."""
@@ -94,6 +95,7 @@ class CastHistory:
             log.exception("the history can't be opened")
             self._why_not = CastRayError(FailureKind.HISTORY_UNAVAILABLE, reason=str(error))
         self._timer = asyncio.create_task(self._save_regularly(), name="keep history")
+        self._background.run(self._assign_crowds(), "crowds of past casts")
 
     def _open(self) -> None:
         store = self._store = HistoryStore(self._path)
@@ -232,6 +234,7 @@ class CastHistory:
 
     async def close(self) -> None:
         """Write pending data and close the file."""
+        self._closing = True
         if self._timer is not None:
             self._timer.cancel()
             await asyncio.wait([self._timer])
@@ -266,6 +269,14 @@ class CastHistory:
             if self._days and since_forgetting >= FORGET_SECONDS:
                 since_forgetting = 0.0
                 await self._delete_old()
+
+    async def _assign_crowds(self) -> None:
+        """Give casts of an earlier version their crowd, in batches between which queries are answered."""
+        try:
+            while not self._closing and await self._ask(HistoryStore.assign_crowds):
+                pass
+        except CastRayError as error:
+            log.warning("searches take longer: %s", error)
 
     async def _save_totals(self) -> None:
         rates = self._rates.drain_completed(self._wall())

@@ -2,12 +2,14 @@
 
 A text search looks anywhere in a name, source, destination or recipient, ignoring case. That is a scan of
 short columns, which takes some milliseconds for 10,000 casts; a trigram index would miss the two-letter
-words of Chinese names.
+words of Chinese names. Casts with the same recipients share a number, their crowd, so that the scan looks no
+recipients up; only casts that have none yet cost a look-up each.
 """
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import logging
 import math
 import os
@@ -36,7 +38,7 @@ from castray_desktop.core.protocol.messages import (
 )
 from castray_desktop.workers.base.state_files import UNREADABLE, check_times
 
-VERSION = 1
+VERSION = 2
 MAX_ROWS = 1000
 """On one page."""
 
@@ -55,6 +57,12 @@ one shows when it is read. In a larger one damage shows when it is read, and `be
 then."""
 
 RATE_SECONDS = 26 * 3600.0
+
+MOST_MEMBERS = 200_000
+"""Of all crowds: where recipients differ from cast to cast, the crowds would cost more than they save."""
+
+CROWD_BATCH = 2000
+"""Casts that get their crowd at a time, some hundredths of a second."""
 
 _MIGRATIONS: tuple[str, ...] = (
     """
@@ -85,6 +93,17 @@ _MIGRATIONS: tuple[str, ...] = (
     CREATE TABLE rates(
         step REAL NOT NULL, at REAL NOT NULL, sample BLOB NOT NULL, PRIMARY KEY (step, at)
     ) WITHOUT ROWID;
+    """,
+    """
+    ALTER TABLE casts ADD COLUMN crowd INTEGER;
+    CREATE TABLE crowds(number INTEGER PRIMARY KEY, digest BLOB NOT NULL UNIQUE);
+    CREATE TABLE members(
+        node INTEGER NOT NULL, crowd INTEGER NOT NULL REFERENCES crowds ON DELETE CASCADE,
+        PRIMARY KEY (node, crowd)
+    ) WITHOUT ROWID;
+    CREATE INDEX members_by_crowd ON members(crowd);
+    CREATE TABLE crowdless(after INTEGER NOT NULL, last INTEGER NOT NULL);
+    INSERT INTO crowdless SELECT 0, coalesce(max(number), 0) FROM casts;
     """,
 )
 """From each version to the next."""
@@ -130,6 +149,7 @@ class HistoryStore:
         Raises sqlite3.Error or OSError, and CastRayError for a file of a later version.
         """
         self._path = path
+        self._members: int | None = None  # of all crowds; None: not counted
         try:
             self._open(path)
         except sqlite3.Error as error:
@@ -233,7 +253,51 @@ class HistoryStore:
             for name in {item.node for item in past.result.deliveries}:
                 self._run("INSERT OR IGNORE INTO nodes(name, text) VALUES (?, ?)", name, name.casefold())
                 self._run("INSERT INTO recipients SELECT ?, number FROM nodes WHERE name = ?", number, name)
+            own = self._run("SELECT node FROM recipients WHERE whose = ?", number).fetchall()
+            crowd = self._crowd_of([node for (node,) in own])
+            self._run("UPDATE casts SET crowd = ? WHERE number = ?", crowd, number)
             self._save_totals(all_casts, nodes)
+
+    def assign_crowds(self) -> bool:
+        """Give the next casts of an earlier version their crowd; returns whether there are more.
+
+        It ends early where there are too many crowds: these casts cost a search a look-up each, as before.
+        """
+        found = self._run("SELECT after, last FROM crowdless").fetchone()
+        if found is None:
+            return False
+        after, last = found[0], min(found[0] + CROWD_BATCH, found[1])
+        recipients: dict[int, list[int]] = {}
+        for number, node in self._run(
+            "SELECT whose, node FROM recipients WHERE whose > ? AND whose <= ?", after, last
+        ):
+            recipients.setdefault(number, []).append(node)
+        with self._transaction(forget=False):
+            crowds = {number: self._crowd_of(nodes) for number, nodes in recipients.items()}
+            for number, crowd in crowds.items():
+                self._run("UPDATE casts SET crowd = ? WHERE number = ?", crowd, number)
+            more = bool(last < found[1]) and None not in crowds.values()
+            self._run("DELETE FROM crowdless")
+            if more:
+                self._run("INSERT INTO crowdless VALUES (?, ?)", last, found[1])
+        return more
+
+    def _crowd_of(self, nodes: list[int]) -> int | None:
+        """The crowd of these recipients, made on the first call; None if there are too many."""
+        text = ",".join(map(str, sorted(nodes)))
+        digest = hashlib.blake2b(text.encode(), digest_size=16).digest()
+        found = self._run("SELECT number FROM crowds WHERE digest = ?", digest).fetchone()
+        if found is not None:
+            return int(found[0])
+        if self._members is None:
+            self._members = int(self._run("SELECT count(*) FROM members").fetchone()[0])
+        if self._members + len(nodes) > MOST_MEMBERS:
+            return None
+        self._members += len(nodes)
+        crowd = self._run("INSERT INTO crowds(digest) VALUES (?)", digest).lastrowid
+        for node in nodes:
+            self._run("INSERT INTO members VALUES (?, ?)", node, crowd)
+        return crowd
 
     def page(self, query: HistoryQuery) -> HistoryPage:
         """Matching casts, the latest first."""
@@ -281,6 +345,7 @@ class HistoryStore:
         """What `_few_matches` and `_count` remember holds until something is written."""
         self._matches: dict[tuple[Any, ...], list[int] | None] = {}
         self._counts: dict[tuple[Any, ...], int] = {}
+        self._members = None
 
     def _exclude_damaged(self, why: Exception) -> int:
         """Exclude casts whose rows can't be decoded from every page; returns how many are new."""
@@ -419,7 +484,12 @@ class HistoryStore:
         self._run("PRAGMA wal_checkpoint(TRUNCATE)")  # the write-ahead log has copies of deleted rows
 
     def _forget_nodes(self) -> None:
-        self._run("DELETE FROM nodes WHERE NOT EXISTS (SELECT 1 FROM recipients WHERE node = number)")
+        """Delete nodes of which no cast is left, and crowds with them: another node may get the number."""
+        for (gone,) in self._run(
+            "SELECT number FROM nodes WHERE NOT EXISTS (SELECT 1 FROM recipients WHERE node = number)"
+        ).fetchall():
+            self._run("DELETE FROM crowds WHERE number IN (SELECT crowd FROM members WHERE node = ?)", gone)
+            self._run("DELETE FROM nodes WHERE number = ?", gone)
 
     # --- sums and rates -------------------------------------------------------------------------
 
@@ -491,8 +561,10 @@ class HistoryStore:
         return self._database.execute(statement, values)
 
     @contextlib.contextmanager
-    def _transaction(self) -> Iterator[None]:
-        self._forget_answers()
+    def _transaction(self, *, forget: bool = True) -> Iterator[None]:
+        """`forget`: what is written may change answers."""
+        if forget:
+            self._forget_answers()
         self._run("BEGIN IMMEDIATE")
         try:
             yield
@@ -553,10 +625,13 @@ def _what_is_known(content: Any) -> CastTotals:
 
 
 _COLUMNS = (
-    "SELECT number, id, ended, state, source, text, seconds, target FROM casts LIMIT 0",
+    "SELECT number, id, ended, state, source, text, seconds, target, crowd FROM casts LIMIT 0",
     "SELECT whose, request, summary, deliveries FROM details LIMIT 0",
     "SELECT number, name, text FROM nodes LIMIT 0",
     "SELECT whose, node FROM recipients LIMIT 0",
+    "SELECT number, digest FROM crowds LIMIT 0",
+    "SELECT node, crowd FROM members LIMIT 0",
+    "SELECT after, last FROM crowdless LIMIT 0",
     "SELECT node, tally FROM tallies LIMIT 0",
     "SELECT step, at, sample FROM rates LIMIT 0",
 )
@@ -564,7 +639,10 @@ _JOINED = "casts LEFT JOIN details ON whose = number"
 _READABLE = "casts.number NOT IN (SELECT number FROM unreadable)"
 _PAGE = "SELECT casts.number FROM casts WHERE {} ORDER BY ended DESC, casts.number DESC"
 _ROW = f"SELECT summary, request, target FROM {_JOINED} WHERE casts.number = ?"
-_HAS_RECIPIENT = "EXISTS (SELECT 1 FROM recipients WHERE recipients.whose = casts.number AND node IN ({}))"
+_HAS_RECIPIENT = (
+    "(crowd IN (SELECT crowd FROM members WHERE node IN ({0})) OR crowd IS NULL AND "
+    "EXISTS (SELECT 1 FROM recipients WHERE recipients.whose = casts.number AND node IN ({0})))"
+)
 _SPECIAL = re.compile(r"[*?[]")
 
 

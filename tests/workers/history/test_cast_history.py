@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import math
 import os
@@ -302,6 +303,99 @@ def test_special_characters_are_searched_as_they_are(store: HistoryStore, word: 
 def test_a_word_that_no_name_can_have_finds_nothing(store: HistoryStore, word: str) -> None:
     add(store, past_cast(1, "abc"), past_cast(2, "x" * 200))
     assert found(store, text=word) == []
+
+
+def as_version_1(path: Path) -> None:
+    """Make the file what the first version has left."""
+    with contextlib.closing(sqlite3.connect(path)) as database:
+        for table in ("members", "crowds", "crowdless"):
+            database.execute(f"DROP TABLE {table}")
+        database.execute("ALTER TABLE casts DROP COLUMN crowd")
+        database.execute("PRAGMA user_version=1")
+        database.commit()
+
+
+RACKS = (("a1", "a2"), ("b1",), ("a1", "b1", "c1"))
+
+
+def found_by_node(store: HistoryStore) -> dict[str, list[str]]:
+    store._forget_answers()
+    found_ones = {text: found(store, text=text) for text in ("a", "b1", "c", "1", "d")}
+    return found_ones | {node: found(store, node=node) for node in ("a2", "c1", "laptop")}
+
+
+def crowds(store: HistoryStore) -> list[int | None]:
+    return [crowd for (crowd,) in store._run("SELECT crowd FROM casts ORDER BY number")]
+
+
+def test_casts_of_an_earlier_version_are_found_before_and_after_they_have_their_crowd(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(history_store, "CROWD_BATCH", 4)
+    store = HistoryStore(path)
+    add(store, *(past_cast(number, f"x{number}", nodes=RACKS[number % 3]) for number in range(10)))
+    expected, all_crowds = found_by_node(store), crowds(store)
+    assert expected["c"] == ["x8", "x5", "x2"]
+    assert len(set(all_crowds)) == 3
+    assert not store.assign_crowds()
+    store.close()
+    as_version_1(path)
+    for done in (4, 8, 10):  # an engine for each batch
+        store = HistoryStore(path)
+        assert found_by_node(store) == expected
+        assert store.assign_crowds() == (done < 10)
+        assert found_by_node(store) == expected
+        assert crowds(store) == all_crowds[:done] + [None] * (10 - done)
+        store.close()
+    store = HistoryStore(path)
+    assert not store.assign_crowds()
+    assert found_by_node(store) == expected
+    store.close()
+
+
+def test_where_recipients_always_differ_casts_have_no_crowd_and_are_found(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(history_store, "MOST_MEMBERS", 4)
+    store = HistoryStore(path)
+    add(store, *(past_cast(number, f"x{number}", nodes=RACKS[number % 3]) for number in range(6)))
+    expected = found_by_node(store)
+    assert crowds(store) == [1, 2, None] * 2
+    assert expected["c"] == ["x5", "x2"]
+    store.close()
+    as_version_1(path)
+    store = HistoryStore(path)
+    assert not store.assign_crowds()
+    assert crowds(store) == [1, 2, None] * 2
+    assert found_by_node(store) == expected
+    store.close()
+
+
+def test_a_node_with_the_number_of_a_forgotten_one_is_not_found_by_its_casts(store: HistoryStore) -> None:
+    add(store, past_cast(1, "x1", nodes=("a1",)), past_cast(2, "x2", nodes=("a1", "b1")))
+    store.clear((f"{2:012x}",))
+    add(store, past_cast(3, "x3", nodes=("c1",)), past_cast(4, "x4", nodes=("a1", "c1")))
+    assert found(store, text="c1") == ["x4", "x3"]
+    assert found(store, text="a1") == ["x4", "x1"]
+    assert found(store, text="b1") == []
+    store.clear()
+    assert store._run("SELECT count(*) FROM crowds").fetchone() == (0,)
+    assert store._run("SELECT count(*) FROM members").fetchone() == (0,)
+
+
+async def test_an_engine_gives_casts_of_an_earlier_version_their_crowd(path: Path) -> None:
+    store = HistoryStore(path)
+    add(store, *(past_cast(number) for number in range(5)))
+    store.close()
+    as_version_1(path)
+    history = CastHistory(path, lambda event: None, lambda: (0, 0))
+    await history.start()
+    async with asyncio.timeout(5):
+        await history._background.wait()
+    await history.close()
+    store = HistoryStore(path)
+    assert crowds(store) == [1] * 5
+    store.close()
 
 
 def test_a_damaged_file_is_set_aside_and_never_deleted(path: Path, caplog: pytest.LogCaptureFixture) -> None:
