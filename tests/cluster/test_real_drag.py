@@ -90,9 +90,9 @@ def end(program: subprocess.Popen[Any]) -> None:
 
 
 @pytest.fixture
-def screen(own_castray: Castray) -> Iterator[Screen]:
+def screen(cluster: Castray) -> Iterator[Screen]:
     with contextlib.ExitStack() as stack:
-        yield Screen(stack, own_castray.environment)
+        yield Screen(stack, cluster.environment)
 
 
 def told(program: subprocess.Popen[str], event: str) -> dict[str, Any]:

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import filecmp
 import json
 import os
 import signal
 import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from castray_desktop.core.protocol.messages import ClusterPhase, NodeState
+from castray_desktop.workers.base.paths import find_paths
+from castray_desktop.workers.client.client_cache import ClientCache
+from castray_desktop.workers.client.engine_client import EngineClient
 from castray_desktop.workers.clusters.node_inventory import local_node_name
 from tests.cluster.conftest import Castray
 from tests.helpers.trees import make_file
@@ -34,9 +38,22 @@ def whole(cluster: Castray) -> Iterator[Castray]:
 
 
 def wait_for_nodes(cluster: Castray) -> None:
-    deadline = time.monotonic() + BACK_SECONDS
-    while any(node["state"] != "online" for node in cluster.nodes()):
-        assert time.monotonic() < deadline
+    asyncio.run(_nodes_are_online(cluster))
+
+
+async def _nodes_are_online(cluster: Castray) -> None:
+    client = await EngineClient.connect(find_paths(cluster.environment), "test", start=False)
+    known, events = ClientCache(client.welcome), client.events()
+    try:
+        async with asyncio.timeout(BACK_SECONDS):
+            while (
+                known.cluster.phase is not ClusterPhase.READY
+                or not known.nodes
+                or any(node.state is not NodeState.ONLINE for node in known.nodes.values())
+            ):
+                known.apply_event(await anext(events))
+    finally:
+        await client.close()
 
 
 def start_slowly(cluster: Castray, file: Path, folder: Path) -> subprocess.Popen[str]:

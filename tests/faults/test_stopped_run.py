@@ -110,7 +110,7 @@ def test_a_run_over_agents_and_a_file_system_of_its_own_is_stopped(number: signa
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_run_over_a_ray_cluster_is_stopped(number: signal.Signals) -> None:
     with run_of("SIGSTOP for 20 s, then SIGCONT/last hop/preflight") as run:
-        run.until_there_is(b"raylet/raylet", 2)
+        run.until_there_is(b"raylet/raylet", 1)
         output = run.stop(number)
         assert run.process.returncode == 128 + number, output
         assert len(run.folders) > 1

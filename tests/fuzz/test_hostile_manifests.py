@@ -17,7 +17,7 @@ from castray_desktop.core.protocol.nodes.agent_reports import DeliveryReport, Re
 from castray_desktop.workers.agent.transfer.source.scan_cache import ScanCache
 from castray_desktop.workers.agent.transfer.source.scanner import OnProgress, ScanResult, scan_paths
 from tests.workers.agent.transfer.conftest import home, lab
-from tests.workers.agent.transfer.lab import Lab, tree
+from tests.workers.agent.transfer.lab import ENDED, Lab, tree
 
 pytestmark = pytest.mark.timeout(60)
 __all__ = ["home", "lab"]
@@ -103,6 +103,9 @@ class Place:
         before = self.surroundings()
         cast = self.lab.cast(source, paths)
         cast.deliver(node, source.upstream(), self.destination, on_conflict)
+        cast.finish_source()
+        # A hundred thousand entries take their time on a busy machine: first all bytes, then all names.
+        node.await_delivery(cast.cast, lambda report: report.state in (RecipientState.VERIFYING, *ENDED))
         report = cast.results()[0]
         cast.forget()
         assert self.surroundings() == before

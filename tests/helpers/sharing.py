@@ -12,7 +12,6 @@ the second measure links and would disturb each other.
 
 APART = (
     "tests/cluster/test_processes.py",
-    "tests/cluster/test_real_drag.py",
     "tests/cluster/test_upgrade.py",
     "tests/cluster/test_window.py",
     "tests/lab/test_bare_ray.py",

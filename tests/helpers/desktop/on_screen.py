@@ -45,7 +45,7 @@ def hidden_because(widget: QWidget) -> str:
         return reason
     window, rect = widget.window(), place(widget)
     shown, alone = pixels(window.grab(rect)), pixels(widget.grab())
-    if len(np.unique(alone.reshape(-1, 3), axis=0)) < 2:
+    if (alone == alone[0, 0]).all():
         return "nothing is painted on it"
     share = float((shown == alone).all(axis=2).mean())
     return "" if share >= SAME else f"something else is painted over it: {share:.0%} are its own pixels"
