@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import os
 import subprocess
 import sys
@@ -50,14 +51,17 @@ def shipped() -> list[Path]:
     ]
 
 
-def imports(path: Path) -> Iterator[str]:
+@functools.cache
+def imports(path: Path) -> tuple[str, ...]:
     """Every module that the file imports, also inside functions and for type checking."""
+    found: list[str] = []
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
+            found += (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            yield node.module
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+            found.append(node.module)
+            found += (f"{node.module}.{alias.name}" for alias in node.names)
+    return tuple(found)
 
 
 def loaded_by(code: str) -> set[str]:
@@ -191,13 +195,25 @@ def test_no_module_binds_a_name_twice() -> None:
     assert {name: found for name, tree in trees().items() if (found := structure.rebound_names(tree))} == {}
 
 
+@pytest.fixture(autouse=True, scope="module")
+def trees_are_kept_for_this_module() -> Iterator[None]:
+    yield
+    trees.cache_clear()
+
+
+@functools.cache
 def trees() -> dict[str, ast.Module]:
     return structure.parse(structure.source_files(ROOT))
 
 
 def test_no_modules_import_each_other() -> None:
     """There are no import cycles, also not under `TYPE_CHECKING`."""
-    assert structure.cycles(structure.imports(trees())) == []
+    assert structure.cycles(graph()) == []
+
+
+@functools.cache
+def graph() -> dict[str, set[str]]:
+    return structure.imports(trees())
 
 
 def layer(module: str) -> str:
@@ -208,7 +224,7 @@ def layer(module: str) -> str:
 def test_folders_import_downward() -> None:
     wrong = [
         f"{module} imports {target}"
-        for module, targets in structure.imports(trees()).items()
+        for module, targets in graph().items()
         for target in sorted(targets)
         if layer(target) not in (*BELOW[layer(module)], layer(module), "")
     ]
