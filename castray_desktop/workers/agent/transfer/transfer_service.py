@@ -342,7 +342,7 @@ class TransferService:
             source.save_hashes()
             source.cancel()
         if delivery is not None:
-            delivery.forget()
+            delivery.forget(order.keep_parts)
             if delivery.is_kept and not order.keep_parts:
                 self._discard(order.cast)
         elif order.keep_parts:  # the node may have come back after its delivery was given up

@@ -168,11 +168,17 @@ class Delivery:
     def join(self, seconds: float) -> None:
         self._thread.join(seconds)
 
-    def forget(self) -> None:
-        """It is not needed any more: end it if it still runs, and free its resources."""
+    def forget(self, keep_parts: bool = False) -> None:
+        """It is not needed any more: end it if it still runs, and free its resources.
+
+        With `keep_parts`, a running one keeps its data for a retry, unless it is being cancelled: the engine
+        has given it up, such as after the loss of its source.
+        """
         with self.store.pieces.lock:
             self._forgotten = True
             ended = self._status.state in FINAL_RECIPIENT_STATES
+            if keep_parts and self._order.keep_failed and not ended and not self._cancellation.cancelled:
+                self._keeps_staging = self._keeps_for_retry = True
         if ended:
             self.release()
         else:

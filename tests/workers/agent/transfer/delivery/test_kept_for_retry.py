@@ -130,6 +130,33 @@ def test_a_cast_that_ends_as_a_whole_keeps_them_too(lab: Lab, nodes: list[Node])
     nodes[1].plane.carry_out(ForgetCast(cast.cast))
 
 
+def test_a_delivery_that_the_engine_has_given_up_keeps_them_too(
+    lab: Lab, nodes: list[Node], home: Path
+) -> None:
+    """The engine knows before the recipient that the source is gone for good."""
+    cast = lab.cast(nodes[0], [lab.file("a.bin", SIZE)])
+    nodes[0].plane.carry_out(SetCastLimit(cast.cast, 2 * MIB))
+    start(cast, nodes[1], nodes[0])
+    nodes[1].await_delivery(cast.cast, lambda report: report.content_bytes >= MIB)
+    nodes[1].plane.carry_out(ForgetCast(cast.cast, keep_parts=True))
+    await_true(lambda: len(StagingRegistry().kept()) == 1)
+    assert len(staged(nodes[1])) == 1
+    nodes[1].plane.carry_out(ForgetCast(cast.cast))
+    await_true(lambda: not staged(nodes[1]) and not list((home / "staging").iterdir()))
+
+
+def test_a_cancelled_delivery_keeps_nothing_when_it_is_forgotten(
+    lab: Lab, nodes: list[Node], home: Path
+) -> None:
+    cast = lab.cast(nodes[0], [lab.file("a.bin", SIZE)])
+    nodes[0].plane.carry_out(SetCastLimit(cast.cast, 2 * MIB))
+    start(cast, nodes[1], nodes[0])
+    nodes[1].await_delivery(cast.cast, lambda report: report.content_bytes >= MIB)
+    nodes[1].plane.carry_out(CancelCast(cast.cast))
+    nodes[1].plane.carry_out(ForgetCast(cast.cast, keep_parts=True))
+    await_true(lambda: not nodes[1].inbox.exists() and not list((home / "staging").iterdir()))
+
+
 def test_they_are_removed_after_a_day(
     lab: Lab, nodes: list[Node], home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
