@@ -36,6 +36,7 @@ from castray_desktop.workers.agent.transfer.store.cancellation import Cancellati
 from castray_desktop.workers.agent.transfer.store.part_files import PartFiles
 from castray_desktop.workers.agent.transfer.store.piece_store import NotifyChanged
 from castray_desktop.workers.agent.transfer.store.receive_store import DamagedListError, ReceiveStore
+from castray_desktop.workers.agent.transfer.system import linux_calls
 from castray_desktop.workers.agent.transfer.system.disk_watch import DiskWatch
 from castray_desktop.workers.agent.transfer.system.time_breakdown import CHECKING, DISK
 
@@ -60,7 +61,7 @@ RETRYABLE = (
     FailureKind.NO_WAY,
 )
 """After a delivery has failed for one of these, a retry can go on with what was received. Not after an error
-of the disk: once a sync has failed, nobody knows what it has.
+of the disk, nor after any failed sync: nobody knows what the disk has.
 """
 
 LEAST_FREE = 0.05
@@ -133,6 +134,7 @@ class Delivery:
         self._counts: Optional[FileCounts] = None
         self._outcomes = ""
         self._keeps_staging = self._keeps_for_retry = False
+        self._lost_writes = False  # the disk may not have what it was given
         self._forgotten = False
         self.is_kept = False
         """Whether what it has received is kept for a retry, although it has ended."""
@@ -277,9 +279,12 @@ class Delivery:
             failure = error.failure
         except OSError as error:
             failure = self.store.local_failure(error).failure
+            self._lost_writes = isinstance(error, linux_calls.SyncError)
         except Exception as error:
             log.exception("delivery of cast %s failed on %s", self.cast, self._context.node)
             failure = Failure(FailureKind.INTERNAL, {"reason": f"{type(error).__name__}: {error}"})
+        if failure is not None and failure.kind is FailureKind.WRITE_ERROR:
+            self._lost_writes = True  # also where the engine was told before that the disk is silent
         if self.store.hashes is not None:
             self.store.hashes.stop()
         self._finish(final, failure)
@@ -359,7 +364,7 @@ class Delivery:
         """
         if final is not R.FAILED or not self._order.keep_failed or failure.kind not in RETRYABLE:
             return False
-        if not self.store.pieces.have.total:
+        if self._lost_writes or not self.store.pieces.have.total:
             return False
         if failure.kind is not FailureKind.NO_ROOM:
             return True

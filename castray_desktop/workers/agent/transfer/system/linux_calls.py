@@ -188,10 +188,14 @@ def reserve_space(fd: int, size: int) -> bool:
     return True
 
 
+class SyncError(OSError):
+    """Something was not written to the disk. Nobody knows what: it may read back from memory for a while."""
+
+
 def sync_file_system(fd: int) -> bool:
     """Write everything of the file system that `fd` lies on to its disk. False where that can't be asked for.
 
-    Raises OSError, also for what went wrong since `fd` was opened.
+    Raises SyncError, also for what went wrong since `fd` was opened.
     """
     if _syncfs is None:
         return False
@@ -200,12 +204,12 @@ def sync_file_system(fd: int) -> bool:
         if code in _CANNOT_SYNC:
             return False
         if code != errno.EINTR:
-            raise OSError(code, os.strerror(code))
+            raise SyncError(code, os.strerror(code))
     return True
 
 
 def sync(fd: int, path: bytes) -> None:
-    """Write an open file, or a folder's entries, to the disk. Raises OSError, which names `path`.
+    """Write an open file, or a folder's entries, to the disk. Raises SyncError, which names `path`.
 
     Some file systems can't sync a folder, or anything: that is no error.
     """
@@ -213,7 +217,7 @@ def sync(fd: int, path: bytes) -> None:
         os.fsync(fd)
     except OSError as error:
         if error.errno not in _CANNOT_SYNC:
-            raise OSError(error.errno, error.strerror, os.fsdecode(path)) from error
+            raise SyncError(error.errno, error.strerror, os.fsdecode(path)) from error
 
 
 def sync_path(path: bytes, folder: Optional[int] = None, shown: bytes = b"") -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import json
 import os
 import time
@@ -29,6 +30,7 @@ from castray_desktop.core.protocol.nodes.agent_reports import (
 from castray_desktop.core.protocol.nodes.cast_parcel import TopEntry
 from castray_desktop.workers.agent.transfer.store import staging
 from castray_desktop.workers.agent.transfer.store.staging import StagingRegistry, remove_abandoned_staging
+from tests.workers.agent.transfer.delivery.test_syncing import Disk
 from tests.workers.agent.transfer.lab import Cast, Lab, Node, await_true
 
 pytestmark = pytest.mark.timeout(90)
@@ -71,7 +73,7 @@ def fail_in_the_middle(lab: Lab, nodes: list[Node]) -> tuple[Cast, DeliveryRepor
 
 
 def staged(node: Node) -> list[str]:
-    return [path.name for path in node.inbox.iterdir() if path.name.startswith(".castray-")]
+    return [path.name for path in node.inbox.glob(".castray-*")]
 
 
 def test_a_retry_receives_only_what_is_missing(lab: Lab, nodes: list[Node]) -> None:
@@ -189,3 +191,27 @@ def test_without_a_wish_to_keep_nothing_is_kept(lab: Lab, nodes: list[Node], hom
     nodes[0].plane.close()
     assert nodes[1].await_end(cast.cast).state is RecipientState.FAILED
     assert list((home / "staging").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (errno.EIO, FailureKind.WRITE_ERROR),
+        (errno.EROFS, FailureKind.NOT_WRITABLE),
+        (errno.ENOSPC, FailureKind.NO_ROOM),
+    ],
+)
+def test_nothing_is_kept_after_a_failed_sync(
+    lab: Lab, nodes: list[Node], monkeypatch: pytest.MonkeyPatch, error: int, kind: FailureKind
+) -> None:
+    """Also where its reason may pass: what reads back right from memory may not be on the disk."""
+    disk = Disk(monkeypatch)
+    disk.whole, disk.single = error, lambda path: error if "/parts" in path else 0
+    cast = lab.cast(nodes[0], [lab.file("a.bin", MIB)])
+    start(cast, nodes[1], nodes[0])
+    (report,) = cast.results()
+    assert report.state is RecipientState.FAILED
+    assert report.failure is not None
+    assert report.failure.kind is kind
+    assert staged(nodes[1]) == []
+    assert StagingRegistry().kept() == []
