@@ -7,10 +7,10 @@
 
 The first host of the laboratory is the web server (`benchmarks.laboratory.static_server`), the others are
 recipients. Each round is one `curl`, a cast to 8 recipients, eight `curl` at once and eight `hf download` at
-once, so that all see the same machine; every copy is compared with the file of the server. The cast begins
-with the measurement of the nodes, as the first cast of a day does. Needs the requirements of
-`benchmarks.laboratory.lab`, curl, memory for all copies at once, and an idle machine. Ends with 1 if a target
-was missed.
+once, so that all see the same machine; with 4 recipients, and with slower links, it is `curl` and cast alone.
+Every copy is compared with the file of the server. The cast begins with the measurement of the nodes, as the
+first cast of a day does. Needs the requirements of `benchmarks.laboratory.lab`, curl, memory for all copies
+at once, and an idle machine. Ends with 1 if a target was missed.
 """
 
 from __future__ import annotations
@@ -205,38 +205,75 @@ async def server(options: Options) -> list[Row]:
 
 
 async def cluster(options: Options) -> list[Row]:
-    """1 GiB over links of 1 Gbit/s to 8 recipients: the cast against one curl of the same round."""
+    """1 GiB to 8 recipients over links of 1 Gbit/s: the cast against one curl of the same round.
+
+    Also to 4, and to 8 over links of 250 Mbit/s: a machine with two processors can't write, hash and forward
+    eight streams of 1 Gbit/s at once, and these rows show the cast without that limit.
+    """
+    rows = await _against_curl(options, RECIPIENTS, 1000, others=True)
+    rows += await _against_curl(options, RECIPIENTS // 2, 1000)
+    return rows + await _against_curl(options, RECIPIENTS, 250)
+
+
+async def _against_curl(options: Options, recipients: int, rate: int, others: bool = False) -> list[Row]:
+    """The rows for links of so many Mbit/s; with `others`, beside as many curl and hf download at once."""
     size, found = options.size(1024), dict[str, list[float]](one=[], cast=[], many=[], hub=[])
-    copies, why = [], ""
+    copies, cpu, idle, why = [], [], [], ""
     with memory_disk("castray-bench-") as disk:
-        async with laboratory(RECIPIENTS, "1gbit", disk, lambda path: make_file(path, size)) as place:
+        async with laboratory(recipients, f"{rate}mbit", disk, lambda path: make_file(path, size)) as place:
             for _ in range(options.times):
                 found["one"].append(await curl(place, place.recipients[:1]))
-                before = place.sent()
+                before, processors = place.sent(), Processors.now()
+                place.nodes.reset_usage()
                 seconds, why = await cast(place)
                 found["cast"].append(seconds)
+                cpu.append(sum(usage.cpu for usage in place.nodes.usage().values()))
+                idle.append(Processors.now().idle_since(processors))
                 copies.append((place.sent() - before) / size)
-                found["many"].append(await curl(place, place.recipients))
-                found["hub"].append(await hub(place, place.recipients))
+                if others:
+                    found["many"].append(await curl(place, place.recipients))
+                    found["hub"].append(await hub(place, place.recipients))
     one = median(found["one"])
     ratio = median(mine / theirs for mine, theirs in zip(found["cast"], found["one"], strict=True))
-    what = f"{size // MIB} MiB, 1 Gbit/s"
-    return [
+    what = f"{size // MIB} MiB, {rate} Mbit/s"
+    rows = [
         Row("cluster", f"{what}, one curl", one, one_copy=one),
         Row(
             "cluster",
-            f"{what}, a cast to {RECIPIENTS}",
+            f"{what}, a cast to {recipients}",
             median(found["cast"]),
             bar=median(found["cast"]) / ratio * MOST_RATIO,
             rule=f"{MOST_RATIO} x one curl, {MOST_COPIES} copies and headers",
             one_copy=one,
             copies=median(copies),
             most_copies=MOST_COPIES + HEADERS,
-            note=f"{ratio:.3f} x one curl of the same round; {why}",
+            cpu=median(cpu),
+            note=f"{ratio:.3f} x one curl of the same round; machine {median(idle):.0%} idle; {why}",
         ),
-        Row("cluster", f"{what}, {RECIPIENTS} curl at once", median(found["many"]), one_copy=one),
-        Row("cluster", f"{what}, {RECIPIENTS} hf download at once", median(found["hub"]), one_copy=one),
     ]
+    if others:
+        rows += [
+            Row("cluster", f"{what}, {recipients} curl at once", median(found["many"]), one_copy=one),
+            Row("cluster", f"{what}, {recipients} hf download at once", median(found["hub"]), one_copy=one),
+        ]
+    return rows
+
+
+@dataclass(frozen=True)
+class Processors:
+    """What all processors of this machine have done since its start, in ticks."""
+
+    idle: int  # also for a disk
+    all: int
+
+    @classmethod
+    def now(cls) -> Processors:
+        ticks = list(map(int, Path("/proc/stat").read_text().partition("\n")[0].split()[1:9]))
+        return cls(ticks[3] + ticks[4], sum(ticks))
+
+    def idle_since(self, before: Processors) -> float:
+        """The share of the time since then in which they had nothing to do, 0 to 1."""
+        return (self.idle - before.idle) / max(1, self.all - before.all)
 
 
 HEADERS = 0.05

@@ -1,7 +1,8 @@
 """The window's translations: `python -m tools.catalogue` brings the sources up to date and compiles them.
 
 `resources/i18n/castray_*.ts` contain every text of the window: the texts that Qt's `lupdate` finds in the
-code, and the sentences and values of `core.failures`, which are looked up in the context "Failure".
+code, the sentences and values of `core.failures`, which are looked up in the context "Failure", and those of
+`core.routing.download_nodes`, in the context "Placement".
 Translate a new text there by hand (in an editor or Qt Linguist), then run this again. `lupdate` and
 `lrelease` are part of PySide6. With `--check` nothing is written; the status is 1 if something would be.
 `--changes REVISION` prints what has changed in them since that git revision, and writes nothing.
@@ -24,6 +25,7 @@ from castray_desktop.core.casts.multicast_status import MULTICAST_END_TEMPLATES 
 from castray_desktop.core.failures.check_sentences import TEMPLATES as CHECKS
 from castray_desktop.core.failures.sentences import SYSTEM_ERROR_TEXTS, TEMPLATES, TRANSLATABLE_VALUES
 from castray_desktop.core.failures.short_reasons import NO_ROOM_FOR_FILES, SHORT_REASONS
+from castray_desktop.core.routing.download_nodes import NOT_REACHED, PLACEMENT_TEMPLATES
 from tools.catalogue_messages import compare, messages, messages_at, table
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -54,13 +56,15 @@ def update(path: Path, language: str) -> None:
 
 
 def _failure_lines() -> Iterator[str]:
-    """The templates of failures as calls that `lupdate` understands."""
+    """The templates of failures, and why a node downloads, as calls that `lupdate` understands."""
     pairs = (*(template[1:] for template in TEMPLATES.values()), *MULTICAST.values())
     texts = [text for pair in pairs for text in pair if text]
     texts += [*SHORT_REASONS.values(), NO_ROOM_FOR_FILES]
     texts += [text for words in CHECKS.values() for text in words.texts()]
     for text in dict.fromkeys([*texts, *TRANSLATABLE_VALUES, *SYSTEM_ERROR_TEXTS]):
         yield f'translate("Failure", {json.dumps(text, ensure_ascii=False)})'
+    for text in (*PLACEMENT_TEMPLATES.values(), NOT_REACHED):
+        yield f'translate("Placement", {json.dumps(text, ensure_ascii=False)})'
 
 
 def compile_to(path: Path, language: str) -> None:

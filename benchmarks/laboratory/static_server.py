@@ -15,6 +15,7 @@ import os
 import re
 import socket
 import sys
+import traceback
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -32,6 +33,11 @@ class StaticServer(http.server.ThreadingHTTPServer):
     def __init__(self, address: tuple[str, int], folder: Path) -> None:
         self.folder = folder
         super().__init__(address, _Handler)
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """A client may close its connection at any time, also between two requests."""
+        if not isinstance(sys.exception(), ConnectionError):
+            traceback.print_exc()
 
 
 class _Handler(http.server.BaseHTTPRequestHandler):

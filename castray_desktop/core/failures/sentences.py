@@ -634,6 +634,23 @@ TRANSLATABLE_VALUES = (
     # files on a node
     "these files have been closed",
     "another process is still using it",
+    # why a download waits or failed
+    "the server answers {answer} and asks to wait {seconds} s",
+    "the server answers {answer}",
+    "the hub answers {answer} and asks to wait {seconds} s",
+    "the hub answers {answer}",
+    "the hub's answer can't be understood",
+    "the server does not respond",
+    "the server does not answer",
+    "the server's name is unknown",
+    "the server's answer can't be understood",
+    "the server's certificate is not trusted: {error}",
+    "the server ended its answer too early",
+    "the server does not say how long the file is",
+    "the server sends the file as a whole only",
+    "the server sends another part of the file than was requested",
+    "the server redirects again and again",
+    "the server redirects to {address}",
     # what became of a command after a delivery
     "done",
     "not allowed on this node: {reason}",

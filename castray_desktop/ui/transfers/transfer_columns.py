@@ -74,7 +74,7 @@ class ColumnSpec:
 COLUMNS: Mapping[TransferColumn, ColumnSpec] = {
     TransferColumn.NAME: ColumnSpec(
         lambda: translate("TransferModel", "Name"),
-        276,
+        252,
         lambda cast: (natural_key(cast.name), cast.others),
         cast_title,
         lambda cast, delivery: delivery.node,
@@ -97,7 +97,7 @@ COLUMNS: Mapping[TransferColumn, ColumnSpec] = {
     ),
     TransferColumn.STATUS: ColumnSpec(
         lambda: translate("TransferModel", "Status"),
-        128,
+        152,
         lambda cast: (cast.state.value,),
         cast_status,
         lambda cast, delivery: delivery_status(delivery),

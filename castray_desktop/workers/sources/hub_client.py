@@ -239,6 +239,8 @@ class HubClient:
                 wait, delay = delay, min(delay * 2, MAX_DELAY_SECONDS)
             else:
                 asked += wait
+                if wait >= 1:
+                    reason = f"{reason} and asks to wait {wait:.0f} s"
             if waited > PATIENCE_SECONDS or asked > MAX_ASKED_SECONDS:
                 raise self._failed(address, reason)
             self._pause(wait, reason)

@@ -199,8 +199,8 @@ def test_it_waits_as_long_as_the_hub_says(hub: HubServer) -> None:
     client = HubClient(lambda seconds, reason: waits.append((seconds, reason)))
     assert len(client.listing(parse_hub_address("hf://org/name")).files) == len(FILES)
     assert waits == [
-        (7.0, "the hub answers 429 Too Many Requests"),
-        (55.0, "the hub answers 429 Too Many Requests"),
+        (7.0, "the hub answers 429 Too Many Requests and asks to wait 7 s"),
+        (55.0, "the hub answers 429 Too Many Requests and asks to wait 55 s"),
         (0.5, "the hub answers 503 Service Unavailable"),
     ]
 

@@ -36,6 +36,7 @@ class RemoteListing:
 
     files: tuple[RemoteFile, ...] = ()
     failure: Optional[Failure] = None
+    wait: float = 0.0  # seconds that a server asks for before the next request; 0: it does not
 
 
 @dataclass(frozen=True)

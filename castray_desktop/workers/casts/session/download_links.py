@@ -75,6 +75,14 @@ class DownloadLinks:
         self._status.store_waits(Failure(FailureKind.SERVER_AWAITED, {"reason": reason}) if reason else None)
         self._context.wakeup.wake()
 
+    async def wait(self, seconds: float, reason: str) -> None:
+        """Wait as long as a server asks for, and say so."""
+        self._waiting(reason)
+        try:
+            await asyncio.sleep(seconds)
+        finally:
+            self._waiting("")
+
     async def prepare(self) -> None:
         """Before a node gets the files: links that are not there or expire soon are renewed. Raises
         CastRayError."""

@@ -38,6 +38,9 @@ from castray_desktop.workers.casts.session.source_failover import SourceFailover
 MEASURE_SECONDS = 8.0
 """A node that has not measured its rate by then is left out."""
 
+MAX_ASKED_SECONDS = 900.0
+"""Servers that let a cast wait longer than this, in all, before they say what a file is, end it."""
+
 Failures = dict[str, Failure]
 """Why nodes can't download, by their names."""
 
@@ -45,11 +48,16 @@ log = logging.getLogger("castray.cast")
 
 
 async def list_files(
-    agents: AgentDirectory, nodes: Iterable[str], urls: tuple[str, ...], failures: Failures
+    agents: AgentDirectory,
+    nodes: Iterable[str],
+    urls: tuple[str, ...],
+    failures: Failures,
+    waits: dict[str, float] | None = None,
 ) -> tuple[str, tuple[RemoteFile, ...]] | None:
     """Ask nodes at once what the addresses stand for; the first one that knows, and what it says.
 
-    None if none does; the reasons are put into `failures`.
+    None if none does; the reasons are put into `failures`, and the seconds for which servers let nodes wait
+    into `waits`.
     """
     tasks = {asyncio.create_task(_resolve(agents, node, urls)): node for node in nodes}
     pending = set(tasks)
@@ -63,6 +71,8 @@ async def list_files(
                 if listing.failure is None:
                     return node, listing.files
                 failures[node] = listing.failure
+                if waits is not None and listing.wait:
+                    waits[node] = listing.wait
     finally:
         for task in pending:
             task.cancel()
@@ -114,7 +124,7 @@ class DownloadPlanner:
         if self._status.request.urls and self._is_open:
             await self._choose(measures)
         elif self._status.request.urls:
-            await self._list(((self._context.source,),), Failures())
+            await self._list(((self._context.source,),), Failures(), patient=measures)
 
     def _check_encrypted(self, urls: Iterable[str]) -> None:
         """Raises CastRayError(URL_NOT_ENCRYPTED) for plain http where the cast has to be encrypted."""
@@ -137,7 +147,7 @@ class DownloadPlanner:
     async def _choose(self, measures: bool) -> None:
         groups = self._groups()
         failures = Failures()
-        lister = await self._list(groups, failures)
+        lister = await self._list(groups, failures, patient=measures)
         linked = [file for file in self._failover.links.files if file.url]  # others come with the order
         files = [file for file in linked if file.ranges] or linked
         largest = max(files, key=lambda file: file.size, default=None)
@@ -161,22 +171,33 @@ class DownloadPlanner:
             return
         await self._choose_fastest(groups, largest, host, size, failures)
 
-    async def _list(self, groups: tuple[tuple[str, ...], ...], failures: Failures) -> str | None:
+    async def _list(
+        self, groups: tuple[tuple[str, ...], ...], failures: Failures, patient: bool
+    ) -> str | None:
         """Find the files, with links that can be used now; returns the node that was asked for them, if any.
 
-        Raises CastRayError.
+        If `patient`, wait as long as a server asks for. Raises CastRayError.
         """
         listers = []
 
-        async def ask(urls: tuple[str, ...]) -> tuple[RemoteFile, ...]:
-            for group in groups:
-                found = await list_files(self._context.agents, group, urls, failures)
-                if found is not None:
-                    listers.append(found[0])
-                    return found[1]
-            raise CastRayError.of(unreachable(urls[0], failures))
+        links, left = self._failover.links, MAX_ASKED_SECONDS if patient else 0.0
 
-        links = self._failover.links
+        async def ask(urls: tuple[str, ...]) -> tuple[RemoteFile, ...]:
+            nonlocal left
+            while True:
+                waits: dict[str, float] = {}
+                for group in groups:
+                    found = await list_files(self._context.agents, group, urls, failures, waits)
+                    if found is not None:
+                        listers.append(found[0])
+                        return found[1]
+                seconds = min(waits.values(), default=0.0)
+                left -= seconds
+                if not seconds or left < 0:
+                    raise CastRayError.of(unreachable(urls[0], failures))
+                await links.wait(seconds, failures[min(waits, key=waits.__getitem__)].values["reason"])
+                failures.clear()
+
         await links.resolve(ask)
         await links.prepare()
         self._check_encrypted(file.url for file in links.files)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 
 import msgspec
@@ -125,6 +126,24 @@ async def test_an_address_that_fails_ends_the_cast_with_its_reason() -> None:
     stage.agents.listing = RemoteListing(failure=failure)
     result = await stage.result(stage.cast_manager.send(DOWNLOAD))
     assert result.summary.failure == failure
+
+
+async def test_a_server_that_asks_to_wait_before_it_says_what_a_file_is_is_asked_again() -> None:
+    stage = Stage()
+    known = stage.agents.listing
+    reason = "the server answers 429 Too Many Requests and asks to wait 45 s"
+    failure = Failure(FailureKind.URL_FAILED, {"url": URL, "reason": reason})
+    stage.agents.listing = RemoteListing(failure=failure, wait=0.05)
+    cast = stage.cast_manager.send(DOWNLOAD)
+    waiting = Failure(FailureKind.SERVER_AWAITED, {"reason": reason})
+    while stage.cast_manager.summaries()[0].failure != waiting:  # noqa: ASYNC110 - nobody tells
+        await asyncio.sleep(0)
+    with pytest.raises(CastRayError, match="url_failed"):  # nobody waits for a preflight
+        await stage.cast_manager.dry_runs.preflight(DOWNLOAD)
+    stage.agents.listing = known
+    await stage.agents.wait_for("s", PrepareSource)
+    assert stage.cast_manager.summaries()[0].failure is None
+    await stage.cast_manager.cancel(cast)
 
 
 async def test_people_see_that_a_server_lets_wait() -> None:

@@ -261,6 +261,8 @@ class RangeClient:
             if asked is None:
                 asked, delay = delay, min(delay * 2, MAX_DELAY_SECONDS)
                 waited += asked
+            elif asked >= 1:
+                reason = f"{reason} and asks to wait {asked:.0f} s"
             self._pause(asked, reason)
 
     def _read_some(self, link: RemoteLink, start: int, view: memoryview, pinned: RemoteState) -> int:

@@ -30,7 +30,7 @@ from castray_desktop.workers.agent.transfer.source.range_client import (
 from castray_desktop.workers.agent.transfer.source.scanner import ScanResult
 
 RESOLVE_SECONDS = 10.0
-"""A server that lets wait longer for an answer about a file ends the request."""
+"""A server that lets wait longer for an answer about a file ends the request: the engine repeats it."""
 
 MEASURE_SECONDS = 1.0
 """So long a node downloads at most to measure its rate."""
@@ -51,10 +51,12 @@ def remote_state(file: RemoteFile) -> RemoteState:
 
 def resolve_urls(order: ResolveUrls) -> RemoteListing:
     """Ask the servers for size, version and date of each file."""
-    deadline = time.monotonic() + RESOLVE_SECONDS
+    deadline, wait = time.monotonic() + RESOLVE_SECONDS, 0.0
 
     def pause(seconds: float, reason: str) -> None:
+        nonlocal wait
         if time.monotonic() + seconds > deadline:
+            wait = seconds
             raise TimeoutError(reason)
         time.sleep(seconds)
 
@@ -64,7 +66,7 @@ def resolve_urls(order: ResolveUrls) -> RemoteListing:
             try:
                 state = client.state(RemoteLink(url))
             except (RemoteFileError, TimeoutError) as error:
-                return RemoteListing(failure=_failure(url, str(error)))
+                return RemoteListing(failure=_failure(url, str(error)), wait=wait)
             path = os.fsdecode(url_file_name(url))
             version = (state.size, state.etag, state.modified_ns, state.ranges)
             found.append(RemoteFile(path, url, *version, checksum=state.checksum))

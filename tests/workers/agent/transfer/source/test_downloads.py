@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from castray_desktop.core.failures.kinds import Failure, FailureKind
+from castray_desktop.core.failures.sentences import translate_value
 from castray_desktop.core.protocol.nodes.agent_orders import (
     FreshLink,
     PrepareSource,
@@ -251,6 +252,19 @@ def test_a_file_without_a_size_is_refused(server: RangeServer) -> None:
     assert listing.failure is not None
     assert listing.failure.kind is FailureKind.URL_FAILED
     assert "secret" not in repr(listing)
+
+
+def test_how_long_a_server_lets_wait_is_said_of_a_file(server: RangeServer) -> None:
+    """It is the engine that waits, and asks again."""
+    file = served(server, "/model.bin", 100)
+    file.faults = [Answer(status=429, headers={"Retry-After": "45"})]
+    listing = resolve_urls(ResolveUrls((server.url("/model.bin?key=secret"),)))
+    assert listing.failure is not None
+    assert listing.wait == 45
+    reason = listing.failure.values["reason"]
+    assert reason == "the server answers 429 Too Many Requests and asks to wait 45 s"
+    said = translate_value(reason, lambda text: text.replace("and asks to wait", "und bittet um"))
+    assert said == "the server answers 429 Too Many Requests und bittet um 45 s"
 
 
 def test_the_token_stays_with_its_host(lab: Lab, server: RangeServer) -> None:

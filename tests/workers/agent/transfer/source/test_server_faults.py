@@ -295,7 +295,7 @@ def test_a_server_that_asks_to_wait_is_obeyed(stand: Stand, lab: Lab) -> None:
     check_complete(stand, nodes, results)
     reports = [report for report in nodes[0].history if isinstance(report, SourceReport)]
     reasons = {report.waiting.values["reason"] for report in reports if report.waiting is not None}
-    assert reasons == {"the server answers 429 Too Many Requests"}
+    assert reasons == {"the server answers 429 Too Many Requests and asks to wait 1 s"}
     assert reports[-1].waiting is None
 
 
