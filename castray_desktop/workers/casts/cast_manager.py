@@ -363,7 +363,7 @@ class CastManager:
 
     @property
     def retryable(self) -> tuple[str, ...]:
-        """Ended casts that are listed, and whose failed deliveries may be repeated."""
+        """Ended casts that are listed, and a retry of which may use what nodes have kept."""
         return tuple(cast for cast, status in self._table.casts.items() if status.is_retryable)
 
     @property

@@ -16,6 +16,7 @@ from castray_desktop.core.protocol.messages import (
     CastsRemoved,
     CastState,
     DeliveryState,
+    SendRequest,
 )
 from castray_desktop.core.protocol.nodes.agent_orders import (
     AnnounceTrailer,
@@ -28,7 +29,7 @@ from castray_desktop.workers.casts.cast_manager import CastManager
 from castray_desktop.workers.casts.cast_table import CastServices
 from castray_desktop.workers.history.history_store import PastCast
 from tests.helpers.cast_stage import REQUEST, Stage
-from tests.helpers.fake_agents import STREAM, TOTALS
+from tests.helpers.fake_agents import STREAM, TOTALS, URL
 
 WRITE_ERROR = Failure(FailureKind.WRITE_ERROR, {"node": "b", "path": "/in", "reason": "no"})
 
@@ -123,6 +124,19 @@ async def test_nodes_keep_parts_until_the_cast_is_cleared(stage: Stage) -> None:
     assert await stage.agents.wait_for("b", ForgetCast, 3) == ForgetCast(cast)
     assert stage.cast_manager.retryable == ()
     assert CastsRemoved((cast,)) in stage.events
+
+
+async def test_nodes_keep_nothing_of_a_cast_of_addresses_whose_retry_is_a_new_one(stage: Stage) -> None:
+    request = SendRequest((URL,), ("a", "b", "c"), source="s", leave_out=True)
+    cast = await stage.start(request)
+    order = await stage.agents.wait_for("b", StartDelivery)
+    assert isinstance(order, StartDelivery)
+    assert not order.keep_failed
+    stage.agents.report_delivery("b", cast, RecipientState.FAILED, failure=WRITE_ERROR)
+    assert await stage.finish(cast, "a", "c") is CastState.PARTLY_FAILED
+    assert await stage.agents.wait_for("b", ForgetCast) == ForgetCast(cast)
+    assert stage.cast_manager.retryable == ()
+    assert await stage.cast_manager.commands.retry(cast) != cast
 
 
 async def test_a_completed_cast_leaves_nothing(stage: Stage) -> None:

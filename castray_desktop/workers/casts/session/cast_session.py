@@ -100,7 +100,7 @@ class CastCompletion:
             self._context.advance(CastEvent.CANCELLED, failure)
         else:
             self.end_all(DeliveryEvent.FAILED, failure)
-            await self._clean_up(keep_parts=True)
+            await self._clean_up(keep_parts=self._status.keeps_parts)
             earlier = self._status.attempts and self._status.outcome() is CastEvent.PARTLY_FAILED
             self._context.advance(CastEvent.PARTLY_FAILED if earlier else CastEvent.FAILED, failure)
 
@@ -489,7 +489,7 @@ class CastSession:
             prune=self._destinations.may_remove(node),
             group=self._multicast.group_for(node),
             plain_peers=plain_peers(self._context),
-            keep_failed=True,
+            keep_failed=self.status.keeps_parts,
         )
 
     def _can_serve(self, node: str) -> bool:

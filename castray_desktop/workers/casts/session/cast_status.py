@@ -278,7 +278,12 @@ class CastStatus:
     @property
     def is_retryable(self) -> bool:
         """Whether it has ended, and some deliveries have failed: nodes may keep what they have received."""
-        return self.state.finished and any(map(self.has_failed, self._entries))
+        return self.keeps_parts and self.state.finished and any(map(self.has_failed, self._entries))
+
+    @property
+    def keeps_parts(self) -> bool:
+        """Whether a retry could use what failed deliveries have received: that of addresses is a new cast."""
+        return not self.request.urls
 
     def has_failed(self, node: str) -> bool:
         """Whether the delivery to this recipient has failed; False for other nodes."""
