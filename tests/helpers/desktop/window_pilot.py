@@ -32,6 +32,7 @@ from castray_desktop.ui.window.main_window import MainWindow
 
 STEP_MS = 50
 SETTLE_MS = 250
+LEAST_PASSES = 12  # of the event loop, each of which may take long on a busy machine
 MOST_ROUNDS = 6
 SAME = 0.008  # of a cast
 WAIT_SECONDS = 120.0
@@ -108,8 +109,9 @@ class Pilot(QObject):
         self.seen["finished"] = time.time()
         self._note(results[0])
         if self._options.film:
-            self._take_frame()
             self._film.stop()
+            self._settle()  # what is shown of the result comes a moment later
+            self._take_frame()
             self._save_film()
         window.close()
 
@@ -158,8 +160,10 @@ class Pilot(QObject):
         for _ in range(MOST_ROUNDS):
             clock = QElapsedTimer()
             clock.start()
-            while clock.elapsed() < SETTLE_MS:
+            passes = 0
+            while clock.elapsed() < SETTLE_MS or passes < LEAST_PASSES:
                 QApplication.processEvents()
+                passes += 1
             if self._of_one_moment():
                 break
 
