@@ -6,6 +6,7 @@ import asyncio
 import filecmp
 import json
 import signal
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -82,6 +83,25 @@ def test_a_cast_over_v1(api: httpx.Client, cluster: Castray, tmp_path: Path) -> 
     missing = api.post("/api/v1/casts", json=body | {"recipients": ["nobody"]})
     assert (missing.status_code, missing.json()["kind"]) == (404, "node_unknown")
     assert api.get("/healthz", headers={"Authorization": ""}).json() == {"status": "ok"}
+
+
+def test_a_killed_server_does_nothing_twice(cluster: Castray, tmp_path: Path) -> None:
+    file = make_file(tmp_path / "x.bin", 1_000_000)
+    body = {"paths": [str(file)], "recipients": ["all"], "dest": str(tmp_path / "{node}")}
+    answers = []
+    for _ in range(2):
+        server = cluster.start("serve", "--port", "0")
+        assert server.stdout is not None
+        address = server.stdout.readline().split()[4].rstrip(",")
+        token = (cluster.home / "castray" / "api-token").read_text().strip()
+        headers = {"Authorization": f"Bearer {token}", "Idempotency-Key": "a-killed-server"}
+        answers.append(httpx.post(f"{address}/api/v1/casts", json=body, headers=headers, timeout=60))
+        server.kill()
+        server.communicate(timeout=30)
+    assert [answer.status_code for answer in answers] == [201, 201]
+    assert answers[0].content == answers[1].content
+    assert answers[1].headers["Idempotent-Replayed"] == "true"
+    assert stat.S_IMODE((cluster.home / "castray" / "api-keys.sqlite").stat().st_mode) == 0o600
 
 
 def test_nodes_come_and_go_over_http(api: httpx.Client) -> None:
