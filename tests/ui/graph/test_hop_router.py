@@ -110,13 +110,16 @@ def test_a_hop_to_the_next_row_does_not_cover_other_hops(
 ) -> None:
     stage = show(qtbot, size, count, 0, 1)
     lines = list(hops(stage))
-    level = [line for _, _, line in lines if line[0].y == line[-1].y]
-    bent = [line for _, _, line in lines if line[0].y != line[-1].y]
+    places = stage.scene.places()
+    level = [line for upstream, node, line in lines if places[upstream].y == places[node].y]
+    bent = [line for upstream, node, line in lines if upstream != "desk" and line not in level]
+    assert level
     assert bent
-    for line in bent[1:]:  # the first is from the source
-        for other in level:
-            area = Box(min(p.x for p in other), other[0].y - 8, abs(other[-1].x - other[0].x), 16)
-            assert not any(area.contains(point) for point in line)
+    for line, other in product(bent, level):
+        left, top = min(point.x for point in other), min(point.y for point in other)
+        right, bottom = max(point.x for point in other), max(point.y for point in other)
+        area = Box(left, top - 4, right - left, bottom - top + 8)
+        assert not any(area.contains(point) for point in line)
 
 
 @pytest.mark.parametrize("count", [2, 4, 6])

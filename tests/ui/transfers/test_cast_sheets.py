@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from PySide6.QtCore import Qt
 from pytestqt.qtbot import QtBot
 
 from castray_desktop.core.failures.kinds import Failure, FailureKind
@@ -45,10 +46,9 @@ def test_a_reason_has_room_for_its_figures(
 def test_a_sheet_without_a_frame_has_an_edge(qtbot: QtBot, theme: Theme, link: FakeLink) -> None:
     sheet = CastDetails(theme, link, None)  # type: ignore[arg-type]
     qtbot.addWidget(sheet)
+    sheet.setWindowFlag(Qt.WindowType.FramelessWindowHint)
     sheet.show()
     qtbot.waitExposed(sheet)
     picture = sheet.grab().toImage()
-    framed = sheet.frameGeometry() != sheet.geometry()
-    edge = theme.color("card" if framed else "line_strong")
-    assert picture.pixelColor(0, sheet.height() // 2) == edge
+    assert picture.pixelColor(0, sheet.height() // 2) == theme.color("line_strong")
     assert picture.pixelColor(3, sheet.height() // 2) == theme.color("card")
