@@ -8,6 +8,7 @@ import struct
 import threading
 import time
 import urllib.parse
+from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Callable, Optional
@@ -36,6 +37,9 @@ from castray_desktop.workers.agent.transfer.store.receive_store import ReceiveSt
 
 CHECK_SECONDS = 0.25
 """A pause before another attempt ends so soon after the cast."""
+
+AGAIN_BYTES = 4 << 20
+"""Of parts that were read once more so much is kept: several recipients often request one at once."""
 
 COLLISION_FREE = frozenset({"sha256", "git-sha1"})
 """Checksums that are different for different files."""
@@ -103,6 +107,7 @@ class RemoteFiles:
         self._again_lock = threading.Lock()
         self._again_client: Optional[RangeClient] = None
         self._again_bytes = 0
+        self._again_parts: deque[tuple[FilePart, bytes]] = deque()  # the last ones, guarded by that lock
         self._stopped = False
 
     def __contains__(self, file: int) -> bool:
@@ -155,6 +160,8 @@ class RemoteFiles:
         if self._read_own_copy(file, offset, view):
             return
         with self._again() as client:
+            if self._read_kept(file, offset, view):
+                return
             while True:
                 pinned = self._pinned(file)
                 try:
@@ -166,6 +173,22 @@ class RemoteFiles:
                         self._check_end()
             self._again_bytes += len(view)
             self._waiting("")
+            self._keep(FilePart(file, offset, len(view)), view)
+
+    def _read_kept(self, file: int, offset: int, view: memoryview) -> bool:
+        for part, payload in self._again_parts:
+            first = offset - part.offset
+            if part.file == file and first >= 0 and first + len(view) <= part.length:
+                view[:] = payload[first : first + len(view)]
+                return True
+        return False
+
+    def _keep(self, part: FilePart, view: memoryview) -> None:
+        if part.length > AGAIN_BYTES:
+            return
+        self._again_parts.append((part, bytes(view)))
+        while sum(kept.length for kept, _ in self._again_parts) > AGAIN_BYTES:
+            self._again_parts.popleft()
 
     @contextlib.contextmanager
     def _again(self) -> Iterator[RangeClient]:

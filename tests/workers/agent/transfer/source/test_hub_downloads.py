@@ -167,6 +167,29 @@ def test_a_private_repository_needs_no_token_on_nodes(
     assert hub.sent_bytes <= 1.02 * sum(map(len, files.values()))
 
 
+def test_what_several_recipients_request_at_once_is_downloaded_once(lab: Lab, hub: HubServer) -> None:
+    """Where hashes are known, the source reads what is requested; its own delivery requests as well."""
+    files = {"a.bin": os.urandom(5 * MIB), "b.bin": os.urandom(3 * MIB)}
+    repository = hub.add("org/name", files)
+    nodes = lab.chain(2, local=True)
+
+    def send_to_all() -> int:
+        before = hub.sent_bytes
+        cast = begin(nodes[0], resolve("hf://org/name"), algorithms=replace(BEST, file="sha256"))
+        for node in nodes:
+            cast.deliver(node, nodes[0].upstream(), on_conflict="overwrite")
+        assert states(cast.results()) == {RecipientState.COMPLETED}
+        cast.forget()
+        return hub.sent_bytes - before
+
+    send_to_all()
+    files["a.bin"] = os.urandom(5 * MIB)
+    repository.commit(files)
+    assert send_to_all() <= 6 * MIB  # whole pieces
+    for node in nodes:
+        assert tree(node.inbox / "name") == files
+
+
 def test_parts_of_a_repository_are_one_folder(lab: Lab, hub: HubServer) -> None:
     files = model()
     hub.add("org/name", files)
