@@ -1329,10 +1329,6 @@
         <translation>被模式排除的内容无法再次包含；请删除这一行，名称以 ! 开头时请写成 \!。</translation>
     </message>
     <message>
-        <source>{path} is a relative path, and with --from paths are those of {node}.</source>
-        <translation>{path} 是相对路径，而使用 --from 时路径属于 {node}。</translation>
-    </message>
-    <message>
         <source>Write the absolute path on {node}.</source>
         <translation>请写 {node} 上的绝对路径。</translation>
     </message>
@@ -1427,6 +1423,14 @@
     <message>
         <source>Check the network of this computer and the address of the store.</source>
         <translation>请检查本机的网络和存储的地址。</translation>
+    </message>
+    <message>
+        <source>{url}: {count} files. One cast can send at most {most} files from stores.</source>
+        <translation>{url}：{count} 个文件。一次传输最多只能发送存储中的 {most} 个文件。</translation>
+    </message>
+    <message>
+        <source>Send its folders one after another, or select files with --include or --exclude.</source>
+        <translation>请逐个发送其中的文件夹，或用 --include 或 --exclude 选择文件。</translation>
     </message>
     <message>
         <source>No room: {free} free, {needed} needed</source>
@@ -1849,6 +1853,14 @@
         <translation>请分两次发送，或重命名其中一项。</translation>
     </message>
     <message>
+        <source>{first} and {second} are different, and both would arrive as {name}.</source>
+        <translation>{first} 和 {second} 内容不同，但都会以 {name} 为名送达。</translation>
+    </message>
+    <message>
+        <source>Send one of them separately, to another folder.</source>
+        <translation>请将其中一个单独发送到其他文件夹。</translation>
+    </message>
+    <message>
         <source>{address} is not a Hugging Face Hub address: {reason}.</source>
         <translation>{address} 不是 Hugging Face Hub 的地址：{reason}。</translation>
     </message>
@@ -1875,6 +1887,10 @@
     <message>
         <source>Use up to 60 letters, digits, dots, hyphens and underscores.</source>
         <translation>名称只能包含字母、数字、点、连字符和下划线，最多 60 个字符。</translation>
+    </message>
+    <message>
+        <source>{path} is a relative path, but paths on {node} must be absolute.</source>
+        <translation>{path} 是相对路径，但 {node} 上的路径必须是绝对路径。</translation>
     </message>
     <message>
         <source>{number} is out of range.</source>
@@ -2251,14 +2267,6 @@
     <message>
         <source>The credentials of this computer can&apos;t create a link to {url}: {reason}.</source>
         <translation>无法用本机的凭据为 {url} 生成链接：{reason}。</translation>
-    </message>
-    <message>
-        <source>{url} contains {count} files, and a cast can send at most {most} from a store.</source>
-        <translation>{url} 包含 {count} 个文件，而一次传输最多从存储中发送 {most} 个。</translation>
-    </message>
-    <message>
-        <source>Send it in several parts.</source>
-        <translation>请分几次发送。</translation>
     </message>
     <message>
         <source>The download is waiting: {reason}.</source>
@@ -2707,6 +2715,70 @@
     <message>
         <source>another process is still using it</source>
         <translation>另一个进程仍在使用</translation>
+    </message>
+    <message>
+        <source>the server answers {answer} and asks to wait {seconds} s</source>
+        <translation>服务器返回 {answer}，要求等待 {seconds} 秒</translation>
+    </message>
+    <message>
+        <source>the server answers {answer}</source>
+        <translation>服务器返回 {answer}</translation>
+    </message>
+    <message>
+        <source>the hub answers {answer} and asks to wait {seconds} s</source>
+        <translation>Hub 返回 {answer}，要求等待 {seconds} 秒</translation>
+    </message>
+    <message>
+        <source>the hub answers {answer}</source>
+        <translation>Hub 返回 {answer}</translation>
+    </message>
+    <message>
+        <source>the hub&apos;s answer can&apos;t be understood</source>
+        <translation>无法理解 Hub 的应答</translation>
+    </message>
+    <message>
+        <source>the server does not respond</source>
+        <translation>服务器没有响应</translation>
+    </message>
+    <message>
+        <source>the server does not answer</source>
+        <translation>服务器没有应答</translation>
+    </message>
+    <message>
+        <source>the server&apos;s name is unknown</source>
+        <translation>无法解析服务器的名称</translation>
+    </message>
+    <message>
+        <source>the server&apos;s answer can&apos;t be understood</source>
+        <translation>无法理解服务器的应答</translation>
+    </message>
+    <message>
+        <source>the server&apos;s certificate is not trusted: {error}</source>
+        <translation>服务器的证书不受信任：{error}</translation>
+    </message>
+    <message>
+        <source>the server ended its answer too early</source>
+        <translation>服务器的应答提前结束</translation>
+    </message>
+    <message>
+        <source>the server does not say how long the file is</source>
+        <translation>服务器没有给出文件的大小</translation>
+    </message>
+    <message>
+        <source>the server sends the file as a whole only</source>
+        <translation>服务器只能发送整个文件</translation>
+    </message>
+    <message>
+        <source>the server sends another part of the file than was requested</source>
+        <translation>服务器发送的不是所请求的那一部分</translation>
+    </message>
+    <message>
+        <source>the server redirects again and again</source>
+        <translation>服务器重定向次数过多</translation>
+    </message>
+    <message>
+        <source>the server redirects to {address}</source>
+        <translation>服务器重定向到 {address}</translation>
     </message>
     <message>
         <source>{path} can be changed by other users</source>
@@ -3831,6 +3903,45 @@
     <message>
         <source>Show in folder</source>
         <translation>在文件夹中显示</translation>
+    </message>
+</context>
+<context>
+    <name>Placement</name>
+    <message>
+        <source>the fastest node, which is measured when the cast starts</source>
+        <translation>最快的节点，在传输开始时测定</translation>
+    </message>
+    <message>
+        <source>as chosen</source>
+        <translation>由你指定</translation>
+    </message>
+    <message>
+        <source>fastest of the nodes that were measured with {host}</source>
+        <translation>在测量与 {host} 之间速率的节点中最快</translation>
+    </message>
+    <message>
+        <source>fastest of the nodes when {host} was last measured</source>
+        <translation>上次测量与 {host} 之间的速率时最快</translation>
+    </message>
+    <message>
+        <source>too little to measure which node is fastest</source>
+        <translation>数据太少，不必测定哪个节点最快</translation>
+    </message>
+    <message>
+        <source>no other node that was tried can reach {host}</source>
+        <translation>尝试过的其他节点都无法连接 {host}</translation>
+    </message>
+    <message>
+        <source>only this computer can reach {host}</source>
+        <translation>只有本机能连接 {host}</translation>
+    </message>
+    <message>
+        <source>the node that downloaded before was lost</source>
+        <translation>之前负责下载的节点已丢失</translation>
+    </message>
+    <message>
+        <source>not reached</source>
+        <translation>无法连接</translation>
     </message>
 </context>
 <context>
