@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import select
 import subprocess
 import sys
 import time
@@ -104,8 +105,21 @@ class Castray:
         """The processes that remain after this number of seconds."""
         deadline = time.monotonic() + seconds
         while (left := self.processes()) and time.monotonic() < deadline:
-            time.sleep(0.05)
+            for pid in left:
+                _await_end(pid, deadline)
         return left
+
+
+def _await_end(pid: int, deadline: float) -> None:
+    """Wait until that process has ended. A look at all processes every moment would keep a processor busy."""
+    try:
+        ended = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return
+    try:
+        select.select([ended], [], [], max(deadline - time.monotonic(), 0.0))
+    finally:
+        os.close(ended)
 
 
 def make_home(folder: Path) -> Castray:

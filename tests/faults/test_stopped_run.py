@@ -61,7 +61,7 @@ class Run:
         while sum(part in command for command in self.commands().values()) < count:
             assert self.process.poll() is None, self.process.communicate()[0]
             assert time.monotonic() < deadline, f"{part!r} did not start"
-            time.sleep(0.05)
+            time.sleep(0.2)  # each look reads the variables of all processes
 
     def stop(self, number: signal.Signals) -> str:
         """Stop it; returns what it printed."""
