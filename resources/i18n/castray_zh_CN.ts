@@ -240,6 +240,10 @@
         <source>Copy all</source>
         <translation>全部复制</translation>
     </message>
+    <message>
+        <source>{name}: {value}</source>
+        <translation>{name}：{value}</translation>
+    </message>
 </context>
 <context>
     <name>CastHistoryPage</name>
@@ -2868,11 +2872,11 @@
     </message>
     <message>
         <source>Received</source>
-        <translation>接收</translation>
+        <translation>已接收</translation>
     </message>
     <message>
         <source>Sent</source>
-        <translation>发送</translation>
+        <translation>已发送</translation>
     </message>
     <message>
         <source>Identical</source>
@@ -5500,11 +5504,11 @@
     </message>
     <message>
         <source>Sent</source>
-        <translation>发送</translation>
+        <translation>已发送</translation>
     </message>
     <message>
         <source>Received</source>
-        <translation>接收</translation>
+        <translation>已接收</translation>
     </message>
     <message>
         <source>pending</source>

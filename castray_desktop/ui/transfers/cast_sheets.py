@@ -241,7 +241,9 @@ class CastDetails(Sheet):
             return
         cast, deliveries = self._told
         self.set_fixed_title(cast_title(cast))
-        self._facts.setText("\n".join(f"{name}: {value}" for name, value in cast_facts(cast, deliveries)))
+        line = translate("CastDetails", "{name}: {value}")
+        facts = (line.format(name=name, value=value) for name, value in cast_facts(cast, deliveries))
+        self._facts.setText("\n".join(facts))
         show_deliveries(self._model, self.table, deliveries)
 
     def text(self) -> str:
