@@ -18,7 +18,7 @@ pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(300)]
 def test_a_short_soak_accounts_for_every_delivery(make_lab: Callable[..., Lab], tmp_path: Path) -> None:
     make_lab(1)  # skipped where no laboratory can be created
     pace = Pace(hosts=3, cast_gap=2.0, fault_gap=(2.0, 6.0), quiet=12.0)
-    soak(30.0, 1, tmp_path / "run.jsonl", pace=pace)
+    soak(20.0, 1, tmp_path / "run.jsonl", pace=pace)
     run = SoakRun.of(read_run(tmp_path / "run.jsonl"))
     assert [problem for problem in problems(run) if " grew: " not in problem] == [], text(run)
     assert run.faults
