@@ -316,9 +316,8 @@ class PathLayer:
         layout = self._layout
         nodes = [box.widened(LINE_HALF) for box in self._obstacles(start, end)]
         beyond = layout.width - LINE_HALF - 1
-        outside = Box(
-            beyond, 0, layout.width, layout.height
-        )  # what hops between the right ends of rows reach
+        # hops between the right ends of two rows bend to the right
+        outside = Box(beyond, 0, layout.width, layout.height)
         others = [*self._bus_boxes, outside, *filter(None, [layout.summary])]
         curve = (
             Curve.straight(start, end, *cuts)
