@@ -116,10 +116,12 @@ class Node:
             ), self.sources.get(cast)
             return self.sources[cast]
 
-    def await_delivery(self, cast: str, wanted: Callable[[DeliveryReport], bool]) -> DeliveryReport:
+    def await_delivery(
+        self, cast: str, wanted: Callable[[DeliveryReport], bool], seconds: float = PATIENCE
+    ) -> DeliveryReport:
         with self.news:
             assert self.news.wait_for(
-                lambda: cast in self.deliveries and wanted(self.deliveries[cast]), PATIENCE
+                lambda: cast in self.deliveries and wanted(self.deliveries[cast]), seconds
             ), self.deliveries.get(cast)
             return self.deliveries[cast]
 
