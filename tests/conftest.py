@@ -34,8 +34,8 @@ def pytest_collection() -> Generator[None, Any, Any]:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
-    """Four more than there are processors: many tests wait for something."""
-    return (os.cpu_count() or 1) + 4
+    """Three more than there are processors: many tests wait for something."""
+    return (os.cpu_count() or 1) + 3
 
 
 @pytest.hookimpl(optionalhook=True)
