@@ -450,6 +450,7 @@ async def _make_whole(stage: RayStage, cell: Cell, victim: str) -> None:
 async def _retry(run: CastRun, missing: list[str]) -> dict[str, Repeated]:
     """Send to those that did not get it once more; the others must get nothing."""
     run.count()
+    del run.stage.observer.results[run.cast]  # a retry has the same id
     order = messages.Retry(run.cast)
     again = (await run.stage.observer.client.request(order, messages.Accepted)).cast
     await run.ended(again)
