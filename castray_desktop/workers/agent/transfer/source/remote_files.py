@@ -262,9 +262,8 @@ class RemoteFiles:
             if file < first or self._files[file].contents:
                 continue
             size = self._files[file].size
-            length = (
-                PART_BYTES if self._has_ranges(file) else max(size, 1)
-            )  # the whole, which the window divides
+            # without ranges the part is the whole file, which the window divides
+            length = PART_BYTES if self._has_ranges(file) else max(size, 1)
             for offset in range(0, size, length):
                 part = FilePart(file, offset, min(length, size - offset))
                 if self._is_wanted(file, *self._range(*part)) and self._store_with(part) is None:
