@@ -306,6 +306,29 @@ class Lab:
         stats = json.loads(shown)[0]["stats64"]
         return int(stats["tx"]["bytes"]), int(stats["rx"]["bytes"])
 
+    def count_payload(self, host: Host, ports: str) -> None:
+        """Count what the host accepts from now on over TCP connections with one of these ports at an end.
+
+        `ports` is a port or a range such as "7000-7019".
+        """
+        rules = (_rule("counted", f"tcp {end} {ports} counter") for end in ("sport", "dport"))
+        nft(host.namespace, "".join(rules))
+
+    def payload(self, host: Host) -> int:
+        """Bytes since `count_payload`, without headers and without packets that were lost.
+
+        Bytes that the sender repeated without need count again.
+        """
+        listed = ["nft", "-j", "list", "chain", "inet", "lab", "counted"]
+        shown = json.loads(command_output(inside(host, listed)))
+        counters = [
+            part["counter"]
+            for item in shown["nftables"]
+            for part in item.get("rule", {}).get("expr", ())
+            if "counter" in part
+        ]
+        return sum(counter["bytes"] - counter["packets"] * _HEADER_BYTES for counter in counters)
+
     def iperf_server(self, host: Host) -> subprocess.Popen[Any]:
         """An iperf3 server for one client at `IPERF_PORT`; it may not listen yet."""
         return self.popen(
@@ -464,14 +487,18 @@ def inside(host: Host, argv: Sequence[str]) -> list[str]:
 
 # --- parts of a laboratory --------------------------------------------------------------------------
 
+_HEADER_BYTES = 52
+"""Of IPv4, and of TCP with timestamps."""
+
 _TABLE = """
 table inet lab {
   chain loss { }
   chain in { }
   chain out { }
   chain cable { }
+  chain counted { }
   chain input { type filter hook input priority 0; iifname "eth0" jump cable; iifname "eth0" jump in
-                iifname "eth0" jump loss; }
+                iifname "eth0" jump loss; iifname "eth0" jump counted; }
   chain output { type filter hook output priority 0; oifname "eth0" jump cable; oifname "eth0" jump out; }
 }
 """

@@ -63,6 +63,8 @@ class RayStage:
     async def __aenter__(self) -> Self:
         try:
             await _to_its_end(self.lab.__enter__)
+            for host in self.lab.hosts:
+                self.lab.count_payload(host, DATA_PORTS)
             await self.start_ray()
             await self.start_engine()
         except BaseException as error:

@@ -138,6 +138,18 @@ def test_a_firewall_lets_connections_through_one_way_only(make_lab: MakeLab) -> 
     assert seconds_for(lab, there, here, 1) is not None
 
 
+def test_payload_is_counted_without_headers_and_without_lost_packets(make_lab: MakeLab) -> None:
+    lab = make_lab(2, loss=0.05, coalesce=False)
+    here, there = lab.hosts
+    serve(lab, there)
+    lab.count_payload(there, "7000")
+    lab.count_payload(here, "7000")
+    assert seconds_for(lab, here, there, 4_000_000) is not None
+    received = max(lab.payload(here), lab.payload(there))
+    assert 4_000_000 <= received < 4_200_000
+    assert lab.traffic(there)[1] + lab.traffic(here)[1] > 4_300_000
+
+
 def test_laboratories_side_by_side_know_nothing_of_each_other(make_lab: MakeLab) -> None:
     first, second = make_lab(2), make_lab(2)
     serve(first, first.hosts[1])

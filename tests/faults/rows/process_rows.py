@@ -56,7 +56,7 @@ WINDOW_SECONDS = 60.0
 BEGIN_SECONDS = 30.0
 NAME = "model.bin"
 EXTRA = 4 * MIB
-"""Received beyond what was missing: pieces on their way when a connection ended, lists, Ray's own traffic."""
+"""Received beyond what was missing: pieces on their way when a connection ended, lists, handshakes."""
 
 LINKS = (Fault.CUT, Fault.SLOW_LINK, Fault.LOSS)
 
@@ -102,13 +102,13 @@ class CastRun:
         self.file.write_bytes(os.urandom(SIZE))
 
     def count(self) -> None:
-        """Count bytes on the links from here."""
-        traffic, host = self.stage.lab.traffic, self.stage.host
-        self.received = {node: traffic(host(node))[1] for node in self.recipients}
+        """Count bytes of data connections from here."""
+        payload, host = self.stage.lab.payload, self.stage.host
+        self.received = {node: payload(host(node)) for node in self.recipients}
 
     def moved(self, node: str) -> int:
-        """Bytes that a recipient's link has received since `count`."""
-        return self.stage.lab.traffic(self.stage.host(node))[1] - self.received[node]
+        """Bytes that a recipient has received from other agents since `count`."""
+        return self.stage.lab.payload(self.stage.host(node)) - self.received[node]
 
     async def send(self) -> None:
         """Start it."""
@@ -345,7 +345,7 @@ async def run_on(stage: RayStage, cell: Cell, folder: Path) -> Observation:
         victim = fault.victim
         endings = run.endings()
         repeated = {
-            node: Repeated(SIZE, run.moved(node), EXTRA + SIZE // 20, str(ending.state))
+            node: Repeated(SIZE, run.moved(node), EXTRA, str(ending.state))
             for node, ending in endings.items()
             if ending.state in DELIVERED
         }
@@ -459,7 +459,7 @@ async def _retry(run: CastRun, missing: list[str]) -> dict[str, Repeated]:
         needed = SIZE if node in missing else 0
         delivery = run.stage.observer.delivery(again, node)
         state = str(delivery.state) if delivery is not None else "completed"
-        found[node] = Repeated(needed, run.moved(node), EXTRA + SIZE // 20, state)
+        found[node] = Repeated(needed, run.moved(node), EXTRA, state)
     return found
 
 
