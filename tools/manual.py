@@ -46,7 +46,7 @@ def manual() -> str:
         ".SH DESCRIPTION",
         "Without a command it opens the window, with FILEs in its list.",
         ".SH OPTIONS",
-        *_list({"-h, --help": "what there is, here or for a command"}),
+        *_list({"-h, --help": "show help for castray or for a command"}),
         *_options(parser),
         ".SH COMMANDS",
     ]

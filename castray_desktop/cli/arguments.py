@@ -149,7 +149,7 @@ def add_output_options(parser: argparse.ArgumentParser, *, listed: bool) -> None
         "--verbose",
         action="store_true",
         default=False if listed else unset,
-        help=tell("print more: details of each delivery, and the engine's log on standard error"),
+        help=tell("also print details of each delivery, and the engine's log on standard error"),
     )
     parser.add_argument(
         "--no-progress",
@@ -163,7 +163,8 @@ def add_output_options(parser: argparse.ArgumentParser, *, listed: bool) -> None
         choices=[choice.value for choice in ColorChoice],
         default=ColorChoice.AUTO.value if listed else unset,
         help=tell(
-            "use colors on a terminal, always or never (auto); NO_COLOR and CLICOLOR_FORCE are respected"
+            "when to use colours: on a terminal (auto), always or never (auto); NO_COLOR and CLICOLOR_FORCE are"
+            " respected"
         ),
     )
 
@@ -253,20 +254,20 @@ def add_send_arguments(parser: argparse.ArgumentParser, on_conflict: str = "skip
         "--from",
         dest="source",
         metavar="NODE",
-        help="the source, whose absolute paths are sent, or the node that downloads (this computer; for"
-        " addresses the fastest)",
+        help="send from this node: paths are absolute paths there, addresses are downloaded there (this"
+        " computer; for addresses, the fastest node)",
     )
     parser.add_argument(
         "--dest",
         default="",
         metavar="DIR",
-        help="absolute path on the recipients, can contain {node} (inboxes)",
+        help="absolute path on the recipients, can contain {node} (the inbox of each node)",
     )
     parser.add_argument(
         "--on-conflict",
         choices=("skip", "rename", "overwrite"),
         default=on_conflict,
-        help="if a file of that name exists: keep identical files and rename different ones, always"
+        help="if a file with the same name exists: keep identical files and rename different ones, always"
         f" rename, or replace it ({on_conflict})",
     )
     parser.add_argument(
@@ -284,6 +285,9 @@ def add_send_arguments(parser: argparse.ArgumentParser, on_conflict: str = "skip
         " that are named explicitly or point outside the sent folders (auto)",
     )
     parser.add_argument(
+        "--include", action="append", default=[], metavar="GLOB", help="send only matching files"
+    )
+    parser.add_argument(
         "--exclude", action="append", default=[], metavar="GLOB", help="exclude matching files and folders"
     )
     add_exclude_from_option(parser)
@@ -294,9 +298,8 @@ def add_send_arguments(parser: argparse.ArgumentParser, on_conflict: str = "skip
         help="for hf:// addresses: a folder with the files of the repository, or the cache of"
         " huggingface_hub, so that --dest DIR is its cache_dir or HF_HUB_CACHE (plain)",
     )
-    parser.add_argument("--limit", metavar="RATE", help="of every hop: 10M, 10MB/s, 10MiB/s, 100Mbit/s")
     parser.add_argument(
-        "--include", action="append", default=[], metavar="GLOB", help="send these files, and no others"
+        "--limit", metavar="RATE", help="maximum rate of each hop: 10M, 10MB/s, 10MiB/s, 100Mbit/s"
     )
     parser.add_argument(
         "--transport",
@@ -316,13 +319,13 @@ def add_send_arguments(parser: argparse.ArgumentParser, on_conflict: str = "skip
     parser.add_argument(
         "--await-offline",
         action="store_true",
-        help="deliver to offline recipients when they come back, as long as the engine runs",
+        help="deliver to offline recipients when they are back online, as long as the engine runs",
     )
     parser.add_argument(
         "--hook",
         default="",
         metavar="COMMAND",
-        help="run this command on each recipient after delivery, if the node allows it",
+        help="run this command on each recipient after its delivery, if the node's owner allows it",
     )
 
 

@@ -26,10 +26,10 @@ def add_paths_arguments(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="FILE",
-        help="a file with more paths, one a line, as if they were named here; - is standard input",
+        help="read more paths from FILE, one per line; - is standard input",
     )
     parser.add_argument(
-        "-0", "--null", action="store_true", help="the paths of --files-from end with NUL, as of find -print0"
+        "-0", "--null", action="store_true", help="paths in --files-from end with NUL, as printed by find -print0"
     )
     parser.set_defaults(check=_check_paths(parser))
 
@@ -41,8 +41,8 @@ def add_exclude_from_option(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="FILE",
-        help="a file with a pattern of --exclude a line; blank lines and those that begin with # are ignored;"
-        " - is standard input",
+        help="read --exclude patterns from FILE, one per line; blank lines and lines that begin with # are"
+        " ignored; - is standard input",
     )
 
 
@@ -53,7 +53,7 @@ def _check_paths(parser: argparse.ArgumentParser) -> Callable[[argparse.Namespac
         if not options.paths and not options.files_from:
             parser.error("the following arguments are required: PATH or --files-from")
         if options.null and not options.files_from:
-            parser.error("-0 is for the paths of --files-from")
+            parser.error("-0 requires --files-from")
         if [*options.files_from, *options.exclude_from].count(STDIN) > 1:
             parser.error("standard input (-) can be read only once")
 

@@ -148,8 +148,8 @@ def add_parsers(commands: Commands) -> None:
         "desktop",
         "add CastRay to the desktop menu and the file managers",
         """
-        castray desktop install       into the menu, and into Files, Nemo, Caja, Dolphin and Thunar
-        castray desktop remove        take all of that away again
+        castray desktop install       add it to the menu, and to Files, Nemo, Caja, Dolphin and Thunar
+        castray desktop remove        remove these entries again
         """,
     )
     actions = desktop.add_subparsers(dest="action", required=True, metavar="ACTION")

@@ -41,7 +41,7 @@ def add_parsers(commands: Commands) -> None:
     wait_parser = add_command(
         commands,
         "wait",
-        "wait until casts have ended; with the exit status of send",
+        "wait until casts have ended, and exit with the status that send would have",
         """
         castray wait 3f2a
         castray wait 3f2a 9c01 && echo delivered
