@@ -107,8 +107,8 @@ _TABLE: Mapping[FailureStatus, Mapping[FailureKind, tuple[str, str]]] = {
         K.BAD_RATE: ("{rate} is not a rate.", "Write it like 10M, 10MB/s, 10MiB/s or 100Mbit/s."),
         K.BAD_PATTERN: (
             "{path}, line {line}: {pattern} can't be used.",
-            "What a pattern leaves out can't be included again; remove the line, or write \\! for a name"
-            " that begins with !.",
+            "Patterns can't include excluded files again. Remove the line, or write \\! for a name that"
+            " begins with !.",
         ),
         K.RELATIVE_PATH: (
             "{path} is a relative path, but paths on {node} must be absolute.",
@@ -395,8 +395,8 @@ _TABLE: Mapping[FailureStatus, Mapping[FailureKind, tuple[str, str]]] = {
             "Check its name, and the region or account.",
         ),
         K.STORE_NAME: (
-            "{url} can't become a file: {reason}.",
-            "Rename it in the store, or send something else of it.",
+            "{url} can't be saved as a file: {reason}.",
+            "Rename it in the store, or send other objects.",
         ),
         K.STORE_NO_CREDENTIALS: (
             "{url} is not public, and this computer has no credentials for it.",
@@ -544,7 +544,7 @@ _TABLE: Mapping[FailureStatus, Mapping[FailureKind, tuple[str, str]]] = {
     FailureStatus.INTERNAL: {
         K.INTERNAL: (
             "Something went wrong inside CastRay: {reason}.",
-            "Please report it with the log.",
+            "Report it, and attach the log.",
         ),
     },
 }
@@ -649,7 +649,7 @@ TRANSLATABLE_VALUES = (
     "the server does not say how long the file is",
     "the server sends the file as a whole only",
     "the server sends another part of the file than was requested",
-    "the server redirects again and again",
+    "the server redirects too many times",
     "the server redirects to {address}",
     # what became of a command after a delivery
     "done",

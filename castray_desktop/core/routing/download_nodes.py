@@ -58,10 +58,10 @@ def fastest_node(rates: Mapping[str, float], recipients: Collection[str]) -> str
 
 PLACEMENT_TEMPLATES: Mapping[PlacementReason, str] = {
     PlacementReason.AWAITED: "the fastest node, which is measured when the cast starts",
-    PlacementReason.NAMED: "as chosen",
+    PlacementReason.NAMED: "chosen by you",
     PlacementReason.MEASURED: "fastest of the nodes that were measured with {host}",
     PlacementReason.REMEMBERED: "fastest of the nodes when {host} was last measured",
-    PlacementReason.SMALL: "too little to measure which node is fastest",
+    PlacementReason.SMALL: "too little data to measure which node is fastest",
     PlacementReason.ONLY: "no other node that was tried can reach {host}",
     PlacementReason.ONLY_HERE: "only this computer can reach {host}",
     PlacementReason.SUCCESSOR: "the node that downloaded before was lost",

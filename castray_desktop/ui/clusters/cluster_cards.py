@@ -258,7 +258,7 @@ class AttachCard(ChoiceCard):
             lambda: self.tr("Ray is already running, here or elsewhere"),
             (
                 lambda: self.tr("Every machine of the cluster becomes a node"),
-                lambda: self.tr("Data goes straight from machine to machine, never through Ray's memory"),
+                lambda: self.tr("Data goes straight from machine to machine wherever firewalls allow it"),
                 lambda: self.tr("Jobs running on the cluster are not affected"),
             ),
         )

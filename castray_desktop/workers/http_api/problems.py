@@ -117,7 +117,7 @@ KEY_NOT_STORED = Problem(
     "The Idempotency-Key can't be stored, so the request was not carried out.",
     "See api.log in the home; the disk may be full.",
 )
-CRASHED = Problem(500, "internal", "Something went wrong inside CastRay.", "Please report it with the log.")
+CRASHED = Problem(500, "internal", "Something went wrong inside CastRay.", "Report it, and attach the log.")
 
 _OWN = (
     BAD_HOST,

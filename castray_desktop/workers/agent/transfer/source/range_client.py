@@ -311,7 +311,7 @@ class RangeClient:
                 raise RemoteFileError(FileStatus.READ_ERROR, f"the server redirects to {where}")
             location = self._locations[link.url] = target
         else:
-            raise RemoteFileError(FileStatus.READ_ERROR, "the server redirects again and again")
+            raise RemoteFileError(FileStatus.READ_ERROR, "the server redirects too many times")
         if response.status in (http.client.OK, http.client.PARTIAL_CONTENT) or _is_empty(response):
             _check_start(response, start)
             return response
