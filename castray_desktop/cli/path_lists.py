@@ -29,7 +29,10 @@ def add_paths_arguments(parser: argparse.ArgumentParser) -> None:
         help="read more paths from FILE, one per line; - is standard input",
     )
     parser.add_argument(
-        "-0", "--null", action="store_true", help="paths in --files-from end with NUL, as printed by find -print0"
+        "-0",
+        "--null",
+        action="store_true",
+        help="paths in --files-from end with NUL, as printed by find -print0",
     )
     parser.set_defaults(check=_check_paths(parser))
 

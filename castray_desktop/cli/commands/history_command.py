@@ -101,7 +101,13 @@ def add_parsers(commands: Commands) -> None:
         help="can be repeated",
     )
     parser.add_argument("--node", default="", metavar="NODE", help="source or recipient")
-    parser.add_argument("--since", type=moment, default=0.0, metavar="WHEN", help="a date such as 2026-11-24, or an age such as 7d")
+    parser.add_argument(
+        "--since",
+        type=moment,
+        default=0.0,
+        metavar="WHEN",
+        help="a date such as 2026-11-24, or an age such as 7d",
+    )
     parser.add_argument("--until", type=moment, default=0.0, metavar="WHEN", help="as for --since")
     parser.add_argument(
         "--limit", type=count, default=100, metavar="N", help="maximum number of casts (100); 0: all"

@@ -52,7 +52,11 @@ def add_parsers(commands: Commands) -> None:
     add_paths_arguments(parser)
     add_send_arguments(parser)
     how = parser.add_mutually_exclusive_group()
-    how.add_argument("--dry-run", action="store_true", help="check everything and show what would be sent, but send nothing")
+    how.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="check everything and show what would be sent, but send nothing",
+    )
     add_detach_option(how)
     add_json_option(parser)
 

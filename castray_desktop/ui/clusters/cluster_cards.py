@@ -153,7 +153,7 @@ class ChoiceCard(Card):
         return row
 
     def set_short(self, short: bool, *, pointless: bool = False) -> None:
-        """Head and foot only; `pointless`: without the sentences in between."""
+        """Show only head and foot; `pointless`: without the points in between."""
         self._points.setVisible(not short and not pointless)
         self.column.setSpacing(10 if short else 14)
         edge = 11 if short else 15
@@ -199,7 +199,7 @@ class LocalCard(ChoiceCard):
         lay_in(QVBoxLayout(self._choices), row, self.share, spacing=10, margins=(0, 0, 0, 0))
 
     def show_state(self, moving: ClusterStatus | None, enabled: bool) -> None:
-        """`moving`: this cluster is on its way."""
+        """Update the card; `moving`: a local cluster is starting."""
         self.start_button.setVisible(moving is None)
         self._moving = moving is not None
         self._show_choices()
@@ -214,7 +214,7 @@ class LocalCard(ChoiceCard):
         self._show_choices()
 
     def _show_choices(self) -> None:
-        """Where there is little room, the settings have them."""
+        """Hide the number of demo nodes where there is little room: it is in the settings, too."""
         self._choices.setVisible(not self._moving and not self._short)
 
 
@@ -290,7 +290,7 @@ class AttachCard(ChoiceCard):
         self._refresh()
 
     def show_state(self, moving: ClusterStatus | None, enabled: bool) -> None:
-        """`moving`: that cluster is being attached."""
+        """Update the card; `moving`: a cluster is being attached."""
         self._foot.setVisible(moving is None)
         self.progress.setVisible(moving is not None)
         if moving is not None:
@@ -303,7 +303,7 @@ class AttachCard(ChoiceCard):
         super().set_short(short or bool(self.rows), pointless=pointless)
 
     def set_most_rows(self, count: int) -> None:
-        """Show no more of the clusters that were found than this; the header's menu has all that run."""
+        """Show at most this many of the clusters that were found; the header's menu lists all that run."""
         self._most_rows = count
         for number, row in enumerate(self.rows):
             row.setVisible(number < count)
@@ -311,7 +311,7 @@ class AttachCard(ChoiceCard):
         self._found.updateGeometry()
 
     def _show_known(self) -> None:
-        """The clusters that were found take the place of the sentences."""
+        """Show the clusters that were found instead of the points."""
         for old in self.rows:
             old.hide()
             old.deleteLater()

@@ -1,4 +1,4 @@
-"""The clusters that can be used: which there are, and the one to start, attach or leave."""
+"""The list of clusters that can be used, and commands that start, attach or leave one."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ class NodeDialogs(QObject):
         self._share_sheet: ShareSheet | None = None
 
     def ask_name(self) -> None:
-        """Ask for a name, and add a node of it."""
+        """Ask for a name, and add a node with that name."""
         taken = {node.name for node in self._nodes.nodes()}
         free = next(name for number in range(1, 10_000) if (name := f"node_{number}") not in taken)
         dialog = QInputDialog(self._window)

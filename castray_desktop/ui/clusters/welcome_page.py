@@ -166,7 +166,7 @@ class WelcomePage(Card):
         )
 
     def focus_address(self) -> None:
-        """Put the cursor where an address is typed."""
+        """Focus the field for an address."""
         self.attach.address.setFocus(Qt.FocusReason.OtherFocusReason)
 
     def _start_local(self) -> None:
@@ -263,7 +263,7 @@ class WelcomePage(Card):
         self._fitting = False
 
     def _leave_out(self, count: int) -> None:
-        """Hide this many of: picture, points of the cards, sentence, clusters but one, that one."""
+        """Hide the first `count` of: picture, points of the cards, sentence, clusters but one, that one."""
         narrow = self.width() < NARROW_WIDTH
         self._sentence.setVisible(count < 3)
         self.attach.set_most_rows(0 if count > 4 else 1 if narrow or count > 3 else MOST_ROWS)

@@ -313,7 +313,7 @@ class GraphCard(Card):
         self._selection.source = name
 
     def _add_open_inbox(self, menu: QMenu, folder: str) -> None:
-        """The action can be used once a look at the disk, off the loop, has found the folder."""
+        """Enable the action once a thread has found the folder on disk."""
         action = menu.addAction(self.tr("Open inbox"), partial(self.inbox_requested.emit, folder))
         action.setEnabled(False)
         self._checks.check(folder, action.setEnabled)
@@ -376,14 +376,14 @@ class GraphCard(Card):
         """In a corner where it covers nothing; else in rows of its own below the view."""
         overlays, container = self.view.overlays, self._container
         if self.view.zoom > 1.0:
-            return  # what is below it moves
+            return  # the widgets below it move
         if overlays.legend.isHidden():
             container.reserve(legend=0)
             return
         if not self.view.isVisible():
             return  # it is placed when it is shown
         key = (container.size(), container.side, container.below, self.scene_.layout_input())
-        crowded = self.scene_.layout.cell is NodeShape.DOT  # it would have to be laid out a second time
+        crowded = self.scene_.layout.cell is NodeShape.DOT  # otherwise it would be laid out twice
         if crowded:
             self._reserve_legend()
         elif self._no_legend_key != key:

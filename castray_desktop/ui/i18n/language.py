@@ -54,7 +54,7 @@ class Language(QObject):
         self.start()
 
     def stop(self) -> None:
-        """Unload translations: the application is in English again."""
+        """Unload translations; the application is in English afterwards."""
         self._load(ENGLISH)
 
     def _load(self, language: str) -> None:

@@ -68,7 +68,7 @@ class _Opening(QRunnable):
         self.signals = self.Signals()
 
     def run(self) -> None:
-        import subprocess  # which takes a while, before the window is drawn
+        import subprocess  # the import takes a while, which must not delay the first paint
 
         nothing = subprocess.DEVNULL
         opened = True
@@ -82,7 +82,7 @@ class _Opening(QRunnable):
             )
             opened = process.wait(ANSWER_SECONDS) == 0
         except subprocess.TimeoutExpired:
-            process.returncode = 0  # it is no child that anybody waits for any more
+            process.returncode = 0  # nobody waits for this child process any more
         except OSError:
             opened = False
         self.signals.ended.emit(opened)

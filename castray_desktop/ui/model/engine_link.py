@@ -169,7 +169,7 @@ class EngineLink(QObject):
         task.add_done_callback(self._tasks.discard)
 
     async def close(self) -> None:
-        """Leave the engine for good. Nothing is emitted afterwards but `connection_changed(CLOSED)`."""
+        """Disconnect. Nothing is emitted afterwards except `connection_changed(CLOSED)`."""
         import asyncio
 
         self._closing = True
@@ -204,7 +204,7 @@ class EngineLink(QObject):
             self.connection_changed.emit(connection)
 
     def handle_event(self, event: messages.Event) -> None:
-        """Pass an event on, now or in its turn."""
+        """Emit an event now, or queue it behind those that wait."""
         if self._pending.add(event):
             if self._flush_timer is None:
                 self._flush_due()

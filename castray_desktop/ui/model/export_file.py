@@ -41,14 +41,14 @@ class ExportFile:
         self._run(lambda: self._file.write(separator + json.dumps(value, ensure_ascii=False)))
 
     def finish(self) -> None:
-        """Give it its name."""
+        """Rename the file to its final name."""
         if self.is_json:
             self._run(lambda: self._file.write("\n]\n"))
         self._run(self._file.close)
         self._run(lambda: self._temporary.replace(self._path))
 
     def drop(self) -> None:
-        """Leave nothing."""
+        """Remove the temporary file."""
         self._file.close()
         self._temporary.unlink(missing_ok=True)
 

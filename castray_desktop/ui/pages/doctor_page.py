@@ -114,7 +114,7 @@ class DoctorPage(QWidget):
     # --- looking ---------------------------------------------------------------------------
 
     def diagnose(self) -> None:
-        """Have the engine look at everything, unless it is at it."""
+        """Start a diagnosis, unless one is running."""
         if self._job or not self._link.connected:
             return
         self._job = job = secrets.token_hex(6)

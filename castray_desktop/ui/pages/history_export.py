@@ -78,7 +78,7 @@ class HistoryExport(QObject):
         self._next_page()
 
     def cancel(self) -> None:
-        """Stop and leave nothing."""
+        """Stop, and remove the file."""
         self._ended = True
         self._drop()
 

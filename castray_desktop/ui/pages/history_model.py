@@ -51,14 +51,14 @@ class HistoryModel(PagedTextModel):
         self._again.timeout.connect(self.refresh)
 
     def search(self, text: str, states: tuple[CastState, ...]) -> None:
-        """Show those that fit."""
+        """Show the casts that match the query."""
         query = HistoryQuery(text=text.strip(), states=states)
         if query != self.query:
             self.query = query
             self.refresh()
 
     def refresh_soon(self) -> None:
-        """Something has changed; look once it is quiet."""
+        """Refresh once no further change arrives for a moment."""
         self._again.start()
 
     def cast_at(self, row: int) -> CastSummary | None:

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
 SEARCH_MS = 250
 UNDO_MS = 10_000
-GRACE_BEYOND = 5.0  # seconds that the engine waits longer than the button is there
+GRACE_BEYOND = 5.0  # seconds that the engine waits after the button has disappeared
 STATES: tuple[tuple[CastState, ...], ...] = (
     (),
     (CastState.COMPLETED,),
@@ -150,7 +150,7 @@ class CastHistoryPage(QWidget):
         self._activate()
 
     def _activate(self) -> None:
-        """Fetch what may have changed while the page was not seen."""
+        """Fetch what may have changed while the page was hidden."""
         if self._stale:
             self._stale = False
             self.model.refresh()
@@ -186,7 +186,7 @@ class CastHistoryPage(QWidget):
         return self.tr("No history yet"), self.tr("Casts appear here once they have ended.")
 
     def _name_statistics_button(self) -> None:
-        """While the statistics are shown, it leads back."""
+        """Show *Back to history* while the statistics are shown."""
         back = self.statistics_button.isChecked()
         self.statistics_button.setText(self.tr("Back to history") if back else self.tr("Statistics"))
         tint = self.statistics_button.findChild(IconTint)
@@ -297,7 +297,7 @@ class CastHistoryPage(QWidget):
         )
 
     def _forget(self, casts: tuple[str, ...], happened: Text) -> None:
-        """At once, but for a while it can be taken back."""
+        """Remove casts at once, and offer to undo it for a while."""
 
         def text() -> Explanation:
             return Explanation(happened(), self.tr("The delivered files are not affected."))

@@ -67,7 +67,7 @@ class LogModel(TextTableModel):
         self._words: list[str] = []
 
     def lines(self) -> list[LogLine]:
-        """Those that are shown."""
+        """The lines that are shown."""
         return list(self._shown)
 
     def all_lines(self) -> list[LogLine]:
@@ -75,12 +75,12 @@ class LogModel(TextTableModel):
         return list(self._lines)
 
     def load(self, lines: Iterable[LogLine]) -> None:
-        """The whole picture."""
+        """Replace all lines."""
         self._lines = deque(lines, MOST_LINES)
         self._fit()
 
     def add(self, lines: list[LogLine]) -> None:
-        """New lines."""
+        """Append new lines."""
         self._lines.extend(lines)
         fresh = [line for line in lines if self._passes(line)]
         if not fresh:

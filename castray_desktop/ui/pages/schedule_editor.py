@@ -205,7 +205,7 @@ class ScheduleEditor(Sheet):
         )
 
     def problem(self) -> str:
-        """What is missing; empty when nothing is."""
+        """A message about the first missing value; empty when the schedule is complete."""
         schedule = self.schedule()
         if not schedule.request.paths and not schedule.demonstration:
             return translate("Schedules", "Add what to send first")
@@ -218,7 +218,7 @@ class ScheduleEditor(Sheet):
         return destination_problem(schedule.request.options.destination)
 
     def save(self) -> None:
-        """Have the engine keep it; says what is wrong with it."""
+        """Ask the engine to save the schedule; show the reason if it refuses."""
         if problem := self.problem():
             self.banner.show_message(lambda: _plain(problem))
             return
@@ -243,7 +243,7 @@ class ScheduleEditor(Sheet):
         ask_for_paths(self, mode, self.add_paths)
 
     def add_paths(self, paths: list[str]) -> None:
-        """More lines."""
+        """Append lines to the paths."""
         text = self.paths.toPlainText().rstrip("\n")
         self.paths.setPlainText("\n".join(part for part in (text, *paths) if part))
 

@@ -51,7 +51,7 @@ def span_text(seconds: float) -> str:
 
 
 def when_text(schedule: Schedule) -> str:
-    """When it runs."""
+    """When a schedule runs, in words."""
     if schedule.every:
         return translate("Schedules", "Every {span}").format(span=span_text(schedule.every))
     if schedule.cron:
@@ -318,7 +318,7 @@ class SchedulesPage(QWidget):
         self._link.ask(command, messages.Done, None, self._say_failure)
 
     def toggle_demonstration(self) -> None:
-        """See it work: a small file to every node once a minute, until it is switched off."""
+        """Start the demonstration: it sends a small file to every node once a minute until it is disabled."""
         info = self._demonstration()
         if info is not None:
             self._enable(info.schedule.schedule, not info.schedule.enabled)

@@ -63,7 +63,7 @@ class EngineSettingsModel(QObject):
         self._ask(self.failed.emit)
 
     def change(self, **values: object) -> None:
-        """Have the engine change these; nothing happens before it has reported its settings."""
+        """Ask the engine to change these; does nothing before it has reported its settings."""
         changed = msgspec.structs.replace(self.settings, **values)
         if self._known and changed != self.settings:
             self.settings = changed
@@ -151,7 +151,7 @@ def as_system() -> str:
 
 
 class SettingsSheet(Sheet):
-    """The settings, page by page; a change holds at once.
+    """The settings, page by page; a change takes effect immediately.
 
     Signals: `columns_reset()`, `keep_changed(bool)` for the engine, `folder_wanted(str)` to be shown.
     """

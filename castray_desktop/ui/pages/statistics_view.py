@@ -124,7 +124,7 @@ class StatisticsView(QWidget):
         Retranslator(self, self._show)
 
     def refresh(self) -> None:
-        """Ask for the numbers of now."""
+        """Request current numbers."""
 
         def done(report: messages.StatisticsReport) -> None:
             self.report, self._problem = report, None

@@ -80,7 +80,7 @@ class GroupBar(QWidget):
         return shown + [(name, saved[name], True) for name in sorted(saved, key=natural_key)]
 
     def refresh(self) -> None:
-        """Look again which groups there are."""
+        """Read the groups again."""
         groups = self.groups()
         if (groups, self._count_present(groups)) != (self._shown, self._present):
             self._rebuild()

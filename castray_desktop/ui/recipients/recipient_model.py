@@ -76,7 +76,7 @@ class RecipientModel(QAbstractListModel):
         self.refresh()
 
     def retranslate(self) -> None:
-        """The language is another one: every row says something else."""
+        """Repaint every row after a change of the language."""
         if self._rows:
             self.dataChanged.emit(self.index(0), self.index(len(self._rows) - 1))
 
@@ -97,7 +97,7 @@ class RecipientModel(QAbstractListModel):
         rows = [node for node in self._nodes.nodes() if self._passes(node)]
         if (
             self._order is not RecipientOrder.NAME
-        ):  # in which they are already, so that it decides among equals
+        ):  # a stable sort: nodes with equal keys keep the order of their names
             rows.sort(key=KEYS[self._order])
         self._glyphs = {node.name: self._glyph(node) for node in rows}
         if [node.name for node in rows] == self.names():

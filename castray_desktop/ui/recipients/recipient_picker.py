@@ -280,7 +280,7 @@ class RecipientPicker(Card):
         self.list.viewport().update()
 
     def _pick_pressed(self, which: int) -> None:
-        """While something is searched for, the buttons work on what is shown."""
+        """Make the buttons apply to the shown nodes only, during a search."""
         selected = self._selection.selected()
         shown = frozenset(self.model.names()) if self.list.searching else self._selection.recipients()
         wanted = (selected | shown, selected - shown, selected ^ shown)[which]

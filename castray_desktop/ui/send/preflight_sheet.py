@@ -64,7 +64,7 @@ class PreflightCheck(QObject):
         return self._timer.isActive()
 
     def ask_again(self) -> None:
-        """Forget the answer: the world may have changed."""
+        """Forget the answer: nodes or files may have changed."""
         request, self._request = self._request, None
         self.set_request(request)
 
@@ -320,7 +320,7 @@ class PreflightSheet(Sheet):
         self.words.setText(" ".join(parts))
         self._problems.set_rows(problem_rows(report.problems))
         self._removals.set_rows(removal_rows(report.removals))
-        self.tabs.setVisible(bool(report.problems and report.removals))  # one alone needs no tab
+        self.tabs.setVisible(bool(report.problems and report.removals))  # a single part needs no tab
         one = translate("Preflight", "Send to the other {count}")
         remove = translate("Preflight", "Send and remove")
         self.go_on_button.setText(one.format(count=others) if failing else remove)

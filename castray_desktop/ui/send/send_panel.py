@@ -128,7 +128,7 @@ class SendPanel(Card):
         self.download = DownloadField(theme, nodes, selection)
         self._source_name = label(self._source_title, 12, 500, "2")
         self.form = OptionForm(theme, PANEL_OPTIONS, self)
-        self.options = TransferOptions()  # those of the sheet
+        self.options = TransferOptions()  # the options of the sheet
         self.options_button = button(theme, "", "settings", kind="flat", height=24)
         self.sheets = SendSheets(theme, link, self)
         self.clear_button = button(theme, lambda: self.tr("Clear"), kind="flat", height=24)
@@ -136,7 +136,7 @@ class SendPanel(Card):
         self.send_button = PrimaryButton(theme, "", "send", "Ctrl+Enter")
         self.hint = HintLine(theme)
         self.banner = Banner(theme, "warn")
-        self._files_on = messages.THIS_COMPUTER  # where what is on the list lies
+        self._files_on = messages.THIS_COMPUTER  # the node that has the files on the list
         self._measuring = QTimer(self)
         self._measuring.setSingleShot(True)
         self._measuring.timeout.connect(self._measure)
@@ -186,7 +186,7 @@ class SendPanel(Card):
             self.form["on_conflict"].set_value(conflict)
 
     def send(self) -> None:
-        """As if the button were pressed; nothing happens while it is disabled."""
+        """Press the button; does nothing while it is disabled."""
         if self.send_button.isEnabled():
             self._press()
 
@@ -247,7 +247,7 @@ class SendPanel(Card):
         self.set_compact(False)
 
     def _room_for_messages(self) -> QRect:
-        """Over the list of files: what may have to be changed now is below it."""
+        """The area for messages: the list of files, since the fields below may have to be changed."""
         return self._scroll.geometry().marginsRemoved(QMargins(0, 0, self._margin, 0))
 
     def _body(self) -> QScrollArea:

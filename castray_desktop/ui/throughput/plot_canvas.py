@@ -83,7 +83,7 @@ class PlotCurves(QWidget):
         many = len(window.nodes) > MAX_LINES
         self.band.setVisible(many)
         if many:
-            self._band_low.blockSignals(True)  # or the band is filled twice
+            self._band_low.blockSignals(True)  # otherwise the band is filled twice
             self._band_low.setData(x, window.low)
             self._band_low.blockSignals(False)
             self._band_high.setData(x, window.high)

@@ -178,7 +178,7 @@ class Ring:
         count = min(self.capacity, int(seconds / self.step) + 1)
         newest = int(now / self.step)
         if 0 < newest - self.last <= GRACE:
-            newest = self.last  # the sample of this moment is still on its way
+            newest = self.last  # the sample of the current moment has not arrived yet
         slots = range(newest - count + 1, newest + 1)
         age = np.arange(count - 1, -1, -1).astype(np.float64) * self.step
         names = [name for name, slot in self._last_slots.items() if slots.start <= slot]

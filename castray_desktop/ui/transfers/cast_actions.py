@@ -349,7 +349,7 @@ class TransferMenu:
         )
 
     def _add_open_folder(self, menu: QMenu, delivery: DeliverySnapshot) -> None:
-        """The action can be used once a look at the disk, off the loop, has found the folder."""
+        """Enable the action once a thread has found the folder on disk."""
         folder = str(Path(delivery.paths[0]).parent)
         action = menu.addAction(
             translate("TransferTable", "Open folder"), partial(self._actions.folders.open, folder)

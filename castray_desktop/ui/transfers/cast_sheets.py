@@ -340,7 +340,7 @@ class VerifySheet(Sheet):
         return bool(self.job) and self.report is None and self.problem is None
 
     def stop(self) -> None:
-        """Read no more."""
+        """Stop reading."""
         if self.reading:
             self._link.ask(messages.CancelVerify(self.job), messages.Done, None, self._failed)
 
@@ -399,7 +399,7 @@ class VerifySheet(Sheet):
 
 
 class CastSheets(QObject):
-    """Makes them when they are first wanted."""
+    """Creates the sheets when they are first used."""
 
     def __init__(self, theme: Theme, link: EngineLink, transfers: TransferModel, parent: QWidget) -> None:
         super().__init__(parent)

@@ -74,7 +74,7 @@ class FileRows(QObject):
         self._link.ask(messages.GetFiles(self._cast, query), FilesPage, took, self._fail)
 
     def stop(self) -> None:
-        """Take nothing more."""
+        """Fetch no further pages."""
         self._stopped = True
 
     def _fail(self, failure: Failure) -> None:
@@ -108,7 +108,7 @@ class FileListExport(QObject):
         self._rows.fetch(0, None, self._finish)
 
     def cancel(self) -> None:
-        """Stop and leave nothing."""
+        """Stop, and remove the file."""
         self._rows.stop()
         if self._file is not None:
             self._file.drop()

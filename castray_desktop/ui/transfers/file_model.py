@@ -62,7 +62,7 @@ class FileModel(PagedTextModel):
         self.refresh()
 
     def search(self, text: str, states: tuple[FileState, ...], nodes: tuple[str, ...]) -> None:
-        """Show those that fit."""
+        """Show the files that match the query."""
         query = msgspec.structs.replace(self.query, text=text.strip(), states=states, nodes=nodes)
         if query != self.query:
             self.query = query

@@ -138,7 +138,7 @@ class FilesView(QWidget):
         self._show_count()
 
     def refresh(self) -> None:
-        """Ask again: some of it may have changed. Old rows are shown until then."""
+        """Request the rows again, since some may have changed. Old rows are shown until then."""
         if self.isVisible() and self.model.cast:
             self.model.refresh()
             self.table.viewport().update()
@@ -166,7 +166,7 @@ class FilesView(QWidget):
         self.problem = failure
         self.model.clear()
         self._show_count()
-        self._live.start()  # the list may come a moment later
+        self._live.start()  # the list may become available a moment later
 
     def _show_count(self) -> None:
         page = self.model.page

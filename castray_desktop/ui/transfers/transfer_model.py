@@ -40,7 +40,7 @@ class CastRow:
     position: dict[str, int] = field(default_factory=dict)  # of each node's delivery
 
     def set_deliveries(self, deliveries: Iterable[DeliverySnapshot]) -> None:
-        """Take over deliveries that nobody sees."""
+        """Update deliveries whose rows are not shown."""
         for delivery in deliveries:
             place = self.position.setdefault(delivery.node, len(self.deliveries))
             self.deliveries[place : place + 1] = [delivery]

@@ -103,7 +103,9 @@ class TransferTable(QTreeView):
         self._hovered = QModelIndex()
         self._menu = TransferMenu(self, actions, nodes)
         self._before_reset = ""
-        self._measuring = QTimer(self, singleShot=True)  # once for all rows that open or come at a time
+        self._measuring = QTimer(
+            self, singleShot=True
+        )  # once for all rows that are opened or inserted together
         self._measuring.timeout.connect(self._measure_or_not)
         self._changed: set[int] = set()  # columns that have to be painted
         self._painting = QTimer(self, singleShot=True, interval=PAINT_MS)
@@ -242,7 +244,7 @@ class TransferTable(QTreeView):
         self.viewport().update()
 
     def _run_clock(self) -> None:
-        """Elapsed times go on by themselves, where they can be seen."""
+        """Update elapsed times once a second while they are visible."""
         seen = self.isVisible() and not self.columns.isSectionHidden(TransferColumn.ELAPSED)
         if seen and not self._ticking.isActive():
             self._ticking.start()

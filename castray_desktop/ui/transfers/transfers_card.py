@@ -92,7 +92,7 @@ class TransfersCard(Card):
         self._retranslate()
 
     def focus_filter(self) -> None:
-        """Put the cursor where the page that is shown is searched."""
+        """Focus the search field of the current page."""
         page = self._pages.get(self.page)
         field = page.findChild(QLineEdit, "search") if page is not None else None
         if field is not None:
@@ -172,7 +172,7 @@ class TransfersCard(Card):
         self._plot_place.setVisible(plot_alone or not self._compact)
 
     def _count_soon(self) -> None:
-        """At once, but not more often than every so often: looking at 10,000 casts takes its time."""
+        """Update the buttons at most every few hundred milliseconds: checking 10,000 casts takes time."""
         if self._counting.isActive():
             self._count_again = True
             return
@@ -232,7 +232,7 @@ class TransferTools(QWidget):
         Retranslator(self, self.refresh)
 
     def set_compact(self, compact: bool) -> None:
-        """Icons alone."""
+        """Show the buttons as icons without text."""
         self._compact = compact
         self.filter.setFixedWidth(140 if compact else 180)
         self.refresh()

@@ -99,7 +99,7 @@ def paint_text(
     tabular: bool = False,
     elide: Qt.TextElideMode = Qt.TextElideMode.ElideRight,
 ) -> float:
-    """Paint one line, shortened to the rectangle; returns the width it took."""
+    """Paint one line, shortened to the rectangle; returns its width."""
     measures = metrics(size_px, weight, tabular)
     width = measures.horizontalAdvance(text)
     if width > rect.width() + 0.5:

@@ -216,7 +216,7 @@ class TextTable(QTableView):
         self.setHorizontalHeader(header)
         self.setItemDelegate(_Delegate(theme, self))
         self._widths, self._stretch = list(widths), stretch
-        self.keys: dict[int, Callable[[], object]] = {}  # what some keys do here
+        self.keys: dict[int, Callable[[], object]] = {}  # actions of keys
         header.setStretchLastSection(False)
         header.setSectionResizeMode(QHeaderView.ResizeMode.Fixed)
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)

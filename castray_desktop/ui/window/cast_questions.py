@@ -150,7 +150,7 @@ class CloseController(QObject):
             self._ask(running)
 
     def casts_changed(self) -> None:
-        """Fewer may run: without any there is nothing to ask any more, and nothing to go on for."""
+        """Casts may have ended: without any, withdraw the question, and end if the window is hidden."""
         if self._until_sent and self._window.isHidden() and not self._running():
             self.quit_requested.emit()
         if self._asked and not self._running():

@@ -81,12 +81,12 @@ class StallLog(QObject):
         self._meter = StallMeter(self._tell, self)
 
     def start(self) -> None:
-        """Measure, if anybody reads it."""
+        """Start measuring, if its results are logged."""
         if log.isEnabledFor(logging.DEBUG):
             self._meter.start()
 
     def stop(self) -> None:
-        """Measure no more."""
+        """Stop measuring."""
         self._meter.stop()
 
     def _tell(self, gap: Gap) -> None:
@@ -154,5 +154,5 @@ class WindowThreadCollector(QObject):
             gc.collect(max(number for number, late in enumerate(due) if late))
 
     def settle(self) -> None:
-        """What is there now stays for good: no later collection looks at it again."""
+        """Exclude all present objects from later collections."""
         gc.freeze()

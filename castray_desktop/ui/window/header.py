@@ -133,7 +133,7 @@ class Header(QWidget):
         self.chip.set_status(cluster, connection)
 
     def set_compact(self, compact: bool) -> None:
-        """Less beside the name where the window is small."""
+        """Shorten the texts beside the name in a small window."""
         self.sparkline.setVisible(not compact)
         self.chip.set_compact(compact)
 

@@ -28,7 +28,7 @@ SHOWN_MS = 8000
 
 
 class Tray(QObject):
-    """There where the desktop has a tray; else `available` is False and nothing is shown.
+    """Shown if the desktop has a tray; otherwise `available` is False.
 
     A tray that comes later, as at login, is found when somebody asks for it.
 
@@ -144,7 +144,7 @@ class DesktopNotifications(QObject):
         process.start(self._program, self._arguments(note))
 
     def close(self) -> None:
-        """Listen to none of them any more."""
+        """Stop listening to all notifications."""
         for process in tuple(self._shown):
             self._forget(process)
 
@@ -156,7 +156,7 @@ class DesktopNotifications(QObject):
         return [
             "--app-name=CastRay",
             "--icon=castray",
-            "--urgency=normal",  # of failures too: who does not want to be disturbed is not
+            "--urgency=normal",  # also for failures, so that *Do not disturb* of the desktop applies
             f"--expire-time={SHOWN_MS}",
             *actions,
             "--",
@@ -269,7 +269,7 @@ class Notifier(QObject):
             )
 
     def close(self) -> None:
-        """Let what is on the desktop go on without the window."""
+        """Leave notifications on the desktop when the window ends."""
         self._notes.close()
 
     def _folder(self, result: CastResult) -> str:

@@ -190,7 +190,7 @@ class WindowLayout(QWidget):
 GEOMETRY, SPLIT, PAGE, ORDER = "window/geometry", "window/split", "window/page", "recipients/order"
 
 
-FRAME = QSize(8, 40)  # what the desktop's borders and title bar take at most
+FRAME = QSize(8, 40)  # the most that borders and title bar of the desktop take
 
 
 def fit_to_screen(window: QWidget) -> None:
