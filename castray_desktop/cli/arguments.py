@@ -163,7 +163,7 @@ def add_output_options(parser: argparse.ArgumentParser, *, listed: bool) -> None
         choices=[choice.value for choice in ColorChoice],
         default=ColorChoice.AUTO.value if listed else unset,
         help=tell(
-            "when to use colours: on a terminal (auto), always or never (auto); NO_COLOR and CLICOLOR_FORCE are"
+            "when to use colours: on a terminal, always or never (auto); NO_COLOR and CLICOLOR_FORCE are"
             " respected"
         ),
     )
