@@ -81,7 +81,7 @@ can be cancelled.
 """
 
 HELD_SECONDS = 4.0
-"""For one of these, once the others have ended: the time-outs below, and an attempt."""
+"""For one of these, once the others have ended: the timeouts below, and an attempt."""
 
 
 @pytest.fixture(autouse=True)

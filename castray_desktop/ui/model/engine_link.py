@@ -300,7 +300,7 @@ class EngineLink(QObject):
 
 
 def failure_of(error: CastRayError | OSError) -> Failure:
-    """Why there is no connection. A time-out is an OSError, and so is an engine that can't be started."""
+    """Why there is no connection. A timeout is an OSError, and so is an engine that can't be started."""
     if isinstance(error, CastRayError):
         return error.failure
     reason = "it took too long" if isinstance(error, TimeoutError) else error.strerror or str(error)

@@ -296,7 +296,7 @@ def _check_digest(text: str) -> None:
 
 
 def _new_client() -> httpx.Client:
-    """As the library's own, but for time-outs, which it does not set for listings."""
+    """As the library's own, but for timeouts, which it does not set for listings."""
     timeout = httpx.Timeout(SILENCE_SECONDS, connect=CONNECT_SECONDS)
     return httpx.Client(follow_redirects=True, timeout=timeout)
 

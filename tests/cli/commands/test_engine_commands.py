@@ -51,7 +51,7 @@ def test_status_and_preflight(capsys: pytest.CaptureFixture[str]) -> None:
 
 @pytest.fixture
 def impatient(paths: Paths, monkeypatch: pytest.MonkeyPatch) -> Paths:
-    """A home in which commands look for an engine, with a short time-out."""
+    """A home in which commands look for an engine, with a short timeout."""
     monkeypatch.setattr(engine_commands, "STOP_SECONDS", 0.0)
     monkeypatch.setattr(client_module, "WELCOME_SECONDS", 0.05)
     return paths

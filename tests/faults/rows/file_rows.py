@@ -262,7 +262,7 @@ CELLS: tuple[Cell, ...] = (
             component,
             Fault.CLOCK_MOVED,
             clock_moved,
-            "a day forward in one cast, a day back in the next: both complete, as time-outs use a clock "
+            "a day forward in one cast, a day back in the next: both complete, as timeouts use a clock "
             "that nobody sets",
         )
     ),

@@ -132,7 +132,7 @@ def test_each_connection_has_keys_of_its_own(engine: CertificateAuthority) -> No
 @pytest.mark.timeout(20)
 @pytest.mark.parametrize("size", [1, 16_384, 16_385, 100_000, MIB, 3 * MIB + 1])
 def test_a_read_waits_for_nothing_but_its_bytes(engine: CertificateAuthority, size: int) -> None:
-    """However records and blocks fall: the sender is silent afterwards, and no time-out ends the wait."""
+    """However records and blocks fall: the sender is silent afterwards, and no timeout ends the wait."""
     first, second = (engine_certificates(engine.issue(name)) for name in "ab")
     ours, theirs = socket.socketpair()
     dialler, listener = first.connection(ours, False), second.connection(theirs, True)

@@ -93,7 +93,7 @@ def change(path: Path, paths: tuple[int, ...]) -> None:
 
 
 def test_an_upstream_that_is_heard_and_brings_nothing_is_lost(lab: Lab) -> None:
-    """A new connection does not extend the time-out: only verified bytes do."""
+    """A new connection does not extend the timeout: only verified bytes do."""
     source = lab.node("source")
     node = lab.node("node", timing=PeerTiming(lost_after=0.4, grace=0.4))
     cast = lab.cast(source, [lab.file("a.bin", 8 * MIB)])
