@@ -68,7 +68,7 @@ async def _checks_of_engine(target: str | None) -> tuple[Check, ...]:
             values = error.failure.values | {"because": error.failure.kind.value}
             failed = Check("cluster", CheckState.BAD, values=values)
         if output_style().shows_progress:
-            print("Looking …", file=sys.stderr, flush=True)
+            print("Checking …", file=sys.stderr, flush=True)
         job = secrets.token_hex(6)
         try:
             found = await session.client.request(messages.Diagnose(job), messages.Diagnosis)

@@ -117,7 +117,8 @@ def print_preflight(report: PreflightReport) -> None:
     if report.left_out_count > len(report.left_out):
         print_note(f"not sent: {report.left_out_count - len(report.left_out)} more")
     for removal in report.removals:
-        print(f"{removal.node} would lose {removal.count}, which the source no longer has:")
+        items = format_count(removal.count, "item")
+        print(f"{removal.node}: {items} that the source no longer has would be removed:")
         for path in removal.paths:
             print(f"  {path}")
         if removal.count > len(removal.paths):
