@@ -338,7 +338,10 @@ class Cluster:
             result.cancel()
 
     def retry(self, cast: str, to: Names = (), *, progress: Progress = None) -> ResultForm:
-        """Send what a cast sent to those recipients that did not get it, and wait. Raises CommandFailed."""
+        """Send what a cast sent to those recipients that did not get it, and wait. Raises CommandFailed.
+
+        It is another attempt of the same cast, on the cluster where that ran.
+        """
         command = messages.Retry(cast, _names(to))
         return self._wait_or_cancel(self._request(command, messages.Accepted).cast, progress)
 

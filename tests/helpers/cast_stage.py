@@ -19,6 +19,12 @@ from tests.helpers.fake_agents import STREAM, FakeAgents
 REQUEST = SendRequest(("/data/model.bin",), ("all",), leave_out=True)
 
 
+async def retry_cast(cast_manager: CastManager, cast: str, *recipients: str) -> str:
+    """Retry a cast of this cluster, as the engine does; returns its id."""
+    past, failed = await cast_manager.commands.find_failed(cast, recipients)
+    return cast_manager.retry(past, failed)
+
+
 class Stage:
     """A cast manager with a source `s` and recipients a, b, c."""
 
@@ -59,6 +65,10 @@ class Stage:
         for node in nodes:
             await self.agents.wait_for(node, agent_orders.StartDelivery)
         return cast
+
+    async def retry(self, cast: str, *recipients: str) -> str:
+        """Retry a cast; returns its id."""
+        return await retry_cast(self.cast_manager, cast, *recipients)
 
     def finish_source(self, cast: str, sent: int = STREAM) -> None:
         self.agents.report_source(

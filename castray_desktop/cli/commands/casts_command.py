@@ -15,7 +15,7 @@ from castray_desktop.cli.arguments import (
     add_json_option,
     split_names,
 )
-from castray_desktop.cli.output.cast_text import format_cluster, format_counts, format_state
+from castray_desktop.cli.output.cast_text import FILES_CHANGED, format_cluster, format_counts, format_state
 from castray_desktop.cli.output.terminal import (
     add_row,
     format_moment,
@@ -26,7 +26,7 @@ from castray_desktop.cli.output.terminal import (
 )
 from castray_desktop.cli.session import Session
 from castray_desktop.core.casts.json_views import cast_form, file_form, form_to_json
-from castray_desktop.core.casts.states import cast_name
+from castray_desktop.core.casts.states import cast_name, have_files_changed
 from castray_desktop.core.content.quantities import format_bytes
 from castray_desktop.core.failures.kinds import CastRayError, FailureKind
 from castray_desktop.core.failures.sentences import sentence
@@ -192,6 +192,7 @@ def print_cast(cast: CastSummary, deliveries: Sequence[DeliverySnapshot]) -> Non
             (f"Attempt {number}", ", ".join((format_moment(each.started), format_state(each.state))))
             for number, each in enumerate(cast.attempts, 1)
         ),
+        ("Files", FILES_CHANGED if have_files_changed(cast) else ""),
     ]
     for name, value in facts:
         if value:

@@ -26,7 +26,7 @@ from castray_desktop.core.casts.states import cast_name
 from castray_desktop.core.failures.kinds import CastRayError, FailureKind
 from castray_desktop.core.failures.sentences import sentence
 from castray_desktop.core.protocol import messages
-from castray_desktop.core.protocol.messages import CastSummary, PreflightReport
+from castray_desktop.core.protocol.messages import CastResult, CastSummary, PreflightReport
 
 ALL = "all"
 
@@ -226,18 +226,25 @@ def _cast_or_all(cast: str) -> str:
 
 async def retry(options: argparse.Namespace) -> int:
     """Send what a cast sent to those recipients that did not get it, and show that cast."""
-    return await _run_again(options, messages.Retry(options.cast, split_names(options.to)))
+    async with Session() as session:
+        await session.ready(options.cluster or await _cluster_of(session, options.cast))
+        command = messages.Retry(options.cast, split_names(options.to))
+        return await run_cast(session, command, options.json, detach=options.detach)
+
+
+async def _cluster_of(session: Session, cast: str) -> str:
+    """The cluster that a cast ran on; empty if that is not known. Raises CastRayError for an unknown cast."""
+    known = session.find_cast(cast)
+    if known is None:
+        known = (await session.client.request(messages.GetPastCast(cast), CastResult)).summary
+    return known.cluster.target
 
 
 async def again(options: argparse.Namespace) -> int:
     """Send what a cast sent to all of its recipients again, and show that cast."""
-    return await _run_again(options, messages.SendAgain(options.cast))
-
-
-async def _run_again(options: argparse.Namespace, command: messages.Retry | messages.SendAgain) -> int:
     async with Session() as session:
         await session.ready(options.cluster)
-        return await run_cast(session, command, options.json, detach=options.detach)
+        return await run_cast(session, messages.SendAgain(options.cast), options.json, detach=options.detach)
 
 
 def _place(text: str) -> int:

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from castray_desktop.cli.output.terminal import format_count, output_style, print_line, print_note
 from castray_desktop.core.casts.multicast_status import explain_multicast_end
-from castray_desktop.core.casts.states import cast_name
+from castray_desktop.core.casts.states import cast_name, have_files_changed
 from castray_desktop.core.casts.transfer_options import Encryption, TransportOption
 from castray_desktop.core.content.checksums import LABELS
 from castray_desktop.core.content.file_outcomes import FileCounts
@@ -29,6 +29,9 @@ NAMED = 4
 
 MAX_ROWS = 12
 """Recipients that each have a line on a terminal; of more, those with the same outcome share one."""
+
+
+FILES_CHANGED = "The files have changed since the previous attempt: this one sends the current files."
 
 
 def format_state(state: CastState | DeliveryState) -> str:
@@ -100,6 +103,8 @@ def print_result(result: CastResult) -> None:
         print_line(f"Show each recipient with: castray casts show {summary.cast}")
     if summary.cluster.target:
         print_line(f"Cluster: {format_cluster(summary.cluster)}")
+    if have_files_changed(summary):
+        print_line(FILES_CHANGED)
     if summary.download is not None and summary.bytes:
         print_line(f"Downloaded by {summary.source}: {explain_placement(summary.download)}.")
     rate = format_bytes(summary.bytes / result.seconds) if result.seconds > 0 else "0 B"

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args, get_type_hint
 import msgspec
 
 from castray_desktop.core.casts.multicast_status import explain_multicast_end
-from castray_desktop.core.casts.states import cast_name
+from castray_desktop.core.casts.states import cast_name, have_files_changed
 from castray_desktop.core.casts.transfer_options import TransferOptions
 from castray_desktop.core.content.file_outcomes import FileCounts
 from castray_desktop.core.content.quantities import parse_limit
@@ -277,6 +277,7 @@ class CastForm(Form, frozen=True):
     schedule: str | None
     follows: str | None
     attempts: tuple[AttemptForm, ...]  # the earlier ones, oldest first
+    files_changed: bool  # other files, or other versions of them, than in the attempt before
     cluster: CastClusterForm
     kind: str | None
     reason: str | None
@@ -306,6 +307,7 @@ class ResultForm(Form, frozen=True):
     chain: tuple[str, ...]
     multicast: MulticastForm | None  # where it was tried
     download: DownloadForm | None  # null: files of a node are sent
+    files_changed: bool  # other files, or other versions of them, than in the attempt before
     deliveries: tuple[DeliveryForm, ...]
     kind: str | None
     reason: str | None
@@ -448,6 +450,7 @@ def _parts(cast: CastSummary, deliveries: tuple[DeliverySnapshot, ...]) -> dict[
         "multicast": multicast_form(cast),
         "download": download_form(cast.download),
         "cluster": cast_cluster_form(cast.cluster),
+        "files_changed": have_files_changed(cast),
         "kind": failure_kind(cast.failure),
         "reason": failure_sentence(cast.failure),
         "deliveries": tuple(map(delivery_form, deliveries)),

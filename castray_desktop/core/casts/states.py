@@ -201,6 +201,12 @@ def recipients_mode(recipients: int, others: int) -> CastMode:
     return CastMode.BROADCAST if recipients >= others else CastMode.MULTICAST
 
 
+def have_files_changed(cast: CastSummary) -> bool:
+    """Whether this attempt of a cast sends other files, or other versions of them, than the one before."""
+    before = cast.attempts[-1].contents if cast.attempts else ""
+    return bool(before and cast.contents) and cast.contents != before
+
+
 def cast_name(cast: CastSummary) -> str:
     """A cast's name in English, for command lines and programs: "model.bin and 2 more"."""
     return f"{cast.name} and {cast.others} more" if cast.others else cast.name

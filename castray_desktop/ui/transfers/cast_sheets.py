@@ -10,6 +10,7 @@ from PySide6.QtGui import QCloseEvent
 from PySide6.QtWidgets import QHBoxLayout, QProgressBar, QStackedWidget, QVBoxLayout, QWidget
 
 from castray_desktop.core.casts.multicast_status import multicast_status
+from castray_desktop.core.casts.states import have_files_changed
 from castray_desktop.core.failures.kinds import Failure, FailureKind
 from castray_desktop.core.protocol import messages
 from castray_desktop.core.protocol.messages import (
@@ -181,6 +182,12 @@ def cast_facts(cast: CastSummary, deliveries: Sequence[DeliverySnapshot] = ()) -
         facts.insert(7, (translate("CastDetails", "Encryption"), encryption))
     for number, attempt in enumerate(cast.attempts, 1):
         facts.append((translate("CastDetails", "Attempt {number}").format(number=number), _attempt(attempt)))
+    if have_files_changed(cast):
+        changed = translate(
+            "CastDetails",
+            "The files have changed since attempt {number}. This attempt sends the current ones.",
+        )
+        facts.insert(1, (translate("CastDetails", "Files"), changed.format(number=len(cast.attempts))))
     if cast.failure is not None:
         facts.insert(1, (translate("CastDetails", "Reason"), failure_text(cast.failure)))
     return facts

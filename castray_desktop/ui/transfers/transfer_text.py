@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 from PySide6.QtCore import QCoreApplication
 
+from castray_desktop.core.casts.states import have_files_changed
 from castray_desktop.core.failures.kinds import Failure, FailureKind
 from castray_desktop.core.failures.sentences import explain, translate_value
 from castray_desktop.core.failures.short_reasons import short_reason
@@ -190,10 +191,13 @@ def delivery_status(delivery: DeliverySnapshot) -> str:
 
 
 def attempt_text(cast: CastSummary) -> str:
-    """Which attempt of a cast this is, where it is not the first: "attempt 2"."""
+    """Which attempt of a cast this is, where it is not the first: "attempt 2"; and whether it sends other
+    files than the one before.
+    """
     if not cast.attempts:
         return ""
-    return translate("Transfers", "attempt {number}").format(number=len(cast.attempts) + 1)
+    text = translate("Transfers", "attempt {number}").format(number=len(cast.attempts) + 1)
+    return f"{text} · {translate('Transfers', 'files changed')}" if have_files_changed(cast) else text
 
 
 def files_text(cast: CastSummary) -> str:

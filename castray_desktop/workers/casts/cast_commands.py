@@ -1,4 +1,4 @@
-"""Commands for casts: pause, resume, drop recipients, reorder, retry, send again, verify."""
+"""Commands for casts: pause, resume, drop recipients, reorder, send again, verify."""
 
 from __future__ import annotations
 
@@ -30,7 +30,6 @@ class CastCommands:
         context: ClusterContext,
         admit: Callable[[], None],
         send: StartCast,
-        retry: Callable[[PastCast, tuple[str, ...]], str],
         stop_waiting: Callable[[str, tuple[str, ...]], None],
         verifying: VerificationJobs,
         files: FileLists,
@@ -39,7 +38,7 @@ class CastCommands:
         self._context = context
         self._table = context.table
         self._admit = admit
-        self._send, self._retry = send, retry
+        self._send = send
         self._stop_waiting = stop_waiting
         self._files = files
 
@@ -54,8 +53,6 @@ class CastCommands:
                 await self.drop_recipients(cast, recipients)
             case messages.MoveInQueue(cast, place):
                 self.move_in_queue(cast, place)
-            case messages.Retry(cast, recipients):
-                return messages.Accepted(await self.retry(cast, recipients))
             case messages.SendAgain(cast):
                 return messages.Accepted(await self.send_again(cast))
             case messages.Verify():
@@ -116,14 +113,16 @@ class CastCommands:
             session.reorder(order)
         self._admit()
 
-    async def retry(self, cast: str, recipients: tuple[str, ...] = ()) -> str:
-        """Send to recipients that did not get it; returns the cast's id. Raises CastRayError."""
+    async def find_failed(
+        self, cast: str, recipients: tuple[str, ...] = ()
+    ) -> tuple[PastCast, tuple[str, ...]]:
+        """An ended cast, and which of these recipients, or of all, did not get it. Raises CastRayError."""
         past = await self.find_past(cast)
         missing = [item.node for item in past.result.deliveries if item.state in _MISSING]
         chosen = tuple(node for node in missing if not recipients or node in recipients)
         if not chosen:
             raise CastRayError(FailureKind.NOTHING_TO_RETRY, cast=cast)
-        return self._retry(past, chosen)
+        return past, chosen
 
     async def send_again(self, cast: str) -> str:
         """Send to all recipients again; returns the new cast's id. Raises CastRayError."""

@@ -18,9 +18,11 @@ from castray_desktop.core.failures.kinds import CastRayError, Failure, FailureKi
 from castray_desktop.core.failures.sentences import sentence
 from castray_desktop.core.protocol.messages import (
     CastAttempt,
+    CastChanged,
     CastCluster,
     CastResult,
     CastSummary,
+    DeliveriesChanged,
     DeliverySnapshot,
     DownloadPlacement,
     Event,
@@ -112,6 +114,7 @@ def attempt_of(result: CastResult) -> CastAttempt:
         summary.state,
         summary.retried or summary.recipients,
         {item.node: item.failure for item in result.deliveries if item.failure is not None},
+        summary.contents,
     )
 
 
@@ -129,6 +132,7 @@ class CastManager:
         self._agents = agents
         self._services = services or CastServices()
         self._table = CastTable(max_running)
+        self._releasing: dict[str, asyncio.Task[None]] = {}  # casts that have ended, by id
         self.dry_runs = DryRuns(self._new_session, self._release_nodes)
         self._background = BackgroundTasks()
         context = self._context = ClusterContext(agents, publish, self._services, self._table)
@@ -156,7 +160,7 @@ class CastManager:
             self._finished.deferred_settled,
         )
         self.commands = CastCommands(
-            context, self._admit, self.send, self.retry, self._deferred.cancel, self._verifying, self._files
+            context, self._admit, self.send, self._deferred.cancel, self._verifying, self._files
         )
 
     # --- commands -------------------------------------------------------------------------------
@@ -188,7 +192,7 @@ class CastManager:
         status.restore(deliveries, record.sent_bytes, record.totals)
         status.download = record.download
         status.attempts, status.retried = record.attempts, record.retried
-        status.order = record.order or record.started
+        status.order, status.contents = record.order or record.started, record.contents
         self._set_cluster(status, record.target)
         if record.seconds is not None:
             status.restore_end(record.seconds)
@@ -204,16 +208,25 @@ class CastManager:
     def retry(self, past: PastCast, recipients: tuple[str, ...]) -> str:
         """Repeat these failed deliveries of an ended cast; returns its id.
 
-        It is a further attempt of the same cast, and recipients go on with what they have received. Where
-        that can't be, it is a new cast that follows it. Raises CastRayError.
+        It is a further attempt of the same cast, and recipients go on with what they have received. It waits
+        for its cluster if that is not in use. A cast that still waits for recipients is followed by a new one
+        instead. Raises CastRayError.
         """
         summary = past.result.summary
-        if past.target != self._agents.target or summary.awaited or past.request.urls:
+        if summary.cast in self._table.sessions:
+            raise CastRayError(FailureKind.CAST_GOES_ON, cast=summary.cast)
+        if summary.awaited:
             request = msgspec.structs.replace(past.request, recipients=recipients)
             return self.send(request, follows=summary.cast)
         nodes = self._agents.nodes
-        if not any(node.state is NodeState.ONLINE for node in nodes.values()):
+        if nodes and not any(node.state is NodeState.ONLINE for node in nodes.values()):
             raise nobody_online(nodes, self._agents.target)
+        request, download = past.request, None
+        if request.is_download and request.source:
+            download = DownloadPlacement(PlacementReason.NAMED)
+        elif request.is_download:
+            request = msgspec.structs.replace(request, source=summary.source)
+            download = DownloadPlacement(PlacementReason.AWAITED)
         deliveries = tuple(
             DeliverySnapshot(item.node, address=item.address) if item.node in recipients else item
             for item in past.result.deliveries
@@ -222,7 +235,7 @@ class CastManager:
         record = CastCheckpoint(
             summary.cast,
             past.target,
-            msgspec.structs.replace(past.request, leave_out=True),
+            msgspec.structs.replace(request, leave_out=True),
             summary.mode,
             wall,
             deliveries,
@@ -231,10 +244,19 @@ class CastManager:
             follows=summary.follows,
             attempts=(*summary.attempts, attempt_of(past.result))[-MAX_ATTEMPTS:],
             retried=recipients,
+            download=download,
         )
         self._finished.retried(summary.cast)
         self.restore(record)
+        received = {item.node: item.bytes for item in past.result.deliveries if item.node in recipients}
+        self._table.casts[summary.cast].received_before = received
         return summary.cast
+
+    def give_up_waiting(self, cast: str, failure: Failure) -> None:
+        """The cluster that a cast waits for can't be used. No effect if the cast does not wait any more."""
+        session = self._table.sessions.get(cast)
+        if session is not None and session.waits_for_cluster:
+            session.end(failure)
 
     def discard_kept(self, casts: Iterable[str]) -> None:
         """Remove what nodes keep for retries of these casts, which will not come."""
@@ -249,12 +271,18 @@ class CastManager:
         cast = session.status.cast
         self._table.casts[cast], self._table.sessions[cast] = session.status, session
         self._table.queue.register(cast)
-        task = asyncio.create_task(session.run(), name=f"cast {cast}")
+        task = asyncio.create_task(self._run_session(session), name=f"cast {cast}")
         self._table.tasks[cast] = task
         task.add_done_callback(lambda _: self._task_ended(cast))
         self._publisher.publish_cast(session.status)  # clients must know the cast before they get its id
         self._publisher.changed()
         return cast
+
+    async def _run_session(self, session: CastSession) -> None:
+        """Run it, once all nodes have released an attempt before: that order would end this one there."""
+        if (releasing := self._releasing.get(session.status.cast)) is not None:
+            await asyncio.wait([releasing])
+        await session.run()
 
     async def cancel(self, cast: str) -> None:
         """Cancel a cast; returns when its part files are removed. Raises CastRayError."""
@@ -371,6 +399,11 @@ class CastManager:
         """Casts of a previous engine that wait for their cluster."""
         return tuple(cast for cast in self._table.tasks if self._table.sessions[cast].waits_for_cluster)
 
+    def is_waiting(self, cast: str) -> bool:
+        """Whether the cast waits for its cluster, which is not in use."""
+        session = self._table.sessions.get(cast)
+        return session is not None and session.waits_for_cluster and not session.is_cluster_there
+
     def knows(self, cast: str) -> bool:
         """Whether a cast has this id or id prefix."""
         return bool(self._table.matching(cast))
@@ -393,6 +426,11 @@ class CastManager:
         """Every cast's deliveries."""
         now = self._context.now
         return {cast: status.deliveries(now) for cast, status in self._table.casts.items()}
+
+    def present(self, cast: str) -> tuple[CastChanged, DeliveriesChanged]:
+        """What a client has to know of a cast. Raises CastRayError."""
+        status, now = self._table.find(cast), self._context.now
+        return CastChanged(status.summary(now)), DeliveriesChanged(cast, status.deliveries(now))
 
     # --- reports --------------------------------------------------------------------------------
 
@@ -555,7 +593,7 @@ class CastManager:
         self._finished.cast_ended(session)
         if self._services.speeds is not None and session.measured_speeds:
             self._services.speeds.record(self._agents.nodes.values(), session.measured_speeds)
-        self._background.run(self._gather_and_release(session), f"forget {session.status.cast}")
+        self._release_later(session)
         if session.status.awaited:
             self._deferred.add_cast(session.status)
         self._deferred.cast_ended(session.status)
@@ -563,6 +601,13 @@ class CastManager:
     def _release_nodes(self, session: CastSession) -> None:
         """Let the agents release their resources, in the background."""
         self._background.run(session.release_nodes(), f"forget {session.status.cast}")
+
+    def _release_later(self, session: CastSession) -> None:
+        """Keep its list of files, and let the agents release their resources, in the background."""
+        cast = session.status.cast
+        task = self._background.run(self._gather_and_release(session), f"forget {cast}")
+        self._releasing[cast] = task
+        task.add_done_callback(lambda _: self._releasing.pop(cast))
 
     async def _gather_and_release(self, session: CastSession) -> None:
         await self._files.gather(session)

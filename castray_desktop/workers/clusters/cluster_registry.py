@@ -13,6 +13,7 @@ import logging
 from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 
+from castray_desktop.core.casts.node_selector import nobody_online
 from castray_desktop.core.failures.kinds import CastRayError, Failure, FailureKind
 from castray_desktop.core.protocol import messages
 from castray_desktop.core.protocol.messages import ClusterPhase, ClusterStatus, Event, NodeInfo, NodeState
@@ -24,6 +25,7 @@ from castray_desktop.workers.casts.cast_manager import CastManager
 from castray_desktop.workers.casts.session.checkpoint import CastCheckpoint
 from castray_desktop.workers.clusters.agent_manager import ClusterListener
 from castray_desktop.workers.clusters.cluster_supervisor import ClusterSupervisor
+from castray_desktop.workers.history.history_store import PastCast
 
 IDLE_SECONDS = 5.0
 """How long an unused cluster stays connected."""
@@ -174,17 +176,18 @@ class ClusterRegistry:
         self,
         parts: ClusterFactories,
         tell: Callable[[Event, str, bool], None],
-        tell_windows: Callable[[Event, str], None],
+        tell_others: Callable[[Event, str], None],
         clock: Callable[[], float],
     ) -> None:
         self._parts = parts
         self._tell = tell
-        self._tell_windows = tell_windows
+        self._tell_others = tell_others
         self._clock = clock
         self._clusters: dict[str, ManagedCluster] = {}
         self._leaving: dict[str, asyncio.Task[None]] = {}
         self._uses = itertools.count(1)
         self._waiting_shown: dict[str, tuple[str, ...]] = {}  # by target: waiting casts shown to all
+        self._background = BackgroundTasks()
         self.held: set[str] = set()
         """Targets that stay connected without clients, for schedules."""
         self.nowhere = self.get("")
@@ -246,6 +249,30 @@ class ClusterRegistry:
         for cluster in self:
             self.changed(cluster)
 
+    async def retry(self, past: PastCast, recipients: tuple[str, ...]) -> tuple[ManagedCluster, str]:
+        """Repeat failed deliveries of a cast on its own cluster, which is connected to if it is not in use.
+
+        Returns that cluster, and the cast's id. Raises CastRayError.
+        """
+        if not past.target:
+            raise CastRayError(FailureKind.NO_CLUSTER)
+        cluster = self.get(past.target)
+        cluster.idle_since = None
+        if not past.result.summary.awaited:
+            await cluster.supervisor.use(cluster.target)
+        cast = cluster.casts.retry(past, recipients)
+        if cluster.casts.is_waiting(cast):
+            self._background.run(self._await_cluster(cluster, cast), f"connect for {cast}")
+        return cluster, cast
+
+    async def _await_cluster(self, cluster: ManagedCluster, cast: str) -> None:
+        """End the cast that waits for its cluster, if that can't be connected to."""
+        status, nodes = await cluster.supervisor.until_settled(), cluster.agents.nodes
+        if status.phase is not ClusterPhase.READY:
+            cluster.casts.give_up_waiting(cast, status.failure or Failure(FailureKind.CLUSTER_STOPPED))
+        elif not any(node.state is NodeState.ONLINE for node in nodes.values()):
+            cluster.casts.give_up_waiting(cast, nobody_online(nodes, cluster.target).failure)
+
     @property
     def has_deferred(self) -> bool:
         """Whether deliveries wait for nodes of a connected cluster."""
@@ -281,10 +308,10 @@ class ClusterRegistry:
     def publish(self, cluster: ManagedCluster, event: Event) -> None:
         """Publish an event to the cluster's clients, and events of waiting casts to all clients."""
         self._tell(event, cluster.target, True)
-        if _cast_of(event) in self._waiting_shown.get(cluster.target, ()):
+        if messages.cast_of(event) in self._waiting_shown.get(cluster.target, ()):
             self._tell(event, cluster.target, False)
-        elif _cast_of(event) or isinstance(event, messages.CastsRemoved):
-            self._tell_windows(event, cluster.target)
+        elif messages.cast_of(event) or isinstance(event, messages.CastsRemoved):
+            self._tell_others(event, cluster.target)
 
     def changed(self, cluster: ManagedCluster) -> None:
         """A cluster is used now or not any more: update the waiting casts shown to all clients."""
@@ -297,8 +324,8 @@ class ClusterRegistry:
             self._tell(messages.CastsRemoved(before), cluster.target, False)
             for summary in cluster.casts.summaries():
                 rows = cluster.casts.deliveries()[summary.cast]
-                self._tell_windows(messages.CastChanged(summary), cluster.target)
-                self._tell_windows(messages.DeliveriesChanged(summary.cast, rows), cluster.target)
+                self._tell_others(messages.CastChanged(summary), cluster.target)
+                self._tell_others(messages.DeliveriesChanged(summary.cast, rows), cluster.target)
             return
         for summary in cluster.casts.summaries():
             if summary.cast in after:
@@ -345,6 +372,7 @@ class ClusterRegistry:
 
     async def close(self) -> None:
         """End all casts and leave all clusters."""
+        self._background.cancel()
         await asyncio.gather(*(cluster.close() for cluster in self))
         with contextlib.suppress(ValueError):  # nothing to wait for
             await asyncio.wait(self._leaving.values())
@@ -355,13 +383,3 @@ def welcome_status(status: ClusterStatus, target: str) -> ClusterStatus:
     if status.phase in (ClusterPhase.NONE, ClusterPhase.FAILED, ClusterPhase.STOPPING):
         return ClusterStatus(ClusterPhase.STARTING, target=target)
     return status
-
-
-def _cast_of(event: Event) -> str:
-    """The cast of an event; empty if there is none."""
-    match event:
-        case messages.CastChanged(summary) | messages.CastResult(summary, _, _):
-            return summary.cast
-        case messages.DeliveriesChanged(cast):
-            return cast
-    return ""

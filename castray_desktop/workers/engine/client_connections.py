@@ -57,10 +57,21 @@ class ClientConnection:
         self._writer = writer
         self._watched: frozenset[str] | None = None
         self._log_level: int | None = None
+        self._followed: set[str] = set()
 
     def watch(self, casts: tuple[str, ...] | None) -> None:
         """Send the deliveries of these casts only; None: of all."""
         self._watched = None if casts is None else frozenset(casts)
+
+    def follow(self, cast: str) -> None:
+        """Send the events of this cast too, although it is on a cluster that the client does not show."""
+        self._followed.add(cast)
+
+    def follows(self, event: Event) -> bool:
+        """Whether it is one of a cast that is followed."""
+        if isinstance(event, messages.CastsRemoved):
+            return not self._followed.isdisjoint(event.casts)
+        return bool(self._followed) and messages.cast_of(event) in self._followed
 
     def watch_log(self, level: str) -> None:
         """Send log lines from this level on; empty: none. Unknown levels count as "info"."""
@@ -152,10 +163,11 @@ class ClientConnections:
         """Send an event to clients of a cluster, or to clients without one."""
         self._send(event, [item for item in self._clients.values() if (item.target == target) is looking])
 
-    def tell_windows(self, event: Event, target: str) -> None:
-        """Send an event to the windows that don't look at a cluster."""
+    def tell_others(self, event: Event, target: str) -> None:
+        """Send an event to those that want it without looking at its cluster: windows, and followers of its
+        cast."""
         others = [client for client in self._clients.values() if client.target != target]
-        self._send(event, [client for client in others if client.kind == WINDOW])
+        self._send(event, [item for item in others if item.kind == WINDOW or item.follows(event)])
 
     def _send(self, event: Event, clients: Collection[ClientConnection]) -> None:
         if not clients:

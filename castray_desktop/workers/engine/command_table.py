@@ -106,6 +106,8 @@ class EngineCommands:
                 return msgspec.structs.replace(report, cluster=self._named(cluster))
             case messages.AddRecipients(cast, recipients):
                 return await self._clusters.casts_with(cast).add_recipients(cast, recipients)
+            case messages.Retry():
+                return messages.Accepted(await self._retry(client, command))
             case messages.GetResult(cast):
                 return await self._clusters.casts_with(cast).result(cast)
             case messages.MeasurePaths():
@@ -131,6 +133,21 @@ class EngineCommands:
             case _:
                 await self._do(client, command)
                 return messages.Done()
+
+    async def _retry(self, client: ClientConnection, command: messages.Retry) -> str:
+        """Retry a cast on its own cluster, whichever the client uses; returns its id. Raises CastRayError."""
+        own = self._clusters.get(client.target)
+        control = self._control_of(own, command)
+        past, recipients = await control.find_failed(command.cast, command.recipients)
+        if not past.target:  # a version before has not kept it
+            past = msgspec.structs.replace(past, target=own.target)
+        self._parts.schedule_clusters.used(past.target)
+        cluster, cast = await self._clusters.retry(past, recipients)
+        if cluster.target != client.target and client.kind != WINDOW:
+            client.follow(cast)
+            for event in cluster.casts.present(cast):
+                client.send(event, messages.encode(event))
+        return cast
 
     def _check_alive(self, client: ClientConnection, command: messages.Command) -> None:
         """Refuse commands that start something while the engine is ending. Raises CastRayError."""

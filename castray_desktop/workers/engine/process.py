@@ -120,7 +120,7 @@ class EngineProcess:
                 functools.partial(NodeRateLimit, self._settings),
             ),
             self._publish_to_target,
-            self.clients.tell_windows,
+            self.clients.tell_others,
             clock,
         )
         schedule_clusters = ScheduleClusters(self.clusters)

@@ -149,8 +149,9 @@ def cast_routes(view: EngineView, version: ApiVersion) -> APIRouter:
         "/casts/{cast}/retry",
         **changes(responses.StartedForm, 404, 409, status=201, accepted=True),
         summary="Send to the recipients that did not get the files",
-        description="A further attempt of the same cast is 202. Where the cast ran on another cluster, still"
-        " waits for recipients, or has addresses among its files, a new cast is created, which is 201.",
+        description="A further attempt of the same cast is 202. It runs on the cluster of the cast, which is"
+        " connected to if it is not in use. Where the cast still waits for recipients, a new one is created,"
+        " which is 201.",
     )
     async def retry_cast(cast: CastId, body: request_bodies.SomeRecipients) -> Response:
         known = view.cache.find(cast)

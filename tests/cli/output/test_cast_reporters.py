@@ -87,6 +87,7 @@ def test_the_result_is_the_object_that_scripts_rely_on(said: Said) -> None:
         "chain": ["desk", "node_1", "node_2"],
         "multicast": None,
         "download": None,
+        "files_changed": False,
         "kind": None,
         "reason": None,
         "deliveries": [

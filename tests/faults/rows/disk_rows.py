@@ -29,6 +29,7 @@ from tests.faults.fault_checks import (
     Repeated,
     contents,
 )
+from tests.helpers.cast_stage import retry_cast
 from tests.helpers.fault_fs import FaultDisk, fault_fs
 
 PART_FILES = r"/\.castray-.*/parts/"
@@ -112,7 +113,7 @@ async def retry(
 ) -> Repeated:
     """(e): repeat the failed delivery."""
     needed = await missing_bytes(disk, parcel, below)
-    again = await stage.nodes.cast_manager.commands.retry(cast, (node,))
+    again = await retry_cast(stage.nodes.cast_manager, cast, node)
     endings = await stage.endings(again)
     received = stage.report(again, node).received_bytes if (again, node) in stage.nodes.reports else 0
     state = endings[node].state
@@ -268,7 +269,7 @@ async def _retry_all(stage: AgentStage, parcel: Parcel, cast: str) -> dict[str, 
         needed[node] = sum(
             parcel.sizes[name] for name in parcel.hashes if (name, parcel.hashes[name]) not in there
         )
-    again = await stage.nodes.cast_manager.commands.retry(cast)
+    again = await retry_cast(stage.nodes.cast_manager, cast)
     endings = await stage.endings(again)
     found = {}
     for node in failed:

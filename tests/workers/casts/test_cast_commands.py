@@ -190,14 +190,14 @@ async def test_somebody_joins_before_the_cast_has_taken_a_step(stage: Stage) -> 
 async def test_what_failed_is_retried_alone(stage: Stage) -> None:
     cast = await stage.start()
     with pytest.raises(CastRayError) as error:
-        await stage.cast_manager.commands.retry(cast)
+        await stage.retry(cast)
     assert kind_of(error) is FailureKind.CAST_GOES_ON
     await stage.cast_manager.commands.drop_recipients(cast, ("b", "c"))
     assert await stage.finish(cast, "a") is CastState.PARTLY_FAILED
     with pytest.raises(CastRayError) as error:
-        await stage.cast_manager.commands.retry(cast, ("a",))
+        await stage.retry(cast, "a")
     assert kind_of(error) is FailureKind.NOTHING_TO_RETRY
-    assert await stage.cast_manager.commands.retry(cast[:5], ("c",)) == cast
+    assert await stage.retry(cast[:5], "c") == cast
 
 
 async def test_what_only_the_history_knows_can_be_sent_again(stage: Stage) -> None:

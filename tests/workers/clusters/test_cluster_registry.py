@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import pytest
 
 from castray_desktop.core.casts.transfer_options import TransferOptions
-from castray_desktop.core.failures.kinds import CastRayError, FailureKind
+from castray_desktop.core.failures.kinds import CastRayError, Failure, FailureKind
 from castray_desktop.core.protocol import messages
 from castray_desktop.core.protocol.messages import (
     CastMode,
@@ -38,8 +38,8 @@ from castray_desktop.workers.clusters.cluster_registry import (
 from castray_desktop.workers.engine import process as engine_module
 from tests.helpers.cast_stage import Stage
 from tests.helpers.engine_home import EngineHome
-from tests.helpers.fake_agents import FakeAgents
-from tests.helpers.fake_driver import hello
+from tests.helpers.fake_agents import URL, FakeAgents
+from tests.helpers.fake_driver import FakeDriver, hello
 
 FAR = "10.0.0.1:6379"
 
@@ -175,6 +175,82 @@ async def test_what_keeps_a_cluster_in_use(engine_home: EngineHome, tmp_path: Pa
     engine_home.now += 6.0
     for driver in engine_home.drivers[:3]:
         await driver.stopping.wait()
+    await client.close()
+
+
+async def fail_far_away(engine_home: EngineHome, client: EngineClient) -> str:
+    """A cast on a cluster that is not in use any more: its nodes could not reach the server."""
+    await use(client, FAR)
+    request = SendRequest((URL,), ("all",), source="", leave_out=True)
+    cast = (await client.request(messages.Send(request), messages.Accepted)).cast
+    result = await client.request(messages.GetResult(cast), messages.CastResult)
+    assert result.summary.state is CastState.FAILED
+    await client.request(messages.LeaveCluster(), messages.Done)
+    await use(client, "local")
+    await heard(client)
+    return cast
+
+
+async def test_a_retry_connects_to_the_cluster_of_the_cast(engine_home: EngineHome) -> None:
+    client = await engine_home.connect()
+    cast = await fail_far_away(engine_home, client)
+    assert len(engine_home.drivers) == 2
+    assert await client.request(messages.Retry(cast[:6]), messages.Accepted) == messages.Accepted(cast)
+    result = await client.request(messages.GetResult(cast), messages.CastResult)
+    assert len(engine_home.drivers) == 3
+    assert (result.summary.cast, result.summary.cluster.target) == (cast, FAR)
+    assert [attempt.state for attempt in result.summary.attempts] == [CastState.FAILED]
+    events = await heard(client)  # although it looks at another cluster
+    changed = [event.summary for event in events if isinstance(event, messages.CastChanged)]
+    assert {summary.cast for summary in changed} == {cast}
+    assert CastState.QUEUED in {summary.state for summary in changed}
+    assert not any(isinstance(event, messages.CastsRemoved) for event in events)
+    assert (await status(client)).cluster.target == "local"
+    await client.close()
+
+
+async def test_a_retry_of_a_past_cast_runs_on_its_cluster(engine_home: EngineHome) -> None:
+    client = await engine_home.connect()
+    await use(client, FAR)
+    request = SendRequest((URL,), ("all",), source="", leave_out=True)
+    cast = (await client.request(messages.Send(request), messages.Accepted)).cast
+    await client.request(messages.GetResult(cast), messages.CastResult)
+    await client.request(messages.ClearFinished(), messages.Done)
+    await use(client, "local")
+    assert (await client.request(messages.Retry(cast), messages.Accepted)).cast == cast
+    result = await client.request(messages.GetResult(cast), messages.CastResult)
+    assert result.summary.cluster.target == FAR
+    assert len(engine_home.drivers) == 2  # it was still in use
+    await client.close()
+
+
+async def test_a_retry_whose_cluster_can_t_be_reached_says_so(engine_home: EngineHome) -> None:
+    client = await engine_home.connect()
+    cast = await fail_far_away(engine_home, client)
+    gone = Failure(FailureKind.CLUSTER_UNREACHABLE, {"target": FAR, "reason": "no route"})
+    engine_home.script = lambda driver: driver.say(driver_protocol.ClusterFailed(gone))
+    assert (await client.request(messages.Retry(cast), messages.Accepted)).cast == cast
+    result = await client.request(messages.GetResult(cast), messages.CastResult)
+    assert result.summary.state is CastState.FAILED
+    assert result.summary.failure is not None
+    assert result.summary.failure.kind is FailureKind.CLUSTER_UNREACHABLE
+    assert len(result.summary.attempts) == 1
+    engine_home.script = FakeDriver.come_up
+    await client.request(messages.Retry(cast), messages.Accepted)
+    result = await client.request(messages.GetResult(cast), messages.CastResult)
+    assert len(result.summary.attempts) == 2
+    await client.close()
+
+
+async def test_a_cast_is_retried_once_at_a_time(engine_home: EngineHome) -> None:
+    client = await engine_home.connect()
+    cast = await fail_far_away(engine_home, client)
+    first, second = await asyncio.gather(
+        *(client.request(messages.Retry(cast), messages.Accepted) for _ in range(2)), return_exceptions=True
+    )
+    assert first == messages.Accepted(cast)
+    assert isinstance(second, CastRayError)
+    assert second.failure.kind is FailureKind.CAST_GOES_ON
     await client.close()
 
 

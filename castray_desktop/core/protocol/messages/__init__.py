@@ -19,7 +19,7 @@ from castray_desktop.core.protocol.messages.history_messages import *
 from castray_desktop.core.protocol.messages.message_base import *
 from castray_desktop.core.protocol.messages.schedule_messages import *
 
-PROTOCOL_VERSION = 5
+PROTOCOL_VERSION = 6
 """Raised with each change of a message: an engine of an older CastRay may still run, and is refused then."""
 
 MAX_FRAME_BYTES = 64 * 1024 * 1024

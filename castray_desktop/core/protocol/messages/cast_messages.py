@@ -221,6 +221,7 @@ class PlacementReason(enum.StrEnum):
     ONLY = "only"  # no other node that was asked reaches the server
     ONLY_HERE = "only_here"  # the same, and it is this computer
     SUCCESSOR = "successor"  # the node that downloaded before is lost
+    RESUMED = "resumed"  # of the recipients, it received most in the attempt before
 
 
 class StoreSpeed(Record, frozen=True):
@@ -248,6 +249,7 @@ class CastAttempt(Record, frozen=True):
     state: CastState
     recipients: tuple[str, ...]  # that took part in it
     failures: dict[str, Failure] = {}  # by recipient
+    contents: str = ""  # as in the summary
 
 
 class CastSummary(Record, frozen=True):
@@ -295,6 +297,7 @@ class CastSummary(Record, frozen=True):
     follows: str = ""  # id of the original cast of a later or repeated delivery
     attempts: tuple[CastAttempt, ...] = ()  # the earlier ones, oldest first
     retried: tuple[str, ...] = ()  # recipients of this attempt, if it is not the first
+    contents: str = ""  # digest of the list of files and of their versions; empty before the scan
     cluster: CastCluster = CastCluster()
     failure: Failure | None = None
 
@@ -463,6 +466,16 @@ class CastsRemoved(Message, frozen=True):
     """Casts that were removed from the list."""
 
     casts: tuple[str, ...]
+
+
+def cast_of(event: object) -> str:
+    """The cast of an event; empty if there is none."""
+    match event:
+        case CastChanged(summary) | CastResult(summary, _, _):
+            return summary.cast
+        case DeliveriesChanged(cast):
+            return cast
+    return ""
 
 
 CastCommand = (

@@ -96,6 +96,7 @@ class ServeSource:
     algorithms: Algorithms
     options: TransferOptions = field(default_factory=TransferOptions)
     plain_peers: tuple[str, ...] = ()  # nodes that can't encrypt: they alone may connect without it
+    resumes: bool = False  # this node is a recipient too, and what it has from before is not downloaded again
 
 
 @dataclass(frozen=True)
@@ -215,6 +216,7 @@ class StartDelivery:
     group: Optional[MulticastGroup] = None  # receive from this group as well, see `JoinGroup`
     plain_peers: tuple[str, ...] = ()  # as in `ServeSource`
     keep_failed: bool = False  # keep what was received if it fails for a reason that may pass
+    version: str = ""  # of the files that are downloaded: what was kept of another one is not used
 
 
 @dataclass(frozen=True)

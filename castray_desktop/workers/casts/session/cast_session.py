@@ -100,7 +100,7 @@ class CastCompletion:
             self._context.advance(CastEvent.CANCELLED, failure)
         else:
             self.end_all(DeliveryEvent.FAILED, failure)
-            await self._clean_up(keep_parts=self._status.keeps_parts)
+            await self._clean_up(keep_parts=True)
             earlier = self._status.attempts and self._status.outcome() is CastEvent.PARTLY_FAILED
             self._context.advance(CastEvent.PARTLY_FAILED if earlier else CastEvent.FAILED, failure)
 
@@ -198,6 +198,8 @@ class CastSession:
 
     def source_reported(self, report: agent_reports.SourceReport) -> None:
         """Handle a report of the source."""
+        if self.waits_for_cluster:  # it is about an attempt before
+            return
         self.status.source_reported(report, self._context.now)
         self._failover.links.source_reported(report)
         self._wake()
@@ -205,6 +207,8 @@ class CastSession:
     def delivery_reported(self, node: str, report: agent_reports.DeliveryReport) -> None:
         """Handle a report of a recipient."""
         if node not in self.status.recipients or self._destinations.writers.writer_of(node) is not None:
+            return
+        if self.waits_for_cluster:  # it is about an attempt before
             return
         if report.state in FINAL_RECIPIENT_STATES:
             self._completion.stopped.add(node)
@@ -384,6 +388,7 @@ class CastSession:
         else:
             survey = await self.preflight.survey_with_retries()
             await self._until(lambda: self.admission.is_active)
+            self.status.contents = self.preflight.content_digest(survey)
             self.preflight.leave_out(survey)
             self._mark_ended()
             self.preflight.choose_algorithms()
@@ -402,7 +407,7 @@ class CastSession:
         target = self._record.target
         self.status.wait_for(Failure(FailureKind.CLUSTER_AWAITED, {"target": target}))
         self._context.wakeup.changed()
-        await self._until(lambda: self._context.agents.target == target and self._cluster_is_up())
+        await self._until(lambda: self.is_cluster_there)
         self.waits_for_cluster = False
         self.status.wait_for(None)
 
@@ -410,10 +415,13 @@ class CastSession:
         self._save_checkpoint()
         self._wake()
 
-    def _cluster_is_up(self) -> bool:
-        return self._context.agents.settled and any(
-            self._context.is_online(node) for node in self._context.agents.nodes
-        )
+    @property
+    def is_cluster_there(self) -> bool:
+        """Whether the cluster that a restored cast waits for can be used."""
+        agents = self._context.agents
+        if self._record is None or agents.target != self._record.target or not agents.settled:
+            return False
+        return any(self._context.is_online(node) for node in agents.nodes)
 
     def _continue(self, record: CastCheckpoint) -> None:
         """Continue without a survey: recipients that had started have reserved space."""
@@ -489,7 +497,8 @@ class CastSession:
             prune=self._destinations.may_remove(node),
             group=self._multicast.group_for(node),
             plain_peers=plain_peers(self._context),
-            keep_failed=self.status.keeps_parts,
+            keep_failed=True,
+            version=self._failover.links.version,
         )
 
     def _can_serve(self, node: str) -> bool:

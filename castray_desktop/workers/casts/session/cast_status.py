@@ -69,6 +69,8 @@ class CastStatus:
         self.follows = follows
         self.attempts: tuple[CastAttempt, ...] = ()  # the earlier ones
         self.retried: tuple[str, ...] = ()  # recipients of this attempt, if it is not the first
+        self.received_before: dict[str, int] = {}  # bytes of theirs in the attempt before, as far as known
+        self.contents = ""  # a digest of the list of files and their versions; empty before the scan
         self.cluster = CastCluster()
         self.request = request
         self.state = CastState.QUEUED
@@ -278,12 +280,7 @@ class CastStatus:
     @property
     def is_retryable(self) -> bool:
         """Whether it has ended, and some deliveries have failed: nodes may keep what they have received."""
-        return self.keeps_parts and self.state.finished and any(map(self.has_failed, self._entries))
-
-    @property
-    def keeps_parts(self) -> bool:
-        """Whether a retry could use what failed deliveries have received: that of addresses is a new cast."""
-        return not self.request.urls
+        return self.state.finished and any(map(self.has_failed, self._entries))
 
     def has_failed(self, node: str) -> bool:
         """Whether the delivery to this recipient has failed; False for other nodes."""
@@ -424,6 +421,7 @@ class CastStatus:
             follows=self.follows,
             attempts=self.attempts,
             retried=self.retried,
+            contents=self.contents,
             cluster=self.cluster,
             failure=self.failure,
         )

@@ -64,6 +64,7 @@ class CastCheckpoint(msgspec.Struct, frozen=True):
     retried: tuple[str, ...] = ()  # recipients of this attempt, if it is not the first
     remote: tuple[RemoteFile, ...] = ()  # what is downloaded, as it is to be; without links to stores
     download: DownloadPlacement | None = None  # None if files of a node are sent
+    contents: str = ""  # as in the status
 
 
 class CheckpointStore:
@@ -241,6 +242,7 @@ class CheckpointWriter:
             retried=status.retried,
             remote=failover.links.stored,
             download=status.download,
+            contents=status.contents,
         )
 
 

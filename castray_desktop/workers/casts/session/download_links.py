@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 
@@ -56,6 +57,20 @@ class DownloadLinks:
     def stored(self) -> tuple[RemoteFile, ...]:
         """The files, for a checkpoint."""
         return tuple(file.without_link() for file in self.files)
+
+    @property
+    def version(self) -> str:
+        """A digest of the versions of the files; empty if there are none. Where a server says neither ETag,
+        checksum nor date of a file, each attempt of a cast has another version.
+        """
+        if not self.files:
+            return ""
+        hasher = hashlib.sha256()
+        for file in self.files:
+            known = file.etag or file.checksum or file.contents or file.target or file.modified_ns
+            known = known or f"of {self._status.started}"
+            hasher.update(f"{file.path} {file.size} {known}\n".encode(errors="surrogateescape"))
+        return hasher.hexdigest()
 
     async def resolve(self, ask_nodes: AskNodes) -> None:
         """Find out what the addresses of the request stand for, once. Raises CastRayError."""

@@ -155,6 +155,9 @@ class DownloadPlanner:
             self._settle(lister or groups[0][0], DownloadPlacement(PlacementReason.SMALL))
             return
         host = urlsplit(largest.url).netloc.rpartition("@")[2]
+        if measures and (node := await self._with_most(largest)):
+            self._settle(node, DownloadPlacement(PlacementReason.RESUMED, host))
+            return
         known = self._known(host)
         best = fastest_node({speed.node: speed.rate for speed in known}, self._recipients)
         if not measures:
@@ -170,6 +173,16 @@ class DownloadPlanner:
             self._settle(lister, DownloadPlacement(reason, host, _unreached(failures)))
             return
         await self._choose_fastest(groups, largest, host, size, failures)
+
+    async def _with_most(self, file: RemoteFile) -> str:
+        """The recipient that received most in the attempt before, and reaches the server: what it has kept is
+        not downloaded again. Empty if there is none.
+        """
+        received = self._status.received_before
+        able = [info.name for info in self._able() if info.name in self._status.unfinished]
+        asked = sorted((node for node in able if received.get(node)), key=received.__getitem__, reverse=True)
+        reached = await self._measure(tuple(asked[:MAX_ASKED]), file, 0)
+        return next((speed.node for speed in reached if speed.failure is None), "")
 
     async def _list(
         self, groups: tuple[tuple[str, ...], ...], failures: Failures, patient: bool

@@ -87,7 +87,9 @@ class SourceFailover:
             self.fail(self.source_failure())
         elif self.state is FailoverState.SCANNING and report.state is SourceState.PREPARED:
             self._compare(report)
-            if (failure := encryption_failure(self._context, self._context.source)) is not None:
+            if self._status.source.totals is None:
+                self.fail(Failure(FailureKind.INTERNAL, {"reason": "a scan without a size"}))
+            elif (failure := encryption_failure(self._context, self._context.source)) is not None:
                 self.fail(failure)
             else:
                 self._serve()
@@ -212,7 +214,13 @@ class SourceFailover:
         epoch = self._status.route.epoch if self._status.route is not None else 1
         options = self._status.request.options
         serve = agent_orders.ServeSource(
-            self._context.cast, self.secret, epoch, self.algorithms, options, plain_peers(self._context)
+            self._context.cast,
+            self.secret,
+            epoch,
+            self.algorithms,
+            options,
+            plain_peers(self._context),
+            resumes=self._resumed and self._context.source in self._status.unfinished,
         )
         self._send(serve)
         self.links.keep_fresh()

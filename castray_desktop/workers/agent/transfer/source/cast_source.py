@@ -118,6 +118,7 @@ class CastSource:
         self._scan_paths = scan_paths
         self._own_copy = own_copy
         self._waiting: Optional[Failure] = None  # for a web server
+        self._resumes = False  # as in `ServeSource`
         self._own_progress = (0, time.monotonic())  # of this node's own delivery: bytes, and since when
         self._scan = ScanResult()
         self._raw_manifest = b""
@@ -148,6 +149,7 @@ class CastSource:
             try:
                 self._use(order.algorithms, self._totals)
                 self.secret, self.plain = bytes.fromhex(order.secret), PlainPeers.of(order)
+                self._resumes = order.resumes
             except ValueError as error:
                 self._fail(Failure(FailureKind.INTERNAL, {"reason": str(error)}))
                 return
@@ -328,6 +330,8 @@ class CastSource:
 
     def _read_all(self) -> None:
         if self._files.downloads is not None:  # reading what nobody needs costs a download
+            if self._resumes:
+                self._await_own_copy()
             self._finding = True
             self._find_known()
         reader = SourceReader(
@@ -346,6 +350,17 @@ class CastSource:
         finally:
             self._time_breakdown.switch(WAITING)
             reader.close()
+
+    def _await_own_copy(self) -> None:
+        """Wait until this node's own delivery knows what it has from before: that is not downloaded again."""
+        until = time.monotonic() + STOPPED_SECONDS
+        while time.monotonic() < until:
+            check_end(self.pieces)
+            store = self._own_copy() if self._own_copy is not None else None
+            if store is not None and store.is_open and not store.pieces.gone_reason:
+                return
+            with self.pieces.lock:
+                self.pieces.condition.wait(OWN_COPY_SECONDS)
 
     def _is_wanted(self, file: int, start: int, end: int) -> bool:
         """Whether these bytes of the stream, which belong to one file, are worth one request: not if its hash

@@ -37,7 +37,7 @@ SILENCE_SECONDS = 30.0
 """A server that sends nothing for so long is asked again on a new connection."""
 
 PATIENCE_SECONDS = 120.0
-"""So long without a byte, not counting what the server asks to wait, ends the download of a file."""
+"""So long without a byte, not counting what the server asks to wait, ends the download."""
 
 MAX_RETRY_AFTER_SECONDS = 900.0
 FIRST_DELAY_SECONDS = 0.5
@@ -76,6 +76,13 @@ class RemoteFileError(Exception):
     def __init__(self, status: FileStatus, reason: str) -> None:
         super().__init__(reason)
         self.status = status
+
+
+class ServerLostError(RemoteFileError):
+    """A server was asked for long enough without giving a byte. It may be back later."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(FileStatus.READ_ERROR, reason)
 
 
 class WholeOnlyError(RemoteFileError):
@@ -257,7 +264,7 @@ class RangeClient:
                 continue
             waited += time.monotonic() - began
             if waited >= PATIENCE_SECONDS:
-                raise RemoteFileError(FileStatus.READ_ERROR, reason)
+                raise ServerLostError(reason)
             if asked is None:
                 asked, delay = delay, min(delay * 2, MAX_DELAY_SECONDS)
                 waited += asked

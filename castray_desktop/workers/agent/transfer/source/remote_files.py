@@ -38,6 +38,9 @@ from castray_desktop.workers.agent.transfer.store.receive_store import ReceiveSt
 CHECK_SECONDS = 0.25
 """A pause before another attempt ends so soon after the cast."""
 
+VERIFY_SECONDS = 0.02
+"""So often it is looked whether what a journal names was verified: nobody tells of each piece."""
+
 AGAIN_BYTES = 4 << 20
 """Of parts that were read once more so much is kept: several recipients often request one at once."""
 
@@ -266,7 +269,7 @@ class RemoteFiles:
             length = PART_BYTES if self._has_ranges(file) else max(size, 1)
             for offset in range(0, size, length):
                 part = FilePart(file, offset, min(length, size - offset))
-                if self._is_wanted(file, *self._range(*part)) and self._store_with(part) is None:
+                if self._is_wanted(file, *self._range(*part)) and not self._has_own(part):
                     yield part
 
     # --- what this node has as a recipient
@@ -283,8 +286,31 @@ class RemoteFiles:
         with store.pieces.lock:
             return store if store.pieces.have.contains(*self._range(*part)) else None
 
+    def _has_own(self, part: FilePart) -> bool:
+        """Whether this node has that part as a recipient, or its journal of an earlier attempt names it."""
+        store = self._own_copy() if self._own_copy is not None else None
+        if store is None:
+            return False
+        start, end = self._range(*part)
+        with store.pieces.lock:
+            return store.pieces.have.contains(start, end) or store.needed.is_unverified(start, end)
+
+    def _await_verified(self, part: FilePart) -> None:
+        """Wait as long as this node verifies what its journal names. Raises when the cast has ended."""
+        store = self._own_copy() if self._own_copy is not None else None
+        if store is None:
+            return
+        start, end = self._range(*part)
+        while not store.pieces.gone_reason:
+            self._check_end()
+            with store.pieces.lock:
+                if not store.needed.is_unverified(start, end):
+                    return
+                store.pieces.condition.wait(VERIFY_SECONDS)
+
     def _read_own_copy(self, file: int, offset: int, view: memoryview) -> bool:
         """Read it from the files that this node writes as a recipient; False if they don't have it."""
+        self._await_verified(FilePart(file, offset, len(view)))
         store = self._store_with(FilePart(file, offset, len(view)))
         if store is None:
             return False

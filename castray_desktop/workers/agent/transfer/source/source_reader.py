@@ -15,9 +15,9 @@ from castray_desktop.core.content.checksums import LABELS, ChecksumHasher, state
 from castray_desktop.core.content.file_names import display_name
 from castray_desktop.core.content.file_outcomes import file_failure
 from castray_desktop.core.content.manifest import FileResult, FileSpan, FileStatus, ManifestEntry
-from castray_desktop.core.failures.kinds import Failure, FailureKind
+from castray_desktop.core.failures.kinds import CastRayError, Failure, FailureKind
 from castray_desktop.core.protocol.nodes.cast_parcel import FileProblem
-from castray_desktop.workers.agent.transfer.source.range_client import RemoteFileError
+from castray_desktop.workers.agent.transfer.source.range_client import RemoteFileError, ServerLostError
 from castray_desktop.workers.agent.transfer.source.remote_files import RemoteFiles, remote_failure, remote_key
 from castray_desktop.workers.agent.transfer.source.scanner import MAX_PROBLEMS, ScanResult
 from castray_desktop.workers.agent.transfer.store.hash_cache import FileKey, HashCache
@@ -221,6 +221,10 @@ class SourceFiles:
         why = user_name() if status is FileStatus.NOT_READABLE else reason
         return file_failure(status, self._scan.named(self._files[file].path), why)
 
+    def lost_server(self, file: int, reason: str) -> Failure:
+        """The failure of a cast whose server has stopped to respond while it gave out this file."""
+        return remote_failure(self._scan.remote[file], FileStatus.READ_ERROR, reason)
+
     def is_readable(self, file: int) -> bool:
         """Whether it could be read so far."""
         result = self._results[file]
@@ -391,6 +395,9 @@ class SourceReader:
             try:
                 self._downloads.read(file, offset, view)
                 count = len(view)
+            except ServerLostError as error:
+                # no file is filled up: a retry can go on with what recipients have
+                raise CastRayError.of(self._files.lost_server(file, str(error))) from error
             except RemoteFileError as error:
                 self._files.record_result(file, error.status, reason=str(error))
                 self.close()

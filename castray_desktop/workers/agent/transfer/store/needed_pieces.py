@@ -139,6 +139,10 @@ class NeededPieces:
             journaled = end > self.verified_to and self.journaled.contains(start, end)
             return not journaled and not self._pieces.have.contains(start, end)
 
+    def is_unverified(self, start: int, end: int) -> bool:
+        """Whether the journal names all of this range, and it was not verified yet. With the lock held."""
+        return end > self.verified_to and self.journaled.contains(start, end)
+
     def next_from(self, index: int) -> int:
         """The first needed piece from there on, the number of pieces if there is none."""
         while True:

@@ -70,6 +70,8 @@ class ReceiveStore:
         self.cancellation = cancellation
         self.order = order
         self._context = context
+        self.is_open = False
+        """Whether it is known what an earlier delivery has left."""
         self.staging: Optional[Staging] = None
         self.parts: Optional[PartFiles] = None
         self.hashes: Optional[FileHashes] = None
@@ -117,6 +119,7 @@ class ReceiveStore:
             raise CastRayError(FailureKind.INTERNAL, reason="a parcel without a manifest")
         if self.pieces.manifest is None and self._may_have_existing_files(destination):
             self.comparison.await_manifest()
+        self.is_open = True
 
     def _make_staging(self, destination: bytes) -> Staging:
         order, context = self.order, self._context
@@ -126,6 +129,8 @@ class ReceiveStore:
             "file": order.algorithms.file,
             "piece_bytes": str(order.algorithms.piece_bytes),
         }
+        if order.version:
+            header["version"] = order.version
         return Staging(destination, self.pieces.cast, context.node, header, context.registry)
 
     def _reserve_space(self, folder: bytes, destination: bytes) -> None:
