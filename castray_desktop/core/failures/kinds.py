@@ -55,7 +55,6 @@ class FailureKind(str, enum.Enum):
     HUB_NO_REVISION = "hub_no_revision"
     HUB_NO_PATH = "hub_no_path"
     HUB_REFUSED = "hub_refused"
-    HUB_TOO_MANY_SMALL = "hub_too_many_small"
     CAST_GOES_ON = "cast_goes_on"
     CAST_NOT_QUEUED = "cast_not_queued"
     NOTHING_TO_RETRY = "nothing_to_retry"

@@ -351,11 +351,6 @@ _TABLE: Mapping[FailureStatus, Mapping[FailureKind, tuple[str, str]]] = {
             "Request access on its page, then log in on this computer with 'hf auth login', or start the"
             " engine with HF_TOKEN.",
         ),
-        K.HUB_TOO_MANY_SMALL: (
-            "{repository} is not public and has {size} of small files, and a cast can send at most"
-            " {most} of them.",
-            "Send it in several parts: hf://{repository}/PATH.",
-        ),
         K.PARCEL_CHANGED: (
             "The files changed while {node} was offline, so the cast could not continue.",
             "Send them again.",

@@ -56,21 +56,14 @@ class AddressResolver:
         store = self._store(url_scheme(address), address)
         async with _within(LIST_SECONDS, address, waiting) as waits:
             files = await store.list_files(address, options, waits)
-        exclusions = ExcludePatterns(options.patterns)
-        kept = tuple(file for file in files if not exclusions.leaves_out(file.path))
-        if not kept:
-            kind = FailureKind.NOTHING_TO_SEND if files else FailureKind.STORE_NOT_FOUND
-            raise CastRayError(kind, **({} if files else {"url": redacted_url(address)}))
-        _check_count(kept, address)
-        _check_paths(kept)
-        if options.layout is Layout.HF_CACHE:
-            return in_cache_layout(parse_hub_address(address), kept)
-        return kept
+        return await asyncio.to_thread(_selected, address, files, options)
 
     async def with_links(
         self, files: Sequence[RemoteFile], waiting: Waiting = ignore_waiting
     ) -> tuple[RemoteFile, ...]:
-        """The files, those of stores with new links. Raises CastRayError."""
+        """The files, those of stores with new links, except for the last ones where `Store.with_links` leaves
+        them out. Raises CastRayError.
+        """
         schemes = dict.fromkeys(url_scheme(file.address) for file in files if file.address)
         found: dict[str, RemoteFile] = {}
         for scheme in schemes:
@@ -94,6 +87,20 @@ class AddressResolver:
                 )
             self._stores[scheme] = maker()
         return self._stores[scheme]
+
+
+def _selected(address: str, files: Sequence[RemoteFile], options: TransferOptions) -> tuple[RemoteFile, ...]:
+    """What of the files at an address is sent, and where it lands. Raises CastRayError."""
+    exclusions = ExcludePatterns(options.patterns)
+    kept = tuple(file for file in files if not exclusions.leaves_out(file.path))
+    if not kept:
+        kind = FailureKind.NOTHING_TO_SEND if files else FailureKind.STORE_NOT_FOUND
+        raise CastRayError(kind, **({} if files else {"url": redacted_url(address)}))
+    _check_count(kept, address)
+    _check_paths(kept)
+    if options.layout is Layout.HF_CACHE:
+        return in_cache_layout(parse_hub_address(address), kept)
+    return kept
 
 
 def _check_count(files: Sequence[RemoteFile], *addresses: str) -> None:

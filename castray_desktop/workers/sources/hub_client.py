@@ -24,7 +24,6 @@ from huggingface_hub.utils import hf_raise_for_status  # type: ignore[attr-defin
 
 from castray_desktop.core.content.file_names import safe_component
 from castray_desktop.core.content.hub_addresses import HubAddress
-from castray_desktop.core.content.quantities import format_bytes
 from castray_desktop.core.failures.kinds import CastRayError, FailureKind
 
 PATIENCE_SECONDS = 15.0
@@ -39,8 +38,11 @@ FIRST_DELAY_SECONDS = 0.5
 MAX_DELAY_SECONDS = 8.0
 REQUESTS_AT_ONCE = 8
 
-MAX_SMALL_BYTES = 16 << 20
-"""The most that the small files of a repository that is not public may have: they are part of an order."""
+MAX_PRIVATE_FILES = 100
+"""Of a repository that is not public so many files get links at once: each takes a request."""
+
+MAX_CONTENTS_BYTES = 4 << 20
+"""Of small files of such a repository, unless one alone is larger: they are part of an order."""
 
 LIBRARY = "castray"
 
@@ -144,24 +146,18 @@ class HubClient:
         return HubListing(address, commit, int(modified) * 10**9, files, single)
 
     def links(self, repository: HubAddress, files: Sequence[HubFile]) -> list[HubLink]:
-        """How to get these files of a commit, in their order.
+        """How to get the first of these files of a commit, in their order.
 
-        A public repository needs no token, and its links last. Of others, large files have signed links that
-        expire, and small files are downloaded here: so that the token stays on this computer.
+        A public repository needs no token, and its links last: all files get one. Of others, large files have
+        signed links that expire, and small files are downloaded here: so that the token stays on this
+        computer.
         """
         token = self._repository_info(repository)[1]
         if not token:
             return [HubLink(self._url(repository, file.path)) for file in files]
-        small = sum(file.size for file in files if not file.sha256)
-        if small > MAX_SMALL_BYTES:
-            raise CastRayError(
-                FailureKind.HUB_TOO_MANY_SMALL,
-                repository=repository.title,
-                size=format_bytes(small),
-                most=format_bytes(MAX_SMALL_BYTES),
-            )
         with ThreadPoolExecutor(REQUESTS_AT_ONCE, "castray-hub") as pool:
-            return list(pool.map(lambda file: self._private_link(repository, file, token), files))
+            first = _first_private(files)
+            return list(pool.map(lambda file: self._private_link(repository, file, token), first))
 
     # --- requests
 
@@ -247,6 +243,16 @@ class HubClient:
 
     def _failed(self, address: HubAddress, reason: str) -> CastRayError:
         return CastRayError(FailureKind.STORE_UNREACHABLE, url=f"hf://{address.title}", reason=reason)
+
+
+def _first_private(files: Sequence[HubFile]) -> Sequence[HubFile]:
+    """So many of these files as one order has room for: at least one, if there is one."""
+    contents = 0
+    for count, file in enumerate(files[:MAX_PRIVATE_FILES]):
+        contents += 0 if file.sha256 else file.size
+        if count and contents > MAX_CONTENTS_BYTES:
+            return files[:count]
+    return files[:MAX_PRIVATE_FILES]
 
 
 NOT_LOGGED_IN = "it is gated, and this computer is not logged in"

@@ -47,17 +47,17 @@ class HubStore:
         )
 
     async def with_links(self, files: Sequence[RemoteFile], waits: Waits) -> tuple[RemoteFile, ...]:
-        """The files with links that can be used now, or with their contents. Raises CastRayError."""
+        """The files, the first of them with links that can be used now, or with their contents. Raises
+        CastRayError."""
         linked, by_repository = list(files), dict[HubAddress, list[tuple[int, HubFile]]]()
         for number, file in enumerate(files):
-            if not file.contents:
-                place = _parse(file.address)
-                item = HubFile.of(place.path, file.size, file.checksum)
-                by_repository.setdefault(replace(place, path=""), []).append((number, item))
+            place = _parse(file.address)
+            item = HubFile.of(place.path, file.size, file.checksum)
+            by_repository.setdefault(replace(place, path=""), []).append((number, item))
         for repository, items in by_repository.items():
             wanted = [item for _, item in items]
             links = await _in_thread(partial(HubClient.links, repository=repository, files=wanted), waits)
-            for (number, _), link in zip(items, links, strict=True):
+            for (number, _), link in zip(items, links, strict=False):
                 contents = pack_contents(link.contents) if link.contents is not None else ""
                 linked[number] = replace(files[number], url=link.url, expires=link.expires, contents=contents)
         return tuple(linked)

@@ -55,6 +55,8 @@ class ObjectStores:
             found = await _find(access, place)
         except (BaseError, OSError, ValueError) as error:
             raise _failure(error, address, access) from None
+        if not access.is_public:
+            _check_signable(place, [item["path"] for item in found])
         top = url_file_name(address).decode()
         folder = place.key.rstrip("/")
         below = f"{folder}/" if folder else ""
@@ -113,21 +115,26 @@ async def _without_markers(access: StoreAccess, found: list[ObjectMeta]) -> list
     """Without empty objects that stand for folders: their names end with a slash, which obstore omits."""
     import obstore
 
+    empty = {item["path"] for item in found if not item["size"]}
+    if not empty:
+        return found
     folders = {above for item in found for above in folders_above(item["path"])}
     limit = asyncio.Semaphore(ASKED_AT_ONCE)
 
-    async def is_marker(item: ObjectMeta) -> bool:
-        if item["size"] or item["path"] in folders:
-            return not item["size"]
+    async def is_marker(path: str) -> bool:
+        if path in folders:
+            return True
         async with limit:
             try:
-                await obstore.head_async(access.store, item["path"])
+                await obstore.head_async(access.store, path)
             except FileNotFoundError:
                 return True
         return False
 
-    markers = await asyncio.gather(*map(is_marker, found))
-    return [item for item, marker in zip(found, markers, strict=True) if not marker]
+    asked = sorted(empty)
+    marks = await asyncio.gather(*map(is_marker, asked))
+    markers = {path for path, mark in zip(asked, marks, strict=True) if mark}
+    return [item for item in found if item["size"] or item["path"] not in markers]
 
 
 def _remote_file(place: ObjectPlace, item: ObjectMeta, path: str) -> RemoteFile:

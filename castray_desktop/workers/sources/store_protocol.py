@@ -11,11 +11,8 @@ from castray_desktop.core.protocol.nodes.cast_parcel import RemoteFile
 LINK_SECONDS = 3600.0
 """How long a link should be valid. Half of that is left when it is renewed."""
 
-MAX_FILES = 20_000
-"""Of stores in one cast. The order to the node that downloads has the links of all of them: up to 1.7 kB
-each, where credentials have a session token, in a message of at most 64 MiB (`LINE_LIMIT`).
-"""
-
+MAX_FILES = 100_000
+"""Of stores in one cast, as has been measured. Engine and node keep the list of them in memory."""
 
 Waits = Callable[[float, str], None]
 """Called on the event loop when a store lets wait for so many seconds, with the reason in words."""
@@ -39,5 +36,8 @@ class Store(Protocol):
         ...
 
     async def with_links(self, files: Sequence[RemoteFile], waits: Waits) -> tuple[RemoteFile, ...]:
-        """The same files with links, and when these expire. Called again before they do."""
+        """The same files with links, and when these expire. Called again before they do.
+
+        A store may leave out the last ones, where links take long or contents are long; not the first one.
+        """
         ...

@@ -22,6 +22,8 @@ class FakeStore:
     def __init__(self, *files: RemoteFile) -> None:
         self.files = files or (RemoteFile("model.bin", "", 1 << 30, '"v1"', address=ADDRESS),)
         self.seconds = 3600.0  # that links are valid
+        self.most = 1000  # that get links at once
+        self.host = "https://store.example"
         self.listed: list[str] = []
         self.renewals = 0
         self.failures: list[Failure] = []  # of the next renewals
@@ -41,11 +43,13 @@ class FakeStore:
         return tuple(
             dataclasses.replace(
                 file,
-                url=f"https://store.example/{file.path}?signature=secret{self.renewals}",
+                url=f"{self.host}/{file.path}?signature=secret{self.renewals}",
                 authorization="Bearer secret",
                 expires=time.time() + self.seconds,
             )
-            for file in files
+            if number < self.most
+            else file
+            for number, file in enumerate(files)
         )
 
     @property

@@ -137,16 +137,18 @@ def test_no_link_to_others_needs_the_token(
     assert not hub.tokens_seen(hub.store_host)
 
 
-def test_a_private_repository_with_too_much_of_small_files(
-    hub: HubServer, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("limit", "value", "count"),
+    [("MAX_CONTENTS_BYTES", 10, 2), ("MAX_CONTENTS_BYTES", 1, 1), ("MAX_PRIVATE_FILES", 2, 2)],
+)
+def test_only_the_first_files_of_a_private_repository_get_links(
+    hub: HubServer, monkeypatch: pytest.MonkeyPatch, limit: str, value: int, count: int
 ) -> None:
-    monkeypatch.setattr(hub_client, "MAX_SMALL_BYTES", 10)
+    monkeypatch.setattr(hub_client, limit, value)
     monkeypatch.setenv("HF_TOKEN", "hf_good")
     hub.tokens["hf_good"] = {"org/name"}
-    hub.add("org/name", FILES, private=True)
-    error = refusal("hf://org/name")
-    assert error.failure.kind is FailureKind.HUB_TOO_MANY_SMALL
-    assert "11 B of small files" in sentence(error.failure)
+    hub.add("org/name", {f"{name}.json": b"12345" for name in "abc"}, private=True)
+    assert [content(link) for link in links_of(listing_of("hf://org/name"))] == [b"12345"] * count
 
 
 def test_what_does_not_exist(hub: HubServer) -> None:

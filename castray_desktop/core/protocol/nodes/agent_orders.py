@@ -62,28 +62,28 @@ class PrepareSource:
     cast: str
     paths: tuple[str, ...]
     options: TransferOptions = field(default_factory=TransferOptions)
-    remote: tuple[RemoteFile, ...] = ()  # sent as well, and downloaded meanwhile
+    # remote files, sent as well and downloaded meanwhile, without links to stores; see `pack_listing`
+    listing: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True)
-class FreshLink:
-    """A new link of a remote file of a store."""
+class FileLink:
+    """How a node gets a remote file of a store, as in `RemoteFile`: by a link, or as contents."""
 
-    address: str  # as in `RemoteFile`
     url: str = field(repr=False)
     authorization: str = field(default="", repr=False)
+    contents: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True)
-class RenewLinks:
-    """Use these links instead of those that expire. They are numbered: those of `PrepareSource` are number 1.
-
-    Lower numbers than the last one are ignored.
-    """
+class GiveLinks:
+    """Use these links, also instead of those given before: the answer to a `LinkRequest`."""
 
     cast: str
-    number: int
-    links: tuple[FreshLink, ...]
+    number: int  # of the request
+    first: int  # the position of the first file, as in `LinkRequest`; the others follow it
+    links: tuple[FileLink, ...]
+    seconds: float = 0.0  # for which they are valid; 0: they do not expire
 
 
 @dataclass(frozen=True)
@@ -516,7 +516,7 @@ class NodeInspection:
 
 Order = typing.Union[
     PrepareSource,
-    RenewLinks,
+    GiveLinks,
     ServeSource,
     CheckDestination,
     Probe,

@@ -41,6 +41,15 @@ class MulticastReport:
 
 
 @dataclass(frozen=True)
+class LinkRequest:
+    """A source needs links of files of stores, this one and those that follow it."""
+
+    number: int  # counts up, of one agent and cast
+    first: int  # position among all files of the listing that have an `address`
+    urgent: bool = True  # its download waits for them; otherwise it will need them soon
+
+
+@dataclass(frozen=True)
 class SourceReport:
     """Report of a cast's source."""
 
@@ -58,7 +67,7 @@ class SourceReport:
     multicast: Optional[MulticastReport] = None  # once `SendToGroup` was ordered
     downloaded_bytes: int = 0  # of remote files, from their servers
     waiting: Optional[Failure] = None  # for a server, which lets wait
-    links_wanted: int = 0  # number of the links that it waits for, see `RenewLinks`; 0: none
+    links_wanted: Optional[LinkRequest] = None  # until `GiveLinks` has answered it
     checksums: dict[str, int] = field(default_factory=dict)  # kind: number of remote files compared with it
 
 

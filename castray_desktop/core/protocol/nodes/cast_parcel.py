@@ -120,12 +120,17 @@ class RemoteFile:
     @property
     def given_contents(self) -> bytes:
         """Its contents, where they are part of this message. Raises ValueError."""
-        raw = base64.b85decode(self.contents)
-        if len(raw) != self.size:
-            raise ValueError("contents that are not as long as the file")
-        return raw
+        return unpack_contents(self.contents, self.size)
 
 
 def pack_contents(raw: bytes) -> str:
     """Contents of a small file for `RemoteFile.contents`."""
-    return base64.b85encode(raw).decode()
+    return base64.b64encode(raw).decode()
+
+
+def unpack_contents(text: str, size: int) -> bytes:
+    """Contents of a file of this size. Raises ValueError."""
+    raw = base64.b64decode(text)
+    if len(raw) != size:
+        raise ValueError("contents that are not as long as the file")
+    return raw

@@ -25,6 +25,7 @@ from castray_desktop.core.protocol.nodes.agent_orders import (
     ForgetCast,
     GetFileOutcomes,
     GetManifest,
+    GiveLinks,
     JoinGroup,
     ManifestReply,
     Order,
@@ -35,7 +36,6 @@ from castray_desktop.core.protocol.nodes.agent_orders import (
     ProbeReply,
     PrunableReply,
     ReadToEnd,
-    RenewLinks,
     SendToGroup,
     ServeSource,
     SetCastLimit,
@@ -137,7 +137,7 @@ class TransferService:
         self._local_path = ""
         self._handlers: dict[type, Callable[[Any], None]] = {
             PrepareSource: self._prepare,
-            RenewLinks: self._for_source(CastSource.renew_links),
+            GiveLinks: self._for_source(CastSource.give_links),
             ServeSource: self._for_source(CastSource.serve),
             ReadToEnd: self._for_source(lambda source, order: source.read_to_end()),
             SendToGroup: self._for_source(self._multicast),

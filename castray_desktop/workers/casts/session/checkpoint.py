@@ -240,7 +240,7 @@ class CheckpointWriter:
             follows=status.follows,
             attempts=status.attempts,
             retried=status.retried,
-            remote=failover.links.stored,
+            remote=failover.links.files,
             download=status.download,
             contents=status.contents,
         )

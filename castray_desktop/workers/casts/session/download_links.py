@@ -1,39 +1,47 @@
-"""The remote files of a cast: what its addresses stand for, and links that can be used now."""
+"""The remote files of a cast: what its addresses stand for, and links for those that are downloaded next."""
 
 from __future__ import annotations
 
 import asyncio
+import functools
 import hashlib
+import itertools
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 
-from castray_desktop.core.content.urls import is_store_url
+from castray_desktop.core.casts.transfer_options import Encryption
+from castray_desktop.core.content.urls import is_store_url, redacted_url, url_scheme
 from castray_desktop.core.failures.kinds import CastRayError, Failure, FailureKind
 from castray_desktop.core.protocol.nodes import agent_reports
-from castray_desktop.core.protocol.nodes.agent_orders import FreshLink, RenewLinks
+from castray_desktop.core.protocol.nodes.agent_orders import FileLink, GiveLinks
 from castray_desktop.core.protocol.nodes.cast_parcel import RemoteFile
+from castray_desktop.core.protocol.nodes.driver_protocol import LINE_LIMIT
+from castray_desktop.core.protocol.nodes.packed_listing import pack_listing
 from castray_desktop.workers.casts.session.session_context import SessionContext
 from castray_desktop.workers.sources.address_resolver import AddressResolver, merge_listings
 
 log = logging.getLogger("castray.cast")
 
-ATTEMPT_DELAYS = (1.0, 2.0, 5.0, 10.0, 20.0)
-"""Pauses between attempts to renew links at a store that can't be reached."""
+BATCH_FILES = 1000
+"""So many files get links at once. With session tokens a batch has 1.7 MB, which driver and agent decode in
+some hundredths of a second.
+"""
 
-CHECK_SECONDS = 60.0
-"""So often it is looked whether links expire soon: a computer that was asleep wakes up with old ones."""
+ATTEMPT_DELAYS = (1.0, 2.0, 5.0, 10.0, 20.0)
+"""Pauses between attempts to make links of a store that can't be reached."""
 
 SHORTEST_SECONDS = 5.0
-"""Between renewals, however soon links expire."""
+"""Links are taken to be valid for so long at least, or they would be asked for all the time."""
+
+MAX_LISTING = LINE_LIMIT * 3 // 4
+"""Bytes of a packed listing, which is part of one message."""
 
 AskNodes = Callable[[tuple[str, ...]], Awaitable[tuple[RemoteFile, ...]]]
 """Asks nodes for the files that addresses of web servers stand for. Raises CastRayError."""
 
 
 class DownloadLinks:
-    """Finds the remote files once, and renews their links: half of their time before they expire, when a node
-    says that they are refused, and for a node that begins with the download.
-    """
+    """Finds the remote files once, and makes links of those that the node which downloads asks for."""
 
     def __init__(
         self,
@@ -42,23 +50,28 @@ class DownloadLinks:
         wall: Callable[[], float],
         files: tuple[RemoteFile, ...] = (),
     ) -> None:
-        """`files` are those of a checkpoint, without links."""
-        self.files = files
+        """`files` are those of a checkpoint."""
+        self.files: tuple[RemoteFile, ...] = ()  # without links to stores
+        self.listing = ""  # the same, packed for the node that downloads; see `prepare`
+        self.sample: RemoteFile | None = None
+        """The largest file that a node downloads, with its link; see `prepare`."""
         self._context = context
         self._status = context.status
         self._resolver = resolver
         self._wall = wall
-        self._due = 0.0  # when links are renewed, POSIX seconds; 0: never
-        self._number = 1  # of the links that the node has
-        self._wanted = asyncio.Event()  # a node waits for links
-        self._keeping: asyncio.Task[None] | None = None
+        self._of_stores: tuple[RemoteFile, ...] = ()
+        self._request: agent_reports.LinkRequest | None = None  # the last one of the node
+        self._answered = 0  # its number, once it was answered
+        self._preparations = 0  # each is for another agent, which counts from the beginning
+        self._wanted = asyncio.Event()  # there is a request
+        self._answering: asyncio.Task[None] | None = None
+        self._set_files(files)
 
-    @property
-    def stored(self) -> tuple[RemoteFile, ...]:
-        """The files, for a checkpoint."""
-        return tuple(file.without_link() for file in self.files)
+    def _set_files(self, files: tuple[RemoteFile, ...]) -> None:
+        self.files = files
+        self._of_stores = tuple(file for file in files if file.address)
 
-    @property
+    @functools.cached_property
     def version(self) -> str:
         """A digest of the versions of the files; empty if there are none. Where a server says neither ETag,
         checksum nor date of a file, each attempt of a cast has another version.
@@ -83,7 +96,8 @@ class DownloadLinks:
             found.update(zip(web, ((file,) for file in await ask_nodes(web)), strict=True))
         for url in filter(is_store_url, urls):
             found[url] = await self._resolver.list_files(url, options, self._waiting)
-        self.files = merge_listings({url: found[url] for url in urls}, options.layout)
+        listings = {url: found[url] for url in urls}
+        self._set_files(await asyncio.to_thread(merge_listings, listings, options.layout))
 
     def _waiting(self, reason: str) -> None:
         """A store lets wait, or no more."""
@@ -99,69 +113,92 @@ class DownloadLinks:
             self._waiting("")
 
     async def prepare(self) -> None:
-        """Before a node gets the files: links that are not there or expire soon are renewed. Raises
-        CastRayError."""
-        self._number = 1
-        lacking = any(file.address and not (file.url or file.contents) for file in self.files)
-        if lacking or (self._due and self._wall() >= self._due):
-            await self._renew()
+        """Before a node gets the files: pack them, and see that links can be made. Raises CastRayError."""
+        self._preparations += 1
+        self._request, self._answered = None, 0
+        if self.files and not self.listing:
+            self.listing = await asyncio.to_thread(pack_listing, self.files)
+            if len(self.listing) > MAX_LISTING:
+                urls = ", ".join(map(redacted_url, self._status.request.urls))
+                count, most = len(self.files), len(self.files) * MAX_LISTING // len(self.listing)
+                raise CastRayError(FailureKind.STORE_TOO_LARGE, url=urls, count=count, most=most)
+        given = [file for file in self.files if file.address or file.url]  # others have their contents
+        largest = max(given, key=lambda file: (file.ranges, file.size), default=None)
+        if largest is not None and largest.address:
+            (largest,) = await self._linked((largest,), patient=True)
+        self.sample = largest if largest is not None and largest.url else None
 
-    def keep_fresh(self) -> None:
-        """Renew links from now on, for as long as the cast runs."""
-        if self._keeping is None and any(file.address for file in self.files):
-            self._keeping = self._context.background.run(self._keep_fresh())
+    def answer_requests(self) -> None:
+        """Give the node the links that it asks for, from now on, for as long as the cast runs."""
+        if self._answering is None and self._of_stores:
+            self._answering = self._context.background.run(self._answer_requests())
 
     def source_reported(self, report: agent_reports.SourceReport) -> None:
-        """The node that downloads may wait for links."""
-        if report.links_wanted > self._number:
+        """The node that downloads may need links."""
+        request = report.links_wanted
+        if request is not None and request.number > self._answered:
+            self._request = request
             self._wanted.set()
 
-    async def _keep_fresh(self) -> None:
+    async def _answer_requests(self) -> None:
         while True:
-            await self._until_due()
-            asked = self._wanted.is_set()
+            await self._wanted.wait()
             self._wanted.clear()
-            number, source = self._number, self._context.source
-            try:
-                await self._renew()
-            except CastRayError as error:
-                if not asked:  # those that it has are still good
-                    log.warning("cast %s: links were not renewed: %s", self._context.cast, error.failure.kind)
-                    self._due = self._wall() + CHECK_SECONDS
-                    continue
-                self._context.order_failed(self._context.source, error.failure)
-                return
-            if (number, source) == (self._number, self._context.source):
-                self._number += 1
-                self._wanted.clear()  # by reports that came meanwhile
-                links = tuple(
-                    FreshLink(file.address, file.url, file.authorization)
-                    for file in self.files
-                    if file.address
-                )
-                order = RenewLinks(self._context.cast, self._number, links)
-                await self._context.broadcast((source,), order)
-
-    async def _until_due(self) -> None:
-        while not self._wanted.is_set() and not (self._due and self._wall() >= self._due):
-            try:
-                left = min(self._due - self._wall(), CHECK_SECONDS) if self._due else None
-                async with asyncio.timeout(left):
-                    await self._wanted.wait()
-            except TimeoutError:
+            request, source, preparation = self._request, self._context.source, self._preparations
+            if request is None or request.number <= self._answered:
                 continue
+            order: GiveLinks | Failure
+            try:
+                order = await self._links_for(request)
+            except CastRayError as error:
+                order = error.failure
+            if preparation != self._preparations:
+                continue
+            self._answered = request.number
+            if isinstance(order, GiveLinks):
+                await self._context.broadcast((source,), order)
+            elif request.urgent:
+                self._context.order_failed(source, order)
+                return
+            else:  # the node has links that are still good, and asks again
+                log.warning("cast %s: no new links: %s", self._context.cast, order.kind)
 
-    async def _renew(self) -> None:
-        """Get new links. Raises CastRayError."""
-        delays = iter(ATTEMPT_DELAYS)
+    async def _links_for(self, request: agent_reports.LinkRequest) -> GiveLinks:
+        """Raises CastRayError."""
+        files = self._of_stores[request.first : request.first + BATCH_FILES]
+        now, linked = self._wall(), await self._linked(files, patient=request.urgent)
+        linked = tuple(itertools.takewhile(_is_linked, linked))
+        expires = min((file.expires for file in linked if file.expires), default=0.0)
+        links = tuple(FileLink(file.url, file.authorization, file.contents) for file in linked)
+        seconds = max(expires - now, SHORTEST_SECONDS) if expires else 0.0
+        return GiveLinks(self._context.cast, request.number, request.first, links, seconds)
+
+    async def _linked(self, files: Sequence[RemoteFile], patient: bool) -> tuple[RemoteFile, ...]:
+        """These files with links. If `patient`, a store that can't be reached is tried again. Raises
+        CastRayError.
+        """
+        delays = iter(ATTEMPT_DELAYS if patient else ())
         while True:
             try:
-                self.files = await self._resolver.with_links(self.files, self._waiting)
+                linked = await self._resolver.with_links(files, self._waiting)
                 break
             except CastRayError as error:
                 delay = next(delays, None)
                 if error.failure.kind is not FailureKind.STORE_UNREACHABLE or delay is None:
                     raise
             await asyncio.sleep(delay)
-        now, ends = self._wall(), [file.expires for file in self.files if file.expires]
-        self._due = now + max((min(ends) - now) / 2, SHORTEST_SECONDS) if ends else 0.0
+        self.check_encrypted(file.url for file in linked)
+        return linked
+
+    def check_encrypted(self, urls: Iterable[str]) -> None:
+        """Raises CastRayError(URL_NOT_ENCRYPTED) for plain http where the cast has to be encrypted."""
+        if self._status.request.options.encrypt is not Encryption.ALWAYS:
+            return
+        for url in urls:
+            if url_scheme(url) == "http":
+                raise CastRayError(FailureKind.URL_NOT_ENCRYPTED, url=redacted_url(url))
+
+
+def _is_linked(file: RemoteFile) -> bool:
+    """Whether a node can get it; not one that its store has left out for now."""
+    return bool(file.url or file.contents or not file.size)

@@ -9,8 +9,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from castray_desktop.core.casts.transfer_options import Encryption
-from castray_desktop.core.content.urls import redacted_url, url_scheme
+from castray_desktop.core.content.urls import redacted_url
 from castray_desktop.core.failures.kinds import CastRayError, Failure, FailureKind
 from castray_desktop.core.failures.sentences import explain
 from castray_desktop.core.protocol.messages import DownloadPlacement, NodeInfo, PlacementReason, StoreSpeed
@@ -120,19 +119,11 @@ class DownloadPlanner:
 
         Without `measures`, only what is known already decides.
         """
-        self._check_encrypted(self._status.request.urls)
+        self._failover.links.check_encrypted(self._status.request.urls)
         if self._status.request.urls and self._is_open:
             await self._choose(measures)
         elif self._status.request.urls:
             await self._list(((self._context.source,),), Failures(), patient=measures)
-
-    def _check_encrypted(self, urls: Iterable[str]) -> None:
-        """Raises CastRayError(URL_NOT_ENCRYPTED) for plain http where the cast has to be encrypted."""
-        if self._status.request.options.encrypt is not Encryption.ALWAYS:
-            return
-        for url in urls:
-            if url_scheme(url) == "http":
-                raise CastRayError(FailureKind.URL_NOT_ENCRYPTED, url=redacted_url(url))
 
     @property
     def _is_open(self) -> bool:
@@ -148,9 +139,7 @@ class DownloadPlanner:
         groups = self._groups()
         failures = Failures()
         lister = await self._list(groups, failures, patient=measures)
-        linked = [file for file in self._failover.links.files if file.url]  # others come with the order
-        files = [file for file in linked if file.ranges] or linked
-        largest = max(files, key=lambda file: file.size, default=None)
+        largest = self._failover.links.sample
         if largest is None:
             self._settle(lister or groups[0][0], DownloadPlacement(PlacementReason.SMALL))
             return
@@ -187,7 +176,7 @@ class DownloadPlanner:
     async def _list(
         self, groups: tuple[tuple[str, ...], ...], failures: Failures, patient: bool
     ) -> str | None:
-        """Find the files, with links that can be used now; returns the node that was asked for them, if any.
+        """Find the files; returns the node that was asked for them, if any.
 
         If `patient`, wait as long as a server asks for. Raises CastRayError.
         """
@@ -213,7 +202,6 @@ class DownloadPlanner:
 
         await links.resolve(ask)
         await links.prepare()
-        self._check_encrypted(file.url for file in links.files)
         return listers[0] if listers else None
 
     async def _choose_fastest(

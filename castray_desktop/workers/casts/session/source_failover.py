@@ -68,7 +68,7 @@ class SourceFailover:
         """The order to scan the requested paths."""
         request = self._status.request
         return agent_orders.PrepareSource(
-            self._context.cast, request.local_paths, request.options, self.links.files
+            self._context.cast, request.local_paths, request.options, self.links.listing
         )
 
     def start(self) -> None:
@@ -223,7 +223,7 @@ class SourceFailover:
             resumes=self._resumed and self._context.source in self._status.unfinished,
         )
         self._send(serve)
-        self.links.keep_fresh()
+        self.links.answer_requests()
         if self._context.source in self._status.unfinished:
             self._executor.feed_from_itself(self._context.source, epoch)
         self._status.source_back()

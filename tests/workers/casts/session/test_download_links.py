@@ -10,17 +10,19 @@ import msgspec
 import pytest
 
 from castray_desktop.core.casts.json_views import form_to_json, result_form
+from castray_desktop.core.casts.transfer_options import Encryption
 from castray_desktop.core.failures.kinds import Failure, FailureKind
 from castray_desktop.core.protocol.messages import CastState, SendRequest
 from castray_desktop.core.protocol.nodes.agent_orders import (
+    GiveLinks,
     PrepareSource,
     RemoteListing,
-    RenewLinks,
     ResolveUrls,
     StartDelivery,
 )
-from castray_desktop.core.protocol.nodes.agent_reports import SourceState
+from castray_desktop.core.protocol.nodes.agent_reports import LinkRequest, SourceState
 from castray_desktop.core.protocol.nodes.cast_parcel import RemoteFile
+from castray_desktop.core.protocol.nodes.packed_listing import unpack_listing
 from castray_desktop.workers.casts.cast_manager import CastManager
 from castray_desktop.workers.casts.cast_table import CastServices
 from castray_desktop.workers.casts.session import download_links
@@ -42,7 +44,6 @@ def store() -> FakeStore:
 
 @pytest.fixture(autouse=True)
 def quick_renewals(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(download_links, "SHORTEST_SECONDS", 0.01)
     monkeypatch.setattr(download_links, "ATTEMPT_DELAYS", (0.0,) * 3)
 
 
@@ -52,18 +53,28 @@ async def prepared(stage: Stage, node: str = "s") -> PrepareSource:
     return order
 
 
-async def renewed(stage: Stage, node: str, count: int = 1) -> RenewLinks:
-    order = await stage.agents.wait_for(node, RenewLinks, count)
-    assert isinstance(order, RenewLinks)
+def ask(stage: Stage, cast: str, number: int, first: int = 0, node: str = "s", urgent: bool = True) -> None:
+    """The node that downloads needs links."""
+    request = LinkRequest(number, first, urgent)
+    stage.agents.report_source(node, cast, SourceState.SERVING, links_wanted=request)
+
+
+async def given(stage: Stage, node: str = "s", count: int = 1) -> GiveLinks:
+    order = await stage.agents.wait_for(node, GiveLinks, count)
+    assert isinstance(order, GiveLinks)
     return order
 
 
 async def test_the_engine_resolves_the_address_and_the_node_gets_links(store: FakeStore) -> None:
     stage = Stage(resolver=store.resolver)
     cast = await stage.start(REQUEST, nodes="sabc")
-    (file,) = (await prepared(stage)).remote
-    assert (file.path, file.address, file.etag) == ("model.bin", ADDRESS, '"v1"')
-    assert file.url.endswith("signature=secret1")
+    (file,) = unpack_listing((await prepared(stage)).listing)
+    assert (file.path, file.address, file.etag, file.url) == ("model.bin", ADDRESS, '"v1"', "")
+    ask(stage, cast, 1)
+    order = await given(stage)
+    assert (order.number, order.first) == (1, 0)
+    assert [link.url for link in order.links] == ["https://store.example/model.bin?signature=secret2"]
+    assert 3500 < order.seconds < 3700
     assert not any(isinstance(order, ResolveUrls) for _, order in stage.agents.orders)
     assert "secret" not in repr(stage.agents.orders)
     stage.finish_source(cast)
@@ -71,6 +82,42 @@ async def test_the_engine_resolves_the_address_and_the_node_gets_links(store: Fa
     result = await stage.result(cast)
     assert result.summary.state is CastState.COMPLETED
     assert "secret" not in json.dumps(form_to_json(result_form(result)))
+
+
+async def test_links_come_in_batches_as_the_node_asks_for_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files without links, such as those of a web server, have no number in requests."""
+    monkeypatch.setattr(download_links, "BATCH_FILES", 3)
+    names = [f"data/{number}" for number in range(5)]
+    store = FakeStore(*(RemoteFile(name, "", 9, address=f"s3://bucket/{name}") for name in names))
+    stage = Stage(resolver=store.resolver)
+    web = RemoteFile("web.bin", URL, SIZE, '"v1"')
+    stage.agents.listing = RemoteListing((web,))
+    cast = await stage.start(msgspec.structs.replace(REQUEST, paths=(URL, "s3://bucket/data")), nodes="sabc")
+    files = unpack_listing((await prepared(stage)).listing)
+    assert files == (web, *store.files)
+    for number, first, count in ((1, 0, 3), (2, 3, 2), (3, 1, 3)):
+        ask(stage, cast, number, first)
+        ask(stage, cast, number, first)  # reports are repeated
+        order = await given(stage, count=number)
+        assert (order.number, order.first) == (number, first)
+        assert [link.url.rpartition("?")[0][-1] for link in order.links] == list(
+            "01234"[first : first + count]
+        )
+    await stage.cast_manager.cancel(cast)
+
+
+async def test_a_store_may_give_the_first_links_alone(store: FakeStore) -> None:
+    store.files = tuple(
+        RemoteFile(name, "", 9, address=f"s3://bucket/{name}") for name in ("d/a", "d/b", "d/c")
+    )
+    store.most = 2
+    stage = Stage(resolver=store.resolver)
+    cast = await stage.start(REQUEST, nodes="sabc")
+    for number, first, count in ((1, 0, 2), (2, 2, 1)):
+        ask(stage, cast, number, first)
+        order = await given(stage, count=number)
+        assert (order.first, len(order.links)) == (first, count)
+    await stage.cast_manager.cancel(cast)
 
 
 async def test_addresses_of_several_kinds_and_files_are_one_cast(store: FakeStore) -> None:
@@ -81,33 +128,21 @@ async def test_addresses_of_several_kinds_and_files_are_one_cast(store: FakeStor
     cast = await stage.start(request)
     order = await prepared(stage)
     assert order.paths == ("/data/a.bin",)
-    assert [file.path for file in order.remote] == ["web.bin", "model.bin"]
+    assert [file.path for file in unpack_listing(order.listing)] == ["web.bin", "model.bin"]
     assert await stage.agents.wait_for("s", ResolveUrls) == ResolveUrls((paths[1],))
-    await stage.cast_manager.cancel(cast)
-
-
-async def test_links_are_renewed_before_they_expire(store: FakeStore) -> None:
-    store.seconds = 0.05
-    stage = Stage(resolver=store.resolver)
-    cast = await stage.start(REQUEST, nodes="sabc")
-    first, second = await renewed(stage, "s"), await renewed(stage, "s", 2)
-    assert (first.number, second.number) == (2, 3)
-    assert first.links[0].address == ADDRESS
-    assert first.links[0].url != second.links[0].url
     await stage.cast_manager.cancel(cast)
 
 
 async def test_a_node_whose_link_was_refused_gets_another_one(store: FakeStore) -> None:
     stage = Stage(resolver=store.resolver)
     cast = await stage.start(REQUEST, nodes="sabc")
-    for _ in range(3):  # reports are repeated
-        stage.agents.report_source("s", cast, SourceState.SERVING, links_wanted=2)
-    order = await renewed(stage, "s")
-    assert order.number == 2
-    assert order.links[0].url.endswith("secret2")
-    stage.agents.report_source("s", cast, SourceState.SERVING, links_wanted=2)
-    stage.agents.report_source("s", cast, SourceState.SERVING, links_wanted=3)
-    assert (await renewed(stage, "s", 2)).number == 3
+    ask(stage, cast, 1)
+    first = await given(stage)
+    ask(stage, cast, 1)  # a report that was under way
+    ask(stage, cast, 2)
+    second = await given(stage, count=2)
+    assert second.number == 2
+    assert first.links[0].url != second.links[0].url
     assert store.renewals == 3
     await stage.cast_manager.cancel(cast)
 
@@ -116,8 +151,8 @@ async def test_a_store_that_can_t_be_reached_is_tried_again(store: FakeStore) ->
     stage = Stage(resolver=store.resolver)
     cast = await stage.start(REQUEST, nodes="sabc")
     store.failures = [UNREACHABLE, UNREACHABLE]
-    stage.agents.report_source("s", cast, SourceState.SERVING, links_wanted=2)
-    assert (await renewed(stage, "s")).links[0].url.endswith("secret4")
+    ask(stage, cast, 1)
+    assert (await given(stage)).links[0].url.endswith("secret4")
     await stage.cast_manager.cancel(cast)
 
 
@@ -125,35 +160,56 @@ async def test_a_link_that_can_t_be_renewed_ends_the_cast_with_the_reason(store:
     stage = Stage(resolver=store.resolver)
     cast = await stage.start(REQUEST, nodes="sabc")
     store.failures = [DENIED]
-    stage.agents.report_source("s", cast, SourceState.SERVING, links_wanted=2)
+    ask(stage, cast, 1)
     result = await stage.result(cast)
     assert result.summary.state is CastState.FAILED
     assert all(delivery.failure == DENIED for delivery in result.deliveries)
 
 
-async def test_a_refusal_before_expiry_does_not_end_a_cast_whose_links_are_good(store: FakeStore) -> None:
-    store.seconds = 0.05
+async def test_a_refusal_does_not_end_a_cast_whose_links_are_good(store: FakeStore) -> None:
     stage = Stage(resolver=store.resolver)
     cast = await stage.start(REQUEST, nodes="sabc")
     store.failures = [DENIED]
     store.renewed.clear()
+    ask(stage, cast, 1, urgent=False)
     await store.renewed.wait()
-    stage.agents.report_source("s", cast, SourceState.SERVING, links_wanted=2)
-    await renewed(stage, "s")
+    ask(stage, cast, 2)
+    assert (await given(stage)).number == 2
     await stage.cast_manager.cancel(cast)
 
 
-async def test_another_node_that_goes_on_gets_links_that_are_valid(store: FakeStore) -> None:
+async def test_links_of_plain_http_are_refused_where_the_cast_has_to_be_encrypted(store: FakeStore) -> None:
+    store.host = "http://store.example"
+    stage = Stage(resolver=store.resolver)
+    stage.agents.facts = {node: {"certified": True} for node in "sabc"}
+    result = await stage.result(stage.cast_manager.send(REQUEST.with_options(encrypt=Encryption.ALWAYS)))
+    assert result.summary.failure is not None
+    assert result.summary.failure.kind is FailureKind.URL_NOT_ENCRYPTED
+    assert "secret" not in repr(result.summary.failure)
+
+
+async def test_another_node_that_goes_on_gets_links_as_well(store: FakeStore) -> None:
     stage = Stage(resolver=store.resolver)
     cast = await stage.start(REQUEST, nodes="sabc")
-    stage.agents.report_source("s", cast, SourceState.SERVING, links_wanted=2)
-    await renewed(stage, "s")
+    ask(stage, cast, 1)
+    ask(stage, cast, 2)
+    await given(stage)
     stage.agents.go_away("s")
     order = await prepared(stage, "a")
-    assert order.remote[0].url.endswith("secret2")
-    stage.agents.report_source("a", cast, SourceState.SERVING, links_wanted=2)
-    assert (await renewed(stage, "a")).number == 2
+    assert "model.bin" in {file.path for file in unpack_listing(order.listing)}
+    ask(stage, cast, 1, node="a")
+    assert (await given(stage, "a")).number == 1
     await stage.cast_manager.cancel(cast)
+
+
+async def test_a_list_that_is_too_long_for_a_message_is_refused(
+    store: FakeStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(download_links, "MAX_LISTING", 10)
+    stage = Stage(resolver=store.resolver)
+    result = await stage.result(stage.cast_manager.send(REQUEST))
+    assert result.summary.failure is not None
+    assert result.summary.failure.kind is FailureKind.STORE_TOO_LARGE
 
 
 async def left_to_the_next_engine(store: FakeStore, folder: Path) -> str:
@@ -181,9 +237,11 @@ async def test_a_checkpoint_has_no_link_and_the_next_engine_makes_new_ones(
     second = Stage(resolver=store.resolver)
     second.cast_manager.restore(record)
     order = await prepared(second)
-    assert order.remote[0].url.endswith("secret2")
+    assert unpack_listing(order.listing) == store.files
     assert store.listed == [ADDRESS]  # once: its version is pinned
     await second.agents.wait_for("c", StartDelivery)
+    ask(second, cast, 1)
+    await given(second)
     second.finish_source(cast)
     await second.complete(cast, "s", "a", "ba", "cb")
     assert (await second.result(cast)).summary.state is CastState.COMPLETED

@@ -22,6 +22,7 @@ from castray_desktop.core.protocol.nodes.agent_orders import (
     StartDelivery,
 )
 from castray_desktop.core.protocol.nodes.agent_reports import RecipientState, SourceState
+from castray_desktop.core.protocol.nodes.packed_listing import unpack_listing
 from castray_desktop.core.routing.bottleneck import slowest_hop
 from tests.helpers.cast_stage import Stage
 from tests.helpers.fake_agents import SIZE, STREAM, URL
@@ -38,7 +39,7 @@ async def test_a_recipient_downloads_and_passes_it_on() -> None:
     assert asked == ResolveUrls((URL,))
     prepared = await agents.wait_for("s", PrepareSource)
     assert isinstance(prepared, PrepareSource)
-    assert (prepared.paths, prepared.remote) == ((), agents.listing.files)
+    assert (prepared.paths, unpack_listing(prepared.listing)) == ((), agents.listing.files)
     own = await agents.wait_for("s", StartDelivery)
     assert isinstance(own, StartDelivery)
     assert own.upstream is not None
@@ -91,7 +92,7 @@ async def test_the_recipient_with_most_of_it_goes_on_downloading() -> None:
     agents.go_away("s")
     prepared = await agents.wait_for("a", PrepareSource)
     assert isinstance(prepared, PrepareSource)
-    assert prepared.remote == agents.listing.files
+    assert unpack_listing(prepared.listing) == agents.listing.files
     await agents.wait_for("a", ServeSource)
     fed = await agents.wait_for("a", SetUpstream)
     assert isinstance(fed, SetUpstream)
@@ -174,7 +175,7 @@ async def test_files_of_a_node_and_addresses_have_one_source() -> None:
     prepared = await stage.agents.wait_for("s", PrepareSource)
     assert isinstance(prepared, agent_orders.PrepareSource)
     assert prepared.paths == ("/data/a.bin",)
-    assert prepared.remote == stage.agents.listing.files
+    assert unpack_listing(prepared.listing) == stage.agents.listing.files
     await stage.cast_manager.cancel(cast)
     with pytest.raises(CastRayError, match="source_is_recipient"):
         stage.cast_manager.send(msgspec.structs.replace(request, recipients=("s",)))

@@ -26,13 +26,14 @@ from castray_desktop.core.content.stream_layout import StreamLayout
 from castray_desktop.core.failures.kinds import CastRayError, Failure, FailureKind
 from castray_desktop.core.multicast.datagrams import DatagramKeys
 from castray_desktop.core.protocol.nodes.agent_orders import (
+    GiveLinks,
     PrepareSource,
-    RenewLinks,
     SendToGroup,
     ServeSource,
 )
 from castray_desktop.core.protocol.nodes.agent_reports import SourceReport, SourceState
 from castray_desktop.core.protocol.nodes.cast_parcel import Algorithms, ParcelTotals
+from castray_desktop.core.protocol.nodes.packed_listing import unpack_listing
 from castray_desktop.workers.agent.transfer.multicast.multicast_sender import MulticastSender
 from castray_desktop.workers.agent.transfer.peer.dial import PlainPeers
 from castray_desktop.workers.agent.transfer.source.range_client import RemoteFileError
@@ -164,9 +165,9 @@ class CastSource:
             self.pieces.demand = self.pieces.layout.pieces
             self.pieces.notify_waiting()
 
-    def renew_links(self, order: RenewLinks) -> None:
-        """Use other links of remote files from now on."""
-        self._links.renew(order)
+    def give_links(self, order: GiveLinks) -> None:
+        """Use these links of remote files from now on."""
+        self._links.give(order)
 
     def multicast(self, order: SendToGroup, own: str, ports: Optional[tuple[int, int]]) -> None:
         """Send the stream to a group as well, or stop that.
@@ -314,12 +315,12 @@ class CastSource:
         self.pieces.report_state()
         order = self._order
         scan = ScanResult()
-        if order.paths or not order.remote:
+        if order.paths or not order.listing:
             scan = self._scan_paths(
                 order.paths, order.options.links, order.options.patterns, lambda: check_end(self.pieces)
             )
-        if order.remote:
-            scan = with_remote_files(scan, order.remote, order.options.patterns)
+        if order.listing:
+            scan = with_remote_files(scan, unpack_listing(order.listing), order.options.patterns)
         totals = scan.totals
         with self.pieces.lock:
             self._scan, self.pieces.manifest, self._raw_manifest = scan, scan.manifest, scan.raw_manifest

@@ -48,6 +48,20 @@ class PinnedFile:
 
     link: RemoteLink
     state: RemoteState
+    contents: Optional[bytes] = None  # where they are known, so that nothing is downloaded
+
+
+PinFile = Callable[[int, Optional[LinkRefusedError]], PinnedFile]
+"""Gives a file with a newer link than the one that was refused, for which it may wait. Raises
+DownloadEndedError, and RemoteFileError where there is none.
+"""
+
+
+class DownloadEndedError(RemoteFileError):
+    """The downloads have ended."""
+
+    def __init__(self) -> None:
+        super().__init__(FileStatus.READ_ERROR, "the download has ended")
 
 
 Payload = Union[bytearray, mmap.mmap]
@@ -73,24 +87,23 @@ class DownloadWindow:
 
     def __init__(
         self,
-        files: Callable[[int], PinnedFile],
+        pin: PinFile,
+        has_ranges: Callable[[int], bool],
         parts: Iterator[FilePart],
         check_end: Callable[[], None],
         waiting: Callable[[str], None],
-        await_link: Callable[[LinkRefusedError], bool],
     ) -> None:
         """The next of `parts` is taken once there is room for it. `check_end` raises when the
         download has to end. `waiting(reason)` is called while a server lets wait, and with no reason after.
-        `await_link(error)` waits for another link than the refused one; it returns False if the download has
-        ended, and raises RemoteFileError if there is none.
         """
-        self._files = files
+        self._pin = pin
+        self._has_ranges = has_ranges
         self._parts = parts
         self._check_end = check_end
         self._waiting = waiting
-        self._await_link = await_link
         self._condition = threading.Condition()
         self._queue: deque[_Download] = deque()  # in order; the reader is at the first
+        self._queued_bytes = 0  # of these
         self._failed: dict[int, RemoteFileError] = {}  # files of which no more is downloaded
         self._clients: list[RangeClient] = []
         self._threads: list[threading.Thread] = []
@@ -122,6 +135,7 @@ class DownloadWindow:
         with self._condition:
             self._closed = True
             self._queue.clear()
+            self._queued_bytes = 0
             clients = list(self._clients)
             self._condition.notify_all()
         for client in clients:
@@ -161,6 +175,7 @@ class DownloadWindow:
             if (part.file, part.offset + part.length) > (file, offset):
                 break
             self._queue.popleft()
+            self._queued_bytes -= part.length
             dropped = True
         if dropped:
             self._condition.notify_all()
@@ -183,7 +198,7 @@ class DownloadWindow:
         try:
             while (download := self._next()) is not None:
                 self._download(client, download)
-        except _ClosedError:
+        except DownloadEndedError:
             return
         finally:
             client.close()
@@ -200,25 +215,29 @@ class DownloadWindow:
                     self._exhausted = True
                     self._condition.notify_all()
                 elif part.file not in self._failed:
-                    self._streaming = not self._files(part.file).state.ranges
+                    self._streaming = not self._has_ranges(part.file)
                     download = _Download(part)
                     if not self._streaming:
-                        self._queue.append(download)
+                        self._append(download)
                         self._grow()
                     return download
             return None
 
+    def _append(self, download: _Download) -> None:
+        self._queue.append(download)
+        self._queued_bytes += download.part.length
+
     def _has_room(self) -> bool:
-        return sum(download.part.length for download in self._queue) < WINDOW_BYTES
+        return self._queued_bytes < WINDOW_BYTES
 
     def _download(self, client: RangeClient, download: _Download) -> None:
         part = download.part
         try:
-            if self._files(part.file).state.ranges:
-                self._complete(download, self._read_part(client, part))
+            if self._has_ranges(part.file):
+                self._complete(download, *self._read_part(client, part))
             else:
                 self._stream(client, part.file)
-        except _ClosedError:
+        except DownloadEndedError:
             raise
         except RemoteFileError as error:
             self._fail(part.file, error)
@@ -228,30 +247,35 @@ class DownloadWindow:
         else:
             self._waiting("")
 
-    def _read_part(self, client: RangeClient, part: FilePart) -> Payload:
-        payload = new_payload(part.length)
+    def _read_part(self, client: RangeClient, part: FilePart) -> tuple[Payload, int]:
+        """The part, and how many bytes of it came from the server."""
+        payload, refused = new_payload(part.length), None
         while True:
-            pinned = self._files(part.file)
+            pinned = self._pin(part.file, refused)
+            if pinned.contents is not None:
+                payload[:] = pinned.contents[part.offset : part.offset + part.length]
+                return payload, 0
             try:
                 client.read(pinned.link, part.offset, memoryview(payload), pinned.state)
                 self.stated_checksums.setdefault(part.file, client.stated_checksum)
-                return payload
+                return payload, part.length
             except LinkRefusedError as error:
-                self._renew(error)
+                refused = error
+                self._waiting(str(error))
 
     def _read_whole(self, client: RangeClient, file: int) -> Iterator[memoryview]:
+        refused = None
         while True:
-            pinned = self._files(file)
+            pinned = self._pin(file, refused)
             try:
-                yield from client.read_whole(pinned.link, pinned.state)
+                if pinned.contents is not None:
+                    yield memoryview(pinned.contents)
+                else:
+                    yield from client.read_whole(pinned.link, pinned.state)
                 return
             except LinkRefusedError as error:  # before the first byte
-                self._renew(error)
-
-    def _renew(self, error: LinkRefusedError) -> None:
-        self._waiting(str(error))
-        if not self._await_link(error):
-            raise _ClosedError
+                refused = error
+                self._waiting(str(error))
 
     def _stream(self, client: RangeClient, file: int) -> None:
         """Download a file from its beginning to its end, while no other thread begins a part."""
@@ -262,19 +286,19 @@ class DownloadWindow:
                 with self._condition:
                     self._condition.wait_for(lambda: self._closed or self._has_room())
                     if self._closed:
-                        raise _ClosedError
-                    self._queue.append(download)
-                self._complete(download, bytearray(chunk))
+                        raise DownloadEndedError
+                    self._append(download)
+                self._complete(download, bytearray(chunk), len(chunk))
                 at += len(chunk)
         finally:
             with self._condition:
                 self._streaming = False
                 self._condition.notify_all()
 
-    def _complete(self, download: _Download, payload: Payload) -> None:
+    def _complete(self, download: _Download, payload: Payload, received: int) -> None:
         with self._condition:
             download.payload = payload
-            self.received_bytes += len(payload)
+            self.received_bytes += received
             self._condition.notify_all()
 
     def _fail(self, file: int, error: RemoteFileError) -> None:
@@ -288,8 +312,4 @@ class DownloadWindow:
         with self._condition:
             self._condition.wait_for(lambda: self._closed, seconds)
             if self._closed:
-                raise _ClosedError
-
-
-class _ClosedError(Exception):
-    """The downloads have ended."""
+                raise DownloadEndedError

@@ -127,7 +127,8 @@ class RemoteLink:
 
     url: str = field(repr=False)
     authorization: str = field(default="", repr=False)  # value of the header; for the host of `url` alone
-    number: int = 0  # of links that can be renewed, see `RenewLinks`; 0 for others
+    number: int = 0  # of links that can be renewed, see `GiveLinks`; 0 for others
+    contents: str = field(default="", repr=False)  # instead of an address, see `pack_contents`
 
     def refused(self, reason: str) -> RemoteFileError:
         """The error for a refusal."""

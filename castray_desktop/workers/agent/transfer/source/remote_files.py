@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import struct
-import threading
-import time
 import urllib.parse
-from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Callable, Optional
@@ -16,33 +12,28 @@ from typing import Callable, Optional
 from castray_desktop.core.content.checksums import ChecksumHasher, checksum_hasher
 from castray_desktop.core.content.manifest import FileStatus, Manifest
 from castray_desktop.core.failures.kinds import Failure, FailureKind
-from castray_desktop.core.protocol.nodes.cast_parcel import RemoteFile
+from castray_desktop.core.protocol.nodes.cast_parcel import RemoteFile, unpack_contents
 from castray_desktop.workers.agent.transfer.source.download_window import (
     PART_BYTES,
+    DownloadEndedError,
     DownloadWindow,
     FilePart,
     PinnedFile,
 )
 from castray_desktop.workers.agent.transfer.source.range_client import (
     LinkRefusedError,
-    RangeClient,
     RemoteFileError,
     WholeOnlyError,
 )
 from castray_desktop.workers.agent.transfer.source.remote_links import RemoteLinks
 from castray_desktop.workers.agent.transfer.source.remote_listing import remote_state
+from castray_desktop.workers.agent.transfer.source.reread_parts import RereadParts
 from castray_desktop.workers.agent.transfer.store.hash_cache import FileKey
 from castray_desktop.workers.agent.transfer.store.piece_store import StoreGoneError
 from castray_desktop.workers.agent.transfer.store.receive_store import ReceiveStore
 
-CHECK_SECONDS = 0.25
-"""A pause before another attempt ends so soon after the cast."""
-
 VERIFY_SECONDS = 0.02
 """So often it is looked whether what a journal names was verified: nobody tells of each piece."""
-
-AGAIN_BYTES = 4 << 20
-"""Of parts that were read once more so much is kept: several recipients often request one at once."""
 
 COLLISION_FREE = frozenset({"sha256", "git-sha1"})
 """Checksums that are different for different files."""
@@ -96,6 +87,7 @@ class RemoteFiles:
         """`own_copy` is None if this node is no recipient. `is_wanted(file, start, end)` says whether these
         bytes of the stream will be read in order. `check_end` raises when the cast has ended.
         """
+        links.set_files(files)
         self._files = files
         self._manifest = manifest
         self._manifest_bytes = manifest_bytes
@@ -105,12 +97,9 @@ class RemoteFiles:
         self._report_waiting = waiting
         self._waits = False
         self._links = links
-        self._whole_only: set[str] = set()  # servers without ranges, by host and port
+        self._whole_only: set[str] = set()  # servers without ranges, see `_server`
         self._windows = [self._new_window(0)]  # the last one is read; the others have ended
-        self._again_lock = threading.Lock()
-        self._again_client: Optional[RangeClient] = None
-        self._again_bytes = 0
-        self._again_parts: deque[tuple[FilePart, bytes]] = deque()  # the last ones, guarded by that lock
+        self._reread = RereadParts(self._pin, check_end, self._waiting)
         self._stopped = False
 
     def __contains__(self, file: int) -> bool:
@@ -119,25 +108,22 @@ class RemoteFiles:
     @property
     def downloaded_bytes(self) -> int:
         """Bytes that came from the servers."""
-        return sum(window.received_bytes for window in self._windows) + self._again_bytes
+        return sum(window.received_bytes for window in self._windows) + self._reread.received_bytes
 
     def read(self, file: int, offset: int, view: memoryview) -> None:
         """Fill `view`. Raises RemoteFileError."""
-        part, comes = FilePart(file, offset, len(view)), False
-        if not self._files[file].contents:
-            try:
-                comes = self._windows[-1].read(part, view)
-            except WholeOnlyError:
-                self._download_whole(file)
-                comes = self._windows[-1].read(part, view)
+        part = FilePart(file, offset, len(view))
+        try:
+            comes = self._windows[-1].read(part, view)
+        except WholeOnlyError:
+            self._download_whole(file)
+            comes = self._windows[-1].read(part, view)
         if not comes:
             self.read_again(file, offset, view)
 
     def _new_window(self, first: int) -> DownloadWindow:
         """Downloads of this file and those after it."""
-        return DownloadWindow(
-            self._pinned, self._parts(first), self._check_end, self._waiting, self._links.await_fresh
-        )
+        return DownloadWindow(self._pin, self._has_ranges, self._parts(first), self._check_end, self._waiting)
 
     def _download_whole(self, file: int) -> None:
         """Begin again with this file, whose server turns out to have no ranges. That costs what was
@@ -150,71 +136,18 @@ class RemoteFiles:
             self._windows[-1].stop()
 
     def _server(self, file: int) -> str:
-        return urllib.parse.urlsplit(self._links.link(self._files[file]).url).netloc
+        """The server of a web address, or the bucket or the owner of the repository."""
+        item = self._files[file]
+        parts = urllib.parse.urlsplit(item.address or item.url)
+        return f"{parts.scheme}://{parts.netloc}"
 
     def _has_ranges(self, file: int) -> bool:
         return self._files[file].ranges and self._server(file) not in self._whole_only
 
     def read_again(self, file: int, offset: int, view: memoryview) -> None:
         """Fill `view` with a part that may have been read before. Raises RemoteFileError."""
-        if self._files[file].contents:
-            view[:] = self._given(file)[offset : offset + len(view)]
-            return
-        if self._read_own_copy(file, offset, view):
-            return
-        with self._again() as client:
-            if self._read_kept(file, offset, view):
-                return
-            while True:
-                pinned = self._pinned(file)
-                try:
-                    client.read(pinned.link, offset, view, pinned.state)
-                    break
-                except LinkRefusedError as error:
-                    self._waiting(str(error))
-                    if not self._links.await_fresh(error):
-                        self._check_end()
-            self._again_bytes += len(view)
-            self._waiting("")
-            self._keep(FilePart(file, offset, len(view)), view)
-
-    def _read_kept(self, file: int, offset: int, view: memoryview) -> bool:
-        for part, payload in self._again_parts:
-            first = offset - part.offset
-            if part.file == file and first >= 0 and first + len(view) <= part.length:
-                view[:] = payload[first : first + len(view)]
-                return True
-        return False
-
-    def _keep(self, part: FilePart, view: memoryview) -> None:
-        if part.length > AGAIN_BYTES:
-            return
-        self._again_parts.append((part, bytes(view)))
-        while sum(kept.length for kept, _ in self._again_parts) > AGAIN_BYTES:
-            self._again_parts.popleft()
-
-    @contextlib.contextmanager
-    def _again(self) -> Iterator[RangeClient]:
-        """The client for parts that are read once more, for one thread at a time. Raises RemoteFileError."""
-        try:
-            with self._again_lock:
-                if self._stopped:
-                    raise RemoteFileError(FileStatus.READ_ERROR, "the download has ended")
-                if self._again_client is None:
-                    self._again_client = RangeClient(self._pause_again)
-                yield self._again_client
-        finally:
-            if self._stopped:
-                self._close_again()
-
-    def _close_again(self) -> None:
-        """Close that client, unless it is in use: then its user does that."""
-        if self._again_lock.acquire(blocking=False):
-            try:
-                if self._again_client is not None:
-                    self._again_client.close()
-            finally:
-                self._again_lock.release()
+        if not self._read_own_copy(file, offset, view):
+            self._reread.read(FilePart(file, offset, len(view)), view)
 
     def new_checksum(self, file: int) -> Optional[ChecksumHasher]:
         """What compares the file with the checksum that its server states; None if it states none."""
@@ -229,40 +162,39 @@ class RemoteFiles:
         if item.checksum.partition(":")[2] != item.etag.strip('"'):
             return True
         try:
-            with self._again() as client:
-                return not client.state(self._links.link(item)).opaque_etag
+            return not self._reread.state(file).opaque_etag
         except RemoteFileError:
             return True
 
     def stop(self) -> None:
         """End all downloads soon, and close connections."""
         self._stopped = True
-        client = self._again_client
-        if client is not None:
-            client.abort()
         self._links.stop()
         self._windows[-1].stop()
-        self._close_again()
+        self._reread.stop()
 
     def join(self, seconds: float) -> None:
         """Wait for their threads."""
         for window in self._windows:
             window.join(seconds)
 
-    def _pinned(self, file: int) -> PinnedFile:
-        item = self._files[file]
-        return PinnedFile(self._links.link(item), replace(remote_state(item), ranges=self._has_ranges(file)))
-
-    def _given(self, file: int) -> bytes:
-        try:
-            return self._files[file].given_contents
-        except ValueError as error:
-            raise RemoteFileError(FileStatus.READ_ERROR, str(error)) from error
+    def _pin(self, file: int, refused: Optional[LinkRefusedError]) -> PinnedFile:
+        """See `PinFile`."""
+        item, link = self._files[file], self._links.get(file, refused)
+        if link is None:
+            raise DownloadEndedError
+        contents = None
+        if link.contents:
+            try:
+                contents = unpack_contents(link.contents, item.size)
+            except ValueError as error:
+                raise RemoteFileError(FileStatus.READ_ERROR, str(error)) from error
+        return PinnedFile(link, replace(remote_state(item), ranges=self._has_ranges(file)), contents)
 
     def _parts(self, first: int) -> Iterator[FilePart]:
         """The parts to download from this file on, in order: not what this node has already."""
         for file in sorted(self._files):
-            if file < first or self._files[file].contents:
+            if file < first:
                 continue
             size = self._files[file].size
             # without ranges the part is the whole file, which the window divides
@@ -329,10 +261,3 @@ class RemoteFiles:
         elif self._waits:
             self._waits = False
             self._report_waiting(None)
-
-    def _pause_again(self, seconds: float, reason: str) -> None:
-        self._waiting(reason)
-        until = time.monotonic() + seconds
-        while (left := until - time.monotonic()) > 0:
-            self._check_end()
-            time.sleep(min(left, CHECK_SECONDS))

@@ -1,12 +1,20 @@
-"""The links of a cast's remote files: as the source was given them, and as the engine renews them."""
+"""The links of a cast's remote files, which the engine gives for those that are next in the stream.
+
+A link of a store is long, expires, and is a secret: so the engine makes it when it is about to be used, in
+batches. The source asks for one before it has used up the last, once half of the time of its links has
+passed, and when a link is refused.
+"""
 
 from __future__ import annotations
 
 import threading
 import time
-from typing import Callable
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Callable, Optional
 
-from castray_desktop.core.protocol.nodes.agent_orders import RenewLinks
+from castray_desktop.core.protocol.nodes.agent_orders import FileLink, GiveLinks
+from castray_desktop.core.protocol.nodes.agent_reports import LinkRequest
 from castray_desktop.core.protocol.nodes.cast_parcel import RemoteFile
 from castray_desktop.workers.agent.transfer.source.range_client import LinkRefusedError, RemoteLink
 
@@ -16,7 +24,36 @@ RENEWAL_SECONDS = 120.0
 FRESH_SECONDS = 60.0
 """Where a renewed link is refused so soon, it is not the link that is refused, but the file."""
 
+ASK_SECONDS = 30.0
+"""An unanswered request is repeated after so long."""
+
 CHECK_SECONDS = 0.25
+
+MAX_BATCHES = 4
+"""So many are kept: those of the reader, and of parts that are read once more."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Batch:
+    """Links of files that follow each other."""
+
+    order: GiveLinks
+    given: float  # monotonic seconds
+    renews: bool  # it was asked for because links were refused
+
+    def has(self, position: int) -> bool:
+        return self.order.first <= position < self.end
+
+    @property
+    def end(self) -> int:
+        return self.order.first + len(self.order.links)
+
+    def link(self, position: int) -> FileLink:
+        return self.order.links[position - self.order.first]
+
+    def is_old(self, now: float) -> bool:
+        """Whether half of its time has passed."""
+        return bool(self.order.seconds) and now >= self.given + self.order.seconds / 2
 
 
 class RemoteLinks:
@@ -25,58 +62,110 @@ class RemoteLinks:
     def __init__(self, changed: Callable[[], None]) -> None:
         self._changed = changed
         self._condition = threading.Condition()
-        self._number = 1  # of the newest links
-        self._wanted = 0
-        self._renewed: dict[str, RemoteLink] = {}  # by address in the store
-        self._renewed_at = 0.0  # monotonic
+        self._files: Mapping[int, RemoteFile] = {}
+        self._positions: dict[int, int] = {}  # of files of stores, see `LinkRequest`
+        self._batches: list[_Batch] = []  # the one that was used last is the last one
+        self._number = 0  # of the last request, or of the last links
+        self._request: Optional[LinkRequest] = None
+        self._renews = False  # that request is for links that were refused
+        self._asked = 0.0  # monotonic seconds
         self._stopped = False
 
     @property
-    def wanted(self) -> int:
-        """The number of the links that are waited for; 0 if none are."""
-        return self._wanted if self._wanted > self._number else 0
+    def wanted(self) -> Optional[LinkRequest]:
+        """The links that are needed and not there yet."""
+        return self._request
 
-    def link(self, file: RemoteFile) -> RemoteLink:
-        """The newest link of a file."""
-        with self._condition:
-            found = self._renewed.get(file.address) if file.address else None
-        return found or RemoteLink(file.url, file.authorization, 1 if file.address else 0)
+    def set_files(self, files: Mapping[int, RemoteFile]) -> None:
+        """The remote files of the cast, by number of the manifest's files. To be called before `get`."""
+        self._files = files
+        of_stores = (file for file in sorted(files) if files[file].address)
+        self._positions = {file: position for position, file in enumerate(of_stores)}
 
-    def renew(self, order: RenewLinks) -> None:
+    def get(self, file: int, refused: Optional[LinkRefusedError] = None) -> Optional[RemoteLink]:
+        """The newest link of a file, newer than the one that was `refused`. Waits for the engine; None if the
+        cast has ended.
+
+        Raises `refused` if there is no newer link in time, or the refused one was renewed just now.
+        """
+        item = self._files[file]
+        if not item.address:
+            return RemoteLink(item.url, item.authorization, contents=item.contents)
+        position, deadline = self._positions[file], time.monotonic() + RENEWAL_SECONDS
+        while True:
+            with self._condition:
+                if self._stopped:
+                    return None
+                now, batch = time.monotonic(), self._find(position)
+                found: Optional[RemoteLink] = None
+                if batch is not None and (refused is None or batch.order.number > refused.number):
+                    link = batch.link(position)
+                    found = RemoteLink(link.url, link.authorization, batch.order.number, link.contents)
+                    asked = self._ask_ahead(position, batch, now)
+                else:
+                    if refused is not None and (
+                        now >= deadline
+                        or (batch is not None and batch.renews and now < batch.given + FRESH_SECONDS)
+                    ):
+                        raise refused
+                    first = position if batch is None else batch.order.first  # others are refused as well
+                    asked = self._ask(first, now, urgent=True, renews=refused is not None)
+                    if not asked:
+                        self._condition.wait(CHECK_SECONDS)
+            if asked:
+                self._changed()
+            if found is not None:
+                return found
+
+    def give(self, order: GiveLinks) -> None:
         """Use the links of this order from now on."""
         with self._condition:
-            if order.number <= self._number:
-                return
-            self._number, self._renewed_at = order.number, time.monotonic()
-            for fresh in order.links:
-                self._renewed[fresh.address] = RemoteLink(fresh.url, fresh.authorization, order.number)
+            answers = self._request is not None and order.number >= self._request.number
+            self._number = max(self._number, order.number)
+            self._batches.append(_Batch(order, time.monotonic(), answers and self._renews))
+            del self._batches[:-MAX_BATCHES]
+            if answers:
+                self._request = None
             self._condition.notify_all()
         self._changed()
-
-    def await_fresh(self, error: LinkRefusedError) -> bool:
-        """Wait until there is a newer link than the one that was refused; False if the cast has ended.
-
-        Raises `error` if there is none in time, or the refused one was new.
-        """
-        with self._condition:
-            newest = error.number >= self._number
-            if newest and self._number > 1 and time.monotonic() < self._renewed_at + FRESH_SECONDS:
-                raise error
-            asks = newest and self._wanted <= self._number
-            if asks:
-                self._wanted = self._number + 1
-        if asks:
-            self._changed()
-        deadline = time.monotonic() + RENEWAL_SECONDS
-        with self._condition:
-            while error.number >= self._number and not self._stopped:
-                if time.monotonic() >= deadline:
-                    raise error
-                self._condition.wait(CHECK_SECONDS)
-            return not self._stopped
 
     def stop(self) -> None:
         """Nothing waits from now on."""
         with self._condition:
             self._stopped = True
             self._condition.notify_all()
+
+    def _find(self, position: int) -> Optional[_Batch]:
+        """The batch with the newest link of a file."""
+        found = max(
+            (batch for batch in self._batches if batch.has(position)),
+            key=lambda batch: batch.order.number,
+            default=None,
+        )
+        if found is not None and found is not self._batches[-1]:
+            self._batches.remove(found)
+            self._batches.append(found)
+        return found
+
+    def _ask_ahead(self, position: int, batch: _Batch, now: float) -> bool:
+        """Ask for what is needed soon; returns whether `wanted` has changed."""
+        if batch.is_old(now):
+            return self._ask(position, now, urgent=False)
+        is_near = position >= (batch.order.first + batch.end) // 2 and batch.end < len(self._positions)
+        if is_near and self._find_next(batch) is None:
+            return self._ask(batch.end, now, urgent=False)
+        return False
+
+    def _find_next(self, batch: _Batch) -> Optional[_Batch]:
+        return next((other for other in self._batches if other.has(batch.end)), None)
+
+    def _ask(self, first: int, now: float, *, urgent: bool, renews: bool = False) -> bool:
+        """Want links from this position on. One request is open at a time; one that is urgent replaces one
+        that is not. Returns whether `wanted` has changed.
+        """
+        open_, repeats = self._request, now >= self._asked + ASK_SECONDS
+        if open_ is not None and not repeats and (open_.urgent or not urgent):
+            return False
+        self._number += 1
+        self._request, self._renews, self._asked = LinkRequest(self._number, first, urgent), renews, now
+        return True

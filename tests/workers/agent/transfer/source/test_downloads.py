@@ -10,7 +10,7 @@ import os
 import secrets
 import threading
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -18,15 +18,21 @@ import pytest
 from castray_desktop.core.failures.kinds import Failure, FailureKind
 from castray_desktop.core.failures.sentences import translate_value
 from castray_desktop.core.protocol.nodes.agent_orders import (
-    FreshLink,
+    FileLink,
+    GiveLinks,
     PrepareSource,
-    RenewLinks,
     ResolveUrls,
     ServeSource,
     SetCastLimit,
 )
-from castray_desktop.core.protocol.nodes.agent_reports import DeliveryReport, RecipientState, SourceState
+from castray_desktop.core.protocol.nodes.agent_reports import (
+    DeliveryReport,
+    RecipientState,
+    SourceReport,
+    SourceState,
+)
 from castray_desktop.core.protocol.nodes.cast_parcel import Algorithms, RemoteFile
+from castray_desktop.core.protocol.nodes.packed_listing import pack_listing
 from castray_desktop.workers.agent.transfer.source import range_client, remote_links
 from castray_desktop.workers.agent.transfer.source.download_window import PART_BYTES, WINDOW_BYTES
 from castray_desktop.workers.agent.transfer.source.remote_listing import resolve_urls
@@ -57,6 +63,26 @@ def resolve(*urls: str) -> tuple[RemoteFile, ...]:
     return listing.files
 
 
+def prepare(source: Node, cast: str, files: tuple[RemoteFile, ...], paths: tuple[str, ...] = ()) -> None:
+    """As the engine does; the links of these files come at once."""
+    listing = pack_listing([file.without_link() for file in files])
+    source.plane.carry_out(PrepareSource(cast, paths, listing=listing))
+    if any(file.address for file in files):
+        source.plane.carry_out(links_of(cast, files, 1))
+
+
+def links_of(cast: str, files: tuple[RemoteFile, ...], number: int, first: int = 0) -> GiveLinks:
+    """The links of these files."""
+    given = [file for file in files if file.address]
+    links = tuple(FileLink(file.url, file.authorization, file.contents) for file in given)
+    return GiveLinks(cast, number, first, links)
+
+
+def wants(number: int) -> Callable[[SourceReport], bool]:
+    """Whether the source waits for the links of this number."""
+    return lambda report: report.links_wanted is not None and report.links_wanted.number == number
+
+
 def begin(
     source: Node,
     files: tuple[RemoteFile, ...],
@@ -64,7 +90,7 @@ def begin(
     algorithms: Algorithms = BEST,
 ) -> Cast:
     cast = secrets.token_hex(4)
-    source.plane.carry_out(PrepareSource(cast, paths, remote=files))
+    prepare(source, cast, files, paths)
     report = source.await_source(
         cast, lambda report: report.state in (SourceState.PREPARED, SourceState.FAILED)
     )
@@ -410,8 +436,7 @@ def stored(server: RangeServer, file: ServedFile, number: int = 1) -> RemoteFile
 
 
 def renew(cast: Cast, server: RangeServer, file: ServedFile, number: int) -> None:
-    fresh = stored(server, file, number)
-    cast.source.plane.carry_out(RenewLinks(cast.cast, number, (FreshLink(fresh.address, fresh.url),)))
+    cast.source.plane.carry_out(links_of(cast.cast, (stored(server, file, number),), number))
 
 
 @pytest.mark.parametrize("ranges", [True, False], ids=["ranges", "whole"])
@@ -422,11 +447,11 @@ def test_a_link_that_has_expired_is_renewed(lab: Lab, server: RangeServer, range
     cast = begin(nodes[0], (stored(server, file),))
     for above, node in itertools.pairwise(nodes):
         cast.deliver(node, above.upstream())
-    report = nodes[0].await_source(cast.cast, lambda report: report.links_wanted == 2)
+    report = nodes[0].await_source(cast.cast, wants(2))
     assert "secret" not in repr(report)
     renew(cast, server, file, 2)
     assert {result.state for result in cast.results()} == {RecipientState.COMPLETED}
-    assert nodes[0].sources[cast.cast].links_wanted == 0
+    assert nodes[0].sources[cast.cast].links_wanted is None
     cast.forget()
     assert (nodes[2].inbox / "model.bin").read_bytes() == file.payload
     assert file.served <= SIZE * 1.02
@@ -441,7 +466,7 @@ def test_links_that_expire_in_the_middle_are_renewed(lab: Lab, server: RangeServ
     nodes[1].await_delivery(cast.cast, lambda report: report.state is RecipientState.RECEIVING)
     file.query = "signature=2"
     file.gate.set()
-    nodes[0].await_source(cast.cast, lambda report: report.links_wanted == 2)
+    nodes[0].await_source(cast.cast, wants(2))
     renew(cast, server, file, 2)
     (result,) = cast.results()
     cast.forget()
@@ -456,7 +481,7 @@ def test_a_file_whose_new_link_is_refused_as_well_fails(lab: Lab, server: RangeS
     nodes = lab.chain(1)
     cast = begin(nodes[0], (stored(server, file),))
     cast.deliver(nodes[1], nodes[0].upstream())
-    nodes[0].await_source(cast.cast, lambda report: report.links_wanted == 2)
+    nodes[0].await_source(cast.cast, wants(2))
     renew(cast, server, file, 2)
     (result,) = cast.results()
     assert result.state is RecipientState.FAILED
@@ -483,7 +508,7 @@ def test_a_cast_that_waits_for_a_link_can_be_cancelled(lab: Lab, server: RangeSe
     nodes = lab.chain(1)
     cast = begin(nodes[0], (stored(server, file),))
     cast.deliver(nodes[1], nodes[0].upstream())
-    report = nodes[0].await_source(cast.cast, lambda report: report.links_wanted == 2)
+    report = nodes[0].await_source(cast.cast, wants(2))
     assert report.waiting is not None
     assert report.waiting.values["reason"] == "the server answers 403 Forbidden"
     cast.cancel(*nodes)
@@ -522,7 +547,7 @@ def test_a_recipient_goes_on_for_a_node_that_was_none(lab: Lab, server: RangeSer
     had = nodes[1].deliveries[cast.cast].content_bytes
     ahead = file.served - had
     heir = nodes[1]
-    heir.plane.carry_out(PrepareSource(cast.cast, (), remote=files))
+    prepare(heir, cast.cast, files)
     heir.await_source(cast.cast, lambda report: report.state is SourceState.PREPARED)
     heir.plane.carry_out(ServeSource(cast.cast, cast.secret, 2, cast.algorithms))
     cast.source = heir
@@ -534,3 +559,54 @@ def test_a_recipient_goes_on_for_a_node_that_was_none(lab: Lab, server: RangeSer
     cast.forget()
     assert ahead <= 64 * MIB
     assert file.served <= size + ahead + WINDOW_BYTES + 2 * PART_BYTES
+
+
+@pytest.mark.parametrize("local", [False, True], ids=["apart", "recipient"])
+def test_links_of_many_files_come_as_they_are_needed(lab: Lab, server: RangeServer, local: bool) -> None:
+    """No link is given more than twice as far ahead as a batch is long, and one batch expires."""
+    batch, names = 10, [f"data/{number:03d}" for number in range(95)]
+    payloads = {name: os.urandom(20_000 + number) for number, name in enumerate(names)}
+    files = []
+    for name, payload in payloads.items():
+        there = server.add(f"/{name}", payload)
+        files.append(RemoteFile(name, "", len(payload), there.etag, address=f"s3://bucket/{name}"))
+
+    def linked(first: int, number: int) -> tuple[RemoteFile, ...]:
+        found = []
+        for file in files[first : first + batch]:
+            server.files[f"/{file.path}"].query = f"signature={number}"
+            url = server.url(f"/{file.path}?signature={number if number != 3 else 'expired'}")
+            found.append(dataclasses.replace(file, url=url))
+        return tuple(found)
+
+    nodes = lab.chain(2, local=local)
+    cast = secrets.token_hex(4)
+    nodes[0].plane.carry_out(PrepareSource(cast, (), listing=pack_listing(files)))
+    report = nodes[0].await_source(cast, lambda report: report.state is SourceState.PREPARED)
+    assert report.totals is not None
+    secret = secrets.token_hex(32)
+    nodes[0].plane.carry_out(ServeSource(cast, secret, 1, BEST))
+    running = Cast(nodes[0], cast, secret, report.totals, BEST)
+    recipients = nodes if local else nodes[1:]
+    for above, node in itertools.pairwise((nodes[0], *recipients)):
+        running.deliver(node, above.upstream())
+    number, firsts = 0, []
+
+    def is_next(report: SourceReport) -> bool:
+        wanted = report.links_wanted
+        return report.state is SourceState.HASHED or (wanted is not None and wanted.number > number)
+
+    while (report := nodes[0].await_source(cast, is_next)).state is not SourceState.HASHED:
+        assert report.links_wanted is not None
+        number, first = report.links_wanted.number, report.links_wanted.first
+        firsts.append(first)
+        nodes[0].plane.carry_out(links_of(cast, linked(first, number), number, first))
+    assert {result.state for result in running.results()} == {RecipientState.COMPLETED}
+    running.forget()
+    for node in recipients:
+        for name, payload in payloads.items():
+            assert (node.inbox / name).read_bytes() == payload
+    assert firsts[0] == 0
+    assert len(firsts) > len(set(firsts))  # one batch had expired
+    assert max(firsts) >= 80
+    assert sum(server.files[f"/{name}"].served for name in names) == sum(map(len, payloads.values()))

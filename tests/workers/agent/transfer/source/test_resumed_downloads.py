@@ -19,6 +19,7 @@ from castray_desktop.core.protocol.nodes.agent_orders import (
 )
 from castray_desktop.core.protocol.nodes.agent_reports import DeliveryReport, RecipientState, SourceState
 from castray_desktop.core.protocol.nodes.cast_parcel import RemoteFile
+from castray_desktop.core.protocol.nodes.packed_listing import pack_listing
 from castray_desktop.workers.agent.transfer.source import download_window, range_client, remote_files
 from castray_desktop.workers.agent.transfer.store.staging import StagingRegistry
 from tests.helpers.servers.range_server import RangeServer, ServedFile, range_server
@@ -58,7 +59,7 @@ def begin(
     source.sources.pop(cast, None)
     for node in nodes:
         node.deliveries.pop(cast, None)
-    source.plane.carry_out(PrepareSource(cast, (), remote=files))
+    source.plane.carry_out(PrepareSource(cast, (), listing=pack_listing(files)))
     report = source.await_source(cast, lambda report: report.state is SourceState.PREPARED)
     assert report.totals is not None
     secret = secrets.token_hex(32)

@@ -22,7 +22,7 @@ import pytest
 
 from castray_desktop.core.casts.transfer_options import TransferOptions
 from castray_desktop.core.failures.kinds import Failure, FailureKind
-from castray_desktop.core.protocol.nodes.agent_orders import FreshLink, MeasureDownload, RenewLinks
+from castray_desktop.core.protocol.nodes.agent_orders import MeasureDownload
 from castray_desktop.core.protocol.nodes.agent_reports import DeliveryReport, RecipientState, SourceReport
 from castray_desktop.core.protocol.nodes.cast_parcel import RemoteFile
 from castray_desktop.workers.agent.transfer.source import download_window, range_client, remote_files
@@ -35,7 +35,7 @@ from tests.helpers.servers.ranged_answers import Answer
 from tests.helpers.servers.s3_proxy import S3Proxy, s3_proxy
 from tests.helpers.servers.s3_server import S3Server
 from tests.workers.agent.transfer.lab import BEST, Cast, Lab, Node
-from tests.workers.agent.transfer.source.test_downloads import begin, resolve
+from tests.workers.agent.transfer.source.test_downloads import begin, links_of, resolve, wants
 
 pytestmark = pytest.mark.timeout(60)
 PART = 128 << 10
@@ -364,11 +364,10 @@ def test_a_link_that_expires_in_the_middle(stand: Stand, lab: Lab) -> None:
     stand.expire()
     gate.set()
     if file.expires:  # as the engine does
-        nodes[0].await_source(cast.cast, lambda report: report.links_wanted == 2)
+        nodes[0].await_source(cast.cast, wants(2))
         fresh = stand.find()
         assert fresh.url != file.url
-        link = FreshLink(fresh.address, fresh.url, fresh.authorization)
-        nodes[0].plane.carry_out(RenewLinks(cast.cast, 2, (link,)))
+        nodes[0].plane.carry_out(links_of(cast.cast, (fresh,), 2))
     results = cast.results()
     cast.forget()
     if isinstance(stand, WebStand):
