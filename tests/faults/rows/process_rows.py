@@ -240,6 +240,9 @@ DELIVERED = (COMPLETED, "skipped")
 """What was committed before the engine heard of it is found identical by the next agent."""
 
 ABSENT = (*DELIVERED, "node_offline", "node_silent")
+GIVEN_UP = Truth(victim=ABSENT, all_victims=True)
+"""Of a cut of the head after which it has given nodes up, as it may within 20 s."""
+
 AWAY_OR_BACK = Truth(victim=ABSENT, note="its delivery fails, or it had answered and is back in time")
 
 TRUTHS: Mapping[tuple[Component, Fault], Truth] = {
@@ -305,7 +308,9 @@ TRUTHS: Mapping[tuple[Component, Fault], Truth] = {
         note="lost after 15 s, attached again when it answers",
     ),
     (Component.HEAD, Fault.CUT): Truth(
-        FAULT_SECONDS + PROBED_SECONDS + PLACED_SECONDS, "GRACE_SECONDS", note="all nodes are away for 20 s"
+        FAULT_SECONDS + PROBED_SECONDS + PLACED_SECONDS,
+        "GRACE_SECONDS",
+        note="all nodes are away for 20 s; one that Ray gives up is offline until Ray is started there again",
     ),
 }
 """A row that is not here has no bound: a fifth, and every delivery completes."""
@@ -350,7 +355,7 @@ async def run_on(stage: RayStage, cell: Cell, folder: Path) -> Observation:
             if ending.state in DELIVERED
         }
         fault.take_back()
-        await _make_whole(stage, cell, victim)
+        started = await _make_whole(stage)
         missing = [node for node, ending in endings.items() if ending.state not in DELIVERED]
         if missing:
             repeated |= await _retry(run, missing)
@@ -358,6 +363,8 @@ async def run_on(stage: RayStage, cell: Cell, folder: Path) -> Observation:
     if run.window is not None:
         left += await _shown(run, killed=cell.fault is Fault.KILLED)
     truth = truth_of(cell)
+    if started and cell.component is Component.HEAD and cell.fault is Fault.CUT:
+        truth = GIVEN_UP
     victims = set(endings) if truth.all_victims else {victim}
     others = [node for node in run.recipients if node not in victims]
     shutil.rmtree(run.folder)
@@ -440,11 +447,20 @@ async def _after(run: CastRun, cell: Cell) -> None:
             await run.limit(0)
 
 
-async def _make_whole(stage: RayStage, cell: Cell, victim: str) -> None:
-    """Wait until every node is there again, after what does not come back by itself was started."""
-    if cell.fault is Fault.KILLED and cell.component is Component.RAYLET:
-        await stage.start_ray_node(stage.host(victim))
-    await stage.whole()
+async def _make_whole(stage: RayStage) -> int:
+    """Wait until every node is there again; starts Ray on hosts where its node has ended, and counts them.
+
+    That is one that was killed, or one that Ray's head has given up during a cut: it ends itself then.
+    """
+    whole, started = asyncio.create_task(stage.whole()), 0
+    while not whole.done():
+        for host in stage.lab.hosts:
+            if not stage.ray_processes(host, b"raylet"):
+                await stage.start_ray_node(host)
+                started += 1
+        await asyncio.wait([whole], timeout=1)
+    await whole
+    return started
 
 
 async def _retry(run: CastRun, missing: list[str]) -> dict[str, Repeated]:
