@@ -10,7 +10,6 @@ from itertools import groupby, pairwise
 
 from castray_desktop.ui.graph.hop_router import BentLine
 from castray_desktop.ui.graph.node_layout import (
-    GRID_GAP,
     SOURCE_HALF,
     SOURCE_RADIUS,
     Box,
@@ -205,10 +204,22 @@ def _entry_parameter(curve: Curve, centre: Point, radius: float, badges: Sequenc
 Line = tuple[Point, ...]
 
 TRUNK_OFFSET = {True: SOURCE_HALF + 10.0, False: SOURCE_HALF + 3.0}  # from the source; on a ring or not
-WIDTHS = {NodeShape.FULL: 4.0, NodeShape.COMPACT: 3.0, NodeShape.GLYPH: 2.0, NodeShape.DOT: 1.0}  # of lines
+WIDTHS = {  # of lines
+    NodeShape.FULL: 4.0,
+    NodeShape.COMPACT: 3.0,
+    NodeShape.NAMED: 2.0,
+    NodeShape.GLYPH: 2.0,
+    NodeShape.DOT: 1.0,
+}
 
 # Distances from a circle's centre: to the end of a line, to the name's lower edge, to a branch at its left.
-RING_RADIUS = {NodeShape.FULL: 35.0, NodeShape.COMPACT: 25.0, NodeShape.GLYPH: 11.0, NodeShape.DOT: 4.5}
+RING_RADIUS = {
+    NodeShape.FULL: 35.0,
+    NodeShape.COMPACT: 25.0,
+    NodeShape.NAMED: 11.0,
+    NodeShape.GLYPH: 11.0,
+    NodeShape.DOT: 4.5,
+}
 NAME_BOTTOM = {NodeShape.FULL: 70.0, NodeShape.COMPACT: 40.0}
 BRANCH_OFFSET = {NodeShape.FULL: 60.0, NodeShape.COMPACT: 39.0}
 
@@ -309,20 +320,21 @@ def _without_repeats(line: Line) -> Line:
 def _rows(layout: GraphLayout, places: Sequence[Point], trunk_x: float) -> Iterator[Line]:
     start = _start(layout)
     for height, row in groupby(sorted(places, key=lambda place: place.y), key=lambda place: place.y):
-        rail = _rail_above(layout.cell, height)
+        rail = _rail_above(layout, height)
         last = max(place.x for place in row)
         yield _without_repeats(
             (start, Point(trunk_x, start.y), Point(trunk_x, rail), Point(last, rail)),
         )
 
 
-def _rail_above(cell: NodeShape, height: float) -> float:
+def _rail_above(layout: GraphLayout, height: float) -> float:
     """Between the cells of two rows."""
+    cell = layout.cell
     _, _, _, above = cell.value
-    return _snap_to_pixel(height - above - GRID_GAP[cell] / 2 - (3 if cell is NodeShape.COMPACT else 0), cell)
+    return _snap_to_pixel(height - above - layout.row_gap / 2 - (3 if cell is NodeShape.COMPACT else 0), cell)
 
 
 def _branches(layout: GraphLayout, places: Sequence[Point]) -> Iterator[Line]:
     reach = RING_RADIUS[layout.cell]
     for place in places:
-        yield Point(place.x, _rail_above(layout.cell, place.y)), Point(place.x, place.y - reach)
+        yield Point(place.x, _rail_above(layout, place.y)), Point(place.x, place.y - reach)

@@ -225,8 +225,8 @@ class GraphScene(QGraphicsScene):
         if item is None:
             item = self.items_by_name[node.name] = NodeItem(self._theme, appearance, self.layout.cell)
             self.addItem(item)
-        item.set_appearance(appearance, self.layout.cell, eased=self.easing)
         item.setPos(*place)
+        item.set_appearance(appearance, self.layout.cell, self.layout.name_width, eased=self.easing)
 
     def _is_dimmed(self, name: str) -> bool:
         if not self.dragging:

@@ -10,15 +10,17 @@ from PySide6.QtGui import QColor, QLinearGradient, QPainter, QPen, QPixmap
 
 from castray_desktop.ui.graph.node_layout import (
     NAME_WIDTHS,
+    SMALL_NAME_HEIGHT,
+    SMALL_NAME_TOP,
     SOURCE_HALF,
     SOURCE_RADIUS,
     NodeShape,
     Point,
 )
-from castray_desktop.ui.graph.scene_items import DIM_OPACITY, Z_NODE, SceneItem, to_point, to_rect
+from castray_desktop.ui.graph.scene_items import DIM_OPACITY, Z_NODE, Z_TAG, SceneItem, to_point, to_rect
 from castray_desktop.ui.theme.theme import ON_GRADIENT, SOURCE_END, SOURCE_START, Palette, Theme
 from castray_desktop.ui.transfers.transfer_text import percent_text
-from castray_desktop.ui.widgets.painting import CENTRE, paint_text, pixmap
+from castray_desktop.ui.widgets.painting import CENTRE, metrics, paint_text, pixmap
 from castray_desktop.ui.widgets.status_glyphs import GlyphState, paint_glyph
 
 ELIDED = Qt.TextElideMode.ElideMiddle
@@ -45,6 +47,10 @@ class NodeAppearance:
     badge: GlyphState | None = None
 
 
+SMALL = (NodeShape.NAMED, NodeShape.GLYPH)
+
+TAG_HEIGHT = 20.0
+
 EASED_PART, EASED_ENOUGH = 0.35, 0.002  # share of the remaining distance at each step; distance to stop at
 
 
@@ -54,12 +60,16 @@ class NodeItem(SceneItem):
     def __init__(self, theme: Theme, appearance: NodeAppearance, cell: NodeShape) -> None:
         super().__init__(theme, Z_NODE)
         self.appearance, self.cell = appearance, cell
+        self._name_width = 0.0  # where it is not that of the cell
+        self._tag = QRectF()  # the name of a small node; empty while it is not shown
         self.shown = appearance.share  # of the ring; `ease` moves it to the appearance's
         self.hovered = False
         self.setAcceptHoverEvents(True)
         self.setCursor(Qt.CursorShape.PointingHandCursor)
 
-    def set_appearance(self, appearance: NodeAppearance, cell: NodeShape, *, eased: bool = False) -> None:
+    def set_appearance(
+        self, appearance: NodeAppearance, cell: NodeShape, name_width: float = 0.0, *, eased: bool = False
+    ) -> None:
         """Draw this from now on; paints only when something is different.
 
         Eased, the ring stays where it is, and `ease` moves it.
@@ -68,12 +78,47 @@ class NodeItem(SceneItem):
         if snaps and self.shown != appearance.share:
             self.shown = appearance.share
             self.update()
-        if appearance == self.appearance and cell is self.cell:
+        if (appearance, cell, name_width) == (self.appearance, self.cell, self._name_width):
             return
-        if cell is not self.cell or appearance.source != self.appearance.source:
+        resized = (cell, name_width, appearance.source) != (
+            self.cell,
+            self._name_width,
+            self.appearance.source,
+        )
+        if resized:
             self.prepareGeometryChange()
-        self.appearance, self.cell = appearance, cell
+        self.appearance, self.cell, self._name_width = appearance, cell, name_width
+        self._place_tag()
         self.update()
+
+    def _place_tag(self) -> None:
+        """Show the name of a small node, if that is not to be seen, while pointer or keyboard are there."""
+        tag = self._new_tag() if self.hovered or self.appearance.focused else QRectF()
+        if tag != self._tag:
+            self.prepareGeometryChange()
+            self._tag = tag
+            self.setZValue(Z_NODE if tag.isNull() else Z_TAG)
+            self.update()
+
+    def _new_tag(self) -> QRectF:
+        """Above the node, and inside of the scene."""
+        width = metrics(11, 600).horizontalAdvance(self.appearance.title)
+        if self.appearance.source or self.cell not in SMALL or width <= self._small_name().width():
+            return QRectF()
+        tag = QRectF(0, -self.radius - 8 - TAG_HEIGHT, width + 16, TAG_HEIGHT)
+        tag.moveLeft(-tag.width() / 2)
+        scene = self.scene().sceneRect().translated(-self.pos()) if self.scene() is not None else QRectF()
+        if tag.top() < scene.top() + 2:
+            tag.moveTop(self.radius + 8)
+        tag.moveLeft(max(scene.left() + 2, min(tag.left(), scene.right() - 2 - tag.width())))
+        return tag
+
+    def _small_name(self) -> QRectF:
+        """Where the name is below a glyph; empty where there is none."""
+        if self.cell is not NodeShape.NAMED:
+            return QRectF()
+        width = self._name_width or NAME_WIDTHS[self.cell]
+        return QRectF(-width / 2, SMALL_NAME_TOP, width, SMALL_NAME_HEIGHT)
 
     def ease(self) -> None:
         """Move the ring a part of the remaining distance."""
@@ -191,7 +236,7 @@ class NodeItem(SceneItem):
         paint_text(painter, QRectF(-half, 54, 2 * half, 16), appearance.facts, color, 11, 400, CENTRE)
 
     def _paint_small(self, painter: QPainter, palette: Palette) -> None:
-        """A glyph, and a ring round it when the node is selected."""
+        """A glyph with a ring round it when the node is selected, and the name where it has space."""
         appearance, radius = self.appearance, float(self.cell.radius)
         paint_glyph(painter, QRectF(-8, -8, 16, 16), appearance.badge or appearance.glyph, palette)
         painter.setBrush(Qt.BrushStyle.NoBrush)
@@ -199,13 +244,26 @@ class NodeItem(SceneItem):
         if appearance.selected or appearance.target:
             painter.drawEllipse(QPointF(0, 0), radius + 4, radius + 4)
         if appearance.focused or appearance.target:
-            painter.drawRect(self.boundingRect().adjusted(3, 3, -3, -3))
+            painter.drawRect(self._cell_rect().adjusted(1, 1, -1, -1))
+        name = self._small_name()
+        color = palette.text_3 if appearance.offline else palette.text
+        if not name.isNull():
+            paint_text(painter, name, appearance.title, color, 11, 500, CENTRE, elide=ELIDED)
+        if not self._tag.isNull():
+            painter.setPen(QPen(QColor(palette.line_strong), 1))
+            painter.setBrush(QColor(palette.card))
+            painter.drawRoundedRect(self._tag.adjusted(0.5, 0.5, -0.5, -0.5), 6, 6)
+            paint_text(painter, self._tag, appearance.title, palette.text, 11, 600, CENTRE)
 
     # --- Qt --------------------------------------------------------------------------------
 
-    def boundingRect(self) -> QRectF:
+    def _cell_rect(self) -> QRectF:
         cell = NodeShape.FULL if self.appearance.source else self.cell
-        return to_rect(cell.box(Point(0, 0))).adjusted(-2, -2, 2, 2)
+        rect = to_rect(cell.box(Point(0, 0)))
+        return rect if self.appearance.source else rect.united(self._small_name())
+
+    def boundingRect(self) -> QRectF:
+        return self._cell_rect().adjusted(-2, -2, 2, 2).united(self._tag)
 
     def draw(self, painter: QPainter, palette: Palette) -> None:
         if self.appearance.dim:
@@ -237,10 +295,12 @@ class NodeItem(SceneItem):
 
     def hoverEnterEvent(self, event: object) -> None:
         self.hovered = True
+        self._place_tag()
         self.update()
 
     def hoverLeaveEvent(self, event: object) -> None:
         self.hovered = False
+        self._place_tag()
         self.update()
 
 

@@ -2,8 +2,9 @@
 
 `compute_layout` depends on the size, the source and the recipients alone, so the same nodes always have the
 same places. Few recipients lie clockwise on a ring to the right of the source, in their natural
-order; many fill a grid, zone after zone. The largest cell that fits is taken. Lengths are
-pixels, y grows downwards, a node's place is the centre of its circle.
+order; many fill a grid, zone after zone. The largest cell that fits is taken. Columns of names are as wide
+as these need, as far as there is room. Lengths are pixels,
+y grows downwards, a node's place is the centre of its circle.
 """
 
 from __future__ import annotations
@@ -22,6 +23,9 @@ class Point(NamedTuple):
 
     x: float
     y: float
+
+
+ORIGIN = Point(0.0, 0.0)
 
 
 class Box(NamedTuple):
@@ -56,6 +60,7 @@ class NodeShape(enum.Enum):
 
     FULL = (120, 112, 26, 38)  # ring, name and facts
     COMPACT = (72, 72, 18, 26)  # ring and name
+    NAMED = (68, 34, 7, 11)  # a state glyph and name, at least so wide
     GLYPH = (28, 28, 7, 14)  # a state glyph
     DOT = (10, 10, 4, 5)  # a dot
 
@@ -81,8 +86,8 @@ def source_boxes(centre: Point) -> tuple[Box, Box]:
     return circle, Box(centre.x - SOURCE_HALF, centre.y + 36, 2 * SOURCE_HALF, 34)
 
 
-NAME_WIDTHS = {NodeShape.FULL: 108.0, NodeShape.COMPACT: 66.0}
-"""Names are elided to this width: between those of two neighbours a line has to pass."""
+NAME_WIDTHS = {NodeShape.FULL: 108.0, NodeShape.COMPACT: 66.0, NodeShape.NAMED: 56.0}
+"""Names are elided to this width, or to that of the layout: a line has to pass between two neighbours."""
 
 
 @dataclass(frozen=True)
@@ -97,14 +102,16 @@ class ZoneLayout:
     box: Box | None = None
 
 
-def painted_boxes(cell: NodeShape, centre: Point) -> tuple[Box, Box]:
+def painted_boxes(cell: NodeShape, centre: Point, name_width: float = 0.0) -> tuple[Box, Box]:
     """The rectangles that a node of that shape paints: its circle and its name, where it has one."""
     _, _, radius, _ = cell.value
-    reach = radius + (9 if cell in NAME_WIDTHS else 4)
+    reach = radius + (9 if cell in (NodeShape.FULL, NodeShape.COMPACT) else 4)
     circle = Box(centre.x - reach, centre.y - reach, 2 * reach, 2 * reach)
     if cell not in NAME_WIDTHS:
         return circle, Box(centre.x, centre.y, 0, 0)
-    width = NAME_WIDTHS[cell]
+    width = name_width or NAME_WIDTHS[cell]
+    if cell is NodeShape.NAMED:
+        return circle, Box(centre.x - width / 2, centre.y + SMALL_NAME_TOP, width, SMALL_NAME_HEIGHT)
     if cell is NodeShape.FULL:
         return circle, Box(centre.x - width / 2, centre.y + 36, width, 34)
     return circle, Box(centre.x - width / 2, centre.y + radius + 6, width, 16)
@@ -123,6 +130,17 @@ class GraphLayout:
     nodes: dict[str, Point]
     zones: tuple[ZoneLayout, ...] = ()
     summary: Box | None = None  # for the shown cast's figures; None where it would cover nodes
+    step: Point = ORIGIN  # from column to column and from row to row of a grid
+    name_width: float = 0.0  # where it is not that of the cell
+
+    def painted(self, place: Point) -> tuple[Box, Box]:
+        """What the recipient at this place paints, see `painted_boxes`."""
+        return painted_boxes(self.cell, place, self.name_width)
+
+    @property
+    def row_gap(self) -> float:
+        """Between the cells of two rows of a grid."""
+        return self.step.y - self.cell.value[1]
 
 
 SOURCE_RADIUS = 32
@@ -136,8 +154,13 @@ ZONE_DROP = {
     NodeShape.COMPACT: 10.0,
 }  # from the circles to the middle of what is drawn of nodes
 LABEL_HALF = 10.0  # of the height of a zone's name
-GRID_GAP = {NodeShape.COMPACT: 8, NodeShape.GLYPH: 4, NodeShape.DOT: 4}
-ZONE_HEADER = 30  # above a zone's rows in the grid, for its name
+GRID_GAP = {NodeShape.COMPACT: 8, NodeShape.NAMED: 2, NodeShape.GLYPH: 4, NodeShape.DOT: 4}
+SMALL_NAME_TOP, SMALL_NAME_HEIGHT = 10.0, 13.0  # below the centre of a glyph
+NAME_GAP = 12.0  # between the names of two neighbours
+MAX_NAME_WIDTH = 150.0
+LETTER_WIDTH = 6.6  # of a small name, on average; wide letters are elided
+WIDE_STEP = 110.0  # between columns where there is more room than short names need
+WIDE_ROW_GAP = 12.0
 
 
 def compute_layout(width: float, height: float, recipients: Sequence[tuple[str, str]]) -> GraphLayout:
@@ -150,10 +173,11 @@ def compute_layout(width: float, height: float, recipients: Sequence[tuple[str, 
         ring = _ring(width, height, ordered, cell)
         if ring is not None:
             return ring
-    for cell in (NodeShape.COMPACT, NodeShape.GLYPH):
-        if _grid_height(width, ordered, cell) <= height:
-            return _grid(width, height, ordered, cell)
-    return _grid(width, height, ordered, NodeShape.DOT)
+    for cell in (NodeShape.COMPACT, NodeShape.NAMED, NodeShape.GLYPH):
+        plan = _plan_grid(width, height, ordered, cell)
+        if plan.height <= height:
+            return _grid(width, height, ordered, plan)
+    return _grid(width, height, ordered, _plan_grid(width, height, ordered, NodeShape.DOT))
 
 
 # --- the ring ------------------------------------------------------------------------------
@@ -309,57 +333,107 @@ def _first_column(width: float) -> tuple[float, float]:
     return source_x, source_x + SOURCE_HALF + 16
 
 
-def _columns_of_grid(width: float, cell: NodeShape) -> int:
-    cell_width, gap = cell.value[0], GRID_GAP[cell]
-    return max(1, int((width - _first_column(width)[1] - 16 + gap) // (cell_width + gap)))
+class _Margins(NamedTuple):
+    """Of a grid: above and below it; of a zone: for its name above its rows, and below them."""
+
+    top: float
+    bottom: float
+    header: float
+    footer: float
 
 
-def _rows_height(count: int, columns: int, cell: NodeShape, *, zoned: bool) -> float:
-    """The height of so many nodes below the pill of their zone."""
-    return math.ceil(count / columns) * (cell.value[1] + GRID_GAP[cell]) + (14 if zoned else 0)
+USUAL_MARGINS, SMALL_MARGINS = _Margins(16.0, 8.0, 30.0, 14.0), _Margins(10.0, 4.0, 20.0, 7.0)
 
 
-def _grid_height(width: float, recipients: Sequence[tuple[str, str]], cell: NodeShape) -> float:
-    """What `_grid` would need, without a place for each of a thousand nodes."""
-    columns = _columns_of_grid(width, cell)
+@dataclass(frozen=True)
+class _GridPlan:
+    """How many columns a grid has, how far these and the rows are from each other, and its height."""
+
+    cell: NodeShape
+    columns: int
+    step: Point
+    margins: _Margins
+    height: float
+
+
+def _plan_grid(
+    width: float, height: float, recipients: Sequence[tuple[str, str]], cell: NodeShape
+) -> _GridPlan:
+    """The grid for these nodes, without a place for each of a thousand."""
     counts = Counter(zone for _, zone in recipients)
+    room = width - _first_column(width)[1] - 16
+    if cell is NodeShape.NAMED:
+        return _plan_names(room, height, recipients, counts)
+    gap = GRID_GAP[cell]
+    step = Point(cell.value[0] + gap, cell.value[1] + gap)
+    columns = max(1, int((room + gap) // step.x))
+    whole = _grid_height(counts, columns, step.y, USUAL_MARGINS)
+    return _GridPlan(cell, columns, step, USUAL_MARGINS, whole)
+
+
+def _plan_names(
+    room: float, height: float, recipients: Sequence[tuple[str, str]], counts: Counter[str]
+) -> _GridPlan:
+    """Columns in which the longest name fits, or more of them where the rows would be too many."""
+    cell_width, cell_height, _, _ = NodeShape.NAMED.value
+    longest = max((len(name) for name, _ in recipients), default=0) * LETTER_WIDTH
+    wanted = max(cell_width, min(longest, MAX_NAME_WIDTH) + NAME_GAP)
+    lowest = cell_height + GRID_GAP[NodeShape.NAMED]
+    most = max(1, int(room // cell_width))
+    columns = max(1, min(most, int(room // wanted)))
+    while columns < most and _grid_height(counts, columns, lowest, SMALL_MARGINS) > height:
+        columns += 1
+    largest = max(counts.values(), default=1)
+    columns = math.ceil(largest / math.ceil(largest / columns))  # the same rows, each as long as the others
+    rows = sum(math.ceil(count / columns) for count in counts.values())
+    whole = _grid_height(counts, columns, lowest, SMALL_MARGINS)
+    spare = min(WIDE_ROW_GAP, max(0.0, (height - whole) / max(1, rows)))
+    step = Point(min(room / columns, max(wanted, WIDE_STEP)), lowest + math.floor(spare))
+    return _GridPlan(
+        NodeShape.NAMED, columns, step, SMALL_MARGINS, _grid_height(counts, columns, step.y, SMALL_MARGINS)
+    )
+
+
+def _grid_height(counts: Counter[str], columns: int, step: float, margins: _Margins) -> float:
     zoned = any(counts.keys() - {""})
     bands = (
-        ZONE_HEADER * bool(zone) + _rows_height(n, columns, cell, zoned=zoned) for zone, n in counts.items()
+        margins.header * bool(zone) + math.ceil(count / columns) * step + margins.footer * zoned
+        for zone, count in counts.items()
     )
-    return 16.0 + sum(bands) + 8
+    return margins.top + sum(bands) + margins.bottom
 
 
-def _grid(width: float, height: float, recipients: Sequence[tuple[str, str]], cell: NodeShape) -> GraphLayout:
+def _grid(width: float, height: float, recipients: Sequence[tuple[str, str]], plan: _GridPlan) -> GraphLayout:
     """Rows to the right of the source, every other one backwards, each zone in a band of its own."""
-    cell_width, cell_height, _, above = cell.value
-    gap = GRID_GAP[cell]
+    cell, columns, step, margins = plan.cell, plan.columns, plan.step, plan.margins
+    _, _, _, above = cell.value
+    gap = GRID_GAP[cell] if cell is not NodeShape.NAMED else 0.0  # names are narrower than their columns
     source_x, left = _first_column(width)
-    columns = _columns_of_grid(width, cell)
     zoned = any(zone for _, zone in recipients)
-    y = 16.0
+    y = margins.top
     nodes: dict[str, Point] = {}
     zones: list[ZoneLayout] = []
     for zone, pairs in groupby(recipients, key=lambda pair: pair[1]):
         members = tuple(name for name, _ in pairs)
         band_top = y
-        y += ZONE_HEADER if zone else 0
+        y += margins.header if zone else 0
         for index, name in enumerate(members):
             row, place = divmod(index, columns)
             column = place if row % 2 == 0 else columns - 1 - place
-            nodes[name] = Point(
-                left + column * (cell_width + gap) + cell_width / 2, y + row * (cell_height + gap) + above
-            )
-        y += _rows_height(len(members), columns, cell, zoned=zoned)
+            nodes[name] = Point(left + column * step.x + (step.x - gap) / 2, y + row * step.y + above)
+        y += math.ceil(len(members) / columns) * step.y + margins.footer * zoned
         if zone:
-            used = max(min(columns, len(members)), math.ceil(190 / (cell_width + gap)))
-            box_width = min(used, columns) * (cell_width + gap) - gap + 16
+            used = max(min(columns, len(members)), math.ceil(190 / step.x))
+            box_width = min(used, columns) * step.x - gap + 16
             box = Box(left - 8, band_top + 8, box_width, y - band_top - 14)
             zones.append(ZoneLayout(zone, members, Point(box.x + box.width / 2, box.y), box=box))
-    full_height = max(height, y + 8)
+    full_height = max(height, y + margins.bottom)
     source = Point(source_x, height / 2 - 15)
-    centre = Point(left + columns * (cell_width + gap) / 2, full_height / 2)
-    return GraphLayout(cell, False, width, full_height, source, centre, nodes, tuple(zones))
+    centre = Point(left + columns * step.x / 2, full_height / 2)
+    name_width = step.x - NAME_GAP if cell is NodeShape.NAMED else 0.0
+    return GraphLayout(
+        cell, False, width, full_height, source, centre, nodes, tuple(zones), step=step, name_width=name_width
+    )
 
 
 def _collide(nodes: dict[str, Point], cell: NodeShape) -> bool:

@@ -11,7 +11,7 @@ from PySide6.QtGui import QColor, QPainter, QPaintEvent, QPen
 from PySide6.QtWidgets import QGraphicsView, QVBoxLayout, QWidget
 
 from castray_desktop.ui.graph.graph_scene import GraphScene
-from castray_desktop.ui.graph.node_layout import Box, NodeShape, painted_boxes, source_boxes
+from castray_desktop.ui.graph.node_layout import Box, NodeShape, source_boxes
 from castray_desktop.ui.graph.scene_items import to_point, to_rect
 from castray_desktop.ui.graph.side_card import SideCard
 from castray_desktop.ui.i18n.language import Retranslator
@@ -275,7 +275,7 @@ class Overlays:
     def node_rects(self) -> list[QRect]:
         """The rectangles that nodes paint."""
         layout = self._scene.layout
-        parts = [part for centre in layout.nodes.values() for part in painted_boxes(layout.cell, centre)]
+        parts = [part for centre in layout.nodes.values() for part in layout.painted(centre)]
         parts.extend(source_boxes(layout.source))
         return [self._to_view(part) for part in parts]
 

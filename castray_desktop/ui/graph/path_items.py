@@ -346,12 +346,24 @@ class LockItem(SceneItem):
         painter.drawPixmap(area.center() - QPointF(size / 2, size / 2), picture)
 
 
-BRANCH_WIDTHS = {NodeShape.FULL: 3.0, NodeShape.COMPACT: 2.0, NodeShape.GLYPH: 1.5, NodeShape.DOT: 1.0}
+BRANCH_WIDTHS = {
+    NodeShape.FULL: 3.0,
+    NodeShape.COMPACT: 2.0,
+    NodeShape.NAMED: 1.5,
+    NodeShape.GLYPH: 1.5,
+    NodeShape.DOT: 1.0,
+}
 HEADS = {NodeShape.FULL: 11.0, NodeShape.COMPACT: 7.0}  # length; smaller cells have none
 STRENGTHS = {NodeShape.DOT: 0.6}  # where there are many
 DOT = 2.0  # diameter
 DOT_COLOR = QColor.fromRgbF(1, 1, 1, 0.85)
-CORNERS = {NodeShape.FULL: 14.0, NodeShape.COMPACT: 10.0, NodeShape.GLYPH: 6.0, NodeShape.DOT: 4.0}  # radius
+CORNERS = {  # radius
+    NodeShape.FULL: 14.0,
+    NodeShape.COMPACT: 10.0,
+    NodeShape.NAMED: 6.0,
+    NodeShape.GLYPH: 6.0,
+    NodeShape.DOT: 4.0,
+}
 
 
 @dataclass(frozen=True)

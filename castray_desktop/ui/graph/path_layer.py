@@ -20,13 +20,11 @@ from castray_desktop.ui.graph.edge_geometry import (
 from castray_desktop.ui.graph.graph_appearance import Hop, MulticastStream
 from castray_desktop.ui.graph.hop_router import BentLine, HopEnds, route_line
 from castray_desktop.ui.graph.node_layout import (
-    GRID_GAP,
     SOURCE_RADIUS,
     Box,
     GraphLayout,
     NodeShape,
     Point,
-    painted_boxes,
     source_boxes,
 )
 from castray_desktop.ui.graph.path_items import (
@@ -54,7 +52,12 @@ LOCK_HALF = 5.5  # of the square in a lock's disc, which no rate covers
 MARKER_POSITIONS = (0.5, 0.42, 0.58, 0.35, 0.65, 0.28, 0.72, 0.2, 0.8)
 MAX_MOVING = 16  # lines of a bus up to which its dots move
 LARGE = (NodeShape.FULL, NodeShape.COMPACT)
-LANE_GAPS = {NodeShape.FULL: (10.0, 16.0, 22.0), NodeShape.COMPACT: (7.0,), NodeShape.GLYPH: (5.0,)}
+LANE_GAPS = {
+    NodeShape.FULL: (10.0, 16.0, 22.0),
+    NodeShape.COMPACT: (7.0,),
+    NodeShape.NAMED: (4.0,),
+    NodeShape.GLYPH: (5.0,),
+}
 """Between nodes and the bent lines beside them, in turn for the hops from each upstream."""
 
 MAX_BENT = 40
@@ -194,13 +197,12 @@ class PathLayer:
             self._curves, self._bent, self._bent_lines = {}, {}, 0
 
     def _short_hops(self, shown: Sequence[Hop]) -> Iterator[Box]:
-        cell = self._layout.cell
-        step = cell.value[0] + GRID_GAP.get(cell, 0)
+        step = self._layout.step.x
         for hop in shown:
             start, end = self._layout.nodes.get(hop.upstream), self._layout.nodes.get(hop.node)
             if start is None or end is None or start.y != end.y or abs(start.x - end.x) > step + 1:
                 continue
-            reach = painted_boxes(cell, start)[0].width / 2
+            reach = self._layout.painted(start)[0].width / 2
             left = min(start.x, end.x) + reach
             yield Box(left, start.y - 3, max(1.0, step - 2 * reach), 6)
 
@@ -294,9 +296,7 @@ class PathLayer:
         return known
 
     def _find_marker_position(self, curve: HopLine) -> float:
-        taken = [
-            box for place in self._layout.nodes.values() for box in painted_boxes(self._layout.cell, place)
-        ]
+        taken = [box for place in self._layout.nodes.values() for box in self._layout.painted(place)]
         taken += [*source_boxes(self._layout.source), *self._labels]
         for t in MARKER_POSITIONS:
             x, y = curve.at(t)
@@ -350,7 +350,7 @@ class PathLayer:
         layout = self._layout
         boxes: list[Box] = []
         for place in (*layout.nodes.values(), layout.source):
-            painted = source_boxes(place) if place is layout.source else painted_boxes(layout.cell, place)
+            painted = source_boxes(place) if place is layout.source else layout.painted(place)
             boxes += painted[1:] if place in (start, end) else painted
         return [box for box in boxes if box.width]
 
@@ -424,7 +424,7 @@ class PathLayer:
     def _all_painted(self) -> Iterable[Box]:
         """What rates must not cover, apart from each other and lines."""
         for place in self._layout.nodes.values():
-            yield from painted_boxes(self._layout.cell, place)
+            yield from self._layout.painted(place)
         yield from source_boxes(self._layout.source)
         yield from self._labels
         if self._layout.summary is not None:

@@ -55,6 +55,8 @@ class GridBackground:
 
 Z_ZONE, Z_HOP, Z_NODE, Z_RATE, Z_SUMMARY = 1, 2, 3, 4, 5
 
+Z_TAG = 6  # the name of a small node below the pointer
+
 Z_PAUSED, Z_NAME = 2.5, 2.8  # paused hops and the names of zones, above the other hops
 
 DOT_GAP = 11.0

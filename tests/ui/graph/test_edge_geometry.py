@@ -14,7 +14,6 @@ from castray_desktop.ui.graph.node_layout import (
     NodeShape,
     Point,
     compute_layout,
-    painted_boxes,
 )
 from tests.ui.graph.test_node_layout import RECIPIENTS, ROOMS
 
@@ -59,7 +58,7 @@ def test_the_bus_does_not_cross_figures_that_fit_between_the_rows(
         box.y + box.height <= high or box.y >= low
         for place in layout.nodes.values()
         if abs(place.y - layout.source.y) > 1
-        for box in painted_boxes(layout.cell, place)
+        for box in layout.painted(place)
     )
     beside_spine = layout.summary.x >= bus.lines[0][1].x
     assert not (fits and beside_spine) or clears(bus, layout.summary)

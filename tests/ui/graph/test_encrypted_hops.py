@@ -14,7 +14,7 @@ from castray_desktop.core.protocol.messages import (
     DeliveryState,
     MulticastSnapshot,
 )
-from castray_desktop.ui.graph.node_layout import Box, NodeShape, Point, painted_boxes
+from castray_desktop.ui.graph.node_layout import Box, NodeShape, Point
 from castray_desktop.ui.graph.scene_items import to_point
 from castray_desktop.ui.graph.side_card import facts_of
 from castray_desktop.ui.transfers.cast_sheets import cast_facts, delivery_rows
@@ -82,7 +82,7 @@ def test_locks_cover_no_circle_and_no_rate(qtbot: QtBot, count: int, size: tuple
         assert path.locks == {}
         return
     assert len(path.locks) == count
-    circles = [painted_boxes(layout.cell, place)[0] for place in layout.nodes.values()]
+    circles = [layout.painted(place)[0] for place in layout.nodes.values()]
     locks = [lock.box for lock in path.locks.values()]
     clear = [lock for lock in locks if not any(inner(lock).intersects(inner(circle)) for circle in circles)]
     assert len(clear) >= 0.9 * len(locks)

@@ -380,10 +380,37 @@ def test_zooming_gives_many_nodes_larger_cells(qtbot: QtBot) -> None:
     stage = Stage(qtbot, 60)
     small = stage.scene.layout.cell
     stage.view.set_zoom(4.0)
-    assert small is NodeShape.GLYPH
+    assert small is NodeShape.NAMED
     assert stage.scene.layout.cell is NodeShape.COMPACT
     assert stage.view.transform().m11() == 1.0
     stage.graph.grab()
+
+
+def test_a_glyph_shows_its_name_below_pointer_and_keyboard(qtbot: QtBot) -> None:
+    stage = Stage(qtbot, 150)
+    assert stage.scene.layout.cell is NodeShape.GLYPH
+    item = stage.scene.items_by_name["node_1"]
+    cell = item.boundingRect()
+    item.hoverEnterEvent(None)
+    tag = item.boundingRect()
+    assert tag.height() > cell.height()
+    scene = stage.scene.sceneRect()
+    for name in ("node_1", "node_13", "node_150"):  # at the edges
+        other = stage.scene.items_by_name[name]
+        other.hoverEnterEvent(None)
+        assert scene.contains(other.mapRectToScene(other._tag))
+        other.hoverLeaveEvent(None)
+        assert other.boundingRect() == cell
+    stage.view.go_to("node_2")
+    assert not stage.scene.items_by_name["node_2"]._tag.isNull()
+    stage.graph.grab()
+
+
+def test_a_name_that_fits_has_no_second_one(qtbot: QtBot) -> None:
+    stage = Stage(qtbot, 60)
+    item = stage.scene.items_by_name["node_1"]
+    item.hoverEnterEvent(None)
+    assert item._tag.isNull()
 
 
 def test_a_thousand_nodes(qtbot: QtBot) -> None:

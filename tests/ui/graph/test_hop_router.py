@@ -13,7 +13,7 @@ from pytestqt.qtbot import QtBot
 from castray_desktop.core.protocol.messages import DeliverySnapshot
 from castray_desktop.ui.graph.edge_geometry import sampled
 from castray_desktop.ui.graph.hop_router import BentLine, HopEnds, route_line
-from castray_desktop.ui.graph.node_layout import Box, NodeShape, Point, painted_boxes, source_boxes
+from castray_desktop.ui.graph.node_layout import Box, NodeShape, Point, source_boxes
 from castray_desktop.ui.graph.scene_items import to_point, to_rect
 from tests.helpers.samples import GB, make_cast, make_delivery, make_node
 from tests.ui.graph.test_graph_card import Stage
@@ -56,7 +56,7 @@ def show(qtbot: QtBot, size: tuple[int, int], count: int, zones: int, feeds: int
 def painted(stage: Stage) -> dict[str, tuple[Box, Box]]:
     """What each node paints: its circle and its name."""
     layout = stage.scene.layout
-    nodes = {name: painted_boxes(layout.cell, place) for name, place in layout.nodes.items()}
+    nodes = {name: layout.painted(place) for name, place in layout.nodes.items()}
     return {"desk": source_boxes(layout.source), **nodes}
 
 

@@ -141,7 +141,8 @@ def test_a_finished_bus_is_faded_and_keeps_its_receivers(stage: Stage) -> None:
 
 
 @pytest.mark.parametrize(
-    ("count", "cell"), [(14, NodeShape.COMPACT), (60, NodeShape.GLYPH), (1000, NodeShape.DOT)]
+    ("count", "cell"),
+    [(14, NodeShape.COMPACT), (60, NodeShape.NAMED), (150, NodeShape.GLYPH), (1000, NodeShape.DOT)],
 )
 def test_many_receivers_share_one_item(qtbot: QtBot, count: int, cell: NodeShape) -> None:
     stage = Stage(qtbot, count)

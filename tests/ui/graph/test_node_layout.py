@@ -57,10 +57,53 @@ def test_the_layout_is_deterministic(room: tuple[int, int], recipients: list[tup
 
 @pytest.mark.parametrize(
     ("count", "cell"),
-    [(3, NodeShape.FULL), (6, NodeShape.FULL), (12, NodeShape.COMPACT), (100, NodeShape.GLYPH)],
+    [
+        (3, NodeShape.FULL),
+        (6, NodeShape.FULL),
+        (12, NodeShape.COMPACT),
+        (60, NodeShape.NAMED),
+        (100, NodeShape.GLYPH),
+    ],
 )
 def test_the_largest_cell_that_fits_is_taken(count: int, cell: NodeShape) -> None:
     assert compute_layout(736, 424, [(f"n{i:03}", "") for i in range(count)]).cell is cell
+
+
+@pytest.mark.parametrize("size", [(734, 422), (574, 330), (438, 311)])
+@pytest.mark.parametrize("zones", [0, 3])
+@pytest.mark.parametrize("letters", [10, 40])
+def test_two_dozen_nodes_have_names(size: tuple[int, int], zones: int, letters: int) -> None:
+    """At the sizes that the graph has in windows of 1440x900, 1280x800 and 1024x700."""
+    names = [f"{number:02}".rjust(letters, "n") for number in range(24)]
+    recipients = [
+        (name, f"rack {number * zones // 24}" if zones else "") for number, name in enumerate(names)
+    ]
+    layout = compute_layout(*size, recipients)
+    check(layout, *size, 24)
+    assert layout.height == size[1]
+    circles, texts = zip(*map(layout.painted, layout.nodes.values()), strict=True)
+    assert all(text.width >= 56 for text in texts)
+    painted = (*circles, *texts)
+    for number, one in enumerate(circles):
+        assert not any(one.intersects(other) for other in circles[number + 1 :])
+        others = (text for place, text in enumerate(texts) if place != number)
+        assert not any(one.intersects(other) for other in others)
+    for number, one in enumerate(texts):
+        assert not any(one.intersects(other) for other in texts[number + 1 :])
+    for zone in layout.zones:
+        assert zone.box is not None
+        mine = {layout.nodes[name] for name in zone.members}
+        for place in layout.nodes.values():
+            assert all(box.intersects(zone.box) is (place in mine) for box in layout.painted(place))
+    assert all(box.x >= 0 and box.x + box.width <= size[0] for box in painted)
+
+
+def test_names_get_the_width_that_they_need() -> None:
+    def width(letters: int) -> float:
+        names = [(f"{number:02}".rjust(letters, "n"), f"rack {number // 8}") for number in range(24)]
+        return compute_layout(734, 422, names).name_width
+
+    assert width(10) < width(20) < width(40)
 
 
 def test_a_thousand_nodes_are_dots_that_do_not_touch() -> None:

@@ -186,7 +186,7 @@ def test_the_signs_of_hops_cover_no_names(qtbot: QtBot) -> None:
         stage.graph.show_cast(make_cast(state=CastState.FAILED), deliveries)
         layout = stage.scene.layout
         assert layout.cell is NodeShape.FULL
-        taken = [box for place in layout.nodes.values() for box in painted_boxes(layout.cell, place)]
+        taken = [box for place in layout.nodes.values() for box in layout.painted(place)]
         appearances = [item.appearance for item in stage.scene.path.hops.values()]
         for x, y in (appearance.curve.at(appearance.marker_position) for appearance in appearances):
             sign = Box(x - 8, y - 8, 16, 16)
