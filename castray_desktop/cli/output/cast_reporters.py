@@ -16,6 +16,7 @@ from castray_desktop.cli.interruption import has_hung_up
 from castray_desktop.cli.output.cast_text import (
     MAX_ROWS,
     format_state,
+    format_wait,
     print_cast_failure,
     print_result,
     print_troubles,
@@ -26,7 +27,7 @@ from castray_desktop.cli.output.progress_view import ProgressView
 from castray_desktop.cli.output.terminal import new_console, output_style, print_json, print_line, print_note
 from castray_desktop.cli.session import Session
 from castray_desktop.core.casts.json_views import form_to_json, result_form
-from castray_desktop.core.casts.states import cast_name
+from castray_desktop.core.casts.states import cast_name, waits_for_server
 from castray_desktop.core.content.quantities import format_rate
 from castray_desktop.core.failures.kinds import CastRayError, FailureKind
 from castray_desktop.core.failures.sentences import TEMPLATES, sentence
@@ -126,7 +127,7 @@ class EarlyWarnings:
             self._clear_text = True
             warn_of_clear_text(summary, deliveries)
         failure = summary.failure
-        if failure is not None and failure.kind is FailureKind.SERVER_AWAITED:
+        if failure is not None and waits_for_server(summary):
             reason = sentence(failure)
             if reason != self._waits:
                 self._waits = reason
@@ -143,12 +144,16 @@ class LineReporter:
         self._warnings = EarlyWarnings()
         self._states: dict[str, DeliveryState] = {}
         self._next = time.monotonic() + LINE_SECONDS
+        self._next_wait = 0.0
 
     def progress(self, summary: CastSummary | None, deliveries: tuple[DeliverySnapshot, ...]) -> None:
         """Print new states, and the progress if it is due."""
         if summary is None:
             return
         self._warnings.print_new(summary, deliveries)
+        if waits_for_server(summary) and time.monotonic() >= self._next_wait:
+            self._next_wait = time.monotonic() + LINE_SECONDS
+            print_line(f"{cast_name(summary)}: {format_wait(summary)}")
         for item in deliveries:
             if item.state is not self._states.get(item.node, DeliveryState.WAITING):
                 self._states[item.node] = item.state
@@ -186,7 +191,7 @@ class BarReporter:
             return
         self._warnings.print_new(summary, deliveries)
         self._view.update(summary, deliveries)
-        if summary.bytes:
+        if summary.bytes or waits_for_server(summary):
             self._live.start()
 
     def result(self, result: CastResult) -> None:
@@ -279,6 +284,9 @@ async def _show_progress(session: Session, cast: str, reporter: CastReporter) ->
         match event:
             case messages.DeliveriesChanged(changed, deliveries) if changed.startswith(cast):
                 reporter.progress(session.find_cast(changed), deliveries)
+            case messages.CastChanged(summary) if summary.cast.startswith(cast):
+                if waits_for_server(summary):  # its deliveries don't change meanwhile
+                    reporter.progress(summary, session.deliveries(summary.cast))
 
 
 async def _show(session: Session, cast: str, reporter: CastReporter) -> CastResult:
@@ -288,7 +296,10 @@ async def _show(session: Session, cast: str, reporter: CastReporter) -> CastResu
         async for event in session.events():
             match event:
                 case messages.CastChanged(changed) if changed.cast == cast:
+                    awaited = waits_for_server(changed) or (summary is not None and waits_for_server(summary))
                     summary = changed
+                    if awaited:  # its deliveries don't change meanwhile
+                        reporter.progress(changed, session.deliveries(cast))
                 case messages.DeliveriesChanged(changed_cast, deliveries) if changed_cast == cast:
                     reporter.progress(summary, deliveries)
                 case CastResult() if event.summary.cast == cast:

@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Iterable
 
-from castray_desktop.cli.output.terminal import format_count, output_style, print_line, print_note
+from castray_desktop.cli.output.terminal import (
+    format_count,
+    format_duration,
+    output_style,
+    print_line,
+    print_note,
+)
 from castray_desktop.core.casts.multicast_status import explain_multicast_end
-from castray_desktop.core.casts.states import cast_name, have_files_changed
+from castray_desktop.core.casts.states import cast_name, have_files_changed, seconds_to_next_try
 from castray_desktop.core.casts.transfer_options import Encryption, TransportOption
 from castray_desktop.core.content.checksums import LABELS
 from castray_desktop.core.content.file_outcomes import FileCounts
 from castray_desktop.core.content.quantities import format_bytes
-from castray_desktop.core.failures.sentences import sentence
+from castray_desktop.core.failures.kinds import Failure
+from castray_desktop.core.failures.sentences import explain, sentence
+from castray_desktop.core.failures.short_reasons import short_reason
 from castray_desktop.core.protocol.messages import (
     CastCluster,
     CastResult,
@@ -39,6 +48,12 @@ def format_state(state: CastState | DeliveryState) -> str:
     return state.value.replace("_", " ")
 
 
+def format_wait(cast: CastSummary) -> str:
+    """What a cast that waits for a server shows: when that is asked again, if it is known."""
+    seconds = seconds_to_next_try(cast, time.time())
+    return f"next try in {format_duration(seconds)}" if seconds else "waiting for server"
+
+
 def format_cluster(cluster: CastCluster) -> str:
     """A cluster by its address, or as the demo."""
     if cluster.local:
@@ -48,12 +63,48 @@ def format_cluster(cluster: CastCluster) -> str:
 
 def print_troubles(result: CastResult) -> None:
     """Print on stderr what was not delivered, and warnings."""
-    for item in result.deliveries:
-        if item.failure is not None and not item.state.delivered:
-            print_note(sentence(item.failure))
-    print_cast_failure(result.summary)
+    for line in _failure_lines(result):
+        print_note(line)
+    _print_other_failure(result)
     warn_of_clear_text(result.summary, result.deliveries)
     warn_of_links(result.summary)
+
+
+def _failed(result: CastResult) -> list[tuple[str, Failure]]:
+    """The recipients that have not received it, and why."""
+    return [
+        (item.node, item.failure)
+        for item in result.deliveries
+        if item.failure is not None and not item.state.delivered
+    ]
+
+
+def _failure_lines(result: CastResult) -> list[str]:
+    """Why deliveries failed: one line for each reason, with the recipients that it is about."""
+    alike: dict[object, list[tuple[str, Failure]]] = {}
+    for node, failure in _failed(result):
+        values = {key: value for key, value in failure.values.items() if (key, value) != ("node", node)}
+        alike.setdefault((failure.kind, tuple(sorted(values.items()))), []).append((node, failure))
+    several = len(result.deliveries) > 1
+    return [_failure_line([node for node, _ in each], each[0][1], several=several) for each in alike.values()]
+
+
+def _failure_line(nodes: list[str], failure: Failure, *, several: bool) -> str:
+    """One reason of these recipients, among `several` or the only one."""
+    names_node = failure.values.get("node") == nodes[0]
+    if len(nodes) == 1:
+        return sentence(failure) if names_node or not several else f"{nodes[0]}: {sentence(failure)}"
+    who = ", ".join(nodes) if len(nodes) <= NAMED else format_count(len(nodes), "recipient")
+    if not names_node:
+        return f"{who}: {sentence(failure)}"
+    remedy = explain(Failure(failure.kind, {**failure.values, "node": who})).remedy
+    return f"{who}: {short_reason(failure)}. {remedy}".rstrip()
+
+
+def _print_other_failure(result: CastResult) -> None:
+    """Print on stderr why the whole cast failed, unless that is the reason of a delivery."""
+    if result.summary.failure not in [failure for _, failure in _failed(result)]:
+        print_cast_failure(result.summary)
 
 
 def print_cast_failure(cast: CastSummary) -> None:
@@ -77,7 +128,7 @@ def format_counts(counts: FileCounts | None) -> str:
 
 
 def print_result(result: CastResult) -> None:
-    """Print one line for each recipient, failures on stderr, and one line for the cast.
+    """Print one line for each recipient, each reason of failures on stderr, and one line for the cast.
 
     On a terminal, recipients with the same outcome share a line if there are many.
     """
@@ -87,13 +138,14 @@ def print_result(result: CastResult) -> None:
     for item in result.deliveries:
         alike.setdefault((item.state, item.hash, item.counts), []).append(item)
     folds = sys.stdout.isatty() and not verbose and len(result.deliveries) > MAX_ROWS
+    for line in _failure_lines(result):
+        print_note(line)
+    failed = {node for node, _ in _failed(result)}
     for item in result.deliveries:
         others = alike[item.state, item.hash, item.counts]
-        if item.failure is not None and not item.state.delivered:
-            print_note(sentence(item.failure))
-        elif not folds or len(others) == 1:
+        if item.node not in failed and (not folds or len(others) == 1):
             _print_outcome(item.node, item, ", ".join(item.paths))
-        elif item is others[0]:
+        elif item.node not in failed and item is others[0]:
             _print_outcome(format_count(len(others), "recipient"), item, "")
         if verbose:
             print_line(f"{item.node}: {_details(item)}")
@@ -114,7 +166,7 @@ def print_result(result: CastResult) -> None:
         f" {format_bytes(summary.bytes)} in {result.seconds:.1f} s ({rate}/s),"
         f" {summary.source_copies:.2f} copies uploaded{_encryption(result)}"
     )
-    print_cast_failure(summary)
+    _print_other_failure(result)
     warn_of_clear_text(summary, result.deliveries)
     _print_multicast(summary)
     _print_checksums(summary)

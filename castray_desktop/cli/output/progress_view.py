@@ -16,9 +16,9 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from castray_desktop.cli.output.cast_text import MAX_ROWS, format_state
+from castray_desktop.cli.output.cast_text import MAX_ROWS, format_state, format_wait
 from castray_desktop.cli.output.terminal import format_duration, without_controls
-from castray_desktop.core.casts.states import cast_name
+from castray_desktop.core.casts.states import cast_name, waits_for_server
 from castray_desktop.core.content.quantities import format_bytes, format_rate
 from castray_desktop.core.protocol.messages import CastSummary, DeliverySnapshot, DeliveryState
 
@@ -35,6 +35,9 @@ MAX_BAR = 40
 
 _NARROW_CELLS, _MEDIUM_CELLS, _WIDE_CELLS = 28, 30, 52
 """What a line needs for all of its cells but name and bar, with the spaces between them."""
+
+_STATE_CELLS = 9
+"""Of these, for its state. A longer one takes room of the others."""
 
 _PROBLEMS = (DeliveryState.FAILED, DeliveryState.CANCELLED, DeliveryState.AWAITED, DeliveryState.PAUSED)
 
@@ -77,11 +80,12 @@ class ProgressView:
     def _lines(self, cast: CastSummary, height: int, width: int) -> Iterator[RenderableType]:
         deliveries = list(self._deliveries.values())
         shown = visible_deliveries(deliveries, max(1, min(MAX_ROWS, height - OTHER_LINES)))
+        rows = [_Row.of_delivery(item, cast) for item in shown]
+        rows.append(_Row.of_cast(cast))
+        width -= max(0, max(cell_len(row.state) for row in rows) - _STATE_CELLS)
         table = Table.grid(padding=(0, 1))
         for _ in range(6 if width >= WIDE else 5 if width >= NARROW else 4):
             table.add_column(no_wrap=True, overflow="ellipsis")
-        rows = [_Row.of_delivery(item, cast) for item in shown]
-        rows.append(_Row.of_cast(cast))
         longest = max(cell_len(row.name) for row in rows)
         name_width = min(longest, width // 4 if width >= NARROW else max(8, width - _NARROW_CELLS))
         for row in rows:
@@ -113,7 +117,8 @@ class _Row:
     @classmethod
     def of_cast(cls, cast: CastSummary) -> Self:
         finished = f"{cast.verified} of {len(cast.recipients)}"
-        return cls(cast_name(cast), cast.done_bytes, cast.bytes, cast.rate, cast.eta, finished)
+        state = format_wait(cast) if waits_for_server(cast) else finished
+        return cls(cast_name(cast), cast.done_bytes, cast.bytes, cast.rate, cast.eta, state)
 
     def cells(self, width: int, name_width: int) -> list[RenderableType]:
         """The cells of the line: as many as fit into the width."""

@@ -8,6 +8,7 @@ offline nodes.
 from __future__ import annotations
 
 import enum
+import math
 from collections.abc import Iterable, Mapping
 from typing import TypeVar
 
@@ -210,6 +211,17 @@ def have_files_changed(cast: CastSummary) -> bool:
 def cast_name(cast: CastSummary) -> str:
     """A cast's name in English, for command lines and programs: "model.bin and 2 more"."""
     return f"{cast.name} and {cast.others} more" if cast.others else cast.name
+
+
+def waits_for_server(cast: CastSummary) -> bool:
+    """Whether the server of its files lets it wait; the reason is in its failure."""
+    waits = cast.failure is not None and cast.failure.kind is FailureKind.SERVER_AWAITED
+    return waits and not cast.state.finished
+
+
+def seconds_to_next_try(cast: CastSummary, wall: float) -> int:
+    """Whole seconds until the server that it waits for is asked again; 0 if that is not known, or now."""
+    return max(0, math.ceil(cast.next_try - wall)) if waits_for_server(cast) and cast.next_try else 0
 
 
 class FailoverState(enum.Enum):

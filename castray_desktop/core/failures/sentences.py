@@ -356,6 +356,10 @@ _TABLE: Mapping[FailureStatus, Mapping[FailureKind, tuple[str, str]]] = {
             "Send them again.",
         ),
         K.VANISHED: ("{path} disappeared before it was sent.", "Send it again if it is still needed."),
+        K.SERVER_BUSY: (
+            "The server of {url} is busy: {reason}.",
+            "You can send it now: the cast waits for the server.",
+        ),
         K.URL_FAILED: (
             "{url} could not be downloaded: {reason}.",
             "Check the address, and that this node is allowed to download it.",

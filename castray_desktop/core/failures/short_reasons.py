@@ -51,6 +51,7 @@ SHORT_REASONS: Mapping[FailureKind, str] = {
     K.READ_ERROR: "Unreadable: {reason}",
     K.DANGLING_LINK: "Broken link",
     K.NOT_SENDABLE: "Not a file or folder",
+    K.SERVER_BUSY: "Server busy",
     K.SAME_NAME_TWICE: "Same name twice",
     K.ADDRESSES_SAME_NAME: "Same name twice",
 }

@@ -18,7 +18,6 @@ from castray_desktop.ui.theme.theme import Theme
 from castray_desktop.ui.transfers.file_text import row_end_text
 from castray_desktop.ui.transfers.transfer_text import (
     cast_share,
-    cast_status,
     cast_title,
     clock,
     delivery_rate,
@@ -29,6 +28,7 @@ from castray_desktop.ui.transfers.transfer_text import (
     percent_text,
     rate_text,
     reason_text,
+    row_status,
 )
 from castray_desktop.ui.widgets.painting import LEFT, RIGHT, paint_text, pixmap
 from castray_desktop.ui.widgets.popups import open_menu
@@ -99,7 +99,7 @@ COLUMNS: Mapping[TransferColumn, ColumnSpec] = {
         lambda: translate("TransferModel", "Status"),
         152,
         lambda cast: (cast.state.value,),
-        cast_status,
+        row_status,
         lambda cast, delivery: delivery_status(delivery),
     ),
     TransferColumn.SPEED: ColumnSpec(

@@ -37,13 +37,13 @@ from castray_desktop.ui.transfers.transfer_text import (
     attempt_text,
     cast_glyph,
     cast_share,
-    cast_status,
     cast_title,
     delivery_share,
     delivery_status,
     files_text,
     percent_text,
     reason_text,
+    row_status,
 )
 from castray_desktop.ui.widgets.painting import LEFT, RIGHT, metrics, paint_bar, paint_text, pixmap
 from castray_desktop.ui.widgets.status_glyphs import GlyphState, paint_glyph
@@ -117,7 +117,7 @@ class TransferDelegate(QStyledItemDelegate):
             glyph = cast_glyph(cast)
             paint_glyph(painter, QRectF(rect.x(), rect.center().y() - 7, 14, 14), glyph, palette)
             rest = rect.adjusted(20, 0, 0, 0)
-            paint_text(painter, rest, cast_status(cast), self._word_color(glyph), 12, 500)
+            paint_text(painter, rest, row_status(cast), self._word_color(glyph), 12, 500)
         else:
             quiet = COLUMNS[column].quiet or text == "–"
             color = palette.text_2 if quiet else palette.text

@@ -16,6 +16,7 @@ from PySide6.QtCore import (
     Signal,
 )
 
+from castray_desktop.core.casts.states import waits_for_server
 from castray_desktop.core.protocol.messages import CastSummary, DeliverySnapshot
 from castray_desktop.ui.transfers import path_text
 from castray_desktop.ui.transfers.transfer_columns import COLUMNS, ColumnSpec, TransferColumn, delivery_text
@@ -156,6 +157,8 @@ NO_PARENT = QModelIndex()
 
 RESORT_MS = 500
 
+COUNT_DOWN_MS = 1000
+
 MOST_STEPS = 100
 
 """More changes than this at once are one reset."""
@@ -188,6 +191,8 @@ class TransferModel(QAbstractItemModel):
         self._here = ""
         self._order = CastSortOrder()
         self._resort = QTimer(self, singleShot=True, interval=RESORT_MS)
+        self._counting_down = QTimer(self, interval=COUNT_DOWN_MS)  # while a cast waits for a server
+        self._counting_down.timeout.connect(self._count_down)
         self._resort.timeout.connect(self._sort_now)
 
     def retranslate(self) -> None:
@@ -271,6 +276,19 @@ class TransferModel(QAbstractItemModel):
                 index = self.index(number, TransferColumn.ELAPSED)
                 self.dataChanged.emit(index, index)
 
+    def _count_down(self) -> None:
+        """Update the status of casts that wait for a server."""
+        waiting = [number for number, row in enumerate(self._rows) if waits_for_server(row.summary)]
+        for number in waiting:
+            index = self.index(number, TransferColumn.STATUS)
+            self.dataChanged.emit(index, index)
+        if not waiting:
+            self._counting_down.stop()
+
+    def _start_to_count_down(self, casts: Iterable[CastSummary]) -> None:
+        if not self._counting_down.isActive() and any(map(waits_for_server, casts)):
+            self._counting_down.start()
+
     def _announce_column(self, column: TransferColumn) -> None:
         if self._rows:
             self.dataChanged.emit(self.index(0, column), self.index(len(self._rows) - 1, column))
@@ -304,6 +322,7 @@ class TransferModel(QAbstractItemModel):
             self._insert_many([summary], {})
             return
         before, row.summary = row.summary, summary
+        self._start_to_count_down((summary,))
         if self._words:
             self._show_or_hide(row)
         number = self._place.get(row.serial)
@@ -405,6 +424,7 @@ class TransferModel(QAbstractItemModel):
             self._row_of[summary.cast] = row
             self._by_serial[row.serial] = row
             rows.append(row)
+        self._start_to_count_down(casts)
         self._put_in([row for row in rows if self._passes(row.summary)])
         self.counts_changed.emit()
 

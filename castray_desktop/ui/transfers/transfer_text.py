@@ -7,12 +7,12 @@ from collections.abc import Mapping
 
 from PySide6.QtCore import QCoreApplication
 
-from castray_desktop.core.casts.states import have_files_changed
-from castray_desktop.core.failures.kinds import Failure, FailureKind
+from castray_desktop.core.casts.states import have_files_changed, seconds_to_next_try, waits_for_server
+from castray_desktop.core.failures.kinds import Failure
 from castray_desktop.core.failures.sentences import explain, translate_value
 from castray_desktop.core.failures.short_reasons import short_reason
 from castray_desktop.core.protocol.messages import CastState, CastSummary, DeliverySnapshot, DeliveryState
-from castray_desktop.ui.i18n.number_format import DASH, format_bytes, format_rate
+from castray_desktop.ui.i18n.number_format import DASH, format_bytes, format_duration, format_rate
 from castray_desktop.ui.widgets.status_glyphs import GlyphState
 
 translate = QCoreApplication.translate
@@ -106,7 +106,7 @@ def hook_text(delivery: DeliverySnapshot) -> str:
 
 def cast_status(cast: CastSummary) -> str:
     """The state of a cast in a word or two."""
-    if cast.paused and not cast.failed and cast.state in (CastState.SENDING, CastState.VERIFYING):
+    if _is_partly_paused(cast):
         return translate("Transfers", "{count} paused").format(count=cast.paused)
     if _has_dead_links(cast):
         one = translate("Transfers", "{count} broken link")
@@ -119,10 +119,18 @@ def cast_status(cast: CastSummary) -> str:
     return translate("Transfers", "{count} failed").format(count=cast.failed)
 
 
-def waits_for_server(cast: CastSummary) -> bool:
-    """Whether the server of its files is busy; the reason is in its failure."""
-    waits = cast.failure is not None and cast.failure.kind is FailureKind.SERVER_AWAITED
-    return waits and not cast.state.finished
+def row_status(cast: CastSummary) -> str:
+    """The same where it is shown again each second: it counts down to the next request to a server."""
+    seconds = seconds_to_next_try(cast, time.time())
+    if not seconds or _is_partly_paused(cast):
+        return cast_status(cast)
+    if seconds < 60:
+        return translate("Transfers", "Next try in {count} s").format(count=seconds)
+    return translate("Transfers", "Next try in {time}").format(time=format_duration(seconds))
+
+
+def _is_partly_paused(cast: CastSummary) -> bool:
+    return bool(cast.paused) and not cast.failed and cast.state in (CastState.SENDING, CastState.VERIFYING)
 
 
 def _has_dead_links(cast: CastSummary) -> bool:

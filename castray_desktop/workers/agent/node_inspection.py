@@ -126,7 +126,7 @@ def measure_path(path: str, patterns: NamePatterns, scan: ScanPaths = scan_paths
     if is_url(path):
         listing = resolve_urls(agent_orders.ResolveUrls((path,)))
         name, size = display_name(url_file_name(path)), sum(file.size for file in listing.files)
-        return agent_orders.PathSize(path, name, False, len(listing.files), size, listing.failure)
+        return agent_orders.PathSize(path, name, False, len(listing.files), size, listing.problem)
     name = os.path.basename(path.rstrip("/")) or path
     try:
         found = scan((path,), "auto", patterns, lambda: None)

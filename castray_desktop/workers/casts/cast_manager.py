@@ -46,6 +46,7 @@ from castray_desktop.workers.casts.session.cast_status import CastStatus
 from castray_desktop.workers.casts.session.checkpoint import CastCheckpoint
 from castray_desktop.workers.casts.verification import VerificationJobs
 from castray_desktop.workers.history.history_store import PastCast
+from castray_desktop.workers.sources.address_resolver import SHORT_PATIENCE_SECONDS
 
 CLOSE_SECONDS = 1.0
 
@@ -72,7 +73,7 @@ class DryRuns:
     async def preflight(self, request: SendRequest) -> PreflightReport:
         """What a cast would send, and which recipients can't take it. Raises CastRayError."""
         async with self._run(request) as session:
-            survey = await session.preflight.survey(measures=False)
+            survey = await session.preflight.survey(measures=False, patience=SHORT_PATIENCE_SECONDS)
             removals = await session.preflight.removals(survey)
         if request.options.await_offline:
             survey = survey.without_failures(FailureKind.NODE_OFFLINE)

@@ -25,9 +25,15 @@ from castray_desktop.core.protocol.nodes import agent_orders
 from castray_desktop.core.routing.download_nodes import nodes_to_ask
 from castray_desktop.workers.agent import node_inspection
 from castray_desktop.workers.casts.agent_directory import AgentDirectory
-from castray_desktop.workers.casts.session.download_planner import Failures, list_files, unreachable
+from castray_desktop.workers.casts.session.download_planner import (
+    Failures,
+    Waits,
+    busy_server,
+    list_files,
+    unreachable,
+)
 from castray_desktop.workers.client.local_files import measure_paths, path_summary
-from castray_desktop.workers.sources.address_resolver import AddressResolver
+from castray_desktop.workers.sources.address_resolver import SHORT_PATIENCE_SECONDS, AddressResolver
 
 LIST_SECONDS = 20.0
 MEASURE_SECONDS = 300.0
@@ -70,7 +76,7 @@ async def _measure_address(resolver: AddressResolver, address: str, patterns: Na
     name = display_name(url_file_name(address))
     options = TransferOptions(exclude=patterns.exclude, include=patterns.include)
     try:
-        files = await resolver.list_files(address, options)
+        files = await resolver.list_files(address, options, patience=SHORT_PATIENCE_SECONDS)
     except CastRayError as error:
         return PathSummary(address, name, failure=error.failure)
     folder = any("/" in file.path for file in files)
@@ -104,10 +110,13 @@ async def _measure_web_address(agents: AgentDirectory, url: str) -> PathSummary:
     others = nodes_to_ask(node for node in online if not node.this_computer)
     here = tuple(node.name for node in online if node.this_computer)
     failures: Failures = {}
+    waits: Waits = {}
     for group in (others, here):
-        if group and (found := await list_files(agents, group, (url,), failures)) is not None:
+        if group and (found := await list_files(agents, group, (url,), failures, waits)) is not None:
             name, files = display_name(url_file_name(url)), found[1]
             return PathSummary(url, name, False, len(files), sum(file.size for file in files))
+    if (busy := busy_server(waits)) is not None:
+        return PathSummary(url, display_name(url_file_name(url)), failure=busy)
     if not failures:  # there are no nodes yet
         return (await asyncio.to_thread(measure_paths, (url,), NamePatterns()))[0]
     return PathSummary(url, display_name(url_file_name(url)), failure=unreachable(url, failures))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 
@@ -20,6 +21,9 @@ from castray_desktop.workers.sources.store_protocol import MAX_FILES, Store, Wai
 LIST_SECONDS = 120.0
 LINKS_SECONDS = 60.0
 
+SHORT_PATIENCE_SECONDS = 10.0
+"""So long a preflight waits for a store that lets wait. A cast waits as long as the store asks for."""
+
 
 def _hub_store() -> Store:
     from castray_desktop.workers.sources.hub_store import HubStore
@@ -31,11 +35,11 @@ STORES: dict[str, Callable[[], Store]] = {**dict.fromkeys(("s3", "gs", "az"), Ob
 """What makes the store of each scheme. Its module imports what the extra installs when it is used."""
 
 
-Waiting = Callable[[str], None]
-"""Called with the reason while a store lets wait, and with an empty one after."""
+Waiting = Callable[[float, str], None]
+"""Called with seconds and the reason while a store lets wait, and with an empty reason after."""
 
 
-def ignore_waiting(reason: str) -> None:
+def ignore_waiting(seconds: float, reason: str) -> None:
     """Where nobody wants to know."""
 
 
@@ -47,22 +51,29 @@ class AddressResolver:
         self._stores: dict[str, Store] = {}
 
     async def list_files(
-        self, address: str, options: TransferOptions, waiting: Waiting = ignore_waiting
+        self,
+        address: str,
+        options: TransferOptions,
+        waiting: Waiting = ignore_waiting,
+        patience: float = math.inf,
     ) -> tuple[RemoteFile, ...]:
         """The files that an address stands for, without links and without what `options` leave out.
 
-        Raises CastRayError.
+        Raises CastRayError; SERVER_BUSY if a store lets wait for longer than `patience` seconds.
         """
         store = self._store(url_scheme(address), address)
-        async with _within(LIST_SECONDS, address, waiting) as waits:
+        async with _within(LIST_SECONDS, address, waiting, patience) as waits:
             files = await store.list_files(address, options, waits)
         return await asyncio.to_thread(_selected, address, files, options)
 
     async def with_links(
-        self, files: Sequence[RemoteFile], waiting: Waiting = ignore_waiting
+        self,
+        files: Sequence[RemoteFile],
+        waiting: Waiting = ignore_waiting,
+        patience: float = math.inf,
     ) -> tuple[RemoteFile, ...]:
         """The files, those of stores with new links, except for the last ones where `Store.with_links` leaves
-        them out. Raises CastRayError.
+        them out. Raises CastRayError as `list_files` does.
         """
         schemes = dict.fromkeys(url_scheme(file.address) for file in files if file.address)
         found: dict[str, RemoteFile] = {}
@@ -70,7 +81,7 @@ class AddressResolver:
             wanted = [file for file in files if file.address and url_scheme(file.address) == scheme]
             address = wanted[0].address
             store = self._store(scheme, address)
-            async with _within(LINKS_SECONDS, address, waiting) as waits:
+            async with _within(LINKS_SECONDS, address, waiting, patience) as waits:
                 linked = await store.with_links(wanted, waits)
             found.update((file.path, file) for file in linked)
         return tuple(found.get(file.path, file) for file in files)
@@ -164,22 +175,32 @@ def _top_address(file: RemoteFile) -> str:
 
 
 @asynccontextmanager
-async def _within(seconds: float, address: str, waiting: Waiting) -> AsyncIterator[Waits]:
-    """Limit the time that a store takes. What it lets wait does not count."""
-    told = False
+async def _within(seconds: float, address: str, waiting: Waiting, patience: float) -> AsyncIterator[Waits]:
+    """Limit the time that a store takes. What it lets wait does not count, up to `patience` seconds."""
+    told, waited = False, 0.0
+    busy: dict[str, str] = {}
     try:
         async with asyncio.timeout(seconds) as limit:
 
             def waits(more: float, reason: str) -> None:
-                nonlocal told
+                nonlocal told, waited
+                if busy:
+                    return
+                waited += more
+                if waited > patience:
+                    busy.update(url=redacted_url(address), reason=reason, seconds=f"{more:.0f}")
+                    limit.reschedule(0.0)  # it ends now
+                    return
                 told = True
                 limit.reschedule((limit.when() or 0.0) + more)
-                waiting(reason)
+                waiting(more, reason)
 
             yield waits
     except TimeoutError:
+        if busy:
+            raise CastRayError(FailureKind.SERVER_BUSY, **busy) from None
         reason = f"no answer within {seconds:.0f} seconds"
         raise CastRayError(FailureKind.STORE_UNREACHABLE, url=redacted_url(address), reason=reason) from None
     finally:
         if told:
-            waiting("")
+            waiting(0.0, "")

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from castray_desktop.cli.command_line import (
@@ -217,6 +218,26 @@ def test_why_a_server_lets_wait_is_told_once(capsys: pytest.CaptureFixture[str])
             reporter.progress(make_cast(failure=failure), ())
         reporter.stop()
         assert capsys.readouterr().err.count("The download is waiting: the hub answers 429") == 1
+
+
+def test_lines_and_bars_say_when_a_server_is_asked_again(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(time, "time", lambda: 1000.0)
+    failure = Failure(FailureKind.SERVER_AWAITED, {"reason": "the server answers 503"})
+    waits = make_cast(bytes=0, failure=failure, next_try=1011.2)
+    lines = LineReporter()
+    for _ in range(2):
+        lines.progress(waits, ())
+    assert capsys.readouterr().out.splitlines() == ["model.bin: next try in 12 s"]
+    bars = BarReporter(keep=True)
+    bars.progress(waits, ())
+    bars.stop()
+    assert "next try in 12 s" in capsys.readouterr().err
+    bars = BarReporter(keep=True)
+    bars.progress(msgspec.structs.replace(waits, next_try=0.0), ())
+    bars.stop()
+    assert "waiting for server" in capsys.readouterr().err
 
 
 def test_plain_lines(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

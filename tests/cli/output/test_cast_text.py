@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from castray_desktop.cli.output.cast_text import MAX_ROWS, print_result
+from castray_desktop.cli.output.cast_text import MAX_ROWS, print_result, print_troubles
 from castray_desktop.cli.output.terminal import OutputStyle, use_output_style
 from castray_desktop.core.casts.transfer_options import Encryption, TransferOptions, TransportOption
 from castray_desktop.core.content.file_outcomes import FileCounts
@@ -170,3 +170,57 @@ def test_scripts_and_those_who_ask_get_a_line_for_each_recipient(
     few = many()
     print_result(CastResult(few.summary, few.deliveries[:MAX_ROWS], 1.0))
     assert capsys.readouterr().out.count(": completed /in/") == MAX_ROWS
+
+
+def failed(whole: Failure | None, *failures: Failure) -> CastResult:
+    """A cast that reached nobody, for these reasons of its recipients."""
+    deliveries = tuple(
+        make_delivery(f"node_{number}", DeliveryState.FAILED, failure=failure)
+        for number, failure in enumerate(failures, 1)
+    )
+    state = messages.CastState.FAILED
+    return CastResult(make_cast(state=state, recipients=len(failures), failure=whole), deliveries, 1.0)
+
+
+REFUSED = Failure(FailureKind.URL_FAILED, {"url": "https://host/x", "reason": "the server answers 404"})
+REFUSAL = "https://host/x could not be downloaded: the server answers 404."
+
+
+@pytest.mark.parametrize("quiet", [False, True])
+def test_one_reason_of_all_recipients_is_printed_once(
+    quiet: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    show = print_troubles if quiet else print_result
+    show(failed(REFUSED, *[REFUSED] * 3))
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"castray: node_1, node_2, node_3: {REFUSAL}")
+    show(failed(REFUSED, *[REFUSED] * 20))
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"castray: 20 recipients: {REFUSAL}")
+    show(failed(REFUSED, REFUSED))
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"castray: {REFUSAL}")
+
+
+def test_the_reason_of_a_cast_is_printed_beside_other_reasons(capsys: pytest.CaptureFixture[str]) -> None:
+    lost = Failure(FailureKind.UPSTREAM_LOST, {"node": "node_1", "upstream": "desk", "reason": "reset"})
+    print_result(failed(REFUSED, lost))
+    first, second = capsys.readouterr().err.splitlines()
+    assert first.startswith("castray: node_1 lost its connection to desk: reset.")
+    assert second.startswith(f"castray: {REFUSAL}")
+
+
+def test_recipients_that_failed_alike_share_a_line(capsys: pytest.CaptureFixture[str]) -> None:
+    def refusal(node: str, path: str) -> Failure:
+        values = {"node": node, "path": path, "reason": "Input/output error"}
+        return Failure(FailureKind.WRITE_ERROR, values)
+
+    print_result(failed(None, refusal("node_1", "/a"), refusal("node_2", "/b"), refusal("node_3", "/a")))
+    assert capsys.readouterr().err.splitlines() == [
+        "castray: node_1, node_3: Could not write /a: Input/output error. Check the disk of node_1, node_3,"
+        " then send again.",
+        "castray: node_2 could not write /b: Input/output error. Check the disk of node_2, then send again.",
+    ]
+    some = Failure(FailureKind.NO_FILE_DELIVERED, {"reason": "It vanished.", "cure": "Send again."})
+    print_result(failed(None, refusal("node_1", "/a"), some))
+    assert capsys.readouterr().err.splitlines()[1].startswith("castray: node_2: No file was delivered.")

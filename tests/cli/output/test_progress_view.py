@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import io
+import time
 
 import pytest
 from rich.cells import cell_len
 from rich.console import Console
 
 from castray_desktop.cli.output.progress_view import ProgressView, visible_deliveries
+from castray_desktop.core.failures.kinds import Failure, FailureKind
 from castray_desktop.core.protocol.messages import CastSummary, DeliverySnapshot, DeliveryState
 from tests.helpers.samples import make_cast, make_delivery
 
@@ -68,6 +70,16 @@ def test_every_width_has_a_line_for_each(width: int) -> None:
     assert "\x1b" not in "".join(lines)
     if width >= 40:
         assert all("receiving" in line for line in lines[:3])
+
+
+@pytest.mark.parametrize("width", [40, 50, 60, 80, 100, 200])
+def test_when_a_server_is_asked_again_is_not_cut(width: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(time, "time", lambda: 1000.0)
+    failure = Failure(FailureKind.SERVER_AWAITED, {"reason": "the server answers 503"})
+    cast = make_cast("model.safetensors", recipients=1, failure=failure, next_try=1012.0)
+    lines = rendered([make_delivery("node_1", rate=123e6, eta=4000.0)], width, cast=cast)
+    assert lines[0].endswith("receiving")
+    assert lines[1].endswith("next try in 12 s")
 
 
 def test_a_cast_without_bytes() -> None:

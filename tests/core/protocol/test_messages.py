@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from castray_desktop.core.failures.kinds import Failure, FailureKind
 from castray_desktop.core.protocol import messages
 
-FORM_OF_VERSION = {6: "eb33177c133804e6"}
+FORM_OF_VERSION = {6: "16021bcd9508ae48"}
 
 
 def without_descriptions(schema: Any) -> Any:

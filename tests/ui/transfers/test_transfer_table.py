@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
@@ -490,3 +491,26 @@ def test_a_server_that_lets_wait_is_the_state_of_the_cast() -> None:
     busy = Failure(FailureKind.SERVER_AWAITED, {"reason": "the server answers 429"})
     cast = make_cast("a", state=CastState.SENDING, failure=busy)
     assert (cast_status(cast), cast_glyph(cast)) == ("Waiting for server", GlyphState.LAGGING)
+
+
+def test_a_row_counts_down_to_the_next_request_to_a_server(
+    qtbot: QtBot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 1000.0
+    monkeypatch.setattr(time, "time", lambda: now)
+    busy = Failure(FailureKind.SERVER_AWAITED, {"reason": "the server answers 429"})
+    model = TransferModel()
+    model.apply_summary(make_cast("a", failure=busy, next_try=1125.0))
+    status = model.index(0, TransferColumn.STATUS)
+    assert status.data() == "Next try in 2:05"
+    now = 1113.5
+    with qtbot.waitSignal(model.dataChanged):  # by itself
+        pass
+    assert status.data() == "Next try in 12 s"
+    now = 1125.0
+    assert status.data() == "Waiting for server"
+    model.apply_summary(make_cast("a", failure=busy, next_try=1200.0, paused=1))
+    assert status.data() == "1 paused"
+    with qtbot.waitSignal(model._counting_down.timeout):
+        model.apply_summary(make_cast("a"))
+    assert not model._counting_down.isActive()

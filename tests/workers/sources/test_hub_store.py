@@ -6,7 +6,7 @@ import pytest
 
 from castray_desktop.core.casts.transfer_options import Layout, OnConflict, TransferOptions
 from castray_desktop.core.content.hub_addresses import parse_hub_address
-from castray_desktop.core.failures.kinds import CastRayError, FailureKind
+from castray_desktop.core.failures.kinds import CastRayError, Failure, FailureKind
 from castray_desktop.core.protocol.nodes.cast_parcel import RemoteFile
 from castray_desktop.workers.sources.address_resolver import AddressResolver
 from tests.helpers.servers.hub_server import HubServer, git_hash
@@ -142,6 +142,25 @@ def test_a_cache_is_merged_and_for_the_hub_alone() -> None:
 async def test_why_it_waits_is_told(hub: HubServer) -> None:
     hub.add("org/name", FILES)
     hub.faults = [Answer(429, {"Retry-After": "0"})]
-    told: list[str] = []
-    await AddressResolver().list_files("hf://org/name", TransferOptions(), told.append)
-    assert told == ["the hub answers 429 Too Many Requests", ""]
+    told: list[tuple[float, str]] = []
+    await AddressResolver().list_files(
+        "hf://org/name", TransferOptions(), lambda seconds, reason: told.append((seconds, reason))
+    )
+    assert told == [(0.0, "the hub answers 429 Too Many Requests"), (0.0, "")]
+
+
+async def test_a_preflight_does_not_wait_for_long(hub: HubServer) -> None:
+    hub.add("org/name", FILES)
+    hub.faults = [Answer(429, {"Retry-After": "600"})]
+    with pytest.raises(CastRayError) as caught:
+        await AddressResolver().list_files("hf://org/name", TransferOptions(), patience=10.0)
+    assert caught.value.failure == Failure(
+        FailureKind.SERVER_BUSY,
+        {
+            "url": "hf://org/name",
+            "reason": "the hub answers 429 Too Many Requests and asks to wait 600 s",
+            "seconds": "600",
+        },
+    )
+    hub.faults = [Answer(429, {"Retry-After": "0"})] * 3
+    assert await AddressResolver().list_files("hf://org/name", TransferOptions(), patience=10.0)

@@ -300,6 +300,7 @@ class CastSummary(Record, frozen=True):
     contents: str = ""  # digest of the list of files and of their versions; empty before the scan
     cluster: CastCluster = CastCluster()
     failure: Failure | None = None
+    next_try: float = 0.0  # when the server that it waits for is asked again, POSIX seconds; 0: not known
 
 
 class PathSummary(Record, frozen=True):
@@ -433,6 +434,11 @@ class PreflightReport(Message, frozen=True):
     removals: tuple[Removal, ...] = ()  # what `remove_extra` would remove
     download: DownloadPlacement | None = None  # what is known before anything is measured
     cluster: CastCluster = CastCluster()
+
+    @property
+    def failing(self) -> frozenset[str]:
+        """The recipients that can't receive it."""
+        return frozenset(problem.node for problem in self.problems)
 
 
 class Measured(Message, frozen=True):

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Optional
 
 from castray_desktop.core.casts.transfer_options import TransferOptions
-from castray_desktop.core.failures.kinds import Failure
+from castray_desktop.core.failures.kinds import Failure, FailureKind
 from castray_desktop.core.protocol.nodes.cast_parcel import (
     Algorithms,
     MulticastGroup,
@@ -37,6 +37,15 @@ class RemoteListing:
     files: tuple[RemoteFile, ...] = ()
     failure: Optional[Failure] = None
     wait: float = 0.0  # seconds that a server asks for before the next request; 0: it does not
+    busy: bool = False  # the server answers, and may say later what the file is
+
+    @property
+    def problem(self) -> Optional[Failure]:
+        """Why nothing is known now, for people who have not sent the files yet."""
+        if self.failure is not None and self.busy:
+            values = {**self.failure.values, "seconds": f"{self.wait:.0f}"}
+            return Failure(FailureKind.SERVER_BUSY, values)
+        return self.failure
 
 
 @dataclass(frozen=True)

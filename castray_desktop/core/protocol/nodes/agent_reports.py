@@ -67,6 +67,7 @@ class SourceReport:
     multicast: Optional[MulticastReport] = None  # once `SendToGroup` was ordered
     downloaded_bytes: int = 0  # of remote files, from their servers
     waiting: Optional[Failure] = None  # for a server, which lets wait
+    wait_seconds: float = 0.0  # until the server is asked again
     links_wanted: Optional[LinkRequest] = None  # until `GiveLinks` has answered it
     checksums: dict[str, int] = field(default_factory=dict)  # kind: number of remote files compared with it
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import hashlib
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
@@ -193,10 +194,13 @@ class CastPreflight:
         self._admission = admission
         self._downloads = downloads
 
-    async def survey(self, ask: bool = True, measures: bool = True) -> RecipientSurvey:
+    async def survey(
+        self, ask: bool = True, measures: bool = True, patience: float = math.inf
+    ) -> RecipientSurvey:
         """Scan the source and survey recipients if `ask`; nothing is written anywhere.
 
-        With `measures`, nodes may download some of the files to see which one is fastest.
+        With `measures`, nodes may download some of the files to see which one is fastest. A server that lets
+        wait for longer than `patience` seconds ends it.
 
         Raises CastRayError if the cast can't start at all.
         """
@@ -204,7 +208,7 @@ class CastPreflight:
         failure = encryption_failure(self._context, self._context.source)
         if failure is not None and not status.chooses_source:
             raise CastRayError.of(failure)
-        await self._downloads.plan(measures)
+        await self._downloads.plan(measures, patience)
         await self._context.agents.call(self._context.source, self._failover.scan_order())
         await self._context.wakeup.until(self._scanned_or_not)
         report, totals = status.source.report, status.source.totals

@@ -44,6 +44,9 @@ from castray_desktop.workers.casts.session.reported_progress import (
     rounded_share,
 )
 
+NEXT_TRY_SECONDS = 1.0
+"""A report that moves the next request to a server by less changes nothing: it was late."""
+
 _FILES_FAILED = (FailureKind.FILES_FAILED, FailureKind.NO_FILE_DELIVERED)
 
 
@@ -76,6 +79,7 @@ class CastStatus:
         self.state = CastState.QUEUED
         self.route: Route | None = None
         self.failure: Failure | None = None
+        self._next_try = 0.0  # when a server that lets wait is asked again
         self.multicast = MulticastProgress()
         self.mode = mode  # the recipients mode
         self.started = started
@@ -155,14 +159,17 @@ class CastStatus:
     def source_reported(self, report: SourceReport, now: float) -> None:
         """Record a report of the source."""
         self.source.reported(report, now)
-        self.store_waits(report.waiting)
+        self.store_waits(report.waiting, report.wait_seconds, now)
         self.multicast.reported(report.multicast, now)
 
-    def store_waits(self, failure: Failure | None) -> None:
-        """The server that files are downloaded from lets wait; None: no more."""
+    def store_waits(self, failure: Failure | None, seconds: float, now: float) -> None:
+        """The server that files are downloaded from lets wait for so many seconds; None: no more."""
         if failure is not None:
+            next_try = now + seconds if seconds > 0 else 0.0
+            if failure != self.failure or abs(next_try - self._next_try) >= NEXT_TRY_SECONDS:
+                self._next_try = next_try
             self.failure = failure
-        elif self.failure is not None and self.failure.kind is FailureKind.SERVER_AWAITED:
+        elif self._waits_for_server:
             self.failure = None
 
     def source_away(self, failure: Failure | None) -> None:
@@ -389,7 +396,7 @@ class CastStatus:
             recipients=tuple(self._entries),
             mode=self.mode,
             started=self.started,
-            finished=self.started + self._ended - self._began if self._ended is not None else 0.0,
+            finished=self._posix(self._ended) if self._ended is not None else 0.0,
             options=self.request.options,
             folder=bool(totals and len(totals.top) == 1 and totals.top[0].folder),
             files=totals.files if totals else 0,
@@ -424,7 +431,16 @@ class CastStatus:
             contents=self.contents,
             cluster=self.cluster,
             failure=self.failure,
+            next_try=self._posix(self._next_try) if self._next_try and self._waits_for_server else 0.0,
         )
+
+    @property
+    def _waits_for_server(self) -> bool:
+        return self.failure is not None and self.failure.kind is FailureKind.SERVER_AWAITED
+
+    def _posix(self, at: float) -> float:
+        """A monotonic time as POSIX seconds."""
+        return self.started + at - self._began
 
     def _name(self) -> tuple[str, int]:
         """Name of the first selected entry, and the number of others."""

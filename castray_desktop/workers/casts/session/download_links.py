@@ -7,6 +7,7 @@ import functools
 import hashlib
 import itertools
 import logging
+import math
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 
 from castray_desktop.core.casts.transfer_options import Encryption
@@ -85,8 +86,9 @@ class DownloadLinks:
             hasher.update(f"{file.path} {file.size} {known}\n".encode(errors="surrogateescape"))
         return hasher.hexdigest()
 
-    async def resolve(self, ask_nodes: AskNodes) -> None:
-        """Find out what the addresses of the request stand for, once. Raises CastRayError."""
+    async def resolve(self, ask_nodes: AskNodes, patience: float = math.inf) -> None:
+        """Find out what the addresses of the request stand for, once. Raises CastRayError, also for a store
+        that lets wait for longer than `patience` seconds."""
         urls = self._status.request.urls
         if not urls or self.files:
             return
@@ -95,25 +97,27 @@ class DownloadLinks:
         if web := tuple(url for url in urls if not is_store_url(url)):
             found.update(zip(web, ((file,) for file in await ask_nodes(web)), strict=True))
         for url in filter(is_store_url, urls):
-            found[url] = await self._resolver.list_files(url, options, self._waiting)
+            found[url] = await self._resolver.list_files(url, options, self._waiting, patience)
         listings = {url: found[url] for url in urls}
         self._set_files(await asyncio.to_thread(merge_listings, listings, options.layout))
 
-    def _waiting(self, reason: str) -> None:
-        """A store lets wait, or no more."""
-        self._status.store_waits(Failure(FailureKind.SERVER_AWAITED, {"reason": reason}) if reason else None)
+    def _waiting(self, seconds: float, reason: str) -> None:
+        """A store lets wait for so many seconds, or no more."""
+        failure = Failure(FailureKind.SERVER_AWAITED, {"reason": reason}) if reason else None
+        self._status.store_waits(failure, seconds, self._context.now)
         self._context.wakeup.wake()
 
     async def wait(self, seconds: float, reason: str) -> None:
         """Wait as long as a server asks for, and say so."""
-        self._waiting(reason)
+        self._waiting(seconds, reason)
         try:
             await asyncio.sleep(seconds)
         finally:
-            self._waiting("")
+            self._waiting(0.0, "")
 
-    async def prepare(self) -> None:
-        """Before a node gets the files: pack them, and see that links can be made. Raises CastRayError."""
+    async def prepare(self, patience: float = math.inf) -> None:
+        """Before a node gets the files: pack them, and see that links can be made. Raises CastRayError, as
+        `resolve` does."""
         self._preparations += 1
         self._request, self._answered = None, 0
         if self.files and not self.listing:
@@ -125,7 +129,7 @@ class DownloadLinks:
         given = [file for file in self.files if file.address or file.url]  # others have their contents
         largest = max(given, key=lambda file: (file.ranges, file.size), default=None)
         if largest is not None and largest.address:
-            (largest,) = await self._linked((largest,), patient=True)
+            (largest,) = await self._linked((largest,), patient=True, patience=patience)
         self.sample = largest if largest is not None and largest.url else None
 
     def answer_requests(self) -> None:
@@ -173,14 +177,16 @@ class DownloadLinks:
         seconds = max(expires - now, SHORTEST_SECONDS) if expires else 0.0
         return GiveLinks(self._context.cast, request.number, request.first, links, seconds)
 
-    async def _linked(self, files: Sequence[RemoteFile], patient: bool) -> tuple[RemoteFile, ...]:
+    async def _linked(
+        self, files: Sequence[RemoteFile], patient: bool, patience: float = math.inf
+    ) -> tuple[RemoteFile, ...]:
         """These files with links. If `patient`, a store that can't be reached is tried again. Raises
         CastRayError.
         """
         delays = iter(ATTEMPT_DELAYS if patient else ())
         while True:
             try:
-                linked = await self._resolver.with_links(files, self._waiting)
+                linked = await self._resolver.with_links(files, self._waiting, patience)
                 break
             except CastRayError as error:
                 delay = next(delays, None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from collections.abc import Iterable, Mapping
 from urllib.parse import urlsplit
 
@@ -43,6 +44,9 @@ MAX_ASKED_SECONDS = 900.0
 Failures = dict[str, Failure]
 """Why nodes can't download, by their names."""
 
+Waits = dict[str, RemoteListing]
+"""Answers of nodes that a server lets wait, by their names."""
+
 log = logging.getLogger("castray.cast")
 
 
@@ -51,11 +55,11 @@ async def list_files(
     nodes: Iterable[str],
     urls: tuple[str, ...],
     failures: Failures,
-    waits: dict[str, float] | None = None,
+    waits: Waits,
 ) -> tuple[str, tuple[RemoteFile, ...]] | None:
     """Ask nodes at once what the addresses stand for; the first one that knows, and what it says.
 
-    None if none does; the reasons are put into `failures`, and the seconds for which servers let nodes wait
+    None if none does; the reasons are put into `failures`, and the answers of nodes that a server lets wait
     into `waits`.
     """
     tasks = {asyncio.create_task(_resolve(agents, node, urls)): node for node in nodes}
@@ -70,8 +74,8 @@ async def list_files(
                 if listing.failure is None:
                     return node, listing.files
                 failures[node] = listing.failure
-                if waits is not None and listing.wait:
-                    waits[node] = listing.wait
+                if listing.wait:
+                    waits[node] = listing
     finally:
         for task in pending:
             task.cancel()
@@ -84,6 +88,11 @@ async def _resolve(agents: AgentDirectory, node: str, urls: tuple[str, ...]) -> 
     except CastRayError as error:
         return RemoteListing(failure=error.failure)
     return reply if isinstance(reply, RemoteListing) else RemoteListing(failure=offline_failure(node))
+
+
+def busy_server(waits: Waits) -> Failure | None:
+    """Why nothing is known of files whose server lets wait, although it answers; None if none does."""
+    return next((listing.problem for listing in waits.values() if listing.busy), None)
 
 
 def unreachable(url: str, failures: Mapping[str, Failure]) -> Failure:
@@ -114,16 +123,17 @@ class DownloadPlanner:
         lost = self._context.source in self._context.absences
         return lost and self._status.chooses_source and bool(self._able())
 
-    async def plan(self, measures: bool = True) -> None:
+    async def plan(self, measures: bool = True, patience: float = math.inf) -> None:
         """Set the files to download, and the source where it was not named. Raises CastRayError.
 
-        Without `measures`, only what is known already decides.
+        Without `measures`, only what is known already decides. With less `patience`, in seconds, a store that
+        lets wait for longer, or any web server that does, raises CastRayError(SERVER_BUSY).
         """
         self._failover.links.check_encrypted(self._status.request.urls)
         if self._status.request.urls and self._is_open:
-            await self._choose(measures)
+            await self._choose(measures, patience)
         elif self._status.request.urls:
-            await self._list(((self._context.source,),), Failures(), patient=measures)
+            await self._list(((self._context.source,),), Failures(), measures, patience)
 
     @property
     def _is_open(self) -> bool:
@@ -135,10 +145,10 @@ class DownloadPlanner:
 
     # --- the choice
 
-    async def _choose(self, measures: bool) -> None:
+    async def _choose(self, measures: bool, patience: float) -> None:
         groups = self._groups()
         failures = Failures()
-        lister = await self._list(groups, failures, patient=measures)
+        lister = await self._list(groups, failures, measures, patience)
         largest = self._failover.links.sample
         if largest is None:
             self._settle(lister or groups[0][0], DownloadPlacement(PlacementReason.SMALL))
@@ -174,11 +184,12 @@ class DownloadPlanner:
         return next((speed.node for speed in reached if speed.failure is None), "")
 
     async def _list(
-        self, groups: tuple[tuple[str, ...], ...], failures: Failures, patient: bool
+        self, groups: tuple[tuple[str, ...], ...], failures: Failures, patient: bool, patience: float
     ) -> str | None:
         """Find the files; returns the node that was asked for them, if any.
 
-        If `patient`, wait as long as a server asks for. Raises CastRayError.
+        If `patient`, wait as long as a web server asks for, and as long as a store does within `patience`.
+        Raises CastRayError.
         """
         listers = []
 
@@ -187,21 +198,23 @@ class DownloadPlanner:
         async def ask(urls: tuple[str, ...]) -> tuple[RemoteFile, ...]:
             nonlocal left
             while True:
-                waits: dict[str, float] = {}
+                waits: Waits = {}
                 for group in groups:
                     found = await list_files(self._context.agents, group, urls, failures, waits)
                     if found is not None:
                         listers.append(found[0])
                         return found[1]
-                seconds = min(waits.values(), default=0.0)
+                first = min(waits, key=lambda node: waits[node].wait, default="")
+                seconds = waits[first].wait if first else 0.0
                 left -= seconds
                 if not seconds or left < 0:
-                    raise CastRayError.of(unreachable(urls[0], failures))
-                await links.wait(seconds, failures[min(waits, key=waits.__getitem__)].values["reason"])
+                    busy = busy_server(waits) if patience < math.inf else None
+                    raise CastRayError.of(busy or unreachable(urls[0], failures))
+                await links.wait(seconds, failures[first].values["reason"])
                 failures.clear()
 
-        await links.resolve(ask)
-        await links.prepare()
+        await links.resolve(ask, patience)
+        await links.prepare(patience)
         return listers[0] if listers else None
 
     async def _choose_fastest(

@@ -134,12 +134,20 @@ async def test_a_server_that_asks_to_wait_before_it_says_what_a_file_is_is_asked
     known = stage.agents.listing
     reason = "the server answers 429 Too Many Requests and asks to wait 45 s"
     failure = Failure(FailureKind.URL_FAILED, {"url": URL, "reason": reason})
-    stage.agents.listing = RemoteListing(failure=failure, wait=0.05)
+    stage.agents.listing = RemoteListing(failure=failure, wait=0.05, busy=True)
     cast = stage.cast_manager.send(DOWNLOAD)
     waiting = Failure(FailureKind.SERVER_AWAITED, {"reason": reason})
     while stage.cast_manager.summaries()[0].failure != waiting:  # noqa: ASYNC110 - nobody tells
         await asyncio.sleep(0)
-    with pytest.raises(CastRayError, match="url_failed"):  # nobody waits for a preflight
+    assert stage.cast_manager.summaries()[0].next_try > 0
+    with pytest.raises(CastRayError) as caught:  # nobody waits for a preflight
+        await stage.cast_manager.dry_runs.preflight(DOWNLOAD)
+    assert caught.value.failure.kind is FailureKind.SERVER_BUSY
+    assert caught.value.failure.values["reason"] == reason
+    with pytest.raises(CastRayError, match="url_failed"):  # a schedule sends nothing then
+        await stage.cast_manager.dry_runs.snapshot(DOWNLOAD)
+    stage.agents.listing = RemoteListing(failure=failure, wait=0.05)
+    with pytest.raises(CastRayError, match="url_failed"):  # the server does not answer at all
         await stage.cast_manager.dry_runs.preflight(DOWNLOAD)
     stage.agents.listing = known
     await stage.agents.wait_for("s", PrepareSource)
@@ -151,10 +159,17 @@ async def test_people_see_that_a_server_lets_wait() -> None:
     stage = Stage()
     cast = await stage.start(DOWNLOAD, nodes="sabc")
     waiting = Failure(FailureKind.SERVER_AWAITED, {"reason": "the server answers 429"})
-    stage.agents.report_source("s", cast, SourceState.SERVING, waiting=waiting)
-    assert stage.cast_manager.summaries()[0].failure == waiting
+    stage.agents.report_source("s", cast, SourceState.SERVING, waiting=waiting, wait_seconds=30.0)
+    summary = stage.cast_manager.summaries()[0]
+    assert summary.failure == waiting
+    assert summary.next_try >= summary.started + 30.0
+    stage.agents.report_source("s", cast, SourceState.SERVING, waiting=waiting, wait_seconds=29.9)
+    assert stage.cast_manager.summaries()[0].next_try == summary.next_try  # nothing new: it was on its way
+    stage.agents.report_source("s", cast, SourceState.SERVING, waiting=waiting, wait_seconds=60.0)
+    assert stage.cast_manager.summaries()[0].next_try > summary.next_try + 29.0
     stage.agents.report_source("s", cast, SourceState.SERVING)
     assert stage.cast_manager.summaries()[0].failure is None
+    assert not stage.cast_manager.summaries()[0].next_try
     await stage.cast_manager.cancel(cast)
 
 

@@ -118,7 +118,7 @@ class CastSource:
         self._disk = DiskWatch(self._paths_to_watch, self._lose_disk)
         self._scan_paths = scan_paths
         self._own_copy = own_copy
-        self._waiting: Optional[Failure] = None  # for a web server
+        self._waiting: tuple[Optional[Failure], float] = (None, 0.0)  # for a web server, and until when
         self._resumes = False  # as in `ServeSource`
         self._own_progress = (0, time.monotonic())  # of this node's own delivery: bytes, and since when
         self._scan = ScanResult()
@@ -205,8 +205,8 @@ class CastSource:
             )
         return SourceFiles(scan, files, self._cache, algorithm, self.pieces.report_progress, downloads)
 
-    def _report_waiting(self, failure: Optional[Failure]) -> None:
-        self._waiting = failure
+    def _report_waiting(self, failure: Optional[Failure], seconds: float) -> None:
+        self._waiting = (failure, time.monotonic() + seconds)
         self.pieces.report_state()
 
     def _use(self, algorithms: Algorithms, totals: ParcelTotals) -> None:
@@ -252,6 +252,7 @@ class CastSource:
     def report(self) -> SourceReport:
         with self.pieces.lock:
             problems, problem_count = self._files.problems()
+            waiting, until = self._waiting
             return SourceReport(
                 cast=self.pieces.cast,
                 state=self.state,
@@ -266,7 +267,8 @@ class CastSource:
                 reading=self._time_breakdown.seconds(DISK),
                 multicast=self._sender.report() if self._sender is not None else None,
                 downloaded_bytes=self._files.downloads.downloaded_bytes if self._files.downloads else 0,
-                waiting=self._waiting,
+                waiting=waiting,
+                wait_seconds=max(0.0, until - time.monotonic()) if waiting is not None else 0.0,
                 links_wanted=self._links.wanted,
                 checksums=self._files.compared,
             )

@@ -91,10 +91,11 @@ class DownloadWindow:
         has_ranges: Callable[[int], bool],
         parts: Iterator[FilePart],
         check_end: Callable[[], None],
-        waiting: Callable[[str], None],
+        waiting: Callable[[str, float], None],
     ) -> None:
         """The next of `parts` is taken once there is room for it. `check_end` raises when the
-        download has to end. `waiting(reason)` is called while a server lets wait, and with no reason after.
+        download has to end. `waiting(reason, seconds)` is called while a server lets wait, and with no reason
+        after.
         """
         self._pin = pin
         self._has_ranges = has_ranges
@@ -245,7 +246,7 @@ class DownloadWindow:
             log.exception("a download failed")
             self._fail(part.file, RemoteFileError(FileStatus.READ_ERROR, type(error).__name__))
         else:
-            self._waiting("")
+            self._waiting("", 0.0)
 
     def _read_part(self, client: RangeClient, part: FilePart) -> tuple[Payload, int]:
         """The part, and how many bytes of it came from the server."""
@@ -261,7 +262,7 @@ class DownloadWindow:
                 return payload, part.length
             except LinkRefusedError as error:
                 refused = error
-                self._waiting(str(error))
+                self._waiting(str(error), 0.0)
 
     def _read_whole(self, client: RangeClient, file: int) -> Iterator[memoryview]:
         refused = None
@@ -275,7 +276,7 @@ class DownloadWindow:
                 return
             except LinkRefusedError as error:  # before the first byte
                 refused = error
-                self._waiting(str(error))
+                self._waiting(str(error), 0.0)
 
     def _stream(self, client: RangeClient, file: int) -> None:
         """Download a file from its beginning to its end, while no other thread begins a part."""
@@ -308,7 +309,7 @@ class DownloadWindow:
 
     def _pause(self, seconds: float, reason: str) -> None:
         """Wait before the next attempt. Raises when the downloads end."""
-        self._waiting(reason)
+        self._waiting(reason, seconds)
         with self._condition:
             self._condition.wait_for(lambda: self._closed, seconds)
             if self._closed:

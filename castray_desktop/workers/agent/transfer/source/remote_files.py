@@ -81,11 +81,12 @@ class RemoteFiles:
         own_copy: Optional[OwnCopy],
         is_wanted: Callable[[int, int, int], bool],
         check_end: Callable[[], None],
-        waiting: Callable[[Optional[Failure]], None],
+        waiting: Callable[[Optional[Failure], float], None],
         links: RemoteLinks,
     ) -> None:
         """`own_copy` is None if this node is no recipient. `is_wanted(file, start, end)` says whether these
         bytes of the stream will be read in order. `check_end` raises when the cast has ended.
+        `waiting(failure, seconds)` is called while a server lets wait, and with None after.
         """
         links.set_files(files)
         self._files = files
@@ -254,10 +255,10 @@ class RemoteFiles:
 
     # --- waiting
 
-    def _waiting(self, reason: str) -> None:
+    def _waiting(self, reason: str, seconds: float) -> None:
         if reason:
             self._waits = True
-            self._report_waiting(Failure(FailureKind.SERVER_AWAITED, {"reason": reason}))
+            self._report_waiting(Failure(FailureKind.SERVER_AWAITED, {"reason": reason}), seconds)
         elif self._waits:
             self._waits = False
-            self._report_waiting(None)
+            self._report_waiting(None, 0.0)

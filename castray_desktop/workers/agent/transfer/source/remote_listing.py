@@ -63,10 +63,12 @@ def resolve_urls(order: ResolveUrls) -> RemoteListing:
     client, found = RangeClient(pause), []
     try:
         for url in order.urls:
+            client.answered = False
             try:
                 state = client.state(RemoteLink(url))
             except (RemoteFileError, TimeoutError) as error:
-                return RemoteListing(failure=_failure(url, str(error)), wait=wait)
+                busy = wait > 0 and client.answered
+                return RemoteListing(failure=_failure(url, str(error)), wait=wait, busy=busy)
             path = os.fsdecode(url_file_name(url))
             version = (state.size, state.etag, state.modified_ns, state.ranges)
             found.append(RemoteFile(path, url, *version, checksum=state.checksum))

@@ -30,9 +30,11 @@ KEPT_BYTES = 4 << 20
 class RereadParts:
     """Downloads one part at a time, for any thread, and keeps the last ones."""
 
-    def __init__(self, pin: PinFile, check_end: Callable[[], None], waiting: Callable[[str], None]) -> None:
-        """`check_end` raises when the cast has ended. `waiting(reason)` is called while a server lets wait,
-        and with no reason after.
+    def __init__(
+        self, pin: PinFile, check_end: Callable[[], None], waiting: Callable[[str, float], None]
+    ) -> None:
+        """`check_end` raises when the cast has ended. `waiting(reason, seconds)` is called while a server
+        lets wait, and with no reason after.
         """
         self.received_bytes = 0
         self._pin = pin
@@ -59,9 +61,9 @@ class RereadParts:
                     break
                 except LinkRefusedError as error:
                     refused = error
-                    self._waiting(str(error))
+                    self._waiting(str(error), 0.0)
             self.received_bytes += part.length
-            self._waiting("")
+            self._waiting("", 0.0)
             self._keep(part, view)
 
     def state(self, file: int) -> RemoteState:
@@ -116,7 +118,7 @@ class RereadParts:
                 self._lock.release()
 
     def _pause(self, seconds: float, reason: str) -> None:
-        self._waiting(reason)
+        self._waiting(reason, seconds)
         until = time.monotonic() + seconds
         while (left := until - time.monotonic()) > 0:
             self._check_end()

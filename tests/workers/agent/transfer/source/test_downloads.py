@@ -225,6 +225,7 @@ def test_people_see_why_a_download_waits(lab: Lab, server: RangeServer) -> None:
     assert report.waiting is not None
     assert report.waiting.kind is FailureKind.SERVER_AWAITED
     assert "429" in report.waiting.values["reason"]
+    assert 500 < report.wait_seconds <= 600
     cast.cancel(*nodes)
     assert nodes[1].await_end(cast.cast).state is RecipientState.CANCELLED
     cast.forget()
@@ -286,7 +287,10 @@ def test_how_long_a_server_lets_wait_is_said_of_a_file(server: RangeServer) -> N
     file.faults = [Answer(status=429, headers={"Retry-After": "45"})]
     listing = resolve_urls(ResolveUrls((server.url("/model.bin?key=secret"),)))
     assert listing.failure is not None
-    assert listing.wait == 45
+    assert (listing.wait, listing.busy) == (45, True)
+    assert listing.problem is not None
+    assert listing.problem.kind is FailureKind.SERVER_BUSY
+    assert listing.problem.values["seconds"] == "45"
     reason = listing.failure.values["reason"]
     assert reason == "the server answers 429 Too Many Requests and asks to wait 45 s"
     said = translate_value(reason, lambda text: text.replace("and asks to wait", "und bittet um"))
