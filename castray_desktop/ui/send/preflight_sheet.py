@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from PySide6.QtCore import QCoreApplication, QObject, Qt, QTimer, Signal
 from PySide6.QtWidgets import QHBoxLayout, QStackedWidget, QVBoxLayout, QWidget
 
-from castray_desktop.core.failures.kinds import Failure
+from castray_desktop.core.failures.kinds import Failure, FailureKind
 from castray_desktop.core.failures.sentences import Explanation
 from castray_desktop.core.failures.short_reasons import short_reason
 from castray_desktop.core.protocol import messages
@@ -98,6 +98,9 @@ def verdict(check: PreflightCheck, waiting: int) -> Verdict:
     """What the preflight has shown; `waiting` recipients are offline and get it later."""
     if check.failure is not None:
         words = explain_failure(check.failure)
+        if check.failure.kind is FailureKind.SERVER_BUSY:
+            text = translate("SendPanel", "Server busy · the cast waits for it")
+            return GlyphState.LAGGING, text, "warn", words.text
         return GlyphState.LAGGING, words.happened, "warn", words.text
     report = check.report
     if report is None:
@@ -236,9 +239,10 @@ def removal_rows(removals: Sequence[Removal]) -> list[tuple[object, list[TableCe
 
 
 class PreflightSheet(Sheet):
-    """Signals: `go_on()` when the user wants to send all the same, without the nodes that can't take it."""
+    """Signals: `go_on(frozenset)` when the user wants to send all the same, without these nodes, which can't
+    take it."""
 
-    go_on = Signal()
+    go_on = Signal(object)
 
     def __init__(self, theme: Theme, parent: QWidget) -> None:
         self._report: PreflightReport | None = None
@@ -300,14 +304,14 @@ class PreflightSheet(Sheet):
 
     def _press(self) -> None:
         self.close()
-        self.go_on.emit()
+        self.go_on.emit(self._report.failing if self._report is not None else frozenset())
 
     def retranslate(self) -> None:
         super().retranslate()
         report = self._report
         if report is None:
             return
-        failing = {problem.node for problem in report.problems}
+        failing = report.failing
         others = len(set(report.recipients) - failing)
         removed = sum(removal.count for removal in report.removals if removal.node not in failing)
         parts = []

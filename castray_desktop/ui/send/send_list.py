@@ -49,7 +49,7 @@ from PySide6.QtWidgets import (
 
 from castray_desktop.core.content.file_names import display_name
 from castray_desktop.core.content.urls import is_url, url_file_name
-from castray_desktop.core.failures.kinds import Failure
+from castray_desktop.core.failures.kinds import Failure, FailureKind
 from castray_desktop.core.failures.short_reasons import short_reason
 from castray_desktop.core.protocol.messages import PathSummary
 from castray_desktop.ui.i18n.language import Retranslator
@@ -113,8 +113,13 @@ class SendEntry:
         return self.summary is not None and self.summary.folder
 
     @property
+    def busy(self) -> bool:
+        """Whether its server does not say yet what it is, which keeps nobody from sending it."""
+        return self.failure is not None and self.failure.kind is FailureKind.SERVER_BUSY
+
+    @property
     def icon(self) -> str:
-        if self.failure is not None:
+        if self.failure is not None and not self.busy:
             return "triangle-alert"
         return "folder" if self.folder else _ICONS.get(PurePath(self.name).suffix.lower(), "file")
 
@@ -154,7 +159,12 @@ class SendList(QAbstractListModel):
 
     def broken(self) -> SendEntry | None:
         """The first entry that can't be sent."""
-        return next((entry for entry in self._entries if entry.failure is not None), None)
+        broken = (entry for entry in self._entries if entry.failure is not None and not entry.busy)
+        return next(broken, None)
+
+    def busy(self) -> tuple[SendEntry, ...]:
+        """The entries whose size is not known yet, since their servers are busy."""
+        return tuple(entry for entry in self._entries if entry.busy)
 
     def add(self, paths: Iterable[str]) -> bool:
         """Append what is not there yet; says whether anything was new."""
@@ -478,9 +488,10 @@ class DropArea(QWidget):
     def _show_entries(self) -> None:
         entries = self._entries
         self._stack.setCurrentIndex(1 if entries.rowCount() else 0)
-        waiting = bool(entries.unmeasured())
-        self._files.setText(self.tr("Counting…") if waiting else files_text(entries.files))
-        self._bytes.setText("…" if waiting else format_bytes(entries.bytes))
+        waiting, busy = bool(entries.unmeasured()), bool(entries.busy())
+        unknown = self.tr("Counting…") if waiting else self.tr("Size not known yet") if busy else ""
+        self._files.setText(unknown or files_text(entries.files))
+        self._bytes.setText("…" if unknown else format_bytes(entries.bytes))
         self.update()
 
     def resizeEvent(self, event: QResizeEvent) -> None:

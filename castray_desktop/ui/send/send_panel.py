@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import msgspec
 from PySide6.QtCore import QCoreApplication, QMargins, QRect, Qt, QTimer, Signal
 from PySide6.QtWidgets import (
     QFileDialog,
@@ -21,7 +22,7 @@ from PySide6.QtWidgets import (
 
 from castray_desktop.core.casts.transfer_options import TransferOptions
 from castray_desktop.core.content.urls import is_url
-from castray_desktop.core.failures.kinds import Failure
+from castray_desktop.core.failures.kinds import Failure, FailureKind
 from castray_desktop.core.failures.sentences import Explanation
 from castray_desktop.core.protocol import messages
 from castray_desktop.core.protocol.messages import ClusterPhase, ClusterStatus, OnConflict, SendRequest
@@ -97,6 +98,9 @@ def _choices(conflict: QWidget, limit: QWidget) -> QGridLayout:
 
 MEASURE_MS = 300
 
+LEAST_BUSY_SECONDS = 5.0
+"""A server that is busy is not asked again sooner."""
+
 
 class SendPanel(Card):
     """What will be sent and how.
@@ -140,6 +144,9 @@ class SendPanel(Card):
         self._measuring = QTimer(self)
         self._measuring.setSingleShot(True)
         self._measuring.timeout.connect(self._measure)
+        self._asking_again = QTimer(self)  # servers that are busy
+        self._asking_again.setSingleShot(True)
+        self._asking_again.timeout.connect(self._ask_busy_servers)
         self._build()
         self._wire()
         Retranslator(self, self._refresh)
@@ -286,7 +293,7 @@ class SendPanel(Card):
         self.clear_button.clicked.connect(self.entries.clear)
         self.options_button.clicked.connect(self._show_options)
         self.sheets.options_changed.connect(self._take_options)
-        self.sheets.go_on.connect(self._send_to_others)
+        self.sheets.go_on.connect(self._send_without)
         self.sheets.picked.connect(self.add_paths)
         self._selection.source_changed.connect(self._on_source)
         self.download.chosen.connect(self._refresh)
@@ -296,6 +303,7 @@ class SendPanel(Card):
         self._nodes.changed.connect(self._refresh)
         self.preflight.changed.connect(self._show_hint)
         self.preflight.changed.connect(self._show_measured)
+        self.preflight.changed.connect(self._ask_busy_servers_later)
         self.banner.gone.connect(self._show_hint)
         entries = self.entries
         for signal in (entries.rowsInserted, entries.rowsRemoved, entries.modelReset, entries.dataChanged):
@@ -315,10 +323,11 @@ class SendPanel(Card):
             self.sheets.show_report(report)
             return
         problems = report.problems
-        others = len(self._selection.ready()) - len({each.node for each in problems})
+        failing = report.failing
+        others = len(self._selection.ready() - failing)
         actions: list[tuple[Text, Callable[[], None]]] = []
         if others > 0:
-            actions.append((lambda: self._others_text(others), self._send_to_others))
+            actions.append((lambda: self._others_text(others), lambda: self._send_without(failing)))
         self.banner.show_message(lambda: problems_text(problems), *actions)
         self._show_hint()
 
@@ -358,21 +367,41 @@ class SendPanel(Card):
     def _others_text(self, count: int) -> str:
         return self.tr("Send to the other {count}").format(count=count)
 
-    def _send_to_others(self) -> None:
-        self.send_requested.emit(self.request(leave_out=True))
+    def _send_without(self, failing: frozenset[str]) -> None:
+        """Send to the others. Nodes that can't receive it are no part of the cast, which would fail there."""
+        request = self.request(leave_out=True)
+        recipients = tuple(node for node in request.recipients if node not in failing)
+        self.send_requested.emit(msgspec.structs.replace(request, recipients=recipients))
 
     def _measure(self) -> None:
-        paths = self.entries.unmeasured()
+        self._measure_paths(self.entries.unmeasured())
+
+    def _measure_paths(self, paths: tuple[str, ...]) -> None:
         if not paths or not self._link.connected:
             return
 
         def done(measured: messages.Measured) -> None:
             self.entries.measured(paths, measured.entries)
+            self._ask_busy_servers_later()
 
         downloads = self._downloads_only(self.entries.paths())
         node = self.download.node if downloads else self._source_node
         command = messages.MeasurePaths(paths, *self.options.patterns, node)
         self._link.ask(command, messages.Measured, done, self.refused)
+
+    def _ask_busy_servers_later(self) -> None:
+        """Look again at files whose servers are busy, once these may say what the files are."""
+        busy = [entry.failure for entry in self.entries.busy() if entry.failure is not None]
+        failure = self.preflight.failure
+        if failure is not None and failure.kind is FailureKind.SERVER_BUSY:
+            busy.append(failure)
+        if busy:
+            seconds = max(LEAST_BUSY_SECONDS, *(float(each.values.get("seconds", "0")) for each in busy))
+            self._asking_again.start(round(seconds * 1000))
+
+    def _ask_busy_servers(self) -> None:
+        self._measure_paths(tuple(entry.path for entry in self.entries.busy()))
+        self.preflight.ask_again()
 
     def _open_add_menu(self) -> None:
         self.drop_area.open_menu(self.add_button)

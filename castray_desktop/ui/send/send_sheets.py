@@ -71,12 +71,12 @@ class OptionsSheet(Sheet):
 class SendSheets(QObject):
     """Creates each sheet when it is first shown.
 
-    Signals: `options_changed(TransferOptions)`; `go_on()` to send without the nodes that can't receive;
+    Signals: `options_changed(TransferOptions)`; `go_on(frozenset)` to send without these nodes;
     `picked(list)` with paths of the node that was browsed.
     """
 
     options_changed = Signal(object)
-    go_on = Signal()
+    go_on = Signal(object)
     picked = Signal(list)
 
     def __init__(self, theme: Theme, link: EngineLink, panel: QWidget) -> None:

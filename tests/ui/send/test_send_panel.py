@@ -15,7 +15,7 @@ from castray_desktop.ui.model.engine_link import EngineLinkState
 from castray_desktop.ui.model.node_list import NodeList
 from castray_desktop.ui.model.recipient_selection import RecipientSelection
 from castray_desktop.ui.send.option_fields import destination_problem
-from castray_desktop.ui.send.send_list import SendList
+from castray_desktop.ui.send.send_list import SendList, size_text
 from castray_desktop.ui.send.send_panel import SendPanel
 from castray_desktop.ui.theme.theme import Theme
 from castray_desktop.ui.widgets.status_glyphs import GlyphState
@@ -310,7 +310,38 @@ def test_a_recipient_without_room_can_be_left_out(
     with qtbot.waitSignal(panel.send_requested) as sent:
         others.click()
     assert sent.args[0].leave_out
+    assert "node_3" in panel.request().recipients
+    assert sent.args[0].recipients == tuple(each for each in panel.request().recipients if each != "node_3")
     assert panel.banner.text() == ""
+
+
+def test_a_busy_server_keeps_nobody_from_sending(
+    qtbot: QtBot, panel: SendPanel, selection: RecipientSelection, link: FakeLink
+) -> None:
+    url = "https://host/model.bin"
+    values = {"url": url, "reason": "the server answers 429 and asks to wait 45 s", "seconds": "45"}
+    busy = Failure(FailureKind.SERVER_BUSY, values)
+    link.answers[m.MeasurePaths] = lambda command: m.Measured(
+        (m.PathSummary(url, "model.bin", failure=busy),)
+    )
+    link.answers[m.Preflight] = lambda command: m.PreflightReport(0, 0, (), failure=busy)
+    selection.set_selected(["node_2"])
+    add(qtbot, panel, url)
+    qtbot.waitUntil(lambda: panel.preflight.failure is not None)
+    assert panel.why_not() == ""
+    assert panel.hint.text.full_text() == "Server busy · the cast waits for it"
+    assert size_text(panel.entries.entries()[0]) == "Server busy"
+    assert panel.drop_area._bytes.text() == "…"
+    assert panel._asking_again.remainingTime() > 30_000
+    with qtbot.waitSignal(panel.send_requested) as sent:
+        panel.send()
+    assert sent.args[0].paths == (url,)
+    good = m.PathSummary(url, "model.bin", files=1, bytes=2_000_000)
+    link.answers[m.MeasurePaths] = lambda command: m.Measured((good,))
+    link.answers[m.Preflight] = lambda command: m.PreflightReport(1, 2_000_000, command.request.recipients)
+    panel._asking_again.start(0)
+    qtbot.waitUntil(lambda: panel.preflight.failure is None and panel.preflight.report is not None)
+    assert panel.drop_area._bytes.text() == "2.0 MB"
 
 
 def test_a_row_is_removed_by_its_cross_or_the_delete_key(qtbot: QtBot, panel: SendPanel) -> None:

@@ -98,6 +98,7 @@ def test_several_problems_are_shown_with_their_remedies(
     sheet.grab()
     sheet.go_on_button.click()
     assert link.asked(m.Send)[0].request.leave_out
+    assert link.asked(m.Send)[0].request.recipients == ("node_2",)
 
 
 def test_removals_are_previewed_before_anything_is_sent(
