@@ -15,7 +15,6 @@ from castray_desktop.core.failures.kinds import CastRayError, FailureKind
 from castray_desktop.core.protocol.nodes.cast_parcel import RemoteFile
 from castray_desktop.workers.base.installation import extra_command, lacks_extra
 from castray_desktop.workers.sources.hub_cache_layout import in_cache_layout
-from castray_desktop.workers.sources.object_stores import ObjectStores
 from castray_desktop.workers.sources.store_protocol import MAX_FILES, Store, Waits
 
 LIST_SECONDS = 120.0
@@ -25,14 +24,23 @@ SHORT_PATIENCE_SECONDS = 10.0
 """So long a preflight waits for a store that lets wait. A cast waits as long as the store asks for."""
 
 
+def _object_stores() -> Store:
+    from castray_desktop.workers.sources.object_stores import ObjectStores
+
+    return ObjectStores()
+
+
 def _hub_store() -> Store:
     from castray_desktop.workers.sources.hub_store import HubStore
 
     return HubStore()
 
 
-STORES: dict[str, Callable[[], Store]] = {**dict.fromkeys(("s3", "gs", "az"), ObjectStores), "hf": _hub_store}
-"""What makes the store of each scheme. Its module imports what the extra installs when it is used."""
+STORES: dict[str, Callable[[], Store]] = {
+    **dict.fromkeys(("s3", "gs", "az"), _object_stores),
+    "hf": _hub_store,
+}
+"""What makes the store of each scheme. Its module imports what the extra installs."""
 
 
 Waiting = Callable[[float, str], None]

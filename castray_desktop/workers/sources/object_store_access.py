@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from castray_desktop.core.content.urls import redacted_url, url_scheme
 from castray_desktop.core.failures.kinds import CastRayError, FailureKind
+from castray_desktop.workers.sources.aws_signature import AwsKeys
 
 if TYPE_CHECKING:
     from obstore.store import AzureStore, GCSStore, S3Store
@@ -85,12 +86,22 @@ class ObjectPlace:
 
 
 @dataclass(frozen=True)
+class S3Bucket:
+    """What requests to S3 need that obstore can't make."""
+
+    url: str  # what a quoted key is appended to
+    region: str
+    keys: Callable[[], AwsKeys] | None  # may block, and raises any error; None: it is public
+
+
+@dataclass(frozen=True)
 class StoreAccess:
     """An opened bucket."""
 
     store: SignCapableStore
     public_url: str = ""  # without credentials: what a quoted key is appended to
     how: str = ""  # how credentials are given, for a sentence
+    s3: S3Bucket | None = None  # if it is one of S3, whose keys are known here
 
     @property
     def is_public(self) -> bool:
@@ -190,9 +201,31 @@ def _open_s3(place: ObjectPlace) -> StoreAccess:
         **({"skip_signature": True} if public else {}),  # type: ignore[arg-type]
         **config,  # type: ignore[arg-type]
     )
-    base = endpoint or f"https://s3.{region}.amazonaws.com"
+    url = f"{endpoint or f'https://s3.{region}.amazonaws.com'}/{place.bucket}/"
     how = "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or a profile in ~/.aws/credentials"
-    return StoreAccess(store, f"{base}/{place.bucket}/" if public else "", how)
+    keys = _known_keys(profile, provider)
+    bucket = S3Bucket(url, region, keys) if public or keys is not None else None
+    return StoreAccess(store, url if public else "", how, bucket)
+
+
+def _known_keys(profile: AwsProfile, provider: Any) -> Callable[[], AwsKeys] | None:
+    """What gives the keys that obstore signs with; None if obstore alone knows them, or there are none."""
+    if provider is not None:
+
+        def provided() -> AwsKeys:
+            found = provider()
+            return AwsKeys(found["access_key_id"], found["secret_access_key"], found["token"] or "")
+
+        return provided
+    if key := os.environ.get("AWS_ACCESS_KEY_ID"):
+        token = os.environ.get("AWS_SESSION_TOKEN") or os.environ.get("AWS_TOKEN", "")
+        keys = AwsKeys(key, os.environ.get("AWS_SECRET_ACCESS_KEY", ""), token)
+    elif profile.keys:
+        found = profile.keys
+        keys = AwsKeys(found["access_key_id"], found["secret_access_key"], found.get("session_token", ""))
+    else:
+        return None
+    return lambda: keys
 
 
 def _provider_of(profile: AwsProfile, place: ObjectPlace) -> Any:

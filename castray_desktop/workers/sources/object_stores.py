@@ -16,11 +16,12 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from castray_desktop.core.casts.transfer_options import TransferOptions
-from castray_desktop.core.content.file_names import folders_above
+from castray_desktop.core.content.file_names import ExcludePatterns, folders_above
 from castray_desktop.core.content.urls import redacted_url, url_file_name
 from castray_desktop.core.failures.kinds import CastRayError, FailureKind
 from castray_desktop.core.protocol.nodes.cast_parcel import RemoteFile
 from castray_desktop.workers.sources.object_store_access import ObjectPlace, StoreAccess, open_bucket
+from castray_desktop.workers.sources.s3_checksums import S3Checksums
 from castray_desktop.workers.sources.store_protocol import LINK_SECONDS, MAX_FILES, Waits
 
 if TYPE_CHECKING:
@@ -44,6 +45,9 @@ _EXPRESS = "--x-s3"
 class ObjectStores:
     """Implements `Store` for `s3`, `gs` and `az`."""
 
+    def __init__(self) -> None:
+        self._checksums = S3Checksums()
+
     async def list_files(
         self, address: str, options: TransferOptions, waits: Waits
     ) -> tuple[RemoteFile, ...]:
@@ -60,11 +64,19 @@ class ObjectStores:
         top = url_file_name(address).decode()
         folder = place.key.rstrip("/")
         below = f"{folder}/" if folder else ""
-        return tuple(
+        files = tuple(
             _remote_file(
                 place, item, top if item["path"] == folder else f"{top}/{item['path'][len(below) :]}"
             )
             for item in found
+        )
+        if access.s3 is None or place.bucket.endswith(_EXPRESS):  # that one takes other signatures
+            return files
+        exclusions = ExcludePatterns(options.patterns)
+        kept = [file for file in files if not exclusions.leaves_out(file.path)]
+        checksums = await self._checksums.find(access.s3, kept)
+        return tuple(
+            dataclasses.replace(file, checksum=checksums.get(file.address, file.checksum)) for file in files
         )
 
     async def with_links(self, files: Sequence[RemoteFile], waits: Waits) -> tuple[RemoteFile, ...]:

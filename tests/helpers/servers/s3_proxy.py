@@ -1,4 +1,7 @@
-"""A proxy before an S3 server, which answers requests for ranges of objects with faults. All others pass."""
+"""A proxy before an S3 server, which answers requests for ranges of objects with faults. All others pass.
+
+Of objects in parts it says what moto does not: the type of their checksum, and the sizes of their parts.
+"""
 
 from __future__ import annotations
 
@@ -28,6 +31,11 @@ class S3Proxy(http.server.ThreadingHTTPServer):
         self.faults: list[Answer] = []  # for the next requests for a range, one each
         self.gate: threading.Event | None = None  # ranges wait for it
         self.sent_bytes = 0  # of ranges
+        self.questions: list[tuple[str, str]] = []  # other requests than for ranges: method and address
+        self.refused: frozenset[str] = frozenset()  # of these, methods that are refused
+        self.part_sizes: dict[
+            str, list[int]
+        ] = {}  # of objects whose checksum is that of their parts, by path
         self.lock = threading.Lock()
         self._seen: set[str] = set()  # signatures of links that were used
         self._expired: set[str] = set()
@@ -79,7 +87,33 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         self._pass_on()
 
     def _pass_on(self) -> None:
-        self._answer(*self._ask())
+        self.server.questions.append((self.command, self.path))
+        if self.command in self.server.refused:
+            self._answer(403, {}, b"")
+            return
+        status, headers, body = self._ask()
+        parts = urlsplit(self.path)
+        sizes = self.server.part_sizes.get(parts.path)
+        if sizes is not None and self.command == "HEAD":
+            for name in [name for name in headers if name.lower().startswith("x-amz-checksum-")]:
+                headers[name] += "-" + headers["ETag"].strip('"').partition("-")[2]
+                headers["x-amz-checksum-type"] = "COMPOSITE"
+        elif sizes is not None and parts.query.startswith("attributes"):
+            body = self._with_parts(body, sizes)
+        self._answer(status, headers, body)
+
+    def _with_parts(self, body: bytes, sizes: list[int]) -> bytes:
+        """The attributes of an object with two of its parts."""
+        first = int(self.headers.get("x-amz-part-number-marker") or 0)
+        shown = list(enumerate(sizes, 1))[first : first + 2]
+        listed = "".join(
+            f"<Part><PartNumber>{number}</PartNumber><Size>{size}</Size></Part>" for number, size in shown
+        )
+        last = shown[-1][0]
+        more = "true" if last < len(sizes) else "false"
+        listed += f"<IsTruncated>{more}</IsTruncated><NextPartNumberMarker>{last}</NextPartNumberMarker>"
+        before, end, after = body.rpartition(b"</")
+        return before + f"<ObjectParts>{listed}</ObjectParts>".encode() + end + after
 
     def _ask(self) -> tuple[int, dict[str, str], bytes]:
         """The server's answer to this request, without its range."""

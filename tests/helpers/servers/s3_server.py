@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import re
 import subprocess
 import sys
 import threading
 import urllib.parse
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 START_SECONDS = 60.0
@@ -55,6 +56,21 @@ class S3Server:
         """Create a bucket, or an object in it: `bucket/key`."""
         self._send("PUT", urllib.parse.quote(path), payload, headers or {})
 
+    def put_in_parts(
+        self, path: str, parts: Sequence[bytes], headers: Mapping[str, str] | None = None
+    ) -> None:
+        """Create an object by an upload in parts. Each but the last has 5 MiB at least."""
+        place = urllib.parse.quote(path)
+        answer = self._send("POST", f"{place}?uploads", b"", headers or {})
+        upload = answer.partition(b"<UploadId>")[2].partition(b"<")[0].decode()
+        listed = ""
+        for number, payload in enumerate(parts, 1):
+            self._send("PUT", f"{place}?partNumber={number}&uploadId={upload}", payload, {})
+            etag = hashlib.md5(payload, usedforsecurity=False).hexdigest()
+            listed += f"<Part><PartNumber>{number}</PartNumber><ETag>{etag}</ETag></Part>"
+        body = f"<CompleteMultipartUpload>{listed}</CompleteMultipartUpload>".encode()
+        self._send("POST", f"{place}?uploadId={upload}", body, {})
+
     def reset(self) -> None:
         """Forget everything."""
         self._send("POST", "moto-api/reset", b"", {})
@@ -63,15 +79,16 @@ class S3Server:
         """Refuse unknown access keys after so many requests."""
         self._send("POST", "moto-api/reset-auth", str(after).encode(), {})
 
-    def _send(self, method: str, path: str, payload: bytes, headers: Mapping[str, str]) -> None:
+    def _send(self, method: str, path: str, payload: bytes, headers: Mapping[str, str]) -> bytes:
         request = urllib.request.Request(
             f"{self.url}/{path}",
             data=payload,
             method=method,
             headers={"Content-Type": "application/octet-stream", "Authorization": _SOMEONE, **headers},
         )
-        with urllib.request.urlopen(request, timeout=START_SECONDS):
-            pass
+        with urllib.request.urlopen(request, timeout=START_SECONDS) as response:
+            answer: bytes = response.read()
+        return answer
 
     def close(self) -> None:
         self._process.terminate()

@@ -101,7 +101,7 @@ class RemoteFile:
     ranges: bool = True  # whether parts of it can be requested
     authorization: str = field(default="", repr=False)  # value of the header, for the host of `url` alone
     address: str = ""  # in its store: the engine makes links from it, and people see it; empty: a web server
-    checksum: str = ""  # as its server knows it: "sha256:HEX", "md5:HEX", "crc32:HEX" or "git-sha1:HEX"
+    checksum: str = ""  # as its server knows it, such as "sha256:HEX": see `core.content.checksums`
     expires: float = 0.0  # of the link, POSIX seconds; 0: never
     contents: str = field(default="", repr=False)  # packed, see `pack_contents`; instead of a link
     target: str = ""  # this is a symbolic link with this text, without contents

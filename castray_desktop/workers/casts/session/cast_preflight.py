@@ -225,7 +225,8 @@ class CastPreflight:
             return survey.totals.manifest_digest
         hasher = hashlib.sha256(survey.totals.manifest_digest.encode())
         for file in files:
-            hasher.update(f"\n{file.path} {file.etag} {file.checksum}".encode(errors="surrogateescape"))
+            version = file.etag or file.checksum  # a store may state the checksum of a version later
+            hasher.update(f"\n{file.path} {version}".encode(errors="surrogateescape"))
         return hasher.hexdigest()
 
     async def removals(self, survey: RecipientSurvey) -> tuple[Removal, ...]:

@@ -15,6 +15,8 @@ from pathlib import Path
 
 import pytest
 
+from castray_desktop.core.content.checksums import composite_checksum
+from castray_desktop.core.content.folded_crc import GENERATORS, FoldedCrc
 from castray_desktop.core.failures.kinds import Failure, FailureKind
 from castray_desktop.core.failures.sentences import translate_value
 from castray_desktop.core.protocol.nodes.agent_orders import (
@@ -364,11 +366,15 @@ def test_a_proxy_of_the_environment_is_used(
 def checksum(kind: str, payload: bytes) -> str:
     if kind == "crc32":
         return f"crc32:{zlib.crc32(payload):08x}"
+    if kind in GENERATORS:
+        crc = FoldedCrc(kind)
+        crc.update(payload)
+        return f"{kind}:{crc.digest().hex()}"
     return f"{kind}:{hashlib.new(kind, payload, usedforsecurity=False).hexdigest()}"
 
 
 @pytest.mark.parametrize("size", [0, 300, SIZE])
-@pytest.mark.parametrize("kind", ["sha256", "md5", "crc32"])
+@pytest.mark.parametrize("kind", ["sha256", "md5", "crc32", "sha1", "crc32c", "crc64nvme"])
 def test_the_checksum_of_the_store_is_compared(lab: Lab, server: RangeServer, kind: str, size: int) -> None:
     file = served(server, "/model.bin", size)
     found = dataclasses.replace(stored(server, file), checksum=checksum(kind, file.payload))
@@ -376,6 +382,25 @@ def test_the_checksum_of_the_store_is_compared(lab: Lab, server: RangeServer, ki
     (result,) = send(nodes, (found,))
     assert result.state is RecipientState.COMPLETED, result
     assert next(iter(nodes[0].sources.values())).checksums == {kind: 1}
+
+
+def test_a_checksum_of_parts_is_compared(lab: Lab, server: RangeServer) -> None:
+    """Its parts are not those that are downloaded at once."""
+    file = served(server, "/model.bin", SIZE)
+    nodes = lab.chain(1)
+    sizes = (5 * MIB + 7, 9 * MIB, SIZE - 14 * MIB - 7)
+    parts, at = [], 0
+    for size in sizes:
+        parts.append(hashlib.sha256(file.payload[at : at + size]).digest())
+        at += size
+    for digests, compared in ((parts, {"sha256-composite": 1}), (parts[::-1], {})):
+        digest = hashlib.sha256(b"".join(digests)).hexdigest()
+        found = dataclasses.replace(
+            stored(server, file), checksum=composite_checksum("sha256", digest, sizes)
+        )
+        (result,) = send(nodes, (found,))
+        assert (result.state is not RecipientState.FAILED) is bool(compared)
+        assert list(nodes[0].sources.values())[-1].checksums == compared
 
 
 def test_a_file_with_another_checksum_fails_alone(lab: Lab, server: RangeServer) -> None:
