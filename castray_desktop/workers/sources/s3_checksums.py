@@ -117,8 +117,7 @@ class S3Checksums:
         if questions is not None and unknown:
             if len(self._kept) + len(unknown) > MAX_KEPT:
                 self._kept.clear()
-            for file, answer in questions.ask_all(unknown):
-                self._kept[self._key(file)] = answer
+            self._kept.update((self._key(file), said) for file, said in questions.ask_all(unknown))
         return {
             file.address: answer for file in files if (answer := self._kept.get(self._key(file))) is not None
         }
