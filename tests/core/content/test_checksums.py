@@ -28,14 +28,14 @@ WHOLE = [kind for kind in LABELS if not kind.endswith("-composite")]
 COMPOSITE = [kind.removesuffix("-composite") for kind in LABELS if kind.endswith("-composite")]
 
 
-def stated(data: bytes) -> dict[str, str]:
-    found = {name: hashlib.new(name, data, usedforsecurity=False).hexdigest() for name in ("md5", "sha1")}
-    found |= {kind: slow_crc(generator, data).hex() for kind, generator in GENERATORS.items()}
-    return found | {
-        "sha256": hashlib.sha256(data).hexdigest(),
-        "crc32": f"{zlib.crc32(data):08x}",
-        "git-sha1": hashlib.sha1(b"blob %d\0" % len(data) + data, usedforsecurity=False).hexdigest(),
-    }
+def stated(kind: str, data: bytes) -> str:
+    if kind in GENERATORS:
+        return slow_crc(kind, data).hex()
+    if kind == "crc32":
+        return f"{zlib.crc32(data):08x}"
+    if kind == "git-sha1":
+        kind, data = "sha1", b"blob %d\0" % len(data) + data
+    return hashlib.new(kind, data, usedforsecurity=False).hexdigest()
 
 
 def check(checksum: str, data: bytes, cut: int) -> None:
@@ -53,14 +53,14 @@ def check(checksum: str, data: bytes, cut: int) -> None:
 @pytest.mark.parametrize("kind", WHOLE)
 @given(data=st.binary(max_size=100), cut=st.integers(0, 100))
 def test_the_same_bytes_match_however_they_are_cut(kind: str, data: bytes, cut: int) -> None:
-    check(f"{kind}:{stated(data)[kind].upper()}", data, cut)
+    check(f"{kind}:{stated(kind, data).upper()}", data, cut)
 
 
 @pytest.mark.parametrize("kind", COMPOSITE)
 @given(parts=st.lists(st.binary(min_size=1, max_size=30), min_size=1, max_size=6), cut=st.integers(0, 100))
 def test_a_checksum_of_parts_is_compared(kind: str, parts: list[bytes], cut: int) -> None:
-    digests = b"".join(bytes.fromhex(stated(part)[kind]) for part in parts)
-    text = composite_checksum(kind, stated(digests)[kind], [len(part) for part in parts])
+    digests = b"".join(bytes.fromhex(stated(kind, part)) for part in parts)
+    text = composite_checksum(kind, stated(kind, digests), [len(part) for part in parts])
     check(text, b"".join(parts), cut)
     assert stated_digest(text, kind) == b""  # it is no hash of the file
 
@@ -92,7 +92,7 @@ def test_what_can_t_be_computed_is_not_compared(text: str) -> None:
 
 def test_the_best_checksum_of_the_headers_is_found() -> None:
     sha256, md5, crc32c = (
-        base64.b64encode(bytes.fromhex(stated(DATA)[kind])).decode() for kind in ("sha256", "md5", "crc32c")
+        base64.b64encode(bytes.fromhex(stated(kind, DATA))).decode() for kind in ("sha256", "md5", "crc32c")
     )
     for headers, partial, kind in (
         ({"Repr-Digest": f"md5=:{md5}:, sha-256=:{sha256}:"}, True, "sha256"),
@@ -109,7 +109,7 @@ def test_the_best_checksum_of_the_headers_is_found() -> None:
         ({}, False, ""),
     ):
         found = stated_checksum(headers.get, partial)
-        assert found == (f"{kind}:{stated(DATA)[kind]}" if kind else ""), headers
+        assert found == (f"{kind}:{stated(kind, DATA)}" if kind else ""), headers
 
 
 def test_an_encrypted_object_has_an_etag_that_says_nothing() -> None:
