@@ -85,7 +85,10 @@ def measure(asked: RayVersions, options: argparse.Namespace) -> Iterator[tuple[s
     try:
         path = files / "big.bin"
         path.write_bytes(os.urandom(options.megabytes * MEGABYTE))
-        with Lab(options.hosts, "1gbit") as lab, LabCluster(lab, python, home, DATA_PORT) as cluster:
+        with (
+            Lab(options.hosts, "1gbit") as lab,
+            LabCluster(lab, python, home, DATA_PORT, complete=True) as cluster,
+        ):
             started = cluster.castray("engine", "start", "--cluster", cluster.address)
             if started.returncode:
                 raise LabUnavailable(started.stderr.strip())

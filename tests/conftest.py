@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import gc
 import os
 from collections.abc import AsyncIterator, Generator, Iterator
@@ -26,10 +28,25 @@ def pytest_collection() -> Generator[None, Any, Any]:
     """Whatever is made until all tests are collected stays: no garbage collection looks at it."""
     gc.disable()
     try:
-        return (yield)
+        with _modules_compiled_once():
+            return (yield)
     finally:
         gc.freeze()
         gc.enable()
+
+
+@contextlib.contextmanager
+def _modules_compiled_once() -> Iterator[None]:
+    """Of several processes the first one compiles all modules of tests, which takes longer than the rest of
+    the collection; the others wait, and read its byte code.
+    """
+    with Path(__file__).open() as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            fcntl.flock(lock, fcntl.LOCK_SH)
+            fcntl.flock(lock, fcntl.LOCK_UN)
+        yield
 
 
 @pytest.hookimpl(optionalhook=True)

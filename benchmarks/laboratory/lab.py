@@ -400,12 +400,14 @@ class Lab:
         *,
         environment: Mapping[str, str] | None = None,
         shared_memory: str = "",
+        complete: bool = False,
     ) -> str:
         """Start a Ray node in the host: the head, or one that joins `head`. Returns the head's address.
 
         `python` is the interpreter with Ray, `environment` has extra variables for its processes,
-        `shared_memory` is the size of a separate /dev/shm ("16m"). Only the laboratory ends the node. Raises
-        LabUnavailable.
+        `shared_memory` is the size of a separate /dev/shm ("16m"). Unless it is to be `complete`, the node
+        does without the processes of Ray that casts never use; Ray before 2.44 always has them. Only the
+        laboratory ends the node. Raises LabUnavailable.
         """
         folder = tempfile.mkdtemp(prefix="clr", dir="/tmp")  # Ray's sockets need a short path
         self._folders.append(folder)
@@ -423,8 +425,13 @@ class Lab:
             ),
             *("--num-cpus=1", "--object-store-memory=200000000", "--disable-usage-stats"),
             *([] if head else ["--include-dashboard=false"]),
+            *([] if complete else ["--include-log-monitor=false", *([] if head else ["--no-monitor"])]),
         ]
         variables = ray_environment() | dict(environment or {})
+        if not complete:
+            variables["RAY_prestart_worker_first_driver"] = (
+                "0"  # agents can't use workers without our modules
+            )
         if str(python) != sys.executable:
             variables.pop("PYTHONPATH", None)  # it has its own packages, and none of ours
         variables |= {"RAY_TMPDIR": folder, "TMPDIR": folder} if head else {}

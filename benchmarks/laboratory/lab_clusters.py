@@ -62,12 +62,18 @@ class LabCluster:
     """A context manager: a Ray node in each host, the head in the first one; the engine ends with it."""
 
     def __init__(
-        self, lab: Lab, python: str | Path, folder: Path, data_port: int = 0, shared_memory: str = ""
+        self,
+        lab: Lab,
+        python: str | Path,
+        folder: Path,
+        data_port: int = 0,
+        shared_memory: str = "",
+        complete: bool = False,
     ) -> None:
         """Create the cluster; `folder` is for homes and files, and the caller removes it.
 
         `data_port` is the data port of all agents, `shared_memory` the size of /dev/shm in all hosts except
-        the first.
+        the first. For `complete`, see `Lab.start_ray`.
         """
         self.lab = lab
         self.folder = folder
@@ -75,17 +81,23 @@ class LabCluster:
         self._python = python
         self._data_port = data_port
         self._shared_memory = shared_memory
+        self._complete = complete
 
     def __enter__(self) -> Self:
         head, *others = self.lab.hosts
-        self.address = self.lab.start_ray(head, python=self._python)
+        self.address = self.lab.start_ray(head, python=self._python, complete=self._complete)
         with ThreadPoolExecutor(2) as pool:
             list(pool.map(self._join, others))
         return self
 
     def _join(self, host: Host) -> None:
-        head, small = self.lab.hosts[0], self._shared_memory
-        self.lab.start_ray(host, head, python=self._python, shared_memory=small)
+        self.lab.start_ray(
+            host,
+            self.lab.hosts[0],
+            python=self._python,
+            shared_memory=self._shared_memory,
+            complete=self._complete,
+        )
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

@@ -16,8 +16,9 @@ from typing import Any
 
 import pytest
 
-from castray_desktop.core.protocol import messages as m
+from castray_desktop.core.protocol import messages
 from castray_desktop.workers.base.paths import find_paths
+from castray_desktop.workers.base.settings import SettingsFile
 from castray_desktop.workers.client.engine_client import EngineClient
 from castray_desktop.workers.clusters import reaper
 
@@ -41,6 +42,12 @@ class Castray:
             "XDG_RUNTIME_DIR": str(self.home / "run"),
             "CASTRAY_CLUSTER": "local",  # this machine may be a node of another cluster
         }
+
+    def demo_nodes(self, count: int) -> None:
+        """Set the number of nodes beside this computer, before the engine starts. Each is a process."""
+        paths = find_paths(self.environment)
+        paths.prepare()
+        SettingsFile(paths.settings).change(messages.EngineSettings(demo_nodes=count))
 
     def __call__(
         self, *arguments: str | Path, timeout: float = SEND_SECONDS
@@ -155,5 +162,5 @@ async def client(cluster: Castray) -> AsyncIterator[EngineClient]:
     """Of the engine of that cluster. All schedules are disabled afterwards."""
     client = await EngineClient.connect(find_paths(cluster.environment), "test", start=False)
     yield client
-    await client.request(m.EnableSchedule("", False), m.Done)
+    await client.request(messages.EnableSchedule("", False), messages.Done)
     await client.close()

@@ -21,9 +21,9 @@ from tests.helpers.trees import make_file
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(180)]
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def api(cluster: Castray) -> Iterator[httpx.Client]:
-    """A client of a server that runs during the test."""
+    """A client of a server that runs during the tests."""
     server = cluster.start("serve", "--port", "0", "--read-only-token")
     assert server.stdout is not None
     address = server.stdout.readline().split()[4].rstrip(",")

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from castray_desktop.workers.clusters.node_inventory import local_node_name
 from tests.cluster.conftest import Castray
 from tests.helpers.trees import make_file
 
@@ -58,7 +59,7 @@ def test_refused_before_anything_is_sent(
 ) -> None:
     file, fifo = make_file(tmp_path / "file.bin", 10), tmp_path / "fifo"
     os.mkfifo(fifo)
-    names = {"file": str(file), "fifo": str(fifo), "own": cluster.nodes()[0]["name"]}
+    names = {"file": str(file), "fifo": str(fifo), "own": local_node_name()}
     done = cluster("send", *(argument.format_map(names) for argument in arguments), "--json")
     assert done.returncode == status, done.stderr
     assert words in done.stderr
@@ -140,6 +141,7 @@ def test_a_destination_that_may_not_be_written(cluster: Castray, tmp_path: Path)
 @needs_root
 def test_what_may_not_be_read(own_castray: Castray, tmp_path: Path) -> None:
     """Root without the capability to read everything behaves like any other user."""
+    own_castray.demo_nodes(1)
     secret = make_file(tmp_path / "secret.bin", 100)
     folder = tmp_path / "folder"
     folder.mkdir()

@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -26,39 +25,27 @@ def command_line(pid: int) -> bytes:
     return Path(f"/proc/{pid}/cmdline").read_bytes()
 
 
-def test_of_two_first_starts_one_makes_an_engine_which_takes_everything_along_when_it_is_killed(
+def test_the_next_start_sweeps_what_a_killed_engine_and_its_reaper_left(
     own_castray: Castray,
 ) -> None:
+    """Of two first starts, one has made the engine. A reaper that lives takes everything along, see
+    `test_control.py`. An engine without clients ends, and a killed client counts as disconnected.
+    """
+    own_castray.demo_nodes(1)
     starts = [own_castray.start("engine", "start") for _ in range(2)]
     for start in starts:
         _, errors = start.communicate(timeout=60)
         assert start.returncode == 0, errors
     engine = engine_pid(own_castray)
-    found = own_castray.processes()
-    assert [pid for pid in found if b"workers.engine" in Path(f"/proc/{pid}/cmdline").read_bytes()] == [
-        engine
-    ]
-    assert len(found) > 8
-    os.kill(engine, signal.SIGKILL)
-    assert own_castray.wait_until_gone() == []
-    runs = own_castray.home / "castray" / "runs"
-    deadline = time.monotonic() + 2
-    while list(runs.iterdir()) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert list(runs.iterdir()) == []
-
-
-def test_the_next_start_sweeps_what_engine_and_reaper_left_and_an_engine_without_clients_ends(
-    own_castray: Castray,
-) -> None:
-    """A killed client counts as disconnected."""
-    assert own_castray("engine", "start").returncode == 0
+    commands = {pid: command_line(pid) for pid in own_castray.processes()}
+    assert [pid for pid, command in commands.items() if b"workers.engine" in command] == [engine]
+    assert len(commands) > 8
     run = next((own_castray.home / "castray" / "runs").glob("*.json"))
     temp_dir = Path(json.loads(run.read_text())["temp_dir"])
-    for pid in own_castray.processes():
-        if b"reaper.py" in command_line(pid):
-            os.kill(pid, signal.SIGKILL)
-    os.kill(engine_pid(own_castray), signal.SIGKILL)
+    reapers = [pid for pid, command in commands.items() if b"reaper.py" in command]
+    assert reapers
+    for pid in (*reapers, engine):
+        os.kill(pid, signal.SIGKILL)
 
     with subprocess.Popen(
         [sys.executable, "-c", CLIENT], env=own_castray.environment, stdout=subprocess.PIPE, text=True

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.laboratory.namespaces import PREFIX, ROOT_FOLDER, LabUnavailable, check_machine
+from tests.helpers.extent import TEST_ALL
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
 SECONDS = 100.0
@@ -107,7 +108,7 @@ def test_a_run_over_agents_and_a_file_system_of_its_own_is_stopped(number: signa
 
 
 @pytest.mark.ray
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM] if TEST_ALL else [signal.SIGTERM])
 def test_a_run_over_a_ray_cluster_is_stopped(number: signal.Signals) -> None:
     with run_of("SIGSTOP for 20 s, then SIGCONT/last hop/preflight") as run:
         run.until_there_is(b"raylet/raylet", 1)

@@ -13,7 +13,6 @@ the second measure links and would disturb each other.
 APART = (
     "tests/cluster/test_processes.py",
     "tests/cluster/test_upgrade.py",
-    "tests/cluster/test_window.py",
     "tests/lab/test_bare_ray.py",
     "tests/lab/test_clusters.py",
     "tests/lab/test_encryption.py",

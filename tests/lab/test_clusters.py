@@ -13,10 +13,20 @@ import pytest
 from benchmarks.clusters import check_files, engine_in, kill, ray_processes
 from benchmarks.laboratory.lab import Lab
 from castray_desktop.core.failures.kinds import FailureKind
+from castray_desktop.workers.clusters.agent_liveness import START_SECONDS
+from castray_desktop.workers.clusters.cluster_supervisor import ANSWERED_SECONDS, ATTACH_SECONDS
 
 MakeLab = Callable[..., Lab]
 
-pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(300)]
+
+ATTACHED_SECONDS = ATTACH_SECONDS + ANSWERED_SECONDS + START_SECONDS
+"""The engine has given up by then."""
+
+NOTICED_SECONDS = 15.0
+"""Ray itself takes longer to notice that a node is gone; how fast it is on a quiet machine is measured by
+`benchmarks.clusters`.
+"""
 
 
 @pytest.fixture
@@ -34,16 +44,18 @@ async def test_a_raylet_and_then_the_head_are_killed(make_lab: MakeLab, folder: 
     path.write_bytes(os.urandom(90_000_000))
     async with engine_in(lab, outside, folder) as desk:
         await desk.use(f"ray://{head.address}:10001")
-        await desk.until("attached from outside", lambda: desk.is_ready(3))
+        await desk.until("attached from outside", lambda: desk.is_ready(3), ATTACHED_SECONDS)
         cast = await desk.send(path, folder)
         await desk.until("some has arrived", lambda: desk.done_bytes(cast) > 30_000_000)
         kill(ray_processes(lab, worker, "raylet"))
-        await desk.until("offline", lambda: not desk.is_online(worker.address), 5)
+        await desk.until("offline", lambda: not desk.is_online(worker.address), NOTICED_SECONDS)
         await asyncio.to_thread(lab.start_ray, worker, head)
         await desk.until("online again", lambda: desk.is_online(worker.address))
         await desk.until("the cast has ended", lambda: cast in desk.results)
         check_files(desk, cast, path)
         kill(ray_processes(lab, head, "gcs_server", "raylet"))
-        await desk.until("said that the head is gone", lambda: desk.cache.cluster.failure is not None, 5)
+        await desk.until(
+            "said that the head is gone", lambda: desk.cache.cluster.failure is not None, NOTICED_SECONDS
+        )
         assert desk.cache.cluster.failure is not None
         assert desk.cache.cluster.failure.kind is FailureKind.CLUSTER_LOST

@@ -1,21 +1,18 @@
-"""What somebody records who taps the network between the machines."""
+"""What somebody records who taps the network between machines; for a real cluster, see `test_bare_ray.py`."""
 
 from __future__ import annotations
 
-import asyncio
 import os
 import secrets
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import msgspec
 import pytest
 
-from benchmarks.clusters import check_files, engine_in
 from benchmarks.laboratory.lab import Lab
 from benchmarks.laboratory.lab_nodes import lab_nodes
-from castray_desktop.core.casts.transfer_options import Encryption, TransferOptions, TransportOption
+from castray_desktop.core.casts.transfer_options import Encryption, TransferOptions
 from castray_desktop.core.protocol.messages import CastState, SendRequest
 from tests.lab.traffic_recorder import recorded
 
@@ -71,36 +68,3 @@ async def test_the_traffic_of_agents_contains_neither_content_nor_names(
             assert (cast.encode() in found) is tapped
             for delivery in result.deliveries:
                 assert Path(delivery.paths[0]).read_bytes() == path.read_bytes()
-
-
-@pytest.mark.ray
-@pytest.mark.slow
-@pytest.mark.timeout(180)
-async def test_the_traffic_of_a_real_cluster_does_not_contain_the_file(
-    make_lab: MakeLab, folder: Path
-) -> None:
-    """A Ray without TLS: also what goes through its calls is encrypted."""
-    lab = make_lab(2, "400mbit")
-    head, worker = lab.hosts
-    await asyncio.to_thread(lab.start_ray, head)
-    await asyncio.to_thread(lab.start_ray, worker, head)
-    async with engine_in(lab, head, folder) as desk:
-        await desk.use(f"{head.address}:6379")
-        await desk.until("attached", lambda: desk.is_ready(2))
-        for choice, transport, tapped in (
-            (Encryption.AUTO, TransportOption.AUTO, False),
-            (Encryption.ALWAYS, TransportOption.RAY, False),
-            (Encryption.NEVER, TransportOption.AUTO, True),
-        ):
-            path = folder / f"{choice.value}.bin"
-            mark = marked_file(path, 4 * MIB)
-            options = TransferOptions(destination=str(folder / "{node}"), encrypt=choice, transport=transport)
-            with recorded(lab, worker, folder) as traffic:
-                cast = await desk.send(path, folder, options=options)
-                await desk.until("the cast has ended", lambda: cast in desk.results)  # noqa: B023
-            check_files(desk, cast, path)
-            result = desk.results[cast]
-            assert result.summary.encrypted is not tapped, msgspec.to_builtins(result)
-            found = traffic.read_bytes()
-            assert len(found) > 4 * MIB
-            assert (mark in found) is tapped

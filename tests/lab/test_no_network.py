@@ -7,6 +7,7 @@ questions for names.
 
 from __future__ import annotations
 
+import filecmp
 import json
 import os
 import subprocess
@@ -19,7 +20,7 @@ import pytest
 import castray_desktop
 from benchmarks.laboratory.namespaces import ip_batch, nft, owner_prefix, remove
 from tests.cluster.conftest import Castray, make_home
-from tests.helpers.trees import make_file
+from tests.helpers.trees import facts, make_file, make_tree
 
 ROOT = Path(__file__).resolve().parents[2]
 SECONDS = 150.0
@@ -151,7 +152,7 @@ def assert_only_ray_asked(nowhere: Nowhere) -> None:
 def test_nothing_is_asked_for_outside_of_the_computer(
     nowhere: Nowhere, castray: Castray, tmp_path: Path
 ) -> None:
-    """The version, the engine with its cluster, and the window, with a cast to three nodes."""
+    """The version, the engine with its cluster, and the window, with a drop that arrives on three nodes."""
     version = nowhere.run(castray, "-m", "castray_desktop", "--version")
     assert version.stdout == f"castray {castray_desktop.__version__}\n"
     assert nowhere.asked() == []
@@ -159,22 +160,31 @@ def test_nothing_is_asked_for_outside_of_the_computer(
     assert nodes.returncode == 0, nodes.stderr
     assert {node["state"] for node in json.loads(nodes.stdout)} == {"online"}
     assert_only_ray_asked(nowhere)
-    file, trace = make_file(tmp_path / "sent.bin", 3 << 20), tmp_path / "trace.jsonl"
-    into = str(tmp_path / "in" / "{node}")
+    file, folder = make_file(tmp_path / "模型.bin", 30 << 20), make_tree(tmp_path / "configs", 40)
+    trace, into = tmp_path / "trace.jsonl", tmp_path / "in"
     flight = nowhere.run(
         castray,
         "-m",
         "tests.helpers.desktop.window_pilot",
         str(file),
+        str(folder),
         "--dest",
-        into,
+        str(into / "{node}"),
         QT_QPA_PLATFORM="offscreen",
         CASTRAY_STARTUP_TRACE=str(trace),
     )
     assert flight.returncode == 0, flight.stderr
-    assert json.loads(flight.stdout.splitlines()[-1])["state"] == "completed"
-    assert "first_paint" in trace.read_text()
     assert_only_ray_asked(nowhere)
+    seen = json.loads(flight.stdout.splitlines()[-1])
+    assert seen["state"] == "completed", flight.stderr
+    assert seen["source_copies"] == pytest.approx(1.0, abs=0.02)
+    for node in ("node_1", "node_2", "node_3"):
+        assert set(seen["paths"][node]) == {str(into / node / name) for name in ("模型.bin", "configs")}
+        assert filecmp.cmp(file, into / node / "模型.bin", shallow=False)
+        assert facts(into / node / "configs") == facts(folder)
+    events = [json.loads(line)["event"] for line in trace.read_text().splitlines()]
+    assert events[0] == "first_paint"
+    assert events[-1] == "stopped"
 
 
 @pytest.mark.ray
@@ -182,6 +192,7 @@ def test_nothing_is_asked_for_outside_of_the_computer(
 @pytest.mark.timeout(240)
 def test_it_works_without_any_interface(nowhere: Nowhere, castray: Castray, tmp_path: Path) -> None:
     ip_batch(["link delete out"], nowhere.name)
+    castray.demo_nodes(2)
     file = make_file(tmp_path / "sent.bin", 1 << 20)
     into = ("--to", "node_1,node_2", "--dest", str(tmp_path / "in" / "{node}"))
     sent = nowhere.run(castray, "-m", "castray_desktop", "send", str(file), "--cluster", "local", *into)

@@ -16,6 +16,7 @@ import signal
 import stat
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -69,8 +70,10 @@ class Listening:
 class WatchedRun:
     """The processes of the run in a laboratory of four hosts, and what was seen of them."""
 
-    def __init__(self, lab: Lab, folder: Path) -> None:
+    def __init__(self, lab: Lab, folder: Path, ray_alone: Path) -> None:
+        """`ray_alone` is an interpreter that has only Ray."""
         self.lab = lab
+        self._ray_alone = ray_alone
         self.folder = folder
         self.shared, self.joined, self.head, self.worker = lab.hosts
         self.ray_token = os.urandom(SECRET_BYTES).hex()
@@ -174,10 +177,10 @@ class WatchedRun:
         big, small = self._file("big.bin", BIG_BYTES), self._file("small.bin", 1000)
         self.must("first", "engine", "start", "--cluster", "shared")
         told = json.loads(self.must("first", "cluster", "share", "--json", kept=False))
-        token = told["command"].partition("RAY_AUTH_TOKEN=")[2].split()[0]
-        joining = self.recording | {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": token}
-        self.lab.start_ray(self.joined, self.shared, environment=joining)
+        self._join(told["command"])
         self._await_nodes("first", 2)
+        online = {node["address"] for node in json.loads(self.must("first", "nodes", "--json"))}
+        assert online == {self.shared.address, self.joined.address}
         server = self.start("first", "serve", "--host", self.shared.address, "--port", "0")
         window = self.start("first")
         assert server.stdout is not None
@@ -185,7 +188,7 @@ class WatchedRun:
         window_socket = self.paths("first").socket.with_suffix(".window")
         _until(window_socket.exists, "the window's socket")
         where = ("--dest", self.folder / "to" / "{node}")
-        how = ("--transport", "udp", "--limit", "15MB/s", "--json")
+        how = ("--transport", "udp", "--limit", "1MB/s", "--json")  # until all has been seen
         sending = self.start("first", "send", big, "--to", "all", *how, *where)
         assert sending.stdout is not None
         said = []
@@ -196,8 +199,10 @@ class WatchedRun:
         checkpoints = list(self.paths("first").casts.iterdir())
         assert checkpoints
         self._keep(*checkpoints)
-        for _ in range(8):
+        _until(self._sees_multicast, "the sockets of the multicast")
+        for _ in range(3):
             self._look_at_sockets()
+        self.must("first", "limit", "off", "--cast", json.loads(said[-1])["cast"])
         rest, errors = sending.communicate(timeout=COMMAND_SECONDS)
         self.outputs.append(("send udp", "".join(said) + rest + errors))
         assert sending.returncode == 0, errors
@@ -238,11 +243,30 @@ class WatchedRun:
             output, errors = process.communicate(timeout=60)
             self.outputs.append((name, output + errors))
 
+    def _join(self, command: str) -> None:
+        """Join the shared cluster as its user does on another host, which has only Ray."""
+        folder = tempfile.mkdtemp(prefix="clr", dir="/tmp")  # Ray's sockets need a short path
+        self.lab._folders.append(folder)
+        line = command.replace(" ray start ", f" {self._ray_alone} -m ray.scripts.scripts start ")
+        assert line != command
+        joined = self.lab.run(
+            self.joined,
+            ["sh"],  # a line on its standard input is not on a command line
+            input=f"{line} --node-ip-address={self.joined.address} --disable-usage-stats\n",
+            env=self.recording
+            | {"PATH": f"{self._ray_alone.parent}:/usr/bin:/bin"}
+            | {"PYTHONPATH": str(RECORDER), "RAY_TMPDIR": folder, "HOME": str(self.folder / "joined")},
+            capture_output=True,
+            text=True,
+            timeout=COMMAND_SECONDS,
+        )
+        assert joined.returncode == 0, joined.stdout + joined.stderr
+
     def _attach(self) -> None:
         """A cluster of somebody else that wants a token."""
         with_token = self.recording | {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": self.ray_token}
-        address = self.lab.start_ray(self.head, environment=with_token)
-        self.lab.start_ray(self.worker, self.head, environment=with_token)
+        address = self.lab.start_ray(self.head, environment=with_token, complete=True)
+        self.lab.start_ray(self.worker, self.head, environment=with_token, complete=True)
         self.must("second", "engine", "start", "--cluster", address)
         self._await_nodes("second", 2)
         small = self._file("other.bin", 5_000_000)
@@ -307,6 +331,12 @@ class WatchedRun:
         finally:
             ended.set()
             thread.join()
+
+    def _sees_multicast(self) -> bool:
+        """Look at the sockets; whether those of the multicast's source and of a recipient were among them."""
+        self._look_at_sockets()
+        addresses = [found.address for found in self.listening if found.kind == "udp"]
+        return {address.startswith("239.") for address in addresses} == {True, False}
 
     def _look_at_sockets(self) -> None:
         for host in self.lab.hosts:

@@ -269,8 +269,7 @@ _TABLE: Mapping[FailureStatus, Mapping[FailureKind, tuple[str, str]]] = {
         ),
         K.CLUSTER_SLOW: (
             "The cluster {target} responds, but has not accepted CastRay's connection for {seconds} seconds.",
-            "CastRay keeps trying for another 30 seconds. Wait or cancel, and check the load of its"
-            " head node.",
+            "CastRay keeps trying for another minute. Wait or cancel, and check the load of its head node.",
         ),
         K.START_SLOW: (
             "Ray has not started within {seconds} seconds.",

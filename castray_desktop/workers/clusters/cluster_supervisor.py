@@ -35,8 +35,10 @@ LOCAL_START_SECONDS = 60.0
 ATTACH_SECONDS = 9.0
 """Together with the driver's end, ten seconds."""
 
-ANSWERED_SECONDS = 30.0
-"""Timeout after the head has answered: Ray Client starts processes there, which may be slow."""
+ANSWERED_SECONDS = 60.0
+"""Timeout after the head has answered. Ray Client then starts processes on the head, which takes a busy
+machine as long as a local start; the address is right, and the user can cancel.
+"""
 
 LOST_SECONDS = 60.0
 """A lost cluster counts as failed after this time; it is attached again whenever it is back."""

@@ -46,9 +46,9 @@ def images(lab: Lab) -> Path:
     top = lab.files / "top"
     top.mkdir()
     (top / "a solid").write_bytes(os.urandom(MIB + 5))
-    sparse(top / "b between", 64 * MIB, [(0, MIB), (40 * MIB, 41 * MIB + 7)])
-    sparse(top / "c before and after", 32 * MIB + 3, [(16 * MIB, 17 * MIB)])
-    sparse(top / "d nothing", 8 * MIB, [])
+    sparse(top / "b between", 16 * MIB, [(0, MIB), (10 * MIB, 11 * MIB + 7)])
+    sparse(top / "c before and after", 8 * MIB + 3, [(4 * MIB, 5 * MIB)])
+    sparse(top / "d nothing", 4 * MIB, [])
     sparse(top / "e small", 5 * BLOCK, [(2 * BLOCK, 3 * BLOCK)])
     sparse(top / "f many", 4 * MIB, [(at, at + BLOCK) for at in range(0, 4 * MIB, 64 << 10)])
     (top / "g empty").touch()
@@ -128,12 +128,12 @@ def test_a_recipient_that_hashes_a_long_hole_can_be_cancelled(
 def test_a_hole_is_hashed_while_the_source_is_at_it(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     """Both ends hash the zeros; one after the other would take twice as long."""
     nodes = lab.chain(1)
-    path = sparse(lab.files / "image", 64 * MIB, [(0, 2 * MIB), (40 * MIB, 44 * MIB)])
+    path = sparse(lab.files / "image", 16 * MIB, [(0, 2 * MIB), (10 * MIB, 12 * MIB)])
     both = threading.Barrier(2)
     module = "castray_desktop.workers.agent.transfer"
 
     def together(hasher: Hasher, count: int, on_progress: Callable[[], None]) -> None:
-        if count == 38 * MIB:
+        if count == 8 * MIB:
             both.wait(20)
         hash_zeros(hasher, count, on_progress)
 
@@ -154,15 +154,15 @@ def test_a_file_that_the_recipient_has_is_not_sent(lab: Lab) -> None:
     for result in lab.send(nodes, [top]):
         assert result.state is RecipientState.SKIPPED
         assert result.received_bytes < 5 * MIB
-    assert allocated(solid) >= 64 * MIB
+    assert allocated(solid) >= 16 * MIB
 
 
 @pytest.mark.parametrize("on_conflict", ["skip", "overwrite"])
-@pytest.mark.parametrize("at", [30 * MIB, 64 * MIB - 1, 40 * MIB + 100, 0])
+@pytest.mark.parametrize("at", [7 * MIB, 16 * MIB - 1, 10 * MIB + 100, 0])
 def test_a_byte_makes_it_another_file(lab: Lab, on_conflict: str, at: int) -> None:
     """In a hole, at its end, within the data: existing bytes there do not count as received."""
     nodes = lab.chain(1)
-    path = sparse(lab.files / "image", 64 * MIB, [(0, 4 * MIB), (40 * MIB, 44 * MIB)])
+    path = sparse(lab.files / "image", 16 * MIB, [(0, 4 * MIB), (10 * MIB, 14 * MIB)])
     nodes[1].inbox.mkdir(parents=True)
     existing = nodes[1].inbox / "image"
     shutil.copy2(path, existing)
@@ -217,11 +217,11 @@ def test_a_late_joiner_gets_holes_from_a_recipient(lab: Lab) -> None:
 
 def test_bytes_in_a_hole_while_it_is_sent_are_a_change(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     nodes = lab.chain(1)
-    path = sparse(lab.files / "image", 64 * MIB, [(0, MIB), (40 * MIB, 41 * MIB)])
+    path = sparse(lab.files / "image", 16 * MIB, [(0, MIB), (10 * MIB, 11 * MIB)])
 
     def write_first(*arguments: object) -> None:
         with path.open("r+b") as file:
-            file.seek(20 * MIB)
+            file.seek(5 * MIB)
             file.write(b"new")
         hash_zeros(*arguments)  # type: ignore[arg-type]
 
