@@ -44,7 +44,7 @@ class MulticastReport:
 class LinkRequest:
     """A source needs links of files of stores, this one and those that follow it."""
 
-    number: int  # counts up, of one agent and cast
+    number: int  # counts up, of one agent and cast; the same if it has become urgent
     first: int  # position among all files of the listing that have an `address`
     urgent: bool = True  # its download waits for them; otherwise it will need them soon
 

@@ -62,7 +62,8 @@ class DownloadLinks:
         self._wall = wall
         self._of_stores: tuple[RemoteFile, ...] = ()
         self._request: agent_reports.LinkRequest | None = None  # the last one of the node
-        self._answered = 0  # its number, once it was answered
+        self._answered = 0  # number of the last one that was answered
+        self._passed_over: agent_reports.LinkRequest | None = None  # that could not be answered
         self._preparations = 0  # each is for another agent, which counts from the beginning
         self._wanted = asyncio.Event()  # there is a request
         self._answering: asyncio.Task[None] | None = None
@@ -119,7 +120,7 @@ class DownloadLinks:
         """Before a node gets the files: pack them, and see that links can be made. Raises CastRayError, as
         `resolve` does."""
         self._preparations += 1
-        self._request, self._answered = None, 0
+        self._request, self._answered, self._passed_over = None, 0, None
         if self.files and not self.listing:
             self.listing = await asyncio.to_thread(pack_listing, self.files)
             if len(self.listing) > MAX_LISTING:
@@ -140,7 +141,7 @@ class DownloadLinks:
     def source_reported(self, report: agent_reports.SourceReport) -> None:
         """The node that downloads may need links."""
         request = report.links_wanted
-        if request is not None and request.number > self._answered:
+        if request is not None:
             self._request = request
             self._wanted.set()
 
@@ -149,7 +150,7 @@ class DownloadLinks:
             await self._wanted.wait()
             self._wanted.clear()
             request, source, preparation = self._request, self._context.source, self._preparations
-            if request is None or request.number <= self._answered:
+            if request is None or request.number <= self._answered or request == self._passed_over:
                 continue
             order: GiveLinks | Failure
             try:
@@ -158,13 +159,14 @@ class DownloadLinks:
                 order = error.failure
             if preparation != self._preparations:
                 continue
-            self._answered = request.number
             if isinstance(order, GiveLinks):
+                self._answered = request.number
                 await self._context.broadcast((source,), order)
             elif request.urgent:
                 self._context.order_failed(source, order)
                 return
             else:  # the node has links that are still good, and asks again
+                self._passed_over = request
                 log.warning("cast %s: no new links: %s", self._context.cast, order.kind)
 
     async def _links_for(self, request: agent_reports.LinkRequest) -> GiveLinks:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Callable, Optional
 
 from castray_desktop.core.protocol.nodes.agent_orders import FileLink, GiveLinks
@@ -160,12 +160,16 @@ class RemoteLinks:
         return next((other for other in self._batches if other.has(batch.end)), None)
 
     def _ask(self, first: int, now: float, *, urgent: bool, renews: bool = False) -> bool:
-        """Want links from this position on. One request is open at a time; one that is urgent replaces one
-        that is not. Returns whether `wanted` has changed.
+        """Want links from this position on. One request is open at a time, which may become urgent, or be
+        replaced by an urgent one. Returns whether `wanted` has changed.
         """
         open_, repeats = self._request, now >= self._asked + ASK_SECONDS
-        if open_ is not None and not repeats and (open_.urgent or not urgent):
-            return False
+        if open_ is not None and not repeats:
+            if open_.urgent or not urgent:
+                return False
+            if open_.first <= first and not renews:  # the answer may be on its way
+                self._request = replace(open_, urgent=True)
+                return True
         self._number += 1
         self._request, self._renews, self._asked = LinkRequest(self._number, first, urgent), renews, now
         return True

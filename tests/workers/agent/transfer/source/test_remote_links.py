@@ -81,18 +81,33 @@ def test_the_next_batch_is_asked_for_in_the_middle_of_one() -> None:
     assert engine.links.wanted is None  # these are the last ones
 
 
-def test_a_request_that_becomes_urgent_is_another_one() -> None:
-    """The engine may have tried the first one in vain."""
+def test_a_request_becomes_urgent() -> None:
+    """The engine may have tried it in vain, or its answer is on its way."""
     engine = Engine()
     engine.give(1, 0, 10)
     engine.get(9)
     assert engine.links.wanted == LinkRequest(2, 10, urgent=False)
     with ThreadPoolExecutor() as pool:
-        found = pool.submit(engine.get, 10)
-        while engine.links.wanted != LinkRequest(3, 10):
+        found = pool.submit(engine.get, 12)
+        while engine.links.wanted != LinkRequest(2, 10):
             assert engine.asked.acquire(timeout=10)
-        engine.give(3, 10, 10)
-        assert found.result() == "10?3"
+        engine.give(2, 10, 10)
+        assert found.result() == "12?2"
+    assert engine.links.wanted is None
+
+
+def test_a_request_for_what_comes_before_is_another_one() -> None:
+    engine = Engine()
+    engine.give(1, 20, 10)
+    engine.get(29)
+    assert engine.links.wanted == LinkRequest(2, 30, urgent=False)
+    with ThreadPoolExecutor() as pool:
+        found = pool.submit(engine.get, 3)
+        while engine.links.wanted != LinkRequest(3, 3):
+            assert engine.asked.acquire(timeout=10)
+        engine.give(2, 30, 10)
+        engine.give(3, 3, 10)
+        assert found.result() == "3?3"
 
 
 def test_an_unanswered_request_is_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
