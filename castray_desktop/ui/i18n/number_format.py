@@ -1,6 +1,8 @@
-"""Sizes, rates and times as people read them. Decimal units: 1 MB is 1,000,000 bytes."""
+"""Sizes, rates, times and lists as people read them. Decimal units: 1 MB is 1,000,000 bytes."""
 
 from __future__ import annotations
+
+from collections.abc import Iterable
 
 from PySide6.QtCore import QCoreApplication
 
@@ -12,6 +14,7 @@ __all__ = [
     "format_bytes",
     "format_count",
     "format_duration",
+    "format_list",
     "format_percent",
     "format_rate",
     "percent",
@@ -42,6 +45,11 @@ def format_duration(seconds: float | None) -> str:
 def format_count(count: int) -> str:
     """A number with separated thousands: "1,408"."""
     return f"{count:,}"
+
+
+def format_list(words: Iterable[str]) -> str:
+    """Words, or names, one after the other: "node_1, node_2", in Chinese "node_1、node_2"."""
+    return QCoreApplication.translate("units", ", ").join(words)
 
 
 def format_percent(part: float, whole: float) -> str:

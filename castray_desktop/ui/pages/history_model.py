@@ -10,7 +10,13 @@ from PySide6.QtCore import QCoreApplication, QObject, QTimer
 from castray_desktop.core.failures.kinds import Failure
 from castray_desktop.core.protocol import messages
 from castray_desktop.core.protocol.messages import CastState, CastSummary, HistoryQuery
-from castray_desktop.ui.i18n.number_format import DASH, format_bytes, format_duration, format_rate
+from castray_desktop.ui.i18n.number_format import (
+    DASH,
+    format_bytes,
+    format_duration,
+    format_list,
+    format_rate,
+)
 from castray_desktop.ui.model.engine_link import EngineLink
 from castray_desktop.ui.transfers.transfer_text import (
     cast_glyph,
@@ -102,7 +108,7 @@ def history_cell(cast: CastSummary, column: int) -> TableCell:
         case 2:
             return TableCell(format_bytes(cast.bytes) if cast.bytes or cast.files else DASH, "text_2")
         case 3:
-            return TableCell(f"{cast.verified}/{len(cast.recipients)}", tip=", ".join(cast.recipients[:40]))
+            return TableCell(f"{cast.verified}/{len(cast.recipients)}", tip=format_list(cast.recipients[:40]))
         case 4:
             return TableCell(cast.source, "text_2")
         case 5:

@@ -49,7 +49,7 @@ class ScheduleEditor(Sheet):
 
     def __init__(self, theme: Theme, link: EngineLink, schedule: Schedule, parent: QWidget) -> None:
         self._schedule = schedule
-        super().__init__(theme, self._heading, parent, size=(1000, 440))
+        super().__init__(theme, self._heading, parent, size=(980, 440))
         self._link = link
         self.banner = Banner(theme, "bad")
         self._build(theme)
@@ -87,11 +87,11 @@ class ScheduleEditor(Sheet):
         ]
         body = QHBoxLayout()
         body.setSpacing(24)
-        for form in (labelled_form(rows, top=True), labelled_form(self.form.rows())):
+        for form, share in ((labelled_form(rows), 5), (labelled_form(self.form.rows()), 6)):
             column = QVBoxLayout()
             column.addLayout(form)
             column.addStretch()
-            body.addLayout(column, 1)
+            body.addLayout(column, share)
         self.set_body(body)
         self.float_banner(self.banner)
         self.save_button = button(theme, lambda: translate("Schedules", "Save"), "check", height=32)
@@ -132,7 +132,7 @@ class ScheduleEditor(Sheet):
         self._kinds.setFixedHeight(32)
         self._cron_hint = label(lambda: translate("Schedules", "minute hour day month weekday"), 12, 400, "2")
         self._quiet_hint = label(lambda: translate("Schedules", "seconds without a change"), 12, 400, "2")
-        for parts in ((self.count, self.unit), (self.cron, self._cron_hint), (self.quiet, self._quiet_hint)):
+        for parts in ((self.count, self.unit), (self.cron,), (self.quiet,)):
             page = QWidget()
             row = QHBoxLayout(page)
             row.setContentsMargins(0, 0, 0, 0)
@@ -141,10 +141,15 @@ class ScheduleEditor(Sheet):
             row.addStretch()
             self._kinds.addWidget(page)
         holder = QWidget()
-        row = QHBoxLayout(holder)
-        row.setContentsMargins(0, 0, 0, 0)
+        column = QVBoxLayout(holder)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(6)
+        row = QHBoxLayout()
         row.addWidget(self.when)
         row.addWidget(self._kinds, 1)
+        column.addLayout(row)
+        column.addWidget(self._cron_hint)
+        column.addWidget(self._quiet_hint)
         self.cron.setFixedWidth(140)
         self.when.setFixedWidth(170)
         return holder
@@ -236,7 +241,10 @@ class ScheduleEditor(Sheet):
         self.banner.show_message(lambda: explain_failure(failure))
 
     def _show_when(self) -> None:
-        self._kinds.setCurrentIndex(max(0, self.when.currentIndex()))
+        kind = max(0, self.when.currentIndex())
+        self._kinds.setCurrentIndex(kind)
+        self._cron_hint.setVisible(kind == CRON)
+        self._quiet_hint.setVisible(kind == QUIET)
         self.paths.setEnabled(not self._schedule.demonstration)
 
     def _browse(self, mode: QFileDialog.FileMode) -> None:

@@ -16,7 +16,7 @@ from castray_desktop.core.failures.sentences import Explanation
 from castray_desktop.core.protocol import messages
 from castray_desktop.core.protocol.messages import Schedule, ScheduleInfo, SendRequest
 from castray_desktop.ui.i18n.language import Retranslator
-from castray_desktop.ui.i18n.number_format import DASH
+from castray_desktop.ui.i18n.number_format import DASH, format_list
 from castray_desktop.ui.model.cluster_text import explain_failure
 from castray_desktop.ui.model.engine_link import EngineLink
 from castray_desktop.ui.theme.theme import Theme
@@ -77,7 +77,7 @@ def what_text(schedule: Schedule) -> str:
 def to_text(schedule: Schedule) -> str:
     """Whom it sends to."""
     who = schedule.request.recipients
-    return translate("Schedules", "All nodes") if who == ("all",) else ", ".join(who)
+    return translate("Schedules", "All nodes") if who == ("all",) else format_list(who)
 
 
 def when(at: float) -> str:

@@ -201,7 +201,7 @@ class SettingsSheet(Sheet):
         ):
             build()
             page = QWidget()
-            form = labelled_form(self._rows, spacing=12, label_height=32)
+            form = labelled_form(self._rows, spacing=12)
             form.setContentsMargins(0, 4, 0, 0)
             form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
             page.setLayout(form)

@@ -12,6 +12,7 @@ from PySide6.QtWidgets import QFrame, QHBoxLayout, QInputDialog, QMenu, QPushBut
 from castray_desktop.core.casts.node_selector import group_name
 from castray_desktop.core.failures.kinds import CastRayError, Failure, FailureKind
 from castray_desktop.ui.i18n.language import Retranslator
+from castray_desktop.ui.i18n.number_format import format_list
 from castray_desktop.ui.model.node_list import NodeList, natural_key
 from castray_desktop.ui.model.recipient_selection import RecipientSelection
 from castray_desktop.ui.theme.theme import Theme
@@ -130,7 +131,7 @@ class GroupBar(QWidget):
 
     def _tag(self, name: str, members: tuple[str, ...], saved: bool, here: int) -> QPushButton:
         tag = button(self._theme, f"{name}  {here}", height=TAG_HEIGHT)
-        tag.setToolTip(", ".join(members[:30]))
+        tag.setToolTip(format_list(members[:30]))
         text = self.tr("Select the group {name}, {count} nodes")
         tag.setAccessibleName(text.format(name=name, count=here))
         tag.clicked.connect(partial(self.choose, members))

@@ -22,7 +22,13 @@ from castray_desktop.core.protocol.messages import (
     VerifiedState,
 )
 from castray_desktop.core.routing.download_nodes import explain_placement
-from castray_desktop.ui.i18n.number_format import DASH, format_bytes, format_duration, format_rate
+from castray_desktop.ui.i18n.number_format import (
+    DASH,
+    format_bytes,
+    format_duration,
+    format_list,
+    format_rate,
+)
 from castray_desktop.ui.model.cluster_text import explain_failure
 from castray_desktop.ui.model.desktop_services import copy
 from castray_desktop.ui.model.engine_link import EngineLink
@@ -163,7 +169,7 @@ def cast_facts(cast: CastSummary, deliveries: Sequence[DeliverySnapshot] = ()) -
             translate("CastDetails", "Speed limit"),
             format_rate(cast.options.limit) if cast.options.limit else translate("CastDetails", "None"),
         ),
-        (translate("CastDetails", "Id"), cast.cast),
+        (translate("CastDetails", "ID"), cast.cast),
     ]
     if cast.download is not None:
         why = explain_placement(cast.download, lambda text: translate("Placement", text))
@@ -173,8 +179,10 @@ def cast_facts(cast: CastSummary, deliveries: Sequence[DeliverySnapshot] = ()) -
     if cast.kept_links:
         facts.append((translate("CastDetails", "Links sent as links"), f"{cast.kept_links:,}"))
     if cast.broken_links:
-        names = ", ".join(cast.broken_names)
-        dead = f"{cast.broken_links:,} ({names})" if names else f"{cast.broken_links:,}"
+        dead = f"{cast.broken_links:,}"
+        if cast.broken_names:
+            template = translate("CastDetails", "{count} ({names})")
+            dead = template.format(count=dead, names=format_list(cast.broken_names))
         facts.append((translate("CastDetails", "Broken links"), dead))
     if stream := path_text.multicast_cast_text(cast, multicast_status(cast, deliveries)):
         facts.insert(7, (translate("CastDetails", "Multicast"), stream))
@@ -196,7 +204,10 @@ def cast_facts(cast: CastSummary, deliveries: Sequence[DeliverySnapshot] = ()) -
 def _attempt(attempt: messages.CastAttempt) -> str:
     """When an earlier attempt began, how it ended, and why deliveries failed in it."""
     parts = [f"{full_time(attempt.started)}, {cast_word(attempt.state)}"]
-    parts += [f"{node}: {reason_text(failure)}" for node, failure in attempt.failures.items()]
+    line = translate("CastDetails", "{name}: {value}")
+    parts += [
+        line.format(name=node, value=reason_text(failure)) for node, failure in attempt.failures.items()
+    ]
     return " · ".join(parts)
 
 
@@ -280,7 +291,7 @@ def state_cell(node: VerifiedNode) -> TableCell:
 
 def node_cells(node: VerifiedNode) -> list[TableCell]:
     """A node's row."""
-    what = failure_text(node.failure) if node.failure is not None else ", ".join(node.differing)
+    what = failure_text(node.failure) if node.failure is not None else format_list(node.differing)
     if node.differing_count > len(node.differing):
         what += translate("Verify", " and {count} more").format(
             count=f"{node.differing_count - len(node.differing):,}"

@@ -8,6 +8,7 @@ from PySide6.QtCore import QCoreApplication
 
 from castray_desktop.core.content.file_outcomes import FileCounts
 from castray_desktop.core.protocol.messages import CastFile, DeliverySnapshot, FileAtRecipients, FileState
+from castray_desktop.ui.i18n.number_format import format_list
 from castray_desktop.ui.transfers.transfer_text import hash_text, reason_text
 from castray_desktop.ui.widgets.status_glyphs import GlyphState
 
@@ -58,17 +59,23 @@ def outcome_text(file: CastFile) -> str:
     groups = file.recipients
     if len(groups) == 1:
         return group_text(groups[0])
-    return " · ".join(f"{group_text(group)} ({_nodes(group.nodes)})" for group in groups)
+    template = translate("Files", "{outcome} ({nodes})")
+    return " · ".join(
+        template.format(outcome=group_text(group), nodes=_nodes(group.nodes)) for group in groups
+    )
 
 
 def outcome_lines(file: CastFile) -> str:
     """The same with every recipient, a line for each group."""
-    return "\n".join(f"{', '.join(group.nodes)}: {group_text(group)}" for group in file.recipients)
+    line = translate("CastDetails", "{name}: {value}")
+    return "\n".join(
+        line.format(name=format_list(group.nodes), value=group_text(group)) for group in file.recipients
+    )
 
 
 def _nodes(nodes: Sequence[str]) -> str:
     if len(nodes) <= NAMED:
-        return ", ".join(nodes)
+        return format_list(nodes)
     return translate("Files", "{count} nodes").format(count=len(nodes))
 
 

@@ -22,7 +22,7 @@ from castray_desktop.core.protocol.messages import (
     MulticastSnapshot,
 )
 from castray_desktop.core.routing.bottleneck import BottleneckCause, SlowestHop
-from castray_desktop.ui.i18n.number_format import DASH, format_rate
+from castray_desktop.ui.i18n.number_format import DASH, format_list, format_rate
 from castray_desktop.ui.model.node_list import NodeList
 
 translate = QCoreApplication.translate
@@ -312,7 +312,7 @@ def cast_encryption_text(cast: CastSummary, deliveries: Iterable[DeliverySnapsho
     clear = [item.node for item in told if item.encrypted is False]
     if not clear or not any(item.encrypted for item in told):
         return translate("Encryption", "Not encrypted")
-    nodes = ", ".join(clear[:NAMED]) + (" …" if len(clear) > NAMED else "")
+    nodes = format_list(clear[:NAMED]) + (" …" if len(clear) > NAMED else "")
     return translate("Encryption", "Not encrypted to {nodes}").format(nodes=nodes)
 
 

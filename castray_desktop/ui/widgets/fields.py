@@ -27,6 +27,7 @@ from castray_desktop.ui.widgets.painting import face, icon
 from castray_desktop.ui.widgets.popups import RoundCorners, tell_pointer
 
 RADIUS = 8.0
+FIELD_HEIGHT = 32
 TEXT_LEFT, CHEVRON = 10, 32  # beside the text of a drop-down
 
 
@@ -216,28 +217,21 @@ def paint_tick_box(painter: QPainter, rect: QRectF, palette: Palette, *, ticked:
     painter.drawPolyline([QPointF(x + dx, y + dy) for dx, dy in ((4.2, 8.3), (7.0, 11.0), (11.8, 5.4))])
 
 
-def labelled_form(
-    rows: Sequence[tuple[Text | None, QWidget]],
-    *,
-    spacing: int = 10,
-    top: bool = False,
-    label_height: int = 0,
-) -> QFormLayout:
+def labelled_form(rows: Sequence[tuple[Text | None, QWidget]], *, spacing: int = 10) -> QFormLayout:
     """A form with one row for each field; a field without a label takes the whole width.
 
-    `top` puts the labels at the upper edge of their fields.
+    Labels are in the middle of their field, or of its first line.
     """
     form = QFormLayout()
     form.setHorizontalSpacing(16)
     form.setVerticalSpacing(spacing)
-    across = Qt.AlignmentFlag.AlignTop if top else Qt.AlignmentFlag.AlignVCenter
-    form.setLabelAlignment(Qt.AlignmentFlag.AlignLeft | across)
+    form.setLabelAlignment(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignTop)
     for text, field in rows:
         if text is None:
             form.addRow(field)
             continue
         name = label(text, 12, 500, "2")
-        name.setMinimumHeight(label_height)
+        name.setFixedHeight(FIELD_HEIGHT)  # a form makes the label as high as its field
         name.setBuddy(field)  # a screen reader takes a field's name from it
         form.addRow(name, field)
     return form

@@ -13,6 +13,7 @@ from castray_desktop.core.protocol.messages import CastSummary
 from castray_desktop.ui.clusters.cluster_chip import OURS
 from castray_desktop.ui.clusters.cluster_selector import ClusterSelector
 from castray_desktop.ui.i18n.language import Text
+from castray_desktop.ui.i18n.number_format import format_list
 from castray_desktop.ui.model.preferences import Closing, Preferences
 from castray_desktop.ui.transfers.transfer_text import cast_title
 from castray_desktop.ui.widgets.banner import Banner
@@ -24,7 +25,7 @@ MOST_NAMES = 3
 
 def names_text(casts: tuple[CastSummary, ...]) -> str:
     """A sentence that names the casts which are under way; empty without any."""
-    names = ", ".join(cast_title(cast) for cast in casts[:MOST_NAMES])
+    names = format_list(cast_title(cast) for cast in casts[:MOST_NAMES])
     more = len(casts) - MOST_NAMES
     if more > 0:
         text = translate("CastQuestion", "{names} and {count} more are still being sent.")

@@ -156,3 +156,16 @@ def test_the_editor_says_what_the_engine_refuses(page: SchedulesPage, link: Fake
 def test_spans_in_their_largest_unit(seconds: float, text: str) -> None:
     assert span_text(seconds) == text
     assert when_text(Schedule("", "", REQUEST, quiet=5.0)) == "After changes, 5 s without further changes"
+
+
+@pytest.mark.parametrize("when", [0, 1, 2])
+def test_the_editor_fits_a_small_screen(page: SchedulesPage, when: int) -> None:
+    """Of 1024 by 700 pixels, with the frame and the title of a window manager."""
+    page.add_button.click()
+    editor = page.editor
+    assert editor is not None
+    editor.when.setCurrentIndex(when)
+    least = editor.minimumSizeHint()
+    assert least.width() <= 1000
+    assert least.height() <= 640
+    editor.close()

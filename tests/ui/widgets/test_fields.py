@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from PySide6.QtGui import QColor
+from PySide6.QtWidgets import QPlainTextEdit, QWidget
 from pytestqt.qtbot import QtBot
 
 from castray_desktop.ui.theme.theme import Theme
-from castray_desktop.ui.widgets.fields import CheckBox, Dropdown
+from castray_desktop.ui.widgets.fields import CheckBox, Dropdown, TextField, labelled_form
 from tests.helpers.desktop.seen import painted
 
 
@@ -45,3 +46,20 @@ def test_no_entry_of_a_drop_down_is_cut(qtbot: QtBot, theme: Theme) -> None:
 
 def _differs(one: QColor, other: QColor) -> bool:
     return abs(one.lightness() - other.lightness()) > 20
+
+
+def test_labels_are_in_the_middle_of_the_first_line_of_their_fields(qtbot: QtBot, theme: Theme) -> None:
+    tall = QPlainTextEdit()
+    tall.setFixedHeight(76)
+    fields = [Dropdown(theme, lambda: "Links"), TextField(lambda: "Hook"), tall]
+    names = ("Symbolic links", "复制", "A")
+    rows = [(lambda name=name: name, field) for name, field in zip(names, fields, strict=True)]
+    form = labelled_form(rows)
+    holder = QWidget()
+    qtbot.addWidget(holder)
+    holder.setLayout(form)
+    holder.show()
+    for field in fields:
+        name = form.labelForField(field)
+        assert name is not None
+        assert abs(name.geometry().center().y() - (field.y() + 16)) <= 1
