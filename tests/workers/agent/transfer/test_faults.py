@@ -15,6 +15,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from castray_desktop.core.content.quantities import format_bytes
 from castray_desktop.core.failures.kinds import FailureKind
 from castray_desktop.core.protocol.nodes.agent_orders import CheckDestination, ForgetCast
 from castray_desktop.core.protocol.nodes.agent_reports import RecipientState, SourceState
@@ -446,17 +447,19 @@ def test_no_room_is_known_before_the_first_byte(lab: Lab) -> None:
 
 def test_room_that_ends_on_the_way(lab: Lab) -> None:
     nodes = lab.chain(1)
-    path = lab.file("a.bin", 6 * MIB)
+    paths = [lab.file("a.bin", 4 * MIB), lab.file("b.bin", 2 * MIB)]
     with small_disk(lab.folder / "small", "8m") as disk:
-        cast = lab.cast(nodes[0], [path])
+        cast = lab.cast(nodes[0], paths)
         with Proxy(nodes[0].upstream(), hold_at=2 * MIB) as proxy:
             cast.deliver(nodes[1], proxy.upstream, disk / "{node}")
             assert proxy.held.wait(20)
-            (disk / "filler").write_bytes(bytes(4 * MIB))
+            (disk / "filler").write_bytes(bytes(int(5.5 * MIB)))
             proxy.release()
             (result,) = cast.results()
         assert result.failure is not None
         assert result.failure.kind is FailureKind.NO_ROOM
+        rest = 6 * MIB - result.content_bytes  # of both files, not of the first one alone
+        assert result.failure.values["needed"] == format_bytes(rest)
         assert result.failure.values["path"].endswith(f"small/{nodes[1].name}/a.bin")
         assert names(disk) == ["filler"]
 

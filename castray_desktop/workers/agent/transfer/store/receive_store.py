@@ -370,7 +370,8 @@ class ReceiveStore:
         except OSError as error:
             entry = self.pieces.manifest.files[span.file]
             path = os.fsencode(self._destination_text()) + b"/" + entry.path
-            raise write_failure(error, self._context.node, path, entry.size - span.offset) from error
+            needed = self.order.totals.content_bytes - self.content_bytes  # of all files, not of this one
+            raise write_failure(error, self._context.node, path, needed) from error
 
     # --- existing files
 
