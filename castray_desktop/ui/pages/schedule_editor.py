@@ -132,7 +132,7 @@ class ScheduleEditor(Sheet):
         self._kinds.setFixedHeight(32)
         self._cron_hint = label(lambda: translate("Schedules", "minute hour day month weekday"), 12, 400, "2")
         self._quiet_hint = label(lambda: translate("Schedules", "seconds without a change"), 12, 400, "2")
-        for parts in ((self.count, self.unit), (self.cron,), (self.quiet,)):
+        for parts in ((self.count, self.unit), (self.cron,), (self.quiet, self._quiet_hint)):
             page = QWidget()
             row = QHBoxLayout(page)
             row.setContentsMargins(0, 0, 0, 0)
@@ -149,7 +149,6 @@ class ScheduleEditor(Sheet):
         row.addWidget(self._kinds, 1)
         column.addLayout(row)
         column.addWidget(self._cron_hint)
-        column.addWidget(self._quiet_hint)
         self.cron.setFixedWidth(140)
         self.when.setFixedWidth(170)
         return holder
@@ -244,7 +243,6 @@ class ScheduleEditor(Sheet):
         kind = max(0, self.when.currentIndex())
         self._kinds.setCurrentIndex(kind)
         self._cron_hint.setVisible(kind == CRON)
-        self._quiet_hint.setVisible(kind == QUIET)
         self.paths.setEnabled(not self._schedule.demonstration)
 
     def _browse(self, mode: QFileDialog.FileMode) -> None:

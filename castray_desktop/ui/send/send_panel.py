@@ -228,7 +228,6 @@ class SendPanel(Card):
         self._title.setContentsMargins(0, 0, margin, 0)
         self._place_scroll_bar()
         self._column.setSpacing(0)
-        self._body_column.setSpacing(margin)
         self.drop_area.set_compact(compact)
         self._refresh()
 
@@ -263,6 +262,7 @@ class SendPanel(Card):
         body = QWidget()
         column = QVBoxLayout(body)
         column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(16)
         column.addWidget(self.drop_area, 1)
         sources = QWidget()
         lay_in(QVBoxLayout(sources), self.source, self.download, margins=(0, 0, 0, 0))

@@ -203,7 +203,7 @@ def cast_facts(cast: CastSummary, deliveries: Sequence[DeliverySnapshot] = ()) -
 
 def _attempt(attempt: messages.CastAttempt) -> str:
     """When an earlier attempt began, how it ended, and why deliveries failed in it."""
-    parts = [f"{full_time(attempt.started)}, {cast_word(attempt.state)}"]
+    parts = [full_time(attempt.started), cast_word(attempt.state)]
     line = translate("CastDetails", "{name}: {value}")
     parts += [
         line.format(name=node, value=reason_text(failure)) for node, failure in attempt.failures.items()

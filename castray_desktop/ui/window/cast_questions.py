@@ -119,7 +119,8 @@ class CloseController(QObject):
     """Signals: `quit_requested()` when the window is to end, `hidden()` when it goes on without being shown.
 
     In the tray it stays until the user quits. Without a tray it ends by itself once nothing is being sent any
-    more; until then another start of CastRay shows it again.
+    more; until then another start of CastRay shows it again. If the engine continues without the window, it
+    ends without a question, since the casts continue too.
     """
 
     quit_requested = Signal()
@@ -131,10 +132,12 @@ class CloseController(QObject):
         tray: Tray,
         chosen: Preferences,
         running: Callable[[], tuple[CastSummary, ...]],
+        engine_continues: Callable[[], bool],
         window: QWidget,
     ) -> None:
         super().__init__(window)
         self._banner, self._tray, self._chosen, self._running = banner, tray, chosen, running
+        self._engine_continues = engine_continues
         self._asked = self._until_sent = False
         self._window = window
         banner.dismissed.connect(self.forget)
@@ -147,6 +150,8 @@ class CloseController(QObject):
             self.quit_requested.emit()
         elif closing is Closing.TRAY and self._tray.available:
             self.hidden.emit()
+        elif self._engine_continues():
+            self.quit_requested.emit()
         else:
             self._ask(running)
 

@@ -20,7 +20,7 @@ from castray_desktop.core.protocol import messages as m
 from castray_desktop.core.protocol.messages import ClusterPhase, ClusterStatus
 from castray_desktop.ui.clusters.cluster_selector import ClusterSelector
 from castray_desktop.ui.i18n.language import Language
-from castray_desktop.ui.model.preferences import CLOSING, AtStart, Closing
+from castray_desktop.ui.model.preferences import BACKGROUND, CLOSING, AtStart, Closing
 from castray_desktop.ui.theme.theme import Theme
 from castray_desktop.ui.transfers.transfers_card import TransfersCard
 from castray_desktop.ui.window.event_loop import Gap, StallMeter
@@ -377,6 +377,25 @@ def test_closing_asks_while_a_cast_runs(qtbot: QtBot, window: MainWindow, link: 
     with qtbot.waitSignal(window.quit_requested):
         button(window.banner, "Stop, and continue next time").click()
     with qtbot.waitSignal(window.quit_requested):
+        window.close()
+
+
+def test_closing_asks_nothing_if_the_engine_continues(
+    qtbot: QtBot, window: MainWindow, link: FakeLink
+) -> None:
+    """The casts would continue even after "Stop, and continue next time"."""
+    schedule = m.Schedule("a1", "models", m.SendRequest(("/data",), ("all",)), every=7200.0)
+    link.start(fake.busy_welcome())
+    link.say(m.SchedulesChanged((m.ScheduleInfo(schedule),)))
+    with qtbot.waitSignal(window.quit_requested):
+        window.close()
+    assert not window.banner.isVisible()
+    link.say(m.SchedulesChanged((m.ScheduleInfo(msgspec.structs.replace(schedule, enabled=False)),)))
+    window.preferences.set(BACKGROUND, True)
+    with qtbot.waitSignal(window.quit_requested):
+        window.close()
+    window.preferences.set(BACKGROUND, False)
+    with qtbot.assertNotEmitted(window.quit_requested):
         window.close()
 
 
