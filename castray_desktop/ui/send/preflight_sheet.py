@@ -63,6 +63,11 @@ class PreflightCheck(QObject):
         """Whether it is still quiet for too short a time to ask."""
         return self._timer.isActive()
 
+    @property
+    def server_busy(self) -> bool:
+        """Whether nothing could be checked, since the server of the files lets wait."""
+        return self.failure is not None and self.failure.kind is FailureKind.SERVER_BUSY
+
     def ask_again(self) -> None:
         """Forget the answer: nodes or files may have changed."""
         request, self._request = self._request, None
@@ -98,7 +103,7 @@ def verdict(check: PreflightCheck, waiting: int) -> Verdict:
     """What the preflight has shown; `waiting` recipients are offline and get it later."""
     if check.failure is not None:
         words = explain_failure(check.failure)
-        if check.failure.kind is FailureKind.SERVER_BUSY:
+        if check.server_busy:
             text = translate("SendPanel", "Server busy · the cast waits for it")
             return GlyphState.LAGGING, text, "warn", words.text
         return GlyphState.LAGGING, words.happened, "warn", words.text

@@ -22,7 +22,7 @@ from PySide6.QtWidgets import (
 
 from castray_desktop.core.casts.transfer_options import TransferOptions
 from castray_desktop.core.content.urls import is_url
-from castray_desktop.core.failures.kinds import Failure, FailureKind
+from castray_desktop.core.failures.kinds import Failure
 from castray_desktop.core.failures.sentences import Explanation
 from castray_desktop.core.protocol import messages
 from castray_desktop.core.protocol.messages import ClusterPhase, ClusterStatus, OnConflict, SendRequest
@@ -316,8 +316,8 @@ class SendPanel(Card):
         if report is None or not (report.problems or report.removals):
             if report is not None and caution(report) is not None:
                 self._warn(report)
-            else:
-                self.send_requested.emit(self.request())
+            else:  # a check that waits for a server has asked no recipient: the others get it in any case
+                self.send_requested.emit(self.request(leave_out=self.preflight.server_busy))
             return
         if report.removals or len(report.problems) > 1:
             self.sheets.show_report(report)
@@ -392,9 +392,8 @@ class SendPanel(Card):
     def _ask_busy_servers_later(self) -> None:
         """Look again at files whose servers are busy, once these may say what the files are."""
         busy = [entry.failure for entry in self.entries.busy() if entry.failure is not None]
-        failure = self.preflight.failure
-        if failure is not None and failure.kind is FailureKind.SERVER_BUSY:
-            busy.append(failure)
+        if self.preflight.failure is not None and self.preflight.server_busy:
+            busy.append(self.preflight.failure)
         if busy:
             seconds = max(LEAST_BUSY_SECONDS, *(float(each.values.get("seconds", "0")) for each in busy))
             self._asking_again.start(round(seconds * 1000))

@@ -336,6 +336,7 @@ def test_a_busy_server_keeps_nobody_from_sending(
     with qtbot.waitSignal(panel.send_requested) as sent:
         panel.send()
     assert sent.args[0].paths == (url,)
+    assert sent.args[0].leave_out  # who can't receive it is not known yet
     good = m.PathSummary(url, "model.bin", files=1, bytes=2_000_000)
     link.answers[m.MeasurePaths] = lambda command: m.Measured((good,))
     link.answers[m.Preflight] = lambda command: m.PreflightReport(1, 2_000_000, command.request.recipients)
