@@ -50,7 +50,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
         (
             ["{file}", "--to", "all", "--cluster", "nowhere"],
             3,
-            "The cluster nowhere can't be reached: an address is written HOST:PORT",
+            "The cluster nowhere can't be reached: the format is HOST:PORT",
         ),
     ],
 )

@@ -15,9 +15,9 @@ from castray_desktop.core.protocol.messages import (
     EngineSettings,
     KnownCluster,
 )
-from castray_desktop.ui.clusters.cluster_selector import KnownClusters, cluster_line, cluster_title
+from castray_desktop.ui.clusters.cluster_selector import KnownClusters, cluster_line
 from castray_desktop.ui.i18n.language import Retranslator, Text
-from castray_desktop.ui.model.cluster_text import step
+from castray_desktop.ui.model.cluster_text import step, target_name
 from castray_desktop.ui.theme.fonts import font
 from castray_desktop.ui.theme.theme import BUTTON_END, BUTTON_START, Theme
 from castray_desktop.ui.widgets.basic_widgets import (
@@ -229,7 +229,7 @@ class ClusterRow(QWidget):
         state = GlyphState.ONLINE if cluster.running or cluster.in_use else GlyphState.OFFLINE
         self.cluster = cluster
         self.button = button(theme, lambda: self.tr("Attach"))
-        name = ElidedLabel(lambda: cluster_title(cluster), 13, 600)
+        name = ElidedLabel(lambda: target_name(cluster.target), 13, 600)
         line = ElidedLabel(lambda: cluster_line(cluster), 12, 400, "2")
         words = lay_in(QVBoxLayout(), name, line, spacing=0)
         layout = lay_in(

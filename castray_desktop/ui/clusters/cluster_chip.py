@@ -9,9 +9,9 @@ from PySide6.QtGui import QColor, QFontMetrics, QPainter, QPaintEvent
 from PySide6.QtWidgets import QMenu, QPushButton, QWidget
 
 from castray_desktop.core.protocol.messages import ClusterPhase, ClusterStatus
-from castray_desktop.ui.clusters.cluster_selector import KnownClusters, cluster_line, cluster_title
+from castray_desktop.ui.clusters.cluster_selector import KnownClusters, cluster_line
 from castray_desktop.ui.i18n.language import Retranslator
-from castray_desktop.ui.model.cluster_text import cluster_facts, cluster_glyph, cluster_name
+from castray_desktop.ui.model.cluster_text import cluster_facts, cluster_glyph, cluster_name, target_name
 from castray_desktop.ui.model.engine_link import EngineLinkState
 from castray_desktop.ui.theme.fonts import font
 from castray_desktop.ui.theme.theme import Theme
@@ -155,8 +155,7 @@ class ClusterMenu(QMenu):
         if not any(each.target != current for each in shown):
             return
         for cluster in shown[:12]:
-            line = cluster_line(cluster)
-            text = cluster_title(cluster) + (f"  ({line})" if line else "")
+            text = " · ".join(filter(None, (target_name(cluster.target), cluster_line(cluster))))
             action = self.addAction(text, partial(self.use_requested.emit, cluster.target))
             action.setCheckable(True)
             action.setChecked(cluster.target == current)

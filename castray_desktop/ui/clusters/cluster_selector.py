@@ -136,11 +136,6 @@ class KnownClusters(QObject):
         self._link.ask(messages.ForgetCluster(target), messages.Done, done)
 
 
-def cluster_title(cluster: KnownCluster) -> str:
-    """Its name."""
-    return translate("Cluster", "Local cluster") if cluster.target == LOCAL else cluster.target
-
-
 def cluster_line(cluster: KnownCluster) -> str:
     """The facts about a cluster in one line."""
     parts = []

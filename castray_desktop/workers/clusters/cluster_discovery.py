@@ -218,7 +218,7 @@ def split_address(target: str) -> tuple[str, int]:
     """Split HOST:PORT or ray://HOST:PORT. Raises CastRayError(CLUSTER_UNREACHABLE)."""
     host, _, port = target.removeprefix(CLIENT_PREFIX).rpartition(":")
     if not host or not port.isdigit() or not 0 < int(port) < 65536:
-        reason = "an address is written HOST:PORT or ray://HOST:PORT"
+        reason = "the format is HOST:PORT or ray://HOST:PORT"
         raise CastRayError(FailureKind.CLUSTER_UNREACHABLE, target=target, reason=reason)
     return host.strip("[]"), int(port)
 

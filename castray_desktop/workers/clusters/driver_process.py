@@ -69,7 +69,7 @@ async def probe_endpoint(target: str) -> None:
         async with asyncio.timeout(CONNECT_SECONDS):
             reader, writer = await asyncio.open_connection(host, port)
     except TimeoutError:
-        reason = "nothing answers there"
+        reason = "it does not respond"
         raise CastRayError(FailureKind.CLUSTER_UNREACHABLE, target=target, reason=reason) from None
     except OSError as error:
         raise CastRayError(
@@ -100,7 +100,7 @@ async def _exchange_settings(target: str, reader: asyncio.StreamReader, writer: 
 def _connect_reason(error: OSError) -> str:
     """A short reason, since asyncio combines the errors of several addresses."""
     if isinstance(error, ConnectionRefusedError) or "refused" in str(error).lower():
-        return "nothing listens there"
+        return "no program is listening on that port"
     return error.strerror or str(error)
 
 

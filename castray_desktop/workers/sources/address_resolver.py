@@ -148,7 +148,7 @@ def _check_paths(files: Sequence[RemoteFile]) -> None:
     seen: set[str] = set()
     for file in files:
         if file.path in folders or file.path in seen:
-            reason = "another file or a folder has that name"
+            reason = "another file or folder has the same name"
             raise CastRayError(FailureKind.STORE_NAME, url=file.shown_address, reason=reason)
         seen.add(file.path)
 

@@ -116,7 +116,7 @@ def open_bucket(place: ObjectPlace) -> StoreAccess:
     try:
         return _OPEN[place.scheme](place)
     except (BaseError, ValueError):  # whose text may have parts of them
-        reason = "they are not complete, or not valid"
+        reason = "they are incomplete or invalid"
         url = redacted_url(place.address(""))
         raise CastRayError(FailureKind.STORE_UNSIGNED, url=url, reason=reason) from None
 
@@ -230,7 +230,7 @@ def _known_keys(profile: AwsProfile, provider: Any) -> Callable[[], AwsKeys] | N
 
 def _provider_of(profile: AwsProfile, place: ObjectPlace) -> Any:
     if importlib.util.find_spec("boto3") is None:
-        reason = f"the profile {profile.name} needs the package boto3"
+        reason = f"the profile {profile.name} requires the package boto3"
         raise CastRayError(FailureKind.STORE_UNSIGNED, url=redacted_url(place.address("")), reason=reason)
     from obstore.auth.boto3 import Boto3CredentialProvider
 

@@ -192,7 +192,7 @@ def _check_signable(place: ObjectPlace, keys: Sequence[str]) -> None:
     """Refuse names that obstore puts into a link of Google's as they are. Raises CastRayError."""
     wrong = next((key for key in keys if place.scheme == "gs" and ("#" in key or "?" in key)), None)
     if wrong is not None:
-        raise CastRayError(FailureKind.STORE_NAME, url=place.address(wrong), reason="it has a # or ? in it")
+        raise CastRayError(FailureKind.STORE_NAME, url=place.address(wrong), reason="it contains # or ?")
 
 
 def _failure(error: Exception, address: str, access: StoreAccess, signing: bool = False) -> CastRayError:
@@ -208,11 +208,13 @@ def _failure(error: Exception, address: str, access: StoreAccess, signing: bool 
     code = match[1] if (match := _CODE.search(text)) else ""
     status = match[1] if (match := _STATUS.search(text)) else ""
     if isinstance(error, InvalidPathError | ValueError):
-        return CastRayError(FailureKind.STORE_NAME, url=url, reason="a part of a name is empty, a dot or two")
+        return CastRayError(FailureKind.STORE_NAME, url=url, reason="a part of its name is empty, . or ..")
     if code in _NO_BUCKET:
         return CastRayError(FailureKind.STORE_BUCKET_MISSING, url=url)
     if any(words in text for words in _ABOUT_CREDENTIALS):
-        return CastRayError(FailureKind.STORE_UNSIGNED, url=url, reason="the service that gives them refuses")
+        return CastRayError(
+            FailureKind.STORE_UNSIGNED, url=url, reason="the service that issues them refuses"
+        )
     if status in ("401", "403") or isinstance(error, PermissionDeniedError | UnauthenticatedError):
         if access.is_public:
             return CastRayError(FailureKind.STORE_NO_CREDENTIALS, url=url, how=access.how)
@@ -220,7 +222,7 @@ def _failure(error: Exception, address: str, access: StoreAccess, signing: bool 
     if isinstance(error, FileNotFoundError | NotFoundError) or status == "404":
         return CastRayError(FailureKind.STORE_BUCKET_MISSING, url=url)
     if signing:
-        return CastRayError(FailureKind.STORE_UNSIGNED, url=url, reason="they can't sign")
+        return CastRayError(FailureKind.STORE_UNSIGNED, url=url, reason="they can't sign links")
     if code or status.startswith(("3", "4")):
         return CastRayError(FailureKind.STORE_DENIED, url=url, reason=code or f"it answers {status}")
     reason = f"it answers {status}" if status else "there is no connection"

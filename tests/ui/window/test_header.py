@@ -135,6 +135,7 @@ def test_known_clusters_can_be_changed_over_to(qtbot: QtBot, theme: Theme, langu
     known = (
         m.KnownCluster("local", running=True, in_use=True, nodes=4),
         m.KnownCluster("10.0.4.10:6379", running=True, nodes=7, ray_version="2.49.0"),
+        m.KnownCluster("shared", running=True, in_use=True, nodes=1),
     )
     link.answers[m.ListClusters] = lambda command: m.ClusterList(known)
     header = Header(theme, language, KnownClusters(link))
@@ -142,9 +143,10 @@ def test_known_clusters_can_be_changed_over_to(qtbot: QtBot, theme: Theme, langu
     link.start(fake.busy_welcome())
     header.set_status(fake.local_cluster(), ON)
     texts = menu_texts(header)
-    assert texts[:2] == [
-        "Local cluster  (in use · 4 nodes)",
-        "10.0.4.10:6379  (running on this computer · 7 nodes · Ray 2.49.0)",
+    assert texts[:3] == [
+        "Local cluster · in use · 4 nodes",
+        "10.0.4.10:6379 · running on this computer · 7 nodes · Ray 2.49.0",
+        "Shared cluster · in use · 1 node",
     ]
     with qtbot.waitSignal(header.menu.use_requested) as caught:
         header.menu.actions()[1].trigger()

@@ -323,7 +323,7 @@ async def test_nothing_listens() -> None:
         assert (await failure_at(target)).kind is FailureKind.NOT_RAY
     failure = await failure_at(target)
     assert failure.kind is FailureKind.CLUSTER_UNREACHABLE
-    assert failure.values["reason"] == "nothing listens there"
+    assert failure.values["reason"] == "no program is listening on that port"
 
 
 async def test_a_local_cluster_has_no_address() -> None:
