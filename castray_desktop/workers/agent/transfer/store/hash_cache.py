@@ -83,7 +83,8 @@ class HashCache:
         self._lock = threading.Lock()
 
     def find(self, algorithm: str, keys: Iterable[FileKey]) -> dict[FileKey, bytes]:
-        """Known hashes of these files."""
+        """Known hashes of these files, also those that are being saved now."""
+        self._await_writers()
         found: dict[FileKey, bytes] = {}
         now = time.time_ns()
         settled = [key for key in keys if key.is_settled(now)]
@@ -125,8 +126,11 @@ class HashCache:
 
     def close(self) -> None:
         """Wait for pending writes."""
+        self._await_writers()
+
+    def _await_writers(self) -> None:
         with self._lock:
-            writers, self._writers = self._writers, []
+            writers = list(self._writers)
         for writer in writers:
             writer.join()
 

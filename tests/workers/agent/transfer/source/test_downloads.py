@@ -172,6 +172,20 @@ def test_what_all_recipients_have_is_not_downloaded_again(lab: Lab, server: Rang
     assert (nodes[2].inbox / "model (2).bin").read_bytes() == file.payload
 
 
+def test_a_cast_right_afterwards_downloads_nothing_again(lab: Lab, server: RangeServer) -> None:
+    """The engine may not have told the nodes yet that the first one is over."""
+    file = served(server, "/model.bin", SIZE)
+    nodes = lab.chain(1)
+    first = begin(nodes[0], resolve(server.url("/model.bin")))
+    first.deliver(nodes[1], nodes[0].upstream())
+    assert [result.state for result in first.results()] == [RecipientState.COMPLETED]
+    before = file.served
+    results = send(nodes, resolve(server.url("/model.bin")))
+    assert [result.state for result in results] == [RecipientState.SKIPPED]
+    assert file.served <= before + 2 * MIB + 1  # of the pieces that have the lists as well
+    first.forget()
+
+
 def test_files_of_this_machine_and_of_a_server(lab: Lab, server: RangeServer) -> None:
     files = [served(server, f"/{name}", size) for name, size in (("b.bin", 300), ("c.bin", 2 * MIB))]
     mine = lab.file("a.bin", MIB)
