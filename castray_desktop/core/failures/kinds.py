@@ -68,6 +68,7 @@ class FailureKind(str, enum.Enum):
     PARCEL_CHANGED = "parcel_changed"
     URL_FAILED = "url_failed"
     SERVER_BUSY = "server_busy"  # of a preflight: a cast waits for the server
+    SERVER_LOST = "server_lost"
     URL_NOT_REACHED = "url_not_reached"
     URL_NOT_ENCRYPTED = "url_not_encrypted"
     URL_CHANGED = "url_changed"

@@ -363,6 +363,10 @@ _TABLE: Mapping[FailureStatus, Mapping[FailureKind, tuple[str, str]]] = {
             "{url} could not be downloaded: {reason}.",
             "Check the address, and that this node is allowed to download it.",
         ),
+        K.SERVER_LOST: (
+            "The server of {url} stopped responding: {reason}.",
+            "Retry when it responds again. The download continues where it stopped.",
+        ),
         K.URL_NOT_REACHED: (
             "None of the nodes that were tried can download {url} ({reasons}).",
             "Check the address, or choose a node that can reach the server.",

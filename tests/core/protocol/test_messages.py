@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from castray_desktop.core.failures.kinds import Failure, FailureKind
 from castray_desktop.core.protocol import messages
 
-FORM_OF_VERSION = {6: "16021bcd9508ae48"}
+FORM_OF_VERSION = {6: "09348440a716a8ad"}
 
 
 def without_descriptions(schema: Any) -> Any:

@@ -42,7 +42,7 @@ from castray_desktop.workers.history.history_store import PastCast
 from tests.helpers.cast_stage import REQUEST, Stage, retry_cast
 from tests.helpers.fake_agents import SIZE, STREAM, TOTALS, URL
 
-SERVER_LOST = Failure(FailureKind.URL_FAILED, {"url": "https://example.org/model.bin", "reason": "no"})
+SERVER_LOST = Failure(FailureKind.SERVER_LOST, {"url": "https://example.org/model.bin", "reason": "no"})
 WRITE_ERROR = Failure(FailureKind.WRITE_ERROR, {"node": "b", "path": "/in", "reason": "no"})
 
 

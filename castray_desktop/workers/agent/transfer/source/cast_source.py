@@ -445,7 +445,9 @@ class CastSource:
             self._trailer_digest = hashlib.sha256(self._raw_trailer).hexdigest()
             entered = self._enter(S.HASHED)
         if entered:
-            if self._files.downloads is not None:  # another cast that begins soon does not download them again
+            if (
+                self._files.downloads is not None
+            ):  # another cast that begins soon does not download them again
                 self._save_hashes()
             self.pieces.report_state()
 

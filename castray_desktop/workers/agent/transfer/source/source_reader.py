@@ -223,7 +223,8 @@ class SourceFiles:
 
     def lost_server(self, file: int, reason: str) -> Failure:
         """The failure of a cast whose server has stopped to respond while it gave out this file."""
-        return remote_failure(self._scan.remote[file], FileStatus.READ_ERROR, reason)
+        values = {"url": self._scan.remote[file].shown_address, "reason": reason}
+        return Failure(FailureKind.SERVER_LOST, values)
 
     def is_readable(self, file: int) -> bool:
         """Whether it could be read so far."""

@@ -88,7 +88,7 @@ def lose_server(nodes: list[Node], server: RangeServer, file: ServedFile) -> str
     begin(cast, nodes, files, "1")
     report = nodes[0].await_source(cast, lambda report: report.state is SourceState.FAILED)
     assert report.failure is not None
-    assert report.failure.kind is FailureKind.URL_FAILED
+    assert report.failure.kind is FailureKind.SERVER_LOST
     assert "503" in report.failure.values["reason"]
     for node in nodes:  # as the engine does
         node.plane.carry_out(ForgetCast(cast, keep_parts=True))
