@@ -65,6 +65,7 @@ PLACEMENT_TEMPLATES: Mapping[PlacementReason, str] = {
     PlacementReason.ONLY: "no other node that was tried can reach {host}",
     PlacementReason.ONLY_HERE: "only this computer can reach {host}",
     PlacementReason.SUCCESSOR: "the node that downloaded before was lost",
+    PlacementReason.AGAIN: "it downloaded the same files before",
     PlacementReason.RESUMED: "it received the most in the previous attempt",
 }
 """Why a node downloads, to follow its name."""

@@ -18,6 +18,9 @@ FRESH_SECONDS = 24 * 3600.0
 MAX_SPEEDS = 2048
 """The most recent measurements are kept."""
 
+MAX_RECENT = 256
+"""So many downloads are remembered while the engine runs."""
+
 WHAT = "the speeds of downloads"
 
 
@@ -67,6 +70,26 @@ class DownloadSpeedStore:
         latest = sorted(kept.values(), key=lambda item: item.when, reverse=True)[:MAX_SPEEDS]
         self._measured = {_key(item): item for item in latest}
         save(self._path, WHAT, {"downloads": msgspec.to_builtins(latest)})
+
+
+class RecentDownloaders:
+    """Which node of one cluster has downloaded which files last, in memory: it knows their hashes, and does
+    not download what recipients have.
+    """
+
+    def __init__(self) -> None:
+        self._nodes: dict[str, str] = {}  # by version of the files
+
+    def record(self, version: str, node: str) -> None:
+        """The node has downloaded these files completely."""
+        self._nodes.pop(version, None)
+        self._nodes[version] = node
+        while len(self._nodes) > MAX_RECENT:
+            del self._nodes[next(iter(self._nodes))]
+
+    def find(self, version: str) -> str:
+        """The node that has downloaded them; empty if there is none."""
+        return self._nodes.get(version, "")
 
 
 def _identity(node: NodeInfo) -> str:

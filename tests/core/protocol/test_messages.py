@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from castray_desktop.core.failures.kinds import Failure, FailureKind
 from castray_desktop.core.protocol import messages
 
-FORM_OF_VERSION = {6: "09348440a716a8ad"}
+FORM_OF_VERSION = {6: "9adaebda5793d5ea"}
 
 
 def without_descriptions(schema: Any) -> Any:

@@ -221,6 +221,7 @@ class PlacementReason(enum.StrEnum):
     ONLY = "only"  # no other node that was asked reaches the server
     ONLY_HERE = "only_here"  # the same, and it is this computer
     SUCCESSOR = "successor"  # the node that downloaded before is lost
+    AGAIN = "again"  # it has downloaded the same files before
     RESUMED = "resumed"  # of the recipients, it received most in the attempt before
 
 

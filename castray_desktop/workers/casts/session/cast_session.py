@@ -10,7 +10,7 @@ import contextlib
 import functools
 import logging
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from castray_desktop.core.casts.grace_period import AbsenceTracker
 from castray_desktop.core.casts.states import CastEvent, DeliveryEvent, FailoverState
@@ -21,7 +21,7 @@ from castray_desktop.core.protocol.nodes.agent_reports import FINAL_RECIPIENT_ST
 from castray_desktop.core.routing.node_speeds import SpeedMeasurement
 from castray_desktop.workers.base.async_tasks import BackgroundTasks
 from castray_desktop.workers.casts.agent_directory import AgentDirectory
-from castray_desktop.workers.casts.download_speed_store import DownloadSpeedStore
+from castray_desktop.workers.casts.download_speed_store import DownloadSpeedStore, RecentDownloaders
 from castray_desktop.workers.casts.session.admission import Admission, PausedRecipients
 from castray_desktop.workers.casts.session.cast_preflight import CastPreflight, RecipientSurvey
 from castray_desktop.workers.casts.session.cast_route import (
@@ -62,6 +62,7 @@ class SessionServices:
     wall: Callable[[], float]
     hop_limit: Callable[[str, str], float]
     downloads: DownloadSpeedStore | None = None
+    recent: RecentDownloaders = field(default_factory=RecentDownloaders)
 
 
 CLEANUP_SECONDS = 5.0
@@ -155,6 +156,7 @@ class CastSession:
             order_failed=self._order_failed,
         )
         self._context = context
+        self._recent = services.recent
         executor = RouteExecutor(context, self._start_order, self._can_serve)
         digest, remote = (record.manifest_digest, record.remote) if record is not None else ("", ())
         links = DownloadLinks(context, services.resolver, services.wall, remote)
@@ -184,7 +186,10 @@ class CastSession:
             status, executor, destinations, self.admission, lambda: services.withdraw(status.cast)
         )
         self.preflight = CastPreflight(
-            context, failover, self.admission, DownloadPlanner(context, failover, services.downloads)
+            context,
+            failover,
+            self.admission,
+            DownloadPlanner(context, failover, services.downloads, services.recent),
         )
         self._completion = CastCompletion(context, executor)
         self.waits_for_cluster = record is not None
@@ -276,6 +281,8 @@ class CastSession:
             await asyncio.wait([self._work])
         self._closed = True
         self._route_ready.set()
+        if self.status.source.trailer_digest and (version := self._failover.links.version):
+            self._recent.record(version, self._context.source)
         cancelled = self._ended_by or Failure(FailureKind.CANCELLED)
         await self._completion.end(_failure_of(self._work, cancelled))
 

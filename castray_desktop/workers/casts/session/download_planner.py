@@ -29,7 +29,7 @@ from castray_desktop.core.routing.download_nodes import (
     nodes_to_ask,
 )
 from castray_desktop.workers.casts.agent_directory import AgentDirectory
-from castray_desktop.workers.casts.download_speed_store import DownloadSpeedStore
+from castray_desktop.workers.casts.download_speed_store import DownloadSpeedStore, RecentDownloaders
 from castray_desktop.workers.casts.session.cast_status import offline_failure
 from castray_desktop.workers.casts.session.hop_encryption import encryption_failure
 from castray_desktop.workers.casts.session.session_context import SessionContext
@@ -110,12 +110,17 @@ class DownloadPlanner:
     """Finds out what the addresses of a cast stand for, and makes one node its source."""
 
     def __init__(
-        self, context: SessionContext, failover: SourceFailover, speeds: DownloadSpeedStore | None
+        self,
+        context: SessionContext,
+        failover: SourceFailover,
+        speeds: DownloadSpeedStore | None,
+        recent: RecentDownloaders,
     ) -> None:
         self._context = context
         self._status = context.status
         self._failover = failover
         self._speeds = speeds
+        self._recent = recent
 
     @property
     def has_other_source(self) -> bool:
@@ -157,6 +162,9 @@ class DownloadPlanner:
         if measures and (node := await self._with_most(largest)):
             self._settle(node, DownloadPlacement(PlacementReason.RESUMED, host))
             return
+        if measures and (node := await self._with_hashes(largest)):
+            self._settle(node, DownloadPlacement(PlacementReason.AGAIN, host))
+            return
         known = self._known(host)
         best = fastest_node({speed.node: speed.rate for speed in known}, self._recipients)
         if not measures:
@@ -182,6 +190,14 @@ class DownloadPlanner:
         asked = sorted((node for node in able if received.get(node)), key=received.__getitem__, reverse=True)
         reached = await self._measure(tuple(asked[:MAX_ASKED]), file, 0)
         return next((speed.node for speed in reached if speed.failure is None), "")
+
+    async def _with_hashes(self, file: RemoteFile) -> str:
+        """The node that has downloaded the same files before, if it reaches the server; else empty."""
+        node = self._recent.find(self._failover.links.version)
+        if node not in {info.name for info in self._able()}:
+            return ""
+        (reached,) = await self._measure((node,), file, 0)
+        return "" if reached.failure is not None else node
 
     async def _list(
         self, groups: tuple[tuple[str, ...], ...], failures: Failures, patient: bool, patience: float

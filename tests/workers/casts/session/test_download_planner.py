@@ -25,6 +25,7 @@ from castray_desktop.core.protocol.nodes.agent_orders import (
     ResolveUrls,
     StartDelivery,
 )
+from castray_desktop.core.protocol.nodes.agent_reports import SourceState
 from castray_desktop.core.protocol.nodes.cast_parcel import RemoteFile, pack_contents
 from castray_desktop.core.routing.download_nodes import SMALL_BYTES
 from castray_desktop.workers.casts.download_speed_store import FRESH_SECONDS, DownloadSpeedStore
@@ -127,6 +128,28 @@ async def test_little_is_not_measured() -> None:
     assert node == "b"
     assert why.reason is PlacementReason.SMALL
     assert not measured(stage)
+
+
+async def test_the_node_that_has_downloaded_the_same_files_is_chosen_again() -> None:
+    """It knows their hashes, so that recipients that have them get nothing, and neither does it."""
+    stage = Stage()
+    (file,) = (dataclasses.replace(one, size=SMALL_BYTES - 1) for one in stage.agents.listing.files)
+    stage.agents.listing = RemoteListing((file,))
+    stage.agents.listings = {"a": RemoteListing(failure=REFUSED)}
+    cast = await stage.start(TO_A_AND_B, nodes="ab")
+    assert await chosen(stage, cast) == "b"
+    stage.agents.report_source("b", cast, SourceState.HASHED, trailer_digest="t")
+    await stage.complete(cast, "bb", "ab")
+    await stage.result(cast)
+    stage.agents.listings = {"b": RemoteListing(failure=REFUSED)}  # the other one answers first
+    node, why = await placement(stage, TO_A_AND_B)
+    assert (node, why.reason) == ("b", PlacementReason.AGAIN)
+    stage.agents.rates = {"b": DownloadRate(failure=REFUSED)}
+    assert (await placement(stage, TO_A_AND_B))[0] == "a"
+    stage.agents.rates.clear()
+    stage.agents.listing = RemoteListing((dataclasses.replace(file, etag='"v2"'),))
+    node, why = await placement(stage, TO_A_AND_B)
+    assert (node, why.reason) == ("a", PlacementReason.SMALL)
 
 
 async def test_a_node_that_was_named_is_not_measured() -> None:
