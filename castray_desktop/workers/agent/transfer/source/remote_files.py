@@ -59,7 +59,8 @@ def remote_key(file: RemoteFile) -> Optional[FileKey]:
     if file.checksum.partition(":")[0] in COLLISION_FREE:
         version = file.checksum
     elif file.etag and not file.etag.startswith("W/"):
-        version = f"{file.shown_address}\n{file.etag}"
+        # with another checksum it is compared, whatever the ETag says
+        version = f"{file.shown_address}\n{file.etag}" + (f"\n{file.checksum}" if file.checksum else "")
     else:
         return None
     digest = hashlib.sha256(version.encode()).digest()
