@@ -244,7 +244,8 @@ class NodeItem(SceneItem):
         if appearance.selected or appearance.target:
             painter.drawEllipse(QPointF(0, 0), radius + 4, radius + 4)
         if appearance.focused or appearance.target:
-            painter.drawRect(self._cell_rect().adjusted(1, 1, -1, -1))
+            below = 1 if self.cell is NodeShape.NAMED else -1  # the name reaches down to the cell's edge
+            painter.drawRect(self._cell_rect().adjusted(1, 1, -1, below))
         name = self._small_name()
         color = palette.text_3 if appearance.offline else palette.text
         if not name.isNull():
