@@ -13,9 +13,9 @@ from __future__ import annotations
 import functools
 from typing import NamedTuple, Union
 
-CHUNK_BYTES = 1 << 20
-"""So much is folded at once. An operation on integers of this length takes less than a millisecond, and then
-other threads get their turn.
+CHUNK_BYTES = 1372 << 10
+"""So much is folded at once: as much as the longest fold needs. An operation on integers of this length takes
+less than a millisecond, and then other threads get their turn.
 """
 
 
@@ -24,19 +24,24 @@ class Generator(NamedTuple):
 
     bits: int
     polynomial: int  # without its highest term
-    multiples: tuple[tuple[int, ...], ...]  # exponents, highest first; those with the fewest terms first
+    multiples: tuple[tuple[int, ...], ...]  # their exponents, highest first; the longest multiple first
 
 
 GENERATORS = {
     "crc32c": Generator(
         32,
         0x1EDC6F41,
-        ((5685, 1362, 426, 0), (685, 31, 26, 25, 23, 19, 15, 11, 3, 0)),
+        ((6777, 484, 100, 0), (685, 31, 26, 25, 23, 19, 15, 11, 3, 0)),
     ),
     "crc64nvme": Generator(
         64,
         0xAD93D23594C93659,
-        ((865, 59, 43, 41, 40, 37, 33, 31, 30, 29, 20, 18, 16, 13, 7, 6, 4, 3, 2, 0),),
+        (
+            (745501, 86137, 65902, 46086, 0),
+            (297745, 134528, 62677, 40714, 0),
+            (30816, 792, 54, 42, 40, 30, 23, 16, 14, 12, 10, 8, 0),
+            (865, 59, 43, 41, 40, 37, 33, 31, 30, 29, 20, 18, 16, 13, 7, 6, 4, 3, 2, 0),
+        ),
     ),
 }
 
@@ -51,7 +56,7 @@ class _Fold(NamedTuple):
 
 
 class _Rules(NamedTuple):
-    folds: tuple[_Fold, ...]  # longest first
+    folds: tuple[_Fold, ...]  # in this order, each as often as there are enough bits
     table: tuple[int, ...]  # by the lowest byte
 
 
@@ -105,13 +110,14 @@ def _rules(kind: str) -> _Rules:
         for _ in range(8):
             value = (value >> 1) ^ (reflected if value & 1 else 0)
         table.append(value)
-    folds = []
+    folds, most = [], 8 * CHUNK_BYTES  # bits that can be left after the folds so far
     for multiple in generator.multiples:
         highest, following = multiple[:2]
-        power = 1
-        while 2 * (highest - following) * power <= 8 * CHUNK_BYTES:
+        for power in (1 << digit for digit in reversed(range(most.bit_length()))):
             length = (highest - following) * power // 8 * 8
-            shifts = tuple((highest - exponent) * power - length for exponent in multiple[1:])
-            folds.append(_Fold(length, length + highest * power, (1 << length) - 1, shifts))
-            power *= 2
-    return _Rules(tuple(sorted(folds, reverse=True)), tuple(table))
+            needed = length + highest * power
+            if needed <= most:
+                shifts = tuple((highest - exponent) * power - length for exponent in multiple[1:])
+                folds.append(_Fold(length, needed, (1 << length) - 1, shifts))
+                most = needed - 1
+    return _Rules(tuple(folds), tuple(table))
