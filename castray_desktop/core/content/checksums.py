@@ -121,6 +121,11 @@ class ChecksumHasher:
         else:
             self._hash = _new_hash(self.kind)
 
+    @property
+    def is_slow(self) -> bool:
+        """Whether it takes far longer than a hash of the standard library."""
+        return self.kind.partition("-")[0] in GENERATORS
+
     def update(self, data: Union[bytes, memoryview]) -> None:
         """Add the next bytes of the file."""
         self._hash.update(data)

@@ -37,6 +37,12 @@ log = logging.getLogger("castray.byte_plane")
 
 _NO_CONTENTS = ("st_mode", "st_nlink", "st_uid", "st_gid")
 
+TRIAL_BYTES = 64 << 20
+MAX_CHECKSUM_SHARE = 1.0
+"""After so many bytes of a file, a slow checksum may have taken so many times the time of waiting for the
+server. One that has taken longer would slow down the download, and is given up.
+"""
+
 NO_TRUE_SIZE = "it does not end where its size says"
 
 
@@ -279,6 +285,7 @@ class SourceReader:
         self._downloads: Optional[RemoteFiles] = None  # while the file is one of them
         self._hasher = new_file_hasher()
         self._checksum: Optional[ChecksumHasher] = None  # of a downloaded file whose server states one
+        self._awaited = self._summed = 0.0  # seconds: for that file's bytes, and for its checksum
         self._hashed = 0  # of that file, holes included
         self._beyond = bytearray(1)  # for what is there after the end of a file
         self._skipped = False  # a part of the file was not read, since its hash is known
@@ -393,9 +400,11 @@ class SourceReader:
         self._time_breakdown.switch(DISK)
         if self._downloads is not None:
             self._time_breakdown.switch(WAITING)
+            began = time.monotonic()
             try:
                 self._downloads.read(file, offset, view)
                 count = len(view)
+                self._awaited += time.monotonic() - began
             except ServerLostError as error:
                 # no file is filled up: a retry can go on with what recipients have
                 raise CastRayError.of(self._files.lost_server(file, str(error))) from error
@@ -416,8 +425,18 @@ class SourceReader:
         if self._downloads is not None and not offset and self._checksum is None:
             self._checksum = self._downloads.new_checksum(file)  # the server may have stated it only now
         if self._checksum is not None:
-            self._checksum.update(view)
+            self._add_to_checksum(self._checksum, file, offset, view)
         self._hashed = offset + len(view)
+
+    def _add_to_checksum(self, checksum: ChecksumHasher, file: int, offset: int, view: memoryview) -> None:
+        began = time.monotonic()
+        checksum.update(view)
+        self._summed += time.monotonic() - began
+        tried = checksum.is_slow and offset + len(view) >= TRIAL_BYTES
+        if tried and self._summed > self._awaited * MAX_CHECKSUM_SHARE:
+            label = LABELS[checksum.kind]
+            log.info("file %d is not compared by %s, which is slower than its server", file, label)
+            self._checksum = None
 
     def _open_up_to(self, file: int) -> None:
         """Open the file; unread files before it have no bytes, and are only checked."""
@@ -436,6 +455,7 @@ class SourceReader:
             downloads = self._files.downloads
             assert downloads is not None
             self._downloads, self._checksum = downloads, downloads.new_checksum(file)
+            self._awaited = self._summed = 0.0
             return
         try:
             self._fd, self._opened = self._files.open_scanned(file)

@@ -35,7 +35,7 @@ from castray_desktop.core.protocol.nodes.agent_reports import (
 )
 from castray_desktop.core.protocol.nodes.cast_parcel import Algorithms, RemoteFile
 from castray_desktop.core.protocol.nodes.packed_listing import pack_listing
-from castray_desktop.workers.agent.transfer.source import range_client, remote_links
+from castray_desktop.workers.agent.transfer.source import range_client, remote_links, source_reader
 from castray_desktop.workers.agent.transfer.source.download_window import PART_BYTES, WINDOW_BYTES
 from castray_desktop.workers.agent.transfer.source.remote_listing import resolve_urls
 from tests.helpers.authority import Authority
@@ -408,13 +408,28 @@ def test_a_checksum_of_parts_is_compared(lab: Lab, server: RangeServer) -> None:
         parts.append(hashlib.sha256(file.payload[at : at + size]).digest())
         at += size
     for digests, compared in ((parts, {"sha256-composite": 1}), (parts[::-1], {})):
-        digest = hashlib.sha256(b"".join(digests)).hexdigest()
-        found = dataclasses.replace(
-            stored(server, file), checksum=composite_checksum("sha256", digest, sizes)
-        )
-        (result,) = send(nodes, (found,))
-        assert (result.state is not RecipientState.FAILED) is bool(compared)
+        text = composite_checksum("sha256", hashlib.sha256(b"".join(digests)).hexdigest(), sizes)
+        (result,) = send(nodes, (dataclasses.replace(stored(server, file), checksum=text, etag=""),))
+        assert (result.state is RecipientState.FAILED) is not bool(compared)
         assert list(nodes[0].sources.values())[-1].checksums == compared
+
+
+@pytest.mark.parametrize(
+    ("kind", "share", "compared"),
+    [("crc64nvme", 0.0, 0), ("crc64nvme", float("inf"), 1), ("sha1", 0.0, 1)],
+)
+def test_a_checksum_that_is_slower_than_the_server_is_given_up(
+    lab: Lab, server: RangeServer, kind: str, share: float, compared: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Then nothing says that it was compared. Those of the standard library are fast."""
+    monkeypatch.setattr(source_reader, "TRIAL_BYTES", 5 * MIB)
+    monkeypatch.setattr(source_reader, "MAX_CHECKSUM_SHARE", share)
+    file = served(server, "/model.bin", SIZE)
+    nodes = lab.chain(1)
+    found = dataclasses.replace(stored(server, file), checksum=checksum(kind, file.payload))
+    (result,) = send(nodes, (found,))
+    assert result.state is RecipientState.COMPLETED, result
+    assert next(iter(nodes[0].sources.values())).checksums == ({kind: 1} if compared else {})
 
 
 def test_a_file_with_another_checksum_fails_alone(lab: Lab, server: RangeServer) -> None:
