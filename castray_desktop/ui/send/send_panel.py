@@ -397,6 +397,8 @@ class SendPanel(Card):
         if busy:
             seconds = max(LEAST_BUSY_SECONDS, *(float(each.values.get("seconds", "0")) for each in busy))
             self._asking_again.start(round(seconds * 1000))
+        else:
+            self._asking_again.stop()
 
     def _ask_busy_servers(self) -> None:
         self._measure_paths(tuple(entry.path for entry in self.entries.busy()))

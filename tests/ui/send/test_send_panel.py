@@ -343,6 +343,7 @@ def test_a_busy_server_keeps_nobody_from_sending(
     panel._asking_again.start(0)
     qtbot.waitUntil(lambda: panel.preflight.failure is None and panel.preflight.report is not None)
     assert panel.drop_area._bytes.text() == "2.0 MB"
+    assert not panel._asking_again.isActive()
 
 
 def test_a_row_is_removed_by_its_cross_or_the_delete_key(qtbot: QtBot, panel: SendPanel) -> None:
