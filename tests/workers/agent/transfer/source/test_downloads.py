@@ -69,7 +69,7 @@ def prepare(source: Node, cast: str, files: tuple[RemoteFile, ...], paths: tuple
     """As the engine does; the links of these files come at once."""
     listing = pack_listing([file.without_link() for file in files])
     source.plane.carry_out(PrepareSource(cast, paths, listing=listing))
-    if any(file.address for file in files):
+    if any(file.address and (file.url or file.contents) for file in files):
         source.plane.carry_out(links_of(cast, files, 1))
 
 
@@ -569,6 +569,18 @@ def test_a_cast_that_waits_for_a_link_can_be_cancelled(lab: Lab, server: RangeSe
     report = nodes[0].await_source(cast.cast, wants(2))
     assert report.waiting is not None
     assert report.waiting.values["reason"] == "the server answers 403 Forbidden"
+    cast.cancel(*nodes)
+    assert nodes[1].await_end(cast.cast).state is RecipientState.CANCELLED
+    cast.forget()
+
+
+def test_a_cast_that_waits_for_its_first_links_can_be_cancelled(lab: Lab, server: RangeServer) -> None:
+    file = dataclasses.replace(stored(server, served(server, "/model.bin", SIZE)), url="")
+    nodes = lab.chain(1)
+    cast = begin(nodes[0], (file,))
+    cast.deliver(nodes[1], nodes[0].upstream())
+    report = nodes[0].await_source(cast.cast, lambda report: report.links_wanted is not None)
+    assert report.waiting is None
     cast.cancel(*nodes)
     assert nodes[1].await_end(cast.cast).state is RecipientState.CANCELLED
     cast.forget()
