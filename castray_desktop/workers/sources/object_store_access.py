@@ -203,29 +203,34 @@ def _open_s3(place: ObjectPlace) -> StoreAccess:
     )
     url = f"{endpoint or f'https://s3.{region}.amazonaws.com'}/{place.bucket}/"
     how = "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or a profile in ~/.aws/credentials"
-    keys = _known_keys(profile, provider)
+    keys = None if public else _known_keys(profile, provider)
     bucket = S3Bucket(url, region, keys) if public or keys is not None else None
     return StoreAccess(store, url if public else "", how, bucket)
 
 
 def _known_keys(profile: AwsProfile, provider: Any) -> Callable[[], AwsKeys] | None:
-    """What gives the keys that obstore signs with; None if obstore alone knows them, or there are none."""
-    if provider is not None:
-
-        def provided() -> AwsKeys:
-            found = provider()
-            return AwsKeys(found["access_key_id"], found["secret_access_key"], found["token"] or "")
-
-        return provided
+    """What gives the keys that obstore signs with; None if obstore alone can get those of a role."""
     if key := os.environ.get("AWS_ACCESS_KEY_ID"):
         token = os.environ.get("AWS_SESSION_TOKEN") or os.environ.get("AWS_TOKEN", "")
         keys = AwsKeys(key, os.environ.get("AWS_SECRET_ACCESS_KEY", ""), token)
     elif profile.keys:
         found = profile.keys
         keys = AwsKeys(found["access_key_id"], found["secret_access_key"], found.get("session_token", ""))
+    elif provider is not None or importlib.util.find_spec("boto3") is not None:
+        return functools.partial(_provided_keys, provider)
     else:
         return None
     return lambda: keys
+
+
+def _provided_keys(provider: Any) -> AwsKeys:
+    """What it gives; without one what boto3 finds, such as the keys of a role. Blocking, raises any error."""
+    if provider is None:
+        from obstore.auth.boto3 import Boto3CredentialProvider
+
+        provider = Boto3CredentialProvider()
+    found = provider()
+    return AwsKeys(found["access_key_id"], found["secret_access_key"], found["token"] or "")
 
 
 def _provider_of(profile: AwsProfile, place: ObjectPlace) -> Any:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.util
+import json
 import os
 import zlib
 from base64 import b64encode
@@ -18,6 +20,7 @@ from castray_desktop.core.content.folded_crc import FoldedCrc
 from castray_desktop.workers.sources import s3_checksums
 from castray_desktop.workers.sources.address_resolver import AddressResolver
 from castray_desktop.workers.sources.aws_signature import AwsKeys, signed_headers
+from tests.helpers.servers.range_server import range_server
 from tests.helpers.servers.s3_proxy import S3Proxy, s3_proxy
 from tests.helpers.servers.s3_server import S3Server
 
@@ -204,6 +207,27 @@ async def test_keys_of_a_file_sign(
         "[default]\naws_access_key_id = a\naws_secret_access_key = b\naws_session_token = c/d\n"
     )
     assert (await checksum_of("s3://bucket/a", b"x")).startswith("sha256:")
+
+
+async def test_keys_of_a_role_sign(
+    proxy: S3Proxy, s3: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A container gets them from a server beside it. The library of Amazon knows how to ask that one too."""
+    s3.put("bucket/a", b"x", keeping("sha256", hashlib.sha256(b"x").digest()))
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name)
+    keys = {"AccessKeyId": "a", "SecretAccessKey": "b", "Token": "c", "Expiration": "2100-01-01T00:00:00Z"}
+    (tmp_path / "token").write_text("d")
+    with range_server() as server:
+        server.add("/keys", json.dumps(keys).encode())
+        monkeypatch.setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", server.url("/keys"))
+        monkeypatch.setenv("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE", str(tmp_path / "token"))
+        assert (await checksum_of("s3://bucket/a", b"x")).startswith("sha256:")
+        find_spec = importlib.util.find_spec
+        monkeypatch.setattr(
+            importlib.util, "find_spec", lambda name: None if name == "boto3" else find_spec(name)
+        )
+        assert await checksum_of("s3://bucket/a", b"x") == md5(b"x")  # obstore alone knows the keys
 
 
 def test_a_signature_is_that_of_the_documentation() -> None:
