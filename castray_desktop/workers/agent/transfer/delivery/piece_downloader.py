@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import Counter, deque
+from collections.abc import Iterator
 from typing import Optional
 
 from castray_desktop.core.content.byte_ranges import RangeSet
@@ -29,6 +30,13 @@ MAX_REQUESTS = 1000
 MAX_REPAIRS = 5
 GROUP_SECONDS = 0.1
 LIVENESS_FRAMES = (FrameType.PIECE, FrameType.DIGESTS, FrameType.PART, FrameType.WAITING, FrameType.HASHES)
+DIGEST_BYTES = 2 << 20
+"""Of files that the source downloads, digests are requested for so much at once: it forgets the bytes soon,
+and would download those that differ once more."""
+
+MAX_DIGEST_REQUESTS = 2
+"""Of these at once."""
+
 POLL_SECONDS = 0.1  # while idle, the delivery is checked
 
 
@@ -146,6 +154,10 @@ class PieceDownloader:
         self._upstream_paused = False
         self._requested = RangeSet()
         self._queue: deque[tuple[int, int, bool]] = deque()  # start, end, whether digests suffice
+        self._differing: deque[tuple[int, int]] = (
+            deque()
+        )  # the same, of existing files: requested before those
+        self._digests_out: set[int] = set()  # last pieces of outstanding requests for digests
         self._last_pieces: deque[int] = deque()  # last pieces of outstanding requests
         self._answers: deque[list[int]] = deque()  # next piece and end of each request, as they are answered
         self._again: Counter[int] = Counter()  # pieces that were requested once more
@@ -244,8 +256,19 @@ class PieceDownloader:
         if start >= end:
             return
         for gap in self._requested.missing(start, end):
-            self._queue.extend(self._store.comparison.split(*gap))
+            for part in self._store.comparison.split(*gap):
+                self._queue.extend(self._steps(*part))
         self._requested.add(start, end)
+
+    def _steps(self, start: int, end: int, digests: bool) -> Iterator[tuple[int, int, bool]]:
+        """Divide a request for digests of files that the source downloads."""
+        if not digests or not self._store.order.version:
+            yield start, end, digests
+            return
+        pieces, step = self._layout.pieces_of(start, end), max(DIGEST_BYTES // self._layout.piece_bytes, 1)
+        for first in pieces[::step]:
+            last = min(first + step, pieces.stop) - 1
+            yield max(self._layout.piece(first)[0], start), min(self._layout.piece(last)[1], end), True
 
     def _request_early(self, start: int, end: int) -> None:
         """Request digests as soon as they are known."""
@@ -306,8 +329,8 @@ class PieceDownloader:
     def _send_requests(self) -> None:
         """Send requests up to a bound; more when the first were answered."""
         requests = []
-        while self._queue and len(self._last_pieces) < MAX_REQUESTS:
-            start, end, digests = self._queue.popleft()
+        while len(self._last_pieces) < MAX_REQUESTS and (request := self._next_request()) is not None:
+            start, end, digests = request
             requests.append(peer_frames.request_frame(start, end, PieceFlag.DIGEST if digests else 0))
             self._last_pieces.append(self._layout.piece_at(end - 1))
             asked = self._layout.pieces_of(start, end)
@@ -315,10 +338,28 @@ class PieceDownloader:
         if requests:
             self._channel.write(b"".join(requests))
 
+    def _next_request(self) -> Optional[tuple[int, int, bool]]:
+        if self._differing:
+            return (*self._differing.popleft(), False)
+        if not self._queue:
+            return None
+        start, end, digests = self._queue[0]
+        if digests and self._store.order.version:
+            if not self._store.may_reuse(start, end):
+                digests = False
+            elif len(self._digests_out) >= MAX_DIGEST_REQUESTS:
+                return None
+            else:
+                self._digests_out.add(self._layout.piece_at(end - 1))
+        self._queue.popleft()
+        return start, end, digests
+
     def _request_all_again(self) -> None:
         """Received data could not be written: request everything missing again."""
         self._requested = RangeSet()
         self._queue.clear()
+        self._differing.clear()
+        self._digests_out.clear()
         self._last_pieces.clear()
         self._request_missing()
 
@@ -380,7 +421,11 @@ class PieceDownloader:
             known = self._pieces.has_piece(head.index) or self._store.use_existing_piece(
                 head.index, head.digest, self._buffer
             )
-        if not known:
+        if not known and self._store.order.version:
+            if self._differing and self._differing[-1][1] == start:
+                start = self._differing.pop()[0]
+            self._differing.append((start, end))
+        elif not known:
             if self._queue and self._queue[-1][1:] == (start, False):
                 self._queue[-1] = (self._queue[-1][0], end, False)
             else:
@@ -390,7 +435,7 @@ class PieceDownloader:
     def _record_answer(self, index: int) -> None:
         """Requests are answered in order: the last piece of one lets the next one go out."""
         if self._last_pieces and index == self._last_pieces[0]:
-            self._last_pieces.popleft()
+            self._digests_out.discard(self._last_pieces.popleft())
         self._send_requests()
 
     def _receive_payload(self, view: memoryview) -> bytes:

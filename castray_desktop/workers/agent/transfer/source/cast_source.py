@@ -400,8 +400,11 @@ class CastSource:
         lead = READ_AHEAD_BYTES // self.pieces.layout.piece_bytes
         if self.pieces.within_file(index) is None:
             # these wait in memory for their upload
-            recent = RECENT_BYTES if self._files.downloads is None else RECENT_DOWNLOADED_BYTES
-            lead = max(min(lead, recent // self.pieces.layout.piece_bytes - 2), 1)
+            if self._files.downloads is None:
+                held = RECENT_BYTES // self.pieces.layout.piece_bytes - 2
+            else:  # recipients may request pieces whose digests they have got
+                held = RECENT_DOWNLOADED_BYTES // self.pieces.layout.piece_bytes // 2
+            lead = max(min(lead, held), 1)
         with self.pieces.lock:
             self._time_breakdown.switch(WAITING)
             if index > self.pieces.demand + lead:

@@ -441,6 +441,14 @@ class ReceiveStore:
         self.pieces.report_progress()
         return True
 
+    def may_reuse(self, start: int, end: int) -> bool:
+        """Whether existing files may have some of these bytes of the stream."""
+        existing = self.comparison.files
+        if existing is None or self.pieces.manifest is None:
+            return False
+        spans = self.pieces.manifest.spans(*self.pieces.layout.content_range(start, end))
+        return any(span.file in existing for span in spans)
+
     def _is_in_place(self, span: FileSpan, view: memoryview) -> bool:
         """Whether an existing file has these bytes; otherwise it counts as different from now on."""
         existing = self.comparison.files

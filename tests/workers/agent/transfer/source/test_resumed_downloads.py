@@ -20,7 +20,13 @@ from castray_desktop.core.protocol.nodes.agent_orders import (
 from castray_desktop.core.protocol.nodes.agent_reports import DeliveryReport, RecipientState, SourceState
 from castray_desktop.core.protocol.nodes.cast_parcel import RemoteFile
 from castray_desktop.core.protocol.nodes.packed_listing import pack_listing
-from castray_desktop.workers.agent.transfer.source import download_window, range_client, remote_files
+from castray_desktop.workers.agent.transfer.delivery import piece_downloader
+from castray_desktop.workers.agent.transfer.source import (
+    cast_source,
+    download_window,
+    range_client,
+    remote_files,
+)
 from castray_desktop.workers.agent.transfer.store.staging import StagingRegistry
 from tests.helpers.servers.range_server import RangeServer, ServedFile, range_server
 from tests.helpers.servers.ranged_answers import Answer
@@ -132,6 +138,30 @@ def test_parts_of_another_version_are_never_used(lab: Lab, server: RangeServer) 
         assert (node.inbox / "model.bin").read_bytes() == file.payload
         assert result.received_bytes >= SIZE
     assert file.served - before >= SIZE
+
+
+@pytest.mark.parametrize("same", [0, 20, 40], ids=["different", "half", "identical"])
+def test_an_older_file_of_the_same_size_does_not_cost_a_second_download(
+    lab: Lab, server: RangeServer, monkeypatch: pytest.MonkeyPatch, same: int
+) -> None:
+    """It is compared by digests, for which the source downloads the file."""
+    monkeypatch.setattr(cast_source, "RECENT_DOWNLOADED_BYTES", 6 * PART)
+    monkeypatch.setattr(piece_downloader, "DIGEST_BYTES", PART)
+    file = server.add("/model.bin", os.urandom(SIZE))
+    nodes = lab.chain(2)
+    older = file.payload if same == 40 else file.payload[: same * PART] + os.urandom(SIZE - same * PART)
+    for node in nodes[1:]:
+        node.inbox.mkdir(parents=True)
+        (node.inbox / "model.bin").write_bytes(older)
+    cast = begin(secrets.token_hex(4), nodes, resolve(server.url("/model.bin")), "1")
+    results = cast.results()
+    cast.forget()
+    name = "model.bin" if same == 40 else "model (2).bin"
+    for node, result in zip(nodes[1:], results[1:], strict=True):
+        assert result.state in (RecipientState.COMPLETED, RecipientState.SKIPPED), result
+        assert (node.inbox / name).read_bytes() == file.payload
+        assert result.received_bytes <= SIZE - (same - 3) * PART
+    assert file.served <= SIZE * 1.02 + 8 * PART
 
 
 def test_no_file_is_filled_up_when_the_server_is_lost(lab: Lab, server: RangeServer) -> None:
