@@ -123,9 +123,9 @@ def test_three_casts_to_four_nodes_outlive_a_killed_engine(
     assert added.returncode == 0, added.stderr
     sends = []
     for name in names:
-        file = make_file(tmp_path / name, 60 * MIB)
+        file = make_file(tmp_path / name, 30 * MIB)
         where = ("--to", "node_1,node_2,node_3,node_4", "--dest", folder / "{node}")
-        sends.append(own_castray.start("send", file, *where, "--limit", "12MB/s", "--json"))
+        sends.append(own_castray.start("send", file, *where, "--limit", "6MB/s", "--json"))
     for command in sends:
         assert command.stdout is not None
         for line in command.stdout:

@@ -25,7 +25,7 @@ from tests.helpers.trees import make_file
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(180)]
 
-MIB = 1 << 20
+SIZE = 40 << 20
 BACK_SECONDS = 40.0
 
 
@@ -59,7 +59,7 @@ async def _nodes_are_online(cluster: Castray) -> None:
 def start_slowly(cluster: Castray, file: Path, folder: Path) -> subprocess.Popen[str]:
     """A cast to all nodes that takes about four seconds, after every recipient has received some bytes."""
     command = cluster.start(
-        "send", file, "--to", "all", "--dest", folder / "{node}", "--limit", "25MB/s", "--json"
+        "send", file, "--to", "all", "--dest", folder / "{node}", "--limit", "10MB/s", "--json"
     )
     assert command.stdout is not None
     for line in command.stdout:
@@ -80,21 +80,21 @@ def finish(command: subprocess.Popen[str], file: Path, folder: Path) -> dict[str
 
 
 def test_a_recipient_s_agent_is_killed(whole: Castray, tmp_path: Path) -> None:
-    file = make_file(tmp_path / "slow.bin", 100 * MIB)
+    file = make_file(tmp_path / "slow.bin", SIZE)
     command = start_slowly(whole, file, tmp_path)
     os.kill(agent_pid(whole, "node_2"), signal.SIGKILL)
     finish(command, file, tmp_path)
 
 
 def test_the_source_s_agent_is_killed(whole: Castray, tmp_path: Path) -> None:
-    file = make_file(tmp_path / "slow.bin", 100 * MIB)
+    file = make_file(tmp_path / "slow.bin", SIZE)
     command = start_slowly(whole, file, tmp_path)
     os.kill(agent_pid(whole, local_node_name()), signal.SIGKILL)
     finish(command, file, tmp_path)
 
 
 def test_the_driver_is_killed(whole: Castray, tmp_path: Path) -> None:
-    file = make_file(tmp_path / "slow.bin", 100 * MIB)
+    file = make_file(tmp_path / "slow.bin", SIZE)
     command = start_slowly(whole, file, tmp_path)
     os.kill(process_of(whole, b"castray_desktop.workers.driver.ray_driver"), signal.SIGKILL)
     finish(command, file, tmp_path)
@@ -102,7 +102,7 @@ def test_the_driver_is_killed(whole: Castray, tmp_path: Path) -> None:
 
 def test_the_driver_is_stopped_while_the_last_bytes_arrive(whole: Castray, tmp_path: Path) -> None:
     """A busy machine: the agents continue, and have everything when the engine replaces the driver."""
-    file = make_file(tmp_path / "slow.bin", 100 * MIB)
+    file = make_file(tmp_path / "slow.bin", SIZE)
     command = start_slowly(whole, file, tmp_path)
     os.kill(process_of(whole, b"castray_desktop.workers.driver.ray_driver"), signal.SIGSTOP)
     finish(command, file, tmp_path)
@@ -110,7 +110,7 @@ def test_the_driver_is_stopped_while_the_last_bytes_arrive(whole: Castray, tmp_p
 
 def test_the_head_of_the_local_cluster_is_killed(whole: Castray, tmp_path: Path) -> None:
     """The cluster is started again, and the cast continues on it."""
-    file = make_file(tmp_path / "slow.bin", 100 * MIB)
+    file = make_file(tmp_path / "slow.bin", SIZE)
     command = start_slowly(whole, file, tmp_path)
     heads = [pid for pid in whole.processes() if program(pid) in (b"gcs_server", b"raylet")]
     assert len(heads) == 2

@@ -1,7 +1,7 @@
 """The API answers generated requests as its OpenAPI document says. Run by `test_openapi_document.py`.
 
-They can also be run alone: `./castray test tests/workers/http_api/documented_requests.py`. Each operation has
-its edge cases, about 2,900 in all, and a few drawn requests, ten with `CASTRAY_TEST_ALL=1`.
+They can also run alone: `./castray test -p schemathesis tests/workers/http_api/documented_requests.py`. Each
+operation has its edge cases, about 2,900 in all, and a few drawn requests, ten with `CASTRAY_TEST_ALL=1`.
 """
 
 from __future__ import annotations

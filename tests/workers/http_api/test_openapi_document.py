@@ -18,7 +18,17 @@ def test_generated_requests_are_answered_as_documented(tmp_path: Path) -> None:
     """In a process of its own: schemathesis generates the requests when it collects its tests, for several
     seconds, and each of the processes that share the tests collects all of them.
     """
-    words = ["-q", "-p", "no:xdist", "-p", "no:cacheprovider", f"--basetemp={tmp_path / 'tests'}", str(CASES)]
+    words = [
+        "-q",
+        "-p",
+        "schemathesis",
+        "-p",
+        "no:xdist",
+        "-p",
+        "no:cacheprovider",
+        f"--basetemp={tmp_path / 'tests'}",
+        str(CASES),
+    ]
     done = subprocess.run(
         [sys.executable, "-P", "-m", "pytest", *words],
         capture_output=True,
