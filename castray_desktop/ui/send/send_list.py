@@ -39,6 +39,7 @@ from PySide6.QtWidgets import (
     QMenu,
     QPushButton,
     QSizePolicy,
+    QSpacerItem,
     QStackedLayout,
     QStyle,
     QStyledItemDelegate,
@@ -348,6 +349,7 @@ class SendListDelegate(QStyledItemDelegate):
 
 
 MIN_HEIGHT = 108  # the invitation without its picture; Chinese lines are higher than English ones
+LOW_HEIGHT = 74  # without its second line, too: on a small screen, so that no field below is cut
 INVITATION_FROM = 150
 PICTURE_FROM = 164
 
@@ -375,6 +377,7 @@ class DropArea(QWidget):
         self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Expanding)
         self._stack = QStackedLayout(self)
         self._picture = IconLabel(theme, "file-down", "accent", 24, side=48, tile="card")
+        self._picture_gap = QSpacerItem(0, 10)
         self.browse = self._browse_button()
         self._invitation = QWidget()
         self._stack.addWidget(self._empty_page())
@@ -398,11 +401,15 @@ class DropArea(QWidget):
     def set_compact(self, compact: bool) -> None:
         """Without picture and invitation where there is little room."""
         self._compact = compact
+        self.setMinimumHeight(LOW_HEIGHT if compact else MIN_HEIGHT)
         self._fit()
 
     def _fit(self) -> None:
         """The picture goes before a word does, the invitation before a row does."""
-        self._picture.setVisible(not self._compact and self.height() >= PICTURE_FROM)
+        pictured = not self._compact and self.height() >= PICTURE_FROM
+        self._picture.setVisible(pictured)
+        self._picture_gap.changeSize(0, 10 if pictured else 0)
+        self._anywhere.setVisible(self.height() >= MIN_HEIGHT)
         room = not self._compact and self.height() >= INVITATION_FROM
         if room is self._invitation.isHidden():
             self._invitation.setVisible(room)
@@ -421,15 +428,16 @@ class DropArea(QWidget):
         buttons.addWidget(folder)
         buttons.addStretch()
         column = QVBoxLayout(page)
-        column.setContentsMargins(8, 8, 8, 8)
+        column.setContentsMargins(8, 6, 8, 6)
         column.setSpacing(0)
         column.addStretch()
         column.addWidget(self._picture, 0, Qt.AlignmentFlag.AlignHCenter)
-        column.addSpacing(10)
+        column.addItem(self._picture_gap)
         center = Qt.AlignmentFlag.AlignHCenter
         column.addWidget(label(lambda: self.tr("Drop files or folders here"), 14, 600), 0, center)
         column.addSpacing(2)
-        column.addWidget(label(lambda: self.tr("or anywhere in this window"), 12, 400, "2"), 0, center)
+        self._anywhere = label(lambda: self.tr("or anywhere in this window"), 12, 400, "2")
+        column.addWidget(self._anywhere, 0, center)
         column.addSpacing(12)
         column.addLayout(buttons)
         column.addStretch()

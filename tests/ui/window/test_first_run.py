@@ -82,6 +82,20 @@ def test_no_line_is_cut_while_a_start_fails(window: MainWindow, link: FakeLink, 
         assert cut(window.welcome_page) == []
 
 
+@pytest.mark.parametrize("spoken", [ENGLISH, CHINESE])
+@pytest.mark.parametrize("screen", SCREENS)
+def test_no_field_of_the_send_panel_is_cut(
+    window: MainWindow, link: FakeLink, language: Language, spoken: str, screen: QSize
+) -> None:
+    language.choose(spoken)
+    link.start(fake.busy_welcome())
+    for files in ([], ["/home/ada/a.bin", "/home/ada/b.bin"]):
+        window.add_files(files)
+        settle(window, screen - FRAME)
+        assert window.send_panel._scroll.verticalScrollBar().maximum() == 0
+        assert cut(window.send_panel.drop_area) == []
+
+
 @pytest.mark.parametrize("screen", SCREENS)
 def test_no_line_is_cut_after_a_change_of_language_elsewhere(
     window: MainWindow, link: FakeLink, language: Language, screen: QSize
