@@ -282,7 +282,7 @@ class TransferModel(QAbstractItemModel):
         for number in waiting:
             index = self.index(number, TransferColumn.STATUS)
             self.dataChanged.emit(index, index)
-        if not waiting:
+        if not any(waits_for_server(row.summary) for row in self._row_of.values()):  # also hidden ones
             self._counting_down.stop()
 
     def _start_to_count_down(self, casts: Iterable[CastSummary]) -> None:

@@ -511,6 +511,11 @@ def test_a_row_counts_down_to_the_next_request_to_a_server(
     assert status.data() == "Waiting for server"
     model.apply_summary(make_cast("a", failure=busy, next_try=1200.0, paused=1))
     assert status.data() == "1 paused"
+    model.set_filter("nothing like it")
+    with qtbot.waitSignal(model._counting_down.timeout):
+        pass
+    assert model._counting_down.isActive()
+    model.set_filter("")
     with qtbot.waitSignal(model._counting_down.timeout):
         model.apply_summary(make_cast("a"))
     assert not model._counting_down.isActive()
