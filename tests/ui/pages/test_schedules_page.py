@@ -49,7 +49,7 @@ def test_rows_say_what_when_and_how_it_went(page: SchedulesPage) -> None:
     assert first[6] == "Verified"
     assert cells(page, 1)[3:5] == ["At 0 2 * * *", "Disabled"]
     assert str(cells(page, 1)[6]).startswith("There is no cluster")
-    assert cells(page, 2)[3:5] == ["After changes, 10 s without further changes", "1,200 changes pending"]
+    assert cells(page, 2)[3:5] == ["10 s after the last change", "1,200 changes pending"]
     assert not page.grab().isNull()
 
 
