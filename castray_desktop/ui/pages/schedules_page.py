@@ -56,9 +56,7 @@ def when_text(schedule: Schedule) -> str:
         return translate("Schedules", "Every {span}").format(span=span_text(schedule.every))
     if schedule.cron:
         return translate("Schedules", "At {times}").format(times=schedule.cron)
-    return translate("Schedules", "{span} after the last change").format(
-        span=span_text(schedule.quiet)
-    )
+    return translate("Schedules", "{span} after the last change").format(span=span_text(schedule.quiet))
 
 
 def what_text(schedule: Schedule) -> str:

@@ -155,7 +155,7 @@ def test_the_editor_says_what_the_engine_refuses(page: SchedulesPage, link: Fake
 )
 def test_spans_in_their_largest_unit(seconds: float, text: str) -> None:
     assert span_text(seconds) == text
-    assert when_text(Schedule("", "", REQUEST, quiet=5.0)) == "After changes, 5 s without further changes"
+    assert when_text(Schedule("", "", REQUEST, quiet=5.0)) == "5 s after the last change"
 
 
 @pytest.mark.parametrize("when", [0, 1, 2])
