@@ -65,6 +65,7 @@ class FakeAgents:
         self.files: dict[str, list[agent_orders.FileHash]] = {}  # the findings of a verification on a node
         self.read_back: dict[str, int] = {}  # number of changed files on a node
         self.scanning = False  # the source has not finished its scan
+        self.defect: type | None = None  # sending an order of this kind raises what nobody expects
         self._lives: Counter[str] = Counter()
         self._held: type | None = None
         self._gate = asyncio.Event()
@@ -101,6 +102,8 @@ class FakeAgents:
                 await self.ordered.wait()
         if self._nodes[node].state is not NodeState.ONLINE:
             raise CastRayError(FailureKind.NODE_OFFLINE, node=node)
+        if self.defect is not None and isinstance(order, self.defect):
+            raise RuntimeError("a defect")
         self.orders.append((node, order))
         async with self.ordered:
             self.ordered.notify_all()

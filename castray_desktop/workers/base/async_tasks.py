@@ -5,7 +5,7 @@ threads that nothing waits for.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
@@ -31,15 +31,22 @@ async def finish(work: Awaitable[Result]) -> Result:
 class BackgroundTasks:
     """Tasks that their caller does not await; asyncio alone would not keep them alive."""
 
-    def __init__(self) -> None:
+    def __init__(self, failed: Callable[[BaseException], None] | None = None) -> None:
+        """`failed` is called with each exception that ends a task."""
         self._running: set[asyncio.Task[Any]] = set()
+        self._failed = failed
 
     def run(self, work: Coroutine[Any, Any, Result], name: str | None = None) -> asyncio.Task[Result]:
         """Start a task."""
         task = asyncio.create_task(work, name=name)
         self._running.add(task)
-        task.add_done_callback(self._running.discard)
+        task.add_done_callback(self._ended)
         return task
+
+    def _ended(self, task: asyncio.Task[Any]) -> None:
+        self._running.discard(task)
+        if self._failed is not None and not task.cancelled() and (error := task.exception()) is not None:
+            self._failed(error)
 
     async def wait(self, seconds: float | None = None) -> None:
         """Wait until those that run now have ended, at most so many seconds."""

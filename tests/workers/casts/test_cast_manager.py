@@ -645,3 +645,13 @@ async def test_a_cast_that_an_agent_requests_starts_or_is_refused(stage: Stage) 
     status = stage.cast_manager._table.find(summary.cast)
     assert status.request.options.transport is TransportOption.UDP
     assert status.request.leave_out
+
+
+async def test_a_defect_in_the_background_ends_the_cast_with_its_reason() -> None:
+    """It would wait for ever for a recipient that never got its order."""
+    stage = Stage()
+    stage.agents.defect = agent_orders.StartDelivery
+    result = await stage.result(stage.cast_manager.send(REQUEST))
+    failure = result.deliveries[0].failure
+    assert failure == Failure(FailureKind.INTERNAL, {"reason": "RuntimeError: a defect"})
+    await stage.cast_manager.close()

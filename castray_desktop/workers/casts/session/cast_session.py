@@ -149,7 +149,7 @@ class CastSession:
         context = SessionContext(
             status=status,
             agents=services.agents,
-            background=BackgroundTasks(),
+            background=BackgroundTasks(self._background_failed),
             absences=absences,
             wakeup=wakeup,
             clock=services.clock,
@@ -511,6 +511,12 @@ class CastSession:
     def _can_serve(self, node: str) -> bool:
         return self._failover.can_serve(node)
 
+    def _background_failed(self, error: BaseException) -> None:
+        """What is done in the background must not fail: the cast would never end."""
+        log.error("cast %s", self._context.cast, exc_info=error)
+        self._failover.fail(_internal(error))
+        self._wake()
+
     def _order_failed(self, node: str, failure: Failure) -> None:
         if failure.kind is FailureKind.NODE_OFFLINE:
             self._lost_nodes.node_lost(node, failure)
@@ -519,6 +525,10 @@ class CastSession:
         else:
             self._context.end_delivery(node, DeliveryEvent.FAILED, failure)
         self._wake()
+
+
+def _internal(error: BaseException) -> Failure:
+    return Failure(FailureKind.INTERNAL, {"reason": f"{type(error).__name__}: {error}"})
 
 
 def _failure_of(work: asyncio.Task[None] | None, cancelled: Failure) -> Failure | None:
@@ -531,4 +541,4 @@ def _failure_of(work: asyncio.Task[None] | None, cancelled: Failure) -> Failure 
     if isinstance(error, CastRayError):
         return error.failure
     log.error("%s", work.get_name(), exc_info=error)
-    return Failure(FailureKind.INTERNAL, {"reason": f"{type(error).__name__}: {error}"})
+    return _internal(error)

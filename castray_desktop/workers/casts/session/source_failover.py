@@ -87,9 +87,7 @@ class SourceFailover:
             self.fail(self.source_failure())
         elif self.state is FailoverState.SCANNING and report.state is SourceState.PREPARED:
             self._compare(report)
-            if self._status.source.totals is None:
-                self.fail(Failure(FailureKind.INTERNAL, {"reason": "a scan without a size"}))
-            elif (failure := encryption_failure(self._context, self._context.source)) is not None:
+            if (failure := encryption_failure(self._context, self._context.source)) is not None:
                 self.fail(failure)
             else:
                 self._serve()
