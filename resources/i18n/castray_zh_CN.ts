@@ -16,8 +16,8 @@
         <translation>Ray 已在本机或别处运行</translation>
     </message>
     <message>
-        <source>Data goes straight from machine to machine, never through Ray&apos;s memory</source>
-        <translation>数据在机器之间直接传输，不占用 Ray 的内存</translation>
+        <source>Data goes straight from machine to machine wherever firewalls allow it</source>
+        <translation>只要防火墙允许，数据就在机器之间直接传输</translation>
     </message>
     <message>
         <source>Jobs running on the cluster are not affected</source>
@@ -141,8 +141,20 @@
         <translation>已加密</translation>
     </message>
     <message>
+        <source>ID</source>
+        <translation>编号</translation>
+    </message>
+    <message>
+        <source>{count} ({names})</source>
+        <translation>{count}（{names}）</translation>
+    </message>
+    <message>
         <source>Broken links</source>
         <translation>失效的链接</translation>
+    </message>
+    <message>
+        <source>The files have changed since attempt {number}. This attempt sends the current ones.</source>
+        <translation>自第 {number} 次尝试以来，文件已更改。本次尝试发送当前的文件。</translation>
     </message>
     <message>
         <source>Files</source>
@@ -199,10 +211,6 @@
     <message>
         <source>None</source>
         <translation>无</translation>
-    </message>
-    <message>
-        <source>Id</source>
-        <translation>编号</translation>
     </message>
     <message>
         <source>Why it downloads</source>
@@ -400,7 +408,7 @@
     <name>CastQuestion</name>
     <message>
         <source>{names} and {count} more are still being sent.</source>
-        <translation>{names} 等另外 {count} 项仍在发送。</translation>
+        <translation>{names} 及另外 {count} 项仍在发送。</translation>
     </message>
     <message>
         <source>{names} is still being sent.</source>
@@ -807,6 +815,10 @@
         <source>Counting…</source>
         <translation>正在统计…</translation>
     </message>
+    <message>
+        <source>Size not known yet</source>
+        <translation>大小尚不清楚</translation>
+    </message>
 </context>
 <context>
     <name>DropOverlay</name>
@@ -1157,10 +1169,6 @@
         <translation>CastRay 内部出错：{reason}。</translation>
     </message>
     <message>
-        <source>Please report it with the log.</source>
-        <translation>请附上日志反馈此问题。</translation>
-    </message>
-    <message>
         <source>Multicast ended with the cast.</source>
         <translation>组播已随本次传输结束。</translation>
     </message>
@@ -1329,10 +1337,6 @@
         <translation>{path} 第 {line} 行：无法使用 {pattern}。</translation>
     </message>
     <message>
-        <source>What a pattern leaves out can&apos;t be included again; remove the line, or write \! for a name that begins with !.</source>
-        <translation>被模式排除的内容无法再次包含；请删除这一行，名称以 ! 开头时请写成 \!。</translation>
-    </message>
-    <message>
         <source>Write the absolute path on {node}.</source>
         <translation>请写 {node} 上的绝对路径。</translation>
     </message>
@@ -1395,14 +1399,6 @@
     <message>
         <source>Check its name, and the region or account.</source>
         <translation>请检查其名称，以及区域或账户。</translation>
-    </message>
-    <message>
-        <source>{url} can&apos;t become a file: {reason}.</source>
-        <translation>{url} 无法存为文件：{reason}。</translation>
-    </message>
-    <message>
-        <source>Rename it in the store, or send something else of it.</source>
-        <translation>请在存储中重命名，或改为发送其他内容。</translation>
     </message>
     <message>
         <source>{url} is not public, and this computer has no credentials for it.</source>
@@ -1630,7 +1626,7 @@
     </message>
     <message>
         <source>its interval or quiet time is shorter than {seconds} s</source>
-        <translation>间隔或静默时间短于 {seconds} s</translation>
+        <translation>间隔或静默时间短于 {seconds} 秒</translation>
     </message>
     <message>
         <source>it has no name</source>
@@ -1659,6 +1655,10 @@
     <message>
         <source>the connection was closed</source>
         <translation>连接已关闭</translation>
+    </message>
+    <message>
+        <source>CastRay keeps trying for another minute. Wait or cancel, and check the load of its head node.</source>
+        <translation>CastRay 会再尝试一分钟。可以等待或取消，并查看其头节点的负载。</translation>
     </message>
     <message>
         <source>the connection was closed during the handshake</source>
@@ -1691,6 +1691,10 @@
     <message>
         <source>these files have been closed</source>
         <translation>这些文件已关闭</translation>
+    </message>
+    <message>
+        <source>the server redirects too many times</source>
+        <translation>服务器重定向次数过多</translation>
     </message>
     <message>
         <source>done</source>
@@ -1762,7 +1766,7 @@
     </message>
     <message>
         <source>Host is down</source>
-        <translation>主机已关机</translation>
+        <translation>主机无响应</translation>
     </message>
     <message>
         <source>Input/output error</source>
@@ -1891,6 +1895,10 @@
     <message>
         <source>Use up to 60 letters, digits, dots, hyphens and underscores.</source>
         <translation>名称只能包含字母、数字、点、连字符和下划线，最多 60 个字符。</translation>
+    </message>
+    <message>
+        <source>Patterns can&apos;t include excluded files again. Remove the line, or write \! for a name that begins with !.</source>
+        <translation>已被排除的内容无法再次包含。请删除这一行；名称以 ! 开头时请写成 \!。</translation>
     </message>
     <message>
         <source>{path} is a relative path, but paths on {node} must be absolute.</source>
@@ -2137,10 +2145,6 @@
         <translation>集群 {target} 有响应，但 {seconds} 秒内仍未接受 CastRay 的连接。</translation>
     </message>
     <message>
-        <source>CastRay keeps trying for another 30 seconds. Wait or cancel, and check the load of its head node.</source>
-        <translation>CastRay 会再尝试 30 秒。可以等待或取消，并查看其头节点的负载。</translation>
-    </message>
-    <message>
         <source>A busy computer takes longer, so CastRay waits for another minute. Wait or cancel.</source>
         <translation>电脑繁忙时需要更久，CastRay 会继续等待一分钟。可以等待或取消。</translation>
     </message>
@@ -2221,20 +2225,28 @@
         <translation>Hub 不允许本机读取 {repository}：{reason}。</translation>
     </message>
     <message>
-        <source>{repository} is not public and has {size} of small files, and a cast can send at most {most} of them.</source>
-        <translation>{repository} 不是公开仓库，其小文件共 {size}，而一次传输最多允许 {most}。</translation>
-    </message>
-    <message>
-        <source>Send it in several parts: hf://{repository}/PATH.</source>
-        <translation>请分几次发送其中的部分：hf://{repository}/PATH。</translation>
-    </message>
-    <message>
         <source>The files changed while {node} was offline, so the cast could not continue.</source>
         <translation>{node} 离线期间文件发生了变化，传输无法继续。</translation>
     </message>
     <message>
+        <source>The server of {url} is busy: {reason}.</source>
+        <translation>{url} 的服务器繁忙：{reason}。</translation>
+    </message>
+    <message>
+        <source>You can send it now: the cast waits for the server.</source>
+        <translation>现在就可以发送：传输会等待服务器。</translation>
+    </message>
+    <message>
         <source>Check the address, and that this node is allowed to download it.</source>
         <translation>请检查网址，以及该节点是否有权下载。</translation>
+    </message>
+    <message>
+        <source>The server of {url} stopped responding: {reason}.</source>
+        <translation>{url} 所在的服务器停止响应：{reason}。</translation>
+    </message>
+    <message>
+        <source>Retry when it responds again. The download continues where it stopped.</source>
+        <translation>服务器恢复响应后请重试。下载将从中断处继续。</translation>
     </message>
     <message>
         <source>None of the nodes that were tried can download {url} ({reasons}).</source>
@@ -2263,6 +2275,14 @@
     <message>
         <source>Check the names, including upper and lower case.</source>
         <translation>请检查名称，注意大小写。</translation>
+    </message>
+    <message>
+        <source>{url} can&apos;t be saved as a file: {reason}.</source>
+        <translation>{url} 无法存为文件：{reason}。</translation>
+    </message>
+    <message>
+        <source>Rename it in the store, or send other objects.</source>
+        <translation>请在存储中重命名，或改为发送其他对象。</translation>
     </message>
     <message>
         <source>Check the credentials of this computer and their permissions.</source>
@@ -2393,6 +2413,10 @@
         <translation>请检查 CastRay 的数据文件夹，然后重新启动引擎。</translation>
     </message>
     <message>
+        <source>Report it, and attach the log.</source>
+        <translation>请附上日志反馈此问题。</translation>
+    </message>
+    <message>
         <source>No recipient received the multicast from {source}, so the relay delivered the files.</source>
         <translation>没有接收节点收到 {source} 发出的组播，文件已改由接力链送达。</translation>
     </message>
@@ -2487,6 +2511,10 @@
     <message>
         <source>Broken link</source>
         <translation>失效链接</translation>
+    </message>
+    <message>
+        <source>Server busy</source>
+        <translation>服务器繁忙</translation>
     </message>
     <message>
         <source>No cluster is in use, so nodes were not checked.</source>
@@ -2661,12 +2689,68 @@
         <translation>{node} 会把文件接收到所发送的文件夹之中</translation>
     </message>
     <message>
+        <source>it has not been opened</source>
+        <translation>尚未打开</translation>
+    </message>
+    <message>
         <source>it was written by a newer version of CastRay</source>
         <translation>它由更新版本的 CastRay 写入</translation>
     </message>
     <message>
         <source>a cluster that was removed</source>
         <translation>一个已被移除的集群</translation>
+    </message>
+    <message>
+        <source>no program is listening on that port</source>
+        <translation>该端口上没有程序在监听</translation>
+    </message>
+    <message>
+        <source>the format is HOST:PORT or ray://HOST:PORT</source>
+        <translation>格式应为 HOST:PORT 或 ray://HOST:PORT</translation>
+    </message>
+    <message>
+        <source>it contains # or ?</source>
+        <translation>名称中含有 # 或 ?</translation>
+    </message>
+    <message>
+        <source>a part of its name is empty, . or ..</source>
+        <translation>名称的某一部分为空，或是 . 或 ..</translation>
+    </message>
+    <message>
+        <source>another file or folder has the same name</source>
+        <translation>已有同名的文件或文件夹</translation>
+    </message>
+    <message>
+        <source>it is too long</source>
+        <translation>名称过长</translation>
+    </message>
+    <message>
+        <source>the service that issues them refuses</source>
+        <translation>签发凭据的服务拒绝了请求</translation>
+    </message>
+    <message>
+        <source>they can&apos;t sign links</source>
+        <translation>这些凭据无法签名链接</translation>
+    </message>
+    <message>
+        <source>they are incomplete or invalid</source>
+        <translation>凭据不完整或无效</translation>
+    </message>
+    <message>
+        <source>the profile {profile} requires the package boto3</source>
+        <translation>配置 {profile} 需要安装 boto3 包</translation>
+    </message>
+    <message>
+        <source>it answers {status}</source>
+        <translation>返回 {status}</translation>
+    </message>
+    <message>
+        <source>there is no connection</source>
+        <translation>没有连接</translation>
+    </message>
+    <message>
+        <source>no answer within {seconds} seconds</source>
+        <translation>{seconds} 秒内没有应答</translation>
     </message>
     <message>
         <source>it does not respond</source>
@@ -2775,10 +2859,6 @@
     <message>
         <source>the server sends another part of the file than was requested</source>
         <translation>服务器发送的不是所请求的那一部分</translation>
-    </message>
-    <message>
-        <source>the server redirects again and again</source>
-        <translation>服务器重定向次数过多</translation>
     </message>
     <message>
         <source>the server redirects to {address}</source>
@@ -2909,6 +2989,10 @@
     <message>
         <source>Failed: {reason}</source>
         <translation>失败：{reason}</translation>
+    </message>
+    <message>
+        <source>{outcome} ({nodes})</source>
+        <translation>{outcome}（{nodes}）</translation>
     </message>
     <message>
         <source>{count} nodes</source>
@@ -3831,7 +3915,7 @@
     </message>
     <message>
         <source>speed unknown</source>
-        <translation>速度未知</translation>
+        <translation>速率未知</translation>
     </message>
     <message>
         <source>and {count} more</source>
@@ -3916,10 +4000,6 @@
         <translation>最快的节点，在传输开始时测定</translation>
     </message>
     <message>
-        <source>as chosen</source>
-        <translation>由你指定</translation>
-    </message>
-    <message>
         <source>fastest of the nodes that were measured with {host}</source>
         <translation>在测量与 {host} 之间速率的节点中最快</translation>
     </message>
@@ -3928,7 +4008,11 @@
         <translation>上次测量与 {host} 之间的速率时最快</translation>
     </message>
     <message>
-        <source>too little to measure which node is fastest</source>
+        <source>chosen by you</source>
+        <translation>由你指定</translation>
+    </message>
+    <message>
+        <source>too little data to measure which node is fastest</source>
         <translation>数据太少，不必测定哪个节点最快</translation>
     </message>
     <message>
@@ -3942,6 +4026,14 @@
     <message>
         <source>the node that downloaded before was lost</source>
         <translation>之前负责下载的节点已丢失</translation>
+    </message>
+    <message>
+        <source>it downloaded the same files before</source>
+        <translation>之前下载过相同的文件</translation>
+    </message>
+    <message>
+        <source>it received the most in the previous attempt</source>
+        <translation>上次尝试中接收得最多</translation>
     </message>
     <message>
         <source>not reached</source>
@@ -4333,10 +4425,6 @@
         <translation>按 {times}</translation>
     </message>
     <message>
-        <source>After changes, {span} without further changes</source>
-        <translation>变化后静默 {span}</translation>
-    </message>
-    <message>
         <source>A small test file</source>
         <translation>一个小测试文件</translation>
     </message>
@@ -4355,6 +4443,10 @@
     <message>
         <source>{name} and {count} more</source>
         <translation>{name} 及另外 {count} 项</translation>
+    </message>
+    <message>
+        <source>{span} after the last change</source>
+        <translation>最后一次变化 {span} 后</translation>
     </message>
     <message>
         <source>All nodes</source>
@@ -4742,6 +4834,10 @@
     <message>
         <source>Fits on all {count}</source>
         <translation>{count} 个节点空间均充足</translation>
+    </message>
+    <message>
+        <source>Server busy · the cast waits for it</source>
+        <translation>服务器繁忙 · 传输会等待</translation>
     </message>
     <message>
         <source>Fits</source>
@@ -5311,7 +5407,7 @@
     </message>
     <message>
         <source>Speed</source>
-        <translation>速度</translation>
+        <translation>速率</translation>
     </message>
     <message>
         <source>ETA</source>
@@ -5543,6 +5639,14 @@
         <translation>{count} 个失败</translation>
     </message>
     <message>
+        <source>Next try in {count} s</source>
+        <translation>{count} 秒后重试</translation>
+    </message>
+    <message>
+        <source>Next try in {time}</source>
+        <translation>{time} 后重试</translation>
+    </message>
+    <message>
         <source>Waiting</source>
         <translation>等待中</translation>
     </message>
@@ -5765,6 +5869,10 @@
 </context>
 <context>
     <name>units</name>
+    <message>
+        <source>, </source>
+        <translation>、</translation>
+    </message>
     <message>
         <source>just now</source>
         <translation>刚刚</translation>
