@@ -199,13 +199,14 @@ def delivery_status(delivery: DeliverySnapshot) -> str:
 
 
 def attempt_text(cast: CastSummary) -> str:
-    """Which attempt of a cast this is, where it is not the first: "attempt 2"; and whether it sends other
-    files than the one before.
+    """Which attempt of a cast this is, where it is not the first: "attempt 2"; instead of that, that it sends
+    other files than the one before.
     """
     if not cast.attempts:
         return ""
-    text = translate("Transfers", "attempt {number}").format(number=len(cast.attempts) + 1)
-    return f"{text} · {translate('Transfers', 'files changed')}" if have_files_changed(cast) else text
+    if have_files_changed(cast):
+        return translate("Transfers", "files changed")
+    return translate("Transfers", "attempt {number}").format(number=len(cast.attempts) + 1)
 
 
 def files_text(cast: CastSummary) -> str:

@@ -12,6 +12,7 @@ from PySide6.QtCore import QCoreApplication, QObject, QProcess, Signal
 from PySide6.QtGui import QGuiApplication, QIcon
 from PySide6.QtWidgets import QMenu, QSystemTrayIcon, QWidget
 
+from castray_desktop.core.casts.states import have_files_changed
 from castray_desktop.core.failures.sentences import Explanation
 from castray_desktop.core.protocol.messages import CastResult, CastState, CastSummary
 from castray_desktop.ui.i18n.language import Retranslator, Text
@@ -200,6 +201,12 @@ def result_words(result: CastResult) -> Explanation:
             text = (one if total == 1 else many).format(
                 name=name, node=cast.recipients[0] if cast.recipients else "", count=total
             )
+            if have_files_changed(cast):
+                changed = translate(
+                    "Notifier",
+                    "The files had changed since the previous attempt. The current ones were sent.",
+                )
+                return Explanation(text, changed)
             checked = translate("Notifier", "Every copy was verified by its hash.")
             counts = telling_counts(cast.counts)
             if not counts:

@@ -27,7 +27,13 @@ from castray_desktop.ui.transfers.transfer_columns import TransferColumn
 from castray_desktop.ui.transfers.transfer_delegate import ROW, SUB_ROW
 from castray_desktop.ui.transfers.transfer_model import TransferModel
 from castray_desktop.ui.transfers.transfer_table import TransferTable
-from castray_desktop.ui.transfers.transfer_text import CAST_GLYPHS, cast_glyph, cast_status, percent_text
+from castray_desktop.ui.transfers.transfer_text import (
+    CAST_GLYPHS,
+    attempt_text,
+    cast_glyph,
+    cast_status,
+    percent_text,
+)
 from castray_desktop.ui.widgets.painting import metrics
 from castray_desktop.ui.widgets.status_glyphs import GlyphState
 from tests.helpers.fake_engine import FakeLink
@@ -406,6 +412,14 @@ def test_an_earlier_attempt_names_a_node_once(table: TransferTable) -> None:
     attempt = m.CastAttempt(NOW, NOW + 1, CastState.FAILED, ("node_1",), {"node_1": failure})
     facts = dict(cast_facts(make_cast(attempts=(attempt,))))
     assert facts["Attempt 1"].endswith("node_1: No room: 63 MB free, 100 MB needed")
+
+
+def test_a_row_says_that_the_files_have_changed_since_the_attempt_before(table: TransferTable) -> None:
+    attempt = m.CastAttempt(NOW, NOW + 1, CastState.FAILED, ("node_1",), {}, contents="one")
+    same, other = (make_cast(attempts=(attempt,), contents=text) for text in ("one", "two"))
+    assert [attempt_text(cast) for cast in (same, other)] == ["attempt 2", "files changed"]
+    assert dict(cast_facts(other))["Files"].startswith("The files have changed since attempt 1.")
+    assert "Files" not in dict(cast_facts(same))
 
 
 def test_every_state_can_be_painted(table: TransferTable) -> None:

@@ -63,6 +63,12 @@ def test_an_arrival_is_notified_in_the_window_and_on_the_desktop(
     assert tray.told == [("imagenet-val.tar arrived on 3 nodes", False)]
 
 
+def test_a_retry_whose_files_had_changed_says_so(window: MainWindow, link: FakeLink, tray: FakeTray) -> None:
+    attempt = m.CastAttempt(1.0, 2.0, CastState.FAILED, ("node_1",), contents="one")
+    link.say(done(attempts=(attempt,), contents="two"))
+    assert "The files had changed since the previous attempt." in window.toast.text()
+
+
 def test_a_failure_says_where_and_why(window: MainWindow, link: FakeLink, tray: FakeTray) -> None:
     link.say(m.CastResult(fake.finished_cast(), fake.finished_deliveries(), 80.0))
     assert window.toast.text().startswith("imagenet-val.tar did not arrive on 1 of 3 nodes")
