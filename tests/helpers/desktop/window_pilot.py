@@ -37,6 +37,7 @@ MOST_ROUNDS = 6
 SAME = 0.008  # of a cast
 WAIT_SECONDS = 120.0
 SHARE_FOR_SHOT = 0.64
+REST_SECONDS = 1.0
 FILM_MS, FILM_FASTER, FILM_WIDTH = 500, 4, 960
 
 Condition = Callable[[], bool]
@@ -104,7 +105,7 @@ class Pilot(QObject):
             self._film.start(FILM_MS)
         if self._options.shots:
             yield lambda: self._share() > SHARE_FOR_SHOT or bool(results)
-            self._shoot()
+            yield from self._shoot()
         yield lambda: bool(results)
         self.seen["finished"] = time.time()
         self._note(results[0])
@@ -186,7 +187,12 @@ class Pilot(QObject):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(animate(self._frames, FILM_MS // FILM_FASTER))
 
-    def _shoot(self) -> None:
+    def _at_rest(self) -> Condition:
+        """The window has followed a change, and all of its parts show the same moment."""
+        moment = time.monotonic() + REST_SECONDS
+        return lambda: time.monotonic() > moment and self._of_one_moment()
+
+    def _shoot(self) -> Iterator[Condition]:
         """Pictures in light, dark and Chinese, with the newest cast's deliveries visible."""
         folder, window = Path(self._options.shots), self.window
         filming = self._film.isActive()
@@ -196,11 +202,11 @@ class Pilot(QObject):
         window.table.expandAll()
         for dark in (False, True):
             window._theme.set_dark(dark)
-            self._settle()
+            yield self._at_rest()
             window.grab().save(str(folder / f"window-{'dark' if dark else 'light'}.png"))
         window._theme.set_dark(False)
         window.header.choose_language(CHINESE)
-        self._settle()
+        yield self._at_rest()
         window.grab().save(str(folder / "window-light-zh.png"))
         window.header.choose_language(ENGLISH)
         if filming:
