@@ -3969,6 +3969,10 @@
         <translation>{name} 已送达 {count} 个节点</translation>
     </message>
     <message>
+        <source>The files had changed since the previous attempt. The current ones were sent.</source>
+        <translation>文件自上次尝试后已更改。已发送当前的文件。</translation>
+    </message>
+    <message>
         <source>Every copy was verified by its hash.</source>
         <translation>每份副本均已通过哈希校验。</translation>
     </message>
@@ -5701,6 +5705,10 @@
     <message>
         <source>When back online</source>
         <translation>待其恢复后</translation>
+    </message>
+    <message>
+        <source>files changed</source>
+        <translation>文件已更改</translation>
     </message>
     <message>
         <source>attempt {number}</source>
