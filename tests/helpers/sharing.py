@@ -25,6 +25,7 @@ APART = (
 FIRST = (
     "tests/cluster",
     "tests/lab",
+    "tests/strangers/test_watched_run.py",
     "tests/strangers/test_tampering.py",
     "tests/workers/agent/transfer/store/test_resume.py",
     "tests/faults/test_fault_matrix.py",
