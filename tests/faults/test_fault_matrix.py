@@ -97,12 +97,13 @@ def test_a_final_name_with_other_bytes_is_seen_even_if_it_is_mended_later(tmp_pa
     with FinalNames({"a": inbox}, parcel.allowed) as names:
         pass
     assert names.wrong == []
-    partial = inbox / "parcel" / "y"
+    partial, half, whole = inbox / "parcel" / "y", inbox / ".castray-1-a" / "half", inbox / ".castray-1-b"
+    shutil.copy(parcel.folder / "y", whole)
     with FinalNames({"a": inbox}, parcel.allowed) as names:
-        partial.write_bytes(b"half")
+        half.replace(partial)
         while not names.wrong:
             os.sched_yield()
-        shutil.copy(parcel.folder / "y", partial)
+        whole.replace(partial)
     assert names.wrong == ["a: parcel/y has 4 other bytes"]
 
 
