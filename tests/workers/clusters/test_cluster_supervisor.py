@@ -21,6 +21,7 @@ from castray_desktop.core.protocol.messages import (
 from castray_desktop.core.protocol.nodes import agent_orders, agent_reports, driver_protocol
 from castray_desktop.workers.base.paths import Paths
 from castray_desktop.workers.base.settings import SettingsFile
+from castray_desktop.workers.clusters import cluster_supervisor
 from castray_desktop.workers.clusters.agent_liveness import IDLE_SECONDS, SILENT_SECONDS
 from castray_desktop.workers.clusters.cluster_supervisor import ClusterSupervisor
 from castray_desktop.workers.clusters.node_inventory import local_node_name
@@ -170,6 +171,17 @@ async def test_it_plans_the_local_nodes_and_counts_them(stage: Stage) -> None:
     await stage.phase(ClusterPhase.READY)
     assert stage.supervisor.status.nodes_ready == stage.supervisor.status.nodes_total == 4
     assert stage.phases == [ClusterPhase.STARTING, ClusterPhase.PLACING, ClusterPhase.READY]
+
+
+async def test_a_head_that_has_answered_has_more_time(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cluster_supervisor, "ATTACH_SECONDS", 1.0)
+    monkeypatch.setattr(cluster_supervisor, "ANSWERED_SECONDS", 2.0)
+    stage.script = lambda driver: driver.say(driver_protocol.HeadAnswered())
+    await stage.supervisor.use("10.0.0.1:6379")
+    await stage.phase(ClusterPhase.FAILED)
+    failure = stage.supervisor.status.failure
+    assert failure is not None
+    assert (failure.kind, failure.values["seconds"]) == (FailureKind.CLUSTER_TIMED_OUT, "2")
 
 
 async def test_other_demo_nodes_are_those_of_the_next_local_cluster(stage: Stage, tmp_path: Path) -> None:
