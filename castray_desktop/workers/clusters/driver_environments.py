@@ -307,7 +307,8 @@ class DriverEnvironments:
         python = folder / "bin" / "python"
         if interpreter is not None:
             make = [str(interpreter.path), "-I", "-m", "venv", str(folder)]
-            install = [str(python), "-I", "-m", "pip", "install", "--no-input"]
+            # A driver imports a tenth of Ray's modules: they are compiled then, in the check first of all.
+            install = [str(python), "-I", "-m", "pip", "install", "--no-input", "--no-compile"]
         elif uv is not None:
             make = [str(uv), "venv", "--python", minor_version(versions.python), str(folder)]
             install = [str(uv), "pip", "install", "--python", str(python)]
