@@ -51,6 +51,7 @@ from castray_desktop.core.protocol.nodes.agent_reports import (
     SourceState,
 )
 from castray_desktop.core.protocol.nodes.handshake import PeerHello
+from castray_desktop.workers.agent.transfer.delivery.audit import Receipts
 from castray_desktop.workers.agent.transfer.delivery.delivery import Delivery
 from castray_desktop.workers.agent.transfer.delivery.prune import Pruner, pack_manifest, unpack_manifest
 from castray_desktop.workers.agent.transfer.node_context import NodeContext, PeerTiming
@@ -210,6 +211,7 @@ class TransferService:
             self.scans.scan,
             self._node,
             lambda: self._received(order.cast),
+            lambda: Receipts().find(order.cast, self._node),
         )
         source.pieces.add_node_limit(self._limiter)
         with self._lock:

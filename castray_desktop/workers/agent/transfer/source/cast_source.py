@@ -36,6 +36,7 @@ from castray_desktop.core.protocol.nodes.cast_parcel import Algorithms, ParcelTo
 from castray_desktop.core.protocol.nodes.packed_listing import unpack_listing
 from castray_desktop.workers.agent.transfer.multicast.multicast_sender import MulticastSender
 from castray_desktop.workers.agent.transfer.peer.dial import PlainPeers
+from castray_desktop.workers.agent.transfer.source.delivered_files import DeliveredFiles, FindReceipt
 from castray_desktop.workers.agent.transfer.source.range_client import RemoteFileError
 from castray_desktop.workers.agent.transfer.source.remote_files import OwnCopy, RemoteFiles
 from castray_desktop.workers.agent.transfer.source.remote_links import RemoteLinks
@@ -107,8 +108,11 @@ class CastSource:
         scan_paths: ScanPaths,
         node: str,
         own_copy: Optional[OwnCopy] = None,
+        find_receipt: FindReceipt = lambda: None,
     ) -> None:
-        """`own_copy` finds what this node has as a recipient of the same cast."""
+        """`own_copy` finds what this node has as a recipient of the same cast, `find_receipt` what it has
+        delivered of it.
+        """
         self.pieces = PieceStore(order.cast, changed, self, self.early_seconds)
         self.secret = b""
         self.plain = PlainPeers(order.options.encrypt)
@@ -118,6 +122,7 @@ class CastSource:
         self._disk = DiskWatch(self._paths_to_watch, self._lose_disk)
         self._scan_paths = scan_paths
         self._own_copy = own_copy
+        self._find_receipt = find_receipt
         self._waiting: tuple[Optional[Failure], float] = (None, 0.0)  # for a web server, and until when
         self._resumes = False  # as in `ServeSource`
         self._own_progress = (0, time.monotonic())  # of this node's own delivery: bytes, and since when
@@ -199,6 +204,7 @@ class CastSource:
                 scan.manifest,
                 self.pieces.layout.manifest_bytes,
                 self._own_copy,
+                DeliveredFiles(scan.manifest, self._find_receipt, lambda: check_end(self.pieces)),
                 self._is_wanted,
                 lambda: check_end(self.pieces),
                 self._report_waiting,
@@ -349,6 +355,8 @@ class CastSource:
                     reader.skip_piece(index)
                 else:
                     reader.read_piece(index)
+                    if self._files.downloads is not None:
+                        self._files.save_hashes_so_far()
             self._reading = self.pieces.layout.pieces
             reader.finish()
         finally:
@@ -475,6 +483,7 @@ class CastSource:
 
     def _find_known(self) -> None:
         self._files.find_hashes()
+        self._files.find_delivered()
         self.pieces.notify_waiting()
 
     def save_hashes(self) -> None:

@@ -82,6 +82,15 @@ class _Download:
         self.payload: Optional[Payload] = None  # once it is there
 
 
+def _copy(download: _Download, part: FilePart, view: memoryview) -> None:
+    """Copy what a download that is there has of the part."""
+    assert download.payload is not None
+    first = max(part.offset, download.part.offset)
+    count = min(part.offset + part.length, download.part.offset + download.part.length) - first
+    at = first - download.part.offset
+    view[first - part.offset : first - part.offset + count] = memoryview(download.payload)[at : at + count]
+
+
 class DownloadWindow:
     """Downloads parts in order, ahead of one thread that reads them in order."""
 
@@ -130,6 +139,33 @@ class DownloadWindow:
             view[at : at + count] = memoryview(download.payload)[first : first + count]
             at += count
         return True
+
+    def read_queued(self, part: FilePart, view: memoryview) -> bool:
+        """Copy a part that is downloaded or being downloaded, for any thread; False if the window does not
+        have all of it. Raises what `check_end` raises.
+        """
+        with self._condition:
+            while not self._closed and part.file not in self._failed:
+                found = self._covering(part)
+                if not found:
+                    return False
+                if all(download.payload is not None for download in found):
+                    for download in found:
+                        _copy(download, part, view)
+                    return True
+                self._condition.wait(WAIT_SECONDS)
+                self._check_end()
+            return False
+
+    def _covering(self, part: FilePart) -> list[_Download]:
+        """The downloads in the queue that have this part together; empty if they don't have all of it."""
+        found, at, end = [], part.offset, part.offset + part.length
+        for download in self._queue:
+            first, after = download.part.offset, download.part.offset + download.part.length
+            if download.part.file == part.file and first <= at < min(after, end):
+                found.append(download)
+                at = after
+        return found if at >= end else []
 
     def stop(self) -> None:
         """End the downloads soon."""

@@ -13,6 +13,7 @@ from castray_desktop.core.content.checksums import ChecksumHasher, checksum_hash
 from castray_desktop.core.content.manifest import FileStatus, Manifest
 from castray_desktop.core.failures.kinds import Failure, FailureKind
 from castray_desktop.core.protocol.nodes.cast_parcel import RemoteFile, unpack_contents
+from castray_desktop.workers.agent.transfer.source.delivered_files import DeliveredFiles
 from castray_desktop.workers.agent.transfer.source.download_window import (
     PART_BYTES,
     DownloadEndedError,
@@ -80,6 +81,7 @@ class RemoteFiles:
         manifest: Manifest,
         manifest_bytes: int,
         own_copy: Optional[OwnCopy],
+        delivered: DeliveredFiles,
         is_wanted: Callable[[int, int, int], bool],
         check_end: Callable[[], None],
         waiting: Callable[[Optional[Failure], float], None],
@@ -94,6 +96,7 @@ class RemoteFiles:
         self._manifest = manifest
         self._manifest_bytes = manifest_bytes
         self._own_copy = own_copy
+        self.delivered = delivered
         self._is_wanted = is_wanted
         self._check_end = check_end
         self._report_waiting = waiting
@@ -148,8 +151,10 @@ class RemoteFiles:
 
     def read_again(self, file: int, offset: int, view: memoryview) -> None:
         """Fill `view` with a part that may have been read before. Raises RemoteFileError."""
-        if not self._read_own_copy(file, offset, view):
-            self._reread.read(FilePart(file, offset, len(view)), view)
+        part = FilePart(file, offset, len(view))
+        if self._read_own_copy(file, offset, view) or self._windows[-1].read_queued(part, view):
+            return
+        self._reread.read(part, view)
 
     def new_checksum(self, file: int) -> Optional[ChecksumHasher]:
         """What compares the file with the checksum that its server states; None if it states none."""
@@ -203,8 +208,8 @@ class RemoteFiles:
             length = PART_BYTES if self._has_ranges(file) else max(size, 1)
             for offset in range(0, size, length):
                 part = FilePart(file, offset, min(length, size - offset))
-                if self._is_wanted(file, *self._range(*part)) and not self._has_own(part):
-                    yield part
+                if self._is_wanted(file, *self._range(*part)):
+                    yield from self._lacking(part)
 
     # --- what this node has as a recipient
 
@@ -220,14 +225,25 @@ class RemoteFiles:
         with store.pieces.lock:
             return store if store.pieces.have.contains(*self._range(*part)) else None
 
-    def _has_own(self, part: FilePart) -> bool:
-        """Whether this node has that part as a recipient, or its journal of an earlier attempt names it."""
+    def _lacking(self, part: FilePart) -> list[FilePart]:
+        """What of that part this node does not have as a recipient, and the journal of an earlier attempt does
+        not name. All of it, if the server has no ranges.
+        """
+        if part.file in self.delivered:
+            return []
         store = self._own_copy() if self._own_copy is not None else None
         if store is None:
-            return False
+            return [part]
         start, end = self._range(*part)
         with store.pieces.lock:
-            return store.pieces.have.contains(start, end) or store.needed.is_unverified(start, end)
+            gaps = [
+                gap
+                for missing in store.pieces.have.missing(start, end)
+                for gap in store.needed.not_journaled(*missing)
+            ]
+        if gaps and not self._has_ranges(part.file):
+            return [part]
+        return [FilePart(part.file, part.offset + low - start, high - low) for low, high in gaps]
 
     def _await_verified(self, part: FilePart) -> None:
         """Wait as long as this node verifies what its journal names. Raises when the cast has ended."""
@@ -243,7 +259,10 @@ class RemoteFiles:
                 store.pieces.condition.wait(VERIFY_SECONDS)
 
     def _read_own_copy(self, file: int, offset: int, view: memoryview) -> bool:
-        """Read it from the files that this node writes as a recipient; False if they don't have it."""
+        """Read it from the files that this node writes as a recipient, or has delivered; False if they don't
+        have it."""
+        if self.delivered.read(file, offset, view):
+            return True
         self._await_verified(FilePart(file, offset, len(view)))
         store = self._store_with(FilePart(file, offset, len(view)))
         if store is None:

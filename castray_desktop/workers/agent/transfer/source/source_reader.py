@@ -37,6 +37,8 @@ log = logging.getLogger("castray.byte_plane")
 
 _NO_CONTENTS = ("st_mode", "st_nlink", "st_uid", "st_gid")
 
+SAVE_SECONDS = 1.0
+
 TRIAL_BYTES = 64 << 20
 MAX_CHECKSUM_SHARE = 1.0
 """After so many bytes of a file, a slow checksum may have taken so many times the time of waiting for the
@@ -70,6 +72,8 @@ class SourceFiles:
         self._cache = cache
         self._algorithm = algorithm
         self._since_ns = time.time_ns()
+        self._saved = bytearray(len(files))  # whose hash was saved for later casts, by file
+        self._last_save = time.monotonic()
         self._unchanged = bytearray(len(files))  # at the last check, by file
         self._progressed = progressed
         self._lock = threading.Lock()
@@ -162,6 +166,20 @@ class SourceFiles:
         """Save the hashes of read files for later casts, in a background thread."""
         self._cache.save_in_background(self._algorithm, self._new_hashes)
 
+    def save_hashes_so_far(self) -> None:
+        """Save the hashes of files that were downloaded meanwhile, now and then: if this agent is lost, the
+        next one does not download them again to hash them.
+        """
+        now = time.monotonic()
+        if now - self._last_save >= SAVE_SECONDS:
+            self._last_save = now
+            self.save_hashes()
+
+    def find_delivered(self) -> None:
+        """Look for files that this node has delivered before. Their hashes were looked up."""
+        if self.downloads is not None and self.hashes:
+            self.downloads.delivered.find(self._algorithm, self.hashes)
+
     def _key(self, file: int) -> Optional[FileKey]:
         entry, scan = self._files[file], self._scan
         if self.is_downloaded(file):
@@ -171,13 +189,14 @@ class SourceFiles:
     def _new_hashes(self) -> dict[FileKey, bytes]:
         found = {}
         for file, result in enumerate(self._results):
-            if result is None or result.status is not FileStatus.OK:
+            if result is None or result.status is not FileStatus.OK or self._saved[file]:
                 continue
             key = self._key(file)
             if key is None or not (self._unchanged[file] or self.is_downloaded(file)):
                 continue
             if key.size and key.is_settled(self._since_ns, self._is_remote(file)) and not self.hash_of(file):
                 found[key] = result.hash
+                self._saved[file] = 1
         return found
 
     # --- results

@@ -143,6 +143,11 @@ class NeededPieces:
         """Whether the journal names all of this range, and it was not verified yet. With the lock held."""
         return end > self.verified_to and self.journaled.contains(start, end)
 
+    def not_journaled(self, start: int, end: int) -> list[Range]:
+        """What the journal does not name of this range, or was found to be wrong. With the lock held."""
+        first = min(max(self.verified_to, start), end)
+        return [*([(start, first)] if start < first else []), *self.journaled.missing(first, end)]
+
     def next_from(self, index: int) -> int:
         """The first needed piece from there on, the number of pieces if there is none."""
         while True:

@@ -1,0 +1,143 @@
+"""The agent that downloads is killed, and another one goes on: what was verified is not downloaded again.
+
+The bytes are counted that the server gave out.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from castray_desktop.core.protocol.nodes.agent_orders import ServeSource, SetCastLimit
+from castray_desktop.core.protocol.nodes.agent_reports import RecipientState, SourceState
+from castray_desktop.core.protocol.nodes.cast_parcel import RemoteFile
+from castray_desktop.workers.agent.transfer.delivery.audit import Receipts
+from castray_desktop.workers.agent.transfer.source import (
+    cast_source,
+    download_window,
+    remote_files,
+    source_reader,
+)
+from castray_desktop.workers.agent.transfer.store import hash_cache
+from tests.helpers.servers.range_server import RangeServer, range_server
+from tests.workers.agent.transfer.lab import BEST, Cast, Lab, Node, await_true
+from tests.workers.agent.transfer.source.test_downloads import begin, prepare, resolve
+
+pytestmark = pytest.mark.timeout(60)
+PART = 128 << 10
+SIZE = 40 * PART
+WINDOW = 4 * PART
+ALGORITHMS = BEST.__class__(piece=BEST.piece, file=BEST.file, piece_bytes=PART)
+
+
+@pytest.fixture
+def server() -> Iterator[RangeServer]:
+    with range_server() as server:
+        yield server
+
+
+@pytest.fixture(autouse=True)
+def small(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Small parts and little memory, and a home of their own for the nodes. Files are settled at once."""
+    monkeypatch.setattr(download_window, "WINDOW_BYTES", WINDOW)
+    monkeypatch.setattr(remote_files, "PART_BYTES", PART)
+    monkeypatch.setattr(cast_source, "RECENT_DOWNLOADED_BYTES", 4 * PART)
+    monkeypatch.setattr(source_reader, "SAVE_SECONDS", 0.0)
+    monkeypatch.setattr(hash_cache, "SETTLED_NS", 1_000_000)
+    monkeypatch.setenv("CASTRAY_HOME", str(tmp_path / "node home"))
+
+
+def replace_source(lab: Lab, cast: Cast, files: tuple[RemoteFile, ...]) -> Node:
+    """The next agent of the same node serves the same cast."""
+    before = cast.source
+    before.plane.close()
+    source = lab.node(before.name, local=True)
+    prepare(source, cast.cast, files)
+    source.await_source(cast.cast, lambda report: report.state is SourceState.PREPARED)
+    source.plane.carry_out(ServeSource(cast.cast, cast.secret, 2, cast.algorithms))
+    cast.source = source
+    return source
+
+
+@pytest.mark.parametrize("changed", [False, True], ids=["as delivered", "changed"])
+def test_a_node_that_has_delivered_its_files_downloads_nothing_again(
+    lab: Lab, server: RangeServer, changed: bool
+) -> None:
+    """Its own delivery was complete before that of others: it is not started again."""
+    file = server.add("/model.bin", os.urandom(SIZE))
+    files = resolve(server.url("/model.bin"))
+    nodes = lab.chain(1, local=True)
+    cast = begin(nodes[0], files, algorithms=ALGORITHMS)
+    cast.deliver(nodes[0], nodes[0].upstream())
+    (own,) = cast.results()
+    assert own.state is RecipientState.COMPLETED, own
+    await_true(lambda: Receipts().find(cast.cast, nodes[0].name) is not None)
+    assert file.served == SIZE + 1
+    cast.recipients.clear()
+    copy = nodes[0].inbox / "model.bin"
+    if changed:
+        with copy.open("r+b") as writer:
+            writer.seek(20 * PART)
+            writer.write(b"another byte")
+    source = replace_source(lab, cast, files)
+    cast.deliver(nodes[1], source.upstream())
+    (result,) = cast.results()
+    assert result.state is RecipientState.COMPLETED, result
+    assert (nodes[1].inbox / "model.bin").read_bytes() == file.payload
+    cast.forget()
+    assert file.served == (2 * SIZE + 1 if changed else SIZE + 1)
+
+
+def test_a_recipient_downloads_only_what_it_lacks(lab: Lab, server: RangeServer) -> None:
+    """Not what others request while it reads its own copy, nor a whole part of which it lacks a piece."""
+    file = server.add("/model.bin", os.urandom(SIZE))
+    files = resolve(server.url("/model.bin"))
+    nodes = lab.chain(2, local=True)
+    cast = begin(nodes[0], files, algorithms=ALGORITHMS)
+    nodes[0].plane.carry_out(SetCastLimit(cast.cast, 4 << 20))
+    cast.deliver(nodes[1], nodes[0].upstream())
+    nodes[1].await_delivery(cast.cast, lambda report: report.content_bytes >= 10 * PART)
+    nodes[0].plane.close()
+    with nodes[1].news:
+        nodes[1].await_delivery(cast.cast, lambda report: report.upstream == "")
+    ahead = file.served - nodes[1].deliveries[cast.cast].content_bytes
+    heir = nodes[1]
+    prepare(heir, cast.cast, files)
+    heir.await_source(cast.cast, lambda report: report.state is SourceState.PREPARED)
+    heir.plane.carry_out(ServeSource(cast.cast, cast.secret, 2, cast.algorithms))
+    cast.source = heir
+    cast.set_upstream(heir, heir.upstream(), 2)
+    cast.deliver(nodes[2], heir.upstream())
+    for node, result in zip(nodes[1:], cast.results(), strict=True):
+        assert result.state is RecipientState.COMPLETED, result
+        assert (node.inbox / "model.bin").read_bytes() == file.payload
+    cast.forget()
+    assert ahead <= 20 * PART
+    assert file.served <= SIZE + ahead + PART
+
+
+def test_a_node_that_keeps_nothing_downloads_no_complete_file_again(lab: Lab, server: RangeServer) -> None:
+    """It is no recipient: only the file that was not complete is downloaded from its beginning."""
+    names = [f"/{number}.bin" for number in range(4)]
+    served = [server.add(name, os.urandom(8 * PART)) for name in names]
+    files = resolve(*map(server.url, names))
+    gate = served[2].gate = threading.Event()
+    nodes = lab.chain(1)
+    cast = begin(nodes[0], files, algorithms=ALGORITHMS)
+    cast.deliver(nodes[1], nodes[0].upstream())
+    nodes[1].await_delivery(cast.cast, lambda report: report.content_bytes >= 16 * PART)
+    threading.Timer(0.2, gate.set).start()  # for what the closing agent waits for
+    source = replace_source(lab, cast, files)
+    cast.set_upstream(nodes[1], source.upstream(), 2)
+    (result,) = cast.results()
+    assert result.state is RecipientState.COMPLETED, result
+    for name, file in zip(names, served, strict=True):
+        assert (nodes[1].inbox / name[1:]).read_bytes() == file.payload
+    cast.forget()
+    assert [file.served for file in served[:2]] == [8 * PART + 1] * 2
+    assert served[2].served <= 2 * (8 * PART) + 1
+    assert served[3].served <= 8 * PART + WINDOW + 1
