@@ -226,8 +226,8 @@ class RemoteFiles:
             return store if store.pieces.have.contains(*self._range(*part)) else None
 
     def _lacking(self, part: FilePart) -> list[FilePart]:
-        """What of that part this node does not have as a recipient, and the journal of an earlier attempt does
-        not name. All of it, if the server has no ranges.
+        """What to download of that part: not what this node has as a recipient, nor what its journal of an
+        earlier attempt names. All of it, if the server has no ranges.
         """
         if part.file in self.delivered:
             return []
