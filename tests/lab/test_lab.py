@@ -146,8 +146,8 @@ def test_payload_is_counted_without_headers_and_without_lost_packets(make_lab: M
     lab.count_payload(here, "7000")
     assert seconds_for(lab, here, there, 4_000_000) is not None
     received = max(lab.payload(here), lab.payload(there))
-    assert 4_000_000 <= received < 4_200_000
-    assert lab.traffic(there)[1] + lab.traffic(here)[1] > 4_300_000
+    assert received >= 4_000_000
+    assert received * 1.07 < lab.traffic(there)[1] + lab.traffic(here)[1]  # 5 % were lost, 4 % are headers
 
 
 def test_laboratories_side_by_side_know_nothing_of_each_other(make_lab: MakeLab) -> None:

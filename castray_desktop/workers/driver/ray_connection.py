@@ -172,7 +172,24 @@ def _this_computer(target: str) -> driver_protocol.RayNode:
     return driver_protocol.RayNode("", address, socket.gethostname(), mine=True)
 
 
-NOT_SHIPPED = ("__pycache__", "/ui", "/cli", "/python", "/resources", "/workers/http_api", "/workers/sources")
+_NOT_ON_NODES = (
+    "base",
+    "casts",
+    "client",
+    "clusters",
+    "diagnostics",
+    "engine",
+    "history",
+    "http_api",
+    "schedules",
+    "sources",
+)
+"""Folders of `workers` that run on this computer alone."""
+
+NOT_SHIPPED = (
+    *("__pycache__", "/ui", "/cli", "/python", "/resources"),
+    *(f"/workers/{folder}" for folder in _NOT_ON_NODES),
+)
 """What agents don't need of the package, in the syntax of .gitignore; most of the size of a wheel."""
 
 

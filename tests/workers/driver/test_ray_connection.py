@@ -79,9 +79,11 @@ def test_pictures_and_the_window_are_not_shipped_from_a_wheel(tmp_path: Path) ->
     )
     with zipfile.ZipFile(packed) as opened:
         names = set(opened.namelist())
+    of_workers = {name.split("/")[2] for name in names if name.startswith("castray_desktop/workers/")}
+    assert of_workers == {"agent", "driver", "__init__.py"}
     folders = {name.split("/")[1] for name in names}
     assert {"core", "workers", "__init__.py"} <= folders
     assert not folders & {"ui", "cli", "python", "resources"}
     assert not any("__pycache__" in name for name in names)
     assert "castray_desktop/workers/agent/node_agent.py" in names
-    assert packed.stat().st_size < 2_000_000
+    assert packed.stat().st_size < 1_500_000
