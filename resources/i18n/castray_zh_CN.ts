@@ -12,7 +12,7 @@
         <translation>集群中的每台机器都会成为节点</translation>
     </message>
     <message>
-        <source>Ray is already running, here or elsewhere</source>
+        <source>One that runs here or elsewhere</source>
         <translation>Ray 已在本机或别处运行</translation>
     </message>
     <message>

@@ -255,7 +255,7 @@ class AttachCard(ChoiceCard):
             theme,
             "network",
             lambda: self.tr("Attach to a cluster"),
-            lambda: self.tr("Ray is already running, here or elsewhere"),
+            lambda: self.tr("One that runs here or elsewhere"),
             (
                 lambda: self.tr("Every machine of the cluster becomes a node"),
                 lambda: self.tr("Data goes straight from machine to machine wherever firewalls allow it"),
