@@ -186,13 +186,18 @@ async def test_all_are_asked_for_where_one_shows_that_it_pays(proxy: S3Proxy, s3
     assert kinds == {"0": "sha256", "1": "sha256", "2": "sha256", "plain": "md5"}
 
 
+def remove_keys(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave none in the environment."""
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name)
+
+
 async def test_what_is_public_is_asked_without_a_signature(
     proxy: S3Proxy, s3: S3Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     headers = keeping("sha256", hashlib.sha256(b"x").digest())
     s3.put("bucket/a", b"x", {"x-amz-acl": "public-read", **headers})
-    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
-    monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
+    remove_keys(monkeypatch)
     assert (await checksum_of("s3://bucket/a", b"x")).startswith("sha256:")
 
 
@@ -200,8 +205,7 @@ async def test_keys_of_a_file_sign(
     proxy: S3Proxy, s3: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     s3.put("bucket/a", b"x", keeping("sha256", hashlib.sha256(b"x").digest()))
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-        monkeypatch.delenv(name)
+    remove_keys(monkeypatch)
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "credentials"))
     (tmp_path / "credentials").write_text(
         "[default]\naws_access_key_id = a\naws_secret_access_key = b\naws_session_token = c/d\n"
@@ -214,8 +218,7 @@ async def test_keys_of_a_role_sign(
 ) -> None:
     """A container gets them from a server beside it. The library of Amazon knows how to ask that one too."""
     s3.put("bucket/a", b"x", keeping("sha256", hashlib.sha256(b"x").digest()))
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-        monkeypatch.delenv(name)
+    remove_keys(monkeypatch)
     keys = {"AccessKeyId": "a", "SecretAccessKey": "b", "Token": "c", "Expiration": "2100-01-01T00:00:00Z"}
     (tmp_path / "token").write_text("d")
     with range_server() as server:

@@ -10,7 +10,7 @@ import os
 import secrets
 import threading
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -46,12 +46,6 @@ from tests.workers.agent.transfer.lab import BEST, Cast, Lab, Node
 MIB = 1 << 20
 SIZE = 20 * MIB + 12_345
 pytestmark = pytest.mark.timeout(60)
-
-
-@pytest.fixture
-def server() -> Iterator[RangeServer]:
-    with range_server() as server:
-        yield server
 
 
 @pytest.fixture(autouse=True)

@@ -43,6 +43,11 @@ class Engine:
         assert link is not None
         return link.url.removeprefix("https://store/")
 
+    def await_request(self, request: LinkRequest) -> None:
+        """Wait until this is what is asked for."""
+        while self.links.wanted != request:
+            assert self.asked.acquire(timeout=10)
+
 
 def refusal(number: int) -> LinkRefusedError:
     return LinkRefusedError("the server answers 403 Forbidden", number)
@@ -89,8 +94,7 @@ def test_a_request_becomes_urgent() -> None:
     assert engine.links.wanted == LinkRequest(2, 10, urgent=False)
     with ThreadPoolExecutor() as pool:
         found = pool.submit(engine.get, 12)
-        while engine.links.wanted != LinkRequest(2, 10):
-            assert engine.asked.acquire(timeout=10)
+        engine.await_request(LinkRequest(2, 10))
         engine.give(2, 10, 10)
         assert found.result() == "12?2"
     assert engine.links.wanted is None
@@ -103,8 +107,7 @@ def test_a_request_for_what_comes_before_is_another_one() -> None:
     assert engine.links.wanted == LinkRequest(2, 30, urgent=False)
     with ThreadPoolExecutor() as pool:
         found = pool.submit(engine.get, 3)
-        while engine.links.wanted != LinkRequest(3, 3):
-            assert engine.asked.acquire(timeout=10)
+        engine.await_request(LinkRequest(3, 3))
         engine.give(2, 30, 10)
         engine.give(3, 3, 10)
         assert found.result() == "3?3"

@@ -5,9 +5,9 @@ The bytes are counted that the server gave out.
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -24,7 +24,7 @@ from castray_desktop.workers.agent.transfer.source import (
 )
 from castray_desktop.workers.agent.transfer.source.source_reader import SourceReader
 from castray_desktop.workers.agent.transfer.store import hash_cache
-from tests.helpers.servers.range_server import RangeServer, range_server
+from tests.helpers.servers.range_server import RangeServer
 from tests.workers.agent.transfer.lab import BEST, Cast, Lab, Node, await_true
 from tests.workers.agent.transfer.source.test_downloads import begin, prepare, resolve
 
@@ -32,13 +32,7 @@ pytestmark = pytest.mark.timeout(60)
 PART = 128 << 10
 SIZE = 40 * PART
 WINDOW = 4 * PART
-ALGORITHMS = BEST.__class__(piece=BEST.piece, file=BEST.file, piece_bytes=PART)
-
-
-@pytest.fixture
-def server() -> Iterator[RangeServer]:
-    with range_server() as server:
-        yield server
+ALGORITHMS = dataclasses.replace(BEST, piece_bytes=PART)
 
 
 @pytest.fixture(autouse=True)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import os
 import secrets
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -28,7 +28,7 @@ from castray_desktop.workers.agent.transfer.source import (
     remote_files,
 )
 from castray_desktop.workers.agent.transfer.store.staging import StagingRegistry
-from tests.helpers.servers.range_server import RangeServer, ServedFile, range_server
+from tests.helpers.servers.range_server import RangeServer, ServedFile
 from tests.helpers.servers.ranged_answers import Answer
 from tests.workers.agent.transfer.lab import BEST, Cast, Lab, Node, await_true
 from tests.workers.agent.transfer.source.test_downloads import resolve
@@ -38,13 +38,7 @@ PART = 128 << 10
 SIZE = 40 * PART + 17
 WINDOW = 4 * PART
 EVERY = 10_000  # more requests than there are
-ALGORITHMS = BEST.__class__(piece=BEST.piece, file=BEST.file, piece_bytes=PART)
-
-
-@pytest.fixture
-def server() -> Iterator[RangeServer]:
-    with range_server() as server:
-        yield server
+ALGORITHMS = dataclasses.replace(BEST, piece_bytes=PART)
 
 
 @pytest.fixture(autouse=True)
