@@ -4,7 +4,7 @@
     python -m benchmarks.compare --case loss long loopback small --json figures.json
     python -m benchmarks.compare --case all --json figures.json --markdown docs/benchmarks.md
     python -m benchmarks.compare --read figures.json --markdown docs/benchmarks.md
-    python -m benchmarks.plot figures.json docs/images/relay.svg
+    python -m benchmarks.peers.plot figures.json docs/images/relay.svg
 
 Needs root and the requirements of `benchmarks.laboratory.lab`. Tools that are not installed are left out,
 with a line that says how to install them. Every round measures iperf3 and then each tool once; the result is

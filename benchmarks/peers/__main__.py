@@ -18,8 +18,8 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks import compare, plot
-from benchmarks.peers import PEERS
+from benchmarks import compare
+from benchmarks.peers import PEERS, plot
 from benchmarks.peers.comparison import Results, load, save
 
 IMAGES = Path(__file__).resolve().parent.parent.parent / "docs" / "images"

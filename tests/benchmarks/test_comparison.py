@@ -21,7 +21,7 @@ from benchmarks.peers.comparison import (
     text,
     title,
 )
-from benchmarks.plot import WIDTH, draw
+from benchmarks.peers.plot import WIDTH, draw
 
 GIB = 1 << 30
 

@@ -1,6 +1,6 @@
 """Draw the results of `benchmarks.compare` as a bar chart: an SVG with light and dark colours.
 
-    python -m benchmarks.plot figures.json docs/images/relay.svg
+    python -m benchmarks.peers.plot figures.json docs/images/relay.svg
 
 The fastest tool of each comparison comes first; a dashed line is one copy at the limit.
 """
@@ -101,7 +101,7 @@ def _text(x: float, y: float, words: str, kind: str) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.plot",
+        prog="python -m benchmarks.peers.plot",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
