@@ -27,8 +27,8 @@ import numpy as np
 
 from castray_desktop.core.content.stream_layout import choose_piece_bytes
 from castray_desktop.core.routing.node_speeds import quantized_rate
-from castray_desktop.core.routing.reparenting import ReparentingPlan
-from castray_desktop.core.routing.route_plan import HOP_SECONDS, Move, Route, plan_route
+from castray_desktop.core.routing.reparenting import Move, ReparentingPlan
+from castray_desktop.core.routing.route_plan import HOP_SECONDS, Route, plan_route
 from castray_desktop.core.routing.stragglers import FanOutWatch, StragglerDetector
 
 LOOK_SECONDS = 0.25
@@ -125,7 +125,7 @@ class Cluster:
 
     def on_noticed(self, node: str) -> None:
         self.reparenting.forget_node(node)
-        self.want(self.reparenting.target.without_node(node)[0])
+        self.want(self.reparenting.target.without_node(node))
 
     def on_look(self, _: object) -> None:
         progress = {name: int(done) for name, done in zip(self.names, self.done, strict=True)}
@@ -133,10 +133,10 @@ class Cluster:
         fan_out = self.fan_out.update(self.now, self.reparenting.target, progress, self.setting.size)
         if fan_out is not None:
             self.moves += 1
-            self.want(self.reparenting.target.chained(progress)[0])
+            self.want(self.reparenting.target.chained(progress, {}))
         elif slow is not None:
             self.moves += 1
-            self.want(self.reparenting.target.moved_to_tail(slow)[0])
+            self.want(self.reparenting.target.moved_to_tail(slow))
         self.at(self.now + LOOK_SECONDS, "look")
 
     def want(self, route: Route) -> None:
@@ -202,7 +202,7 @@ def simulate(
         cluster.at(chance.random() * copy, "fail", node)
     depth = {SOURCE: 0}
     for node in route.order()[1:]:
-        depth[node] = depth[route.upstream_of(node)] + 1
+        depth[node] = depth[route.upstreams[node]] + 1
     cluster.run()
     left = [number for name, number in cluster.number.items() if number and name not in failing]
     times = cluster.finished[left] / copy

@@ -18,59 +18,54 @@ What a node is told follows from the target route alone:
 from __future__ import annotations
 
 from collections.abc import Iterator
-from types import MappingProxyType
+from dataclasses import dataclass
 
-from castray_desktop.core.routing.route_plan import NO_UPSTREAM, Move, Route
+from castray_desktop.core.routing.route_plan import Route
+
+NO_UPSTREAM = ""
+"""The upstream of a detached node."""
+
+
+@dataclass(frozen=True)
+class Move:
+    """An order to one node: fetch from `upstream` from now on, as of the route of that `epoch`."""
+
+    node: str
+    upstream: str
+    epoch: int
 
 
 class ReparentingPlan:
     """Moves the nodes of one cast from one route to the next.
 
-    The caller sends `due_moves` and reports how each call ended. For a node without a delivery, the move
-    is its first order.
+    The caller sends `due_moves` and reports which ones were acknowledged. For a node without a delivery, the
+    move is its first order.
     """
 
     def __init__(self, route: Route) -> None:
-        self._wanted = route
-        self._confirmed: dict[str, str] = {}
+        self.target = route
+        self.confirmed: dict[str, str] = {}  # the upstream that each node last acknowledged
         self._outdated: set[str] = set()  # acknowledged, but to be sent once more
         self._pending: dict[str, Move] = {}
         self._missing = dict.fromkeys(route.order()[1:])  # to be sent, nearest to the source first
 
-    @property
-    def target(self) -> Route:
-        """The target route."""
-        return self._wanted
-
-    @property
-    def confirmed(self) -> MappingProxyType[str, str]:
-        """The upstream that each node last acknowledged, `NO_UPSTREAM` for detached ones."""
-        return MappingProxyType(self._confirmed)
-
-    @property
-    def settled(self) -> bool:
-        """Whether every node has acknowledged its place on the target route, and no acknowledgement is
-        outstanding."""
-        concerned = {*self._wanted.upstreams, *self._confirmed}
-        return not self._pending and all(self._is_in_place(node) for node in concerned)
-
     def edges(self) -> Iterator[tuple[str, str]]:
         """Every hop that may be in use: (node, upstream), as acknowledged and as last sent."""
         sent = ((move.node, move.upstream) for move in self._pending.values())
-        for node, upstream in (*self._confirmed.items(), *sent):
+        for node, upstream in (*self.confirmed.items(), *sent):
             if upstream != NO_UPSTREAM:
                 yield node, upstream
 
     def is_detaching(self, node: str) -> bool:
         """Whether the node is being detached and may still fetch."""
-        known = node in self._pending or self._confirmed.get(node, NO_UPSTREAM) != NO_UPSTREAM
+        known = node in self._pending or self.confirmed.get(node, NO_UPSTREAM) != NO_UPSTREAM
         return known and self._place_of(node) == NO_UPSTREAM
 
     def _is_in_place(self, node: str) -> bool:
-        return self._confirmed.get(node) == self._place_of(node) and node not in self._outdated
+        return self.confirmed.get(node) == self._place_of(node) and node not in self._outdated
 
     def _place_of(self, node: str) -> str:
-        return self._wanted.upstreams.get(node, NO_UPSTREAM)
+        return self.target.upstreams.get(node, NO_UPSTREAM)
 
     def set_target(self, route: Route) -> None:
         """Set the target route. A route that is not newer than the target is ignored.
@@ -78,11 +73,11 @@ class ReparentingPlan:
         Nodes that are not on it and have not gone are detached. The route's source need not be told, so its
         pending order is dropped.
         """
-        if route.epoch <= self._wanted.epoch:
+        if route.epoch <= self.target.epoch:
             return
-        self._wanted = route
+        self.target = route
         self.forget_node(route.source)
-        off_route = (node for node in self._confirmed if node not in route.upstreams)
+        off_route = (node for node in self.confirmed if node not in route.upstreams)
         self._missing = {
             node: None
             for node in (*off_route, *route.order()[1:])
@@ -109,29 +104,24 @@ class ReparentingPlan:
 
     def _send(self, node: str) -> Move:
         del self._missing[node]
-        move = self._pending[node] = Move(node, self._place_of(node), self._wanted.epoch)
+        move = self._pending[node] = Move(node, self._place_of(node), self.target.epoch)
         return move
 
     def acknowledged(self, move: Move) -> None:
         """The node acknowledged the order. Answers to orders that are not outstanding are ignored."""
         if self._pending.get(move.node) == move:
             del self._pending[move.node]
-            self._confirmed[move.node] = move.upstream
+            self.confirmed[move.node] = move.upstream
             self._outdated.discard(move.node)
             if self._place_of(move.node) != move.upstream:
                 self._missing[move.node] = None
-
-    def refused(self, move: Move) -> None:
-        """The node refused the order; it is not sent again before the next route."""
-        if self._pending.get(move.node) == move:
-            del self._pending[move.node]
 
     def resend(self, node: str) -> None:
         """The address of the node's upstream has changed: its order has to be sent again.
 
         Until then it may fetch as before. An order that is outstanding is not sent again.
         """
-        if node in self._confirmed and node not in self._pending:
+        if node in self.confirmed and node not in self._pending:
             self._outdated.add(node)
             self._missing[node] = None
 
@@ -140,11 +130,11 @@ class ReparentingPlan:
 
         If it is on the target route, it starts over: its move is due again.
         """
-        self._confirmed.pop(node, None)
+        self.confirmed.pop(node, None)
         self._pending.pop(node, None)
         self._outdated.discard(node)
         self._missing.pop(node, None)
-        if node in self._wanted.upstreams:
+        if node in self.target.upstreams:
             self._missing[node] = None
 
 

@@ -1,7 +1,7 @@
 """The relay route: who fetches from whom, planned and changed without clock or sockets.
 
-A route is a tree of hops with the node that feeds all others as its root. Every change is a set of moves
-(*change the upstream*) with a new epoch; `core.routing.reparenting` says when a move may be sent.
+A route is a tree of hops with the node that feeds all others as its root. Every change gives another route
+with a new epoch; `core.routing.reparenting` says when which node may be told.
 
 A chain moves B bytes to R recipients in B/T + R*L over links of T bytes per second with a latency of L
 for each hop (Ghemawat, Gobioff and Leung, *The Google File System*, SOSP 2003, section 3.2). A node that
@@ -46,7 +46,7 @@ WRONG = 1.1
 REPAIR_SECONDS = 0.9
 
 """Were all nodes alike, a route must not be slower than another one by more than this factor. What
-`core/fan_out.py` repairs costs so many seconds (`tests/test_simulate.py`)."""
+`FanOutWatch` repairs costs so many seconds (`tests/test_simulate.py`)."""
 
 FAN_OUTS = (1, 2, 3, 4, 6, 8)
 
@@ -55,20 +55,6 @@ FAN_OUTS = (1, 2, 3, 4, 6, 8)
 QUANTILES = (0.0, 0.01, 0.05, 0.2, 0.5, 1.0)
 
 """Quantiles of the speeds, highest first, for which plans are made."""
-
-
-NO_UPSTREAM = ""
-
-"""The upstream of a detached node."""
-
-
-@dataclass(frozen=True)
-class Move:
-    """An order to one node: fetch from `upstream` from now on, as of the route of that `epoch`."""
-
-    node: str
-    upstream: str
-    epoch: int
 
 
 @dataclass(frozen=True)
@@ -83,10 +69,6 @@ class Route:
     upstreams: Mapping[str, str]
     epoch: int = 1
 
-    def upstream_of(self, node: str) -> str:
-        """The upstream of `node`. Raises KeyError for a node that is not on the route."""
-        return self.upstreams[node]
-
     def direct_downstreams(self, node: str) -> tuple[str, ...]:
         """The nodes that fetch from `node` directly."""
         return tuple(child for child, upstream in self.upstreams.items() if upstream == node)
@@ -99,28 +81,22 @@ class Route:
         """The source, then every recipient after its upstream, those with fewer hops first."""
         return tuple(_subtree(self.downstreams(), self.source))
 
-    def without_node(self, node: str) -> tuple[Route, tuple[Move, ...]]:
+    def without_node(self, node: str) -> Route:
         """The route without `node`: its downstreams are moved below its upstream.
 
         The first of several takes its place and the others go below leaves near it, so that the upstream and
         all below it do not have to divide their links further.
         """
         if node not in self.upstreams:
-            return self, ()
+            return self
         rest = dict(self.upstreams)
         upstream = rest.pop(node)
         return self._changed(rest, _reparent_orphans(rest, node, upstream))
 
-    def with_leaf(self, node: str, upstream: str) -> tuple[Route, tuple[Move, ...]]:
-        """The route with a new `node` without downstreams. Raises KeyError, ValueError."""
-        if node == self.source or node in self.upstreams:
-            raise ValueError(f"{node} is on the route")
-        return self.reparented(node, upstream)
+    def reparented(self, node: str, upstream: str) -> Route:
+        """The route with `node`, which may be a new one, and all below it, below `upstream`.
 
-    def reparented(self, node: str, upstream: str) -> tuple[Route, tuple[Move, ...]]:
-        """The route with `node`, and all below it, below `upstream`.
-
-        Raises ValueError if that would close a cycle, KeyError for an unknown node.
+        Raises ValueError if that would close a cycle, KeyError for an unknown upstream.
         """
         if upstream != self.source and upstream not in self.upstreams:
             raise KeyError(upstream)
@@ -131,7 +107,7 @@ class Route:
             above = self.upstreams[above]
         return self._changed(self.upstreams, {node: upstream})
 
-    def moved_to_tail(self, node: str) -> tuple[Route, tuple[Move, ...]]:
+    def moved_to_tail(self, node: str) -> Route:
         """The route with `node` at the end of its branch, where it delays nobody.
 
         Its downstreams are moved as in `without_node`; `node` goes below the deepest node of its upstream's
@@ -142,12 +118,10 @@ class Route:
         orphans = _reparent_orphans(rest, node, upstream)
         tail = _subtree(_children(rest | orphans), upstream)[-1]
         if tail == upstream:
-            return self, ()
+            return self
         return self._changed(self.upstreams, orphans | {node: tail})
 
-    def chained(
-        self, progress: Mapping[str, int], zones: Mapping[str, str] = MappingProxyType({})
-    ) -> tuple[Route, tuple[Move, ...]]:
+    def chained(self, progress: Mapping[str, int], zones: Mapping[str, str]) -> Route:
         """The route as one chain, those with the most bytes first, so that each has something to pass on.
 
         Zones stay together, in the order in which they are entered now.
@@ -155,11 +129,9 @@ class Route:
         order = self.order()[1:]
         first = {zones.get(node, ""): number for number, node in reversed([*enumerate(order)])}
         chain = sorted(order, key=lambda node: (first[zones.get(node, "")], -progress.get(node, 0)))
-        wanted = dict(zip(chain, (self.source, *chain), strict=False))
-        changed = {node: up for node, up in wanted.items() if self.upstreams[node] != up}
-        return self._changed(self.upstreams, changed)
+        return self._changed(self.upstreams, dict(zip(chain, (self.source, *chain), strict=False)))
 
-    def rerooted(self, root: str) -> tuple[Route, tuple[Move, ...]]:
+    def rerooted(self, root: str) -> Route:
         """The route with `root` as its source: a complete recipient, or the source's next agent.
 
         Direct downstreams of the source go below `root`; all others keep their upstream, including those that
@@ -170,12 +142,8 @@ class Route:
         orphans = {child: root for child, upstream in left.items() if upstream == self.source}
         return self._changed(left, orphans, source=root)
 
-    def _changed(
-        self, upstreams: Mapping[str, str], moved: Mapping[str, str], source: str = ""
-    ) -> tuple[Route, tuple[Move, ...]]:
-        epoch = self.epoch + 1
-        route = Route(source or self.source, MappingProxyType({**upstreams, **moved}), epoch)
-        return route, tuple(Move(node, upstream, epoch) for node, upstream in moved.items())
+    def _changed(self, upstreams: Mapping[str, str], moved: Mapping[str, str], source: str = "") -> Route:
+        return Route(source or self.source, MappingProxyType({**upstreams, **moved}), self.epoch + 1)
 
 
 def _children(upstreams: Mapping[str, str]) -> dict[str, list[str]]:

@@ -181,7 +181,7 @@ class StragglerDetector:
         self._checked_at = -inf
 
     def find_straggler(self, now: float, route: Route, progress: Mapping[str, int], total: int) -> str | None:
-        """The straggler to move to the tail now (`UpstreamRoute.moved_to_tail`), if any.
+        """The straggler to move to the tail now (`Route.moved_to_tail`), if any.
 
         `now` in seconds, `progress` in verified bytes of the stream, `total` its length. Nodes without
         progress are left out.

@@ -10,8 +10,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from castray_desktop.core.routing.reparenting import ReparentingPlan
-from castray_desktop.core.routing.route_plan import NO_UPSTREAM, Move, Route, plan_route
+from castray_desktop.core.routing.reparenting import NO_UPSTREAM, Move, ReparentingPlan
+from castray_desktop.core.routing.route_plan import Route, plan_route
 
 NAMES = [f"n{number}" for number in range(9)]
 
@@ -39,12 +39,18 @@ def has_circle(edges: Iterable[tuple[str, str]]) -> bool:
     return any(visit(node) for node in list(above))
 
 
+def is_settled(plan: ReparentingPlan) -> bool:
+    """Whether every node has acknowledged its place, and no order is outstanding."""
+    there = {node: upstream for node, upstream in plan.confirmed.items() if upstream != NO_UPSTREAM}
+    return there == plan.target.upstreams and set(plan.edges()) == there.items()
+
+
 def begun(route: Route) -> ReparentingPlan:
     """A plan whose nodes are all at their places in the route."""
     plan = ReparentingPlan(route)
     for move in plan.due_moves():
         plan.acknowledged(move)
-    assert plan.settled
+    assert is_settled(plan)
     return plan
 
 
@@ -52,69 +58,55 @@ def test_all_begin_at_once() -> None:
     plan = ReparentingPlan(chain(["a", "b", "c"]))
     assert plan.due_moves() == (Move("a", "s", 1), Move("b", "a", 1), Move("c", "b", 1))
     assert plan.due_moves() == ()
-    assert not plan.settled
+    assert not is_settled(plan)
 
 
 def test_the_second_move_waits_for_the_first_ones_answer() -> None:
     plan = begun(chain(["a", "b"]))
-    route, _ = plan.target.moved_to_tail("a")  # s, b, a
+    route = plan.target.moved_to_tail("a")  # s, b, a
     plan.set_target(route)
     assert plan.due_moves() == (Move("b", "s", 2),)
     assert plan.due_moves() == ()
     plan.acknowledged(Move("b", "s", 2))
     assert plan.due_moves() == (Move("a", "b", 2),)
     plan.acknowledged(Move("a", "b", 2))
-    assert plan.settled
+    assert is_settled(plan)
 
 
 def test_an_older_route_and_an_older_answer_change_nothing() -> None:
     plan = begun(chain(["a", "b"]))
     old = plan.target
-    route, _ = old.reparented("b", "s")
+    route = old.reparented("b", "s")
     plan.set_target(route)
     (move,) = plan.due_moves()
     plan.set_target(old)
     plan.acknowledged(Move("b", "s", 1))
-    assert not plan.settled
+    assert not is_settled(plan)
     plan.acknowledged(move)
-    assert plan.settled
+    assert is_settled(plan)
     assert plan.target is route
-
-
-def test_who_refuses_is_not_asked_again_before_the_next_route() -> None:
-    plan = begun(chain(["a", "b"]))
-    route, _ = plan.target.reparented("b", "s")
-    plan.set_target(route)
-    (move,) = plan.due_moves()
-    plan.refused(move)
-    assert plan.due_moves() == ()
-    assert not plan.settled
-    plan.forget_node("a")
-    route, _ = route.without_node("a")
-    plan.set_target(route)
-    assert plan.due_moves() == (Move("b", "s", 3),)
 
 
 def test_a_node_that_comes_back_begins_again() -> None:
     plan = begun(chain(["a", "b"]))
-    route, _ = plan.target.without_node("a")
+    route = plan.target.without_node("a")
     plan.forget_node("a")
     plan.set_target(route)
     (move,) = plan.due_moves()
     plan.acknowledged(move)
-    route, _ = route.with_leaf("a", "b")
+    route = route.reparented("a", "b")
     plan.set_target(route)
     assert plan.due_moves() == (Move("a", "b", 3),)
 
 
 def test_who_is_left_out_is_told_to_fetch_nothing_and_counts_until_it_knows() -> None:
     plan = begun(chain(["a", "b"]))
-    route, _ = plan.target.without_node("a")
+    route = plan.target.without_node("a")
     plan.set_target(route)
     assert plan.is_detaching("a")
     assert plan.due_detachments() == (Move("a", NO_UPSTREAM, 2),)
     assert plan.due_moves() == (Move("b", "s", 2),)
-    route, _ = route.with_leaf("a", "b")
+    route = route.reparented("a", "b")
     plan.set_target(route)
     assert not plan.is_detaching("a")
     assert plan.due_moves() == ()  # its answer is outstanding
@@ -127,16 +119,18 @@ def test_who_is_left_out_is_told_to_fetch_nothing_and_counts_until_it_knows() ->
 def test_what_is_outdated_is_sent_again_and_counts_meanwhile() -> None:
     plan = begun(chain(["a", "b"]))
     plan.resend("a")
-    assert not plan.settled
+    assert plan.due_moves() == (Move("a", "s", 1),)
+    plan.acknowledged(Move("a", "s", 1))
+    plan.resend("a")
     assert dict(plan.edges()) == {"a": "s", "b": "a"}
-    route, _ = plan.target.without_node("a")
+    route = plan.target.without_node("a")
     plan.set_target(route)
     assert plan.due_moves() == (Move("a", NO_UPSTREAM, 2), Move("b", "s", 2))
 
 
 def test_the_root_that_takes_over_needs_no_order() -> None:
     plan = begun(chain(["a", "b", "c"]))
-    route, _ = plan.target.rerooted("b")
+    route = plan.target.rerooted("b")
     plan.set_target(route)
     assert plan.due_moves() == (Move("a", "b", 2),)
 
@@ -144,7 +138,7 @@ def test_the_root_that_takes_over_needs_no_order() -> None:
 @pytest.mark.timeout(20)
 def test_ten_thousand_nodes_begin_in_no_time() -> None:
     plan = begun(chain([f"n{number}" for number in range(10_000)]))
-    route, _ = plan.target.moved_to_tail("n5000")
+    route = plan.target.moved_to_tail("n5000")
     plan.set_target(route)
     assert plan.due_moves() == (Move("n5001", "n4999", 2),)
 
@@ -160,7 +154,6 @@ class Cluster(RuleBasedStateMachine):
         self.epochs: dict[str, int] = {}
         self.sent: list[Move] = []  # in flight to an agent
         self.taken: list[Move] = []  # the answer is in flight
-        self.refusals: list[Move] = []
 
     def want(self, route: Route) -> None:
         assert route.epoch >= self.route.epoch
@@ -172,7 +165,6 @@ class Cluster(RuleBasedStateMachine):
         self.upstreams.pop(node, None)
         self.epochs.pop(node, None)
         self.sent = [move for move in self.sent if move.node != node]
-        self.refusals = [move for move in self.refusals if move.node != node]
         self.plan.forget_node(node)
 
     def take(self, move: Move) -> None:
@@ -191,12 +183,9 @@ class Cluster(RuleBasedStateMachine):
             self.sent.append(move)
 
     @precondition(lambda self: self.sent)
-    @rule(data=st.data(), refuse=st.booleans())
-    def arrive(self, data: st.DataObject, refuse: bool) -> None:
+    @rule(data=st.data())
+    def arrive(self, data: st.DataObject) -> None:
         move = self.sent.pop(data.draw(st.integers(0, len(self.sent) - 1)))
-        if refuse:
-            self.refusals.append(move)
-            return
         self.take(move)
         self.taken.append(move)
 
@@ -204,11 +193,6 @@ class Cluster(RuleBasedStateMachine):
     @rule(data=st.data())
     def answer(self, data: st.DataObject) -> None:
         self.plan.acknowledged(self.taken.pop(data.draw(st.integers(0, len(self.taken) - 1))))
-
-    @precondition(lambda self: self.refusals)
-    @rule()
-    def refuse(self) -> None:
-        self.plan.refused(self.refusals.pop())
 
     @precondition(lambda self: self.taken)
     @rule()
@@ -223,38 +207,38 @@ class Cluster(RuleBasedStateMachine):
     def drop(self, node: str) -> None:
         if node in self.route.upstreams:
             self.lose(node)
-            self.want(self.route.without_node(node)[0])
+            self.want(self.route.without_node(node))
 
     @rule(node=st.sampled_from(NAMES))
     def rest(self, node: str) -> None:
         """It is online and must fetch nothing until it joins again."""
         if node in self.route.upstreams:
-            self.want(self.route.without_node(node)[0])
+            self.want(self.route.without_node(node))
 
     @rule()
     def move_the_root(self) -> None:
         """The source has another address; nodes with an order in flight get another one afterwards."""
-        self.want(self.route.rerooted(self.route.source)[0])
+        self.want(self.route.rerooted(self.route.source))
         for node in self.route.direct_downstreams(self.route.source):
             self.plan.resend(node)
 
     @rule(data=st.data(), node=st.sampled_from(NAMES))
     def join(self, data: st.DataObject, node: str) -> None:
         if node not in self.route.order():
-            self.want(self.route.with_leaf(node, data.draw(st.sampled_from(self.route.order())))[0])
+            self.want(self.route.reparented(node, data.draw(st.sampled_from(self.route.order()))))
 
     @rule(node=st.sampled_from(NAMES))
     def slow(self, node: str) -> None:
         if node in self.route.upstreams:
-            self.want(self.route.moved_to_tail(node)[0])
+            self.want(self.route.moved_to_tail(node))
 
     @rule(node=st.sampled_from(NAMES), upstream=st.sampled_from(NAMES))
     def move(self, node: str, upstream: str) -> None:
         if {node, upstream} <= self.route.upstreams.keys() and upstream in self.reachable_without(node):
-            self.want(self.route.reparented(node, upstream)[0])
+            self.want(self.route.reparented(node, upstream))
 
     def reachable_without(self, node: str) -> set[str]:
-        return set(self.route.without_node(node)[0].order()) - self.below(node)
+        return set(self.route.without_node(node).order()) - self.below(node)
 
     def below(self, node: str) -> set[str]:
         found = {node}
@@ -269,7 +253,7 @@ class Cluster(RuleBasedStateMachine):
         if root in self.route.upstreams:
             self.upstreams.pop(root, None)
             self.sent = [move for move in self.sent if move.node != root]
-            self.want(self.route.rerooted(root)[0])
+            self.want(self.route.rerooted(root))
 
     @invariant()
     def no_circle_at_any_moment(self) -> None:
@@ -283,9 +267,6 @@ class Cluster(RuleBasedStateMachine):
         """When the answers arrive, the plan settles, in at most as many rounds as there are nodes."""
         if not hasattr(self, "route"):
             return
-        for move in self.refusals:
-            self.plan.refused(move)
-        self.refusals = []
         self.want(Route(self.route.source, self.route.upstreams, self.route.epoch + 1))
         for _ in range(2 * len(NAMES) + 2):
             for move in self.sent:
@@ -298,7 +279,7 @@ class Cluster(RuleBasedStateMachine):
             self.send()
             self.no_circle_at_any_moment()
             self.what_agents_do_is_known()
-        assert self.plan.settled
+        assert is_settled(self.plan)
         assert self.upstreams == dict(self.route.upstreams)
         assert not any(map(self.plan.is_detaching, NAMES))
 

@@ -29,7 +29,6 @@ from castray_desktop.workers.casts.agent_directory import common_algorithms
 from castray_desktop.workers.casts.session.admission import Admission
 from castray_desktop.workers.casts.session.cast_status import offline_failure
 from castray_desktop.workers.casts.session.download_planner import DownloadPlanner
-from castray_desktop.workers.casts.session.hop_encryption import encryption_failure
 from castray_desktop.workers.casts.session.session_context import SessionContext
 from castray_desktop.workers.casts.session.source_failover import SourceFailover
 
@@ -85,7 +84,7 @@ async def survey_recipients(
     async def ask(node: str, count_present: bool = False) -> agent_orders.DestinationReply:
         if context.is_offline(node):
             return agent_orders.DestinationReply(failure=offline_failure(node))
-        if (failure := encryption_failure(context, node)) is not None:
+        if (failure := context.encryption_failure(node)) is not None:
             return agent_orders.DestinationReply(failure=failure)
         order = agent_orders.CheckDestination(
             cast,
@@ -205,7 +204,7 @@ class CastPreflight:
         Raises CastRayError if the cast can't start at all.
         """
         status = self._status
-        failure = encryption_failure(self._context, self._context.source)
+        failure = self._context.encryption_failure(self._context.source)
         if failure is not None and not status.chooses_source:
             raise CastRayError.of(failure)
         await self._downloads.plan(measures, patience)

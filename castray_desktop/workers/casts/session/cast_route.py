@@ -13,14 +13,12 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from math import inf
 
-from castray_desktop.core.casts.transfer_options import Encryption
 from castray_desktop.core.failures.kinds import CastRayError, Failure, FailureKind
 from castray_desktop.core.protocol.nodes import agent_orders, agent_reports, cast_parcel
 from castray_desktop.core.protocol.nodes.agent_orders import AnnounceTrailer
-from castray_desktop.core.protocol.nodes.agent_reports import AgentHello
 from castray_desktop.core.routing.node_speeds import SpeedMeasurement, SpeedMeter
-from castray_desktop.core.routing.reparenting import ReparentingPlan
-from castray_desktop.core.routing.route_plan import NO_UPSTREAM, Move, Route, choose_upstream, plan_route
+from castray_desktop.core.routing.reparenting import NO_UPSTREAM, Move, ReparentingPlan
+from castray_desktop.core.routing.route_plan import Route, choose_upstream, plan_route
 from castray_desktop.core.routing.stragglers import (
     CHECK_SECONDS,
     SLOW_SHARE,
@@ -30,9 +28,6 @@ from castray_desktop.core.routing.stragglers import (
     StragglerDetector,
 )
 from castray_desktop.workers.agent.repeated_log_lines import RepeatedLogLines
-from castray_desktop.workers.base.async_tasks import BackgroundTasks
-from castray_desktop.workers.casts.agent_directory import AgentDirectory
-from castray_desktop.workers.casts.session.hop_encryption import encryption_failure, uses_engine_certificates
 from castray_desktop.workers.casts.session.session_context import SessionContext
 from castray_desktop.workers.casts.session.shared_destination import SharedDestinations
 
@@ -83,7 +78,7 @@ class ProgressMonitor:
     def find_slow_fan_out(
         self, now: float, route: Route, progress: Mapping[str, int], total: int
     ) -> SlowFanOut | None:
-        """Why a chain would be faster than this route, if it would. As in `FanOutWatch.look`."""
+        """Why a chain would be faster than this route, if it would. As in `FanOutWatch.update`."""
         slow = self._fan_out.update(now, route, progress, total)
         if slow is not None:
             hops = len(route.downstreams()[slow.node])
@@ -129,7 +124,7 @@ class RoutePolicy:
         source = self._context.source  # a recipient as well if it downloads the files
         writers = [node for node in self._status.unfinished if node != source and self._should_fetch(node)]
         zones = self._zones()
-        self._executor.start_route(
+        self._executor.set_route(
             plan_route(
                 source,
                 writers,
@@ -188,7 +183,7 @@ class RoutePolicy:
                 route, self._possible_upstreams(route), self._status.verified_bytes(node)
             )
             if upstream is not None:
-                route = route.with_leaf(node, upstream)[0]
+                route = route.reparented(node, upstream)
                 self._executor.set_route(route)
 
     def _should_fetch(self, node: str) -> bool:
@@ -219,11 +214,11 @@ class RoutePolicy:
                 continue
             if epoch < self._executor.last_epochs.get(node, 0):
                 continue
-            upstream = route.upstream_of(node)
+            upstream = route.upstreams[node]
             if upstream != route.source:
-                self._executor.set_route(route.reparented(node, route.upstream_of(upstream))[0])
+                self._executor.set_route(route.reparented(node, route.upstreams[upstream]))
             elif self._executor.can_serve(upstream):
-                self._executor.set_route(route.moved_to_tail(node)[0])
+                self._executor.set_route(route.moved_to_tail(node))
 
     def _move_straggler(self) -> None:
         """Move a straggler to the tail."""
@@ -241,10 +236,10 @@ class RoutePolicy:
                 fan_out.node,
                 fan_out.rate / 1e6,
             )
-            self._executor.set_route(route.chained(progress, self._zones())[0])
+            self._executor.set_route(route.chained(progress, self._zones()))
         elif slow is not None:
             log.info("cast %s: %s is a straggler, moved to the tail", self._context.cast, slow)
-            self._executor.set_route(route.moved_to_tail(slow)[0])
+            self._executor.set_route(route.moved_to_tail(slow))
 
     def _zones(self) -> dict[str, str]:
         return {name: info.zone for name, info in self._context.agents.nodes.items()}
@@ -271,21 +266,15 @@ class RouteExecutor:
         self._status = context.status
         self._start_order = start_order
         self.last_epochs: dict[str, int] = {}  # the epoch of the last order that a node was given
-        self._plan: ReparentingPlan | None = None
+        self._plan = ReparentingPlan(Route(context.source, {}, epoch=0))
         self._pending: dict[str, asyncio.Future[None]] = {}  # the last order that was not answered yet
         self._root_changes = 0  # how often the root has changed
         self._incarnations: dict[str, int] = defaultdict(int)  # how many agents of a node were lost
 
-    def start_route(self, route: Route) -> None:
-        """Start with the first plan."""
-        self._plan = ReparentingPlan(route)
-        self._status.route_changed(route)
-
     def set_route(self, route: Route) -> None:
         """Set the route. `send_due_moves` sends the orders."""
         self._status.route_changed(route)
-        if self._plan is not None:
-            self._plan.set_target(route)
+        self._plan.set_target(route)
 
     def node_lost(self, node: str) -> None:
         """The node's agent is gone, with its orders."""
@@ -297,9 +286,9 @@ class RouteExecutor:
 
     def remove_node(self, node: str) -> None:
         """Remove the node from the route; its downstreams go below its upstream."""
-        if self._status.route is not None and self._plan is not None:
+        if self._status.route is not None:
             self._plan.forget_node(node)
-            self.set_route(self._status.route.without_node(node)[0])
+            self.set_route(self._status.route.without_node(node))
 
     def has_upstream(self, node: str) -> bool:
         """Whether the route has an upstream for the node."""
@@ -312,14 +301,14 @@ class RouteExecutor:
         It may return to the route; then its order is to change its upstream.
         """
         if self._status.route is not None:
-            self.set_route(self._status.route.without_node(node)[0])
+            self.set_route(self._status.route.without_node(node))
 
     async def wait_detached(self, nodes: Iterable[str]) -> None:
         """Wait until those of the nodes that are not on the route fetch nothing, or are lost."""
-        chosen, plan = tuple(nodes), self._plan
-        while plan is not None:
+        chosen = tuple(nodes)
+        while True:
             self.send_detachments()
-            detaching = [self._pending.get(node) for node in chosen if plan.is_detaching(node)]
+            detaching = [self._pending.get(node) for node in chosen if self._plan.is_detaching(node)]
             pending = [order for order in detaching if order is not None and not order.done()]
             if not pending:
                 return
@@ -356,10 +345,10 @@ class RouteExecutor:
     def source_changed(self, root: str) -> None:
         """`root` is the source now, or it has a new agent: its direct downstreams are told again."""
         route = self._status.route
-        if route is None or self._plan is None:
+        if route is None:
             return
         self._root_changes += 1
-        route = route.rerooted(root)[0]
+        route = route.rerooted(root)
         there = self._plan.confirmed
         for node in route.direct_downstreams(root):
             # A node that has not confirmed the root as its upstream still fetches from another node. A node
@@ -370,53 +359,21 @@ class RouteExecutor:
 
     def feed_from_itself(self, node: str, epoch: int) -> None:
         """Let a recipient that downloads the files fetch from its own source. It is not on the route."""
-        before = self._pending.get(node)
-        self.last_epochs[node] = epoch
-        work = self._feed_from_itself(node, epoch, self._incarnations[node], before)
-        self._pending[node] = self._context.background.run(work)
-
-    async def _feed_from_itself(
-        self, node: str, epoch: int, incarnation: int, before: asyncio.Future[None] | None
-    ) -> None:
-        if before is not None:
-            await asyncio.wait([before])
-        hello = self._context.hello(node)
-        if self._incarnations[node] != incarnation or hello is None:
-            return
-        upstream = self._address(node, hello, hello)
-        order: agent_orders.Order
-        if node in self.notified:
-            order = agent_orders.SetUpstream(self._status.cast, epoch, upstream)
-        else:
-            order = self._start_order(node, epoch, upstream)
-        self.notified.add(node)
-        try:
-            await self._context.agents.call(node, order)
-        except CastRayError as error:
-            if self._incarnations[node] == incarnation:
-                self._context.order_failed(node, error.failure)
-            return
-        if self._incarnations[node] == incarnation:
-            self.fetching.add(node)
-            if self._pending.get(node) is asyncio.current_task():
-                del self._pending[node]
-            self._context.wakeup.wake()
+        self._send_moves((Move(node, node, epoch),))
 
     def send_due_moves(self) -> None:
         """Send the orders that are due."""
-        if self._plan is not None:
-            while moves := self._plan.due_moves():
-                self._send_moves(self._plan, moves)
+        while moves := self._plan.due_moves():
+            self._send_moves(moves)
 
     def send_detachments(self) -> None:
         """Send detachments only: these are allowed whether the cast is admitted or not."""
-        if self._plan is not None:
-            self._send_moves(self._plan, self._plan.due_detachments())
+        self._send_moves(self._plan.due_detachments())
 
-    def _send_moves(self, plan: ReparentingPlan, moves: tuple[Move, ...]) -> None:
+    def _send_moves(self, moves: tuple[Move, ...]) -> None:
         for move in moves:
             if self._status.delivery(move.node).state.finished:
-                plan.acknowledged(move)  # it only serves, and needs no upstream
+                self._plan.acknowledged(move)  # it only serves, and needs no upstream
             else:
                 self.last_epochs[move.node] = move.epoch
                 before = self._pending.get(move.node)
@@ -434,7 +391,7 @@ class RouteExecutor:
         if order is None:
             self._drop_move(move)
             return
-        if (failure := encryption_failure(self._context, node)) is not None:
+        if (failure := self._context.encryption_failure(node)) is not None:
             self._context.order_failed(node, failure)
             return
         self.notified.add(node)
@@ -444,7 +401,7 @@ class RouteExecutor:
             if self._incarnations[node] == incarnation:
                 self._context.order_failed(node, error.failure)
             return
-        if self._incarnations[node] != incarnation or self._plan is None:
+        if self._incarnations[node] != incarnation:
             return
         log.info("cast %s: %s fetches from %s", self._context.cast, node, move.upstream or "nobody")
         self.fetching.add(node)
@@ -459,7 +416,7 @@ class RouteExecutor:
         """There is no upstream to start with, or nothing to end."""
         if move.upstream != NO_UPSTREAM:
             self.remove_node(move.node)
-        elif self._plan is not None:
+        else:
             self._plan.forget_node(move.node)
             self._context.wakeup.wake()
 
@@ -482,17 +439,9 @@ class RouteExecutor:
         above, below = self._context.hello(move.upstream), self._context.hello(move.node)
         if above is None or below is None:
             return None  # it is lost as well, which gives another move
-        return self._address(move.upstream, above, below)
-
-    def _address(self, node: str, above: AgentHello, below: AgentHello) -> cast_parcel.Upstream:
-        """`node`, whose hello is `above`, as the upstream of the node whose hello is `below`."""
+        encrypted = self._context.uses_engine_certificates(above, below)
         return cast_parcel.Upstream(
-            node,
-            above.address,
-            above.port,
-            above.host,
-            above.local_path,
-            uses_engine_certificates(self._status.request.options.encrypt, above, below),
+            move.upstream, above.address, above.port, above.host, above.local_path, encrypted
         )
 
 
@@ -529,12 +478,8 @@ DIAL_ORDER_SECONDS = 5.0
 class ReverseDialRequests:
     """Forwards each request of a recipient to be dialled by its upstream, once."""
 
-    def __init__(
-        self, agents: AgentDirectory, background: BackgroundTasks, encrypt: Encryption = Encryption.AUTO
-    ) -> None:
-        self._agents = agents
-        self._background = background
-        self._encrypt = encrypt
+    def __init__(self, context: SessionContext) -> None:
+        self._context = context
         self._seen: dict[str, int] = {}  # the number of the last request of each recipient
         self._log = RepeatedLogLines(log, logging.INFO, "cast %s: %s is to dial %s")
 
@@ -544,15 +489,16 @@ class ReverseDialRequests:
             return
         self._seen[node] = report.asked  # fewer than before: it has a new agent
         if report.asked_upstream:
-            self._background.run(self._order_dial(node, report))
+            self._context.background.run(self._order_dial(node, report))
 
     async def _order_dial(self, node: str, report: agent_reports.DeliveryReport) -> None:
         self._log.log(report.cast, report.asked_upstream, node)
         # After an error, the recipient asks again, or another transport connects.
         with contextlib.suppress(CastRayError):
-            hello, above = self._agents.hello(node), self._agents.hello(report.asked_upstream)
-            encrypted = uses_engine_certificates(self._encrypt, above, hello)
+            agents = self._context.agents
+            hello, above = agents.hello(node), agents.hello(report.asked_upstream)
+            encrypted = self._context.uses_engine_certificates(above, hello)
             order = agent_orders.DialRecipient(
                 report.cast, report.epoch, node, hello.address, hello.port, hello.host, encrypted
             )
-            await self._agents.call(report.asked_upstream, order, DIAL_ORDER_SECONDS)
+            await agents.call(report.asked_upstream, order, DIAL_ORDER_SECONDS)

@@ -34,7 +34,6 @@ from castray_desktop.workers.casts.session.cast_status import CastStatus, offlin
 from castray_desktop.workers.casts.session.checkpoint import CastCheckpoint, CheckpointWriter, SaveCheckpoint
 from castray_desktop.workers.casts.session.download_links import DownloadLinks
 from castray_desktop.workers.casts.session.download_planner import DownloadPlanner
-from castray_desktop.workers.casts.session.hop_encryption import plain_peers
 from castray_desktop.workers.casts.session.membership import AddedRecipients, LostNodes
 from castray_desktop.workers.casts.session.multicast_control import MulticastControl, MulticastGroups
 from castray_desktop.workers.casts.session.session_context import SessionContext, Wakeup
@@ -167,8 +166,7 @@ class CastSession:
             destinations.restore(record.writers, record.folders)
         self._executor, self._failover, self._destinations = executor, failover, destinations
         self._trailer = TrailerBroadcast(context, executor)
-        encrypt = status.request.options.encrypt
-        self._reverse_dials = ReverseDialRequests(services.agents, context.background, encrypt)
+        self._reverse_dials = ReverseDialRequests(context)
         self._multicast = MulticastControl(context, executor, failover, services.multicast_groups)
         self._lost_nodes = LostNodes(context, executor, failover, destinations, self._agent_gone)
         node_limit = functools.partial(services.hop_limit, status.cast)
@@ -503,7 +501,7 @@ class CastSession:
             options=self.status.request.options,
             prune=self._destinations.may_remove(node),
             group=self._multicast.group_for(node),
-            plain_peers=plain_peers(self._context),
+            plain_peers=self._context.plain_peers,
             keep_failed=True,
             version=self._failover.links.version,
         )

@@ -31,7 +31,6 @@ from castray_desktop.core.routing.download_nodes import (
 from castray_desktop.workers.casts.agent_directory import AgentDirectory
 from castray_desktop.workers.casts.download_speed_store import DownloadSpeedStore, RecentDownloaders
 from castray_desktop.workers.casts.session.cast_status import offline_failure
-from castray_desktop.workers.casts.session.hop_encryption import encryption_failure
 from castray_desktop.workers.casts.session.session_context import SessionContext
 from castray_desktop.workers.casts.session.source_failover import SourceFailover
 
@@ -299,14 +298,14 @@ class DownloadPlanner:
         return [
             info
             for name, info in self._context.agents.nodes.items()
-            if self._is_able(name) and encryption_failure(self._context, name) is None
+            if self._is_able(name) and self._context.encryption_failure(name) is None
         ]
 
     def _groups(self) -> tuple[tuple[str, ...], ...]:
         """Who is asked, and who else if none of them reaches the server. Raises CastRayError."""
         able, recipients = self._able(), self._recipients
         if not able:
-            failure = encryption_failure(self._context, self._context.source)
+            failure = self._context.encryption_failure(self._context.source)
             raise CastRayError.of(failure or offline_failure(self._context.source))
         asked = nodes_to_ask(node for node in able if node.name in recipients)
         others = [node for node in able if node.name not in recipients and not node.this_computer]

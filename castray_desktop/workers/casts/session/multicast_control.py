@@ -283,7 +283,7 @@ class MulticastControl:
             if any(self._holds_up(node, child) for child in children.get(node, ())):
                 log.info("cast %s: %s can't keep up with the multicast group", self._context.cast, node)
                 self._moved.add(node)
-                self._executor.set_route(route.moved_to_tail(node)[0])
+                self._executor.set_route(route.moved_to_tail(node))
                 return
 
     def _holds_up(self, node: str, child: str) -> bool:

@@ -1,4 +1,8 @@
-"""What the parts of one cast's session share: its status, the agents and the absences."""
+"""What the parts of one cast's session share: its status, the agents and the absences.
+
+It also says which connections of the cast are encrypted. The engine decides that, so nothing on the wire can
+change it.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +13,8 @@ from dataclasses import dataclass
 
 from castray_desktop.core.casts.grace_period import AbsenceTracker
 from castray_desktop.core.casts.states import CastEvent, DeliveryEvent
-from castray_desktop.core.failures.kinds import CastRayError, Failure
+from castray_desktop.core.casts.transfer_options import Encryption
+from castray_desktop.core.failures.kinds import CastRayError, Failure, FailureKind
 from castray_desktop.core.protocol.messages import NodeState
 from castray_desktop.core.protocol.nodes import agent_orders, agent_reports
 from castray_desktop.workers.base.async_tasks import BackgroundTasks
@@ -93,6 +98,32 @@ class SessionContext:
         except CastRayError:
             return None
 
+    @property
+    def plain_peers(self) -> tuple[str, ...]:
+        """The nodes of the cluster that can't encrypt, if the cast may serve them nevertheless."""
+        if self.status.request.options.encrypt is not Encryption.AUTO:
+            return ()
+        hellos = {node: self.hello(node) for node in self.agents.nodes}
+        return tuple(node for node, hello in hellos.items() if hello is not None and not _can_encrypt(hello))
+
+    def encryption_failure(self, node: str) -> Failure | None:
+        """Why a node can't take part in this cast; None if it can, or is not online."""
+        hello = self.hello(node)
+        if self.status.request.options.encrypt is not Encryption.ALWAYS:
+            return None
+        if hello is None or _can_encrypt(hello):
+            return None
+        return Failure(FailureKind.NOT_ENCRYPTED, {"node": node, "reason": hello.not_certified})
+
+    def uses_engine_certificates(
+        self, above: agent_reports.AgentHello, below: agent_reports.AgentHello
+    ) -> bool:
+        """Whether the connection between these nodes is encrypted with the engine's certificates, unless both
+        are on one machine. With Ray's it is encrypted in any case.
+        """
+        never = self.status.request.options.encrypt is Encryption.NEVER
+        return not never and above.certified and below.certified
+
     def advance(self, event: CastEvent, failure: Failure | None = None) -> None:
         """Apply an event of the cast now. Raises IllegalEventError."""
         self.status.advance(event, self.now, failure)
@@ -101,3 +132,8 @@ class SessionContext:
     def end_delivery(self, node: str, event: DeliveryEvent, failure: Failure | None = None) -> None:
         """End a delivery now. No effect if it has ended."""
         self.status.end_delivery(node, event, self.now, failure)
+
+
+def _can_encrypt(hello: agent_reports.AgentHello) -> bool:
+    """Whether the node has a certificate, of Ray or of the engine."""
+    return hello.encrypted or hello.certified

@@ -15,7 +15,6 @@ from castray_desktop.core.protocol.nodes.agent_reports import SourceState
 from castray_desktop.workers.casts.session.cast_route import RouteExecutor
 from castray_desktop.workers.casts.session.cast_status import offline_failure
 from castray_desktop.workers.casts.session.download_links import DownloadLinks
-from castray_desktop.workers.casts.session.hop_encryption import encryption_failure, plain_peers
 from castray_desktop.workers.casts.session.session_context import SessionContext
 
 log = logging.getLogger("castray.cast")
@@ -87,7 +86,7 @@ class SourceFailover:
             self.fail(self.source_failure())
         elif self.state is FailoverState.SCANNING and report.state is SourceState.PREPARED:
             self._compare(report)
-            if (failure := encryption_failure(self._context, self._context.source)) is not None:
+            if (failure := self._context.encryption_failure(self._context.source)) is not None:
                 self.fail(failure)
             else:
                 self._serve()
@@ -130,7 +129,7 @@ class SourceFailover:
             log.info("cast %s: %s now serves the others", self._context.cast, successor)
             self._context.absences.mark_back(self._context.source)
             self._status.source_back()
-            self._executor.set_route(route.rerooted(successor)[0])
+            self._executor.set_route(route.rerooted(successor))
         elif (heir := self._heir()) is not None:
             self._download_on(heir)
         elif self._context.source not in self._context.absences and self._context.is_online(
@@ -184,7 +183,7 @@ class SourceFailover:
         self.advance(FailoverEvent.BACK)
         self._resumed, self._reads_to_end = True, False
         if route is not None:
-            self._executor.set_route(route.rerooted(node)[0])
+            self._executor.set_route(route.rerooted(node))
         self._scan()
 
     def _compare(self, report: agent_reports.SourceReport) -> None:
@@ -217,7 +216,7 @@ class SourceFailover:
             epoch,
             self.algorithms,
             options,
-            plain_peers(self._context),
+            self._context.plain_peers,
             resumes=self._resumed and self._context.source in self._status.unfinished,
         )
         self._send(serve)

@@ -179,7 +179,7 @@ def test_reports_after_the_end_change_nothing(status: CastStatus) -> None:
 def test_a_new_route_leaves_ended_deliveries_alone(status: CastStatus) -> None:
     assert status.route is not None
     complete(status, "b", 20.0)
-    shorter, _ = status.route.without_node("a")
+    shorter = status.route.without_node("a")
     status.route_changed(shorter)
     assert status.delivery("b").upstream == "a"
     assert status.summary(20.0).chain == ("s", "a", "b")
