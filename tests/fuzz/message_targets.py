@@ -18,7 +18,7 @@ from castray_desktop.core.content.quantities import parse_limit
 from castray_desktop.core.failures.kinds import CastRayError
 from castray_desktop.core.protocol import messages
 from castray_desktop.core.protocol.nodes import agent_orders, agent_reports, driver_protocol, json_codec
-from castray_desktop.workers.http_api import first_request_bodies, request_bodies
+from castray_desktop.workers.http_api import first_addresses, request_bodies
 from castray_desktop.workers.schedules.schedule_manager import next_cron_time
 from tests.fuzz.examples import classes_of, example, has_declared_types
 from tests.fuzz.fuzz_target import FuzzTarget, Parse, json_sample
@@ -79,15 +79,15 @@ def _event_samples() -> Sequence[bytes]:
 # --- HTTP --------------------------------------------------------------------------------------------
 
 SCHEDULES = (
-    first_request_bodies.FlatSchedule,
+    first_addresses.FlatSchedule,
     request_bodies.ScheduleAtInterval,
     request_bodies.ScheduleByCron,
     request_bodies.ScheduleOnChange,
 )
 BODIES = (
-    first_request_bodies.Transfer,
-    first_request_bodies.FirstNewNode,
-    first_request_bodies.VerificationBody,
+    first_addresses.Transfer,
+    first_addresses.FirstNewNode,
+    first_addresses.FirstVerification,
     *SCHEDULES,
     request_bodies.NewCast,
     request_bodies.Switch,
@@ -114,7 +114,7 @@ def _http_body(data: bytes) -> None:
             schedule = body.schedule()
             check_schedule(schedule, next_cron_time)
             _sendable(messages.AddSchedule(schedule))
-        elif isinstance(body, first_request_bodies.Transfer | request_bodies.NewCast):
+        elif isinstance(body, first_addresses.Transfer | request_bodies.NewCast):
             _sendable(messages.Send(body.request()))
         elif isinstance(body, request_bodies.Limit):
             assert body.rate() >= 0

@@ -29,6 +29,7 @@ from castray_desktop.cli.arguments import (
 from castray_desktop.cli.output.terminal import print_error, print_json
 from castray_desktop.core.failures.kinds import CastRayError, FailureKind
 from castray_desktop.workers.base.home_format import check_home
+from castray_desktop.workers.base.installation import resources_folder
 from castray_desktop.workers.base.paths import find_paths
 from castray_desktop.workers.base.state_files import load_dict
 
@@ -309,19 +310,13 @@ def this_command() -> tuple[str, ...]:
     return (os.path.abspath(found),) if found else (sys.executable, "-m", "castray_desktop")
 
 
-def _resources() -> Path:
-    """The resources, in the package as it is installed or beside it in a clone."""
-    installed = PACKAGE / "resources"
-    return installed if installed.is_dir() else PACKAGE.parent / "resources"
-
-
 async def install(options: argparse.Namespace) -> int:
     """Write the entries; status 1 if a file of another program was left."""
     if sys.platform == "darwin" or os.name == "nt":
         print_error("not_linux", "Desktop entries are supported only on Linux.", as_json=options.json)
         return EXIT_NOT_DELIVERED
     try:
-        files = desktop_files(this_command(), _resources())
+        files = desktop_files(this_command(), resources_folder())
     except OSError as error:
         raise CastRayError(FailureKind.NO_SUCH_FILE, path=error.filename) from error
     outcomes = this_desktop().install(files)

@@ -8,6 +8,7 @@ import shutil
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 
 EXTRAS = {
     "window": ("PySide6", "qasync", "pyqtgraph", "numpy"),
@@ -55,6 +56,13 @@ LIBRARIES = tuple(
 CHINESE_FONT = SystemPackage(
     "a Chinese font", "fonts-noto-cjk", "google-noto-sans-cjk-fonts", "noto-fonts-cjk"
 )
+
+
+def resources_folder() -> Path:
+    """The resources: in the package where it is installed, beside it in a clone."""
+    package = Path(__file__).resolve().parent.parent.parent
+    installed = package / "resources"
+    return installed if installed.is_dir() else package.parent / "resources"
 
 
 def lacks_extra(extra: str) -> bool:

@@ -19,10 +19,10 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 import castray_desktop
 from castray_desktop.core.failures.kinds import CastRayError
 from castray_desktop.core.protocol import messages
-from castray_desktop.workers.client.client_cache import ClientCache
+from castray_desktop.workers.client.client_cache import ClientCache, ReconnectingClient
 from castray_desktop.workers.http_api import (
     endpoints,
-    first_endpoints,
+    first_addresses,
     openapi_document,
     problems,
     request_bodies,
@@ -37,7 +37,7 @@ from castray_desktop.workers.http_api.access_control import (
     UnauthenticatedClients,
 )
 from castray_desktop.workers.http_api.api_versions import FIRST_ADDRESSES, VERSION_1
-from castray_desktop.workers.http_api.engine_view import EngineAccess, EngineView, EventQueue, OutgoingEvent
+from castray_desktop.workers.http_api.engine_view import EventQueue, OutgoingEvent
 from castray_desktop.workers.http_api.idempotency import IdempotentRequests
 from castray_desktop.workers.http_api.idempotency_keys import IdempotencyKeys
 from castray_desktop.workers.http_api.openapi_document import EVENT_PATHS
@@ -45,10 +45,10 @@ from castray_desktop.workers.http_api.openapi_document import EVENT_PATHS
 TRY_AGAIN_LATER = 1013
 
 
-def _routers(view: EngineView) -> list[APIRouter]:
+def _routers(engine: ReconnectingClient) -> list[APIRouter]:
     """All endpoints: those of v1, the first addresses, and those without a version."""
     routers = [
-        make(view)
+        make(engine)
         for make in (
             v1_endpoints.cast_routes,
             v1_endpoints.node_routes,
@@ -58,7 +58,7 @@ def _routers(view: EngineView) -> list[APIRouter]:
     ]
     for version in (VERSION_1, FIRST_ADDRESSES):
         routers += [
-            make(view, version)
+            make(engine, version)
             for make in (
                 endpoints.cast_routes,
                 endpoints.node_routes,
@@ -67,7 +67,7 @@ def _routers(view: EngineView) -> list[APIRouter]:
                 endpoints.engine_routes,
             )
         ]
-    return [*routers, first_endpoints.first_routes(view), endpoints.public_routes(view)]
+    return [*routers, first_addresses.first_routes(engine), endpoints.public_routes(engine)]
 
 
 class ApiApp:
@@ -75,7 +75,7 @@ class ApiApp:
 
     def __init__(
         self,
-        engine: EngineAccess,
+        engine: ReconnectingClient,
         token: str,
         names: AllowedHosts,
         *,
@@ -111,7 +111,7 @@ class ApiApp:
         app.add_exception_handler(RequestValidationError, problems.malformed)
         app.add_exception_handler(HTTPException, problems.refused)
         app.add_exception_handler(Exception, problems.crashed)
-        routers = _routers(EngineView(self._engine))
+        routers = _routers(self._engine)
         for router in routers:
             app.include_router(router)
         openapi_document.add_documents(app)

@@ -79,7 +79,6 @@ def answers(
     *problems: int,
     status: int = 200,
     many: bool = False,
-    public: bool = False,
     accepted: bool = False,
 ) -> dict[str, Any]:
     """The status, and the `responses`, of a route that answers with this form, or without a body.
@@ -95,16 +94,12 @@ def answers(
     also = {202: {**done, "description": "Accepted; nothing new is created."}} if accepted else {}
     if status == 201:
         done["headers"] = {"Location": {"description": "Its address.", "schema": {"type": "string"}}}
-    usual = [one for one in _ANY_REQUEST if not (public and one == 401)]
     return {
         "status_code": status,
-        "responses": {status: done, **also, **documented_problems(*usual, *problems)},
+        "responses": {status: done, **also, **documented_problems(*_ANY_REQUEST, *problems)},
     }
 
 
-def changes(
-    form: type | None, *problems: int, status: int = 200, many: bool = False, accepted: bool = False
-) -> dict[str, Any]:
+def changes(form: type | None, *problems: int, status: int = 200, accepted: bool = False) -> dict[str, Any]:
     """The same for a route that a read-only token may not use, and that needs the engine."""
-    status = status if form else 204
-    return answers(form, 403, 503, *problems, status=status, many=many, accepted=accepted)
+    return answers(form, 403, 503, *problems, status=status if form else 204, accepted=accepted)

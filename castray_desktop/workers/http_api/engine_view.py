@@ -6,46 +6,38 @@ import asyncio
 import functools
 from collections import Counter
 from collections.abc import Hashable, Iterator
-from typing import Protocol, TypeVar
+from dataclasses import dataclass
 
 import msgspec
-from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client import generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 import castray_desktop
-from castray_desktop.core.casts.json_views import (
-    CastForm,
-    cast_form,
-    cluster_form,
-    message_to_json,
-    node_form,
-)
+from castray_desktop.core.casts.json_views import cluster_form, message_to_json, node_form
 from castray_desktop.core.failures.kinds import CastRayError
 from castray_desktop.core.protocol import messages
 from castray_desktop.core.protocol.messages import NodeState
-from castray_desktop.workers.client.client_cache import ClientCache
+from castray_desktop.workers.client.client_cache import ClientCache, ReconnectingClient
 from castray_desktop.workers.http_api.responses import StatusForm, TotalsForm
 
 
 def prometheus_text(cache: ClientCache, connected: bool, report: messages.StatisticsReport | None) -> bytes:
     """All metrics in Prometheus' text format; statistics only if available."""
-    registry = CollectorRegistry(auto_describe=False)
-    registry.register(_EngineCollector(cache, connected, report))
-    return generate_latest(registry)
+    return generate_latest(_EngineCollector(cache, connected, report))
 
 
+@dataclass(frozen=True)
 class _EngineCollector(Collector):
     """Metrics collected for one request."""
 
-    def __init__(self, cache: ClientCache, connected: bool, report: messages.StatisticsReport | None) -> None:
-        self._mirror = cache
-        self._connected = connected
-        self._report = report
+    cache: ClientCache
+    connected: bool
+    report: messages.StatisticsReport | None
 
     def collect(self) -> Iterator[Metric]:
-        cache = self._mirror
-        yield GaugeMetricFamily("castray_engine_up", "Whether the engine answers.", int(self._connected))
+        cache = self.cache
+        yield GaugeMetricFamily("castray_engine_up", "Whether the engine answers.", int(self.connected))
         yield GaugeMetricFamily(
             "castray_cluster_ready",
             "Whether the cluster can be used.",
@@ -80,8 +72,8 @@ class _EngineCollector(Collector):
             "node",
             {node.name: node.disk_free for node in cache.nodes.values()},
         )
-        if self._report is not None:
-            yield from _since_ever(self._report.ever)
+        if self.report is not None:
+            yield from _since_ever(self.report.ever)
 
 
 def _since_ever(ever: messages.Statistics) -> Iterator[Metric]:
@@ -111,83 +103,48 @@ def _labelled_gauge(
     return family
 
 
-ReplyType = TypeVar("ReplyType", bound=messages.Message)
+class CachedStatus:
+    """`StatusForm` as JSON, which is encoded again when something has changed."""
 
-
-class EngineAccess(Protocol):
-    """The interface of `ReconnectingClient` for the API."""
-
-    @property
-    def cache(self) -> ClientCache: ...
-
-    @property
-    def connected(self) -> bool: ...
-
-    async def request(self, command: messages.Command, expect: type[ReplyType]) -> ReplyType: ...
-
-
-class EngineView:
-    """Answers from the local cache, and sends other requests to the engine."""
-
-    def __init__(self, engine: EngineAccess) -> None:
+    def __init__(self, engine: ReconnectingClient) -> None:
         self._engine = engine
-        self._status = b""
+        self._json = b""
         self._made_from: tuple[int, bool] | None = None
 
-    @property
-    def cache(self) -> ClientCache:
-        return self._engine.cache
-
-    @property
-    def connected(self) -> bool:
-        return self._engine.connected
-
-    async def request(self, command: messages.Command, expect: type[ReplyType]) -> ReplyType:
-        """Send a request to the engine and return the reply. Raises CastRayError."""
-        return await self._engine.request(command, expect)
-
-    def status(self) -> bytes:
-        """`StatusForm` as JSON, cached until something changes."""
-        state = (self.cache.version, self._engine.connected)
+    def json(self) -> bytes:
+        state = (self._engine.cache.version, self._engine.connected)
         if self._made_from != state:
-            self._status = msgspec.json.encode(self._status_form())
+            self._json = msgspec.json.encode(_status_form(self._engine))
             self._made_from = state
-        return self._status
+        return self._json
 
-    def active(self) -> tuple[CastForm, ...]:
-        """The unfinished casts with their deliveries."""
-        cache = self.cache
-        return tuple(cast_form(cast, cache.deliveries(cast.cast)) for cast in cache.active)
 
-    async def statistics(self) -> messages.StatisticsReport | None:
-        """The engine's statistics; None if unavailable."""
-        try:
-            return await self.request(messages.GetStatistics(), messages.StatisticsReport)
-        except CastRayError:
-            return None
+def _status_form(engine: ReconnectingClient) -> StatusForm:
+    cache = engine.cache
+    active = cache.active
+    throughput = cache.throughput if active else None
+    return StatusForm(
+        state="running" if engine.connected else "away",
+        version=castray_desktop.__version__,
+        cluster=cluster_form(cache.cluster),
+        nodes=tuple(node_form(node) for node in cache.nodes.values()),
+        totals=TotalsForm(
+            nodes=len(cache.nodes),
+            nodes_online=sum(node.state is NodeState.ONLINE for node in cache.nodes.values()),
+            casts=len(cache.casts),
+            casts_active=len(active),
+            received_rate=round(throughput.total) if throughput else 0,
+            upload_rate=round(throughput.upload) if throughput else 0,
+        ),
+    )
 
-    async def metrics(self) -> bytes:
-        """Prometheus' text."""
-        return prometheus_text(self.cache, self._engine.connected, await self.statistics())
 
-    def _status_form(self) -> StatusForm:
-        cache = self.cache
-        active = cache.active
-        throughput = cache.throughput if active else None
-        return StatusForm(
-            state="running" if self._engine.connected else "away",
-            version=castray_desktop.__version__,
-            cluster=cluster_form(cache.cluster),
-            nodes=tuple(node_form(node) for node in cache.nodes.values()),
-            totals=TotalsForm(
-                nodes=len(cache.nodes),
-                nodes_online=sum(node.state is NodeState.ONLINE for node in cache.nodes.values()),
-                casts=len(cache.casts),
-                casts_active=len(active),
-                received_rate=round(throughput.total) if throughput else 0,
-                upload_rate=round(throughput.upload) if throughput else 0,
-            ),
-        )
+async def find_statistics(engine: ReconnectingClient) -> messages.StatisticsReport | None:
+    """The engine's statistics; None if unavailable."""
+    try:
+        return await engine.request(messages.GetStatistics(), messages.StatisticsReport)
+    except CastRayError:
+        return None
 
 
 MAX_QUEUED = 20_000

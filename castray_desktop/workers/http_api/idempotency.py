@@ -14,7 +14,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from castray_desktop.core.failures.kinds import FailureKind
-from castray_desktop.workers.http_api.idempotency_keys import IdempotencyKeys, KeyState, StoredAnswer
+from castray_desktop.workers.http_api.idempotency_keys import IdempotencyKeys, StoredAnswer
 from castray_desktop.workers.http_api.problems import (
     KEY_IN_PROGRESS,
     KEY_INTERRUPTED,
@@ -53,7 +53,7 @@ class IdempotentRequests:
         key = given[0]
         if len(given) > 1 or not 0 < len(key) <= MAX_KEY_LENGTH or not _is_printable(key):
             text = f"{HEADER}: one value of 1 to {MAX_KEY_LENGTH} printable ASCII characters has to be given."
-            await problem_response(path, MALFORMED.with_detail(text))(scope, receive, send)
+            await problem_response(path, MALFORMED._replace(detail=text))(scope, receive, send)
             return
         try:
             body = await Request(scope, receive).body()
@@ -72,7 +72,7 @@ class IdempotentRequests:
             await problem_response(path, KEY_REUSED)(scope, receive, send)
         elif known.answer is not None:
             await _send_again(known.answer, send)
-        elif known.state is KeyState.INTERRUPTED:
+        elif not known.in_progress:
             await problem_response(path, KEY_INTERRUPTED)(scope, receive, send)
         else:
             response = problem_response(path, KEY_IN_PROGRESS)

@@ -8,7 +8,6 @@ may use one file.
 from __future__ import annotations
 
 import contextlib
-import enum
 import logging
 import os
 import sqlite3
@@ -54,22 +53,17 @@ class StoredAnswer(msgspec.Struct, frozen=True, array_like=True):
     body: bytes
 
 
-class KeyState(enum.Enum):
-    """What is known of the request that a key was used with."""
-
-    ANSWERED = "answered"
-    IN_PROGRESS = "in_progress"
-    INTERRUPTED = "interrupted"
-    """Its server ended, or could not store the answer: it may have been carried out."""
-
-
 @dataclass(frozen=True)
 class KnownRequest:
-    """The request that a key was used with first. `answer` is there if it is answered."""
+    """The request that a key was used with first.
+
+    If it is neither answered nor in progress, its server has ended, or could not store the answer: the
+    request may have been carried out.
+    """
 
     fingerprint: bytes
-    state: KeyState
     answer: StoredAnswer | None = None
+    in_progress: bool = False
 
 
 class IdempotencyKeys:
@@ -141,13 +135,12 @@ class IdempotencyKeys:
     ) -> KnownRequest:
         if answer is not None:
             try:
-                decoded = msgspec.msgpack.decode(answer, type=StoredAnswer)
+                return KnownRequest(fingerprint, msgspec.msgpack.decode(answer, type=StoredAnswer))
             except UNREADABLE:
-                return KnownRequest(fingerprint, KeyState.INTERRUPTED)
-            return KnownRequest(fingerprint, KeyState.ANSWERED, decoded)
+                return KnownRequest(fingerprint)
         own = (server, server_start) == self._server
         goes_on = key in self._in_progress if own else is_running(server, server_start)
-        return KnownRequest(fingerprint, KeyState.IN_PROGRESS if goes_on else KeyState.INTERRUPTED)
+        return KnownRequest(fingerprint, in_progress=goes_on)
 
     def _drop_old(self, database: sqlite3.Connection) -> None:
         oldest_allowed = self._wall() - KEEP_SECONDS

@@ -14,15 +14,16 @@ from starlette.responses import FileResponse, HTMLResponse, Response
 
 from castray_desktop.core.casts.json_views import CastForm, FilesForm, NodeForm, ResultForm, ScheduleForm
 from castray_desktop.core.protocol import messages
+from castray_desktop.workers.base.installation import resources_folder
 from castray_desktop.workers.http_api import idempotency, responses
 from castray_desktop.workers.http_api.access_control import SUBPROTOCOL, TOKEN_SUBPROTOCOL
 from castray_desktop.workers.http_api.api_versions import OWN_ID
 from castray_desktop.workers.http_api.problems import PROBLEMS_PATH, V1, ProblemForm, problems_page
 
 _FILES = {
-    "swagger-ui-bundle.js": "text/javascript",
-    "swagger-ui.css": "text/css",
-    "LICENSE": "text/plain",
+    "swagger-ui/swagger-ui-bundle.js": "text/javascript",
+    "swagger-ui/swagger-ui.css": "text/css",
+    "swagger-ui/LICENSE": "text/plain",
     "castray-256.png": "image/png",
 }
 
@@ -92,23 +93,14 @@ def add_documents(app: FastAPI) -> None:
         return HTMLResponse(problems_page())
 
     for name, kind in _FILES.items():
-        app.add_api_route(f"/docs/{name}", _serve_file(name, kind), include_in_schema=False)
+        app.add_api_route(f"/docs/{Path(name).name}", _serve_file(name, kind), include_in_schema=False)
 
 
 def _serve_file(name: str, kind: str) -> Any:
     async def serve() -> FileResponse:
-        return FileResponse(_resource(name), media_type=kind)
+        return FileResponse(resources_folder() / name, media_type=kind)
 
     return serve
-
-
-def _resource(name: str) -> Path:
-    package = Path(__file__).resolve().parent.parent.parent
-    for root in (package / "resources", package.parent / "resources"):
-        for path in (root / "swagger-ui" / name, root / name):
-            if path.is_file():
-                return path
-    raise FileNotFoundError(name)
 
 
 def _describe(app: FastAPI) -> dict[str, Any]:

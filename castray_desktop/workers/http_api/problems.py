@@ -14,7 +14,6 @@ from fastapi import Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
-from starlette.routing import compile_path
 
 from castray_desktop.core.casts.json_views import Form
 from castray_desktop.core.failures.kinds import CastRayError, Failure
@@ -52,9 +51,6 @@ class Problem(NamedTuple):
     remedy: str | None = None
     first_kind: str | None = None
     """The kind at the addresses from before v1, where it differs."""
-
-    def with_detail(self, detail: str) -> Problem:
-        return self._replace(detail=detail)
 
     @classmethod
     def of_failure(cls, failure: Failure) -> Problem:
@@ -185,7 +181,7 @@ async def malformed(request: Request, error: Exception) -> Response:
     """The answer for an invalid request, one sentence for each error."""
     assert isinstance(error, RequestValidationError)
     text = " ".join(_complaint(one) for one in error.errors())
-    return problem_response(request.url.path, MALFORMED.with_detail(text))
+    return problem_response(request.url.path, MALFORMED._replace(detail=text))
 
 
 async def refused(request: Request, error: Exception) -> Response:
@@ -212,12 +208,8 @@ async def crashed(request: Request, _error: Exception) -> Response:
 
 def _methods(request: Request) -> list[str]:
     """The methods of the path; the framework only knows those of the first route."""
-    fitting = [
-        route.methods
-        for route in request.app.state.all_routes
-        if compile_path(route.path)[0].match(request.url.path)
-    ]
-    return sorted({method for methods in fitting for method in methods})
+    routes = (route for route in request.app.state.all_routes if route.path_regex.match(request.url.path))
+    return sorted({method for route in routes for method in route.methods})
 
 
 def _complaint(error: dict[str, Any]) -> str:

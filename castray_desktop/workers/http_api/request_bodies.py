@@ -142,16 +142,15 @@ class _NewSchedule(NewCast):
     cluster: Text = Field(default="", description="As for --cluster. Empty: the one in use.")
     enabled: bool = True
 
-    def _schedule(self, schedule: str, *, every: float = 0.0, cron: str = "", quiet: float = 0.0) -> Schedule:
+    def schedule(self, schedule: str = "") -> Schedule:
+        """Raises CastRayError."""
         return Schedule(
             schedule=schedule,
             name=self.name,
             request=self.request(),
             cluster=self.cluster,
-            every=every,
-            cron=cron,
-            quiet=quiet,
             enabled=self.enabled,
+            **self.model_dump(include={"every", "cron", "quiet"}),
         )
 
 
@@ -160,29 +159,17 @@ class ScheduleAtInterval(_NewSchedule):
 
     every: float = Field(gt=0, le=1e9, description="Seconds from start to start.")
 
-    def schedule(self, schedule: str = "") -> Schedule:
-        """Raises CastRayError."""
-        return self._schedule(schedule, every=self.every)
-
 
 class ScheduleByCron(_NewSchedule):
     """Files to send at the times of a cron expression."""
 
     cron: Text = Field(min_length=1, description="Five fields, in local time.")
 
-    def schedule(self, schedule: str = "") -> Schedule:
-        """Raises CastRayError."""
-        return self._schedule(schedule, cron=self.cron)
-
 
 class ScheduleOnChange(_NewSchedule):
     """Files to send when they have changed."""
 
     quiet: float = Field(gt=0, le=1e9, description="Seconds without a change before they are sent.")
-
-    def schedule(self, schedule: str = "") -> Schedule:
-        """Raises CastRayError."""
-        return self._schedule(schedule, quiet=self.quiet)
 
 
 def _kind_of_schedule(value: object) -> str | None:

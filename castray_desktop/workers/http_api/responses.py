@@ -38,13 +38,6 @@ class StatusForm(Form, frozen=True):
     totals: TotalsForm
 
 
-class TransfersForm(Form, frozen=True):
-    """`GET /api/file-transfers/status`."""
-
-    active: tuple[CastForm, ...]
-    statistics: messages.StatisticsReport | None  # null where the engine can't tell
-
-
 class StartedForm(Form, frozen=True):
     """A cast was started."""
 
@@ -61,12 +54,6 @@ class ScheduleIdForm(Form, frozen=True):
     """A schedule was kept."""
 
     schedule: str
-
-
-class SwitchedForm(Form, frozen=True):
-    """All schedules were switched on or off."""
-
-    enabled: bool
 
 
 class AddedForm(Form, frozen=True):
@@ -90,13 +77,6 @@ class CheckForm(Form, frozen=True):
     node: str | None
     text: str
     remedy: str | None
-
-
-class HistoryForm(Form, frozen=True):
-    """Some of the ended casts that fit, the latest first, and how many fit."""
-
-    casts: tuple[CastForm, ...]
-    total: int
 
 
 class CastPageForm(Form, frozen=True):

@@ -11,6 +11,7 @@ from starlette.responses import Response
 from castray_desktop.core.casts.json_views import Form, cast_form, node_form
 from castray_desktop.core.protocol import messages
 from castray_desktop.core.protocol.messages import CastState, CastSummary
+from castray_desktop.workers.client.client_cache import ReconnectingClient
 from castray_desktop.workers.http_api import request_bodies, responses
 from castray_desktop.workers.http_api.api_versions import VERSION_1, answers, changes
 from castray_desktop.workers.http_api.endpoints import (
@@ -23,7 +24,6 @@ from castray_desktop.workers.http_api.endpoints import (
     start,
     verify,
 )
-from castray_desktop.workers.http_api.engine_view import EngineView
 from castray_desktop.workers.http_api.responses import json_response
 
 PageLimit = Annotated[int, Query(ge=1, le=1000, description="The number of items on a page.")]
@@ -32,7 +32,7 @@ States = Annotated[list[CastState], Query(max_length=20, description="Only casts
 _CURSOR = "^[0-9]{1,18}-[0-9a-zA-Z]{0,64}$"
 
 
-def node_routes(view: EngineView) -> APIRouter:
+def node_routes(engine: ReconnectingClient) -> APIRouter:
     router = VERSION_1.router("nodes")
 
     @router.get("/nodes", **answers(responses.NodePageForm), summary="The nodes, by name")
@@ -43,7 +43,7 @@ def node_routes(view: EngineView) -> APIRouter:
             str, Query(max_length=256, description="The `next_cursor` of the page before.")
         ] = "",
     ) -> Response:
-        nodes = sorted((node for node in view.cache.nodes.values() if node.name > cursor), key=_name)
+        nodes = sorted((node for node in engine.cache.nodes.values() if node.name > cursor), key=_name)
         after = nodes[limit - 1].name if len(nodes) > limit else None
         page = responses.NodePageForm(
             tuple(map(node_form, nodes[:limit])), _link(request, cursor=after), after
@@ -57,13 +57,13 @@ def node_routes(view: EngineView) -> APIRouter:
     )
     async def create_node(body: request_bodies.NewNode) -> Response:
         command = messages.AddNode(body.name, body.on or "", body.inbox or "")
-        await view.request(command, messages.Done)
+        await engine.request(command, messages.Done)
         return VERSION_1.created(responses.NodeNameForm(body.name), "nodes", body.name)
 
     return router
 
 
-def cast_routes(view: EngineView) -> APIRouter:
+def cast_routes(engine: ReconnectingClient) -> APIRouter:
     router = VERSION_1.router("casts")
 
     @router.get("/casts", **answers(responses.CastPageForm), summary="The casts, the oldest first")
@@ -80,7 +80,7 @@ def cast_routes(view: EngineView) -> APIRouter:
         found = sorted(
             (
                 cast
-                for cast in view.cache.casts.values()
+                for cast in engine.cache.casts.values()
                 if _position(cast) > after
                 and (not state or cast.state in state)
                 and not (active and cast.state.finished)
@@ -90,7 +90,7 @@ def cast_routes(view: EngineView) -> APIRouter:
         shown = found[:limit]
         more = _cursor(shown[-1]) if len(found) > limit else None
         page = responses.CastPageForm(
-            tuple(VERSION_1.resource(cast_form(cast, view.cache.deliveries(cast.cast))) for cast in shown),
+            tuple(VERSION_1.resource(cast_form(cast, engine.cache.deliveries(cast.cast))) for cast in shown),
             _link(request, cursor=more),
             more,
         )
@@ -102,7 +102,7 @@ def cast_routes(view: EngineView) -> APIRouter:
         summary="Send files",
     )
     async def create_cast(body: request_bodies.NewCast) -> Response:
-        return await start(view, VERSION_1, messages.Send(body.request()))
+        return await start(engine, VERSION_1, messages.Send(body.request()))
 
     @router.post(
         "/preflight",
@@ -110,7 +110,7 @@ def cast_routes(view: EngineView) -> APIRouter:
         summary="Check which recipients can take the files, and send nothing",
     )
     async def preflight_cast(body: request_bodies.NewCast) -> Response:
-        return await ask(view, messages.Preflight(body.request()), messages.PreflightReport)
+        return await ask(engine, messages.Preflight(body.request()), messages.PreflightReport)
 
     @router.post(
         "/casts/{cast}/verify",
@@ -118,7 +118,7 @@ def cast_routes(view: EngineView) -> APIRouter:
         summary="Read back what a cast delivered, and compare the hashes",
     )
     async def verify_cast(cast: CastId, body: request_bodies.VerificationOfCast) -> Response:
-        return await verify(view, body.nodes, cast=cast)
+        return await verify(engine, body.nodes, cast=cast)
 
     @router.post(
         "/verify",
@@ -126,12 +126,12 @@ def cast_routes(view: EngineView) -> APIRouter:
         summary="Read a path back on every node, and compare the hashes",
     )
     async def verify_path(body: request_bodies.VerificationOfPath) -> Response:
-        return await verify(view, body.nodes, path=body.path)
+        return await verify(engine, body.nodes, path=body.path)
 
     return router
 
 
-def history_routes(view: EngineView) -> APIRouter:
+def history_routes(engine: ReconnectingClient) -> APIRouter:
     router = VERSION_1.router("history")
 
     @router.get("/history", **answers(responses.HistoryPageForm, 503), summary="Past casts, the latest first")
@@ -146,7 +146,7 @@ def history_routes(view: EngineView) -> APIRouter:
         limit: PageLimit = 100,
     ) -> Response:
         query = messages.HistoryQuery(text, tuple(state), node, since, until, offset, limit)
-        found = await view.request(messages.GetHistory(query), messages.HistoryPage)
+        found = await engine.request(messages.GetHistory(query), messages.HistoryPage)
         more = None
         if offset + len(found.casts) < found.total and found.casts:
             # Casts that end in the meantime would move the others to later pages.
@@ -160,7 +160,7 @@ def history_routes(view: EngineView) -> APIRouter:
     return router
 
 
-def schedule_routes(view: EngineView) -> APIRouter:
+def schedule_routes(engine: ReconnectingClient) -> APIRouter:
     router = VERSION_1.router("schedules")
 
     @router.post(
@@ -170,16 +170,16 @@ def schedule_routes(view: EngineView) -> APIRouter:
     )
     async def create_schedule(body: request_bodies.NewSchedule) -> Response:
         command = messages.AddSchedule(body.schedule())
-        kept = (await view.request(command, messages.ScheduleAdded)).schedule
+        kept = (await engine.request(command, messages.ScheduleAdded)).schedule
         return VERSION_1.created(responses.ScheduleIdForm(kept), "schedules", kept)
 
     @router.patch("/schedules", **changes(None), summary="Enable or disable all schedules")
     async def set_all_schedules_enabled(body: request_bodies.Switch) -> Response:
-        return await do(view, VERSION_1, messages.EnableSchedule("", body.enabled))
+        return await do(engine, VERSION_1, messages.EnableSchedule("", body.enabled))
 
     @router.put("/schedules/{schedule}", **changes(None, 404, 409), summary="Replace a schedule")
     async def replace_schedule(schedule: ScheduleId, body: request_bodies.NewSchedule) -> Response:
-        return await do(view, VERSION_1, messages.ChangeSchedule(body.schedule(schedule)))
+        return await do(engine, VERSION_1, messages.ChangeSchedule(body.schedule(schedule)))
 
     return router
 
