@@ -39,7 +39,7 @@ BELOW = {
     "": ("python",),
     "__main__": ("cli",),
 }
-RAY_MODULES = ("ray_driver", "ray_connection", "head_probe", "agent_handles")
+RAY_MODULES = ("ray_driver", "ray_connection", "head_probe", "ray_calls")
 
 
 def modules(folder: str) -> list[Path]:

@@ -36,7 +36,7 @@ def test_what_is_no_report(report: bytes) -> None:
     [
         (("", "worker"), "10.0.0.1:6379", True),
         (("", ""), "10.0.0.1:6379", False),  # it is only an observer
-        ((), "", True),  # reached from outside
+        ((), "ray://10.0.0.1:10001", True),  # reached from outside
     ],
 )
 def test_what_the_second_autoscaler_has_started(
@@ -58,8 +58,8 @@ def test_what_the_second_autoscaler_has_started(
 
     monkeypatch.setattr(importlib.import_module("ray._raylet"), "GcsClient", Head)
     monkeypatch.setattr(kv, "_internal_kv_get", lambda key, namespace: b"1")
-    assert is_autoscaled(head) is autoscaled
+    assert is_autoscaled(head, head) is autoscaled
 
 
 def test_nothing_is_known_where_ray_is_not_connected() -> None:
-    assert is_autoscaled("10.0.0.1:6379") is False
+    assert is_autoscaled("10.0.0.1:6379", "10.0.0.1:6379") is False

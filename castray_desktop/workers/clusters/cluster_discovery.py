@@ -17,11 +17,9 @@ import msgspec
 
 from castray_desktop.core.failures.kinds import CastRayError, FailureKind
 from castray_desktop.core.protocol.messages import LOCAL_TARGET, ClusterPhase, ClusterStatus, KnownCluster
-from castray_desktop.core.protocol.nodes.driver_protocol import OWN_TARGETS, RAY_FOLDER
+from castray_desktop.core.protocol.nodes.driver_protocol import CLIENT_PREFIX, OWN_TARGETS, RAY_FOLDER
 from castray_desktop.workers.base.state_files import DAMAGED, check_times, load_list, save
 from castray_desktop.workers.clusters.reaper import is_temp_dir
-
-CLIENT_PREFIX = "ray://"
 
 PROC = Path("/proc")
 

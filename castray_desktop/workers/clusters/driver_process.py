@@ -25,7 +25,7 @@ from castray_desktop.workers.base.async_tasks import finish
 from castray_desktop.workers.base.paths import Paths
 from castray_desktop.workers.base.state_files import open_private
 from castray_desktop.workers.clusters import reaper
-from castray_desktop.workers.clusters.cluster_discovery import CLIENT_PREFIX, is_ray_node, split_address
+from castray_desktop.workers.clusters.cluster_discovery import is_ray_node, split_address
 from castray_desktop.workers.clusters.cluster_sharing import share_token
 from castray_desktop.workers.clusters.driver_environments import DriverEnvironments
 
@@ -223,7 +223,7 @@ class DriverProcess:
 async def _check_node(target: str, join: bool) -> None:
     """Check that this machine is a node, for which Ray would search for a minute. Raises
     CastRayError(NOT_A_NODE)."""
-    if join or target in driver_protocol.OWN_TARGETS or target.startswith(CLIENT_PREFIX):
+    if join or target in driver_protocol.OWN_TARGETS or target.startswith(driver_protocol.CLIENT_PREFIX):
         return
     try:
         async with asyncio.timeout(NODE_SECONDS):

@@ -16,12 +16,24 @@ from castray_desktop.core.failures.kinds import Failure, FailureKind
 from castray_desktop.core.protocol.nodes import driver_protocol
 
 PROBE_SECONDS = 1.0
-
 MAX_SILENT_PROBES = 2
-
 """A node that answered before is gone after this many failed probes in a row."""
 
 MAX_PARALLEL_PROBES = 50
+POLL_SECONDS = 1.0
+RETRY_SECONDS = 0.3
+MAX_HEAD_FAILURES = 2
+"""The head is gone after this many failed connections in a row."""
+
+MAX_RAY_ERRORS = 5
+"""The head is also gone after this many errors of Ray in a row: Ray's own connection is broken."""
+
+TIMEOUTS_PER_ERROR = 3
+"""A query that Ray does not answer counts as a third of an error for each second."""
+
+log = logging.getLogger("castray.driver")
+
+Nodes = tuple[driver_protocol.RayNode, ...]
 
 
 class ProbeResult(enum.Enum):
@@ -55,9 +67,7 @@ class NodeProbes:
         self._gone: set[str] = set()
         self._next = 0
 
-    async def reachable(
-        self, nodes: tuple[driver_protocol.RayNode, ...]
-    ) -> tuple[driver_protocol.RayNode, ...]:
+    async def reachable(self, nodes: Nodes) -> Nodes:
         """The nodes that are still reachable. A node that has never answered counts as reachable."""
         ids = {node.node_id for node in nodes}
         self._answered &= ids
@@ -80,27 +90,6 @@ class NodeProbes:
             silences = self._silences[node] = self._silences.get(node, 0) + 1
             if answer is ProbeResult.REFUSED or silences >= MAX_SILENT_PROBES:
                 self._gone.add(node)
-
-
-POLL_SECONDS = 1.0
-
-RETRY_SECONDS = 0.3
-
-MAX_HEAD_FAILURES = 2
-
-"""The head is gone after this many failed connections in a row."""
-
-MAX_RAY_ERRORS = 5
-
-"""The head is also gone after this many errors of Ray in a row: Ray's own connection is broken."""
-
-TIMEOUTS_PER_ERROR = 3
-
-"""A query that Ray does not answer counts as a third of an error for each second."""
-
-log = logging.getLogger("castray.driver")
-
-Nodes = tuple[driver_protocol.RayNode, ...]
 
 
 class ClusterMonitor:

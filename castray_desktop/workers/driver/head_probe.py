@@ -17,19 +17,17 @@ from typing import Any
 import ray
 
 from castray_desktop.core.failures.kinds import CastRayError, FailureKind
+from castray_desktop.core.protocol.nodes.driver_protocol import CLIENT_PREFIX
 from castray_desktop.workers.agent import network_addresses
 from castray_desktop.workers.agent.transfer.peer.tls import TLS_VARIABLES, ray_certificates
 from castray_desktop.workers.driver import ray_tokens
+from castray_desktop.workers.driver.ray_calls import RAY_ERRORS
 
-CLIENT_PREFIX = "ray://"
 PROBE_SECONDS = 2.0
 NODE_SECONDS = 2.0
-MOST_OF_VERSION = 80
 """A node that is starting on this machine appears in the head's table within this time."""
 
-RAY_ERRORS = (RuntimeError, ValueError, OSError, ray.exceptions.RayError)
-"""What Ray raises if it can't connect."""
-
+MOST_OF_VERSION = 80
 _CHECK_ALIVE = "/ray.rpc.NodeInfoGcsService/CheckAlive"
 _CLUSTER_INFO = "/ray.rpc.RayletDriver/ClusterInfo"
 _METADATA = {"key": b"CLUSTER_METADATA", "namespace": b"cluster"}
@@ -52,7 +50,7 @@ def head_answers(target: str) -> bool:
     """
     if not uses_client_server(target):
         return _grpc_status(target, _CHECK_ALIVE) == "OK"
-    status = _grpc_status(target[len(CLIENT_PREFIX) :], _CLUSTER_INFO)
+    status = _grpc_status(target.removeprefix(CLIENT_PREFIX), _CLUSTER_INFO)
     if status == "UNAUTHENTICATED":
         raise token_failure(target)
     if status == "UNIMPLEMENTED":

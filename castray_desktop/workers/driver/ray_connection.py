@@ -31,12 +31,11 @@ import ray
 import castray_desktop
 from castray_desktop.core.failures.kinds import CastRayError, Failure, FailureKind
 from castray_desktop.core.protocol.nodes import driver_protocol
+from castray_desktop.core.protocol.nodes.driver_protocol import CLIENT_PREFIX, OWN_TARGETS
 from castray_desktop.workers.agent import network_addresses
 from castray_desktop.workers.agent.node_agent import NAMESPACE, shipped_environment
 from castray_desktop.workers.agent.transfer.system.digests import pack_modules
 from castray_desktop.workers.driver.head_probe import (
-    CLIENT_PREFIX,
-    RAY_ERRORS,
     check_node,
     check_versions,
     head_answers,
@@ -46,6 +45,7 @@ from castray_desktop.workers.driver.head_probe import (
     uses_client_server,
     version_mismatch,
 )
+from castray_desktop.workers.driver.ray_calls import RAY_ERRORS
 
 JOIN_SECONDS = 45.0
 LEAVE_SECONDS = 1.0
@@ -89,7 +89,7 @@ def connect(
         "log_to_driver": True,
         "configure_logging": False,
     }
-    if order.target in driver_protocol.OWN_TARGETS:
+    if order.target in OWN_TARGETS:
         options.update(
             address="local",
             include_dashboard=False,
@@ -109,20 +109,21 @@ def connect(
             "env_vars": shipped_environment(),
         }
     try:
-        if order.target not in driver_protocol.OWN_TARGETS:
+        if order.target not in OWN_TARGETS:
             options.update(_prepare(order, own_node, answered))
         context: Any = ray.init(**options)
     except RAY_ERRORS as error:
         raise _failure(order.target, error) from error
-    outside = uses_client_server(order.target)
-    address = order.target[len(CLIENT_PREFIX) :] if outside else str(context.address_info["gcs_address"])
+    if uses_client_server(order.target):
+        address = order.target.removeprefix(CLIENT_PREFIX)
+    else:
+        address = str(context.address_info["gcs_address"])
     return driver_protocol.ClusterUp(
         address=address,
         ray_version=ray.__version__,
         python_version=platform.python_version(),
         nodes=live_nodes(order.target),
-        autoscaled=order.target not in driver_protocol.OWN_TARGETS
-        and is_autoscaled("" if outside else address),
+        autoscaled=is_autoscaled(order.target, address),
     )
 
 
@@ -167,7 +168,7 @@ def _open_to_others() -> str:
 
 def _this_computer(target: str) -> driver_protocol.RayNode:
     """This computer as a node beside those of the cluster, with the address that reaches it."""
-    host, _, _ = target[len(CLIENT_PREFIX) :].rpartition(":")
+    host, _, _ = target.removeprefix(CLIENT_PREFIX).rpartition(":")
     address = network_addresses.address_towards(host.strip("[]")) or LOOPBACK
     return driver_protocol.RayNode("", address, socket.gethostname(), mine=True)
 
@@ -258,7 +259,7 @@ def _failure(target: str, error: BaseException) -> CastRayError:
     if (differing := _differing(str(error))) is not None:
         return version_mismatch(target, *differing)
     reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-    if target in driver_protocol.OWN_TARGETS:
+    if target in OWN_TARGETS:
         return CastRayError(FailureKind.CLUSTER_START_FAILED, reason=reason, attempts=1)
     if is_other_grpc_server(target):
         return CastRayError(FailureKind.NOT_RAY, target=target)
@@ -272,19 +273,18 @@ def _causes(error: Optional[BaseException]) -> Iterator[BaseException]:
         error = error.__cause__ or error.__context__
 
 
-def is_autoscaled(head: str) -> bool:
-    """Whether the connected cluster removes idle nodes. Blocking.
+def is_autoscaled(target: str, head: str) -> bool:
+    """Whether the connected cluster, with its head at this address, removes idle nodes. Blocking.
 
     Ray's first autoscaler writes a report into the head's table; for the second one, the head knows the
-    types of the nodes it has started. Either may run where nothing is scaled.
-
-    `head` is its address, empty if it is not reachable directly; the second autoscaler is assumed to be
-    active then.
+    types of the nodes it has started, and Ray Client can't ask it. Either may run where nothing is scaled.
     """
+    if target in OWN_TARGETS:
+        return False
     try:
         kv: Any = importlib.import_module("ray.experimental.internal_kv")
         if kv._internal_kv_get(**_V2_ENABLED_KEY) == b"1":
-            return not head or any(_started_node_types(head))
+            return uses_client_server(target) or any(_started_node_types(head))
         return has_node_types(kv._internal_kv_get(_V1_REPORT_KEY) or b"")
     except (*_INTERNAL_ERRORS, ray.exceptions.RayError) as error:
         log.info("Ray does not report whether the cluster is autoscaled: %s", error)

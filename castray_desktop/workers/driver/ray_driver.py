@@ -8,6 +8,7 @@ the engine watches it and starts another one.
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import functools
 import json
 import logging
@@ -17,28 +18,120 @@ import socket
 import sys
 from collections import defaultdict
 from collections.abc import Coroutine
-from typing import Any, Optional
+from typing import Any, Optional, Union
 
 import ray
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from castray_desktop.core.failures.kinds import CastRayError, Failure, FailureKind
 from castray_desktop.core.protocol.nodes import agent_orders, driver_protocol, json_codec
+from castray_desktop.workers.agent.node_agent import NodeAgent, actor_name
 from castray_desktop.workers.driver import ray_connection
-from castray_desktop.workers.driver.agent_handles import (
-    RAY_ERRORS,
-    ActorAgentHandle,
-    AgentHandle,
-    LocalAgentHandle,
-    OrderFailedError,
-    reason_of,
-)
 from castray_desktop.workers.driver.cluster_monitor import ClusterMonitor
 from castray_desktop.workers.driver.head_probe import uses_client_server
-from castray_desktop.workers.driver.ray_connection import ClusterJoin, is_autoscaled
+from castray_desktop.workers.driver.ray_calls import (
+    ACTOR_OPTIONS,
+    RAY_ERRORS,
+    MailboxServer,
+    RayPeer,
+    kill_actor,
+    reason_of,
+    result_of,
+)
 
 STOP_SECONDS = 1.5
 
 log = logging.getLogger("castray.driver")
+
+
+class OrderFailedError(Exception):
+    """The agent runs but could not carry out an order."""
+
+
+class ActorAgentHandle:
+    """An agent on a node of the cluster, with the methods of `NodeAgent`; each may raise one of `RAY_ERRORS`.
+
+    `order` raises OrderFailedError for errors of the agent itself.
+    """
+
+    def __init__(self, order: driver_protocol.PlaceAgent) -> None:
+        self._node_id = order.node_id or ray.get_runtime_context().get_node_id()
+        self._certificate = order.certificate
+        remote_of = functools.partial(RayPeer, engine=order.engine)
+        # Ray keeps the arguments of constructors in the head's store, but not those of calls.
+        self._actor = _create_agent(dataclasses.replace(order, certificate=None), self._node_id, remote_of)
+
+    async def start(self) -> bytes:
+        hello: bytes = await result_of(self._actor.start.remote(self._node_id, self._certificate))
+        return hello
+
+    async def report(self) -> bytes:
+        report: bytes = await result_of(self._actor.report.remote())
+        return report
+
+    async def order(self, text: bytes) -> bytes:
+        try:
+            answer: bytes = await result_of(self._actor.order.remote(text))
+        except ray.exceptions.RayTaskError as error:
+            raise OrderFailedError(reason_of(error)) from error
+        return answer
+
+    async def stop(self, keep: bool) -> None:
+        await result_of(self._actor.stop.remote(keep))
+
+    def kill(self) -> None:
+        kill_actor(self._actor)
+
+
+def _create_agent(order: driver_protocol.PlaceAgent, node_id: str, remote_of: Any) -> Any:
+    """Create the actor; its name has the engine's id appended if another engine's agent has the
+    plain name.
+    """
+    options: dict[str, Any] = {
+        **ACTOR_OPTIONS,
+        "scheduling_strategy": NodeAffinitySchedulingStrategy(node_id, soft=False),
+    }
+    make: Any = ray.remote(NodeAgent)
+    try:
+        return make.options(name=actor_name(order.name), **options).remote(order, remote_of)
+    except ValueError as error:  # the name is in use
+        log.info("the agent of %s gets an engine-specific name: %s", order.name, error)
+        return make.options(name=actor_name(order.name, order.engine), **options).remote(order, remote_of)
+
+
+class LocalAgentHandle:
+    """The agent of this computer if it is not a node of the cluster, with the same methods."""
+
+    def __init__(self, order: driver_protocol.PlaceAgent) -> None:
+        self._certificate = order.certificate
+        self._agent = NodeAgent(order, functools.partial(RayPeer, engine=order.engine))
+        self._mailbox = MailboxServer(self._agent, actor_name(order.name))
+
+    async def start(self) -> bytes:
+        hello = await self._agent.start(certificate=self._certificate)
+        self._mailbox.start()
+        return hello
+
+    async def report(self) -> bytes:
+        return await self._agent.report()
+
+    async def order(self, text: bytes) -> bytes:
+        try:
+            return await self._agent.order(text)
+        except Exception as error:
+            log.exception("an order failed")
+            raise OrderFailedError(reason_of(error)) from error
+
+    async def stop(self, keep: bool) -> None:
+        self._mailbox.stop()
+        await self._agent.stop(keep)
+
+    def kill(self) -> None:
+        self._mailbox.kill()
+        self._stopping = asyncio.ensure_future(self.stop(True))
+
+
+AgentHandle = Union[ActorAgentHandle, LocalAgentHandle]
 
 
 class RayDriver:
@@ -53,7 +146,7 @@ class RayDriver:
         self._creating: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._removals: dict[str, asyncio.Task[None]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
-        self._own_node = ClusterJoin()
+        self._own_node = ray_connection.ClusterJoin()
 
     async def run(self) -> None:
         """Serve the engine until it closes the socket."""
@@ -85,7 +178,7 @@ class RayDriver:
         self._outside = uses_client_server(order.target)
         self._send(up)
         look = functools.partial(ray_connection.live_nodes, order.target)
-        scaled = functools.partial(is_autoscaled, "" if self._outside else up.address)
+        scaled = functools.partial(ray_connection.is_autoscaled, order.target, up.address)
         self._spawn(ClusterMonitor(order.target, up, look, scaled).run(self._send))
 
     async def _place(self, order: driver_protocol.PlaceAgent) -> None:

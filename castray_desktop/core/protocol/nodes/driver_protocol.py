@@ -25,6 +25,10 @@ OWN_TARGETS = (LOCAL_TARGET, SHARED_TARGET)
 """Clusters that end with their driver."""
 
 
+CLIENT_PREFIX = "ray://"
+"""Begins the targets that are reached through Ray's client server."""
+
+
 RAY_FOLDER = "r"
 """The folder for Ray's files, below the temp folder of a run. Short, since Ray's sockets are below it."""
 
