@@ -92,16 +92,35 @@ def add_command(
     commands: Commands,
     name: str,
     summary: str,
-    examples: str = "",
+    examples: str,
     *,
-    handler: Handler | None = None,
+    handler: Handler,
     uses_cluster: bool = False,
 ) -> argparse.ArgumentParser:
-    """Add a command, with its summary as the description and the examples below its options.
+    """Add a command; the caller adds its arguments, all but `--json`, which every command gets.
 
-    Without a `handler` it is a group of commands. `--cluster` is listed if the command `uses_cluster`; all
-    other commands accept it too, so that a script can pass it to each of them.
+    `--cluster` is listed if the command `uses_cluster`; all other commands accept it too, so that a script
+    can pass it to each of them.
     """
+    parser = _add_parser(commands, name, summary, examples)
+    if uses_cluster:
+        add_cluster_option(parser, argparse.SUPPRESS)  # keeps a value that is given before the command
+    else:
+        parser.add_argument("--cluster", default=argparse.SUPPRESS, help=argparse.SUPPRESS)
+    parser.set_defaults(handler=handler)
+    add_output_options(parser, listed=False)
+    return parser
+
+
+def add_command_group(commands: Commands, name: str, summary: str, examples: str) -> Commands:
+    """Add a command that has commands of its own; returns what these are added to."""
+    parser = _add_parser(commands, name, summary, examples)
+    parser.add_argument("--cluster", default=argparse.SUPPRESS, help=argparse.SUPPRESS)
+    return parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+
+
+def _add_parser(commands: Commands, name: str, summary: str, examples: str) -> argparse.ArgumentParser:
+    """Add a parser with its summary as the description and the examples below its options."""
     parser: argparse.ArgumentParser = commands.add_parser(
         name,
         help=summary,
@@ -109,13 +128,6 @@ def add_command(
         epilog=_epilog(examples),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    if uses_cluster:
-        add_cluster_option(parser, argparse.SUPPRESS)  # keeps a value that is given before the command
-    else:
-        parser.add_argument("--cluster", default=argparse.SUPPRESS, help=argparse.SUPPRESS)
-    if handler is not None:
-        parser.set_defaults(handler=handler)
-        add_output_options(parser, listed=False)
     return parser
 
 
@@ -126,57 +138,43 @@ EVERYWHERE = "\nevery command also takes -q, -v, --no-progress and --color; see:
 def _epilog(examples: str) -> str:
     """The end of a command's help: examples, and where the options are that every command has."""
     lines = textwrap.dedent(examples).strip("\n")
-    shown = EXAMPLES + textwrap.indent(lines, "  ") + "\n" if lines else ""
-    return shown + EVERYWHERE
+    return EXAMPLES + textwrap.indent(lines, "  ") + "\n" + EVERYWHERE
 
 
 def add_output_options(parser: argparse.ArgumentParser, *, listed: bool) -> None:
     """Add the options that every command has, before or after its name; `listed`: with their help."""
-
-    def tell(text: str) -> str:
-        return text if listed else argparse.SUPPRESS
-
-    unset: Any = None if listed else argparse.SUPPRESS  # keeps a value that is given before the command
-    parser.add_argument(
-        "-q",
-        "--quiet",
-        action="store_true",
-        default=False if listed else unset,
-        help=tell("print only requested data, warnings and errors"),
-    )
-    parser.add_argument(
-        "-v",
-        "--verbose",
-        action="store_true",
-        default=False if listed else unset,
-        help=tell("also print details of each delivery, and the engine's log on standard error"),
-    )
-    parser.add_argument(
-        "--no-progress",
-        dest="progress",
-        action="store_false",
-        default=True if listed else unset,
-        help=tell("print no progress, only the result"),
-    )
-    parser.add_argument(
-        "--color",
-        choices=[choice.value for choice in ColorChoice],
-        default=ColorChoice.AUTO.value if listed else unset,
-        help=tell(
-            "when to use colours: on a terminal, always or never (auto); NO_COLOR and CLICOLOR_FORCE are"
-            " respected"
+    options = (
+        parser.add_argument(
+            "-q", "--quiet", action="store_true", help="print only requested data, warnings and errors"
+        ),
+        parser.add_argument(
+            "-v",
+            "--verbose",
+            action="store_true",
+            help="also print details of each delivery, and the engine's log on standard error",
+        ),
+        parser.add_argument(
+            "--no-progress",
+            dest="progress",
+            action="store_false",
+            help="print no progress, only the result",
+        ),
+        parser.add_argument(
+            "--color",
+            choices=[choice.value for choice in ColorChoice],
+            default=ColorChoice.AUTO.value,
+            help="when to use colours: on a terminal, always or never (auto); NO_COLOR and CLICOLOR_FORCE are"
+            " respected",
         ),
     )
+    if not listed:
+        for option in options:
+            option.help = option.default = argparse.SUPPRESS  # keeps a value that is given before the command
 
 
 def style_of(options: argparse.Namespace) -> OutputStyle:
     """The output style that the options of a command ask for."""
-    return OutputStyle(
-        quiet=options.quiet,
-        verbose=options.verbose,
-        progress=options.progress,
-        color=ColorChoice(options.color),
-    )
+    return OutputStyle(options.quiet, options.verbose, options.progress, ColorChoice(options.color))
 
 
 def add_cluster_option(parser: argparse.ArgumentParser, default: str | None = None) -> None:

@@ -15,6 +15,7 @@ from castray_desktop.cli.arguments import (
     EXIT_BAD_USAGE,
     Parser,
     add_cluster_option,
+    add_json_option,
     add_output_options,
     usage_errors_reported,
     wants_json,
@@ -133,7 +134,22 @@ def command_parser(names: Collection[str] = COMMANDS) -> argparse.ArgumentParser
     )
     for module in dict.fromkeys(COMMANDS[name] for name in names):
         importlib.import_module(f"castray_desktop.cli.commands.{module}").add_parsers(commands)
+    _complete(parser)
     return parser
+
+
+def _complete(parser: argparse.ArgumentParser) -> None:
+    """Add `--json` to each command that does not have it yet, as the last of its options."""
+    if parser.get_default("handler") is not None and parser.get_default("json") is None:
+        add_json_option(parser)
+    for inner in inner_parsers(parser).values():
+        _complete(inner)
+
+
+def inner_parsers(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParser]:
+    """The commands of a group of commands, or of the program, by name; none for another command."""
+    groups = (action for action in parser._actions if isinstance(action, argparse._SubParsersAction))
+    return next((dict(group.choices) for group in groups), {})
 
 
 def command_help(topic: Sequence[str], *, as_json: bool = False) -> str:
@@ -144,22 +160,19 @@ def command_help(topic: Sequence[str], *, as_json: bool = False) -> str:
     parser = command_parser()
     with usage_errors_reported(["--json"] if as_json else []):
         for word in topic:
-            inner = [
-                action.choices for action in parser._actions if isinstance(action, argparse._SubParsersAction)
-            ]
-            if not inner or word not in inner[0]:
+            inner = inner_parsers(parser)
+            if word not in inner:
                 parser.error(f"there is no command {' '.join(topic)}")
-            parser = inner[0][word]
+            parser = inner[word]
     return parser.format_help()
 
 
 def command_names(parser: argparse.ArgumentParser, prefix: str = "") -> Iterator[str]:
     """Every command of the parser: "send", "engine status"."""
-    groups = [action for action in parser._actions if isinstance(action, argparse._SubParsersAction)]
-    for action in groups:
-        for name, inner in action.choices.items():
-            yield from command_names(inner, f"{prefix} {name}".strip())
-    if not groups:
+    commands = inner_parsers(parser)
+    for name, inner in commands.items():
+        yield from command_names(inner, f"{prefix} {name}".strip())
+    if not commands:
         yield prefix
 
 

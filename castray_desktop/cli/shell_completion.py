@@ -11,7 +11,7 @@ from typing import Any
 import argcomplete
 from argcomplete.completers import FilesCompleter
 
-from castray_desktop.cli.command_line import command_parser
+from castray_desktop.cli.command_line import command_parser, inner_parsers
 from castray_desktop.core.failures.kinds import CastRayError
 from castray_desktop.core.protocol.messages import Welcome
 from castray_desktop.workers.base.paths import find_paths
@@ -33,11 +33,10 @@ def complete() -> None:
 
 def attach_completers(parser: argparse.ArgumentParser) -> None:
     """Give each argument its completer, also in commands of commands."""
+    for inner in inner_parsers(parser).values():
+        attach_completers(inner)
     for action in parser._actions:
-        if isinstance(action, argparse._SubParsersAction):
-            for inner in action.choices.values():
-                attach_completers(inner)
-        elif action.choices is None and (completer := completer_for(action.dest)) is not None:
+        if action.choices is None and (completer := completer_for(action.dest)) is not None:
             action.completer = completer  # type: ignore[attr-defined]
 
 

@@ -12,7 +12,6 @@ from castray_desktop.cli.arguments import (
     Commands,
     add_cast_argument,
     add_command,
-    add_json_option,
     split_names,
 )
 from castray_desktop.cli.output.cast_text import FILES_CHANGED, format_cluster, format_counts, format_state
@@ -55,7 +54,6 @@ def add_parsers(commands: Commands) -> None:
         handler=list_casts,
         uses_cluster=True,
     )
-    add_json_option(parser)
     show_parser = add_command(
         parser.add_subparsers(dest="action", metavar="ACTION"),
         "show",
@@ -84,7 +82,6 @@ def add_parsers(commands: Commands) -> None:
     show_parser.add_argument(
         "--text", default="", metavar="TEXT", help="only files with these words in the path, new name or hash"
     )
-    add_json_option(show_parser)
 
 
 async def list_casts(options: argparse.Namespace) -> int:

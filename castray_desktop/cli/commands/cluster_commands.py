@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import argparse
 
-from castray_desktop.cli.arguments import EXIT_DELIVERED, Commands, add_command, add_json_option
+from castray_desktop.cli.arguments import (
+    EXIT_DELIVERED,
+    Commands,
+    add_command,
+    add_command_group,
+)
 from castray_desktop.cli.output.terminal import format_count, print_json, say
 from castray_desktop.cli.session import Session
 from castray_desktop.core.casts.json_views import cluster_form, form_to_json
@@ -23,7 +28,7 @@ NOT_ENCRYPTED = (
 
 def add_parsers(commands: Commands) -> None:
     """Add `cluster`."""
-    cluster = add_command(
+    actions = add_command_group(
         commands,
         "cluster",
         "prepare for, share or join a cluster",
@@ -33,25 +38,13 @@ def add_parsers(commands: Commands) -> None:
         castray cluster prepare 10.0.0.1:6379
         """,
     )
-    actions = cluster.add_subparsers(dest="action", required=True, metavar="ACTION")
-    prepare_parser = add_command(
-        actions,
-        "prepare",
-        "prepare a driver for a cluster with another version of Ray",
-        "castray cluster prepare 10.0.0.1:6379",
-        handler=prepare,
-    )
-    prepare_parser.add_argument("target", metavar="HOST:PORT")
-    add_json_option(prepare_parser)
-    join_parser = add_command(
-        actions,
-        "join",
-        "join a cluster as a node that runs no tasks",
-        "castray cluster join 10.0.0.1:6379",
-        handler=join,
-    )
-    join_parser.add_argument("target", metavar="HOST:PORT")
-    add_json_option(join_parser)
+    for name, summary, handler in (
+        ("prepare", "prepare a driver for a cluster with another version of Ray", prepare),
+        ("join", "join a cluster as a node that runs no tasks", join),
+    ):
+        example = f"castray cluster {name} 10.0.0.1:6379"
+        parser = add_command(actions, name, summary, example, handler=handler)
+        parser.add_argument("target", metavar="HOST:PORT")
     share_parser = add_command(
         actions,
         "share",
@@ -67,7 +60,6 @@ def add_parsers(commands: Commands) -> None:
         action="store_true",
         help="stop the shared cluster and create a new token; all machines have to join again",
     )
-    add_json_option(share_parser)
 
 
 async def prepare(options: argparse.Namespace) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from castray_desktop.cli.arguments import EXIT_DELIVERED, Commands, add_command, add_json_option
+from castray_desktop.cli.arguments import EXIT_DELIVERED, Commands, add_command
 from castray_desktop.cli.output.terminal import print_json
 
 
@@ -22,7 +22,6 @@ def add_parsers(commands: Commands) -> None:
         handler=print_script,
     )
     parser.add_argument("shell", choices=("bash", "zsh", "fish"))
-    add_json_option(parser)
 
 
 async def print_script(options: argparse.Namespace) -> int:

@@ -15,7 +15,6 @@ from castray_desktop.cli.arguments import (
     add_cast_argument,
     add_command,
     add_detach_option,
-    add_json_option,
     split_names,
 )
 from castray_desktop.cli.output.cast_reporters import run_cast
@@ -42,13 +41,11 @@ def add_parsers(commands: Commands) -> None:
     )
     add_cast_argument(add)
     add.add_argument("--to", required=True, metavar="WHO", help=WHO)
-    add_json_option(add)
     _add_pause_and_resume(commands)
     cancel_parser = add_command(
         commands, "cancel", "cancel a cast", "castray cancel 3f2a\ncastray cancel all", handler=cancel
     )
     add_cast_argument(cancel_parser, or_all=True)
-    add_json_option(cancel_parser)
     _add_retry_and_again(commands)
     drop_parser = add_command(
         commands,
@@ -59,13 +56,11 @@ def add_parsers(commands: Commands) -> None:
     )
     add_cast_argument(drop_parser)
     drop_parser.add_argument("nodes", metavar="NODE[,NODE...]")
-    add_json_option(drop_parser)
     move_parser = add_command(
         commands, "move", "change a cast's place in the queue", "castray move 3f2a 1", handler=move
     )
     add_cast_argument(move_parser)
     move_parser.add_argument("place", type=_place, metavar="PLACE", help="1 is the next to start")
-    add_json_option(move_parser)
 
 
 def _add_pause_and_resume(commands: Commands) -> None:
@@ -79,7 +74,6 @@ def _add_pause_and_resume(commands: Commands) -> None:
         parser.add_argument(
             "--node", default="", metavar="NODE[,NODE...]", help="only these recipients; the others continue"
         )
-        add_json_option(parser)
 
 
 def _add_retry_and_again(commands: Commands) -> None:
@@ -96,7 +90,6 @@ def _add_retry_and_again(commands: Commands) -> None:
         "--to", default="", metavar="WHO", help="only these recipients (all that did not get the files)"
     )
     add_detach_option(retry_parser)
-    add_json_option(retry_parser)
     again_parser = add_command(
         commands,
         "again",
@@ -107,7 +100,6 @@ def _add_retry_and_again(commands: Commands) -> None:
     )
     add_cast_argument(again_parser)
     add_detach_option(again_parser)
-    add_json_option(again_parser)
 
 
 async def add_recipients(options: argparse.Namespace) -> int:

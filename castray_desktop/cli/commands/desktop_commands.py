@@ -24,7 +24,7 @@ from castray_desktop.cli.arguments import (
     EXIT_NOT_DELIVERED,
     Commands,
     add_command,
-    add_json_option,
+    add_command_group,
 )
 from castray_desktop.cli.output.terminal import print_error, print_json
 from castray_desktop.core.failures.kinds import CastRayError, FailureKind
@@ -144,7 +144,7 @@ PACKAGE = Path(__file__).resolve().parent.parent.parent
 
 def add_parsers(commands: Commands) -> None:
     """Add `desktop`."""
-    desktop = add_command(
+    actions = add_command_group(
         commands,
         "desktop",
         "add CastRay to the desktop menu and the file managers",
@@ -153,12 +153,11 @@ def add_parsers(commands: Commands) -> None:
         castray desktop remove        remove these entries again
         """,
     )
-    actions = desktop.add_subparsers(dest="action", required=True, metavar="ACTION")
     for name, summary, handler in (
         ("install", "install the entries for your user", install),
         ("remove", "remove the installed entries", remove),
     ):
-        add_json_option(add_command(actions, name, summary, f"castray desktop {name}", handler=handler))
+        add_command(actions, name, summary, f"castray desktop {name}", handler=handler)
 
 
 @dataclass(frozen=True)

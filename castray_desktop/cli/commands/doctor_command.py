@@ -12,7 +12,6 @@ from castray_desktop.cli.arguments import (
     EXIT_NOT_DELIVERED,
     Commands,
     add_command,
-    add_json_option,
 )
 from castray_desktop.cli.output.terminal import output_style, print_json
 from castray_desktop.cli.session import Session
@@ -27,7 +26,7 @@ _MARKS = {CheckState.GOOD: "ok", CheckState.NOTICE: "note", CheckState.BAD: "BAD
 
 def add_parsers(commands: Commands) -> None:
     """Add `doctor`."""
-    parser = add_command(
+    add_command(
         commands,
         "doctor",
         "diagnose problems and suggest fixes",
@@ -38,7 +37,6 @@ def add_parsers(commands: Commands) -> None:
         handler=doctor,
         uses_cluster=True,
     )
-    add_json_option(parser)
 
 
 async def doctor(options: argparse.Namespace) -> int:

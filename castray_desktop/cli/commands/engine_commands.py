@@ -8,7 +8,12 @@ import contextlib
 import sys
 import time
 
-from castray_desktop.cli.arguments import EXIT_DELIVERED, Commands, add_command, add_json_option
+from castray_desktop.cli.arguments import (
+    EXIT_DELIVERED,
+    Commands,
+    add_command,
+    add_command_group,
+)
 from castray_desktop.cli.output.cast_text import print_limit
 from castray_desktop.cli.output.terminal import format_count, print_json, say
 from castray_desktop.cli.session import Session
@@ -26,7 +31,7 @@ RETRY_SECONDS = 0.2
 
 def add_parsers(commands: Commands) -> None:
     """Add `engine`."""
-    engine = add_command(
+    actions = add_command_group(
         commands,
         "engine",
         "start, stop or query the background engine",
@@ -36,8 +41,7 @@ def add_parsers(commands: Commands) -> None:
         castray engine stop
         """,
     )
-    actions = engine.add_subparsers(dest="action", required=True, metavar="ACTION")
-    start = add_command(
+    add_command(
         actions,
         "start",
         "start the engine and its cluster, and keep them running",
@@ -45,22 +49,20 @@ def add_parsers(commands: Commands) -> None:
         handler=start_engine,
         uses_cluster=True,
     )
-    stop = add_command(
+    add_command(
         actions,
         "stop",
         "stop the engine and everything that it started",
         "castray engine stop",
         handler=stop_engine,
     )
-    status = add_command(
+    add_command(
         actions,
         "status",
         "show the status of the engine",
         "castray engine status --json",
         handler=show_status,
     )
-    for parser in (start, stop, status):
-        add_json_option(parser)
 
 
 async def start_engine(options: argparse.Namespace) -> int:

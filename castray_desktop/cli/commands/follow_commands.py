@@ -7,7 +7,7 @@ import asyncio
 import contextlib
 from collections.abc import Sequence
 
-from castray_desktop.cli.arguments import Commands, add_command, add_json_option
+from castray_desktop.cli.arguments import Commands, add_cast_argument, add_command
 from castray_desktop.cli.output.cast_reporters import (
     JsonReporter,
     ResultReporter,
@@ -36,8 +36,7 @@ def add_parsers(commands: Commands) -> None:
         handler=follow,
         uses_cluster=True,
     )
-    follow_parser.add_argument("cast", metavar="CAST", help="its id, or the beginning of its id")
-    add_json_option(follow_parser)
+    add_cast_argument(follow_parser)
     wait_parser = add_command(
         commands,
         "wait",
@@ -50,7 +49,6 @@ def add_parsers(commands: Commands) -> None:
         uses_cluster=True,
     )
     wait_parser.add_argument("cast", nargs="+", metavar="CAST", help="ids, or the beginnings of ids")
-    add_json_option(wait_parser)
 
 
 async def follow(options: argparse.Namespace) -> int:

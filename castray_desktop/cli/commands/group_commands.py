@@ -9,7 +9,7 @@ from castray_desktop.cli.arguments import (
     EXIT_DELIVERED,
     Commands,
     add_command,
-    add_json_option,
+    add_command_group,
     split_names,
 )
 from castray_desktop.cli.output.terminal import add_row, new_table, print_json, print_note, print_table, say
@@ -24,7 +24,7 @@ from castray_desktop.workers.base.state_files import RecipientGroupFile
 
 def add_parsers(commands: Commands) -> None:
     """Add `group`."""
-    group = add_command(
+    actions = add_command_group(
         commands,
         "group",
         "manage groups of recipients for --to @NAME",
@@ -34,11 +34,7 @@ def add_parsers(commands: Commands) -> None:
         castray group remove office node_2
         """,
     )
-    actions = group.add_subparsers(dest="action", required=True, metavar="ACTION")
-    listing = add_command(
-        actions, "list", "list the groups", "castray group list --json", handler=list_groups
-    )
-    add_json_option(listing)
+    add_command(actions, "list", "list the groups", "castray group list --json", handler=list_groups)
     add = add_command(
         actions,
         "add",
@@ -48,7 +44,6 @@ def add_parsers(commands: Commands) -> None:
     )
     add.add_argument("group", metavar="NAME", help="with or without the @")
     add.add_argument("nodes", metavar="NODE[,NODE...]", help="node names; for available nodes also addresses")
-    add_json_option(add)
     remove = add_command(
         actions,
         "remove",
@@ -63,7 +58,6 @@ def add_parsers(commands: Commands) -> None:
     remove.add_argument(
         "nodes", nargs="?", default="", metavar="NODE[,NODE...]", help="only these nodes (all)"
     )
-    add_json_option(remove)
 
 
 async def list_groups(options: argparse.Namespace) -> int:

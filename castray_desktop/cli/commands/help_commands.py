@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 import castray_desktop
-from castray_desktop.cli.arguments import EXIT_DELIVERED, Commands, add_command, add_json_option
+from castray_desktop.cli.arguments import EXIT_DELIVERED, Commands, add_command
 from castray_desktop.cli.output.terminal import print_json
 from castray_desktop.core.casts.json_views import JSON_SCHEMA
 from castray_desktop.core.protocol.messages import PROTOCOL_VERSION
@@ -17,15 +17,13 @@ def add_parsers(commands: Commands) -> None:
         commands, "help", "list the commands, or show help for one", "castray help send", handler=show_help
     )
     topics.add_argument("topic", nargs="*", metavar="COMMAND")
-    add_json_option(topics)
-    version = add_command(
+    add_command(
         commands,
         "version",
         "print the version",
         "castray version\ncastray version --json",
         handler=show_version,
     )
-    add_json_option(version)
 
 
 async def show_help(options: argparse.Namespace) -> int:

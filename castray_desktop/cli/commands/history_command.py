@@ -115,10 +115,7 @@ def add_parsers(commands: Commands) -> None:
     formats = parser.add_mutually_exclusive_group()
     add_json_option(formats)
     formats.add_argument("--csv", action="store_true", help="print CSV")
-    totals = add_command(
-        commands, "stats", "show statistics of all casts", "castray stats --json", handler=statistics
-    )
-    add_json_option(totals)
+    add_command(commands, "stats", "show statistics of all casts", "castray stats --json", handler=statistics)
 
 
 async def history(options: argparse.Namespace) -> int:

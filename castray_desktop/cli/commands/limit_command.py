@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from castray_desktop.cli.arguments import EXIT_DELIVERED, Commands, add_command, add_json_option
+from castray_desktop.cli.arguments import EXIT_DELIVERED, Commands, add_command
 from castray_desktop.cli.output.cast_text import print_limit
 from castray_desktop.cli.output.terminal import print_json
 from castray_desktop.cli.session import Session
@@ -33,7 +33,6 @@ def add_parsers(commands: Commands) -> None:
         help="10M, 10MB/s, 10MiB/s, 100Mbit/s or off; without it, print the limit",
     )
     parser.add_argument("--cast", default="", metavar="CAST", help="only for this cast, while it runs")
-    add_json_option(parser)
 
 
 async def limit(options: argparse.Namespace) -> int:

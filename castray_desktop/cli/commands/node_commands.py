@@ -8,7 +8,12 @@ import contextlib
 import os
 from collections.abc import Collection
 
-from castray_desktop.cli.arguments import EXIT_DELIVERED, Commands, add_command, add_json_option
+from castray_desktop.cli.arguments import (
+    EXIT_DELIVERED,
+    Commands,
+    add_command,
+    add_command_group,
+)
 from castray_desktop.cli.output.terminal import add_row, new_table, print_json, print_note, print_table, say
 from castray_desktop.cli.session import Session
 from castray_desktop.core.casts.json_views import form_to_json, node_form
@@ -23,7 +28,7 @@ REPORT_SECONDS = 3.0
 
 def add_parsers(commands: Commands) -> None:
     """Add `nodes` and `node`."""
-    nodes = add_command(
+    add_command(
         commands,
         "nodes",
         "list the nodes",
@@ -34,8 +39,7 @@ def add_parsers(commands: Commands) -> None:
         handler=list_nodes,
         uses_cluster=True,
     )
-    add_json_option(nodes)
-    node = add_command(
+    actions = add_command_group(
         commands,
         "node",
         "add or remove a node of the local cluster",
@@ -44,7 +48,6 @@ def add_parsers(commands: Commands) -> None:
         castray node remove node_4
         """,
     )
-    actions = node.add_subparsers(dest="action", required=True, metavar="ACTION")
     add = add_command(
         actions,
         "add",
@@ -59,7 +62,6 @@ def add_parsers(commands: Commands) -> None:
     add.add_argument("name", metavar="NAME")
     add.add_argument("--on", default="", metavar="NODE", help="the Ray node to place it on")
     add.add_argument("--inbox", default="", metavar="DIR", help="its inbox folder (~/CastRay/NAME)")
-    add_json_option(add)
     remove = add_command(
         actions,
         "remove",
@@ -69,7 +71,6 @@ def add_parsers(commands: Commands) -> None:
         uses_cluster=True,
     )
     remove.add_argument("name", metavar="NAME")
-    add_json_option(remove)
 
 
 async def list_nodes(options: argparse.Namespace) -> int:

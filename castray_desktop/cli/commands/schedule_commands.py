@@ -10,8 +10,8 @@ from castray_desktop.cli.arguments import (
     EXIT_DELIVERED,
     Commands,
     add_command,
+    add_command_group,
     add_detach_option,
-    add_json_option,
     add_send_arguments,
     duration,
     send_request,
@@ -47,7 +47,7 @@ ON_THE_DEMO = (
 
 def add_parsers(commands: Commands) -> None:
     """Add `schedule`."""
-    schedule = add_command(
+    actions = add_command_group(
         commands,
         "schedule",
         "manage casts that start automatically",
@@ -58,14 +58,9 @@ def add_parsers(commands: Commands) -> None:
         castray schedule run models
         """,
     )
-    actions = schedule.add_subparsers(dest="action", required=True, metavar="ACTION")
-    add_json_option(
-        add_command(
-            actions, "list", "list the schedules", "castray schedule list --json", handler=list_schedules
-        )
-    )
+    add_command(actions, "list", "list the schedules", "castray schedule list --json", handler=list_schedules)
     _add_add_parser(actions)
-    demo = add_command(
+    add_command(
         actions,
         "demo",
         "add a disabled demonstration that sends a small file to all local nodes every minute",
@@ -75,7 +70,6 @@ def add_parsers(commands: Commands) -> None:
         """,
         handler=add_demonstration,
     )
-    add_json_option(demo)
     for name, summary, handler in (
         ("remove", "remove a schedule", remove),
         ("pause", "disable a schedule", pause),
@@ -83,7 +77,6 @@ def add_parsers(commands: Commands) -> None:
     ):
         parser = add_command(actions, name, summary, f"castray schedule {name} nightly", handler=handler)
         _add_schedule_argument(parser, or_all=name != "remove")
-        add_json_option(parser)
     run_parser = add_command(
         actions,
         "run",
@@ -94,7 +87,6 @@ def add_parsers(commands: Commands) -> None:
     )
     _add_schedule_argument(run_parser)
     add_detach_option(run_parser)
-    add_json_option(run_parser)
 
 
 def _add_add_parser(actions: Commands) -> None:
@@ -127,7 +119,6 @@ def _add_add_parser(actions: Commands) -> None:
     )
     add_send_arguments(parser, on_conflict="overwrite")
     parser.add_argument("--paused", action="store_true", help="add it disabled")
-    add_json_option(parser)
 
 
 def _add_schedule_argument(parser: argparse.ArgumentParser, *, or_all: bool = False) -> None:

@@ -11,7 +11,6 @@ from castray_desktop.cli.arguments import (
     Commands,
     add_command,
     add_detach_option,
-    add_json_option,
     add_send_arguments,
     send_request,
 )
@@ -58,7 +57,6 @@ def add_parsers(commands: Commands) -> None:
         help="check everything and show what would be sent, but send nothing",
     )
     add_detach_option(how)
-    add_json_option(parser)
 
 
 async def send(options: argparse.Namespace) -> int:

@@ -18,7 +18,6 @@ from castray_desktop.cli.arguments import (
     EXIT_DELIVERED,
     Commands,
     add_command,
-    add_json_option,
 )
 from castray_desktop.cli.output.terminal import print_error, print_json, print_note, say
 from castray_desktop.cli.session import Session
@@ -65,7 +64,6 @@ def add_parsers(commands: Commands) -> None:
         action="store_true",
         help="also accept a second token that allows reading only; it is created if necessary",
     )
-    add_json_option(parser)
 
 
 def _port(text: str) -> int:

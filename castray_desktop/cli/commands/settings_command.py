@@ -6,7 +6,7 @@ import argparse
 
 import msgspec
 
-from castray_desktop.cli.arguments import EXIT_DELIVERED, Commands, add_command, add_json_option, count
+from castray_desktop.cli.arguments import EXIT_DELIVERED, Commands, add_command, count
 from castray_desktop.cli.output.terminal import format_count, print_json
 from castray_desktop.cli.session import Session
 from castray_desktop.core.casts.json_views import message_to_json
@@ -58,7 +58,6 @@ def add_parsers(commands: Commands) -> None:
         choices=[choice.value for choice in Encryption],
         help="encryption between machines for casts that don't specify it",
     )
-    add_json_option(parser)
 
 
 async def settings(options: argparse.Namespace) -> int:

@@ -16,7 +16,6 @@ from castray_desktop.cli.arguments import (
     WHO,
     Commands,
     add_command,
-    add_json_option,
     split_names,
 )
 from castray_desktop.cli.output.terminal import (
@@ -63,7 +62,6 @@ def add_parsers(commands: Commands) -> None:
     )
     what.add_argument("--cast", metavar="CAST", help="compare what this cast delivered with what was sent")
     parser.add_argument("--to", default="all", metavar="WHO", help=f"{WHO} (all)")
-    add_json_option(parser)
 
 
 async def verify(options: argparse.Namespace) -> int:
