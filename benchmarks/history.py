@@ -123,7 +123,7 @@ async def measure(name: str, times: int, ask: Callable[[], Awaitable[object]]) -
 
 async def run(casts: int, recipients: int, times: int, path: Path) -> float:
     """Fill a history and query it; returns the slowest query in ms of a processor."""
-    history = CastHistory(path, lambda event: None, lambda: (0, 0))
+    history = CastHistory(path, lambda event: None, lambda: ())
     await history.start()
     start = time.perf_counter()
     kept = min(casts, KEPT)
@@ -138,7 +138,7 @@ async def run(casts: int, recipients: int, times: int, path: Path) -> float:
     multiply(path, kept, casts)
     print(f"{casts} casts to {recipients} recipients: {seconds / kept * 1000:.2f} ms each to keep, ", end="")
     print(f"{path.stat().st_size / 1e6:.0f} MB")
-    history = CastHistory(path, lambda event: None, lambda: (0, 0))
+    history = CastHistory(path, lambda event: None, lambda: ())
     start = time.perf_counter()
     await history.start()
     print(f"opened in {(time.perf_counter() - start) * 1000:.0f} ms")

@@ -22,9 +22,10 @@ from castray_desktop.core.protocol import messages
 from castray_desktop.core.protocol.messages import ClusterPhase
 from castray_desktop.core.protocol.nodes import agent_reports, driver_protocol, json_codec
 from castray_desktop.workers.base.paths import Paths
+from castray_desktop.workers.base.state_files import open_socket
 from castray_desktop.workers.client.engine_client import EngineClient
 from castray_desktop.workers.clusters.cluster_supervisor import ClusterSupervisor
-from castray_desktop.workers.engine.process import EngineProcess, open_socket
+from castray_desktop.workers.engine.process import EngineProcess
 
 REPORT_SECONDS = 2.0
 BAR = 0.10

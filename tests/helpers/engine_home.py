@@ -6,9 +6,10 @@ import asyncio
 from collections.abc import Callable
 
 from castray_desktop.workers.base.paths import Paths
+from castray_desktop.workers.base.state_files import open_socket
 from castray_desktop.workers.client.engine_client import EngineClient
 from castray_desktop.workers.clusters.cluster_supervisor import ClusterSupervisor
-from castray_desktop.workers.engine.process import EngineProcess, open_socket
+from castray_desktop.workers.engine.process import EngineProcess
 from tests.helpers.fake_driver import FakeDriver
 
 
@@ -34,7 +35,7 @@ class EngineHome:
         self.checks.set()
         return self.now
 
-    async def start_driver(self, paths: Paths, target: str) -> FakeDriver:
+    async def start_driver(self, paths: Paths, target: str, **options: bool) -> FakeDriver:
         driver = FakeDriver()
         driver.obedient = True
         self.script(driver)

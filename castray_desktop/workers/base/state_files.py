@@ -12,6 +12,7 @@ import logging
 import logging.handlers
 import math
 import os
+import socket
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -93,6 +94,22 @@ def open_private(path: Path, mode: str) -> BinaryIO:
         return descriptor
 
     return cast(BinaryIO, open(path, mode, opener=opener))
+
+
+def open_socket(path: Path, backlog: int = 64) -> socket.socket:
+    """Listen on a Unix socket, for this user alone. Replaces that of an ended process. Raises OSError."""
+    path.unlink(missing_ok=True)
+    listener = socket.socket(socket.AF_UNIX)
+    mask = os.umask(0o177)
+    try:
+        listener.bind(str(path))
+        listener.listen(backlog)
+    except OSError:
+        listener.close()
+        raise
+    finally:
+        os.umask(mask)
+    return listener
 
 
 class PrivateLogFile(logging.handlers.RotatingFileHandler):

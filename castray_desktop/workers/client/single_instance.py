@@ -7,7 +7,6 @@ answer is `ok`.
 from __future__ import annotations
 
 import contextlib
-import os
 import socket
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from pathlib import Path
 import msgspec
 
 from castray_desktop.workers.base.paths import Paths
+from castray_desktop.workers.base.state_files import open_socket
 
 ANSWER_SECONDS = 3.0
 MAX_REQUEST_BYTES = 4 * 1024 * 1024
@@ -80,17 +80,7 @@ class InstanceListener:
         """Raises OSError if the socket can't be opened."""
         paths.prepare()
         self._path = instance_socket_path(paths)
-        self._path.unlink(missing_ok=True)  # of a killed window: nothing answered there
-        self._socket = socket.socket(socket.AF_UNIX)
-        mask = os.umask(0o177)
-        try:
-            self._socket.bind(str(self._path))
-        except OSError:
-            self._socket.close()
-            raise
-        finally:
-            os.umask(mask)
-        self._socket.listen(8)
+        self._socket = open_socket(self._path)  # no other window has answered there
         self._socket.setblocking(False)
 
     def fileno(self) -> int:

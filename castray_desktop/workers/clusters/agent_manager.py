@@ -28,7 +28,7 @@ from castray_desktop.workers.clusters.agent_liveness import (
     IdleShutdown,
     RestartBackoff,
 )
-from castray_desktop.workers.clusters.connection_status import ConnectionStatus
+from castray_desktop.workers.clusters.connection_status import CONNECTED_PHASES, ConnectionStatus
 from castray_desktop.workers.clusters.node_inventory import (
     NodeInventory,
     added_node_info,
@@ -153,7 +153,7 @@ class AgentManager:
         self._clock = clock
         self._pause = pause
         self._heartbeats = Heartbeats(clock)
-        self._calls = PendingCalls()
+        self.calls = PendingCalls()
         self._send: Callable[[Any], None] | None = None  # sends to the driver, if there is one
         self._nodes: dict[str, NodeInfo] = {}
         self._placements: dict[str, driver_protocol.PlaceAgent] = {}
@@ -161,9 +161,8 @@ class AgentManager:
         self._backoff = RestartBackoff(clock)
         self._placed: set[str] = set()  # nodes with agents of the current driver
         self._idle = IdleShutdown(clock)
-        self._waking: dict[str, asyncio.Future[None]] = {}
+        self._starting: dict[str, asyncio.Future[Failure | None]] = {}  # what is waited for; why it failed
         self._unpublished: set[str] = set()  # nodes with unpublished facts
-        self._waiting: dict[str, asyncio.Future[None]] = {}
         self._gone: dict[str, float] = {}  # times at which Ray nodes were lost
         self._inventory = NodeInventory(paths)
         self._background = BackgroundTasks()
@@ -208,7 +207,7 @@ class AgentManager:
                 await self._wait_for_start(node)
             if self._send is None or node not in self._hellos:
                 raise CastRayError(FailureKind.NODE_OFFLINE, node=node)
-            return await self._calls.call(self._send, node, order)
+            return await self.calls.call(self._send, node, order)
 
     # --- the driver -----------------------------------------------------------------------------
 
@@ -273,9 +272,6 @@ class AgentManager:
         self._background.cancel()
         for name in tuple(self._nodes):
             self._mark_offline(name, failure or offline_failure(name))
-        for name, future in self._waiting.items():
-            if not future.done():
-                future.set_exception(CastRayError.of(failure or offline_failure(name)))
         self._heartbeats.clear()
         self._backoff.clear()
         self._placed.clear()
@@ -313,28 +309,25 @@ class AgentManager:
 
         Raises CastRayError; the node was not added then.
         """
-        beside = find_node(on or THIS_COMPUTER, self._nodes)
-        info = added_node_info(name, beside)
-        self._inventory.add_node(name, beside.name)
-        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting[name] = future
-        try:
-            self._place(info, inbox)
-            async with answer_within(name, PLACE_SECONDS):
-                await future
-            self._inventory.save_node(name, inbox)
-        except CastRayError:
-            self._remove(name)
-            raise
-        finally:
-            self._waiting.pop(name, None)
-
-    def check_name(self, name: str) -> None:
-        """Check that an added node may have this name. Raises CastRayError."""
         if not is_valid_node_name(name):
             raise CastRayError(FailureKind.BAD_NODE_NAME, node=name)
         if name in self._nodes:
             raise CastRayError(FailureKind.NODE_EXISTS, node=name)
+        if self._connection.phase not in CONNECTED_PHASES:
+            raise CastRayError(FailureKind.NO_CLUSTER)
+        beside = find_node(on or THIS_COMPUTER, self._nodes)
+        info = added_node_info(name, beside)
+        self._inventory.add_node(name, beside.name)
+        try:
+            self._place(info, inbox)
+            async with answer_within(name, PLACE_SECONDS):
+                failure = await self._wait_for_start(name)
+            if failure is not None:
+                raise CastRayError.of(failure)
+            self._inventory.save_node(name, inbox)
+        except CastRayError:
+            self._remove(name)
+            raise
 
     def remove_node(self, name: str) -> None:
         """Remove a node that was added. Raises CastRayError."""
@@ -365,8 +358,6 @@ class AgentManager:
                 failure=None,
             )
         )
-        if (future := self._waiting.get(hello.node)) and not future.done():
-            future.set_result(None)
         self._wake_waiters(hello.node)
         self._listener.agent_up(hello.node)
         self._connection.count(self._nodes.values())
@@ -403,10 +394,6 @@ class AgentManager:
         if changed:
             self._listener.nodes_changed(changed, ())
 
-    def returned(self, returned: driver_protocol.AgentCallResult) -> None:
-        """Handle the answer to a call."""
-        self._calls.returned(returned)
-
     # --- inside ---------------------------------------------------------------------------------
 
     def _send_to_driver(self, message: Any) -> None:
@@ -442,8 +429,6 @@ class AgentManager:
         if name not in self._placements:
             return
         self._mark_offline(name, failure)
-        if (future := self._waiting.get(name)) and not future.done():
-            future.set_exception(CastRayError.of(failure))
         self._connection.count(self._nodes.values())
         due = self._backoff.restart_delay(name)
         if name not in self._gone:
@@ -458,23 +443,26 @@ class AgentManager:
             self._heartbeats.forget_node(name)
             self._send_to_driver(driver_protocol.RemoveAgent(name))
 
-    async def _wait_for_start(self, node: str) -> None:
-        """Wait until the agent of a node has started or failed; start it if it was stopped."""
+    async def _wait_for_start(self, node: str) -> Failure | None:
+        """Wait until the agent of a node has started, or return why it failed; start it if it was stopped."""
         if node in self._idle and node in self._placements:
             self._idle.record_use(node)
             self._set_node(msgspec.structs.replace(self._nodes[node], state=NodeState.STARTING))
             self._send_placement(self._placements[node])
-        info = self._nodes.get(node)
+        info, failure = self._nodes.get(node), None
         if info is not None and info.state is NodeState.STARTING:
-            if node not in self._waking:
-                self._waking[node] = asyncio.get_running_loop().create_future()
-            await asyncio.wait([self._waking[node]])  # which others may await as well
+            if node not in self._starting:
+                self._starting[node] = asyncio.get_running_loop().create_future()
+            starting = self._starting[node]
+            await asyncio.wait([starting])  # which others may await as well
+            failure = starting.result()
         self._idle.record_use(node)
+        return failure
 
-    def _wake_waiters(self, node: str) -> None:
-        """Wake the waiters: the agent has started or failed."""
-        if (waking := self._waking.pop(node, None)) is not None and not waking.done():
-            waking.set_result(None)
+    def _wake_waiters(self, node: str, failure: Failure | None = None) -> None:
+        """The agent has started, or else this is why it failed."""
+        if (starting := self._starting.pop(node, None)) is not None:
+            starting.set_result(failure)
 
     async def _replace_agent(self, name: str, seconds: float) -> None:
         await self._pause(seconds)
@@ -489,8 +477,8 @@ class AgentManager:
         was_up = self._hellos.pop(name, None) is not None
         if node is not None:
             self._set_node(msgspec.structs.replace(node, state=NodeState.OFFLINE, failure=failure))
-        self._calls.agent_lost(name)
-        self._wake_waiters(name)
+        self.calls.agent_lost(name)
+        self._wake_waiters(name, failure)
         self._idle.record_use(name)
         if was_up:
             self._listener.agent_lost(name)

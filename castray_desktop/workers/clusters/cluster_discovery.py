@@ -22,32 +22,40 @@ from castray_desktop.workers.base.state_files import DAMAGED, check_times, load_
 from castray_desktop.workers.clusters.reaper import is_temp_dir
 
 PROC = Path("/proc")
-
 _GCS = b"--gcs-address="
-
 _TEMP_DIR = (b"--temp_dir=", b"--temp-dir=")
+
+MAX_CLUSTERS = 50
+MARK = "used-other-clusters"
+AUTO_TARGET = "auto"
+FORGOTTEN = "a cluster that was removed"
+CONNECTED = frozenset({ClusterPhase.PLACING, ClusterPhase.READY})
+"""Phases of a cluster in use that can be reached."""
+
+log = logging.getLogger("castray.cluster")
 
 
 def find_running_clusters(proc: Path = PROC) -> tuple[str, ...]:
     """The addresses of the heads, HOST:PORT, sorted. May take some milliseconds."""
-    commands = _linux_commands(proc) if sys.platform.startswith("linux") else _ps_commands()
-    return tuple(sorted(set(head_addresses(commands))))
+    return tuple(sorted(set(head_addresses(_commands(proc)))))
 
 
 def is_ray_node(proc: Path = PROC) -> bool:
     """Whether any Ray node runs on this machine, including those of own clusters."""
-    commands = list(_linux_commands(proc) if sys.platform.startswith("linux") else _ps_commands())
-    return any(words and words[0].rpartition(b"/")[2] == b"raylet" for words in commands)
+    return any(map(_is_raylet, _commands(proc)))
 
 
 def head_addresses(commands: Iterable[list[bytes]]) -> Iterator[str]:
     """Head addresses from raylets' command lines."""
     for words in commands:
-        if not words or words[0].rpartition(b"/")[2] != b"raylet" or _is_of_an_engine(words):
-            continue
-        for word in words:
-            if word.startswith(_GCS):
-                yield word[len(_GCS) :].decode(errors="replace")
+        if _is_raylet(words) and not _is_of_an_engine(words):
+            for word in words:
+                if word.startswith(_GCS):
+                    yield word[len(_GCS) :].decode(errors="replace")
+
+
+def _is_raylet(words: list[bytes]) -> bool:
+    return bool(words) and words[0].rpartition(b"/")[2] == b"raylet"
 
 
 def _is_of_an_engine(words: list[bytes]) -> bool:
@@ -56,16 +64,21 @@ def _is_of_an_engine(words: list[bytes]) -> bool:
     return any(is_temp_dir(folder.parent if folder.name == RAY_FOLDER else folder) for folder in folders)
 
 
+def _commands(proc: Path) -> Iterator[list[bytes]]:
+    """The command lines of the processes that share this one's network."""
+    return _linux_commands(proc) if sys.platform.startswith("linux") else _ps_commands()
+
+
 def _linux_commands(proc: Path) -> Iterator[list[bytes]]:
     own = set(_networks(proc / "self"))
-    for entry in os.scandir(proc):
-        if not entry.name.isdigit():
+    for process in proc.iterdir():
+        if not process.name.isdigit():
             continue
         try:
-            words = Path(entry.path, "cmdline").read_bytes().split(b"\0")
-        except OSError:  # the process has ended meanwhile
+            words = (process / "cmdline").read_bytes().split(b"\0")
+        except OSError:  # it has ended meanwhile
             continue
-        if not own.isdisjoint(_networks(Path(entry.path))):
+        if not own.isdisjoint(_networks(process)):
             yield words
 
 
@@ -88,13 +101,6 @@ def _ps_commands() -> Iterator[list[bytes]]:
         yield line.split()
 
 
-MAX_CLUSTERS = 50
-
-MARK = "used-other-clusters"
-
-log = logging.getLogger("castray.cluster")
-
-
 class UsedCluster(msgspec.Struct, frozen=True):
     """A cluster that was used."""
 
@@ -110,7 +116,9 @@ class ClusterHistory:
     def __init__(self, file: Path) -> None:
         self._file = file
         self._mark = file.with_name(MARK)
-        self._clusters = {item.target: item for item in _load_clusters(file)}
+        what = "the clusters that were used before"
+        used = load_list(file, what, UsedCluster, lambda item: check_times((item.last_used,)))
+        self._clusters = {item.target: item for item in used}
         damaged = any(file.parent.glob(f"{DAMAGED}*-{file.name}"))
         if damaged or self._others():  # if unsure, assume that one was used
             self._note_other()
@@ -136,13 +144,10 @@ class ClusterHistory:
         known = self._clusters.get(status.target)
         if status.phase is not ClusterPhase.READY or not status.target:
             return
-        if known is not None and (known.nodes, known.ray_version) == (
-            status.nodes_total,
-            status.ray_version,
-        ):
-            return
         last_used = known.last_used if known is not None else now
-        self._put(UsedCluster(status.target, last_used, status.nodes_total, status.ray_version))
+        used = UsedCluster(status.target, last_used, status.nodes_total, status.ray_version)
+        if used != known:
+            self._put(used)
 
     def record_choice(self, target: str, now: float) -> None:
         """Record that a known cluster was chosen."""
@@ -176,10 +181,6 @@ class ClusterHistory:
         save(self._file, "the clusters that were used", self.remembered)
 
 
-CONNECTED = frozenset({ClusterPhase.PLACING, ClusterPhase.READY})
-"""Phases of a cluster in use that can be reached."""
-
-
 def list_clusters(
     running: tuple[str, ...], in_use: tuple[ClusterStatus, ...], known: ClusterHistory
 ) -> tuple[KnownCluster, ...]:
@@ -201,15 +202,9 @@ def list_clusters(
     for target in running:
         before = found.get(target, KnownCluster(target))
         found[target] = msgspec.structs.replace(before, running=True)
-    order = sorted(found.values(), key=lambda item: (not item.running, not item.in_use, -item.last_used))
-    return tuple(order)
-
-
-def _load_clusters(file: Path) -> list[UsedCluster]:
-    def check(item: UsedCluster) -> None:
-        check_times((item.last_used,))
-
-    return load_list(file, "the clusters that were used before", UsedCluster, check)
+    return tuple(
+        sorted(found.values(), key=lambda item: (not item.running, not item.in_use, -item.last_used))
+    )
 
 
 def split_address(target: str) -> tuple[str, int]:
@@ -219,11 +214,6 @@ def split_address(target: str) -> tuple[str, int]:
         reason = "the format is HOST:PORT or ray://HOST:PORT"
         raise CastRayError(FailureKind.CLUSTER_UNREACHABLE, target=target, reason=reason)
     return host.strip("[]"), int(port)
-
-
-AUTO_TARGET = "auto"
-
-FORGOTTEN = "a cluster that was removed"
 
 
 def choose_target(

@@ -82,8 +82,7 @@ class ClusterFactories:
     """Factories of a cluster's parts."""
 
     supervise: Callable[[ClusterListener], ClusterSupervisor]
-    dispatch: Callable[[AgentDirectory, Callable[[Event], None]], CastManager]
-    limit: Callable[[AgentDirectory], NodeRateLimit]
+    manage_casts: Callable[[AgentDirectory, Callable[[Event], None]], CastManager]
 
 
 class ManagedCluster:
@@ -99,8 +98,8 @@ class ManagedCluster:
         self._clusters = clusters
         self.supervisor = parts.supervise(self)
         self.agents = self.supervisor.agents
-        self.casts = parts.dispatch(self.agents, self._publish)
-        self.limit = parts.limit(self.agents)
+        self.casts = parts.manage_casts(self.agents, self._publish)
+        self.limit = NodeRateLimit(clusters.settings, self.agents)
 
     @property
     def status(self) -> ClusterStatus:
@@ -175,10 +174,12 @@ class ClusterRegistry:
     def __init__(
         self,
         parts: ClusterFactories,
+        settings: SettingsFile,
         tell: Callable[[Event, str, bool], None],
         tell_others: Callable[[Event, str], None],
         clock: Callable[[], float],
     ) -> None:
+        self.settings = settings
         self._parts = parts
         self._tell = tell
         self._tell_others = tell_others
@@ -242,12 +243,11 @@ class ClusterRegistry:
             raise CastRayError(FailureKind.CAST_UNKNOWN, cast=cast)
         return fitting[0]
 
-    def restore(self, records: Iterable[CastCheckpoint], paused: bool) -> None:
-        """Resume casts of an earlier engine when their clusters are connected, or show them paused."""
-        for record in records:
-            self.get(record.target).casts.restore(record, paused)
-        for cluster in self:
-            self.changed(cluster)
+    def restore(self, checkpoint: CastCheckpoint, paused: bool) -> None:
+        """Resume a cast of an earlier engine when its cluster is connected, or show it paused."""
+        cluster = self.get(checkpoint.target)
+        cluster.casts.restore(checkpoint, paused)
+        self.changed(cluster)
 
     async def retry(self, past: PastCast, recipients: tuple[str, ...]) -> tuple[ManagedCluster, str]:
         """Repeat failed deliveries of a cast on its own cluster, which is connected to if it is not in use.
@@ -322,16 +322,12 @@ class ClusterRegistry:
         self._waiting_shown[cluster.target] = after
         if not after:
             self._tell(messages.CastsRemoved(before), cluster.target, False)
-            for summary in cluster.casts.summaries():
-                rows = cluster.casts.deliveries()[summary.cast]
-                self._tell_others(messages.CastChanged(summary), cluster.target)
-                self._tell_others(messages.DeliveriesChanged(summary.cast, rows), cluster.target)
-            return
         for summary in cluster.casts.summaries():
-            if summary.cast in after:
-                rows = cluster.casts.deliveries()[summary.cast]
-                self._tell(messages.CastChanged(summary), cluster.target, False)
-                self._tell(messages.DeliveriesChanged(summary.cast, rows), cluster.target, False)
+            for event in cluster.casts.present(summary.cast):
+                if not after:
+                    self._tell_others(event, cluster.target)
+                elif summary.cast in after:
+                    self._tell(event, cluster.target, False)
 
     # --- unused clusters -----------------------------------------------------------------------
 

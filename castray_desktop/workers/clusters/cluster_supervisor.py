@@ -112,7 +112,7 @@ class ClusterSupervisor:
         self._token_origin = token_origin
         self._running = running
         self._autoscaled = False
-        self._start_options: dict[str, bool] = {}
+        self._shows_token = False  # only to a cluster that requires one
         self._environments = environments or DriverEnvironments(paths.home, paths.log)
         self._driver: DriverHandle | None = None
         self._task: asyncio.Task[None] | None = None
@@ -138,7 +138,7 @@ class ClusterSupervisor:
             await finish(self._leave())
             self._connection.start(target, ours=join or target in driver_protocol.OWN_TARGETS)
             self._joins = join
-            self._start_options = {}
+            self._shows_token = False
             self._task = asyncio.create_task(self._run_cluster(target, prepare), name="cluster")
 
     async def until_settled(self) -> ClusterStatus:
@@ -149,17 +149,6 @@ class ClusterSupervisor:
         """Stop a local cluster, or detach from another one. Everything has ended when this returns."""
         async with self._changing:
             await finish(self._leave())
-
-    async def add_node(self, name: str, inbox: str, on: str = "") -> None:
-        """Add a node, see `AgentManager.add`. Raises CastRayError."""
-        self.agents.check_name(name)
-        if self.status.phase not in CONNECTED_PHASES:
-            raise CastRayError(FailureKind.NO_CLUSTER)
-        await self.agents.add_node(name, inbox, on)
-
-    async def remove_node(self, name: str) -> None:
-        """Remove a node that was added. Raises CastRayError."""
-        self.agents.remove_node(name)
 
     def check_heartbeats(self) -> None:
         """Drop agents without reports, or the driver if none reports."""
@@ -242,10 +231,10 @@ class ClusterSupervisor:
             self._connection.start(target, ours=self._joins)
 
     def _may_show_token(self) -> bool:
-        """Whether the next driver sends a token: only to clusters that require one."""
-        if self._start_options or not self._token_origin(os.environ):
+        """Whether the next driver sends a token, which the last one has not."""
+        if self._shows_token or not self._token_origin(os.environ):
             return False
-        self._start_options = {"show_token": True}
+        self._shows_token = True
         return True
 
     def _announce_loss(self, failure: Failure) -> None:
@@ -271,8 +260,9 @@ class ClusterSupervisor:
     async def _run_driver(self, target: str, attempt: int) -> Failure:
         """Run one driver; returns why it ended."""
         try:
-            options = self._start_options | ({"join": True} if self._joins else {})
-            driver = await self._start_driver(self._paths, target, **options)
+            driver = await self._start_driver(
+                self._paths, target, show_token=self._shows_token, join=self._joins
+            )
         except CastRayError as error:
             return error.failure
         except OSError as error:
@@ -345,7 +335,7 @@ class ClusterSupervisor:
             case driver_protocol.Reported(name, report):
                 self.agents.reported(name, report)
             case driver_protocol.AgentCallResult():
-                self.agents.returned(message)
+                self.agents.calls.returned(message)
 
     def _cluster_up(self, up: driver_protocol.ClusterUp, target: str, attempt: int) -> None:
         log.info("connected to %s, Ray %s, Python %s", up.address, up.ray_version, up.python_version)

@@ -70,19 +70,21 @@ class ConnectionStatus:
 
     def connected(self, up: driver_protocol.ClusterUp, target: str, attempt: int, nodes: int) -> None:
         """The driver is connected; agents start on this many nodes."""
-        status = ClusterStatus(
-            ClusterPhase.PLACING,
-            target=target,
-            address=up.address,
-            attempt=attempt,
-            attempts=ATTEMPTS,
-            nodes_total=nodes,
-            ray_version=up.ray_version,
-            python_version=up.python_version,
+        self._set(
+            ClusterStatus(
+                ClusterPhase.PLACING,
+                target=target,
+                address=up.address,
+                attempt=attempt,
+                attempts=ATTEMPTS,
+                nodes_total=nodes,
+                ray_version=up.ray_version,
+                python_version=up.python_version,
+                **_totals(up.nodes),
+            )
         )
-        self._set(msgspec.structs.replace(status, **_totals(up.nodes)))
 
-    def ray_nodes_seen(self, nodes: Iterable[driver_protocol.RayNode]) -> None:
+    def ray_nodes_seen(self, nodes: tuple[driver_protocol.RayNode, ...]) -> None:
         """Update the Ray nodes that are alive."""
         self._change(**_totals(nodes))
 
@@ -153,11 +155,10 @@ class ConnectionStatus:
         self.notice(Failure(kind, values))
 
 
-def _totals(nodes: Iterable[driver_protocol.RayNode]) -> dict[str, Any]:
+def _totals(nodes: tuple[driver_protocol.RayNode, ...]) -> dict[str, Any]:
     """The resources of the cluster according to Ray."""
-    listed = tuple(nodes)
     return {
-        "cpus": sum(node.cpus for node in listed),
-        "gpus": sum(node.gpus for node in listed),
-        "memory": sum(node.memory for node in listed),
+        "cpus": sum(node.cpus for node in nodes),
+        "gpus": sum(node.gpus for node in nodes),
+        "memory": sum(node.memory for node in nodes),
     }

@@ -111,21 +111,20 @@ async def _measure_web_address(agents: AgentDirectory, url: str) -> PathSummary:
     here = tuple(node.name for node in online if node.this_computer)
     failures: Failures = {}
     waits: Waits = {}
+    name = display_name(url_file_name(url))
     for group in (others, here):
         if group and (found := await list_files(agents, group, (url,), failures, waits)) is not None:
-            name, files = display_name(url_file_name(url)), found[1]
+            files = found[1]
             return PathSummary(url, name, False, len(files), sum(file.size for file in files))
     if (busy := busy_server(waits)) is not None:
-        return PathSummary(url, display_name(url_file_name(url)), failure=busy)
+        return PathSummary(url, name, failure=busy)
     if not failures:  # there are no nodes yet
         return (await asyncio.to_thread(measure_paths, (url,), NamePatterns()))[0]
-    return PathSummary(url, display_name(url_file_name(url)), failure=unreachable(url, failures))
+    return PathSummary(url, name, failure=unreachable(url, failures))
 
 
 def _is_here(agents: AgentDirectory, node: str) -> bool:
-    if node == THIS_COMPUTER:
-        return True
-    return find_node(node, agents.nodes).this_computer
+    return node == THIS_COMPUTER or find_node(node, agents.nodes).this_computer
 
 
 def _with_node(failure: Failure, node: str) -> Failure:

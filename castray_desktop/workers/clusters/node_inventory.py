@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import logging
 import re
 import socket
 from collections import Counter
@@ -23,7 +22,11 @@ from castray_desktop.workers.base.state_files import load_dict, load_list, save
 INBOX_SECONDS = 3.0
 """An inbox whose disk has not answered for this long is reported as silent."""
 
+MAX_CLUSTERS = 50
 _NODE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,59}")
+
+NodeAddresses = dict[str, tuple[str, str]]
+"""Host and address by node name."""
 
 
 def local_nodes(ray_node: RayNode, demo_nodes: int) -> tuple[NodeInfo, ...]:
@@ -47,9 +50,8 @@ class NodeNames:
     without agent.
     """
 
-    def __init__(self, homes: Mapping[str, tuple[str, str]] | None = None) -> None:
-        """`homes` are saved hosts and addresses by name."""
-        self._homes = dict(homes or {})
+    def __init__(self, homes: NodeAddresses) -> None:
+        self.homes = homes  # by name, also of nodes that are gone
         self._ids: dict[str, str] = {}  # Ray's id by name
         self._replaced: set[str] = set()  # ids whose names were taken over
 
@@ -67,22 +69,17 @@ class NodeNames:
             if name in named:
                 self._replaced.add(named[name].node_id)
             name = name or self._new_name(node, hosts[node_name(node.hostname)] == 1, taken)
-            self._homes[name], self._ids[name] = (node.hostname, node.address), node.node_id
+            self.homes[name], self._ids[name] = (node.hostname, node.address), node.node_id
             named[name] = node
         return named
 
-    @property
-    def homes(self) -> dict[str, tuple[str, str]]:
-        """Host and address by name."""
-        return dict(self._homes)
-
     def forget_node(self, name: str) -> None:
         """Drop a node that will not come back."""
-        self._homes.pop(name, None)
+        self.homes.pop(name, None)
         self._ids.pop(name, None)
 
     def _returning(self, node: RayNode, named: Mapping[str, RayNode], is_away: Callable[[str], bool]) -> str:
-        for name, home in self._homes.items():
+        for name, home in self.homes.items():
             if home == (node.hostname, node.address) and (name not in named or is_away(name)):
                 return name
         return ""
@@ -92,7 +89,7 @@ class NodeNames:
         short, long = node_name(node.hostname), node_name(f"{node.hostname}-{node.address}")
         numbered = (node_name(f"{long[:56]}-{number}") for number in itertools.count(2))
         candidates = itertools.chain([short] if alone and short != "all" else [], [long], numbered)
-        return next(name for name in candidates if name not in self._homes and name not in taken)
+        return next(name for name in candidates if name not in self.homes and name not in taken)
 
 
 def attached_node(name: str, ray_node: RayNode) -> NodeInfo:
@@ -150,15 +147,6 @@ def local_node_name() -> str:
 def is_this_computer(node: str) -> bool:
     """Whether a source that is named so is *this computer*, so that its current folder is the caller's."""
     return node in (THIS_COMPUTER, local_node_name())
-
-
-NodeAddresses = dict[str, tuple[str, str]]
-
-"""Host and address by node name."""
-
-MAX_CLUSTERS = 50
-
-log = logging.getLogger("castray.cluster")
 
 
 class NodeNameStore:
@@ -225,7 +213,7 @@ class NodeInventory:
         self._added = AddedNodeStore(paths.added_nodes)
         self._memory = NodeNameStore(paths.names)
         self._target = ""
-        self._names = NodeNames()
+        self._names = NodeNames({})
         self._beside: dict[str, str] = {}  # by added node: the node whose Ray node it shares
         self._inboxes: dict[str, str] = {}  # of nodes added to an earlier local cluster
         self._local = False
@@ -248,7 +236,7 @@ class NodeInventory:
         if local and not self._local:
             self._remember()
         self._local = local
-        plan = {info.name: info for info in self._local_nodes(ray_nodes[0])} if local else {}
+        plan = {info.name: info for info in local_nodes(ray_nodes[0], self._demo_nodes)} if local else {}
         others = ray_nodes[1:] if local else ray_nodes
         named = self._names.name_all(others, is_away, taken=(*plan, *self._beside))
         plan |= {name: attached_node(name, node) for name, node in named.items()}
@@ -292,9 +280,6 @@ class NodeInventory:
         self._beside.clear()
         self._inboxes.clear()
         self._local, self._target = False, ""
-
-    def _local_nodes(self, head: RayNode) -> tuple[NodeInfo, ...]:
-        return local_nodes(head, self._demo_nodes)
 
     def _remember(self) -> None:
         self._demo_nodes = SettingsFile(self._settings).current.demo_nodes

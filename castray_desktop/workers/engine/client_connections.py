@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import itertools
 import logging
 import time
 from collections.abc import Awaitable, Callable, Collection, Iterator
@@ -81,28 +80,23 @@ class ClientConnection:
     def watches_log(self) -> bool:
         return self._log_level is not None
 
-    def send(self, message: FromEngine, frame: bytes) -> bool:
-        """Send a frame, unless it is progress and the client is slow; returns whether it was sent."""
+    def send(self, message: FromEngine, frame: bytes) -> None:
+        """Send a frame, unless the client does not watch it, or it is progress and the client is slow."""
+        if self._writer.is_closing() or not self._watches(message):
+            return
         unread = self._writer.transport.get_write_buffer_size()
-        if isinstance(message, DeliveriesChanged) and not self._watches(message.cast):
-            return True
-        if isinstance(message, LogLine) and not self._wants_line(message):
-            return True
-        if self._writer.is_closing():
-            return False
         if unread > DISCONNECT_BYTES:
             self._writer.transport.abort()
-        elif unread > SLOW_BYTES and _is_progress(message):
-            return False
-        else:
+        elif unread <= SLOW_BYTES or not _is_progress(message):
             self._writer.write(frame)
+
+    def _watches(self, message: FromEngine) -> bool:
+        match message:
+            case DeliveriesChanged(cast):
+                return self._watched is None or cast in self._watched
+            case LogLine(level=level):
+                return self._log_level is not None and LEVELS.get(level, 0) >= self._log_level
         return True
-
-    def _watches(self, cast: str) -> bool:
-        return self._watched is None or cast in self._watched
-
-    def _wants_line(self, line: LogLine) -> bool:
-        return self._log_level is not None and LEVELS.get(line.level, 0) >= self._log_level
 
     async def close(self) -> None:
         """Close the connection after pending frames were sent; a client that does not read loses them."""
@@ -119,54 +113,51 @@ class ClientConnections:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self.idle_since: float | None = clock()
         self._clock = clock
-        self._clients: dict[int, ClientConnection] = {}
-        self._numbers = itertools.count()
+        self._clients: dict[ClientConnection, None] = {}  # in the order in which they have come
 
     def __len__(self) -> int:
         return len(self._clients)
 
     def __iter__(self) -> Iterator[ClientConnection]:
-        return iter(tuple(self._clients.values()))
+        return iter(tuple(self._clients))
 
-    def add_client(self, client: ClientConnection) -> int:
-        """Add a client; returns the number to remove it with."""
-        number = next(self._numbers)
-        self._clients[number] = client
+    def add_client(self, client: ClientConnection) -> None:
+        """Add a client."""
+        self._clients[client] = None
         self.idle_since = None
-        return number
 
-    def remove_client(self, number: int) -> None:
+    def remove_client(self, client: ClientConnection) -> None:
         """Remove a client."""
-        self._clients.pop(number, None)
+        del self._clients[client]
         if not self._clients:
             self.idle_since = self._clock()
 
     @property
     def watches_log(self) -> bool:
         """Whether any client wants log lines."""
-        return any(client.watches_log for client in self._clients.values())
+        return any(client.watches_log for client in self._clients)
 
     @property
     def targets(self) -> frozenset[str]:
         """The clusters that clients show."""
-        return frozenset(client.target for client in self._clients.values())
+        return frozenset(client.target for client in self._clients)
 
     def targets_of(self, kind: str) -> frozenset[str]:
         """The clusters that clients of a kind show."""
-        return frozenset(client.target for client in self._clients.values() if client.kind == kind)
+        return frozenset(client.target for client in self._clients if client.kind == kind)
 
     def publish(self, event: Event) -> None:
         """Send an event to every client."""
-        self._send(event, self._clients.values())
+        self._send(event, self._clients)
 
     def send_by_target(self, event: Event, target: str, looking: bool) -> None:
         """Send an event to clients of a cluster, or to clients without one."""
-        self._send(event, [item for item in self._clients.values() if (item.target == target) is looking])
+        self._send(event, [client for client in self._clients if (client.target == target) is looking])
 
     def tell_others(self, event: Event, target: str) -> None:
         """Send an event to those that want it without looking at its cluster: windows, and followers of its
         cast."""
-        others = [client for client in self._clients.values() if client.target != target]
+        others = [client for client in self._clients if client.target != target]
         self._send(event, [item for item in others if item.kind == WINDOW or item.follows(event)])
 
     def _send(self, event: Event, clients: Collection[ClientConnection]) -> None:
@@ -182,7 +173,7 @@ class ClientConnections:
 
     async def close(self) -> None:
         """Close every connection."""
-        await asyncio.gather(*(client.close() for client in self._clients.values()))
+        await asyncio.gather(*(client.close() for client in self._clients))
 
 
 class ClientServer:
@@ -219,12 +210,11 @@ class ClientServer:
             self._sessions.add(task)
             task.add_done_callback(self._sessions.discard)
         requests: set[asyncio.Task[None]] = set()
-        number: int | None = None
+        client: ClientConnection | None = None
         try:
             client = self._accept(await self._read_hello(reader, writer), writer)
             if client is None:
                 return
-            number = self._clients.add_client(client)
             while True:
                 request = await _read(reader)
                 if isinstance(request, messages.Request):
@@ -237,8 +227,8 @@ class ClientServer:
             for work in requests:
                 work.cancel()
             writer.close()
-            if number is not None:
-                self._clients.remove_client(number)
+            if client is not None:
+                self._clients.remove_client(client)
 
     async def _read_hello(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
@@ -263,6 +253,7 @@ class ClientServer:
             return None
         client = ClientConnection(writer, hello.client)
         writer.write(messages.encode(self._welcome(client)))
+        self._clients.add_client(client)
         return client
 
     async def _answer(self, client: ClientConnection, request: messages.Request) -> None:

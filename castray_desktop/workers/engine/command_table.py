@@ -103,7 +103,8 @@ class EngineCommands:
                 return messages.Accepted(cluster.casts.send(request))
             case messages.Preflight(request):
                 report = await cluster.casts.dry_runs.preflight(request)
-                return msgspec.structs.replace(report, cluster=self._named(cluster))
+                named = messages.CastCluster.of(cluster.agents.target, cluster.agents.address)
+                return msgspec.structs.replace(report, cluster=named)
             case messages.AddRecipients(cast, recipients):
                 return await self._clusters.casts_with(cast).add_recipients(cast, recipients)
             case messages.Retry():
@@ -186,9 +187,9 @@ class EngineCommands:
                 for each in self._clusters if client.kind == WINDOW else (cluster,):
                     each.casts.clear_succeeded()
             case messages.AddNode(name, on, inbox):
-                await cluster.supervisor.add_node(name, inbox, on)
+                await cluster.agents.add_node(name, inbox, on)
             case messages.RemoveNode(name):
-                await cluster.supervisor.remove_node(name)
+                cluster.agents.remove_node(name)
             case messages.Watch(casts):
                 client.watch(casts)
             case messages.WatchLog(level):
@@ -270,13 +271,10 @@ class EngineCommands:
         await self._clusters.settings_changed(settings)
 
     def _control_of(self, cluster: ManagedCluster, command: messages.ControlCommand) -> CastCommands:
-        """The connection of the cluster that has the cast; that of the client's cluster if none has it."""
+        """The commands of the cluster that has the cast; those of the client's cluster if none has it."""
         cast = getattr(command, "cast", "")
         known = [other for other in self._clusters if cast and other.casts.knows(cast)]
         return (known[0] if len(known) == 1 else cluster).casts.commands
-
-    def _named(self, cluster: ManagedCluster) -> messages.CastCluster:
-        return messages.CastCluster.of(cluster.agents.target, cluster.agents.address)
 
     def _status(self, cluster: ManagedCluster) -> messages.EngineStatus:
         return messages.EngineStatus(

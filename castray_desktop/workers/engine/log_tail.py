@@ -49,15 +49,13 @@ def parse_log(lines: Iterable[str], origin: str, at: float = 0.0) -> Iterator[Lo
         found = _HEAD.match(text)
         agent = None if found else _AGENT.match(text)
         if found is None and agent is None and current is not None and text.strip():
-            longer = f"{current.text}\n{text}"[:MAX_LINE_LENGTH]
-            current = LogLine(current.at, current.level, current.origin, without_secrets(longer))
+            current = _line(current.at, current.level, current.origin, f"{current.text}\n{text}")
             continue
         if current is not None:
             yield current
             at, current = current.at, None
         if found is not None:
-            seconds = time.mktime(time.strptime(found[1], "%Y-%m-%d %H:%M:%S")) + int(found[2]) / 1000
-            current = _line(seconds, found[3].lower(), found[4].removeprefix("castray."), found[5])
+            current = _headed_line(found, found[4].removeprefix("castray."))
         elif agent is not None:
             current = _agent_line(at, agent)
         elif text.strip():
@@ -68,12 +66,14 @@ def parse_log(lines: Iterable[str], origin: str, at: float = 0.0) -> Iterator[Lo
 
 def _agent_line(at: float, found: re.Match[str]) -> LogLine:
     """Parse an agent's line; Ray puts its origin in front."""
-    where = found[3] or found[2] or ""
+    origin = f"agent {found[3] or found[2] or ''}".strip()
     head = _HEAD.match(found[4])
-    if head is not None:
-        seconds = time.mktime(time.strptime(head[1], "%Y-%m-%d %H:%M:%S")) + int(head[2]) / 1000
-        return _line(seconds, head[3].lower(), f"agent {where}".strip(), head[5])
-    return _line(at, "warning", f"agent {where}".strip(), found[4])
+    return _line(at, "warning", origin, found[4]) if head is None else _headed_line(head, origin)
+
+
+def _headed_line(head: re.Match[str], origin: str) -> LogLine:
+    seconds = time.mktime(time.strptime(head[1], "%Y-%m-%d %H:%M:%S")) + int(head[2]) / 1000
+    return _line(seconds, head[3].lower(), origin, head[5])
 
 
 def _line(at: float, level: str, origin: str, text: str) -> LogLine:
@@ -85,17 +85,10 @@ def read_log(folder: Path, most: int) -> tuple[LogLine, ...]:
     lines: list[LogLine] = []
     for name in FILES:
         path = folder / name
-        text = _end_of(path.with_name(_older(name)), MAX_READ_BYTES - _size(path)) + _end_of(
-            path, MAX_READ_BYTES
-        )
-        lines.extend(parse_log(text.splitlines(), path.stem))
+        older = _end_of(folder / f"{name}.1", MAX_READ_BYTES - _size(path))
+        lines.extend(parse_log((older + _end_of(path, MAX_READ_BYTES)).splitlines(), path.stem))
     lines.sort(key=lambda line: line.at)
     return tuple(lines[-most:]) if most > 0 else ()
-
-
-def _older(name: str) -> str:
-    """The name of a rotated log."""
-    return f"{name}.1"
 
 
 def _size(path: Path) -> int:
@@ -136,14 +129,14 @@ class LogTail(logging.Handler):
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def start(self) -> None:
-        """Start."""
+        """Publish new lines from now on."""
         self._loop = asyncio.get_running_loop()
         logging.getLogger().addHandler(self)
         self._place = _size(self._driver)
         self._task = asyncio.create_task(self._follow(), name="log tail")
 
     async def stop(self) -> None:
-        """Stop."""
+        """Publish no more lines."""
         logging.getLogger().removeHandler(self)
         if self._task is not None:
             self._task.cancel()

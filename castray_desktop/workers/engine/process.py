@@ -26,7 +26,12 @@ from castray_desktop.workers.base.async_tasks import DaemonThreadPool
 from castray_desktop.workers.base.home_format import mark_home
 from castray_desktop.workers.base.paths import Paths, find_paths
 from castray_desktop.workers.base.settings import SettingsFile
-from castray_desktop.workers.base.state_files import PrivateLogFile, RecipientGroupFile, open_private
+from castray_desktop.workers.base.state_files import (
+    PrivateLogFile,
+    RecipientGroupFile,
+    open_private,
+    open_socket,
+)
 from castray_desktop.workers.casts.agent_directory import AgentDirectory
 from castray_desktop.workers.casts.cast_manager import CastManager
 from castray_desktop.workers.casts.cast_table import CastServices
@@ -35,22 +40,15 @@ from castray_desktop.workers.casts.node_speed_store import NodeSpeedStore
 from castray_desktop.workers.casts.session.checkpoint import CastCheckpoint, CheckpointStore
 from castray_desktop.workers.clusters import reaper
 from castray_desktop.workers.clusters.agent_manager import ClusterListener
-from castray_desktop.workers.clusters.cluster_discovery import (
-    ClusterHistory,
-    find_running_clusters,
-)
-from castray_desktop.workers.clusters.cluster_registry import (
-    ClusterFactories,
-    ClusterRegistry,
-    NodeRateLimit,
-)
+from castray_desktop.workers.clusters.cluster_discovery import ClusterHistory, find_running_clusters
+from castray_desktop.workers.clusters.cluster_registry import ClusterFactories, ClusterRegistry
 from castray_desktop.workers.clusters.cluster_supervisor import ClusterSupervisor
 from castray_desktop.workers.diagnostics.diagnosis import DiagnosisJobs
 from castray_desktop.workers.engine.client_connections import ClientConnections, ClientServer
 from castray_desktop.workers.engine.command_table import EngineCommands, EngineParts
 from castray_desktop.workers.engine.log_tail import LogTail
 from castray_desktop.workers.engine.sleep_inhibitor import SleepInhibitor
-from castray_desktop.workers.history.cast_history import CastHistory, running_and_queued
+from castray_desktop.workers.history.cast_history import CastHistory
 from castray_desktop.workers.schedules.schedule_manager import ScheduleClusters, ScheduleManager
 from castray_desktop.workers.sources.address_resolver import AddressResolver
 
@@ -89,7 +87,7 @@ class EngineProcess:
         self.history = CastHistory(
             paths.history,
             self.clients.publish,
-            self._running_and_queued,
+            lambda: [summary.state for cluster in self.clusters for summary in cluster.casts.summaries()],
             unfinished=lambda: [cast for cluster in self.clusters for cast in cluster.casts.unfinished],
             discard_kept=self._discard_kept,
         )
@@ -114,11 +112,8 @@ class EngineProcess:
             ended=self._cast_ended,
         )
         self.clusters = ClusterRegistry(
-            ClusterFactories(
-                functools.partial(supervise, paths),
-                self._manage_casts,
-                functools.partial(NodeRateLimit, self._settings),
-            ),
+            ClusterFactories(functools.partial(supervise, paths), self._manage_casts),
+            self._settings,
             self._publish_to_target,
             self.clients.tell_others,
             clock,
@@ -177,7 +172,7 @@ class EngineProcess:
         paused = not self._settings.current.go_on
         for checkpoint in checkpoints:
             try:
-                self.clusters.restore((checkpoint,), paused)
+                self.clusters.restore(checkpoint, paused)
             except Exception as error:
                 log.exception("cast %s can't continue", checkpoint.cast)
                 self.checkpoints.set_aside(checkpoint, error)
@@ -224,23 +219,6 @@ class EngineProcess:
         if isinstance(event, messages.ClusterChanged):
             self.known_clusters.record_status(event.cluster, time.time())
         self.clients.send_by_target(event, target, looking)
-
-    def _running_and_queued(self) -> tuple[int, int]:
-        casts = (summary for cluster in self.clusters for summary in cluster.casts.summaries())
-        return running_and_queued(summary.state for summary in casts)
-
-
-def open_socket(path: Path) -> socket.socket:
-    """Open the clients' socket, for this user only. Replaces the socket of a dead engine. Raises OSError."""
-    path.unlink(missing_ok=True)
-    listener = socket.socket(socket.AF_UNIX)
-    mask = os.umask(0o177)
-    try:
-        listener.bind(str(path))
-    finally:
-        os.umask(mask)
-    listener.listen(64)
-    return listener
 
 
 def _log_to(folder: Path) -> None:

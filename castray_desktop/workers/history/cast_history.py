@@ -11,7 +11,7 @@ import functools
 import logging
 import sqlite3
 import time
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
@@ -55,16 +55,18 @@ class CastHistory:
         self,
         path: Path,
         publish: Callable[[Event], None],
-        running: Callable[[], tuple[int, int]],
+        states: Callable[[], Collection[CastState]],
         wall: Callable[[], float] = time.time,
         unfinished: Callable[[], Collection[str]] = tuple,
         discard_kept: Callable[[Collection[str]], None] = lambda casts: None,
     ) -> None:
-        """`running` returns the numbers of running and queued casts, `unfinished` their ids; `wall` returns
-        POSIX seconds. `discard_kept(casts)` removes what nodes keep for retries of casts."""
+        """`states` returns those of the engine's casts, `unfinished` the ids of unfinished ones.
+
+        `wall` returns POSIX seconds. `discard_kept(casts)` removes what nodes keep for retries of casts.
+        """
         self._path = path
         self._publish = publish
-        self._running = running
+        self._states = states
         self._wall = wall
         self._unfinished = unfinished
         self._discard_kept = discard_kept
@@ -227,9 +229,10 @@ class CastHistory:
 
     def statistics(self) -> messages.StatisticsReport:
         """Totals since this engine's start and of all time."""
-        active, queued = self._running()
+        going_on = [state for state in self._states() if not state.finished]
+        queued = going_on.count(CastState.QUEUED)
         return messages.StatisticsReport(
-            self._engine.statistics(), self._all_time.statistics(), active, queued
+            self._engine.statistics(), self._all_time.statistics(), len(going_on) - queued, queued
         )
 
     async def close(self) -> None:
@@ -334,10 +337,3 @@ class CastHistory:
             return await finish(asyncio.get_running_loop().run_in_executor(self._thread, work))
         except (sqlite3.Error, OSError) as error:
             raise CastRayError(FailureKind.HISTORY_UNAVAILABLE, reason=str(error)) from error
-
-
-def running_and_queued(states: Iterable[CastState]) -> tuple[int, int]:
-    """How many of these casts run, and how many are queued."""
-    going_on = [state for state in states if not state.finished]
-    queued = going_on.count(CastState.QUEUED)
-    return len(going_on) - queued, queued

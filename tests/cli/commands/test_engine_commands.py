@@ -17,8 +17,8 @@ from castray_desktop.cli.commands.send_command import print_preflight
 from castray_desktop.core.failures.kinds import CastRayError, Failure, FailureKind
 from castray_desktop.core.protocol import messages
 from castray_desktop.workers.base.paths import Paths
+from castray_desktop.workers.base.state_files import open_socket
 from castray_desktop.workers.client import engine_client as client_module
-from castray_desktop.workers.engine.process import open_socket
 from tests.cli.run_words import run_words
 from tests.helpers.engine_home import EngineHome
 

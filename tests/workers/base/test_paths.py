@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from castray_desktop.workers.base.paths import find_paths
-from castray_desktop.workers.engine.process import open_socket
+from castray_desktop.workers.base.state_files import open_socket
 
 
 def mode(path: Path) -> int:

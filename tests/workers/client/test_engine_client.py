@@ -17,10 +17,10 @@ from castray_desktop.core.protocol.messages import ClusterPhase
 from castray_desktop.core.protocol.nodes import agent_orders, driver_protocol
 from castray_desktop.workers.base.paths import Paths
 from castray_desktop.workers.base.settings import SettingsFile
+from castray_desktop.workers.base.state_files import open_socket
 from castray_desktop.workers.client import engine_client as client_module
 from castray_desktop.workers.client.engine_client import EngineClient
 from castray_desktop.workers.engine import process as engine_module
-from castray_desktop.workers.engine.process import open_socket
 from tests.helpers.engine_home import EngineHome
 
 

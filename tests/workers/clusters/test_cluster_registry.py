@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import functools
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -404,9 +403,8 @@ async def test_a_lower_limit_of_all_casts_makes_no_recipient_slow(settings: Sett
     parts = ClusterFactories(
         lambda _listener: SimpleNamespace(agents=stage.agents),  # type: ignore[arg-type, return-value]
         lambda _agents, _publish: stage.cast_manager,
-        functools.partial(NodeRateLimit, settings),
     )
-    clusters = ClusterRegistry(parts, lambda *_: None, lambda *_: None, stage._clock)
+    clusters = ClusterRegistry(parts, settings, lambda *_: None, lambda *_: None, stage._clock)
     cast, came = await stage.start(), 0
     for step in range(20):
         if step == 10:

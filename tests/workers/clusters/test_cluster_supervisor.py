@@ -64,9 +64,7 @@ class Stage:
             running=lambda: self.running,
         )
 
-    async def start_driver(
-        self, paths: Paths, target: str, show_token: bool = False, join: bool = False
-    ) -> FakeDriver:
+    async def start_driver(self, paths: Paths, target: str, *, show_token: bool, join: bool) -> FakeDriver:
         self.shown.append(show_token)
         if self.start_error is not None:
             raise self.start_error
@@ -483,14 +481,14 @@ async def test_a_client_disconnects_while_the_cluster_is_left(stage: Stage) -> N
 
 async def test_a_node_is_added_and_removed(stage: Stage) -> None:
     driver = await stage.ready()
-    adding = asyncio.create_task(stage.supervisor.add_node("extra", "/in"))
+    adding = asyncio.create_task(stage.supervisor.agents.add_node("extra", "/in"))
     order = await driver.wait_for(driver_protocol.PlaceAgent, 5)
     assert (order.name, order.inbox, order.node_id) == ("extra", "/in", RAY_NODE.node_id)
     assert not adding.done()
     driver.say(driver_protocol.AgentUp(hello("extra")))
     await adding
     assert stage.supervisor.agents.nodes["extra"].removable
-    await stage.supervisor.remove_node("extra")
+    stage.supervisor.agents.remove_node("extra")
     assert driver.sent(driver_protocol.RemoveAgent) == [driver_protocol.RemoveAgent("extra")]
     assert "extra" not in stage.supervisor.agents.nodes
     assert stage.supervisor.status.nodes_total == 4
@@ -502,7 +500,7 @@ async def test_a_node_is_added_and_removed(stage: Stage) -> None:
 
 async def test_an_added_node_comes_back_with_the_next_driver(stage: Stage) -> None:
     driver = await stage.ready()
-    adding = asyncio.create_task(stage.supervisor.add_node("extra", "/in"))
+    adding = asyncio.create_task(stage.supervisor.agents.add_node("extra", "/in"))
     await driver.wait_for(driver_protocol.PlaceAgent, 5)
     driver.say(driver_protocol.AgentUp(hello("extra")))
     await adding
@@ -515,7 +513,7 @@ async def test_an_added_node_comes_back_with_the_next_driver(stage: Stage) -> No
 
 async def test_an_added_node_is_there_again_when_the_local_cluster_is(stage: Stage) -> None:
     driver = await stage.ready()
-    adding = asyncio.create_task(stage.supervisor.add_node("extra", "/in"))
+    adding = asyncio.create_task(stage.supervisor.agents.add_node("extra", "/in"))
     await driver.wait_for(driver_protocol.PlaceAgent, 5)
     driver.say(driver_protocol.AgentUp(hello("extra")))
     await adding
@@ -524,7 +522,7 @@ async def test_an_added_node_is_there_again_when_the_local_cluster_is(stage: Sta
     again = driver.sent(driver_protocol.PlaceAgent)[-1]
     assert (again.name, again.inbox) == ("extra", "/in")
     assert stage.supervisor.agents.nodes["extra"].removable
-    await stage.supervisor.remove_node("extra")
+    stage.supervisor.agents.remove_node("extra")
     await stage.supervisor.leave()
     await stage.ready()
     assert "extra" not in stage.supervisor.agents.nodes
@@ -532,7 +530,7 @@ async def test_an_added_node_is_there_again_when_the_local_cluster_is(stage: Sta
 
 async def test_a_node_that_can_not_be_placed_is_not_kept(stage: Stage) -> None:
     driver = await stage.ready()
-    adding = asyncio.create_task(stage.supervisor.add_node("extra", ""))
+    adding = asyncio.create_task(stage.supervisor.agents.add_node("extra", ""))
     await driver.wait_for(driver_protocol.PlaceAgent, 5)
     driver.say(driver_protocol.AgentLost("extra", "OSError: disk"))
     with pytest.raises(CastRayError) as caught:
@@ -543,7 +541,7 @@ async def test_a_node_that_can_not_be_placed_is_not_kept(stage: Stage) -> None:
 
 async def test_adding_a_node_while_the_cluster_stops_ends_at_once(stage: Stage) -> None:
     driver = await stage.ready()
-    adding = asyncio.create_task(stage.supervisor.add_node("extra", ""))
+    adding = asyncio.create_task(stage.supervisor.agents.add_node("extra", ""))
     await driver.wait_for(driver_protocol.PlaceAgent, 5)
     await stage.supervisor.leave()
     async with asyncio.timeout(1):
@@ -551,7 +549,7 @@ async def test_adding_a_node_while_the_cluster_stops_ends_at_once(stage: Stage) 
             await adding
     assert caught.value.failure.kind is FailureKind.CLUSTER_STOPPED
     with pytest.raises(CastRayError) as caught:
-        await stage.supervisor.add_node("extra", "")
+        await stage.supervisor.agents.add_node("extra", "")
     assert caught.value.failure.kind is FailureKind.NO_CLUSTER
 
 
@@ -569,7 +567,7 @@ async def test_adding_a_node_while_the_cluster_stops_ends_at_once(stage: Stage) 
 async def test_names_that_nodes_can_not_have(stage: Stage, name: str, kind: FailureKind) -> None:
     await stage.ready()
     with pytest.raises(CastRayError) as caught:
-        await stage.supervisor.add_node(name, "")
+        await stage.supervisor.agents.add_node(name, "")
     assert caught.value.failure.kind is kind
 
 
@@ -583,7 +581,7 @@ async def test_adding_where_this_computer_is_no_node(stage: Stage) -> None:
     await stage.supervisor.use("10.0.0.1:6379")
     await stage.phase(ClusterPhase.READY)
     with pytest.raises(CastRayError) as caught:
-        await stage.supervisor.add_node("extra", "")
+        await stage.supervisor.agents.add_node("extra", "")
     assert caught.value.failure.kind is FailureKind.NODE_UNKNOWN
 
 
@@ -591,7 +589,7 @@ async def test_only_added_nodes_can_be_removed(stage: Stage) -> None:
     await stage.ready()
     for name, kind in (("node_1", FailureKind.NODE_NOT_REMOVABLE), ("x", FailureKind.NODE_UNKNOWN)):
         with pytest.raises(CastRayError) as caught:
-            await stage.supervisor.remove_node(name)
+            stage.supervisor.agents.remove_node(name)
         assert caught.value.failure.kind is kind
 
 

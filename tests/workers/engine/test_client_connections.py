@@ -89,9 +89,9 @@ def test_all_clients_get_all_events() -> None:
 def test_a_removed_client_gets_no_events() -> None:
     clients = ClientConnections()
     client, writer = make_client()
-    number = clients.add_client(client)
+    clients.add_client(client)
     assert len(clients) == 1
-    clients.remove_client(number)
+    clients.remove_client(client)
     clients.publish(STATUS)
     assert (len(clients), writer.frames) == (0, [])
 

@@ -325,7 +325,7 @@ async def test_a_large_damaged_history_is_set_aside_when_it_is_read(tmp_path: Pa
     with path.open("r+b") as file:  # the pages after the first ones, which describe the contents
         file.seek(16 * 4096)
         file.write(b"\xab" * (40 * 4096))
-    history = CastHistory(path, lambda event: None, lambda: (0, 0))
+    history = CastHistory(path, lambda event: None, lambda: ())
     await history.start()
     page = await history.answer(m.GetHistory(m.HistoryQuery(limit=1000)))
     assert isinstance(page, m.HistoryPage)

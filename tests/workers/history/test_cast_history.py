@@ -40,7 +40,6 @@ from castray_desktop.workers.history.cast_history import (
     KEPT_SECONDS,
     MOST_GRACE_SECONDS,
     CastHistory,
-    running_and_queued,
 )
 from castray_desktop.workers.history.file_list_store import OutcomeRecord
 from castray_desktop.workers.history.history_store import _PAGE, VERSION, HistoryStore, PastCast
@@ -49,6 +48,7 @@ from tests.helpers.fake_driver import FakeDriver
 
 REQUEST = SendRequest(("/data/model.bin",), ("all",), options=TransferOptions(exclude=("*.tmp",)))
 END = 1_790_000_000.0
+STATES = (CastState.QUEUED, CastState.SENDING, CastState.COMPLETED, CastState.PAUSED)
 
 
 def past_cast(
@@ -109,7 +109,7 @@ def store(path: Path) -> Iterator[HistoryStore]:
 @pytest.fixture
 async def history(path: Path) -> AsyncIterator[CastHistory]:
     told: list[m.Event] = []
-    history = CastHistory(path, told.append, lambda: (0, 0))
+    history = CastHistory(path, told.append, lambda: ())
     history.told = told  # type: ignore[attr-defined]
     await history.start()
     yield history
@@ -388,7 +388,7 @@ async def test_an_engine_gives_casts_of_an_earlier_version_their_crowd(path: Pat
     add(store, *(past_cast(number) for number in range(5)))
     store.close()
     as_version_1(path)
-    history = CastHistory(path, lambda event: None, lambda: (0, 0))
+    history = CastHistory(path, lambda event: None, lambda: ())
     await history.start()
     async with asyncio.timeout(5):
         await history._background.wait()
@@ -496,20 +496,20 @@ async def test_a_cast_with_a_deferred_recipient_is_reported_twice_and_counted_on
 
 async def test_sums_and_traffic_outlive_the_engine(path: Path) -> None:
     now = [END - 100]
-    first = CastHistory(path, lambda event: None, lambda: (1, 2), lambda: now[0])
+    first = CastHistory(path, lambda event: None, lambda: STATES, lambda: now[0])
     await first.start()
     for _ in range(400):
         now[0] += 0.25
         first.throughput("local", m.Throughput(now[0], 300.0, 300.0, (m.NodeRate("node_1", 300.0),)))
     ended(first, past_cast(1))
     await first.close()
-    second = CastHistory(path, lambda event: None, lambda: (1, 2), lambda: now[0] + 60)
+    second = CastHistory(path, lambda event: None, lambda: STATES, lambda: now[0] + 60)
     await second.start()
     report = second.statistics()
     rates = await second.answer(m.GetRates(3 * 3600.0))
     await second.close()
     assert report.engine.casts == 0
-    assert (report.active, report.queued) == (1, 2)
+    assert (report.active, report.queued) == (2, 1)
     assert (report.ever.casts, report.ever.delivered) == (1, 2)
     assert {node.node: node.peak_rate for node in report.ever.nodes} == {"node_1": 500.0, "node_2": 500.0}
     assert report.ever.peak_rate == 1000.0
@@ -560,7 +560,7 @@ async def test_nodes_keep_nothing_for_casts_whose_undo_has_expired(path: Path) -
     history = CastHistory(
         path,
         lambda event: None,
-        lambda: (0, 0),
+        lambda: (),
         wall=lambda: END + 100,
         discard_kept=lambda casts: discarded.append(sorted(casts)),
     )
@@ -658,7 +658,7 @@ async def test_the_days_that_the_history_goes_back(history: CastHistory) -> None
 
 
 async def test_without_a_usable_file_the_rest_works(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    history = CastHistory(tmp_path / "no" / "folder" / "history.sqlite", lambda event: None, lambda: (0, 0))
+    history = CastHistory(tmp_path / "no" / "folder" / "history.sqlite", lambda event: None, lambda: ())
     await history.start()
     ended(history, past_cast(1))
     assert history.statistics().engine.casts == 1
@@ -667,11 +667,6 @@ async def test_without_a_usable_file_the_rest_works(tmp_path: Path, caplog: pyte
     assert caught.value.failure.kind is FailureKind.HISTORY_UNAVAILABLE
     await history.close()
     assert "history is not available" in caplog.text
-
-
-def test_what_runs_and_what_is_queued() -> None:
-    states = (CastState.QUEUED, CastState.SENDING, CastState.COMPLETED, CastState.PAUSED)
-    assert running_and_queued(states) == (2, 1)
 
 
 async def test_the_engine_remembers_a_cast_for_its_clients(
