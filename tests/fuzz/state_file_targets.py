@@ -26,9 +26,8 @@ from castray_desktop.workers.agent.transfer.store.journal import CommitLog, Jour
 from castray_desktop.workers.agent.transfer.store.staging import StagingRegistry
 from castray_desktop.workers.base.settings import SettingsFile
 from castray_desktop.workers.base.state_files import RecipientGroupFile
-from castray_desktop.workers.casts.download_speed_store import DownloadMeasurement, DownloadSpeedStore
-from castray_desktop.workers.casts.node_speed_store import NodeSpeedStore
 from castray_desktop.workers.casts.session.checkpoint import CastCheckpoint, CheckpointStore
+from castray_desktop.workers.casts.speed_stores import DownloadMeasurement, DownloadSpeedStore, NodeSpeedStore
 from castray_desktop.workers.client.single_instance import HandoverRequest, SecondInstance
 from castray_desktop.workers.clusters.cluster_discovery import UsedCluster, _load_clusters
 from castray_desktop.workers.clusters.node_inventory import AddedNode, AddedNodeStore, NodeNameStore

@@ -1,4 +1,4 @@
-"""How long a cast waits for nodes that went away, and when a node may retry. Time is an argument."""
+"""How long a cast waits for nodes that went away. Time is an argument."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from castray_desktop.core.failures.kinds import Failure
 
 GRACE_SECONDS = 30.0
-
 """A cast waits this long for a node that went away."""
 
 
@@ -24,8 +23,7 @@ class AbsenceTracker:
     not count.
     """
 
-    def __init__(self, limit: float = GRACE_SECONDS) -> None:
-        self._limit = limit
+    def __init__(self) -> None:
         self._away: dict[str, _Absence] = {}
 
     def __contains__(self, node: object) -> bool:
@@ -49,7 +47,7 @@ class AbsenceTracker:
         """Why it is away. Raises KeyError for a node that is not away."""
         return self._away[node].failure
 
-    def expired(self, now: float, clock_running: bool, excluded: Collection[str] = ()) -> tuple[str, ...]:
+    def expired(self, now: float, clock_running: bool, excluded: Collection[str]) -> tuple[str, ...]:
         """Nodes whose grace period has expired at `now`; time since the last call counts only if
         `clock_running`.
 
@@ -59,4 +57,4 @@ class AbsenceTracker:
             if clock_running and node not in excluded:
                 absence.seconds += now - absence.looked
             absence.looked = now
-        return tuple(node for node, absence in self._away.items() if absence.seconds >= self._limit)
+        return tuple(node for node, absence in self._away.items() if absence.seconds >= GRACE_SECONDS)

@@ -12,9 +12,7 @@ from castray_desktop.core.protocol.messages import THIS_COMPUTER, NodeInfo, Node
 GROUP_PREFIX = "@"
 
 MAX_GROUP_NAME_LENGTH = 60
-
 Groups = Mapping[str, tuple[str, ...]]
-
 """The members of each group, by its name without the mark."""
 
 _NAME = re.compile(r"[^\s,@/][^,@/]*")
@@ -77,13 +75,8 @@ def find_node(selector: str, nodes: Mapping[str, NodeInfo]) -> NodeInfo:
     return fitting[0]
 
 
-def resolve_source(selector: str, nodes: Mapping[str, NodeInfo]) -> str:
-    """The name of the source. Raises CastRayError(NODE_UNKNOWN)."""
-    return find_node(selector, nodes).name
-
-
 def resolve_recipients(
-    selectors: Iterable[str], source: str, nodes: Mapping[str, NodeInfo], groups: Groups | None = None
+    selectors: Iterable[str], source: str, nodes: Mapping[str, NodeInfo], groups: Groups
 ) -> tuple[str, ...]:
     """The names of the recipients, each once, in the order given.
 
@@ -92,7 +85,7 @@ def resolve_recipients(
     NO_RECIPIENTS, GROUP_UNKNOWN or GROUP_EMPTY.
     """
     names: dict[str, None] = {}
-    for one in expand_groups(selectors, groups or {}, nodes, source):
+    for one in expand_groups(selectors, groups, nodes, source):
         if one == ALL_NODES:
             names.update(dict.fromkeys(name for name in nodes if name != source))
             continue

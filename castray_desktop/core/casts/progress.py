@@ -14,16 +14,15 @@ LAG_FLOOR_BYTES = 16 * 1024 * 1024
 
 
 class RateMeter:
-    """The rate at which a monotonic counter grew over the last `window` seconds."""
+    """The rate at which a monotonic counter grew over the last `WINDOW_SECONDS`."""
 
-    def __init__(self, window: float = WINDOW_SECONDS) -> None:
-        self._window = window
+    def __init__(self) -> None:
         self._samples: list[tuple[float, float]] = []  # a few; an empty deque is 760 bytes
 
     def record(self, now: float, total: float) -> None:
         """Record that the counter was `total` at `now` seconds."""
         self._samples.append((now, total))
-        while len(self._samples) > 2 and self._samples[1][0] <= now - self._window:
+        while len(self._samples) > 2 and self._samples[1][0] <= now - WINDOW_SECONDS:
             del self._samples[0]
 
     def rate(self, now: float) -> float:
@@ -31,7 +30,7 @@ class RateMeter:
         if len(self._samples) < 2:
             return 0.0
         oldest, newest = self._samples[0], self._samples[-1]
-        if now - newest[0] > self._window:
+        if now - newest[0] > WINDOW_SECONDS:
             return 0.0
         elapsed = max(now, newest[0]) - oldest[0] if now - newest[0] > 1.0 else newest[0] - oldest[0]
         if elapsed <= 0:

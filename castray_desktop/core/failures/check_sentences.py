@@ -216,12 +216,12 @@ def worst(checks: Iterable[Check]) -> CheckState:
     return CheckState.NOTICE if CheckState.NOTICE in states else CheckState.GOOD
 
 
-def diagnostics_text(checks: Iterable[Check], translate: Callable[[str], str] = str) -> str:
+def diagnostics_text(checks: Iterable[Check]) -> str:
     """Everything as lines to be passed on, without what looks like a secret."""
     marks = {CheckState.GOOD: "ok", CheckState.NOTICE: "!!", CheckState.BAD: "XX"}
     lines = []
     for check in checks:
-        finding = explain_check(check, translate)
+        finding = explain_check(check)
         lines.append(f"{marks[check.state]}  {finding.title}: {finding.found}")
         if finding.remedy:
             lines.append(f"    {finding.remedy}")

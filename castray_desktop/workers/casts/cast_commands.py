@@ -34,7 +34,7 @@ class CastCommands:
         verifying: VerificationJobs,
         files: FileLists,
     ) -> None:
-        self.verifying = verifying
+        self._verifying = verifying
         self._context = context
         self._table = context.table
         self._admit = admit
@@ -60,7 +60,7 @@ class CastCommands:
             case messages.GetFiles(cast, query):
                 return await self._files.page(cast, query)
             case messages.CancelVerify(job):
-                self.verifying.cancel(job)
+                self._verifying.cancel(job)
             case _:
                 raise CastRayError(FailureKind.INTERNAL, reason=f"{type(command).__name__} is not known here")
         return messages.Done()
@@ -117,7 +117,7 @@ class CastCommands:
         self, cast: str, recipients: tuple[str, ...] = ()
     ) -> tuple[PastCast, tuple[str, ...]]:
         """An ended cast, and which of these recipients, or of all, did not get it. Raises CastRayError."""
-        past = await self.find_past(cast)
+        past = await self._context.find_past(cast)
         missing = [item.node for item in past.result.deliveries if item.state in _MISSING]
         chosen = tuple(node for node in missing if not recipients or node in recipients)
         if not chosen:
@@ -126,31 +126,16 @@ class CastCommands:
 
     async def send_again(self, cast: str) -> str:
         """Send to all recipients again; returns the new cast's id. Raises CastRayError."""
-        past = await self.find_past(cast)
+        past = await self._context.find_past(cast)
         return self._send(past.request, follows=past.result.summary.cast)
 
     async def verify(self, command: messages.Verify) -> messages.VerifyReport:
         """Verify what a cast delivered, or what lies at a path. Raises CastRayError."""
         if not command.cast:
-            return await self.verifying.verify_path(command)
-        past = await self.find_past(command.cast)
+            return await self._verifying.verify_path(command)
+        past = await self._context.find_past(command.cast)
         command = msgspec.structs.replace(command, cast=past.result.summary.cast)
-        return await self.verifying.verify_cast(command, past.result.deliveries)
-
-    async def find_past(self, cast: str) -> PastCast:
-        """Find an ended cast, in memory or in the history. Raises CastRayError."""
-        matching = self._table.matching(cast)
-        if len(matching) == 1:
-            (status,) = matching
-            if status.cast in self._table.sessions:
-                raise CastRayError(FailureKind.CAST_GOES_ON, cast=cast)
-            return PastCast(
-                status.repeatable_request, status.cluster.target, status.result(self._context.now)
-            )
-        find_past_cast = self._context.services.find_past_cast
-        if find_past_cast is None or matching or not cast:
-            raise CastRayError(FailureKind.CAST_UNKNOWN, cast=cast)
-        return await find_past_cast(cast)
+        return await self._verifying.verify_cast(command, past.result.deliveries)
 
     def _running(self, cast: str) -> CastSession:
         session = self._table.find_unfinished(cast)

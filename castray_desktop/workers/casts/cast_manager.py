@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Callable, Iterable
 
 import msgspec
 
-from castray_desktop.core.casts.node_selector import nobody_online, resolve_recipients, resolve_source
+from castray_desktop.core.casts.node_selector import find_node, nobody_online, resolve_recipients
 from castray_desktop.core.casts.states import recipients_mode
 from castray_desktop.core.casts.transfer_options import TransferOptions
 from castray_desktop.core.failures.kinds import CastRayError, Failure, FailureKind
@@ -326,12 +326,8 @@ class CastManager:
             session.limit_changed()
 
     def clear_finished(self) -> None:
-        """Remove all ended casts from the list."""
-        self._finished.trim(0, 0)
-
-    def clear_succeeded(self) -> None:
         """Remove ended casts from the list, but failed ones only where no others are left."""
-        self._finished.clear_succeeded()
+        self._finished.clear()
 
     async def end_all(self, failure: Failure | None = None) -> None:
         """End every cast: cancelled, or failed with `failure`. Returns when they have ended.
@@ -341,14 +337,11 @@ class CastManager:
         for cast in [cast for cast in self._table.tasks if self._table.sessions[cast].status.is_paused]:
             if cast in self._table.tasks:  # it may have ended while others were looked after
                 await self._requeue_paused(cast)
-        for cast in self._table.tasks:
+        ending = []
+        for cast, task in self._table.tasks.items():
             if not self._table.sessions[cast].waits_for_cluster:
                 self._table.sessions[cast].end(failure)
-        ending = [
-            task
-            for cast, task in self._table.tasks.items()
-            if not self._table.sessions[cast].waits_for_cluster
-        ]
+                ending.append(task)
         if ending:
             await asyncio.wait(ending)
 
@@ -467,9 +460,8 @@ class CastManager:
         """A node's agent is ready; notify every cast."""
         for session in self._active_sessions():
             session.agent_up(node)
-        for (
-            cast
-        ) in self.retryable:  # an earlier agent may have left what a retry can use, which is kept a day
+        # an earlier agent may have left what a retry can use, which is kept a day
+        for cast in self.retryable:
             if self._table.casts[cast].has_failed(node):
                 order = agent_orders.ForgetCast(cast, keep_parts=True)
                 self._background.run(broadcast(self._agents, (node,), order), f"keep {cast}")
@@ -539,11 +531,11 @@ class CastManager:
         """Names of the source and of the recipients. Raises CastRayError."""
         nodes, groups = self._agents.nodes, self._services.groups()
         if not request.is_download:
-            source = resolve_source(request.source, nodes)
+            source = find_node(request.source, nodes).name
             return source, resolve_recipients(request.recipients, source, nodes, groups)
         recipients = resolve_recipients(request.recipients, "", nodes, groups)
         if request.source:
-            return resolve_source(request.source, nodes), recipients
+            return find_node(request.source, nodes).name, recipients
         online = [node for node in recipients if nodes[node].state is NodeState.ONLINE]
         return (online or recipients)[0], recipients
 
@@ -582,7 +574,7 @@ class CastManager:
 
     def set_max_running(self, max_running: int) -> None:
         """Change how many casts may run at once; 0: unlimited."""
-        self._table.queue.set_max_running(max_running)
+        self._table.queue.max_running = max_running
         self._admit()
 
     def _task_ended(self, cast: str) -> None:

@@ -161,7 +161,7 @@ class FinishedCasts:
         self._report_end(status, again=True)
         self._keep_cast(status)
 
-    def trim(self, casts: int, deliveries: int) -> None:
+    def _trim(self, casts: int, deliveries: int) -> None:
         """Remove the oldest ended casts until at most this many are left."""
         left, size = len(self._kept), sum(self._kept.values())
         gone = []
@@ -172,7 +172,7 @@ class FinishedCasts:
             left, size = left - 1, size - count
         self._remove(gone)
 
-    def clear_succeeded(self) -> None:
+    def clear(self) -> None:
         """Remove ended casts that did not fail; where all of them have failed, remove those."""
         failed = [cast for cast in self._kept if self._context.table.casts[cast].state in FAILED]
         if len(failed) == len(self._kept):
@@ -193,7 +193,7 @@ class FinishedCasts:
         if not status.awaited:
             deliveries = len(status.recipients)
             self._kept[status.cast] = deliveries
-            self.trim(MAX_KEPT_CASTS, max(MAX_KEPT_DELIVERIES, deliveries))
+            self._trim(MAX_KEPT_CASTS, max(MAX_KEPT_DELIVERIES, deliveries))
 
     def _save_checkpoint(self, status: CastStatus) -> None:
         """Save a checkpoint as long as deliveries are deferred."""
@@ -213,11 +213,9 @@ class FinishedCasts:
             checkpoints.drop(status.cast)
 
     def _report_end(self, status: CastStatus, again: bool) -> None:
-        ended = self._context.services.ended
-        if ended is not None:
-            ended(
-                status.repeatable_request,
-                self._context.agents.target,
-                status.result(self._context.now),
-                again,
-            )
+        self._context.services.ended(
+            status.repeatable_request,
+            self._context.agents.target,
+            status.result(self._context.now),
+            again,
+        )

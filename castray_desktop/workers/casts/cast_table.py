@@ -14,12 +14,11 @@ from castray_desktop.core.casts.transfer_options import Encryption
 from castray_desktop.core.failures.kinds import CastRayError, FailureKind
 from castray_desktop.core.protocol.messages import CastResult, Event, SendRequest
 from castray_desktop.workers.casts.agent_directory import AgentDirectory
-from castray_desktop.workers.casts.download_speed_store import DownloadSpeedStore
-from castray_desktop.workers.casts.node_speed_store import NodeSpeedStore
 from castray_desktop.workers.casts.session.cast_session import CastSession
 from castray_desktop.workers.casts.session.cast_status import CastStatus
 from castray_desktop.workers.casts.session.checkpoint import CheckpointStore
 from castray_desktop.workers.casts.session.multicast_control import MulticastGroups
+from castray_desktop.workers.casts.speed_stores import DownloadSpeedStore, NodeSpeedStore
 from castray_desktop.workers.history.file_list_store import FileRecord
 from castray_desktop.workers.history.history_store import PastCast
 from castray_desktop.workers.sources.address_resolver import AddressResolver
@@ -57,7 +56,7 @@ class CastServices:
     find_past_cast: FindPastCast | None = None
     keep_file_record: KeepFileRecord | None = None
     file_records: LoadFileRecords | None = None
-    ended: CastEnded | None = None
+    ended: CastEnded = lambda *_: None
 
 
 class CastTable:
@@ -115,3 +114,15 @@ class ClusterContext:
     def now(self) -> float:
         """Monotonic seconds."""
         return self.services.clock()
+
+    async def find_past(self, cast: str) -> PastCast:
+        """Find an ended cast, in memory or in the history. Raises CastRayError."""
+        matching = self.table.matching(cast)
+        if len(matching) == 1:
+            (status,) = matching
+            if status.cast in self.table.sessions:
+                raise CastRayError(FailureKind.CAST_GOES_ON, cast=cast)
+            return PastCast(status.repeatable_request, status.cluster.target, status.result(self.now))
+        if self.services.find_past_cast is None or matching or not cast:
+            raise CastRayError(FailureKind.CAST_UNKNOWN, cast=cast)
+        return await self.services.find_past_cast(cast)

@@ -132,14 +132,10 @@ class FileLists:
 
     async def _table(self, cast: str) -> _Shown:
         matching = self._context.table.matching(cast)
-        if len(matching) == 1:
-            session = self._context.table.sessions.get(matching[0].cast)
-            if session is not None:
-                return await self._live_table(session)
-            return await self._ended_table(matching[0].result(self._context.now))
-        if self._services.find_past_cast is None or matching or not cast:
-            raise CastRayError(FailureKind.CAST_UNKNOWN, cast=cast)
-        return await self._ended_table((await self._services.find_past_cast(cast)).result)
+        session = self._context.table.sessions.get(matching[0].cast) if len(matching) == 1 else None
+        if session is not None:
+            return await self._live_table(session)
+        return await self._ended_table((await self._context.find_past(cast)).result)
 
     async def _ended_table(self, result: CastResult) -> _Shown:
         cast = result.summary.cast

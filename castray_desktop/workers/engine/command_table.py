@@ -185,7 +185,7 @@ class EngineCommands:
                 await self._change_settings(settings)
             case messages.ClearFinished():
                 for each in self._clusters if client.kind == WINDOW else (cluster,):
-                    each.casts.clear_succeeded()
+                    each.casts.clear_finished()
             case messages.AddNode(name, on, inbox):
                 await cluster.agents.add_node(name, inbox, on)
             case messages.RemoveNode(name):

@@ -35,9 +35,8 @@ from castray_desktop.workers.base.state_files import (
 from castray_desktop.workers.casts.agent_directory import AgentDirectory
 from castray_desktop.workers.casts.cast_manager import CastManager
 from castray_desktop.workers.casts.cast_table import CastServices
-from castray_desktop.workers.casts.download_speed_store import DownloadSpeedStore
-from castray_desktop.workers.casts.node_speed_store import NodeSpeedStore
 from castray_desktop.workers.casts.session.checkpoint import CastCheckpoint, CheckpointStore
+from castray_desktop.workers.casts.speed_stores import DownloadSpeedStore, NodeSpeedStore
 from castray_desktop.workers.clusters import reaper
 from castray_desktop.workers.clusters.agent_manager import ClusterListener
 from castray_desktop.workers.clusters.cluster_discovery import ClusterHistory, find_running_clusters

@@ -563,9 +563,9 @@ async def test_failed_casts_are_cleared_only_where_no_others_are_left(stage: Sta
     await stage.cast_manager.end_all(Failure(FailureKind.CLUSTER_STOPPED))
     states = {summary.cast: summary.state for summary in stage.cast_manager.summaries()}
     assert states == {good: CastState.COMPLETED, bad: CastState.FAILED}
-    stage.cast_manager.clear_succeeded()
+    stage.cast_manager.clear_finished()
     assert [summary.cast for summary in stage.cast_manager.summaries()] == [bad]
-    stage.cast_manager.clear_succeeded()
+    stage.cast_manager.clear_finished()
     assert stage.cast_manager.summaries() == ()
 
 

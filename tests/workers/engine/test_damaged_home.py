@@ -31,9 +31,8 @@ from castray_desktop.workers.agent.transfer.store.staging import remove_abandone
 from castray_desktop.workers.base.paths import Paths
 from castray_desktop.workers.base.settings import SettingsFile
 from castray_desktop.workers.base.state_files import RecipientGroupFile
-from castray_desktop.workers.casts.download_speed_store import DownloadSpeedStore
-from castray_desktop.workers.casts.node_speed_store import NodeSpeedStore
 from castray_desktop.workers.casts.session.checkpoint import CastCheckpoint, CheckpointStore
+from castray_desktop.workers.casts.speed_stores import DownloadSpeedStore, NodeSpeedStore
 from castray_desktop.workers.clusters.cluster_discovery import ClusterHistory, UsedCluster
 from castray_desktop.workers.clusters.cluster_sharing import share_token
 from castray_desktop.workers.clusters.driver_environments import DriverEnvironments, own_versions

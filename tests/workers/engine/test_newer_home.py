@@ -42,8 +42,8 @@ from castray_desktop.workers.agent.transfer.store.staging import (
 )
 from castray_desktop.workers.base.home_format import HOME_FORMAT, check_home, mark_home
 from castray_desktop.workers.base.paths import Paths
-from castray_desktop.workers.casts.download_speed_store import DownloadMeasurement
 from castray_desktop.workers.casts.session.checkpoint import CastCheckpoint
+from castray_desktop.workers.casts.speed_stores import DownloadMeasurement
 from castray_desktop.workers.client.engine_client import EngineClient
 from castray_desktop.workers.clusters.cluster_discovery import UsedCluster
 from castray_desktop.workers.clusters.node_inventory import AddedNode

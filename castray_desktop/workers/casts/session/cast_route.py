@@ -190,7 +190,7 @@ class RoutePolicy:
         return (
             node not in self._context.absences
             and not self._status.is_recipient_paused(node)
-            and self._destinations.writers.writer_of(node) is None
+            and node not in self._destinations.writers.assigned
         )
 
     def _possible_upstreams(self, route: Route) -> dict[str, int]:
@@ -260,6 +260,7 @@ class RouteExecutor:
     ) -> None:
         self.fetching: set[str] = set()  # nodes whose current agent acknowledged the order to fetch
         self.notified: set[str] = set()  # nodes to whose current agent that order was at least sent
+        self.stopped: set[str] = set()  # nodes whose current agent has finished with the cast
         self.changed_copies: set[str] = set()  # recipients whose copy is not what was delivered there
         self.can_serve = can_serve
         self._context = context
@@ -269,7 +270,8 @@ class RouteExecutor:
         self._plan = ReparentingPlan(Route(context.source, {}, epoch=0))
         self._pending: dict[str, asyncio.Future[None]] = {}  # the last order that was not answered yet
         self._root_changes = 0  # how often the root has changed
-        self._incarnations: dict[str, int] = defaultdict(int)  # how many agents of a node were lost
+        # how many agents of a node were lost: replies of earlier ones are ignored
+        self.incarnations: dict[str, int] = defaultdict(int)
 
     def set_route(self, route: Route) -> None:
         """Set the route. `send_due_moves` sends the orders."""
@@ -278,10 +280,11 @@ class RouteExecutor:
 
     def node_lost(self, node: str) -> None:
         """The node's agent is gone, with its orders."""
-        self._incarnations[node] += 1
+        self.incarnations[node] += 1
         self._pending.pop(node, None)
         self.fetching.discard(node)
         self.notified.discard(node)
+        self.stopped.discard(node)
         self.remove_node(node)
 
     def remove_node(self, node: str) -> None:
@@ -322,7 +325,7 @@ class RouteExecutor:
         """
         nodes = sorted({self._context.source, *self.notified, *self._pending})
         work = (
-            self._send_after(node, order, self._incarnations[node], self._pending.get(node)) for node in nodes
+            self._send_after(node, order, self.incarnations[node], self._pending.get(node)) for node in nodes
         )
         await asyncio.gather(*work)
 
@@ -335,12 +338,8 @@ class RouteExecutor:
     ) -> None:
         if before is not None:
             await asyncio.wait([before])
-        if self._incarnations[node] == incarnation:
+        if self.incarnations[node] == incarnation:
             await self._context.broadcast((node,), order)
-
-    def incarnation(self, node: str) -> int:
-        """How many agents of the node were lost; replies of earlier ones are ignored."""
-        return self._incarnations[node]
 
     def source_changed(self, root: str) -> None:
         """`root` is the source now, or it has a new agent: its direct downstreams are told again."""
@@ -377,14 +376,14 @@ class RouteExecutor:
             else:
                 self.last_epochs[move.node] = move.epoch
                 before = self._pending.get(move.node)
-                work = self._send_move(move, self._incarnations[move.node], before)
+                work = self._send_move(move, self.incarnations[move.node], before)
                 self._pending[move.node] = self._context.background.run(work)
 
     async def _send_move(self, move: Move, incarnation: int, before: asyncio.Future[None] | None) -> None:
         """`before` is the node's pending order, which this one must not overtake."""
         if before is not None:
             await asyncio.wait([before])
-        if self._incarnations[move.node] != incarnation:
+        if self.incarnations[move.node] != incarnation:
             return
         node, root_changes = move.node, self._root_changes
         order = self._order(move)
@@ -398,10 +397,10 @@ class RouteExecutor:
         try:
             await self._context.agents.call(node, order)
         except CastRayError as error:
-            if self._incarnations[node] == incarnation:
+            if self.incarnations[node] == incarnation:
                 self._context.order_failed(node, error.failure)
             return
-        if self._incarnations[node] != incarnation:
+        if self.incarnations[node] != incarnation:
             return
         log.info("cast %s: %s fetches from %s", self._context.cast, node, move.upstream or "nobody")
         self.fetching.add(node)
@@ -452,20 +451,17 @@ class TrailerBroadcast:
         self._context = context
         self._status = context.status
         self._executor = executor
-        self._informed: set[str] = set()  # nodes whose current agent knows the digest
-
-    def node_lost(self, node: str) -> None:
-        """The node's agent is gone, with its state."""
-        self._informed.discard(node)
+        self._informed: set[tuple[str, int]] = set()  # nodes, and which agents of theirs
 
     def step(self) -> None:
         """Send it to agents that lack it, if it is known."""
         digest = self._status.source.trailer_digest
         if not digest:
             return
-        uninformed = self._executor.fetching - self._informed
+        agents = {(node, self._executor.incarnations[node]) for node in self._executor.fetching}
+        uninformed = agents - self._informed
         self._informed |= uninformed
-        going_on = [node for node in uninformed if not self._status.delivery(node).state.finished]
+        going_on = [node for node, _ in uninformed if not self._status.delivery(node).state.finished]
         if going_on:
             self._context.background.run(
                 self._context.broadcast(going_on, AnnounceTrailer(self._context.cast, digest))

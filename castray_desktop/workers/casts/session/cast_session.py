@@ -21,7 +21,6 @@ from castray_desktop.core.protocol.nodes.agent_reports import FINAL_RECIPIENT_ST
 from castray_desktop.core.routing.node_speeds import SpeedMeasurement
 from castray_desktop.workers.base.async_tasks import BackgroundTasks
 from castray_desktop.workers.casts.agent_directory import AgentDirectory
-from castray_desktop.workers.casts.download_speed_store import DownloadSpeedStore, RecentDownloaders
 from castray_desktop.workers.casts.session.admission import Admission, PausedRecipients
 from castray_desktop.workers.casts.session.cast_preflight import CastPreflight, RecipientSurvey
 from castray_desktop.workers.casts.session.cast_route import (
@@ -39,6 +38,7 @@ from castray_desktop.workers.casts.session.multicast_control import MulticastCon
 from castray_desktop.workers.casts.session.session_context import SessionContext, Wakeup
 from castray_desktop.workers.casts.session.shared_destination import SharedDestinations
 from castray_desktop.workers.casts.session.source_failover import SourceFailover
+from castray_desktop.workers.casts.speed_stores import DownloadSpeedStore, RecentDownloaders
 from castray_desktop.workers.sources.address_resolver import AddressResolver
 
 
@@ -71,13 +71,9 @@ log = logging.getLogger("castray.cast")
 
 
 class CastCompletion:
-    """Waits for the last counts, and removes what is left on the nodes.
-
-    `stopped` are recipients whose agents have finished with the cast.
-    """
+    """Waits for the last counts, and removes what is left on the nodes."""
 
     def __init__(self, context: SessionContext, executor: RouteExecutor) -> None:
-        self.stopped: set[str] = set()
         self._context = context
         self._status = context.status
         self._executor = executor
@@ -118,8 +114,8 @@ class CastCompletion:
     def _is_busy(self, node: str) -> bool:
         return (
             node in self._executor.notified
+            and node not in self._executor.stopped
             and node not in self._context.absences
-            and node not in self.stopped
         )
 
     def end_all(self, event: DeliveryEvent, failure: Failure) -> None:
@@ -163,12 +159,13 @@ class CastSession:
         destinations = SharedDestinations(context)
         if record is not None:
             failover.algorithms = record.algorithms
-            destinations.restore(record.writers, record.folders)
+            destinations.writers.assigned.update(record.writers)
+            destinations.folders.update(record.folders)
         self._executor, self._failover, self._destinations = executor, failover, destinations
         self._trailer = TrailerBroadcast(context, executor)
         self._reverse_dials = ReverseDialRequests(context)
         self._multicast = MulticastControl(context, executor, failover, services.multicast_groups)
-        self._lost_nodes = LostNodes(context, executor, failover, destinations, self._agent_gone)
+        self._lost_nodes = LostNodes(context, executor, failover, destinations)
         node_limit = functools.partial(services.hop_limit, status.cast)
         self._policy = RoutePolicy(context, executor, destinations, speeds, node_limit)
         self._additions = AddedRecipients(context, failover, destinations, self._check_running)
@@ -209,12 +206,12 @@ class CastSession:
 
     def delivery_reported(self, node: str, report: agent_reports.DeliveryReport) -> None:
         """Handle a report of a recipient."""
-        if node not in self.status.recipients or self._destinations.writers.writer_of(node) is not None:
-            return
         if self.waits_for_cluster:  # it is about an attempt before
             return
+        if node not in self.status.recipients or node in self._destinations.writers.assigned:
+            return
         if report.state in FINAL_RECIPIENT_STATES:
-            self._completion.stopped.add(node)
+            self._executor.stopped.add(node)
         self._reverse_dials.delivery_reported(node, report)
         self.status.delivery_reported(node, report, self._context.now)
         if report.state is RecipientState.CONNECTING and report.failure is not None:
@@ -239,10 +236,6 @@ class CastSession:
     def node_removed(self, node: str) -> None:
         """A node was removed."""
         self._lost_nodes.node_removed(node)
-
-    def _agent_gone(self, node: str) -> None:
-        self._trailer.node_lost(node)
-        self._completion.stopped.discard(node)
 
     @property
     def file_hash(self) -> str:

@@ -143,7 +143,7 @@ class CastStatus:
         self._ended = self._began + seconds
 
     def wait_for(self, failure: Failure | None) -> None:
-        """The cast waits for this reason, or no longer."""
+        """The cast waits for this reason; None: it waits no longer."""
         self.failure = failure
 
     def route_changed(self, route: Route) -> None:
@@ -177,10 +177,6 @@ class CastStatus:
         self.source.source_away()
         self.multicast.source_away()
         self.failure = failure
-
-    def source_back(self) -> None:
-        """The cast does not wait for its source any longer."""
-        self.failure = None
 
     def add_recipient(self, node: str, address: str, mode: CastMode) -> None:
         """Add a recipient, unless it is one already."""

@@ -29,10 +29,10 @@ from castray_desktop.core.routing.download_nodes import (
     nodes_to_ask,
 )
 from castray_desktop.workers.casts.agent_directory import AgentDirectory
-from castray_desktop.workers.casts.download_speed_store import DownloadSpeedStore, RecentDownloaders
 from castray_desktop.workers.casts.session.cast_status import offline_failure
 from castray_desktop.workers.casts.session.session_context import SessionContext
 from castray_desktop.workers.casts.session.source_failover import SourceFailover
+from castray_desktop.workers.casts.speed_stores import DownloadSpeedStore, RecentDownloaders
 
 MEASURE_SECONDS = 8.0
 """A node that has not measured its rate by then is left out."""

@@ -23,7 +23,7 @@ from castray_desktop.workers.casts.session.source_failover import SourceFailover
 
 
 class LostNodes:
-    """Tracks lost nodes, and what follows for the others. `agent_gone(node)` is called for recipients."""
+    """Tracks lost nodes, and what follows for the others."""
 
     def __init__(
         self,
@@ -31,14 +31,12 @@ class LostNodes:
         executor: RouteExecutor,
         failover: SourceFailover,
         destinations: SharedDestinations,
-        agent_gone: Callable[[str], None],
     ) -> None:
         self._context = context
         self._status = context.status
         self._executor = executor
         self._failover = failover
         self._destinations = destinations
-        self._agent_gone = agent_gone
 
     def node_lost(self, node: str, failure: Failure) -> None:
         """The node's agent is gone and may return."""
@@ -46,7 +44,6 @@ class LostNodes:
         if node in self._status.recipients:
             self._context.absences.mark_away(node, failure, now)
             self._status.node_away(node, Failure(FailureKind.NODE_AWAY, {"node": node}))
-            self._agent_gone(node)
             self._destinations.replace_writer(node)
         elif node == source:
             self._context.absences.mark_away(node, failure, now)

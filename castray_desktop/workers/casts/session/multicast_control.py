@@ -143,7 +143,7 @@ class MulticastControl:
         """The group for a node that is told to fetch now."""
         if self._group is None or not self._can_receive(node):
             return None
-        self._told[node] = self._executor.incarnation(node), self._context.now
+        self._told[node] = self._executor.incarnations[node], self._context.now
         return self._group
 
     @property
@@ -190,7 +190,7 @@ class MulticastControl:
         elif not listeners:
             self._status.multicast.stop(MulticastEnd.NOBODY)  # unless one joins
         else:
-            self._incarnation = self._executor.incarnation(self._context.source)
+            self._incarnation = self._executor.incarnations[self._context.source]
             self._group = self._groups.allocate(
                 self._context.cast, source.address, len(self._status.unfinished)
             )
@@ -234,13 +234,13 @@ class MulticastControl:
         """Let recipients that already fetch join as well."""
         for node in self._executor.fetching:
             unfinished = not self._status.delivery(node).state.finished
-            told = self._told.get(node, (-1, 0.0))[0] == self._executor.incarnation(node)
+            told = self._told.get(node, (-1, 0.0))[0] == self._executor.incarnations[node]
             if not told and unfinished and self._can_receive(node):
                 self._order_to_join(node)
 
     def _order_to_join(self, node: str) -> None:
         """Let a node join that already fetches."""
-        self._told[node] = self._executor.incarnation(node), self._context.now
+        self._told[node] = self._executor.incarnations[node], self._context.now
         self._joining.add(node)
         self._context.background.run(self._tell_to_join(node, self._group))
 
@@ -258,7 +258,7 @@ class MulticastControl:
         return tuple(
             node
             for node, (incarnation, _) in self._told.items()
-            if incarnation == self._executor.incarnation(node)
+            if incarnation == self._executor.incarnations[node]
             and node not in self._context.absences
             and not self._status.delivery(node).state.finished
         )
@@ -319,7 +319,7 @@ class MulticastControl:
     def _follow_source(self) -> None:
         """A new agent of the source has another group: all have left the first one, or are about to."""
         incarnation, source = (
-            self._executor.incarnation(self._context.source),
+            self._executor.incarnations[self._context.source],
             self._context.hello(self._context.source),
         )
         if incarnation == self._incarnation or source is None:
@@ -346,12 +346,12 @@ class MulticastControl:
     async def _tell_source(self, listeners: tuple[str, ...], incarnation: int) -> None:
         order = SendToGroup(self._context.cast, self._group, listeners)
         try:
-            if incarnation == self._executor.incarnation(self._context.source):
+            if incarnation == self._executor.incarnations[self._context.source]:
                 await self._context.agents.call(self._context.source, order)
         except CastRayError as error:
             lost = (
                 error.failure.kind is FailureKind.NODE_OFFLINE
-                or incarnation != self._executor.incarnation(self._context.source)
+                or incarnation != self._executor.incarnations[self._context.source]
             )
             if not lost and not self._over:
                 self._give_up(MulticastEnd.NO_NETWORK, sentence(error.failure))

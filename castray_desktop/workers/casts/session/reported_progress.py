@@ -36,7 +36,7 @@ class MulticastProgress:
 
     def __init__(self) -> None:
         self._tried = False
-        self._report: MulticastReport | None = None
+        self.report: MulticastReport | None = None  # the source's last one
         self._sent_before = 0  # by agents of the source that are gone
         self._listeners: tuple[str, ...] = ()  # the last ones that there were
         self._since: float | None = None  # the present one sends
@@ -45,14 +45,9 @@ class MulticastProgress:
         self._reason = ""
 
     @property
-    def report(self) -> MulticastReport | None:
-        """The source's last report."""
-        return self._report
-
-    @property
     def sends(self) -> bool:
         """Whether the source is sending datagrams."""
-        report = self._report
+        report = self.report
         return report is not None and self._end is None and report.state is MulticastState.SENDING
 
     def mark_tried(self) -> None:
@@ -69,15 +64,15 @@ class MulticastProgress:
             return
         if self._since is None and report.state is MulticastState.SENDING:
             self._since = now
-        if self._report is None or self._report.state is not report.state:
+        if self.report is None or self.report.state is not report.state:
             self._until = now
-        self._report = report
+        self.report = report
         self._listeners = report.listeners or self._listeners
 
     @property
     def rate(self) -> float:
         """Bytes per second: the sender's rate while it sends, the mean afterwards; 0 if unknown."""
-        report = self._report
+        report = self.report
         if report is None or report.state is MulticastState.SENDING or self._since is None:
             return float(report.rate) if report is not None else 0.0
         seconds = self._until - self._since
@@ -85,13 +80,13 @@ class MulticastProgress:
 
     def source_away(self) -> None:
         """The source's agent is gone; the next one counts from zero."""
-        if self._report is not None:
-            self._sent_before += self._report.sent_bytes
-        self._report = self._since = None
+        if self.report is not None:
+            self._sent_before += self.report.sent_bytes
+        self.report = self._since = None
 
     def snapshot(self, cast: CastState) -> MulticastSnapshot | None:
         """The snapshot for clients; it ends with the cast."""
-        report = self._report or MulticastReport(MulticastState.WAITING)
+        report = self.report or MulticastReport(MulticastState.WAITING)
         if not self._tried and self._end is None:
             return None
         state, end = report.state, report.end

@@ -29,42 +29,25 @@ class WriterAssignment:
 
     def __init__(self) -> None:
         self._writers: dict[str, str] = {}  # storage: the first that would write there
-        self._writer_by_node: dict[str, str] = {}  # follower: its writer
+        self.assigned: dict[str, str] = {}  # follower: its writer
 
     def assign(self, node: str, storage: str) -> None:
         """Assign `node`, which would write to `storage`; an empty storage is not shared."""
         writer = self._writers.setdefault(storage, node) if storage else node
         if writer != node:
-            self._writer_by_node[node] = writer
-
-    def all(self) -> dict[str, str]:
-        """The writer of each node that does not write itself."""
-        return dict(self._writer_by_node)
-
-    def restore(self, writers: Mapping[str, str]) -> None:
-        """Restore the assignment of a previous engine."""
-        self._writer_by_node.update(writers)
-
-    def writer_of(self, node: str) -> str | None:
-        """The writer for `node`; None if it writes itself."""
-        return self._writer_by_node.get(node)
+            self.assigned[node] = writer
 
     def served_by(self, writer: str) -> tuple[str, ...]:
         """The nodes that `writer` writes for."""
-        return tuple(node for node, current in self._writer_by_node.items() if current == writer)
+        return tuple(node for node, current in self.assigned.items() if current == writer)
 
     def promote(self, writer: str, successor: str) -> None:
-        """Make `successor`, one of the nodes of `writer`, the writer for all of them and for `writer`.
-
-        Raises KeyError if it is not one of them.
-        """
-        if self._writer_by_node.get(successor) != writer:
-            raise KeyError(successor)
-        del self._writer_by_node[successor]
-        for node, current in self._writer_by_node.items():
+        """Make `successor`, one of the nodes of `writer`, the writer for all of them and for `writer`."""
+        del self.assigned[successor]
+        for node, current in self.assigned.items():
             if current == writer:
-                self._writer_by_node[node] = successor
-        self._writer_by_node[writer] = successor
+                self.assigned[node] = successor
+        self.assigned[writer] = successor
         for storage, current in self._writers.items():
             if current == writer:
                 self._writers[storage] = successor
@@ -236,17 +219,8 @@ class SharedDestinations:
         self._context = context
         self._status = context.status
         self.writers = WriterAssignment()
-        self._folders: dict[str, DestinationReply] = {}
-
-    @property
-    def folders(self) -> Mapping[str, DestinationReply]:
+        self.folders: dict[str, DestinationReply] = {}
         """The destination of each recipient; `storage` is equal for all that write to one folder."""
-        return self._folders
-
-    def restore(self, writers: Mapping[str, str], folders: Mapping[str, DestinationReply]) -> None:
-        """Restore the state of a previous engine."""
-        self.writers.restore(writers)
-        self._folders.update(folders)
 
     async def find_shared(self, replies: Mapping[str, DestinationReply]) -> None:
         """Find out where these recipients write."""
@@ -256,29 +230,29 @@ class SharedDestinations:
             self._context.agents.call,
             self._context.background.run,
         )
-        there = {node: reply for node, reply in self._folders.items() if node not in self._context.absences}
+        there = {node: reply for node, reply in self.folders.items() if node not in self._context.absences}
         asked = {**there, **replies}
         request, here = self._status.request, frozenset[str]()
         if request.options.remove_extra:
             here = await find_source_folder_recipients(self._context, replies)
         for node, storage in (await groups.find_shared(asked)).items():
             sent_here = asked[node].sent_here or node in here
-            self._folders[node] = dataclasses.replace(asked[node], storage=storage, sent_here=sent_here)
+            self.folders[node] = dataclasses.replace(asked[node], storage=storage, sent_here=sent_here)
 
     def may_remove(self, node: str) -> bool:
         """Whether `node` may prune, if that was requested."""
-        folder = self._folders.get(node)
+        folder = self.folders.get(node)
         return self._status.request.options.remove_extra and folder is not None and not folder.sent_here
 
     def assign(self, nodes: Iterable[str]) -> None:
         """Assign these recipients, each as the writer of its folder or to another writer."""
         for node in nodes:
-            self.writers.assign(node, self._folders[node].storage)
+            self.writers.assign(node, self.folders[node].storage)
 
     def add_recipient(self, node: str) -> None:
         """Add a recipient, whose writer may have finished."""
         self.assign((node,))
-        writer = self.writers.writer_of(node)
+        writer = self.writers.assigned.get(node)
         if writer is None:
             return
         state = self._status.delivery(writer).state
@@ -342,5 +316,5 @@ class SharedDestinations:
             self._context.end_delivery(follower, DeliveryEvent.FAILED, failure or own)
 
     def _share(self, follower: str, writer: str) -> None:
-        folders = self._folders[writer].destination, self._folders[follower].destination
+        folders = self.folders[writer].destination, self.folders[follower].destination
         self._status.mark_shared(follower, writer, self._context.now, *folders)

@@ -128,7 +128,7 @@ class SourceFailover:
             self.advance(FailoverEvent.TAKEN_OVER)
             log.info("cast %s: %s now serves the others", self._context.cast, successor)
             self._context.absences.mark_back(self._context.source)
-            self._status.source_back()
+            self._status.wait_for(None)
             self._executor.set_route(route.rerooted(successor))
         elif (heir := self._heir()) is not None:
             self._download_on(heir)
@@ -193,7 +193,7 @@ class SourceFailover:
             self.fail(Failure(FailureKind.PARCEL_CHANGED, {"node": self._context.source}))
 
     def _scan(self) -> None:
-        incarnation = self._executor.incarnation(self._context.source)
+        incarnation = self._executor.incarnations[self._context.source]
         self._context.background.run(self._order_scan(incarnation))
 
     async def _order_scan(self, incarnation: int) -> None:
@@ -223,20 +223,20 @@ class SourceFailover:
         self.links.answer_requests()
         if self._context.source in self._status.unfinished:
             self._executor.feed_from_itself(self._context.source, epoch)
-        self._status.source_back()
+        self._status.wait_for(None)
         self._executor.source_changed(self._context.source)
 
     def _send(self, order: SourceOrder) -> None:
         self._context.background.run(
-            self._send_order(order, self._executor.incarnation(self._context.source))
+            self._send_order(order, self._executor.incarnations[self._context.source])
         )
 
     async def _send_order(self, order: SourceOrder, incarnation: int) -> None:
         """The order is for one agent of the source: the next agent needs other orders first."""
-        if incarnation != self._executor.incarnation(self._context.source):
+        if incarnation != self._executor.incarnations[self._context.source]:
             return
         try:
             await self._context.agents.call(self._context.source, order)
         except CastRayError as error:
-            if incarnation == self._executor.incarnation(self._context.source):
+            if incarnation == self._executor.incarnations[self._context.source]:
                 self._context.order_failed(self._context.source, error.failure)

@@ -28,8 +28,8 @@ from castray_desktop.core.protocol.nodes.agent_orders import (
 from castray_desktop.core.protocol.nodes.agent_reports import SourceState
 from castray_desktop.core.protocol.nodes.cast_parcel import RemoteFile, pack_contents
 from castray_desktop.core.routing.download_nodes import SMALL_BYTES
-from castray_desktop.workers.casts.download_speed_store import FRESH_SECONDS, DownloadSpeedStore
 from castray_desktop.workers.casts.session.checkpoint import CheckpointStore
+from castray_desktop.workers.casts.speed_stores import FRESH_SECONDS, DownloadSpeedStore
 from tests.helpers.cast_stage import Stage
 from tests.helpers.fake_agents import SIZE, URL
 

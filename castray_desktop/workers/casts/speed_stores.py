@@ -1,4 +1,4 @@
-"""How fast the nodes of each cluster download from web servers, saved in the home."""
+"""Speeds of nodes, saved in the home from one engine to the next: as relays, and as downloaders."""
 
 from __future__ import annotations
 
@@ -10,18 +10,74 @@ from pathlib import Path
 import msgspec
 
 from castray_desktop.core.protocol.messages import NodeInfo, StoreSpeed
+from castray_desktop.core.routing.node_speeds import (
+    KnownSpeed,
+    SpeedMeasurement,
+    average_speed,
+    quantized_rate,
+)
 from castray_desktop.workers.base.state_files import load, save
 
+MAX_NODES = 4096
+"""Of the relays, the most recently measured ones are kept."""
+
 FRESH_SECONDS = 24 * 3600.0
-"""An older measurement is repeated."""
+"""An older measurement of a download is repeated."""
 
 MAX_SPEEDS = 2048
-"""The most recent measurements are kept."""
+"""Of downloads, the most recent measurements are kept."""
 
 MAX_RECENT = 256
 """So many downloads are remembered while the engine runs."""
 
-WHAT = "the speeds of downloads"
+SPEEDS = "the speeds of nodes"
+DOWNLOADS = "the speeds of downloads"
+
+
+def _identity(node: NodeInfo) -> str:
+    return f"{node.name} {node.address}"
+
+
+class NodeSpeedStore:
+    """Identifies nodes by name and address, since Ray's node id changes with every start.
+
+    The file is read at start and written after each cast. One that is damaged or can't be read or written is
+    no error: speeds are then known as long as the engine runs. `clock` gives POSIX seconds.
+    """
+
+    def __init__(self, path: Path, clock: Callable[[], float] = time.time) -> None:
+        self._path = path
+        self._clock = clock
+        self._speeds: dict[str, KnownSpeed] = load(path, SPEEDS, _decode_speeds, {})
+
+    def speeds(self, nodes: Iterable[NodeInfo]) -> dict[str, float]:
+        """Known speeds by node name, in bytes per second."""
+        now = self._clock()
+        known = {node.name: self._speeds.get(_identity(node)) for node in nodes}
+        return {
+            name: quantized_rate(speed.rate)
+            for name, speed in known.items()
+            if speed and not speed.is_old(now)
+        }
+
+    def record(self, nodes: Iterable[NodeInfo], measured: Mapping[str, SpeedMeasurement]) -> None:
+        """Record the speeds that a cast measured, by name."""
+        now = self._clock()
+        for node in nodes:
+            measure = measured.get(node.name)
+            if measure is not None and measure.rate > 0:
+                identity = _identity(node)
+                self._speeds[identity] = average_speed(self._speeds.get(identity), measure, now)
+        latest = sorted(self._speeds.items(), key=lambda item: item[1].when, reverse=True)
+        self._speeds = {name: speed for name, speed in latest[:MAX_NODES] if not speed.is_old(now)}
+        stored = {name: [round(speed.rate), speed.when] for name, speed in self._speeds.items()}
+        save(self._path, SPEEDS, {"speeds": stored})
+
+
+def _decode_speeds(content: bytes) -> dict[str, KnownSpeed]:
+    stored = msgspec.json.decode(content)["speeds"]  # unlike `json`, refuses what `save` can't write
+    speeds = {name: KnownSpeed(float(rate), float(when)) for name, (rate, when) in stored.items()}
+    return {name: speed for name, speed in speeds.items() if 0 < speed.rate < inf and speed.when < inf}
 
 
 class DownloadMeasurement(msgspec.Struct, frozen=True):
@@ -35,7 +91,7 @@ class DownloadMeasurement(msgspec.Struct, frozen=True):
 
 
 class DownloadSpeedStore:
-    """The last measurement of each node with each server.
+    """The last measurement of each node with each server that files were downloaded from.
 
     The file is read at start and written after each measurement. One that is damaged or can't be read or
     written is no error. `clock` gives POSIX seconds.
@@ -44,8 +100,8 @@ class DownloadSpeedStore:
     def __init__(self, path: Path, clock: Callable[[], float] = time.time) -> None:
         self._path = path
         self._clock = clock
-        nothing: list[DownloadMeasurement] = []
-        self._measured = {_key(item): item for item in load(path, WHAT, _decode, nothing)}
+        measured: list[DownloadMeasurement] = load(path, DOWNLOADS, _decode_downloads, [])
+        self._measured = {_key(item): item for item in measured}
 
     def speeds(self, cluster: str, host: str, nodes: Iterable[NodeInfo]) -> tuple[StoreSpeed, ...]:
         """What is known of these nodes and not too old."""
@@ -69,7 +125,7 @@ class DownloadSpeedStore:
                 kept[_key(item)] = item
         latest = sorted(kept.values(), key=lambda item: item.when, reverse=True)[:MAX_SPEEDS]
         self._measured = {_key(item): item for item in latest}
-        save(self._path, WHAT, {"downloads": msgspec.to_builtins(latest)})
+        save(self._path, DOWNLOADS, {"downloads": msgspec.to_builtins(latest)})
 
 
 class RecentDownloaders:
@@ -92,14 +148,10 @@ class RecentDownloaders:
         return self._nodes.get(version, "")
 
 
-def _identity(node: NodeInfo) -> str:
-    return f"{node.name} {node.address}"
-
-
 def _key(item: DownloadMeasurement) -> tuple[str, str, str]:
     return item.cluster, item.host, item.node
 
 
-def _decode(content: bytes) -> list[DownloadMeasurement]:
+def _decode_downloads(content: bytes) -> list[DownloadMeasurement]:
     stored = msgspec.convert(msgspec.json.decode(content)["downloads"], list[DownloadMeasurement])
     return [item for item in stored if 0 < item.rate < inf and 0 <= item.when < inf]
