@@ -125,6 +125,11 @@ class AgentStage:
         assert {ending.state for ending in endings.values()} == {"completed"}, endings
         return max(ending.seconds for ending in endings.values())
 
+    def clear_casts(self) -> None:
+        """Remove all ended casts from the list: failed ones stay as long as there are others."""
+        for _ in range(2):
+            self.nodes.cast_manager.clear_finished()
+
     async def left(self, *without: str) -> list[str]:
         """What the agents have left behind; not in the inboxes of some nodes.
 
@@ -133,8 +138,7 @@ class AgentStage:
         inboxes = {name: folder for name, folder in self.inboxes.items() if name not in without}
         kept = kept_for_retry(self.homes.values())
         left = [text for text in left_behind(inboxes, self.homes.values()) if text.split()[-1] not in kept]
-        for _ in range(2):  # failed ones stay at the first time
-            self.nodes.cast_manager.clear_finished()
+        self.clear_casts()
         deadline = time.monotonic() + CLEAR_SECONDS
         while left_behind(inboxes, self.homes.values()) and time.monotonic() < deadline:  # noqa: ASYNC110
             await asyncio.sleep(0.02)

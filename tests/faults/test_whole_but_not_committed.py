@@ -29,5 +29,5 @@ async def test_a_retry_completes_a_delivery_whose_disk_became_read_only_at_its_c
         assert repeated.state == COMPLETED
         assert repeated.received <= LIST_BYTES
         assert await missing_bytes(disk, parcel) == 0
-        stage.nodes.cast_manager.clear_finished()
+        stage.clear_casts()
         assert [*await stage.left(LAST), *await staging_left(disk, LAST)] == []

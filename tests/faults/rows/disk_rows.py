@@ -143,7 +143,7 @@ async def finish(
         seen.repeated = {node: await retry(stage, disk, parcel, cast, node, below)}
     elif missing := await missing_bytes(disk, parcel, below):
         seen.wrong = [*seen.wrong, f"{node}: {missing:,} bytes have no right final name"]
-    stage.nodes.cast_manager.clear_finished()
+    stage.clear_casts()
     seen.left = [*await stage.left(node), *await staging_left(disk, node)]
 
 
@@ -228,7 +228,7 @@ def source_home(state: Mapping[str, object]) -> RunCell:
                     await stage.reached(cast, RECIPIENTS[0], int(parcel.bytes * share))
                     await disk.set_state(**state)
                 endings = await stage.endings(cast)
-            stage.nodes.cast_manager.clear_finished()
+            stage.clear_casts()
             await disk.set_state(**WORKS)
             return Observation(endings, {}, RECIPIENTS, usual, wrong=names.wrong, left=await stage.left())
 

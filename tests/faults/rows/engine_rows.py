@@ -52,7 +52,7 @@ async def two_engines(cell: Cell, folder: Path) -> Observation:
             if digest not in either(first, second, path.lstrip("/"))
         ]
         for stage in (one, other):
-            stage.nodes.cast_manager.clear_finished()
+            stage.clear_casts()
         seen.left = [*await one.left(MIDDLE), *await staging_left(disk, MIDDLE)]
         return seen
 
@@ -125,7 +125,7 @@ def engine_home(state: Mapping[str, object]) -> RunCell:
                     endings = await stage.endings(cast)
                 await disk.set_state(**WORKS)
                 await stage.usual_seconds()  # one more cast, with which everything is written
-                stage.nodes.cast_manager.clear_finished()
+                stage.clear_casts()
                 left = await stage.left()
             left += [f"record {name}" for name in await disk.names()]
             return Observation(endings, {}, RECIPIENTS, usual, wrong=names.wrong, left=left)
@@ -152,7 +152,7 @@ async def engine_clock(cell: Cell, folder: Path) -> Observation:
                     offset = later
                 seen.endings = {**seen.endings, **await stage.endings(cast)}
         seen.wrong = names.wrong
-        stage.nodes.cast_manager.clear_finished()
+        stage.clear_casts()
         seen.left = await stage.left()
         return seen
 

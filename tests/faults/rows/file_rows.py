@@ -175,7 +175,7 @@ async def clock_moved(cell: Cell, folder: Path) -> Observation:
                 destination = str(folder / "inbox" / "{node}" / str(number))
                 await _move_in_cast(cell, stage, parcel, clock, offset, destination, seen)
         seen.wrong = names.wrong
-        stage.nodes.cast_manager.clear_finished()
+        stage.clear_casts()
         seen.left = await stage.left()
         return seen
 

@@ -83,7 +83,7 @@ async def power_of_recipient(cell: Cell, folder: Path) -> Observation:
             ]
             if missing := await missing_bytes(disk, parcel):
                 seen.wrong.append(f"{title}: {missing:,} bytes have no right final name at the end")
-            stage.nodes.cast_manager.clear_finished()
+            stage.clear_casts()
             seen.left += [
                 f"{title}: {text}" for text in (*await stage.left(node), *await staging_left(disk, node))
             ]
@@ -185,7 +185,7 @@ async def power_of_source(cell: Cell, folder: Path) -> Observation:
         repeated = {
             name: Repeated(parcel.bytes, count, LIST_BYTES + PIECE_BYTES) for name, count in received.items()
         }
-        stage.nodes.cast_manager.clear_finished()
+        stage.clear_casts()
         return Observation(
             endings, {}, (), usual, wrong=names.wrong, left=await stage.left(), repeated=repeated
         )
