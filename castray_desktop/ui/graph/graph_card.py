@@ -22,7 +22,7 @@ from collections.abc import Callable, Iterable
 from functools import partial
 
 from PySide6.QtCore import QObject, QPoint, QRect, QRectF, QSize, Qt, QTimer, Signal
-from PySide6.QtGui import QGuiApplication, QPainter, QPaintEvent, QResizeEvent
+from PySide6.QtGui import QPainter, QPaintEvent, QResizeEvent
 from PySide6.QtWidgets import QHBoxLayout, QMenu, QSizePolicy, QVBoxLayout, QWidget
 
 from castray_desktop.core.protocol.messages import CastSummary, DeliverySnapshot, NodeState
@@ -33,7 +33,7 @@ from castray_desktop.ui.graph.node_layout import NodeShape
 from castray_desktop.ui.graph.overlays import LEGEND_SIDE, STRIP, ViewContainer
 from castray_desktop.ui.graph.side_card import CastOnNode, facts_of
 from castray_desktop.ui.i18n.language import Retranslator
-from castray_desktop.ui.model.desktop_services import FolderChecks
+from castray_desktop.ui.model.desktop_services import BackgroundChecks, copy
 from castray_desktop.ui.model.node_list import NodeList
 from castray_desktop.ui.model.recipient_selection import RecipientSelection
 from castray_desktop.ui.theme.theme import Theme
@@ -163,7 +163,7 @@ class GraphCard(Card):
         super().__init__(theme, parent)
         self._nodes, self._selection = nodes, selection
         self._editable = False
-        self._checks = FolderChecks()
+        self._checks = BackgroundChecks()
         self._legend_wanted: bool | None = None
         self._no_place_key: tuple[object, ...] = ()  # the layout in which the read-out found no place
         self._no_legend_key: tuple[object, ...] = ()  # and the one in which the legend found none
@@ -297,11 +297,11 @@ class GraphCard(Card):
                 menu.addAction(self.tr("Use as source"), partial(self._use_as_source, name))
             menu.addAction(self.tr("Details"), partial(self.side_card.show, name))
             if node.address:
-                menu.addAction(self.tr("Copy address"), partial(_copy, node.address))
+                menu.addAction(self.tr("Copy address"), partial(copy, node.address))
             if node.inbox and self._nodes.runs_here(name):
                 self._add_open_inbox(menu, node.inbox)
             if node.inbox:
-                menu.addAction(self.tr("Copy inbox path"), partial(_copy, node.inbox))
+                menu.addAction(self.tr("Copy inbox path"), partial(copy, node.inbox))
         if self._editable:
             menu.addSeparator()
             menu.addAction(self.tr("Add node…"), self.add_node_requested.emit)
@@ -316,7 +316,7 @@ class GraphCard(Card):
         """Enable the action once a thread has found the folder on disk."""
         action = menu.addAction(self.tr("Open inbox"), partial(self.inbox_requested.emit, folder))
         action.setEnabled(False)
-        self._checks.check(folder, action.setEnabled)
+        self._checks.is_folder(folder, action.setEnabled)
 
     def _add_pause(self, menu: QMenu, name: str) -> None:
         """What can be done with the delivery that is drawn on the node."""
@@ -468,7 +468,3 @@ class GraphCard(Card):
         painter = QPainter(self)
         painter.fillRect(QRectF(1, TITLE_BAR, self.width() - 2, 1), self._theme.color("line"))
         painter.end()
-
-
-def _copy(text: str) -> None:
-    QGuiApplication.clipboard().setText(text)

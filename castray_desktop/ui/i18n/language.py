@@ -22,34 +22,25 @@ Text = Callable[[], str]
 class Language(QObject):
     """The window's language: the system's until `choose` is called; `settings` keeps the choice.
 
-    Call `start` before creating widgets. A change reaches every widget as Qt's `LanguageChange` event.
+    `choice` is one of `CHOICES`, `spoken` the current language: `ENGLISH` or `CHINESE`. Call `start` before
+    creating widgets. A change reaches every widget as Qt's `LanguageChange` event.
     """
 
     def __init__(self, settings: QSettings, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self._settings = settings
         kept = settings.value(SETTING, SYSTEM)
-        self._choice = kept if kept in CHOICES else SYSTEM
-        self._spoken = ENGLISH
+        self.choice: str = kept if kept in CHOICES else SYSTEM
+        self.spoken = ENGLISH
         self._translators: list[QTranslator] = []
-
-    @property
-    def choice(self) -> str:
-        """One of `CHOICES`."""
-        return self._choice
-
-    @property
-    def spoken(self) -> str:
-        """The current language: `ENGLISH` or `CHINESE`."""
-        return self._spoken
 
     def start(self) -> None:
         """Load the chosen language, or the system's."""
-        self._load(self._choice or system_language(QLocale.system().uiLanguages()))
+        self._load(self.choice or system_language(QLocale.system().uiLanguages()))
 
     def choose(self, choice: str) -> None:
         """Load one of `CHOICES`, and remember it."""
-        self._choice = choice
+        self.choice = choice
         self._settings.setValue(SETTING, choice)
         self.start()
 
@@ -58,9 +49,9 @@ class Language(QObject):
         self._load(ENGLISH)
 
     def _load(self, language: str) -> None:
-        if language == self._spoken:
+        if language == self.spoken:
             return
-        self._spoken = language
+        self.spoken = language
         for old in self._translators:
             QCoreApplication.removeTranslator(old)
             old.deleteLater()

@@ -6,30 +6,20 @@ from collections.abc import Iterable
 
 from PySide6.QtCore import QCoreApplication
 
-from castray_desktop.core.content.quantities import BYTE_UNITS, format_bytes, scaled
-
-__all__ = [
-    "DASH",
-    "format_ago",
-    "format_bytes",
-    "format_count",
-    "format_duration",
-    "format_list",
-    "format_percent",
-    "format_rate",
-    "percent",
-]
+from castray_desktop.core.content import quantities
 
 DASH = "–"
+
+format_bytes = quantities.format_bytes
 
 
 def format_rate(bytes_per_second: float) -> str:
     """A rate: "0 MB/s", "2.1 MB/s", "118 MB/s", "1.2 GB/s"."""
     if bytes_per_second < 1:
         return "0 MB/s"
-    value, unit = scaled(bytes_per_second)
+    value, unit = quantities.scaled(bytes_per_second)
     decimals = 1 if unit > 0 and value < 9.95 else 0
-    return f"{value:.{decimals}f} {BYTE_UNITS[unit]}/s"
+    return f"{value:.{decimals}f} {quantities.BYTE_UNITS[unit]}/s"
 
 
 def format_duration(seconds: float | None) -> str:
@@ -50,18 +40,6 @@ def format_count(count: int) -> str:
 def format_list(words: Iterable[str]) -> str:
     """Words, or names, one after the other: "node_1, node_2", in Chinese "node_1、node_2"."""
     return QCoreApplication.translate("units", ", ").join(words)
-
-
-def format_percent(part: float, whole: float) -> str:
-    """A share in whole percent, rounded down; 100 % of an empty whole."""
-    return f"{percent(part, whole)}%"
-
-
-def percent(part: float, whole: float) -> int:
-    """The share in whole percent, 0 to 100, rounded down; 100 when `whole` is 0."""
-    if whole <= 0:
-        return 100
-    return max(0, min(100, int(part * 100 / whole)))
 
 
 def format_ago(seconds: float) -> str:

@@ -34,7 +34,7 @@ class FolderOpener(QObject):
         """`program` opens a folder, and ends with a status other than 0 where it can't."""
         super().__init__(parent)
         self._program = program or OPENER
-        self._opening: set[_Opening] = set()
+        self._background = BackgroundChecks()
 
     def open(self, folder: str) -> None:
         """Show this folder; returns at once."""
@@ -44,48 +44,28 @@ class FolderOpener(QObject):
             if not elsewhere:
                 self.refused.emit(folder)
             return
-        opening = _Opening(program, folder)
-        self._opening.add(opening)
-        opening.setAutoDelete(False)
-        opening.signals.ended.connect(partial(self._ended, opening))
-        QThreadPool.globalInstance().start(opening)
+        self._background.run(partial(_opens, program, folder), partial(self._ended, folder))
 
-    def _ended(self, opening: _Opening, opened: bool) -> None:
-        self._opening.discard(opening)
+    def _ended(self, folder: str, opened: bool) -> None:
         if not opened:
-            self.refused.emit(opening.folder)
+            self.refused.emit(folder)
 
 
-class _Opening(QRunnable):
-    """Starts the program in its own session, so that it outlives the window, and waits a while for it."""
+def _opens(program: str, folder: str) -> bool:
+    """Start the program in its own session, so that it outlives the window, and wait a while for it."""
+    import subprocess  # the import takes a while, which must not delay the first paint
 
-    class Signals(QObject):
-        ended = Signal(bool)
-
-    def __init__(self, program: str, folder: str) -> None:
-        super().__init__()
-        self._program, self.folder = program, folder
-        self.signals = self.Signals()
-
-    def run(self) -> None:
-        import subprocess  # the import takes a while, which must not delay the first paint
-
-        nothing = subprocess.DEVNULL
-        opened = True
-        try:
-            process = subprocess.Popen(
-                [self._program, self.folder],
-                stdin=nothing,
-                stdout=nothing,
-                stderr=nothing,
-                start_new_session=True,
-            )
-            opened = process.wait(ANSWER_SECONDS) == 0
-        except subprocess.TimeoutExpired:
-            process.returncode = 0  # nobody waits for this child process any more
-        except OSError:
-            opened = False
-        self.signals.ended.emit(opened)
+    nothing = subprocess.DEVNULL
+    try:
+        process = subprocess.Popen(
+            [program, folder], stdin=nothing, stdout=nothing, stderr=nothing, start_new_session=True
+        )
+        return process.wait(ANSWER_SECONDS) == 0
+    except subprocess.TimeoutExpired:
+        process.returncode = 0  # nobody waits for this child process any more
+        return True
+    except OSError:
+        return False
 
 
 def ask_for_paths(
@@ -110,35 +90,37 @@ def sendable_paths(data: QMimeData) -> list[str]:
     return [path for path in found if path.startswith("/") or is_url(path)]
 
 
-class _PathCheck(QRunnable):
-    """Checks in a thread whether a folder exists, since a dead mount may block."""
-
+class _Check(QRunnable):
     class Signals(QObject):
-        checked = Signal(bool)
+        answered = Signal(bool)
 
-    def __init__(self, folder: str) -> None:
+    def __init__(self, check: Callable[[], bool]) -> None:
         super().__init__()
-        self._folder = folder
+        self._check = check
         self.signals = self.Signals()
 
     def run(self) -> None:
-        self.signals.checked.emit(Path(self._folder).is_dir())
+        self.signals.answered.emit(self._check())
 
 
-class FolderChecks:
-    """Checks whether folders exist, and keeps each check alive until it has answered."""
+class BackgroundChecks:
+    """Runs checks that may block in threads, and keeps each alive until it has answered."""
 
     def __init__(self) -> None:
-        self._checks: set[_PathCheck] = set()
+        self._running: set[_Check] = set()
 
-    def check(self, folder: str, tell: Callable[[bool], object]) -> None:
-        """Call `tell` later with whether the folder exists."""
-        check = _PathCheck(folder)
-        self._checks.add(check)
-        check.setAutoDelete(False)
-        check.signals.checked.connect(tell)
-        check.signals.checked.connect(partial(self._done, check))
-        QThreadPool.globalInstance().start(check)
+    def run(self, check: Callable[[], bool], tell: Callable[[bool], object]) -> None:
+        """Call `tell` later, in this thread, with what `check` returns."""
+        running = _Check(check)
+        self._running.add(running)
+        running.setAutoDelete(False)
+        running.signals.answered.connect(tell)
+        running.signals.answered.connect(partial(self._done, running))
+        QThreadPool.globalInstance().start(running)
 
-    def _done(self, check: _PathCheck, _there: bool) -> None:
-        self._checks.discard(check)
+    def is_folder(self, path: str, tell: Callable[[bool], object]) -> None:
+        """Call `tell` later with whether the folder exists: a dead mount may block."""
+        self.run(Path(path).is_dir, tell)
+
+    def _done(self, check: _Check, _answer: bool) -> None:
+        self._running.discard(check)

@@ -57,14 +57,13 @@ class NodeList(QObject):
         self._clock = clock
         self._nodes: dict[str, NodeInfo] = {}
         self._sorted: tuple[NodeInfo, ...] = ()
-        self._cast: CastSummary | None = None
+        self.cast: CastSummary | None = None  # the watched one
         self._deliveries: dict[str, DeliverySnapshot] = {}
         self._upstreams_before: dict[str, str] = {}  # of nodes that fetch from another one by now
-        self._limit = 0
+        self.limit = 0  # over all casts, in bytes per second; 0 for none
         self.state_version = 0
-        self._states: list[
-            tuple[str, DeliveryState, bool, str]
-        ] = []  # how each delivery did when that was counted
+        # how each delivery did when `state_version` was counted
+        self._states: list[tuple[str, DeliveryState, bool, str]] = []
         self.slowest: SlowestHop | None = None
         self.listening: MulticastStatus | None = None
         self.repairs: Mapping[str, float] = {}
@@ -119,9 +118,9 @@ class NodeList(QObject):
     def watch(self, cast: CastSummary | None, deliveries: Iterable[DeliverySnapshot] = ()) -> None:
         """Show this cast with all its deliveries on the nodes; None shows none."""
         found = {delivery.node: delivery for delivery in deliveries} if cast is not None else {}
-        if cast == self._cast and found == self._deliveries:
+        if cast == self.cast and found == self._deliveries:
             return
-        another = cast is None or self._cast is None or cast.cast != self._cast.cast
+        another = cast is None or self.cast is None or cast.cast != self.cast.cast
         states = [(item.node, item.state, item.lagging, item.upstream) for item in found.values()]
         if another:
             self._upstreams_before = {}
@@ -131,14 +130,14 @@ class NodeList(QObject):
         if another or states != self._states:
             self._states = states
             self.state_version += 1
-        self._cast, self._deliveries = cast, found
-        self.slowest = slowest_hop(cast, found.values(), self._limit) if cast is not None else None
+        self.cast, self._deliveries = cast, found
+        self.slowest = slowest_hop(cast, found.values(), self.limit) if cast is not None else None
         self.listening = multicast_status(cast, found.values()) if cast is not None else None
         self._see_repairs()
         self.activity_changed.emit()
 
     def _see_repairs(self) -> None:
-        under_way = self.listening is not None and self._cast is not None and self._cast.state in REPAIRED_IN
+        under_way = self.listening is not None and self.cast is not None and self.cast.state in REPAIRED_IN
         now = self._clock()
         if under_way and len(self._deliveries) > MANY and now < self._repairs_due:
             return
@@ -159,18 +158,9 @@ class NodeList(QObject):
             if before.upstream and now.upstream != before.upstream:
                 self._upstreams_before[name] = before.upstream
 
-    def set_limit(self, limit: int) -> None:
-        """The speed limit over all casts, in bytes per second; 0 for none."""
-        self._limit = limit
-
     def upstream_before(self, name: str) -> str:
         """The node that this one fetched from before the watched cast's route was repaired; "" for none."""
         return self._upstreams_before.get(name, "")
-
-    @property
-    def cast(self) -> CastSummary | None:
-        """The watched cast."""
-        return self._cast
 
     def activity(self, name: str) -> DeliverySnapshot | None:
         """What the watched cast does on that node."""

@@ -36,12 +36,8 @@ class RecipientSelection(QObject):
 
     def follow(self, nodes: NodeList) -> None:
         """Take the nodes from this list, now and whenever it changes."""
-
-        def refresh() -> None:
-            self.set_nodes(nodes.nodes())
-
-        nodes.changed.connect(refresh)
-        refresh()
+        nodes.changed.connect(lambda: self.set_nodes(nodes.nodes()))
+        self.set_nodes(nodes.nodes())
 
     def set_nodes(self, nodes: Sequence[NodeInfo]) -> None:
         """The nodes as known now. The source is this computer's node until another one is set."""
@@ -70,7 +66,7 @@ class RecipientSelection(QObject):
 
     def recipients(self) -> frozenset[str]:
         """Every known node but the source."""
-        return frozenset(name for name in self._nodes if name != self._source)
+        return frozenset(self._nodes.keys() - {self._source})
 
     def selected(self) -> frozenset[str]:
         """The chosen nodes that are known, also those that have gone offline since."""

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from PySide6.QtCore import QPoint, Qt, Signal
 from PySide6.QtWidgets import QFrame, QHBoxLayout, QInputDialog, QMenu, QPushButton, QScrollArea, QWidget
@@ -23,13 +23,22 @@ TAG_HEIGHT = 24
 
 
 class GroupStore(Protocol):
-    """Where groups are kept; see `workers.groups.GroupFile`. Both changes raise OSError."""
+    """Where groups are kept; see `workers.base.state_files.RecipientGroupFile`. Changes raise OSError."""
 
     def load(self) -> Mapping[str, tuple[str, ...]]: ...
 
     def save_group(self, name: str, nodes: tuple[str, ...]) -> None: ...
 
     def remove_group(self, name: str) -> None: ...
+
+
+class Group(NamedTuple):
+    """A zone, or a saved group of recipients."""
+
+    name: str
+    members: tuple[str, ...]
+    saved: bool
+    present: int  # how many members the cluster has
 
 
 class GroupBar(QWidget):
@@ -45,13 +54,12 @@ class GroupBar(QWidget):
     ) -> None:
         super().__init__()
         self._theme, self._nodes, self._selection, self._store = theme, nodes, selection, store
-        self._shown: list[tuple[str, tuple[str, ...], bool]] = []
-        self._present: list[int] = []
+        self._shown: list[Group] = []
         self.tags: list[QPushButton] = []
         self._row = lay_in(QHBoxLayout(), None, spacing=6, margins=(0, 0, 0, 0))
         holder = QWidget()
         holder.setLayout(self._row)
-        self._scroll = scroll = QScrollArea()
+        scroll = QScrollArea()
         scroll.setWidget(holder)
         scroll.setWidgetResizable(True)
         scroll.setFrameShape(QFrame.Shape.NoFrame)
@@ -69,26 +77,26 @@ class GroupBar(QWidget):
         selection.changed.connect(self._show_saving)
         Retranslator(self, self._rebuild)
 
-    def groups(self) -> list[tuple[str, tuple[str, ...], bool]]:
-        """What is shown: name, members, and whether it is a saved one; zones come first."""
+    def groups(self) -> list[Group]:
+        """What is shown: zones, if there are several, and saved groups."""
         zones: dict[str, list[str]] = {}
         for node in self._nodes.nodes():
             if node.zone:
                 zones.setdefault(node.zone, []).append(node.name)
-        shown = [(name, tuple(zones[name]), False) for name in sorted(zones, key=natural_key)]
-        saved = self._store.load()
-        shown = shown if len(shown) > 1 else []
-        return shown + [(name, saved[name], True) for name in sorted(saved, key=natural_key)]
+        shown, saved = zones if len(zones) > 1 else {}, self._store.load()
+        return [
+            *(self._group(name, zones[name], saved=False) for name in sorted(shown, key=natural_key)),
+            *(self._group(name, saved[name], saved=True) for name in sorted(saved, key=natural_key)),
+        ]
+
+    def _group(self, name: str, members: Sequence[str], *, saved: bool) -> Group:
+        present = sum(self._nodes.get(node) is not None for node in members)
+        return Group(name, tuple(members), saved, present)
 
     def refresh(self) -> None:
         """Read the groups again."""
-        groups = self.groups()
-        if (groups, self._count_present(groups)) != (self._shown, self._present):
+        if self.groups() != self._shown:
             self._rebuild()
-
-    def choose(self, members: tuple[str, ...]) -> None:
-        """Choose exactly these nodes, as far as they are here."""
-        self._selection.set_selected(members)
 
     def save(self, text: str) -> None:
         """Keep the selection as a group under this name."""
@@ -116,50 +124,40 @@ class GroupBar(QWidget):
 
     def _rebuild(self) -> None:
         self._shown = self.groups()
-        self._present = self._count_present(self._shown)
         for old in self.tags:
             old.hide()
             old.deleteLater()
-        self.tags = [self._tag(*group, here) for group, here in zip(self._shown, self._present, strict=True)]
+        self.tags = [self._tag(group) for group in self._shown]
         for place, tag in enumerate(self.tags):
             self._row.insertWidget(place, tag)
         self._show_saving()
 
-    def _count_present(self, groups: list[tuple[str, tuple[str, ...], bool]]) -> list[int]:
-        """How many members of each group the cluster has."""
-        return [sum(self._nodes.get(node) is not None for node in members) for _, members, _ in groups]
-
-    def _tag(self, name: str, members: tuple[str, ...], saved: bool, here: int) -> QPushButton:
-        tag = button(self._theme, f"{name}  {here}", height=TAG_HEIGHT)
-        tag.setToolTip(format_list(members[:30]))
+    def _tag(self, group: Group) -> QPushButton:
+        tag = button(self._theme, f"{group.name}  {group.present}", height=TAG_HEIGHT)
+        tag.setToolTip(format_list(group.members[:30]))
         text = self.tr("Select the group {name}, {count} nodes")
-        tag.setAccessibleName(text.format(name=name, count=here))
-        tag.clicked.connect(partial(self.choose, members))
+        tag.setAccessibleName(text.format(name=group.name, count=group.present))
+        tag.clicked.connect(partial(self._selection.set_selected, group.members))
         tag.setContextMenuPolicy(Qt.ContextMenuPolicy.CustomContextMenu)
-        tag.customContextMenuRequested.connect(partial(self._show_menu, tag, name, members, saved))
+        tag.customContextMenuRequested.connect(partial(self._show_menu, tag, group))
         return tag
 
-    def _show_menu(
-        self, tag: QPushButton, name: str, members: tuple[str, ...], saved: bool, place: QPoint
-    ) -> None:
-        menu = self.menu(name, members, saved)
+    def _show_menu(self, tag: QPushButton, group: Group, place: QPoint) -> None:
+        menu = self.menu(group)
         menu.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         open_menu(menu, tag.mapToGlobal(place), tag)
 
-    def menu(self, name: str, members: tuple[str, ...], saved: bool) -> QMenu:
+    def menu(self, group: Group) -> QMenu:
         """What can be done with a group."""
         menu = QMenu(self)
-        chosen = self._selection.selected()
-        menu.addAction(self.tr("Select only these"), partial(self.choose, members))
-        menu.addAction(
-            self.tr("Add these to the selection"),
-            partial(self._selection.set_selected, chosen | set(members)),
-        )
-        if saved:
+        chosen, select = self._selection.selected(), self._selection.set_selected
+        menu.addAction(self.tr("Select only these"), partial(select, group.members))
+        menu.addAction(self.tr("Add these to the selection"), partial(select, chosen.union(group.members)))
+        if group.saved:
             menu.addSeparator()
-            again = menu.addAction(self.tr("Update with the current selection"), partial(self.save, name))
-            again.setEnabled(bool(chosen))
-            menu.addAction(self.tr("Remove this group"), partial(self.remove, name))
+            update = partial(self.save, group.name)
+            menu.addAction(self.tr("Update with the current selection"), update).setEnabled(bool(chosen))
+            menu.addAction(self.tr("Remove this group"), partial(self.remove, group.name))
         return menu
 
     def _show_saving(self) -> None:

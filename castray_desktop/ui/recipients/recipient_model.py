@@ -39,6 +39,7 @@ class RecipientOrder(enum.Enum):
 
 
 KEYS: dict[RecipientOrder, Callable[[NodeInfo], float]] = {
+    RecipientOrder.NAME: lambda node: 0.0,  # the nodes are sorted by name, and keep that order among equals
     RecipientOrder.FREE_ROOM: lambda node: -node.disk_free,
     RecipientOrder.LOAD: lambda node: node.load,
 }
@@ -52,7 +53,7 @@ class RecipientModel(QAbstractListModel):
         self._nodes, self._selection, self._now = nodes, selection, now
         self._rows: list[NodeInfo] = []
         self._filter = ""
-        self._order = RecipientOrder.NAME
+        self.order = RecipientOrder.NAME
         self._glyphs: dict[str, GlyphState] = {}
         self._ticked: frozenset[str] = frozenset()
         self._state_version = -1  # of the nodes, when the glyphs were compared
@@ -66,13 +67,9 @@ class RecipientModel(QAbstractListModel):
         self._filter = text.casefold()
         self.refresh()
 
-    @property
-    def order(self) -> RecipientOrder:
-        return self._order
-
     def set_order(self, order: RecipientOrder) -> None:
         """Sort by this; names decide among equals."""
-        self._order = order
+        self.order = order
         self.refresh()
 
     def retranslate(self) -> None:
@@ -80,25 +77,13 @@ class RecipientModel(QAbstractListModel):
         if self._rows:
             self.dataChanged.emit(self.index(0), self.index(len(self._rows) - 1))
 
-    def tick_all(self) -> None:
-        """Choose every node that can be chosen."""
-        self._selection.select_all()
-
-    def tick_none(self) -> None:
-        """Choose none."""
-        self._selection.clear()
-
     def names(self) -> list[str]:
         """The nodes shown, in order."""
         return [node.name for node in self._rows]
 
     def refresh(self) -> None:
         """Take over the nodes. Rows that stay where they are keep their place in the view."""
-        rows = [node for node in self._nodes.nodes() if self._passes(node)]
-        if (
-            self._order is not RecipientOrder.NAME
-        ):  # a stable sort: nodes with equal keys keep the order of their names
-            rows.sort(key=KEYS[self._order])
+        rows = sorted(filter(self._passes, self._nodes.nodes()), key=KEYS[self.order])
         self._glyphs = {node.name: self._glyph(node) for node in rows}
         if [node.name for node in rows] == self.names():
             changed = [i for i, (old, new) in enumerate(zip(self._rows, rows, strict=True)) if old != new]
@@ -232,13 +217,11 @@ class RecipientDelegate(QStyledItemDelegate):
         if not online:
             return max(width, paint_text(painter, lower, second, palette.text_3, 11, 400, RIGHT))
         busy = node.load > BUSY
-        bar_right = lower.right()
         role = palette.warn if busy else palette.text_2
         load_width = paint_text(painter, lower, second, role, 11, 400, RIGHT, tabular=True)
         if rect.width() <= 240:
             return max(width, load_width)
-        bar_right -= LOAD_TEXT_WIDTH
-        bar = QRectF(bar_right - 48, lower.center().y() - 2, 48, 4)
+        bar = QRectF(lower.right() - LOAD_TEXT_WIDTH - 48, lower.center().y() - 2, 48, 4)
         paint_bar(painter, bar, node.load, palette.warn_fill if busy else palette.accent, palette.track)
         return max(width, lower.right() - bar.left())
 

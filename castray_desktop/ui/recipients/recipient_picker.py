@@ -1,7 +1,6 @@
 """The card with the recipients as a check list; the accessible equal of the node graph.
 
-`RecipientPicker(theme, nodes, selection)`. Ticks go to the shared `RecipientSelection`. Signals:
-`menu_requested(str node, QPoint on the screen)`; `facts_requested(str node)` when Enter was pressed on a row.
+Ticks go to the shared `RecipientSelection`.
 """
 
 from __future__ import annotations
@@ -46,7 +45,7 @@ from castray_desktop.ui.recipients.recipient_model import (
     RecipientOrder,
 )
 from castray_desktop.ui.theme.theme import Theme, mix
-from castray_desktop.ui.widgets.basic_widgets import Badge, Card, Rule, bind_text, button, label
+from castray_desktop.ui.widgets.basic_widgets import Badge, Card, Rule, bind_text, button, label, lay_in
 from castray_desktop.ui.widgets.fields import SegmentedButtons
 from castray_desktop.ui.widgets.painting import CENTRE, face, icon, paint_text, paint_wrapped
 from castray_desktop.ui.widgets.popups import open_menu
@@ -59,15 +58,18 @@ NARROW = 280
 class RecipientList(QListView):
     """The list itself: a click anywhere on a row, or Space, ticks it.
 
-    Signals: `menu_requested(str, QPoint)` and `facts_requested(str)`, as those of the picker.
+    Signals: `menu_requested(str node, QPoint on the screen)`; `facts_requested(str node)` when Enter was
+    pressed on a row.
     """
 
     menu_requested = Signal(str, QPoint)
     facts_requested = Signal(str)
 
-    def __init__(self, theme: Theme, model: RecipientModel, parent: QWidget) -> None:
+    def __init__(
+        self, theme: Theme, model: RecipientModel, selection: RecipientSelection, parent: QWidget
+    ) -> None:
         super().__init__(parent)
-        self._theme, self._rows = theme, model
+        self._theme, self._rows, self._selection = theme, model, selection
         self.searching = False
         self.setModel(model)
         self._painter = RecipientDelegate(theme, model, self)
@@ -140,9 +142,9 @@ class RecipientList(QListView):
             if self.currentIndex().isValid():
                 self.facts_requested.emit(self._rows.names()[self.currentIndex().row()])
         elif event.matches(QKeySequence.StandardKey.SelectAll):
-            self._rows.tick_all()
+            self._selection.select_all()
         elif event.key() == Qt.Key.Key_Escape:
-            self._rows.tick_none()
+            self._selection.clear()
         else:
             super().keyPressEvent(event)
 
@@ -166,10 +168,7 @@ class RecipientList(QListView):
 
 
 class RecipientPicker(Card):
-    """See the module."""
-
-    menu_requested = Signal(str, QPoint)
-    facts_requested = Signal(str)
+    """Title, search, buttons, groups, and the list."""
 
     def __init__(
         self,
@@ -183,12 +182,10 @@ class RecipientPicker(Card):
         self._selection = selection
         self.model = RecipientModel(nodes, selection, now)
         self.model.setParent(self)
-        self.list = RecipientList(theme, self.model, self)
+        self.list = RecipientList(theme, self.model, selection, self)
         self.groups = GroupBar(theme, nodes, selection, groups)
         self.join_hint = JoinHint(theme)
         self._build(theme)
-        self.list.menu_requested.connect(self.menu_requested)
-        self.list.facts_requested.connect(self.facts_requested)
         self.search.textChanged.connect(self._search_changed)
         self._pick.pressed.connect(self._pick_pressed)
         selection.changed.connect(self._refresh)
@@ -230,19 +227,21 @@ class RecipientPicker(Card):
         )
         bind_text(self.sort_button, self.sort_button.setToolTip, lambda: self.tr("Sort"))
         self.sort_button.clicked.connect(self._show_sort_menu)
-        column = QVBoxLayout(self)
-        column.setContentsMargins(1, 0, 1, 8)
-        column.setSpacing(0)
-        column.addLayout(_row((label(lambda: self.tr("Recipients"), 14, 600), None, self.badge), 48))
-        column.addLayout(_row((self.search,), 32))
-        column.addSpacing(8)
-        column.addLayout(_row((self._pick, self.sort_button, self.groups.save_button), 28))
-        column.addSpacing(8)
-        column.addWidget(self.groups)
         self._line = Rule(theme)
-        column.addWidget(self._line)
-        column.addWidget(self.list, 1)
-        column.addWidget(self.join_hint)
+        lay_in(
+            QVBoxLayout(self),
+            _row(48, label(lambda: self.tr("Recipients"), 14, 600), None, self.badge),
+            _row(32, self.search),
+            8,
+            _row(28, (self._pick, 1), self.sort_button, self.groups.save_button),
+            8,
+            self.groups,
+            self._line,
+            (self.list, 1),
+            self.join_hint,
+            spacing=0,
+            margins=(1, 0, 1, 8),
+        )
 
     def set_order(self, order: RecipientOrder) -> None:
         """Sort the rows by this."""
@@ -293,12 +292,8 @@ class RecipientPicker(Card):
         chosen, total = len(self._selection.selected()), len(self._selection.recipients())
         text = self.tr("{chosen} of {total}").format(chosen=chosen, total=total) if total else ""
         self.badge.set_text(text)
-        for index in range(3):
-            self._pick.button(index).setEnabled(total > 0)
-        self.sort_button.setEnabled(total > 0)
-        some = total > 0
         for widget in (self._pick, self.sort_button, self.groups.save_button, self._line):
-            widget.setVisible(some)
+            widget.setVisible(total > 0)
 
     def _restyle(self) -> None:
         self._search_icon.setIcon(icon("search", self._theme.palette.text_2, 16))
@@ -313,15 +308,8 @@ class RecipientPicker(Card):
         return QSize(304, 472)
 
 
-def _row(widgets: tuple[QWidget | None, ...], height: int) -> QHBoxLayout:
-    """Widgets side by side between the card's paddings; None is a stretch."""
-    row = QHBoxLayout()
-    row.setContentsMargins(15, 0, 15, 0)
-    row.setSpacing(8)
-    for widget in widgets:
-        if widget is None:
-            row.addStretch(1)
-        else:
-            row.addWidget(widget, int(isinstance(widget, SegmentedButtons)))
+def _row(height: int, *parts: QWidget | tuple[QWidget, int] | None) -> QHBoxLayout:
+    """The parts side by side between the card's paddings, as `lay_in` takes them."""
+    row = lay_in(QHBoxLayout(), *parts, spacing=8, margins=(15, 0, 15, 0))
     row.addSpacerItem(QSpacerItem(0, height, QSizePolicy.Policy.Fixed, QSizePolicy.Policy.Fixed))
     return row

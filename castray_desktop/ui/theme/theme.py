@@ -149,33 +149,19 @@ class Theme(QObject):
         super().__init__(parent)
         self._settings = settings
         chosen = settings.value(SETTING, "") if settings is not None else ""
-        self._choice = str(chosen) if chosen in (LIGHT.name, DARK.name) else ""
+        self.choice = str(chosen) if chosen in (LIGHT.name, DARK.name) else ""  # "": that of the system
         kept = str(settings.value(CONTRAST_SETTING, "")) if settings is not None else ""
-        self._contrast = Contrast(kept) if kept in set(Contrast) else Contrast.SYSTEM
-        self._dark, self._high = self._wants_dark(), self._wants_high()
+        self.contrast = Contrast(kept) if kept in set(Contrast) else Contrast.SYSTEM
+        self.dark, self._high = self._wants_dark(), self._wants_high()
         hints = QGuiApplication.styleHints()
         hints.colorSchemeChanged.connect(self._update)
         hints.accessibility().contrastPreferenceChanged.connect(self._update)
 
     @property
-    def dark(self) -> bool:
-        return self._dark
-
-    @property
-    def choice(self) -> str:
-        """The chosen name, "light" or "dark"; empty while the system is followed."""
-        return self._choice
-
-    @property
-    def contrast(self) -> Contrast:
-        """The chosen contrast."""
-        return self._contrast
-
-    @property
     def palette(self) -> Palette:
         if self._high:
-            return HIGH_DARK if self._dark else HIGH_LIGHT
-        return DARK if self._dark else LIGHT
+            return HIGH_DARK if self.dark else HIGH_LIGHT
+        return DARK if self.dark else LIGHT
 
     def color(self, role: str) -> QColor:
         """The colour of a role of `Palette`."""
@@ -183,7 +169,7 @@ class Theme(QObject):
 
     def choose(self, choice: str) -> None:
         """Choose "light" or "dark", or "" to follow the desktop; the choice is remembered."""
-        self._choice = choice
+        self.choice = choice
         if self._settings is not None:
             self._settings.setValue(SETTING, choice)
         self._update()
@@ -194,35 +180,27 @@ class Theme(QObject):
 
     def set_contrast(self, contrast: Contrast) -> None:
         """Choose the contrast; the choice is remembered."""
-        self._contrast = contrast
+        self.contrast = contrast
         if self._settings is not None:
             self._settings.setValue(CONTRAST_SETTING, contrast.value)
         self._update()
 
     def _wants_dark(self) -> bool:
-        return self._choice == DARK.name if self._choice else system_is_dark()
+        if self.choice:
+            return self.choice == DARK.name
+        return QGuiApplication.styleHints().colorScheme() == Qt.ColorScheme.Dark
 
     def _wants_high(self) -> bool:
-        return self._contrast is Contrast.HIGH or (
-            self._contrast is Contrast.SYSTEM and system_wants_contrast()
-        )
+        if self.contrast is not Contrast.SYSTEM:
+            return self.contrast is Contrast.HIGH
+        hints = QGuiApplication.styleHints()  # its members live as long as this reference
+        return hints.accessibility().contrastPreference() == Qt.ContrastPreference.HighContrast
 
     def _update(self) -> None:
         wanted = (self._wants_dark(), self._wants_high())
-        if wanted != (self._dark, self._high):
-            self._dark, self._high = wanted
+        if wanted != (self.dark, self._high):
+            self.dark, self._high = wanted
             self.changed.emit()
-
-
-def system_is_dark() -> bool:
-    """Whether the desktop asks for dark windows; False where it doesn't say."""
-    return QGuiApplication.styleHints().colorScheme() == Qt.ColorScheme.Dark
-
-
-def system_wants_contrast() -> bool:
-    """Whether the desktop asks for high contrast; False where it doesn't say."""
-    hints = QGuiApplication.styleHints()  # its members live as long as this reference
-    return hints.accessibility().contrastPreference() == Qt.ContrastPreference.HighContrast
 
 
 def mix(below: str, above: str, share: float) -> QColor:

@@ -12,7 +12,7 @@ from PySide6.QtWidgets import QMenu, QWidget
 from castray_desktop.core.protocol import messages
 from castray_desktop.core.protocol.messages import CastState, CastSummary, DeliverySnapshot, DeliveryState
 from castray_desktop.ui.i18n.number_format import format_rate
-from castray_desktop.ui.model.desktop_services import FolderChecks, FolderOpener, copy
+from castray_desktop.ui.model.desktop_services import BackgroundChecks, FolderOpener, copy
 from castray_desktop.ui.model.engine_link import EngineLink
 from castray_desktop.ui.model.node_list import NodeList
 from castray_desktop.ui.model.recipient_selection import RecipientSelection
@@ -236,7 +236,7 @@ class TransferMenu:
 
     def __init__(self, owner: QWidget, actions: CastActions, nodes: NodeList) -> None:
         self._owner, self._actions, self._nodes = owner, actions, nodes
-        self._checks = FolderChecks()
+        self._checks = BackgroundChecks()
 
     def for_casts(
         self, menu: QMenu, casts: Sequence[CastSummary], deliveries: Sequence[DeliverySnapshot]
@@ -355,4 +355,4 @@ class TransferMenu:
             translate("TransferTable", "Open folder"), partial(self._actions.folders.open, folder)
         )
         action.setEnabled(False)
-        self._checks.check(folder, action.setEnabled)
+        self._checks.is_folder(folder, action.setEnabled)

@@ -294,8 +294,8 @@ class MainWindow(QMainWindow):
         self.graph.files_dropped.connect(self.add_files)
         self.graph.drop_hint.connect(self.overlay.show_hint)
         self.graph.inbox_requested.connect(actions.folders.open)
-        self.recipients.menu_requested.connect(self.graph.show_menu)
-        self.recipients.facts_requested.connect(self.graph.side_card.show)
+        self.recipients.list.menu_requested.connect(self.graph.show_menu)
+        self.recipients.list.facts_requested.connect(self.graph.side_card.show)
         self.join_hint.needed.connect(self.recipients.join_hint.show_command)
         self.graph.browse_requested.connect(self._browse_for)
         self.graph.receiving_changed.connect(actions.set_receiving)
@@ -409,7 +409,7 @@ class MainWindow(QMainWindow):
 
     def _on_settings(self, settings: messages.EngineSettings) -> None:
         self.header.show_limit(settings.limit)
-        self.nodes.set_limit(settings.limit)
+        self.nodes.limit = settings.limit
         self.welcome_page.local.demo_nodes.show_value(settings.demo_nodes)
 
     def _apply_preferences(self) -> None:

@@ -509,7 +509,7 @@ def test_a_small_window_reserves_a_strip_for_the_read_out(stage: Stage) -> None:
 
 
 def test_a_limit_over_all_casts_is_named(stage: Stage) -> None:
-    stage.nodes.set_limit(100_000_000)
+    stage.nodes.limit = 100_000_000
     stage.graph.show_cast(make_cast(), relayed("desk", "node_1", "node_2"))
     assert stage.view.overlays.read_out.lines[1] == "Limited by the speed limit"
 

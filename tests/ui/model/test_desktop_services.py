@@ -31,7 +31,7 @@ def test_a_folder_that_is_shown_is_not(qtbot: QtBot, tmp_path: Path) -> None:
     opener = FolderOpener(owner, program(tmp_path, 0))
     with qtbot.assertNotEmitted(opener.refused):
         opener.open("/data/my files")
-        qtbot.waitUntil(lambda: not opener._opening)
+        qtbot.waitUntil(lambda: not opener._background._running)
     assert (tmp_path / "opened").read_text(encoding="utf-8") == "/data/my files\n"
 
 

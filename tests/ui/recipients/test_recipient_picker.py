@@ -60,11 +60,11 @@ class Stage:
 def test_rows_have_the_menu_and_the_facts_of_their_nodes(stage: Stage, qtbot: QtBot) -> None:
     place = QPoint(150, stage.row("node_2") * ROW + 20)
     event = QContextMenuEvent(QContextMenuEvent.Reason.Mouse, place, stage.list.viewport().mapToGlobal(place))
-    with qtbot.waitSignal(stage.picker.menu_requested) as caught:
+    with qtbot.waitSignal(stage.list.menu_requested) as caught:
         QApplication.sendEvent(stage.list.viewport(), event)
     assert caught.args[0] == "node_2"
     stage.list.setCurrentIndex(stage.picker.model.index(stage.row("node_3")))
-    with qtbot.waitSignal(stage.picker.facts_requested) as caught:
+    with qtbot.waitSignal(stage.list.facts_requested) as caught:
         QTest.keyClick(stage.list, Qt.Key.Key_Return)
     assert caught.args == ["node_3"]
 

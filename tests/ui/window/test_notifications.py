@@ -14,6 +14,7 @@ from castray_desktop.core.failures.kinds import Failure, FailureKind
 from castray_desktop.core.protocol import messages as m
 from castray_desktop.core.protocol.messages import CastState
 from castray_desktop.ui.model import preferences
+from castray_desktop.ui.recipients.group_bar import Group
 from castray_desktop.ui.window.main_window import MainWindow
 from castray_desktop.ui.window.notifications import MOST, DesktopNotification, DesktopNotifications, Tray
 from tests.helpers import fake_engine as fake
@@ -210,7 +211,7 @@ def test_groups_are_saved_chosen_and_removed(window: MainWindow, link: FakeLink)
     assert window.selection.selected() == {"node_1", "node_3"}
     bar.save("a,b")
     assert "is not a valid group name" in window.banner.text()
-    menu = bar.menu("outer", ("node_1", "node_3"), True)
+    menu = bar.menu(Group("outer", ("node_1", "node_3"), True, 2))
     next(action for action in menu.actions() if action.text() == "Remove this group").trigger()
     assert bar.tags == []
 
