@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import groupby, pairwise
 
-from castray_desktop.ui.graph.hop_router import BentLine
+from castray_desktop.ui.graph.hop_router import BentLine, HopEnds
 from castray_desktop.ui.graph.node_layout import (
     SOURCE_HALF,
     SOURCE_RADIUS,
@@ -32,12 +32,13 @@ class Curve:
     end: Point
 
     @classmethod
-    def straight(cls, start: Point, end: Point, cut_start: float, cut_end: float) -> Curve:
-        """A line that begins and ends that far from the two points."""
+    def straight(cls, ends: HopEnds) -> Curve:
+        """A straight line from circle to circle."""
+        start, end, cuts = ends.start, ends.end, ends.cuts
         length = math.dist(start, end) or 1.0
         x, y = (end.x - start.x) / length, (end.y - start.y) / length
-        first = Point(start.x + x * cut_start, start.y + y * cut_start)
-        last = Point(end.x - x * cut_end, end.y - y * cut_end)
+        first = Point(start.x + x * cuts[0], start.y + y * cuts[0])
+        last = Point(end.x - x * cuts[1], end.y - y * cuts[1])
         third = Point((last.x - first.x) / 3, (last.y - first.y) / 3)
         return cls(
             first,
@@ -76,50 +77,44 @@ class Curve:
         )
 
 
-def route_hop(
-    start: Point,
-    end: Point,
-    centre: Point,
-    cuts: tuple[float, float],
-    max_bend: float,
-    obstacles: Sequence[Box],
-    badge: float = 0.0,
-) -> Curve:
+def route_hop(ends: HopEnds, centre: Point, max_bend: float, obstacles: Sequence[Box], badge: float) -> Curve:
     """The route of a hop: the first of several curves that crosses no obstacle, else the one that crosses
     the least. The curves are those of `hop_curve` with more and more bend, on both sides, and one that is
     level at its ends.
     """
-    best, least = hop_curve(start, end, centre, *cuts, max_bend, badge), 1e9
-    for curve in _candidates(start, end, centre, cuts, max_bend, badge):
-        points = [curve.at(step / 40) for step in range(1, 40)]
-        area = bounds(points)
-        near = [box for box in obstacles if box.intersects(area)]
-        covered = sum(box.contains(point) for box in near for point in points)
-        if covered < least:
-            best, least = curve, covered
-        if not least:
-            break
-    return best
+    found: list[tuple[int, Curve]] = []
+    for curve in _candidates(ends, centre, max_bend, badge):
+        covered = sum(covers([curve.at(step / 40) for step in range(1, 40)], obstacles))
+        if not covered:
+            return curve
+        found.append((covered, curve))
+    return min(found, key=lambda pair: pair[0])[1]
+
+
+def covers(points: Sequence[Point], boxes: Iterable[Box]) -> Iterator[bool]:
+    """For each point, and each of the boxes that are near the line through them: whether it is inside."""
+    area = bounds(points)
+    near = [box for box in boxes if box.intersects(area)]
+    return (box.contains(point) for box in near for point in points)
 
 
 BENDS = ((False, 1.0), (False, 0.6), (False, 1.8), (True, 1.0), (True, 1.8), (False, 2.6), (True, 2.6))
 """Whether a curve bends towards the centre, and how much of its usual bend it has; the best first."""
 
 
-def _candidates(
-    start: Point, end: Point, centre: Point, cuts: tuple[float, float], max_bend: float, badge: float
-) -> Iterator[Curve]:
+def _candidates(ends: HopEnds, centre: Point, max_bend: float, badge: float) -> Iterator[Curve]:
     for inward, wider in BENDS:
-        yield hop_curve(start, end, centre, *cuts, max_bend * wider, badge, inward=inward)
-        if wider == 1.0 and abs(end.x - start.x) > 2 * sum(cuts):
-            yield _level_curve(start, end, cuts)
+        yield hop_curve(ends, centre, max_bend * wider, badge, inward=inward)
+        if wider == 1.0 and abs(ends.end.x - ends.start.x) > 2 * sum(ends.cuts):
+            yield _level_curve(ends)
 
 
-def _level_curve(start: Point, end: Point, cuts: tuple[float, float]) -> Curve:
+def _level_curve(ends: HopEnds) -> Curve:
     """A curve that leaves to the side and arrives from the side."""
+    start, end = ends.start, ends.end
     reach = (end.x - start.x) * 0.55
     curve = Curve(start, Point(start.x + reach, start.y), Point(end.x - reach, end.y), end)
-    return curve.part(_exit_parameter(curve, start, cuts[0]), _entry_parameter(curve, end, cuts[1], []))
+    return _cut(curve, ends, ())
 
 
 SAMPLES = 48
@@ -137,23 +132,14 @@ def bounds(points: Sequence[Point]) -> Box:
     return Box(min(xs), min(ys), max(xs) - min(xs), max(ys) - min(ys))
 
 
-def hop_curve(
-    start: Point,
-    end: Point,
-    centre: Point,
-    cut_start: float,
-    cut_end: float,
-    max_bend: float = 84.0,
-    badge: float = 0.0,
-    *,
-    inward: bool = False,
-) -> Curve:
+def hop_curve(ends: HopEnds, centre: Point, max_bend: float, badge: float, *, inward: bool = False) -> Curve:
     """A curve between two nodes, cut clear of both circles.
 
     It bends away from `centre`, or towards it with `inward`, by at most `max_bend`. It leaves no node
     downwards and enters none from below, where the names are, and ends beside the badges, which are `badge`
-    pixels to the right of the circle's centre and as far up and down.
+    pixels to the right of the circle's centre and as far up and down, unless it is 0.
     """
+    start, end = ends.start, ends.end
     dx, dy = end.x - start.x, end.y - start.y
     distance = math.hypot(dx, dy) or 1.0
     chord = math.atan2(dy, dx)
@@ -173,7 +159,7 @@ def hop_curve(
         end,
     )
     badges = [Point(end.x + badge, end.y - badge), Point(end.x + badge, end.y + badge)] if badge else []
-    return curve.part(_exit_parameter(curve, start, cut_start), _entry_parameter(curve, end, cut_end, badges))
+    return _cut(curve, ends, badges)
 
 
 def _avoid_label(angle: float) -> float:
@@ -185,20 +171,17 @@ def _avoid_label(angle: float) -> float:
     return angle
 
 
-def _exit_parameter(curve: Curve, centre: Point, radius: float) -> float:
-    for step in range(1, 50):
-        if math.dist(curve.at(step / 100), centre) >= radius:
-            return step / 100
-    return 0.3
-
-
-def _entry_parameter(curve: Curve, centre: Point, radius: float, badges: Sequence[Point]) -> float:
-    for step in range(1, 50):
-        place = curve.at(1 - step / 100)
-        beside = all(math.dist(place, badge) >= BADGE_CLEARANCE for badge in badges)
-        if beside and math.dist(place, centre) >= radius:
-            return 1 - step / 100
-    return 0.7
+def _cut(curve: Curve, ends: HopEnds, badges: Sequence[Point]) -> Curve:
+    """The part of the curve that is clear of both circles, and of the badges at its end."""
+    steps = [step / 100 for step in range(1, 50)]
+    leaves = (t for t in steps if math.dist(curve.at(t), ends.start) >= ends.cuts[0])
+    arrives = (
+        1 - t
+        for t in steps
+        if math.dist(place := curve.at(1 - t), ends.end) >= ends.cuts[1]
+        and all(math.dist(place, badge) >= BADGE_CLEARANCE for badge in badges)
+    )
+    return curve.part(next(leaves, 0.3), next(arrives, 0.7))
 
 
 Line = tuple[Point, ...]
@@ -250,19 +233,13 @@ def route_bus(layout: GraphLayout, receivers: Collection[str]) -> Bus:
 def line_boxes(bus: Bus, reach: float = 4.0) -> Iterator[Box]:
     """A box around each segment of its lines, `reach` wide to both sides."""
     segments = {segment for line in (*bus.lines, *bus.branches) for segment in pairwise(line)}
-    for start, end in sorted(segments):
-        x, y = min(start.x, end.x) - reach, min(start.y, end.y) - reach
-        yield Box(x, y, abs(end.x - start.x) + 2 * reach, abs(end.y - start.y) + 2 * reach)
+    for segment in sorted(segments):
+        yield bounds(segment).widened(reach)
 
 
 def clears(bus: Bus, figures: Box) -> bool:
     """Whether no line crosses these figures, apart from their margin."""
-    words = Box(
-        figures.x + LABEL_MARGIN,
-        figures.y + LABEL_MARGIN,
-        figures.width - 2 * LABEL_MARGIN,
-        figures.height - 2 * LABEL_MARGIN,
-    )
+    words = figures.widened(-LABEL_MARGIN)
     return not any(line.intersects(words) for line in line_boxes(bus))
 
 
@@ -288,13 +265,12 @@ def _rails(layout: GraphLayout) -> tuple[float, float]:
     above = max((p.y + names for p in layout.nodes.values() if p.y < centre - 1), default=None)
     below = min((p.y - highlights for p in layout.nodes.values() if p.y > centre + 1), default=None)
     if above is None or below is None:
-        free = summary.y - RAIL_CLEARANCE if summary is not None else centre
-        return _snap_to_pixel(free, layout.cell), _snap_to_pixel(free, layout.cell)
-    if summary is None or above > summary.y or below < summary.y + summary.height:
-        free = (above + below) / 2
-        return _snap_to_pixel(free, layout.cell), _snap_to_pixel(free, layout.cell)
-    upper = min(above + RAIL_CLEARANCE, (above + summary.y) / 2)
-    lower = max(below - RAIL_CLEARANCE, (below + summary.y + summary.height) / 2)
+        upper = lower = summary.y - RAIL_CLEARANCE if summary is not None else centre
+    elif summary is None or above > summary.y or below < summary.y + summary.height:
+        upper = lower = (above + below) / 2
+    else:
+        upper = min(above + RAIL_CLEARANCE, (above + summary.y) / 2)
+        lower = max(below - RAIL_CLEARANCE, (below + summary.y + summary.height) / 2)
     return _snap_to_pixel(upper, layout.cell), _snap_to_pixel(lower, layout.cell)
 
 
@@ -322,16 +298,15 @@ def _rows(layout: GraphLayout, places: Sequence[Point], trunk_x: float) -> Itera
     for height, row in groupby(sorted(places, key=lambda place: place.y), key=lambda place: place.y):
         rail = _rail_above(layout, height)
         last = max(place.x for place in row)
-        yield _without_repeats(
-            (start, Point(trunk_x, start.y), Point(trunk_x, rail), Point(last, rail)),
-        )
+        yield _without_repeats((start, Point(trunk_x, start.y), Point(trunk_x, rail), Point(last, rail)))
 
 
 def _rail_above(layout: GraphLayout, height: float) -> float:
     """Between the cells of two rows."""
     cell = layout.cell
-    _, _, _, above = cell.value
-    return _snap_to_pixel(height - above - layout.row_gap / 2 - (3 if cell is NodeShape.COMPACT else 0), cell)
+    return _snap_to_pixel(
+        height - cell.above - layout.row_gap / 2 - (3 if cell is NodeShape.COMPACT else 0), cell
+    )
 
 
 def _branches(layout: GraphLayout, places: Sequence[Point]) -> Iterator[Line]:

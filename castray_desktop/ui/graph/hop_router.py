@@ -11,7 +11,7 @@ import math
 from bisect import bisect_left, bisect_right
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import groupby, pairwise
 
 from castray_desktop.ui.graph.node_layout import Box, Point
 
@@ -75,19 +75,16 @@ def route_line(
     no circle downwards and enters none from below, where the names are. The circles of its ends must not be
     among the obstacles.
     """
-    xs = _lanes([at for box in obstacles for at in (box.x - gap, box.x + box.width + gap)], size[0])
-    ys = _lanes([at for box in obstacles for at in (box.y - gap, box.y + box.height + gap)], size[1])
-    xs = sorted({*xs, ends.start.x, ends.end.x})
-    ys = sorted({*ys, ends.start.y, ends.end.y})
-    blocked = _blocked(xs, ys, obstacles)
-    corners = _cheapest(ends, xs, ys, blocked)
-    if not corners:
-        return None
+    lanes = [at for box in obstacles for at in (box.x - gap, box.x + box.width + gap)]
+    xs = sorted({*_merged(lanes, size[0]), ends.start.x, ends.end.x})
+    lanes = [at for box in obstacles for at in (box.y - gap, box.y + box.height + gap)]
+    ys = sorted({*_merged(lanes, size[1]), ends.start.y, ends.end.y})
+    corners = _cheapest(ends, xs, ys, _blocked(xs, ys, obstacles))
     points = _trimmed([Point(xs[column], ys[row]) for column, row in corners], ends.cuts)
     return BentLine(points) if len(points) > 1 else None
 
 
-def _lanes(places: Iterable[float], length: float) -> list[float]:
+def _merged(places: Iterable[float], length: float) -> list[float]:
     """These coordinates inside of the scene, each group of near ones as one."""
     groups: list[list[float]] = []
     for at in sorted(place for place in places if EDGE <= place <= length - EDGE):
@@ -125,7 +122,8 @@ def _crossed(along: Sequence[float], across: Sequence[float], box: Box) -> Itera
 
 
 DIRECTIONS = ((1, 0), (-1, 0), (0, -1), (0, 1))
-UP, DOWN = 2, 3
+OPPOSITES = (1, 0, 3, 2)
+UP = 2  # its place in them
 
 
 def _cheapest(
@@ -150,7 +148,7 @@ def _cheapest(
             return _walked(before, here)
         for turn in (direction,) if (column, row) in straight_only else range(4):
             dx, dy = DIRECTIONS[turn]
-            if (dx, dy) == (-DIRECTIONS[direction][0], -DIRECTIONS[direction][1]):
+            if turn == OPPOSITES[direction]:
                 continue
             to = (column + dx, row + dy)
             if not (0 <= to[0] < len(xs) and 0 <= to[1] < len(ys)) or to in forbidden:
@@ -184,11 +182,9 @@ def _at_circles(
 
 def _walked(before: dict[Step, Step | None], last: Step) -> list[tuple[int, int]]:
     """The corners from the start to this step."""
-    steps: list[Step] = []
-    step: Step | None = last
-    while step is not None:
+    steps = [last]
+    while (step := before[steps[-1]]) is not None:
         steps.append(step)
-        step = before[step]
     steps.reverse()
     places = [(column, row) for column, row, _ in steps]
     return [
@@ -200,7 +196,7 @@ def _walked(before: dict[Step, Step | None], last: Step) -> list[tuple[int, int]
 
 def _trimmed(points: Sequence[Point], cuts: tuple[float, float]) -> tuple[Point, ...]:
     """The line without what lies in the two circles."""
-    kept = [point for number, point in enumerate(points) if number == 0 or point != points[number - 1]]
+    kept = [point for point, _ in groupby(points)]
     if len(kept) < 2:
         return ()
     first, second = kept[0], kept[1]

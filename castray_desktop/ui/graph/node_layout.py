@@ -14,7 +14,7 @@ import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import groupby, pairwise
+from itertools import combinations, groupby, pairwise
 from typing import NamedTuple
 
 
@@ -36,6 +36,11 @@ class Box(NamedTuple):
     width: float
     height: float
 
+    @classmethod
+    def around(cls, centre: Point, reach: float) -> Box:
+        """The square that reaches so far from its centre to each side."""
+        return cls(centre.x - reach, centre.y - reach, 2 * reach, 2 * reach)
+
     def intersects(self, other: Box) -> bool:
         """Whether the two share more than an edge."""
         slack = 1e-6
@@ -54,9 +59,18 @@ class Box(NamedTuple):
         """Whether the point is inside, not on the edge."""
         return self.x < point.x < self.x + self.width and self.y < point.y < self.y + self.height
 
+    def is_inside(self, width: float, height: float, margin: float = 0.0) -> bool:
+        """Whether a scene of this size, without a margin, has all of the box."""
+        return (
+            self.x >= margin
+            and self.y >= margin
+            and self.x + self.width <= width - margin
+            and self.y + self.height <= height - margin
+        )
+
 
 class NodeShape(enum.Enum):
-    """How much of a node is drawn: width and height of its cell, the circle's radius and height in it."""
+    """How much of a node is drawn."""
 
     FULL = (120, 112, 26, 38)  # ring, name and facts
     COMPACT = (72, 72, 18, 26)  # ring and name
@@ -64,9 +78,9 @@ class NodeShape(enum.Enum):
     GLYPH = (28, 28, 7, 14)  # a state glyph
     DOT = (10, 10, 4, 5)  # a dot
 
-    @property
-    def radius(self) -> int:
-        return self.value[2]
+    def __init__(self, width: int, height: int, radius: int, above: int) -> None:
+        self.width, self.height = width, height  # of the cell
+        self.radius, self.above = radius, above  # of the circle; from the cell's upper edge to its centre
 
     @property
     def badge(self) -> float:
@@ -75,19 +89,25 @@ class NodeShape(enum.Enum):
 
     def box(self, centre: Point) -> Box:
         """The cell of a node with this centre of its circle."""
-        width, height, _, above = self.value
-        return Box(centre.x - width / 2, centre.y - above, width, height)
+        return Box(centre.x - self.width / 2, centre.y - self.above, self.width, self.height)
 
 
 def source_boxes(centre: Point) -> tuple[Box, Box]:
     """The rectangles that the source paints: its circle and its name."""
-    reach = SOURCE_RADIUS + 4
-    circle = Box(centre.x - reach, centre.y - reach, 2 * reach, 2 * reach)
-    return circle, Box(centre.x - SOURCE_HALF, centre.y + 36, 2 * SOURCE_HALF, 34)
+    name = Box(centre.x - SOURCE_HALF, centre.y + 36, 2 * SOURCE_HALF, 34)
+    return Box.around(centre, SOURCE_RADIUS + 4), name
 
 
 NAME_WIDTHS = {NodeShape.FULL: 108.0, NodeShape.COMPACT: 66.0, NodeShape.NAMED: 56.0}
 """Names are elided to this width, or to that of the layout: a line has to pass between two neighbours."""
+
+SMALL_NAME_TOP, SMALL_NAME_HEIGHT = 10.0, 13.0  # below the centre of a glyph
+NAME_ROWS = {
+    NodeShape.FULL: (36.0, 34.0),
+    NodeShape.COMPACT: (24.0, 16.0),
+    NodeShape.NAMED: (SMALL_NAME_TOP, SMALL_NAME_HEIGHT),
+}
+"""How far below the circle's centre the name begins, and its height."""
 
 
 @dataclass(frozen=True)
@@ -100,21 +120,6 @@ class ZoneLayout:
     path: tuple[Point, ...] = ()
     width: float = 0.0
     box: Box | None = None
-
-
-def painted_boxes(cell: NodeShape, centre: Point, name_width: float = 0.0) -> tuple[Box, Box]:
-    """The rectangles that a node of that shape paints: its circle and its name, where it has one."""
-    _, _, radius, _ = cell.value
-    reach = radius + (9 if cell in (NodeShape.FULL, NodeShape.COMPACT) else 4)
-    circle = Box(centre.x - reach, centre.y - reach, 2 * reach, 2 * reach)
-    if cell not in NAME_WIDTHS:
-        return circle, Box(centre.x, centre.y, 0, 0)
-    width = name_width or NAME_WIDTHS[cell]
-    if cell is NodeShape.NAMED:
-        return circle, Box(centre.x - width / 2, centre.y + SMALL_NAME_TOP, width, SMALL_NAME_HEIGHT)
-    if cell is NodeShape.FULL:
-        return circle, Box(centre.x - width / 2, centre.y + 36, width, 34)
-    return circle, Box(centre.x - width / 2, centre.y + radius + 6, width, 16)
 
 
 @dataclass(frozen=True)
@@ -134,13 +139,18 @@ class GraphLayout:
     name_width: float = 0.0  # where it is not that of the cell
 
     def painted(self, place: Point) -> tuple[Box, Box]:
-        """What the recipient at this place paints, see `painted_boxes`."""
-        return painted_boxes(self.cell, place, self.name_width)
+        """The rectangles that the recipient at this place paints: its circle, and its name if it has one."""
+        cell = self.cell
+        circle = Box.around(place, cell.radius + (9 if cell in (NodeShape.FULL, NodeShape.COMPACT) else 4))
+        if cell not in NAME_WIDTHS:
+            return circle, Box(place.x, place.y, 0, 0)
+        width, (below, height) = self.name_width or NAME_WIDTHS[cell], NAME_ROWS[cell]
+        return circle, Box(place.x - width / 2, place.y + below, width, height)
 
     @property
     def row_gap(self) -> float:
         """Between the cells of two rows of a grid."""
-        return self.step.y - self.cell.value[1]
+        return self.step.y - self.cell.height
 
 
 SOURCE_RADIUS = 32
@@ -155,7 +165,6 @@ ZONE_DROP = {
 }  # from the circles to the middle of what is drawn of nodes
 LABEL_HALF = 10.0  # of the height of a zone's name
 GRID_GAP = {NodeShape.COMPACT: 8, NodeShape.NAMED: 2, NodeShape.GLYPH: 4, NodeShape.DOT: 4}
-SMALL_NAME_TOP, SMALL_NAME_HEIGHT = 10.0, 13.0  # below the centre of a glyph
 NAME_GAP = 12.0  # between the names of two neighbours
 MAX_NAME_WIDTH = 150.0
 LETTER_WIDTH = 6.6  # of a small name, on average; wide letters are elided
@@ -173,11 +182,15 @@ def compute_layout(width: float, height: float, recipients: Sequence[tuple[str, 
         ring = _ring(width, height, ordered, cell)
         if ring is not None:
             return ring
-    for cell in (NodeShape.COMPACT, NodeShape.NAMED, NodeShape.GLYPH):
+    for cell in (NodeShape.COMPACT, NodeShape.NAMED, NodeShape.GLYPH, NodeShape.DOT):
         plan = _plan_grid(width, height, ordered, cell)
         if plan.height <= height:
-            return _grid(width, height, ordered, plan)
-    return _grid(width, height, ordered, _plan_grid(width, height, ordered, NodeShape.DOT))
+            break
+    return _grid(width, height, ordered, plan)
+
+
+def _source_x(width: float) -> float:
+    return max(SOURCE_HALF + 4.0, min(89.0, width * 0.121))
 
 
 # --- the ring ------------------------------------------------------------------------------
@@ -192,36 +205,36 @@ def _ring(
     if count > 16:
         return None
     zoned = any(zone for _, zone in recipients)
-    cell_width, cell_height, _, above = cell.value
-    source_x = max(SOURCE_HALF + 4.0, min(89.0, width * 0.121))
-    left = source_x + SOURCE_HALF + 10 + cell_width / 2
-    right = width - cell_width / 2 - max(8.0, min(76.0, (width - 420) * 0.24))
+    source_x = _source_x(width)
+    left = source_x + SOURCE_HALF + 10 + cell.width / 2
+    right = width - cell.width / 2 - max(8.0, min(76.0, (width - 420) * 0.24))
     if zoned:
         right = min(right, width - ZONE_WIDTHS[cell] / 2 - ZONE_BEYOND - ZONE_GAP)
     pad = 45.0 if zoned else 16.0
-    top = pad + above
-    bottom = height - pad - (cell_height - above) + (13 if zoned else 0)
+    top = pad + cell.above
+    bottom = height - pad - (cell.height - cell.above) + (13 if zoned else 0)
     row_gap = bottom - top
     bulge = min(29.0, row_gap * 0.13) if columns > 1 else 0.0
-    if columns and row_gap - 2 * bulge < cell_height + (24 if odd else 8):
+    if columns and row_gap - 2 * bulge < cell.height + (24 if odd else 8):
         return None
     middle_y = (top + bottom) / 2
     row_right = right
     if odd and columns:
         row_right = right - min(STEP * 0.8, (right - left) / columns)
-    if columns > 1 and (row_right - left) / (columns - 1) < cell_width + 2:
+    if columns > 1 and (row_right - left) / (columns - 1) < cell.width + 2:
         return None
     xs = _columns(left, row_right, columns, odd=bool(odd))
     if columns and xs[-1] - xs[0] < -1:
         return None
-    places: list[Point] = []
     lift = [bulge * (1 - (2 * i / (columns - 1) - 1) ** 2) if columns > 1 else 0.0 for i in range(columns)]
-    places += [Point(x, top + bulge - up) for x, up in zip(xs, lift, strict=True)]
+    places = [Point(x, top + bulge - up) for x, up in zip(xs, lift, strict=True)]
     if odd:
         places.append(Point(right if columns else left + (right - left) * 0.85, middle_y))
     places += [Point(x, bottom - bulge + up) for x, up in zip(reversed(xs), reversed(lift), strict=True)]
     nodes = {name: place for (name, _), place in zip(recipients, places, strict=True)}
-    if _collide(nodes, cell) or any(not _inside(cell.box(p), width, height) for p in places):
+    boxes = [cell.box(place) for place in places]
+    apart = not any(one.intersects(other) for one, other in combinations(boxes, 2))
+    if not (apart and all(box.is_inside(width, height) for box in boxes)):
         return None
     source = Point(source_x, middle_y)
     centre = Point((places[0].x + max(p.x for p in places)) / 2, middle_y) if places else source
@@ -236,23 +249,21 @@ def _ring(
         centre,
         nodes,
         tuple(_ring_zones(recipients, nodes, middle_y, cell)),
-        _summary(source, places, cell, middle_y),
+        _summary(source, places, boxes),
     )
 
 
 def _columns(left: float, right: float, count: int, *, odd: bool) -> list[float]:
-    if count == 0:
-        return []
     if count == 1:
         return [left + (right - left) * (0.62 if odd else 0.9)]
     return [left + (right - left) * i / (count - 1) for i in range(count)]
 
 
-def _summary(source: Point, places: Sequence[Point], cell: NodeShape, middle_y: float) -> Box | None:
+def _summary(source: Point, places: Sequence[Point], boxes: Sequence[Box]) -> Box | None:
     """The box of the figures: between the rows, clear of every cell."""
     if not places:
         return None
-    boxes = [cell.box(place) for place in places]
+    middle_y = source.y
     if len(places) == 1:
         gap_left, gap_right, y = source.x + SOURCE_HALF, boxes[0].x, middle_y + 4
     else:
@@ -297,14 +308,13 @@ def _zone_label(nodes: Sequence[Point], width: float, middle_y: float, cell: Nod
 
     Hops come clockwise: the node at the right end of both rows gets its hop from above, and its label below.
     """
-    _, height, radius, above = cell.value
     mean_y = sum(p.y for p in nodes) / len(nodes)
     anchor = nodes[len(nodes) // 2] if len(nodes) % 2 else _between(nodes)
     if mean_y < middle_y - 1:
         anchor = min((anchor, *nodes), key=lambda p: (p.y, abs(p.x - anchor.x)))
-        return Point(anchor.x, anchor.y + min(ZONE_DROP[cell] - width / 2, -radius - 9 - LABEL_HALF))
+        return Point(anchor.x, anchor.y + min(ZONE_DROP[cell] - width / 2, -cell.radius - 9 - LABEL_HALF))
     anchor = max((anchor, *nodes), key=lambda p: (p.y, -abs(p.x - anchor.x)))
-    return Point(anchor.x, anchor.y + max(ZONE_DROP[cell] + width / 2, height - above + LABEL_HALF))
+    return Point(anchor.x, anchor.y + max(ZONE_DROP[cell] + width / 2, cell.height - cell.above + LABEL_HALF))
 
 
 def _between(path: Sequence[Point]) -> Point:
@@ -327,10 +337,9 @@ def _beyond(before: Point, end: Point, beyond: float) -> Point:
 # --- the grid ------------------------------------------------------------------------------
 
 
-def _first_column(width: float) -> tuple[float, float]:
-    """Where the source is and where the grid begins."""
-    source_x = max(SOURCE_HALF + 4.0, min(89.0, width * 0.121))
-    return source_x, source_x + SOURCE_HALF + 16
+def _first_column(width: float) -> float:
+    """Where the grid begins."""
+    return _source_x(width) + SOURCE_HALF + 16
 
 
 class _Margins(NamedTuple):
@@ -361,11 +370,11 @@ def _plan_grid(
 ) -> _GridPlan:
     """The grid for these nodes, without a place for each of a thousand."""
     counts = Counter(zone for _, zone in recipients)
-    room = width - _first_column(width)[1] - 16
+    room = width - _first_column(width) - 16
     if cell is NodeShape.NAMED:
         return _plan_names(room, height, recipients, counts)
     gap = GRID_GAP[cell]
-    step = Point(cell.value[0] + gap, cell.value[1] + gap)
+    step = Point(cell.width + gap, cell.height + gap)
     columns = max(1, int((room + gap) // step.x))
     whole = _grid_height(counts, columns, step.y, USUAL_MARGINS)
     return _GridPlan(cell, columns, step, USUAL_MARGINS, whole)
@@ -375,11 +384,11 @@ def _plan_names(
     room: float, height: float, recipients: Sequence[tuple[str, str]], counts: Counter[str]
 ) -> _GridPlan:
     """Columns in which the longest name fits, or more of them where the rows would be too many."""
-    cell_width, cell_height, _, _ = NodeShape.NAMED.value
+    cell = NodeShape.NAMED
     longest = max((len(name) for name, _ in recipients), default=0) * LETTER_WIDTH
-    wanted = max(cell_width, min(longest, MAX_NAME_WIDTH) + NAME_GAP)
-    lowest = cell_height + GRID_GAP[NodeShape.NAMED]
-    most = max(1, int(room // cell_width))
+    wanted = max(cell.width, min(longest, MAX_NAME_WIDTH) + NAME_GAP)
+    lowest = cell.height + GRID_GAP[cell]
+    most = max(1, int(room // cell.width))
     columns = max(1, min(most, int(room // wanted)))
     while columns < most and _grid_height(counts, columns, lowest, SMALL_MARGINS) > height:
         columns += 1
@@ -389,9 +398,8 @@ def _plan_names(
     whole = _grid_height(counts, columns, lowest, SMALL_MARGINS)
     spare = min(WIDE_ROW_GAP, max(0.0, (height - whole) / max(1, rows)))
     step = Point(min(room / columns, max(wanted, WIDE_STEP)), lowest + math.floor(spare))
-    return _GridPlan(
-        NodeShape.NAMED, columns, step, SMALL_MARGINS, _grid_height(counts, columns, step.y, SMALL_MARGINS)
-    )
+    whole = _grid_height(counts, columns, step.y, SMALL_MARGINS)
+    return _GridPlan(cell, columns, step, SMALL_MARGINS, whole)
 
 
 def _grid_height(counts: Counter[str], columns: int, step: float, margins: _Margins) -> float:
@@ -406,9 +414,8 @@ def _grid_height(counts: Counter[str], columns: int, step: float, margins: _Marg
 def _grid(width: float, height: float, recipients: Sequence[tuple[str, str]], plan: _GridPlan) -> GraphLayout:
     """Rows to the right of the source, every other one backwards, each zone in a band of its own."""
     cell, columns, step, margins = plan.cell, plan.columns, plan.step, plan.margins
-    _, _, _, above = cell.value
     gap = GRID_GAP[cell] if cell is not NodeShape.NAMED else 0.0  # names are narrower than their columns
-    source_x, left = _first_column(width)
+    left = _first_column(width)
     zoned = any(zone for _, zone in recipients)
     y = margins.top
     nodes: dict[str, Point] = {}
@@ -420,7 +427,7 @@ def _grid(width: float, height: float, recipients: Sequence[tuple[str, str]], pl
         for index, name in enumerate(members):
             row, place = divmod(index, columns)
             column = place if row % 2 == 0 else columns - 1 - place
-            nodes[name] = Point(left + column * step.x + (step.x - gap) / 2, y + row * step.y + above)
+            nodes[name] = Point(left + column * step.x + (step.x - gap) / 2, y + row * step.y + cell.above)
         y += math.ceil(len(members) / columns) * step.y + margins.footer * zoned
         if zone:
             used = max(min(columns, len(members)), math.ceil(190 / step.x))
@@ -428,18 +435,9 @@ def _grid(width: float, height: float, recipients: Sequence[tuple[str, str]], pl
             box = Box(left - 8, band_top + 8, box_width, y - band_top - 14)
             zones.append(ZoneLayout(zone, members, Point(box.x + box.width / 2, box.y), box=box))
     full_height = max(height, y + margins.bottom)
-    source = Point(source_x, height / 2 - 15)
+    source = Point(_source_x(width), height / 2 - 15)
     centre = Point(left + columns * step.x / 2, full_height / 2)
     name_width = step.x - NAME_GAP if cell is NodeShape.NAMED else 0.0
     return GraphLayout(
         cell, False, width, full_height, source, centre, nodes, tuple(zones), step=step, name_width=name_width
     )
-
-
-def _collide(nodes: dict[str, Point], cell: NodeShape) -> bool:
-    boxes = [cell.box(place) for place in nodes.values()]
-    return any(a.intersects(b) for index, a in enumerate(boxes) for b in boxes[index + 1 :])
-
-
-def _inside(box: Box, width: float, height: float) -> bool:
-    return box.x >= 0 and box.y >= 0 and box.x + box.width <= width and box.y + box.height <= height

@@ -12,6 +12,7 @@ from castray_desktop.ui.graph.edge_geometry import (
     Curve,
     bounds,
     clears,
+    covers,
     line_boxes,
     route_bus,
     route_hop,
@@ -83,7 +84,7 @@ class PathLayer:
         self._bus_boxes: tuple[Box, ...] = ()  # where its lines are
         self._short: tuple[Box, ...] = ()  # where hops between neighbours of a row are
         self._labels: list[Box] = []  # of the zones
-        self._curves: dict[tuple[Point, Point, tuple[float, float]], HopLine] = {}  # of the current layout
+        self._curves: dict[HopEnds, HopLine] = {}  # of the current layout
         self._bent: dict[Point, int] = {}  # the upstreams whose hops are bent, numbered
         self._bent_lines = 0
         self._marker_positions: dict[HopLine, float] = {}  # of the current layout
@@ -94,7 +95,11 @@ class PathLayer:
     def set_layout(self, layout: GraphLayout, source: str, labels: list[Box]) -> None:
         """Use this layout of nodes and zone names."""
         self._layout, self._source, self._labels = layout, source, labels
-        self._curves, self._marker_positions, self._bent, self._bent_lines = {}, {}, {}, 0
+        self._marker_positions = {}
+        self._route_again()
+
+    def _route_again(self) -> None:
+        self._curves, self._bent, self._bent_lines = {}, {}, 0
 
     def refresh_hops(self, path: Sequence[Hop], *, faded: bool, dim: bool) -> None:
         """Draw these hops; `faded` after the end of the cast."""
@@ -185,7 +190,7 @@ class PathLayer:
         """Route the hops around these areas."""
         if boxes != self._bus_boxes:
             self._bus_boxes = boxes
-            self._curves, self._bent, self._bent_lines = {}, {}, 0
+            self._route_again()
 
     # --- the hops --------------------------------------------------------------------------
 
@@ -194,7 +199,7 @@ class PathLayer:
         short = () if self._layout.ring else tuple(self._short_hops(shown))
         if short != self._short:
             self._short = short
-            self._curves, self._bent, self._bent_lines = {}, {}, 0
+            self._route_again()
 
     def _short_hops(self, shown: Sequence[Hop]) -> Iterator[Box]:
         step = self._layout.step.x
@@ -244,20 +249,16 @@ class PathLayer:
         item.show_lock(
             (hop.upstream, hop.node), middle, self._layout.cell, encrypted=bool(hop.encrypted), dim=dim
         )
-        return Box(middle.x - LOCK_HALF, middle.y - LOCK_HALF, 2 * LOCK_HALF, 2 * LOCK_HALF)
+        return Box.around(middle, LOCK_HALF)
 
     def _refresh_segments(self, shown: Iterable[Hop], *, dim: bool) -> None:
         """Draw all hops between dots by one item."""
-        whole: list[Segment] = []
-        failed: list[Segment] = []
-        repairs: list[Segment] = []
-        paused: list[Segment] = []
+        kinds: tuple[list[Segment], ...] = ([], [], [], [])
         for hop in shown:
             start, end = self.place(hop.upstream), self.place(hop.node)
             if start is not None and end is not None:
-                kind = failed if hop.failed else repairs if hop.repair else paused if hop.paused else whole
-                kind.append((start, end))
-        segments = (tuple(whole), tuple(failed), tuple(repairs), tuple(paused))
+                kinds[1 if hop.failed else 2 if hop.repair else 3 if hop.paused else 0].append((start, end))
+        segments = tuple(map(tuple, kinds))
         self.segments.set_segments(segments, self._scene.sceneRect() if any(segments) else QRectF(), dim=dim)
 
     def _can_draw(self, hop: Hop) -> bool:
@@ -271,7 +272,8 @@ class PathLayer:
         from_source = hop.upstream == self._source
         cut_start = SOURCE_RADIUS + 6.0 if from_source else layout.cell.radius + gap
         cut_end = layout.cell.radius + gap + (3 if large else 0)
-        curve = self._curve(start, end, (cut_start, cut_end), straight=not large and not from_source)
+        ends = HopEnds(start, end, (cut_start, cut_end))
+        curve = self._curve(ends, straight=not large and not from_source)
         width = (3.0 if hop.lagging or layout.cell is NodeShape.COMPACT else 4.0) if large else 1.5
         return HopAppearance(
             curve,
@@ -299,59 +301,50 @@ class PathLayer:
         taken = [box for place in self._layout.nodes.values() for box in self._layout.painted(place)]
         taken += [*source_boxes(self._layout.source), *self._labels]
         for t in MARKER_POSITIONS:
-            x, y = curve.at(t)
-            sign = Box(x - MARKER_RADIUS, y - MARKER_RADIUS, 2 * MARKER_RADIUS, 2 * MARKER_RADIUS)
+            sign = Box.around(curve.at(t), MARKER_RADIUS)
             if not any(sign.intersects(box) for box in taken):
                 return t
         return MARKER_POSITIONS[0]
 
-    def _curve(self, start: Point, end: Point, cuts: tuple[float, float], *, straight: bool) -> HopLine:
+    def _curve(self, ends: HopEnds, *, straight: bool) -> HopLine:
         """A cached line that avoids nodes and the figures if possible."""
-        known = self._curves.get((start, end, cuts))
+        known = self._curves.get(ends)
         if known is None:
-            known = self._curves[start, end, cuts] = self._find_curve(start, end, cuts, straight=straight)
+            known = self._curves[ends] = self._find_curve(ends, straight=straight)
         return known
 
-    def _find_curve(self, start: Point, end: Point, cuts: tuple[float, float], *, straight: bool) -> HopLine:
+    def _find_curve(self, ends: HopEnds, *, straight: bool) -> HopLine:
         layout = self._layout
-        nodes = [box.widened(LINE_HALF) for box in self._obstacles(start, end)]
+        nodes = [box.widened(LINE_HALF) for box in self._obstacles(ends)]
         beyond = layout.width - LINE_HALF - 1
         # hops between the right ends of two rows bend to the right
         outside = Box(beyond, 0, layout.width, layout.height)
         others = [*self._bus_boxes, outside, *filter(None, [layout.summary])]
-        curve = (
-            Curve.straight(start, end, *cuts)
-            if straight
-            else route_hop(
-                start,
-                end,
-                layout.centre,
-                cuts,
-                self._bend_room(),
-                [*nodes, *nodes, *others],
-                layout.cell.badge,
-            )
-        )
+        if straight:
+            curve = Curve.straight(ends)
+        else:
+            weighed = [*nodes, *nodes, *others]
+            curve = route_hop(ends, layout.centre, self._bend_room(), weighed, layout.cell.badge)
         obstacles = [*nodes, *others]
         gaps = LANE_GAPS.get(layout.cell, ())
-        if not gaps or self._bent_lines >= MAX_BENT or not _crosses(curve, obstacles):
+        if not gaps or self._bent_lines >= MAX_BENT or not any(covers(sampled(curve), obstacles)):
             return curve
         self._bent_lines += 1
-        gap = gaps[self._bent.setdefault(start, len(self._bent)) % len(gaps)]
-        ends, size = HopEnds(start, end, cuts), (layout.width, layout.height)
+        gap = gaps[self._bent.setdefault(ends.start, len(self._bent)) % len(gaps)]
+        size = (layout.width, layout.height)
         for avoided in ([*obstacles, *self._short], obstacles, nodes):
             bent = route_line(ends, avoided, size, gap)
             if bent is not None:
                 return bent
         return curve
 
-    def _obstacles(self, start: Point, end: Point) -> list[Box]:
+    def _obstacles(self, ends: HopEnds) -> list[Box]:
         """What nodes paint, apart from the two circles that a hop connects."""
         layout = self._layout
         boxes: list[Box] = []
         for place in (*layout.nodes.values(), layout.source):
             painted = source_boxes(place) if place is layout.source else layout.painted(place)
-            boxes += painted[1:] if place in (start, end) else painted
+            boxes += painted[1:] if place in (ends.start, ends.end) else painted
         return [box for box in boxes if box.width]
 
     def _bend_room(self) -> float:
@@ -415,7 +408,7 @@ class PathLayer:
                 covered += 3 * sum(box.intersects(other) for other in others)
                 over = BUS_COST * sum(box.intersects(other) for other in self._bus_boxes)
                 covered += any(wide.contains(point) for point in points)
-                covered += 4 * (not self._inside(box))
+                covered += 4 * (not box.is_inside(self._layout.width, self._layout.height, 2))
                 score = covered * 10 + over + cost + (0.5 if side is not outside else 0)
                 if score < least:
                     best, least = box, score
@@ -440,15 +433,6 @@ class PathLayer:
         reach = 8 + abs(nx) * width / 2 + abs(ny) * height / 2
         return Box(at.x + sign * nx * reach - width / 2, at.y + sign * ny * reach - height / 2, width, height)
 
-    def _inside(self, box: Box) -> bool:
-        layout = self._layout
-        return (
-            box.x >= 2
-            and box.y >= 2
-            and box.x + box.width <= layout.width - 2
-            and (box.y + box.height <= layout.height - 2)
-        )
-
     # --- motion ----------------------------------------------------------------------------
 
     @property
@@ -464,10 +448,3 @@ class PathLayer:
             item.advance_dots(pixels % DOT_GAP)
         if self.bus is not None:
             self.bus.advance_dots(pixels % DOT_GAP)
-
-
-def _crosses(line: HopLine, obstacles: Iterable[Box]) -> bool:
-    points = sampled(line)
-    area = bounds(points)
-    near = [box for box in obstacles if box.intersects(area)]
-    return any(box.contains(point) for box in near for point in points)

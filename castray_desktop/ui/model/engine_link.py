@@ -29,18 +29,13 @@ class EngineLinkState(enum.Enum):
 ReplyType = TypeVar("ReplyType", bound=messages.Message)
 
 FLUSH_SECONDS = 0.1
-
 MOST_IN_A_TURN = 300
-
 """Nodes and deliveries together; what belongs to one cast is not divided."""
 
 TURN_SECONDS = 0.002
-
 """Between two turns, so that what is due in the meantime (clicks, painting) comes first."""
 
-FIRST_DELAY_SECONDS = 0.2
-
-LAST_DELAY_SECONDS = 3.0
+FIRST_DELAY_SECONDS, LAST_DELAY_SECONDS = 0.2, 3.0
 
 
 class Engine(Protocol):

@@ -8,7 +8,6 @@ import os
 import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
 from castray_desktop.core.failures.kinds import CastRayError, FailureKind
 
@@ -29,11 +28,12 @@ class ExportFile:
             self._file = os.fdopen(number, "w", encoding="utf-8", newline="")
         except OSError as error:
             raise self._failed(error) from error
-        self._run(lambda: self._file.write("[") if self.is_json else self._writer().writerow(columns))
+        self._writer = csv.writer(self._file)
+        self._run(lambda: self._file.write("[") if self.is_json else self._writer.writerow(columns))
 
     def write_rows(self, rows: Iterable[Sequence[object]]) -> None:
         """Add lines to a CSV."""
-        self._run(lambda: self._writer().writerows(rows))
+        self._run(lambda: self._writer.writerows(rows))
 
     def write_object(self, value: object) -> None:
         """Add an object to a JSON list."""
@@ -51,9 +51,6 @@ class ExportFile:
         """Remove the temporary file."""
         self._file.close()
         self._temporary.unlink(missing_ok=True)
-
-    def _writer(self) -> Any:
-        return csv.writer(self._file)
 
     def _run(self, work: Callable[[], object]) -> None:
         try:

@@ -8,13 +8,14 @@ from typing import Any
 
 import numpy as np
 import pyqtgraph as pg
-from PySide6.QtCore import QPointF, QRectF, Qt
+from PySide6.QtCore import QPointF, QRectF, QSignalBlocker, Qt
 from PySide6.QtGui import QColor, QPainter, QPaintEvent, QPen, QPixmap
 from PySide6.QtWidgets import QVBoxLayout, QWidget
 
 from castray_desktop.ui.i18n.number_format import format_ago
 from castray_desktop.ui.theme.theme import Palette, Theme
 from castray_desktop.ui.throughput.rate_history import RateWindow
+from castray_desktop.ui.widgets.basic_widgets import lay_in
 from castray_desktop.ui.widgets.painting import CENTRE, LEFT, RIGHT, metrics, paint_text
 
 MAX_LINES = 8  # with more recipients: the slowest and a band
@@ -36,9 +37,7 @@ class PlotCurves(QWidget):
         self.plot.addItem(self.band)
         self.lines = [self._curve() for _ in range(MAX_LINES)]
         self.total = self._curve()
-        column = QVBoxLayout(self)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.addWidget(self.plot)
+        lay_in(QVBoxLayout(self), self.plot, margins=(0, 0, 0, 0))
 
     @property
     def viewport(self) -> QWidget:
@@ -83,9 +82,8 @@ class PlotCurves(QWidget):
         many = len(window.nodes) > MAX_LINES
         self.band.setVisible(many)
         if many:
-            self._band_low.blockSignals(True)  # otherwise the band is filled twice
-            self._band_low.setData(x, window.low)
-            self._band_low.blockSignals(False)
+            with QSignalBlocker(self._band_low):  # otherwise the band is filled twice
+                self._band_low.setData(x, window.low)
             self._band_high.setData(x, window.high)
         else:
             _clear(self._band_low)
@@ -145,9 +143,7 @@ def _clear(curve: Any) -> None:
 
 
 MINUTES, HOURS = (60, 300, 1800), (3 * 3600, 12 * 3600, 24 * 3600)
-
 SPANS = MINUTES + HOURS
-
 TICKS = {
     60: (60, 45, 30, 15, 0),
     300: (300, 240, 180, 120, 60, 0),
@@ -158,10 +154,7 @@ TICKS = {
 }
 
 UNITS = ((1e9, "GB/s"), (1e6, "MB/s"), (1e3, "KB/s"), (1.0, "B/s"))
-
 BIT_UNITS = ((1e9 / 8, "Gbit/s"), (1e6 / 8, "Mbit/s"), (1e3 / 8, "kbit/s"), (1 / 8, "bit/s"))
-
-
 SWATCH, ENTRY_GAP = 12, 14
 
 
@@ -310,13 +303,12 @@ class PlotOverlay(QWidget):
         if age == 0:
             return self.tr("now")
         if self._snapshot.span <= 60:
-            text = f"{age:g}"
-            return self.tr("{count} s").format(count=text) if first else text
-        if self._snapshot.span in HOURS:
-            text = f"{age / 3600:.3g}"
-            return self.tr("{count} h").format(count=text) if first else text
-        text = f"{age / 60:.3g}"
-        return self.tr("{count} min").format(count=text) if first else text
+            text, template = f"{age:g}", self.tr("{count} s")
+        elif self._snapshot.span in HOURS:
+            text, template = f"{age / 3600:.3g}", self.tr("{count} h")
+        else:
+            text, template = f"{age / 60:.3g}", self.tr("{count} min")
+        return template.format(count=text) if first else text
 
     def _paint_read_out(self, painter: QPainter, area: QRectF, window: RateWindow, age: float) -> None:
         palette = self._theme.palette

@@ -47,7 +47,7 @@ from castray_desktop.ui.throughput.plot_canvas import (
     scale_unit,
 )
 from castray_desktop.ui.throughput.rate_history import LONG_STEP, STEP, PlotHistory, RateWindow
-from castray_desktop.ui.widgets.basic_widgets import IconTint, icon_button, label
+from castray_desktop.ui.widgets.basic_widgets import IconTint, icon_button, label, lay_in
 from castray_desktop.ui.widgets.fields import SegmentedButtons
 from castray_desktop.ui.widgets.popups import open_menu
 
@@ -68,19 +68,12 @@ def as_csv(window: RateWindow, now: float) -> str:
 
 
 FRAME_MS = 250
-
 IDLE_AFTER = 1.0  # seconds without a sample
-
 IDLE_INTERVAL = 4.0  # seconds between frames from then on; each costs as much as one with new samples
-
 FRAMES_PER_SPAN = 800  # more than the plot is wide
-
 MAX_INTERVAL = 5.0  # seconds until a new sample is drawn
-
 SCALE_INTERVAL = 1.0
-
 CHOOSE_INTERVAL = 5.0
-
 SLOWEST = 7
 
 
@@ -130,8 +123,6 @@ class ThroughputPlot(QWidget):
         pause = self.tr("Resume drawing") if self.paused else self.tr("Pause drawing")
         self._pause.setToolTip(pause)
         self._pause.setAccessibleName(pause)
-        self.export_button.setToolTip(self.tr("Save or change the plot"))
-        self.export_button.setAccessibleName(self.tr("Save or change the plot"))
         self._set_hours_text()
         if self._shown is not None:
             self._show_legend(self._shown)
@@ -177,7 +168,8 @@ class ThroughputPlot(QWidget):
         self._frozen_at = self._now() if paused else None
         self._pause.setChecked(paused)
         self._retranslate()
-        self._pause_tint.set_name("play" if paused else "pause")
+        if (tint := self._pause.findChild(IconTint)) is not None:
+            tint.set_name("play" if paused else "pause")
         self._redraw()
 
     def set_span(self, seconds: int) -> None:
@@ -202,7 +194,7 @@ class ThroughputPlot(QWidget):
     # --- building --------------------------------------------------------------------------
 
     def _build(self) -> None:
-        self._title = label(lambda: self.tr("Throughput"), 13, 600)
+        title = label(lambda: self.tr("Throughput"), 13, 600)
         self._unit = label("MB/s", 12, tone="3")
         self._spans = SegmentedButtons(
             self._theme,
@@ -218,32 +210,15 @@ class ThroughputPlot(QWidget):
         self._spans.pressed.connect(self._span_pressed)
         self._pause = icon_button(self._theme, "pause", "")
         self._pause.setCheckable(True)
-        self._pause_tint = self._pause.findChild(IconTint) or IconTint(
-            self._theme, self._pause, "pause", "text_2", 16
-        )
         self._pause.clicked.connect(self.set_paused)
-        self.export_button = icon_button(self._theme, "download", "")
+        self.export_button = icon_button(self._theme, "download", lambda: self.tr("Save or change the plot"))
         self.menu = QMenu(self)
         self.menu.aboutToShow.connect(self._fill_menu)
         self.export_button.clicked.connect(lambda: self._pop_up(self.menu, self.export_button))
-        bar = QHBoxLayout()
-        bar.setContentsMargins(16, 8, 12, 0)
-        bar.setSpacing(6)
-        for widget in (self._title, self._unit):
-            bar.addWidget(widget)
-        bar.addStretch(1)
-        bar.addWidget(self._spans)
-        bar.addWidget(self._pause)
-        bar.addWidget(self.export_button)
-        column = QVBoxLayout(self)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.setSpacing(0)
-        column.addLayout(bar)
-        keys = QHBoxLayout()
-        keys.setContentsMargins(AXIS_LEFT, 4, 16, 0)
-        keys.addWidget(self.legend)
-        column.addLayout(keys)
-        column.addWidget(self._curves, 1)
+        buttons = (self._spans, self._pause, self.export_button)
+        bar = lay_in(QHBoxLayout(), title, self._unit, None, *buttons, spacing=6, margins=(16, 8, 12, 0))
+        keys = lay_in(QHBoxLayout(), self.legend, margins=(AXIS_LEFT, 4, 16, 0))
+        lay_in(QVBoxLayout(self), bar, keys, (self._curves, 1), spacing=0, margins=(0, 0, 0, 0))
         self.setMinimumSize(280, 140)
 
     def _restyle(self) -> None:
@@ -272,9 +247,7 @@ class ThroughputPlot(QWidget):
         now = self._frozen_at if self._frozen_at is not None else self._now()
         if not self._fresh and (self.paused or now > self._moves_until):
             return
-        pause = (
-            self._span / FRAMES_PER_SPAN if self._fresh else max(IDLE_INTERVAL, self._span / FRAMES_PER_SPAN)
-        )
+        pause = max(0.0 if self._fresh else IDLE_INTERVAL, self._span / FRAMES_PER_SPAN)
         if 0 <= now - self._drawn_at < min(pause, MAX_INTERVAL) - 0.05:
             return
         self._drawn_at = now
@@ -391,9 +364,8 @@ class ThroughputPlot(QWidget):
     def hover_at(self, place: QPointF | None) -> None:
         """Show the read-out for a position in the plot; None hides it."""
         area = self._curves.area()
-        inside = place is not None and area.adjusted(-2, -8, 2, 8).contains(place)
         age = None
-        if inside and place is not None:
+        if place is not None and area.adjusted(-2, -8, 2, 8).contains(place):
             share = (area.right() - place.x()) / max(1.0, area.width())
             age = min(1.0, max(0.0, share)) * self._span
         if age != self._hover_age:

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 
 from castray_desktop.ui.graph.edge_geometry import Bus, clears, line_boxes, route_bus, route_hop
+from castray_desktop.ui.graph.hop_router import HopEnds
 from castray_desktop.ui.graph.node_layout import (
     Box,
     GraphLayout,
@@ -99,8 +100,7 @@ def test_the_points_of_a_hop_are_compared_with_near_obstacles_only(monkeypatch: 
         return contains(box, point)
 
     monkeypatch.setattr(Box, "contains", note)
-    curve = route_hop(
-        Point(0.0, 0.0), Point(300.0, 0.0), Point(150.0, 200.0), (32.0, 35.0), 84.0, [between, far]
-    )
+    ends = HopEnds(Point(0.0, 0.0), Point(300.0, 0.0), (32.0, 35.0))
+    curve = route_hop(ends, Point(150.0, 200.0), 84.0, [between, far], 0.0)
     assert compared == {between}
     assert not any(contains(between, curve.at(step / 24)) for step in range(2, 23))

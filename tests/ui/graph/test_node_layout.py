@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from castray_desktop.ui.graph.edge_geometry import hop_curve
+from castray_desktop.ui.graph.hop_router import HopEnds
 from castray_desktop.ui.graph.node_layout import Box, GraphLayout, NodeShape, Point, compute_layout
 
 ROOMS = st.tuples(st.integers(360, 1600), st.integers(200, 1000))
@@ -161,7 +162,7 @@ def test_a_hop_starts_and_ends_clear_of_both_circles(
     start, end = Point(*first), Point(*second)
     if math.dist(start, end) < 120:
         return
-    curve = hop_curve(start, end, Point(350, 200), 38, 35)
+    curve = hop_curve(HopEnds(start, end, (38, 35)), Point(350, 200), 84, 0)
     assert math.dist(curve.start, start) >= 37
     assert math.dist(curve.end, end) >= 34
 
@@ -171,6 +172,6 @@ def test_a_hop_starts_and_ends_clear_of_both_circles(
 def test_no_badge_covers_the_head_of_a_hop(cell: NodeShape, degrees: int) -> None:
     angle, end = math.radians(degrees), Point(400, 300)
     start = Point(end.x + 200 * math.cos(angle), end.y + 200 * math.sin(angle))
-    curve = hop_curve(start, end, Point(350, 250), 38, cell.radius + 9, badge=cell.badge)
+    curve = hop_curve(HopEnds(start, end, (38, cell.radius + 9)), Point(350, 250), 84, cell.badge)
     for side in (-1, 1):
         assert math.dist(curve.end, (end.x + cell.badge, end.y + side * cell.badge)) > 11

@@ -15,7 +15,7 @@ from castray_desktop.core.protocol.messages import (
     DeliveryState,
     MulticastSnapshot,
 )
-from castray_desktop.ui.graph.node_layout import Box, NodeShape, Point, compute_layout, painted_boxes
+from castray_desktop.ui.graph.node_layout import Box, GraphLayout, NodeShape, Point, compute_layout
 from castray_desktop.ui.graph.overlays import STRIP
 from castray_desktop.ui.graph.scene_items import to_point, to_rect
 from tests.helpers.samples import GB, make_cast, make_delivery, make_node
@@ -163,14 +163,14 @@ def test_names_of_zones_on_the_ring_cover_no_node(qtbot: QtBot, count: int) -> N
     assert layout.ring
     for zone in layout.zones:
         label = Box(zone.label.x - 48, zone.label.y - 10, 96, 20)
-        circles = [circle_of(layout.cell, place) for place in layout.nodes.values()]
+        circles = [circle_of(layout, place) for place in layout.nodes.values()]
         assert not any(label.intersects(circle) for circle in circles)
         assert to_rect(Box(0, 0, 736, 424)).contains(to_rect(label))
 
 
-def circle_of(cell: NodeShape, place: Point) -> Box:
+def circle_of(layout: GraphLayout, place: Point) -> Box:
     """What is always seen of a node: its circle, without what highlights it."""
-    circle, _ = painted_boxes(cell, place)
+    circle, _ = layout.painted(place)
     return Box(circle.x + 6, circle.y + 6, circle.width - 12, circle.height - 12)
 
 
