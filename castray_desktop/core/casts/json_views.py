@@ -539,8 +539,8 @@ def options_from_json(values: Mapping[str, Any]) -> TransferOptions:
     `limit` may be a text. Raises CastRayError for a text that is no rate, ValueError for other wrong values.
     """
     given = {name: values[key] for name, key in OPTION_NAMES.items() if values.get(key) is not None}
-    if isinstance(limit := given.get("limit"), str):
-        given["limit"] = parse_limit(limit)
+    if "limit" in given:
+        given["limit"] = parse_limit(given["limit"])
     return msgspec.convert(given, TransferOptions)
 
 

@@ -1,7 +1,4 @@
-"""Sets of byte ranges: the transfer state of a node.
-
-Standard library only: this module is shipped to the nodes.
-"""
+"""Sets of byte ranges: the transfer state of a node."""
 
 from __future__ import annotations
 

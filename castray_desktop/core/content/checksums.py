@@ -3,8 +3,6 @@
 As text, a checksum is its kind and the hexadecimal digest, such as `sha256:HEX`. `git-sha1` is that of the
 file as a blob of git. A composite one is the checksum of the checksums of the file's parts, and has their
 sizes: `sha256-composite:HEX@8388608*12+1234`.
-
-Standard library only: this module is shipped to the nodes.
 """
 
 from __future__ import annotations

@@ -1,8 +1,6 @@
 """File names from other machines: validation, free names, display; and patterns of names to exclude.
 
 Every path of a parcel passes `safe_component`; nothing else decides about safety.
-
-Standard library only: this module is shipped to the nodes.
 """
 
 from __future__ import annotations

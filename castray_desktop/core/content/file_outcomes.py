@@ -2,8 +2,6 @@
 
 One byte for each entry of the manifest that is no folder, in order, and the places of those that did not get
 their own name: of a folder that was renamed as a whole only the folder's.
-
-Standard library only: this module is shipped to the nodes.
 """
 
 from __future__ import annotations
@@ -81,7 +79,7 @@ def listed(entries: Iterable[ManifestEntry]) -> list[ManifestEntry]:
 
 
 def place_of(path: bytes, places: Mapping[bytes, bytes]) -> bytes:
-    """Where an entry of the parcel is, as a path below the destination."""
+    """Where an entry of the parcel is, by the places of those entries and folders that are elsewhere."""
     above, rest = path, b""
     while above:
         if above in places:

@@ -4,8 +4,6 @@ The bits of the data are the coefficients of a polynomial over GF(2), and a CRC 
 by the generator. A multiple of the generator with few terms clears as many bits of the data at once as there
 are between its two highest exponents, by one shift and one XOR for each further term. Its square has the same
 number of terms, and twice the exponents: so the same few terms shorten data of any length.
-
-Standard library only: this module is shipped to the nodes.
 """
 
 from __future__ import annotations

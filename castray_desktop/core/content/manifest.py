@@ -6,8 +6,6 @@ the status and the hash of each regular file.
 
 An entry refers to its parent by number, and a parent must be an earlier folder. So no entry can lie below
 a link or outside the parcel, whatever the bytes say.
-
-Standard library only: this module is shipped to the nodes.
 """
 
 from __future__ import annotations

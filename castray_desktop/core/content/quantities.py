@@ -1,7 +1,4 @@
-"""Sizes and rates as text. Decimal units: 1 MB is 1,000,000 bytes.
-
-Standard library only: this module is shipped to the nodes.
-"""
+"""Sizes and rates as text. Decimal units: 1 MB is 1,000,000 bytes."""
 
 from __future__ import annotations
 
@@ -38,9 +35,11 @@ def scaled(count: float) -> tuple[float, int]:
     return value, unit
 
 
-def parse_limit(text: str) -> int:
-    """Parse a rate in bytes per second; 0 for "off". Raises CastRayError(BAD_RATE)."""
-    return 0 if text == "off" else parse_rate(text)
+def parse_limit(limit: str | int) -> int:
+    """Bytes per second, from such a number or from a text; 0 for "off". Raises CastRayError(BAD_RATE)."""
+    if not isinstance(limit, str):
+        return limit
+    return 0 if limit == "off" else parse_rate(limit)
 
 
 def parse_rate(text: str) -> int:

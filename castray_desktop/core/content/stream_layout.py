@@ -3,8 +3,6 @@
 Each of the three parts is cut separately; its last piece may be shorter. So no piece of the contents
 holds a byte of the lists, and a recipient that has a file need not be sent any of it, however short it
 is.
-
-Standard library only: this module is shipped to the nodes.
 """
 
 from __future__ import annotations
@@ -86,13 +84,10 @@ class StreamLayout:
 
 
 MAX_PIECE_BYTES = 1 << 20
-
 MIN_PIECE_BYTES = 256 << 10
-
 """Shorter pieces cost more processor time than they save."""
 
 PIPELINE_FILL_DIVISOR = 64
-
 """The hops together may add at most one part in this many to the whole time."""
 
 

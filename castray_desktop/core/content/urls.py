@@ -3,8 +3,6 @@ the files.
 
 The node that downloads asks for `https://host/path` and `http://host/path` itself. The engine resolves
 those of stores: `s3://bucket/key`, `gs://bucket/object`, `az://container/blob`, `hf://organization/name`.
-
-Standard library only: this module is shipped to the nodes.
 """
 
 from __future__ import annotations

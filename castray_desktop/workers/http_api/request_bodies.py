@@ -224,7 +224,7 @@ class Limit(Body):
 
     def rate(self) -> int:
         """Bytes per second. Raises CastRayError."""
-        return parse_limit(self.limit) if isinstance(self.limit, str) else self.limit
+        return parse_limit(self.limit)
 
 
 def _at_most(most: int) -> WithJsonSchema:

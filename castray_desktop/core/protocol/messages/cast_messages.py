@@ -68,13 +68,7 @@ class SendRequest(Record, frozen=True):
 
     def with_options(self, **changes: Any) -> SendRequest:
         """This request with some options changed."""
-        return SendRequest(
-            self.paths,
-            self.recipients,
-            self.source,
-            self.leave_out,
-            dataclasses.replace(self.options, **changes),
-        )
+        return replace(self, options=dataclasses.replace(self.options, **changes))
 
 
 class CastMode(enum.StrEnum):
@@ -132,7 +126,6 @@ class DeliveryState(enum.StrEnum):
 
 
 DELIVERED_STATES = frozenset({DeliveryState.COMPLETED, DeliveryState.SKIPPED, DeliveryState.SHARED})
-
 
 FINISHED_DELIVERY_STATES = DELIVERED_STATES | {
     DeliveryState.FAILED,

@@ -10,7 +10,6 @@ from castray_desktop.core.protocol.messages.message_base import Message, Record
 THIS_COMPUTER = "this computer"
 """Alias for the node of the machine on which the window runs."""
 
-
 LOCAL_TARGET = "local"
 """The target that is the demo on this computer: Ray is started here, with nodes that are folders."""
 

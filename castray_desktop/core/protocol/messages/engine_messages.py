@@ -152,7 +152,7 @@ class CheckState(enum.StrEnum):
 
 
 class Check(Record, frozen=True):
-    """One checked item. Its text is made from kind and values in `core/failures/checks.py`."""
+    """One checked item. Its text is made from kind and values in `core/failures/check_sentences.py`."""
 
     kind: str
     state: CheckState

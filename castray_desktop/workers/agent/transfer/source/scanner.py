@@ -20,6 +20,7 @@ from castray_desktop.core.content.file_names import (
     display_name,
     folders_above,
 )
+from castray_desktop.core.content.file_outcomes import place_of
 from castray_desktop.core.content.manifest import (
     MAX_TARGET,
     TRAILER_RECORD,
@@ -138,13 +139,8 @@ class ScanResult:
 
     def local_path(self, path: bytes) -> bytes:
         """Where an entry of the parcel really is on this machine."""
-        above, rest = path, b""
-        while above and self.followed:
-            if above in self.followed:
-                return self.followed[above] + rest
-            above, slash, name = above.rpartition(b"/")
-            rest = slash + name + rest
-        return self.named(path)
+        place = place_of(path, self.followed) if self.followed else path
+        return self.named(path) if place is path else place
 
     def named(self, path: bytes) -> bytes:
         """An entry of the parcel, by the path that its user knows."""
