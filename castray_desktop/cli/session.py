@@ -50,14 +50,14 @@ class Session:
         self._verbose = style.verbose
         self._on_event = on_event
         self._client: EngineClient | None = None
-        self._cache = ClientCache()
+        self.cache = ClientCache()
         self.keep = False
         self._noticed: Failure | None = None
         self._demo_note = ""  # printed once the cluster turns out to be the demo
 
     async def __aenter__(self) -> Self:
         self._client = await EngineClient.connect(find_paths(), "cli", start=self._start)
-        self._cache.apply_event(self._client.welcome)
+        self.cache.apply_event(self._client.welcome)
         self._on_event(self._client.welcome)
         if self._verbose:
             await self._client.request(messages.WatchLog("info"), messages.Done)
@@ -84,29 +84,44 @@ class Session:
     @property
     def cluster(self) -> ClusterStatus:
         """The cluster of this session, as of the events that were read."""
-        return self._cache.cluster
+        return self.cache.cluster
 
     @property
     def nodes(self) -> dict[str, NodeInfo]:
         """Its nodes by name."""
-        return self._cache.nodes
+        return self.cache.nodes
 
     def find_cast(self, cast: str) -> CastSummary | None:
         """The cast with that id, or with the only id that begins so, as of the events that were read."""
-        return self._cache.find(cast)
+        return self.cache.find(cast)
 
     def deliveries(self, cast: str) -> tuple[DeliverySnapshot, ...]:
         """The deliveries of a cast; none for an unknown cast."""
-        return self._cache.deliveries(cast)
+        return self.cache.deliveries(cast)
 
     async def events(self) -> AsyncIterator[messages.Event]:
         """The events of the engine; reading them keeps `nodes` and `cluster` up to date."""
         async for event in self.client.events():
-            self._cache.apply_event(event)
+            self.cache.apply_event(event)
             self._on_event(event)
             if isinstance(event, messages.LogLine):
                 print_note(f"{event.level}: {event.origin}: {event.text}")
             yield event
+
+    @contextlib.asynccontextmanager
+    async def reading_events(self) -> AsyncIterator[None]:
+        """Read the events while entered, so that they do not pile up."""
+        reading = asyncio.create_task(self._read_events(), name="session events")
+        try:
+            yield
+        finally:
+            reading.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await reading
+
+    async def _read_events(self) -> None:
+        async for _ in self.events():
+            pass
 
     async def ready(self, target: str | None) -> None:
         """Wait until `target` can be used; else the cluster in use, or that of this machine.
@@ -134,7 +149,7 @@ class Session:
                     self._print_demo_note(event.cluster)
                     break
         elif self.cluster.phase in (ClusterPhase.NONE, ClusterPhase.FAILED):
-            self._cache.apply_event(
+            self.cache.apply_event(
                 messages.ClusterChanged(ClusterStatus(ClusterPhase.STARTING, target=command.target))
             )
         if self.cluster.phase is not ClusterPhase.READY:
@@ -185,8 +200,7 @@ class Session:
         try:
             await client.request(messages.GetStatus(), messages.EngineStatus)
         except CastRayError:
-            async for _ in self.events():
-                pass
+            await self._read_events()
 
 
 _PREPARING = {

@@ -35,9 +35,10 @@ from castray_desktop.core.failures.sentences import sentence
 from castray_desktop.core.protocol import messages
 from castray_desktop.core.protocol.messages import SendRequest
 from castray_desktop.python.progress_bars import Progress, bars_for, has_viewer
-from castray_desktop.workers.client.client_cache import ClientCache
 from castray_desktop.workers.client.local_files import check_path
 from castray_desktop.workers.clusters.node_inventory import is_this_computer
+
+CLOSED = "the connection to CastRay is closed"
 
 
 class LoopThread:
@@ -52,7 +53,7 @@ class LoopThread:
         """Start `work`; the future has its result."""
         if self._loop.is_closed():
             work.close()
-            raise RuntimeError("the connection to CastRay is closed")
+            raise RuntimeError(CLOSED)
         return asyncio.run_coroutine_threadsafe(work, self._loop)
 
     def run(self, work: Coroutine[Any, Any, Result]) -> Result:
@@ -155,12 +156,13 @@ class Cluster:
 
     def __init__(self, target: str | None, progress: Progress) -> None:
         self._progress = progress
-        self._cache = ClientCache()
         self._listeners: dict[object, Callable[[messages.Event], None]] = {}
+        self._session = Session(on_event=self._on_event, quiet=not has_viewer())
+        self._cache = self._session.cache
         self._loop = LoopThread()
-        self._session: _Opened | None = None
+        self._opened: contextlib.AsyncExitStack | None = None  # what `close` closes
         try:
-            self._session = self._run(self._open(target))
+            self._opened = self._run(self._open(target))
         except BaseException:
             self._loop.close()
             raise
@@ -178,9 +180,9 @@ class Cluster:
 
         Does nothing the second time.
         """
-        if self._session is not None:
-            session, self._session = self._session, None
-            self._run(self._leave(session))
+        if self._opened is not None:
+            opened, self._opened = self._opened, None
+            self._run(opened.aclose())
         self._loop.close()
 
     # --- nodes and casts --------------------------------------------------------------------------
@@ -321,7 +323,7 @@ class Cluster:
 
     def wait(self, cast: str, *, progress: Progress = None) -> ResultForm:
         """Wait for the end of a cast, and return its result. Raises CommandFailed."""
-        shown = self._progress if progress is None else progress
+        shown, cache = self._progress if progress is None else progress, self._cache
         updates: queue.SimpleQueue[bool] = queue.SimpleQueue()  # False: the cast has ended
         result = self._loop.start(self._result(cast, lambda: updates.put(True)))
         result.add_done_callback(lambda _: updates.put(False))
@@ -330,7 +332,9 @@ class Cluster:
                 while updates.get():
                     while not updates.empty() and updates.get_nowait():
                         pass  # only the latest state is shown
-                    self._show(cast, bars.show)
+                    summary, deliveries = self._read(lambda: (cache.find(cast), cache.deliveries(cast)))
+                    if summary is not None:
+                        bars.show(summary, deliveries)
                     if result.done():
                         break
             return result_form(_call(result.result))
@@ -384,7 +388,7 @@ class Cluster:
 
     def limit(self, limit: int | str, cast: str = "") -> None:
         """Limit what every node passes on, over all casts or for one: bytes per second, "10MB/s" or "off"."""
-        self._request(messages.SetLimit(_call(lambda: _rate(limit)), cast), messages.Done)
+        self._request(messages.SetLimit(_call(lambda: parse_limit(limit)), cast), messages.Done)
 
     # --- inside, in the caller's thread ---------------------------------------------------------
 
@@ -402,15 +406,6 @@ class Cluster:
 
         return self._run(in_loop())
 
-    def _show(
-        self,
-        cast: str,
-        show: Callable[[messages.CastSummary, tuple[messages.DeliverySnapshot, ...]], None],
-    ) -> None:
-        summary, deliveries = self._read(lambda: (self._cache.find(cast), self._cache.deliveries(cast)))
-        if summary is not None:
-            show(summary, deliveries)
-
     def _wait_or_cancel(self, cast: str, progress: Progress) -> ResultForm:
         try:
             return self.wait(cast, progress=progress)
@@ -421,27 +416,18 @@ class Cluster:
 
     # --- inside, in the loop's thread -----------------------------------------------------------
 
-    async def _open(self, target: str | None) -> _Opened:
-        session = Session(on_event=self._on_event, quiet=not has_viewer())
-        await session.__aenter__()
-        try:
+    async def _open(self, target: str | None) -> contextlib.AsyncExitStack:
+        async with contextlib.AsyncExitStack() as stack:
+            session = await stack.enter_async_context(self._session)
             same = target == session.cluster.address  # the cluster in use may have another name
             await session.ready(None if same else target)
-        except BaseException:
-            await session.__aexit__(None, None, None)
-            raise
-        return _Opened(session, asyncio.create_task(_drain(session), name="castray events"))
-
-    async def _leave(self, opened: _Opened) -> None:
-        opened.draining.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await opened.draining
-        await opened.session.__aexit__(None, None, None)
+            await stack.enter_async_context(session.reading_events())
+            return stack.pop_all()
 
     async def _request_in_loop(self, command: messages.Command, expect: type[ReplyType]) -> ReplyType:
-        if self._session is None:
-            raise RuntimeError("the connection to CastRay is closed")
-        return await self._session.session.client.request(command, expect)
+        if self._opened is None:
+            raise RuntimeError(CLOSED)
+        return await self._session.client.request(command, expect)
 
     async def _result(self, cast: str, changed: Callable[[], None]) -> messages.CastResult:
         """The result of a cast; `changed` is called for each change before."""
@@ -461,22 +447,8 @@ class Cluster:
             del self._listeners[key]
 
     def _on_event(self, event: messages.Event) -> None:
-        self._cache.apply_event(event)
         for listener in tuple(self._listeners.values()):
             listener(event)
-
-
-class _Opened:
-    """A session and the task that reads its events."""
-
-    def __init__(self, session: Session, draining: asyncio.Task[None]) -> None:
-        self.session = session
-        self.draining = draining
-
-
-async def _drain(session: Session) -> None:
-    async for _ in session.events():
-        pass
 
 
 def _call(work: Callable[[], Result]) -> Result:
@@ -501,8 +473,3 @@ def _names(given: Names) -> tuple[str, ...]:
     """Names from a list, or from a text with commas between them."""
     several = given.split(",") if isinstance(given, str) else given
     return tuple(name.strip() for name in several if name.strip())
-
-
-def _rate(limit: int | str) -> int:
-    """Bytes per second, also from a text such as "10MB/s". Raises CastRayError."""
-    return parse_limit(limit) if isinstance(limit, str) else limit

@@ -5,8 +5,7 @@ from __future__ import annotations
 import html
 import sys
 from collections.abc import Callable
-from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import Any, Self
 
 from castray_desktop.core.casts.json_views import CastForm, cast_form
 from castray_desktop.core.content.quantities import format_bytes
@@ -16,19 +15,6 @@ MAX_BARS = 24
 
 Progress = bool | Callable[[CastForm], None] | None
 """None: bars on a terminal or in a notebook, True: always bars, False: nothing; or a function to call."""
-
-
-class Bars(Protocol):
-    """Shows a cast while entered."""
-
-    def __enter__(self) -> Self: ...
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None: ...
-
-    def show(self, cast: CastSummary, deliveries: tuple[DeliverySnapshot, ...]) -> None:
-        """Show the cast with all of its deliveries, after a change."""
 
 
 def in_notebook() -> bool:
@@ -43,7 +29,7 @@ def has_viewer() -> bool:
     return in_notebook() or sys.stderr.isatty()
 
 
-def bars_for(progress: Progress) -> Bars:
+def bars_for(progress: Progress) -> NoBars:
     """The bars for this setting and this output."""
     if callable(progress):
         return CallBars(progress)
@@ -53,7 +39,7 @@ def bars_for(progress: Progress) -> Bars:
 
 
 class NoBars:
-    """Shows nothing."""
+    """Shows nothing. Base of those that show a cast while entered."""
 
     def __enter__(self) -> Self:
         return self
@@ -62,7 +48,7 @@ class NoBars:
         pass
 
     def show(self, cast: CastSummary, deliveries: tuple[DeliverySnapshot, ...]) -> None:
-        """Show nothing."""
+        """Show the cast with all of its deliveries, after a change."""
 
 
 class CallBars(NoBars):

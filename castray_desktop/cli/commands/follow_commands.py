@@ -75,23 +75,13 @@ async def wait(options: argparse.Namespace) -> int:
 
     async with Session() as session:
         await _use_cluster(session, options.cluster, options.cast)
-        draining = asyncio.create_task(_drain(session), name="session events")
         try:
-            statuses = await asyncio.gather(*(wait_for(session, cast) for cast in options.cast))
+            async with session.reading_events():
+                statuses = await asyncio.gather(*(wait_for(session, cast) for cast in options.cast))
         except asyncio.CancelledError:
             await _leave_running(session, options.cast)
             raise
-        finally:
-            draining.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await draining
     return max(statuses)
-
-
-async def _drain(session: Session) -> None:
-    """Discard the events, so that they do not pile up."""
-    async for _ in session.events():
-        pass
 
 
 async def _use_cluster(session: Session, target: str | None, casts: Sequence[str]) -> None:

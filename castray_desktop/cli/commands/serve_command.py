@@ -104,36 +104,31 @@ async def serve(options: argparse.Namespace) -> int:
         print_error("not_served", f"can't serve the API: {_reason(error, options)}.", as_json=options.json)
         return EXIT_BAD_USAGE
     with listener, contextlib.closing(keys), _log_file(paths.log):
-        async with Session() as session:
+        async with Session() as session, contextlib.AsyncExitStack() as stack:
             await session.ready(options.cluster)
-            draining = asyncio.create_task(_drain(session), name="session events")
+            await stack.enter_async_context(session.reading_events())
             connection = ReconnectingClient(paths, "api", session.cluster.target)
             api = ApiApp(connection, token, AllowedHosts(options.host), read_only_token=read_only, keys=keys)
             connection.add_listener(api.publish)
-            try:
-                await connection.open()
-                if not is_loopback(options.host):
-                    print_note(OPEN_TO_OTHERS.format(host=options.host))
-                address = address_of(listener)
-                if options.json:
-                    place = {"address": address, "documents": f"{address}/docs"}
-                    tokens = {
-                        "token_file": str(paths.api_token),
-                        "read_only_token_file": str(paths.api_read_only_token) if read_only else None,
-                    }
-                    print_json({"event": "serving"} | place | tokens)
-                else:
-                    say(f"The API is at {address}, its documentation at {address}/docs.")
-                    say(f"The token is in {paths.api_token}.")
-                    if read_only:
-                        say(f"The read-only token is in {paths.api_read_only_token}.")
-                    say("Press Ctrl+C to stop.")
-                await _run(ApiServer(api.app), listener)
-            finally:
-                await connection.close()
-                draining.cancel()
-                with contextlib.suppress(asyncio.CancelledError):
-                    await draining
+            stack.push_async_callback(connection.close)
+            await connection.open()
+            if not is_loopback(options.host):
+                print_note(OPEN_TO_OTHERS.format(host=options.host))
+            address = address_of(listener)
+            if options.json:
+                place = {"address": address, "documents": f"{address}/docs"}
+                tokens = {
+                    "token_file": str(paths.api_token),
+                    "read_only_token_file": str(paths.api_read_only_token) if read_only else None,
+                }
+                print_json({"event": "serving"} | place | tokens)
+            else:
+                say(f"The API is at {address}, its documentation at {address}/docs.")
+                say(f"The token is in {paths.api_token}.")
+                if read_only:
+                    say(f"The read-only token is in {paths.api_read_only_token}.")
+                say("Press Ctrl+C to stop.")
+            await _run(ApiServer(api.app), listener)
     return EXIT_DELIVERED
 
 
@@ -145,12 +140,6 @@ async def _run(server: ApiServer, listener: socket.socket) -> None:
     except asyncio.CancelledError:
         server.end()
         await serving
-
-
-async def _drain(session: Session) -> None:
-    """Discard the events of the session's own connection, so that they do not pile up."""
-    async for _ in session.events():
-        pass
 
 
 @contextlib.contextmanager
