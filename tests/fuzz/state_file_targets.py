@@ -29,7 +29,7 @@ from castray_desktop.workers.base.state_files import RecipientGroupFile
 from castray_desktop.workers.casts.session.checkpoint import CastCheckpoint, CheckpointStore
 from castray_desktop.workers.casts.speed_stores import DownloadMeasurement, DownloadSpeedStore, NodeSpeedStore
 from castray_desktop.workers.client.single_instance import HandoverRequest, SecondInstance
-from castray_desktop.workers.clusters.cluster_discovery import UsedCluster, _load_clusters
+from castray_desktop.workers.clusters.cluster_discovery import ClusterHistory, UsedCluster
 from castray_desktop.workers.clusters.node_inventory import AddedNode, AddedNodeStore, NodeNameStore
 from castray_desktop.workers.history.history_store import HistoryStore, PastCast
 from castray_desktop.workers.schedules.schedule_runner import ScheduleFile, ScheduleState, encode_states
@@ -341,7 +341,7 @@ TARGETS = (
         "used-clusters",
         "clusters.json",
         _one([example(UsedCluster)]),
-        lambda path: msgspec.json.encode(_load_clusters(path)),
+        lambda path: msgspec.json.encode(ClusterHistory(path).remembered),
     ),
     _state_file("schedules", "schedules.json", _schedule_samples, _read_schedules),
     _state_file("checkpoints", "files of unfinished casts", _checkpoint_samples, _read_checkpoints),
