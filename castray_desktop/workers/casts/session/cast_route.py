@@ -16,7 +16,7 @@ from math import inf
 from castray_desktop.core.failures.kinds import CastRayError, Failure, FailureKind
 from castray_desktop.core.protocol.nodes import agent_orders, agent_reports, cast_parcel
 from castray_desktop.core.protocol.nodes.agent_orders import AnnounceTrailer
-from castray_desktop.core.routing.node_speeds import SpeedMeasurement, SpeedMeter
+from castray_desktop.core.routing.node_speeds import SpeedMeter
 from castray_desktop.core.routing.reparenting import NO_UPSTREAM, Move, ReparentingPlan
 from castray_desktop.core.routing.route_plan import Route, choose_upstream, plan_route
 from castray_desktop.core.routing.stragglers import (
@@ -24,7 +24,6 @@ from castray_desktop.core.routing.stragglers import (
     SLOW_SHARE,
     FanOutWatch,
     HopLimit,
-    SlowFanOut,
     StragglerDetector,
 )
 from castray_desktop.workers.agent.repeated_log_lines import RepeatedLogLines
@@ -32,63 +31,6 @@ from castray_desktop.workers.casts.session.session_context import SessionContext
 from castray_desktop.workers.casts.session.shared_destination import SharedDestinations
 
 log = logging.getLogger("castray.cast")
-
-
-class ProgressMonitor:
-    """Monitors the progress of one cast, as often as reports come. `speeds` are the known speeds."""
-
-    def __init__(self, speeds: Mapping[str, float], hop_limit: HopLimit) -> None:
-        self.speeds = speeds
-        self._hop_limit = hop_limit
-        self._meter = SpeedMeter()
-        self._stragglers = StragglerDetector()
-        self._fan_out = FanOutWatch({}, 0)
-        self._last_check = -inf
-
-    def restart(self, zones: Mapping[str, str], limit: int) -> None:
-        """The cast has started, or a node has returned, whose count starts again.
-
-        `limit` is the cast's own in bytes per second, 0 for none.
-        """
-        self._meter.interrupt()
-        self._stragglers = StragglerDetector(zones, self.speeds, self._hop_limit)
-        self._fan_out = FanOutWatch(zones, limit)
-
-    def interrupt(self) -> None:
-        """Ignore hop speeds while data arrives by multicast."""
-        self._meter.interrupt()
-
-    def is_due(self, now: float) -> bool:
-        """Whether a check is due."""
-        return now - self._last_check >= CHECK_SECONDS
-
-    def find_straggler(
-        self,
-        now: float,
-        route: Route,
-        progress: Mapping[str, int],
-        received: Mapping[str, int],
-        total: int,
-    ) -> str | None:
-        """The straggler to move to the tail now, if any."""
-        self._last_check = now
-        self._meter.update(now, route, progress, received, self._hop_limit)
-        return self._stragglers.find_straggler(now, route, progress, total)
-
-    def find_slow_fan_out(
-        self, now: float, route: Route, progress: Mapping[str, int], total: int
-    ) -> SlowFanOut | None:
-        """Why a chain would be faster than this route, if it would. As in `FanOutWatch.update`."""
-        slow = self._fan_out.update(now, route, progress, total)
-        if slow is not None:
-            hops = len(route.downstreams()[slow.node])
-            if slow.rate < SLOW_SHARE * hops * self._hop_limit(slow.node):  # else it is the limit's rate
-                self._meter.correct(slow.node, slow.rate)
-        return slow
-
-    def measured(self) -> dict[str, SpeedMeasurement]:
-        """Measured speeds."""
-        return self._meter.measured()
 
 
 class RoutePolicy:
@@ -102,15 +44,20 @@ class RoutePolicy:
         speeds: Mapping[str, float],
         node_limit: HopLimit,
     ) -> None:
-        """`node_limit` is what the limit of all casts leaves to each hop of this one."""
-        self.monitor = ProgressMonitor(speeds, self._hop_limit)
+        """`speeds` are the known speeds of nodes.
+
+        `node_limit` is what the limit of all casts leaves to each hop of this one.
+        """
+        self.meter = SpeedMeter()
+        self._speeds = speeds
         self._node_limit = node_limit
         self._context = context
         self._status = context.status
         self._executor = executor
         self._destinations = destinations
-        self._used_relay = True
+        self._last_check = -inf
         self._unreachable: dict[str, int] = {}  # can't fetch from its upstream, as of the route of that epoch
+        self.restart_monitor()
 
     def upstream_unreachable(self, node: str, epoch: int, failure: Failure) -> None:
         """The node can't fetch from the upstream that the route of that epoch gives it."""
@@ -120,24 +67,19 @@ class RoutePolicy:
 
     def plan(self) -> None:
         """Make the first route."""
-        speeds = self.monitor.speeds
         source = self._context.source  # a recipient as well if it downloads the files
         writers = [node for node in self._status.unfinished if node != source and self._should_fetch(node)]
-        zones = self._zones()
-        self._executor.set_route(
-            plan_route(
-                source,
-                writers,
-                zones=zones,
-                speeds=speeds,
-                size=self._status.source.stream_bytes,
-            )
-        )
+        size = self._status.source.stream_bytes
+        route = plan_route(source, writers, zones=self._zones(), speeds=self._speeds, size=size)
+        self._executor.set_route(route)
         self.restart_monitor()
 
     def restart_monitor(self) -> None:
-        """Restart the search for stragglers."""
-        self.monitor.restart(self._zones(), self._status.request.options.limit)
+        """Restart the search for stragglers: what was measured before says nothing any more."""
+        zones = self._zones()
+        self.meter.interrupt()
+        self._stragglers = StragglerDetector(zones, self._speeds, self._hop_limit)
+        self._fan_out = FanOutWatch(zones, self._status.request.options.limit)
 
     def hops_from(self, node: str) -> int:
         """How many unfinished recipients fetch from the node."""
@@ -163,13 +105,10 @@ class RoutePolicy:
         if has_source:
             self._attach_nodes()
         self._bypass_unreachable()
-        if uses_relay and not self._used_relay:
-            self.restart_monitor()
-        self._used_relay = uses_relay
         if uses_relay:
             self._move_straggler()
         else:
-            self.monitor.interrupt()
+            self.restart_monitor()
 
     def _attach_nodes(self) -> None:
         """Give an upstream to recipients that need one: after a loss or a pause, new ones, new writers."""
@@ -221,15 +160,21 @@ class RoutePolicy:
                 self._executor.set_route(route.moved_to_tail(node))
 
     def _move_straggler(self) -> None:
-        """Move a straggler to the tail."""
-        route, now = self._status.route, self._context.now
-        if route is None or not self.monitor.is_due(now) or not self._executor.can_serve(route.source):
+        """Move a straggler to the tail, or make a chain where a node feeds several too slowly."""
+        route, now, total = self._status.route, self._context.now, self._status.source.stream_bytes
+        is_due = now - self._last_check >= CHECK_SECONDS
+        if route is None or not is_due or not self._executor.can_serve(route.source):
             return
+        self._last_check = now
         progress = {node: self._status.verified_bytes(node) for node in route.upstreams}
         received = {node: self._status.received_bytes(node) for node in route.upstreams}
-        fan_out = self.monitor.find_slow_fan_out(now, route, progress, self._status.source.stream_bytes)
-        slow = self.monitor.find_straggler(now, route, progress, received, self._status.source.stream_bytes)
+        self.meter.update(now, route, progress, received, self._hop_limit)
+        slow = self._stragglers.find_straggler(now, route, progress, total)
+        fan_out = self._fan_out.update(now, route, progress, total)
         if fan_out is not None:
+            limit = self._hop_limit(fan_out.node) * len(route.direct_downstreams(fan_out.node))
+            if fan_out.rate < SLOW_SHARE * limit:  # else it is the limit's rate
+                self.meter.correct(fan_out.node, fan_out.rate)
             log.info(
                 "cast %s: %s feeds several at %.1f MB/s in all; a chain is faster",
                 self._context.cast,

@@ -245,7 +245,7 @@ class CastSession:
     @property
     def measured_speeds(self) -> dict[str, SpeedMeasurement]:
         """Measured speeds of nodes."""
-        return self._policy.monitor.measured()
+        return self._policy.meter.measured()
 
     # --- the cast -------------------------------------------------------------------------------
 
