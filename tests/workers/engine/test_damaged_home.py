@@ -27,7 +27,6 @@ from castray_desktop.workers.agent.hooks import read_rules
 from castray_desktop.workers.agent.transfer.delivery.audit import ReceiptItem, Receipts
 from castray_desktop.workers.agent.transfer.store.hash_cache import FileKey, HashCache
 from castray_desktop.workers.agent.transfer.store.staging import StagingRegistry
-from castray_desktop.workers.agent.transfer.store.staging import remove_abandoned_staging as sweep_staging
 from castray_desktop.workers.base.paths import Paths
 from castray_desktop.workers.base.settings import SettingsFile
 from castray_desktop.workers.base.state_files import RecipientGroupFile
@@ -427,7 +426,7 @@ def test_a_nodes_own_files_may_be_damaged_in_every_way(
     for path in (tmp_path / "receipts" / "c0ffee-node_1.jsonl", record, tmp_path / "hashes.sqlite", rules):
         path.write_bytes(list(damages(path.read_bytes(), path.name))[number])
     Receipts().find("c0ffee", "node_1")
-    sweep_staging(registry)
+    registry.remove_abandoned()
     registry.abandoned_delivery("c0ffee", "node_1")
     read_rules(rules)
     cache.find("md5", [key])

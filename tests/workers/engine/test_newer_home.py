@@ -38,7 +38,6 @@ from castray_desktop.workers.agent.transfer.store.journal import JOURNAL_MAGIC
 from castray_desktop.workers.agent.transfer.store.staging import (
     Staging,
     StagingRegistry,
-    remove_abandoned_staging,
 )
 from castray_desktop.workers.base.home_format import HOME_FORMAT, check_home, mark_home
 from castray_desktop.workers.base.paths import Paths
@@ -325,10 +324,10 @@ def test_a_newer_record_and_what_it_names_are_left_alone(left: Callable[[], Stag
     # The process that has left it has ended, and its machine has been started again.
     record.write_text(json.dumps({**content, "boot": "", "version": staging.VERSION + 1}))
     registry = StagingRegistry("engine")
-    assert remove_abandoned_staging(registry) == []
+    assert registry.remove_abandoned() == []
     assert registry.abandoned_delivery("c0ffee", "node_1") is None
     record.write_text(json.dumps({**content, "boot": ""}))
-    assert len(remove_abandoned_staging(registry)) == 1
+    assert len(registry.remove_abandoned()) == 1
 
 
 def test_a_newer_staging_folder_is_neither_resumed_nor_removed(

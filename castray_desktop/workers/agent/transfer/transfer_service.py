@@ -73,8 +73,6 @@ from castray_desktop.workers.agent.transfer.store.shared_storage_probe import St
 from castray_desktop.workers.agent.transfer.store.staging import (
     StagingRegistry,
     data_folder,
-    remove_abandoned_staging,
-    remove_delivery_staging,
     used_bytes,
 )
 
@@ -173,7 +171,7 @@ class TransferService:
         return port, self._local_path
 
     def _sweep(self) -> None:
-        for folder in remove_abandoned_staging(self._registry, self._keep):
+        for folder in self._registry.remove_abandoned(self._keep):
             log.info("removed abandoned staging: %s", os.fsdecode(folder))
 
     # --- orders
@@ -326,8 +324,8 @@ class TransferService:
     def _discard(self, cast: str) -> None:
         """Remove staging that a previous agent left for it."""
         thread = threading.Thread(
-            target=remove_delivery_staging,
-            args=(self._registry, cast, self._node),
+            target=self._registry.remove_delivery,
+            args=(cast, self._node),
             name=f"castray-discard-{cast}",
         )
         with self._lock:
@@ -415,5 +413,4 @@ class TransferService:
         delivery = self._deliveries.get(cast)
         if delivery is not None:
             return ServedCast(delivery.session.secret, delivery.store.pieces, delivery.session.plain)
-        return None
         return None

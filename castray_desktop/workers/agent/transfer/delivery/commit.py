@@ -85,7 +85,7 @@ class DeliveryCommit:
             place = self.result.paths_by_entry[entry.path] = self._commit_top_entry(entry, destination)
             self.result.paths.append(place)
         if self._new_folders > FEW_FILES:
-            self._parts.sync_all()
+            linux_calls.sync_file_system(destination.fd)
         linux_calls.sync(destination.fd, destination.path)
         self._cache.save(self._file_hash, self._new_hashes)
         self.result.has_new_files = self._parts.something_moved
@@ -191,7 +191,7 @@ class DeliveryCommit:
         raise OSError(errno.ESTALE, CHANGED_WHILE_COMPARED, os.fsdecode(target))
 
     def _committed_before(self, entry: ManifestEntry) -> Optional[bytes]:
-        target = self._parts.committed_path(entry.path)
+        target = self._parts.committed.get(entry.path)
         if target is not None and entry.kind is EntryKind.FOLDER:
             below = self._parts.below_destination(target)
             with _unless_moved():
@@ -203,7 +203,7 @@ class DeliveryCommit:
         target = open_folder(name, folder, partial(self._parts.note_open, entry.path))
         if target is None:
             return False
-        target.mode = self._parts.mode_before(entry.path)
+        target.mode = self._parts.modes.get(entry.path)
         if target.mode is not None:  # also after one more end in the middle
             self._parts.note_open(entry.path, target.mode)
         with contextlib.closing(target):
@@ -218,9 +218,7 @@ class DeliveryCommit:
         if entry.kind is not EntryKind.FOLDER:
             self._parts.move(entry.path, folder, name)
             return target
-        fd = self._parts.open_folder(
-            entry.path
-        )  # before it gets its name: it is this one, whatever comes there
+        fd = self._parts.open_staged(entry.path, FOLDER)  # it stays the same one when it gets its name
         try:
             self._parts.move(entry.path, folder, name)
         except OSError:

@@ -29,7 +29,7 @@ def delivery_outcomes(
     shared = {entry.target for entry in manifest.entries if entry.kind is EntryKind.HARDLINK}
     number = -1
     for entry in manifest.entries:
-        own = parts.committed_path(entry.path)
+        own = parts.committed.get(entry.path)
         if own is not None:
             place = parts.below_destination(own)
             if place != entry.path:
@@ -63,11 +63,11 @@ def _has_failed(file: int, results: Sequence[FileResult]) -> bool:
 
 
 def _committed(entry: ManifestEntry, place: bytes, parts: PartFiles) -> FileOutcome:
-    if parts.is_kept(entry.path):
+    if entry.path in parts.kept:
         return FileOutcome.IDENTICAL
     if place != entry.path:
         return FileOutcome.RENAMED
-    return FileOutcome.OVERWRITTEN if parts.is_replaced(entry.path) else FileOutcome.SENT
+    return FileOutcome.OVERWRITTEN if entry.path in parts.replaced else FileOutcome.SENT
 
 
 def _received_files(manifest: Manifest, have: RangeSet, layout: StreamLayout) -> bytearray:

@@ -169,7 +169,7 @@ class PieceDownloader:
         """Run until everything is there, or the delivery has been paused for so long that it closes the
         connection.
 
-        Raises Silent, ConnectionError, ProtocolError, Gone, or CastRayError.
+        Raises OSError (of the connection), ProtocolError, StoreGoneError, or CastRayError.
         """
         self._check_group()
         self._request_missing()

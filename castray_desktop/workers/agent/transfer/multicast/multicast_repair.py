@@ -77,11 +77,10 @@ class MulticastRepair:
             start, _ = self._layout.piece(piece)
             self._parts.extend((start + low, start + high) for low, high in gaps)
         self._ask()
-        self._store.record_repaired_bytes(
-            sum(self._layout.piece(last - 1)[1] - self._layout.piece(first)[0] for first, last in wholly)
-            if self.receiver.is_active
-            else 0
-        )
+        if self.receiver.is_active:
+            self._store.repaired_bytes += sum(
+                self._layout.piece(last - 1)[1] - self._layout.piece(first)[0] for first, last in wholly
+            )
         return wholly
 
     def _ask(self) -> None:
@@ -105,7 +104,7 @@ class MulticastRepair:
         low, high = start - base, end - base
         view = self._buffer.part(piece, low, high)
         self._channel.read_into(page_buffer(high - low) if view is None else view)
-        self._store.record_repaired_bytes(high - low)
+        self._store.repaired_bytes += high - low
         if view is not None:
             self._buffer.part_received(piece, low, high)
             self.receiver.writer.defer()

@@ -94,7 +94,7 @@ class PieceDatagrams:
     def of_piece(self, index: int, sequence: int) -> tuple[int, int]:
         """Build the datagrams of an available piece, numbered from `sequence` on.
 
-        Returns their number and the payload size of the last one. Raises Gone or OSError.
+        Returns their number and the payload size of the last one. Raises StoreGoneError or OSError.
         """
         start, end = self._pieces.layout.piece(index)
         length = end - start
@@ -104,7 +104,7 @@ class PieceDatagrams:
         if where is None:
             view[:] = self._pieces.piece_bytes(index)
         else:
-            with self._pieces.borrow_file(where[0]) as fd:
+            with self._pieces.open_files.borrow(where[0]) as fd:
                 count = read_some(fd, where[1], view)
             view[count:] = bytes(length - count)  # the file was truncated: zeros, as in the relay
         self._writer.write(number, sequence, index)

@@ -349,7 +349,7 @@ class PieceWriter:
         hasher = self._store.pieces.new_piece_hasher()
         hasher.update(view)
         if hasher.digest() == digest and self._store.write_piece(piece, digest, view):
-            self._store.record_datagram_bytes(len(view) - asked)
+            self._store.datagram_bytes += len(view) - asked
         else:
             self._wrong.append((piece, piece + 1))
         self._buffer.recycle(view)

@@ -152,7 +152,7 @@ class PieceUploader:
             self._parts.append((start, end))
         elif header.flags & PieceFlag.EARLY:
             self._pieces.record_requested(asked)
-            self._pieces.request_early_digests()
+            self._pieces.early_digests_wanted = True
             self._early.append([asked.start, asked.stop])
         else:
             self._pieces.record_requested(asked)
@@ -171,7 +171,7 @@ class PieceUploader:
         elif self._channel.local:
             self._pass(index, digest, length, *where)
         else:
-            with self._pieces.borrow_file(where[0]) as fd:
+            with self._pieces.open_files.borrow(where[0]) as fd:
                 self._channel.write(peer_frames.piece_head(index, digest, length), more=True)
                 self._channel.write_file(fd, where[1], length)
         self._last_sent = time.monotonic()
@@ -214,7 +214,7 @@ class PieceUploader:
         if where is None:
             self._channel.write(self._pieces.piece_bytes(index)[offset : offset + length])
         else:
-            with self._pieces.borrow_file(where[0]) as fd:
+            with self._pieces.open_files.borrow(where[0]) as fd:
                 self._channel.write_file(fd, where[1] + offset, length)
         self._last_sent = time.monotonic()
         return True
@@ -280,7 +280,7 @@ class PieceUploader:
     def _pass(self, index: int, digest: bytes, length: int, file: int, offset: int) -> None:
         """The peer runs on this machine: pass it the open file once; it reads pieces itself."""
         if self._file_passed != file:
-            with self._pieces.borrow_file(file) as fd:
+            with self._pieces.open_files.borrow(file) as fd:
                 self._channel.send_descriptor(file, fd)
             self._file_passed = file
         self._channel.write(peer_frames.piece_by_fd_frame(index, digest, length, file, offset))

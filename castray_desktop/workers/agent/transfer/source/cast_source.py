@@ -506,7 +506,7 @@ class CastSource:
             return
         if self._files.is_readable(file):
             try:
-                with self.pieces.borrow_file(file) as fd:
+                with self.pieces.open_files.borrow(file) as fd:
                     count = read_some(fd, offset, view)
             except OSError:
                 count = 0
@@ -527,7 +527,7 @@ class CastSource:
         if self._files.is_downloaded(file) or not self._files.is_readable(file):
             return False
         try:
-            with self.pieces.borrow_file(file):
+            with self.pieces.open_files.borrow(file):
                 return True
         except OSError:
             return False
@@ -564,7 +564,7 @@ class CastSource:
             self._files.record_result(file, FileStatus.CHANGED)
             return
         try:
-            with self.pieces.borrow_file(file) as fd:
+            with self.pieces.open_files.borrow(file) as fd:
                 unchanged = self._files.unchanged(file, fd)
         except OSError:
             unchanged = False

@@ -13,7 +13,6 @@ import shutil
 import stat
 import threading
 from collections.abc import Callable
-from collections.abc import Set as AbstractSet
 from functools import partial
 from typing import Optional
 
@@ -25,7 +24,6 @@ from castray_desktop.workers.agent.transfer.store.staging import Staging
 from castray_desktop.workers.agent.transfer.system import linux_calls
 from castray_desktop.workers.agent.transfer.system.file_io import OpenFiles, has_same_holes
 from castray_desktop.workers.agent.transfer.system.open_folders import (
-    FOLDER,
     OpenFolder,
     lstat_in,
     open_below,
@@ -80,12 +78,12 @@ class PartFiles:
         self._created = bytearray(len(manifest.files))
         self._unrecorded = 0  # written bytes of small files not yet recorded in reservations
         self._lock = threading.Lock()
-        self._moved: dict[bytes, bytes] = {}  # path in the parcel -> where it is now
+        self.committed: dict[bytes, bytes] = {}  # path in the parcel -> final path
         self._dropped: set[bytes] = set()
-        self._kept: set[bytes] = set()  # an identical one existed
-        self._replaced: set[bytes] = set()  # another one had the name
-        self._modes: dict[bytes, int] = {}  # of folders that an earlier delivery has made writable
-        self._settled: set[int] = set()  # files that an earlier delivery has committed or dropped
+        self.kept: set[bytes] = set()  # entries of which an identical one existed
+        self.replaced: set[bytes] = set()  # entries that replace what had their name
+        self.modes: dict[bytes, int] = {}  # to restore: an earlier delivery has made these folders writable
+        self.settled: set[int] = set()  # files that an earlier delivery has committed or dropped
         self.something_moved = False
         self.existing: Optional[ExistingFiles] = None  # existing files that need no part
         self._dropped_files: dict[int, int] = {}  # files that are not committed: kept open for downstreams
@@ -107,7 +105,7 @@ class PartFiles:
     def write(self, file: int, offset: int, view: memoryview) -> None:
         """Write a verified part of a file."""
         length = len(view)
-        if file in self._settled:
+        if file in self.settled:
             return
         if not (offset or self._created[file] or self._staging.resumed) and length < RESERVE_FROM:
             entry = self._manifest.files[file]
@@ -124,7 +122,7 @@ class PartFiles:
 
     def _write_whole(self, file: int, entry: ManifestEntry, view: memoryview) -> None:
         """Write a small file at once: it is created with its final mode and never reopened."""
-        fd = self._open_staged(entry.path, os.O_WRONLY | _NEW, entry.mode & PERMISSIONS)  # less the umask
+        fd = self.open_staged(entry.path, os.O_WRONLY | _NEW, entry.mode & PERMISSIONS)  # less the umask
         try:
             self._created[file] = CREATED
             done = os.write(fd, view)
@@ -143,7 +141,7 @@ class PartFiles:
         """The file is complete: set mode and time, and close it. Of few files syncing uses the same
         descriptor, since another one might not report an error of the disk.
         """
-        if self._created[file] == WHOLE or self.is_existing(file) or file in self._settled:
+        if self._created[file] == WHOLE or self.is_existing(file) or file in self.settled:
             return
         entry = self._manifest.files[file]
         with self._writing.borrow(file) as fd:
@@ -160,7 +158,7 @@ class PartFiles:
         if not few and linux_calls.sync_file_system(self._staging.parts_fd):
             return
         for number, entry in enumerate(self._manifest.files):
-            if self.is_existing(number) or number in self._settled:
+            if self.is_existing(number) or number in self.settled:
                 continue
             if few and self._created[number] != WHOLE:
                 with self._writing.borrow(number) as fd:
@@ -176,10 +174,6 @@ class PartFiles:
     def _sync_staged(self, path: bytes) -> None:
         linux_calls.sync_path(path, self._staging.parts_fd, self.staged(path))
 
-    def sync_all(self) -> bool:
-        """The same once more for the whole file system. False where it can't."""
-        return linux_calls.sync_file_system(self._staging.parts_fd)
-
     def open(self, file: int) -> int:
         """Open the file for reading, wherever it is by now."""
         with self._lock:
@@ -188,7 +182,7 @@ class PartFiles:
                 return os.dup(lost)
             path, folder = self._locate(file)
             if folder == self._staging.parts_fd:
-                return self._open_staged(path, os.O_RDONLY)
+                return self.open_staged(path, os.O_RDONLY)
             return open_below(path, folder, os.O_RDONLY)
 
     def is_existing(self, file: int) -> bool:
@@ -211,13 +205,9 @@ class PartFiles:
         """What lies there; None for nothing."""
         return lstat_in(path, self._staging.parts_fd)
 
-    def _open_staged(self, path: bytes, flags: int, mode: int = 0o600) -> int:
-        """All folders on the way are our own."""
+    def open_staged(self, path: bytes, flags: int, mode: int = 0o600) -> int:
+        """Open a staged entry. All folders on the way are our own."""
         return os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC, mode, dir_fd=self._staging.parts_fd)
-
-    def open_folder(self, path: bytes) -> int:
-        """A staged folder. It stays the same one when it gets its name."""
-        return self._open_staged(path, FOLDER)
 
     def make_link(self, entry: ManifestEntry) -> None:
         """Stage a symbolic link."""
@@ -248,7 +238,7 @@ class PartFiles:
     def _copy(self, file: int, path: bytes) -> None:
         entry = self._manifest.files[file]
         with open(self.open(file), "rb") as source:
-            copy = self._open_staged(path, os.O_WRONLY | _NEW, self.mode_of(entry))
+            copy = self.open_staged(path, os.O_WRONLY | _NEW, self.mode_of(entry))
             with open(copy, "wb") as target:
                 shutil.copyfileobj(source, target, COPY_BYTES)
                 target.flush()
@@ -256,35 +246,28 @@ class PartFiles:
 
     def move(self, path: bytes, folder: OpenFolder, name: bytes) -> None:
         """Rename a staged entry to its final name, without replacing. Raises FileExistsError."""
-        with self._lock:
-            self._log.append(MOVE, path, folder.child_path(name))
-            parts = self._staging.parts_fd
-            folder.change(lambda: linux_calls.rename_without_replacing(path, parts, name, folder.fd))
-            self._moved[path] = folder.child_path(name)
-            self.something_moved = True
+        parts = self._staging.parts_fd
+        rename = partial(linux_calls.rename_without_replacing, path, parts, name, folder.fd)
+        self._rename(rename, path, folder, name)
 
     def replace(self, path: bytes, folder: OpenFolder, name: bytes) -> None:
         """Rename a staged file to its final name, replacing."""
         self.note_replaced(path)
+        parts = self._staging.parts_fd
+        rename = partial(os.replace, path, name, src_dir_fd=parts, dst_dir_fd=folder.fd)
+        self._rename(rename, path, folder, name)
+
+    def _rename(self, rename: Callable[[], None], path: bytes, folder: OpenFolder, name: bytes) -> None:
         with self._lock:
             self._log.append(MOVE, path, folder.child_path(name))
-            parts = self._staging.parts_fd
-            folder.change(partial(os.replace, path, name, src_dir_fd=parts, dst_dir_fd=folder.fd))
-            self._moved[path] = folder.child_path(name)
+            folder.change(rename)
+            self.committed[path] = folder.child_path(name)
             self.something_moved = True
 
     def note_replaced(self, path: bytes) -> None:
         """The entry is about to replace what has its name."""
         self._log.append(REPLACE, path)
-        self._replaced.add(path)
-
-    def is_replaced(self, path: bytes) -> bool:
-        """Whether the entry has replaced something."""
-        return path in self._replaced
-
-    def is_kept(self, path: bytes) -> bool:
-        """Whether an identical entry existed."""
-        return path in self._kept
+        self.replaced.add(path)
 
     def set_aside(self, folder: OpenFolder, name: bytes) -> bytes:
         """Move away what has the name of an entry of another kind; it is removed with the staging."""
@@ -309,18 +292,14 @@ class PartFiles:
         """A folder of the user's with this mode will be made writable for a while."""
         self._log.append(OPEN, path, b"%o" % mode)
 
-    def mode_before(self, path: bytes) -> Optional[int]:
-        """The mode that such a folder has to get back from an earlier delivery."""
-        return self._modes.get(path)
-
     def keep_existing(self, path: bytes, target: bytes) -> None:
         """An identical file exists: the staged one is removed."""
         with self._lock:
             self._log.append(KEEP, path, target)
             with contextlib.suppress(FileNotFoundError):  # one that was never sent
                 os.unlink(path, dir_fd=self._staging.parts_fd)
-            self._kept.add(path)
-            self._moved[path] = target
+            self.kept.add(path)
+            self.committed[path] = target
 
     def drop(self, file: int) -> None:
         """This file will not be committed. Downstreams may still fetch its bytes while it is open here."""
@@ -330,7 +309,7 @@ class PartFiles:
                 return
             self._log.append(DROP, entry.path)
             if len(self._dropped_files) < 256:
-                self._dropped_files[file] = self._open_staged(entry.path, os.O_RDONLY)
+                self._dropped_files[file] = self.open_staged(entry.path, os.O_RDONLY)
             os.unlink(entry.path, dir_fd=self._staging.parts_fd)
 
     # --- commit, and resuming it
@@ -343,10 +322,6 @@ class PartFiles:
     def _log(self) -> CommitLog:
         return self._staging.commit_log(self._careful)
 
-    def committed_path(self, path: bytes) -> Optional[bytes]:
-        """The entry's final path, if it has one."""
-        return self._moved.get(path)
-
     def resume(self, on_progress: Callable[[], None]) -> None:
         """Find out what an earlier delivery has committed. The rest is written again where it is wrong.
 
@@ -356,7 +331,7 @@ class PartFiles:
             self._read_commit_log()
         for number, entry in enumerate(self._manifest.files):
             if entry.path in self._dropped or self.is_committed(entry.path):
-                self._settled.add(number)
+                self.settled.add(number)
             elif entry.data is not None and not self._can_resume(entry, on_progress):
                 os.unlink(entry.path, dir_fd=self._staging.parts_fd)  # no digest of a piece would tell
 
@@ -367,30 +342,25 @@ class PartFiles:
             path, entry.data or (), entry.size, on_progress
         )
 
-    @property
-    def settled(self) -> AbstractSet[int]:
-        """Files that an earlier delivery has committed or dropped: nothing of them is needed."""
-        return self._settled
-
     def _read_commit_log(self) -> None:
-        self._replaced = self._log.replaced()
+        self.replaced = self._log.replaced()
         for path, step in self._log.steps().items():
             if step.verb == OPEN:
-                self._modes[path] = int(step.target, 8)
+                self.modes[path] = int(step.target, 8)
                 continue
             if self.is_staged(path):
                 continue  # it was about to move, and did not
             if step.verb == DROP:
                 self._dropped.add(path)
             elif step.target.startswith(self._staging.destination + b"/"):
-                self._moved[path] = step.target
+                self.committed[path] = step.target
                 if step.verb == KEEP:
-                    self._kept.add(path)
+                    self.kept.add(path)
                 self.something_moved = self.something_moved or step.verb == MOVE
 
     def renamed_paths(self) -> set[bytes]:
         """Paths below the destination of entries that were renamed because their name was taken."""
-        names = ((path, self.below_destination(target)) for path, target in self._moved.items())
+        names = ((path, self.below_destination(target)) for path, target in self.committed.items())
         return {name for path, name in names if name != path}
 
     def below_destination(self, target: bytes) -> bytes:
@@ -400,7 +370,7 @@ class PartFiles:
     def is_committed(self, path: bytes) -> bool:
         """Whether it, or a folder above it, has its final name; there it is the user's."""
         while path:
-            if path in self._moved:
+            if path in self.committed:
                 return True
             path = path.rpartition(b"/")[0]
         return False
@@ -425,7 +395,7 @@ class PartFiles:
             return path, self.destination.fd
         above, rest = path, b""
         while above:
-            target = self._moved.get(above)
+            target = self.committed.get(above)
             if target is not None:
                 return self.below_destination(target) + rest, self.destination.fd
             above, slash, name = above.rpartition(b"/")
@@ -435,10 +405,10 @@ class PartFiles:
     def _open_for_writing(self, file: int) -> int:
         entry = self._manifest.files[file]
         if self._created[file]:
-            return self._open_staged(entry.path, os.O_RDWR)
+            return self.open_staged(entry.path, os.O_RDWR)
         fd = self._reopen(entry.path) if self._staging.resumed else -1
         if fd < 0:
-            fd = self._open_staged(entry.path, os.O_RDWR | _NEW)
+            fd = self.open_staged(entry.path, os.O_RDWR | _NEW)
         self._created[file] = CREATED
         try:
             self._shape(file, fd, entry)
@@ -458,9 +428,9 @@ class PartFiles:
     def _reopen(self, path: bytes) -> int:
         """Reopen what an earlier delivery left of a file; -1 for nothing."""
         try:
-            return self._open_staged(path, os.O_RDWR)
+            return self.open_staged(path, os.O_RDWR)
         except FileNotFoundError:
             return -1
         except PermissionError:
             os.chmod(path, 0o600, dir_fd=self._staging.parts_fd)  # all folders on the way are our own
-            return self._open_staged(path, os.O_RDWR)
+            return self.open_staged(path, os.O_RDWR)

@@ -11,7 +11,6 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
 from typing import NamedTuple, Optional, Protocol
 
 from castray_desktop.core.content.byte_ranges import Range, RangeSet
@@ -164,7 +163,7 @@ class PieceStore:
         self.wake_pending = False
         self._dirty = False
         self.new_piece_hasher = piece_hasher(PIECE_DIGESTS[-1])
-        self.open_files = OpenFiles(contents.open_for_reading)
+        self.open_files = OpenFiles(contents.open_for_reading)  # to read from
 
     # --- for the owner
 
@@ -310,12 +309,8 @@ class PieceStore:
         """The digest of a piece, once known; the piece may not be here yet."""
         return self.digest(index) if self._known[index] else None
 
-    def request_early_digests(self) -> None:
-        """A downstream wants digests ahead of their pieces."""
-        self.early_digests_wanted = True
-
     def wait_digest(self, index: int, seconds: float) -> None:
-        """Wait until the digest of a piece is known, possibly ahead of the piece. Raises Gone."""
+        """Wait for the digest of a piece, which may be known ahead of the piece. Raises StoreGoneError."""
         with self.lock:
             if not self.gone_reason and self.early_digest(index) is None:
                 self.digest_condition.wait(seconds)
@@ -330,7 +325,7 @@ class PieceStore:
     def wait_hashes(self, seconds: float) -> Optional[Sequence[bytes]]:
         """File hashes known before the trailer, None if undecided within `seconds`.
 
-        Raises Gone when it never will be.
+        Raises StoreGoneError if they never will be.
         """
         with self.lock:
             if not self.gone_reason and self._contents.known_hashes() is None:
@@ -396,12 +391,8 @@ class PieceStore:
             return []
         return self.manifest.spans(*self.layout.content_range(*self.layout.piece(index)))
 
-    def borrow_file(self, file: int) -> AbstractContextManager[int]:
-        """A descriptor to read the file from."""
-        return self.open_files.borrow(file)
-
     def piece_bytes(self, index: int) -> memoryview:
-        """The bytes of an available piece. Raises Gone or OSError."""
+        """The bytes of an available piece. Raises StoreGoneError, OSError or EOFError."""
         recent = self._recent.get(index)
         if recent is not None:
             return memoryview(recent)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import hashlib
 import os
 import threading
+from collections.abc import Iterator
 from typing import Optional
 
 from castray_desktop.core.content.file_names import display_name, node_file_name
@@ -38,7 +40,7 @@ from castray_desktop.workers.agent.transfer.store.piece_store import (
     Spoilt,
     read_fully,
 )
-from castray_desktop.workers.agent.transfer.store.staging import Staging
+from castray_desktop.workers.agent.transfer.store.staging import Staging, used_bytes
 from castray_desktop.workers.agent.transfer.system.digests import file_hasher, piece_hasher
 from castray_desktop.workers.agent.transfer.system.file_io import page_buffer
 from castray_desktop.workers.agent.transfer.system.os_failures import no_room, reason_of, write_failure
@@ -77,8 +79,8 @@ class ReceiveStore:
         self.hashes: Optional[FileHashes] = None
         self.content_bytes = 0
         self.received_bytes = 0  # from upstreams
-        self.datagram_bytes = 0
-        self.repaired_bytes = 0
+        self.datagram_bytes = 0  # verified, of written pieces
+        self.repaired_bytes = 0  # requested from the upstream since they did not arrive by datagrams
         self.time_breakdown = TimeBreakdown()  # of the thread that writes pieces, else of the download thread
         totals = order.totals
         self.pieces.lay_out(
@@ -139,7 +141,7 @@ class ReceiveStore:
         needed = order.totals.content_bytes
         free = context.reservations.free_bytes(folder, but=self.pieces.cast)
         if self.staging.resumed and free < needed:
-            needed = max(needed - self.staging.used_bytes(), 0)
+            needed = max(needed - used_bytes(self.staging.parts), 0)
         if free < needed:
             needed -= present_bytes(destination, order.totals.top, needed)
         if free < needed:
@@ -191,7 +193,7 @@ class ReceiveStore:
         return end < manifest_bytes or self.pieces.have.prefix >= min(start, manifest_bytes)
 
     def verify_journaled(self, index: int, buffer: memoryview) -> bool:
-        """Read back a journaled piece; returns whether it matches its digest. Raises OSError."""
+        """Read a journaled piece back; returns whether it has its digest. Raises CastRayError."""
         start, end = self.pieces.layout.piece(index)
         view = buffer[: end - start]
         with self._moving_lock:
@@ -203,7 +205,8 @@ class ReceiveStore:
                     self.pieces.add_piece(index, self.pieces.digest(index))
                 self.needed.verified_to = end
         if good:
-            self._hash_contents(start, end, view)
+            with self._local_failures():
+                self._hash_contents(start, end, view)
             self.pieces.report_progress()
         return good
 
@@ -231,8 +234,14 @@ class ReceiveStore:
 
         Raises CastRayError if it can't be stored.
         """
-        try:
+        with self._local_failures():
             return self._write_piece(index, digest, view)
+
+    @contextlib.contextmanager
+    def _local_failures(self) -> Iterator[None]:
+        """Raise an OSError as the failure that it means."""
+        try:
+            yield
         except OSError as error:
             raise self.local_failure(error) from error
 
@@ -280,12 +289,9 @@ class ReceiveStore:
         return True
 
     def _record_written(self, index: int, digest: bytes, length: int) -> None:
-        """A piece was written, with so many bytes of contents. Raises CastRayError."""
+        """A piece was written, with so many bytes of contents. Raises OSError."""
         assert self.staging is not None
-        try:
-            self.staging.journal.append(index, digest)
-        except OSError as error:
-            raise self.local_failure(error) from error
+        self.staging.journal.append(index, digest)
         with self.pieces.lock:
             self.content_bytes += length
             self.pieces.add_piece(index, digest)
@@ -295,10 +301,7 @@ class ReceiveStore:
             return
         low, high = self.pieces.layout.content_range(start, end)
         content = view[self.pieces.layout.manifest_bytes + low - start :]
-        try:
-            self.hashes.add_contents(low, high, self.pieces.manifest.spans(low, high), content)
-        except OSError as error:
-            raise self.local_failure(error) from error
+        self.hashes.add_contents(low, high, self.pieces.manifest.spans(low, high), content)
 
     def _decode_manifest(self) -> None:
         raw = bytes(self._raw_manifest)
@@ -352,10 +355,8 @@ class ReceiveStore:
             if self._is_in_place(span, part):
                 in_place.append((span, part))
                 continue
-            for (
-                earlier,
-                before,
-            ) in in_place:  # of a file with holes: it was in place before this part was compared
+            # of a file with holes, what was in place before this part was compared
+            for earlier, before in in_place:
                 if earlier.file == span.file:
                     self._write_part(earlier, before)
             in_place.clear()
@@ -363,13 +364,11 @@ class ReceiveStore:
 
     def _write_part(self, span: FileSpan, view: memoryview) -> None:
         """Write a verified part of a file. Raises CastRayError."""
-        assert self.pieces.manifest is not None
         assert self.parts is not None
         try:
             self.parts.write(span.file, span.offset, view)
         except OSError as error:
-            entry = self.pieces.manifest.files[span.file]
-            path = os.fsencode(self._destination_text()) + b"/" + entry.path
+            path = self._final_path(span.file)
             needed = self.order.totals.content_bytes - self.content_bytes  # of all files, not of this one
             raise write_failure(error, self._context.node, path, needed) from error
 
@@ -399,10 +398,8 @@ class ReceiveStore:
         if not self.comparison.add_hashes(first, hashes, len(self.pieces.manifest.files)):
             return
         self.pieces.notify_waiting()
-        try:
+        with self._local_failures():
             self._add_files_with_same_hash()
-        except OSError as error:
-            raise self.local_failure(error) from error
 
     def _add_files_with_same_hash(self) -> None:
         """Existing files with the right hash are complete; their pieces get digests on request."""
@@ -436,8 +433,9 @@ class ReceiveStore:
         if not self._reads_as(index, start, end, view):
             return False
         low, high = self.pieces.layout.content_range(start, end)
-        self._record_written(index, digest, high - low)
-        self._hash_contents(start, end, view)
+        with self._local_failures():
+            self._record_written(index, digest, high - low)
+            self._hash_contents(start, end, view)
         self.pieces.report_progress()
         return True
 
@@ -505,7 +503,7 @@ class ReceiveStore:
         """The path to show in a failure: the final path rather than the staging path."""
         name = error.filename
         if name is None or self.staging is None:
-            return display_name(self._destination_text())
+            return display_name(self._destination())
         raw = os.fsencode(name)
         if not os.path.isabs(raw):  # below an open folder: that of the parts
             return display_name(self.staging.destination + b"/" + raw)
@@ -516,21 +514,15 @@ class ReceiveStore:
 
     def paths_to_watch(self) -> tuple[bytes, ...]:
         """Where it writes."""
-        return (os.fsencode(os.path.expanduser(self._destination_text())),)
+        return (os.path.expanduser(self._destination()),)
 
-    def _destination_text(self) -> str:
+    def _destination(self) -> bytes:
         given = self.order.options.destination.replace("{node}", node_file_name(self._context.node))
-        return given or os.fspath(self._context.inbox)
+        return os.fsencode(given or self._context.inbox)
 
-    # --- counts
-
-    def record_datagram_bytes(self, count: int) -> None:
-        """Count verified bytes of a written piece."""
-        self.datagram_bytes += count
-
-    def record_repaired_bytes(self, count: int) -> None:
-        """Count bytes that are requested from the upstream because they did not arrive by datagrams."""
-        self.repaired_bytes += count
+    def _final_path(self, file: int) -> bytes:
+        assert self.pieces.manifest is not None
+        return self._destination() + b"/" + self.pieces.manifest.files[file].path
 
     # --- serving
 
@@ -573,7 +565,6 @@ class ReceiveStore:
 
     def read_file(self, file: int, offset: int, view: memoryview) -> None:
         """Raises Unreadable, which names the file."""
-        assert self.pieces.manifest is not None
         try:
             with self.pieces.open_files.borrow(file) as fd:
                 read_fully(fd, offset, view)
@@ -583,8 +574,7 @@ class ReceiveStore:
             number, reason = errno.EIO, str(error)
             if isinstance(error, OSError):
                 number, reason = error.errno or errno.EIO, reason_of(error)
-            where = os.fsencode(self._destination_text()) + b"/" + self.pieces.manifest.files[file].path
-            raise Unreadable(number, reason, os.fsdecode(where)) from error
+            raise Unreadable(number, reason, os.fsdecode(self._final_path(file))) from error
 
     def reread_piece(self, index: int) -> RereadPiece:
         """Read a piece again that arrived damaged downstream, if it is still right here."""
@@ -608,7 +598,7 @@ class ReceiveStore:
         for span in self.pieces.spans_of(index):
             path = manifest.files[span.file].path
             if not parts.is_existing(span.file) and not parts.is_committed(path):
-                where = os.fsencode(self._destination_text()) + b"/" + path
-                error = Unreadable(errno.EIO, "it is not what was written", os.fsdecode(where))
+                where = os.fsdecode(self._final_path(span.file))
+                error = Unreadable(errno.EIO, "it is not what was written", where)
                 self.cancellation.fail(self.local_failure(error))
                 return

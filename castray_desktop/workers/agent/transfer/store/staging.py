@@ -101,12 +101,13 @@ class StagingRegistry:
             "boot": boot,
             "namespace": namespace,
             "pid": pid,
+            "start": "" if kept else processes.process_start(pid),
+            "folder": folder.hex(),
+            "engine": self._engine,
+            "cast": cast,
         }
-        known["start"] = processes.process_start(pid)
-        known["folder"] = folder.hex()
-        known["engine"], known["cast"] = self._engine, cast
         if kept:
-            known |= {"start": "", "kept": time.time()}
+            known["kept"] = time.time()
         fresh = record.with_name(f"{record.name}.{pid}.new")
         try:
             self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -117,21 +118,22 @@ class StagingRegistry:
             with contextlib.suppress(OSError):
                 fresh.unlink(missing_ok=True)
 
+    def _ended_records(self) -> list[tuple[Path, dict[str, Any]]]:
+        """The records of ended processes."""
+        try:
+            records = sorted(self.folder.iterdir())
+        except OSError:
+            return []
+        return [(record, known) for record in records if (known := _ended(record)) is not None]
+
     def abandoned(self, keep: Collection[str] = ()) -> list[tuple[Path, bytes]]:
         """Records and folders of ended processes whose casts will not continue.
 
         Those of other engines are kept for a week: their engine may return. What is kept for a retry is kept
         for a day.
         """
-        try:
-            records = sorted(self.folder.iterdir())
-        except OSError:
-            return []
         found = []
-        for record in records:
-            known = _ended(record)
-            if known is None:
-                continue
+        for record, known in self._ended_records():
             if "kept" in known:
                 wanted = time.time() - known["kept"] < KEPT_SECONDS
             elif known.get("engine", "") == self._engine:
@@ -141,6 +143,20 @@ class StagingRegistry:
             if not wanted:
                 found.append((record, bytes.fromhex(known["folder"])))
         return found
+
+    def remove_abandoned(self, keep: Collection[str] = ()) -> list[bytes]:
+        """Remove abandoned staging; returns the folders. What can't be removed yet stays recorded."""
+        return [folder for record, folder in self.abandoned(keep) if _forget(record, folder)]
+
+    def remove_delivery(self, cast: str, node: str) -> None:
+        """Remove staging of a delivery that will not continue, and end a former agent that still uses it."""
+        try:
+            self.end_replaced(cast, node)
+        except OSError as error:
+            log.warning("cast %s on %s: %s", cast, node, error)
+        left = self.abandoned_delivery(cast, node)
+        if left is not None:
+            _forget(*left)
 
     def note_left(self, record: Path, folder: bytes) -> None:
         """A folder of this process that can't be removed yet: its disk is full, read-only or away."""
@@ -152,7 +168,7 @@ class StagingRegistry:
         with self._lock:
             left, self._left = self._left, []
         for record, folder in left:
-            if not _forget(self, record, folder) and record.exists():
+            if not _forget(record, folder) and record.exists():
                 self.note_left(record, folder)
 
     def remove_left_now_and_then(self) -> None:
@@ -172,19 +188,14 @@ class StagingRegistry:
         self.remove_left()
         for record, folder, since in self.kept():
             if time.time() - since >= KEPT_SECONDS:
-                _forget(self, record, folder)
+                _forget(record, folder)
 
     def kept(self) -> list[tuple[Path, bytes, float]]:
         """Records and folders that are kept for a retry, and since when, the oldest first."""
-        try:
-            records = sorted(self.folder.iterdir())
-        except OSError:
-            return []
-        known = ((record, _ended(record)) for record in records)
         found = [
-            (record, bytes.fromhex(facts["folder"]), float(facts["kept"]))
-            for record, facts in known
-            if facts is not None and "kept" in facts
+            (record, bytes.fromhex(known["folder"]), float(known["kept"]))
+            for record, known in self._ended_records()
+            if "kept" in known
         ]
         return sorted(found, key=lambda item: item[2])
 
@@ -200,17 +211,13 @@ class StagingRegistry:
             with contextlib.suppress(OSError):
                 if os.lstat(folder).st_dev == device:
                     log.info("%s gives way to a cast that needs the room", os.fsdecode(folder))
-                    _forget(self, record, folder)
+                    _forget(record, folder)
 
     def mark_kept(self, cast: str, node: str) -> None:
         """Keep for a retry what an earlier agent has left of a delivery that was given up."""
         left = self.abandoned_delivery(cast, node)
         if left is not None:
             self.write(left[0], cast, left[1], kept=True)
-
-    def is_old(self, record: Path) -> bool:
-        """Whether it was written so long ago that what it names will not come back."""
-        return _age(record) >= FOREIGN_SECONDS
 
     def abandoned_delivery(self, cast: str, node: str) -> Optional[tuple[Path, bytes]]:
         """The record and folder that an ended process of this engine left for a delivery."""
@@ -351,7 +358,7 @@ class Staging:
         Who makes a file is no owner that the process knows: a file server may take one user for another.
         """
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-        name = b"owner-%d" % os.getpid()
+        name = b"owner-%s" % os.urandom(8).hex().encode()  # a killed one may have had our process number
         fd = os.open(name, flags, 0o600, dir_fd=self.folder_fd)
         try:
             owner = os.fstat(fd).st_uid
@@ -387,12 +394,15 @@ class Staging:
             missing.append(path)
             path = os.path.dirname(path)
         for folder in reversed(missing):
-            if _make_folder(folder):
-                self._made.append(folder)
-                with contextlib.suppress(PermissionError):  # a folder that may be written to, not read
-                    linux_calls.sync_path(os.path.dirname(folder))
+            try:
+                os.mkdir(folder)
+            except FileExistsError:
+                continue
+            self._made.append(folder)
+            with contextlib.suppress(PermissionError):  # a folder that may be written to, not read
+                linux_calls.sync_path(os.path.dirname(folder))
         if not os.path.isdir(self.destination):
-            raise NotADirectoryError(20, "Not a directory", os.fsdecode(self.destination))
+            raise NotADirectoryError(errno.ENOTDIR, "Not a directory", os.fsdecode(self.destination))
         root = os.open(b"/", FOLDER)
         try:  # its links were resolved before: a link that is there now is none that anybody meant
             self.destination_fd = open_below(self.destination.strip(b"/") or b".", root, FOLDER)
@@ -444,10 +454,6 @@ class Staging:
                     with contextlib.suppress(FileNotFoundError):
                         linux_calls.sync_path(name, self.folder_fd, self.folder + b"/" + name)
         return self._log
-
-    def used_bytes(self) -> int:
-        """Disk usage of the part files."""
-        return used_bytes(self.parts)
 
     # --- the end
 
@@ -505,43 +511,14 @@ class Staging:
                 return
 
 
-def _make_folder(folder: bytes) -> bool:
-    """Make a folder; returns False if it exists."""
-    try:
-        os.mkdir(folder)
-    except FileExistsError:
-        return False
-    return True
-
-
-def remove_abandoned_staging(registry: StagingRegistry, keep: Collection[str] = ()) -> list[bytes]:
-    """Remove abandoned staging; returns the folders. What can't be removed yet stays noted."""
-    swept = []
-    for record, folder in registry.abandoned(keep):
-        if _forget(registry, record, folder):
-            swept.append(folder)
-    return swept
-
-
-def remove_delivery_staging(registry: StagingRegistry, cast: str, node: str) -> None:
-    """Remove staging of a delivery that will not continue, and end a former agent that still uses it."""
-    try:
-        registry.end_replaced(cast, node)
-    except OSError as error:
-        log.warning("cast %s on %s: %s", cast, node, error)
-    left = registry.abandoned_delivery(cast, node)
-    if left is not None:
-        _forget(registry, *left)
-
-
-def _forget(registry: StagingRegistry, record: Path, folder: bytes) -> bool:
-    """Remove a staging folder or a probe, and its line in the registry once it is gone; whether it was."""
+def _forget(record: Path, folder: bytes) -> bool:
+    """Remove a staging folder or a probe, and its record once it is gone. Returns whether it was there."""
     try:
         was_there = remove_staging(folder) or remove_probe(folder)
     except OSError as error:
         log.warning("%s can't be removed yet: %s", os.fsdecode(folder), error)
         return False
-    if not was_there and not os.path.lexists(os.path.dirname(folder)) and not registry.is_old(record):
+    if not was_there and not os.path.lexists(os.path.dirname(folder)) and _age(record) < FOREIGN_SECONDS:
         return False  # its disk may be mounted again
     record.unlink(missing_ok=True)
     return was_there

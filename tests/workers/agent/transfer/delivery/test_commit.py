@@ -18,8 +18,6 @@ from castray_desktop.workers.agent.transfer.store.staging import (
     FOREIGN_SECONDS,
     Staging,
     StagingRegistry,
-    remove_abandoned_staging,
-    remove_delivery_staging,
     remove_staging,
 )
 from castray_desktop.workers.agent.transfer.system import linux_calls
@@ -275,7 +273,7 @@ def test_staging_of_a_killed_agent_is_removed(tmp_path: Path, home: Path) -> Non
     subprocess.run([sys.executable, "-c", KILLED, str(tmp_path)], check=False)
     (left,) = tmp_path.glob(".castray-*")
     assert (left / "parts" / "half").exists()
-    assert remove_abandoned_staging(StagingRegistry("engine a")) == [os.fsencode(left)]
+    assert StagingRegistry("engine a").remove_abandoned() == [os.fsencode(left)]
     assert not left.exists()
     assert list((home / "staging").iterdir()) == []
 
@@ -285,14 +283,14 @@ def test_another_machines_staging_is_left_alone(tmp_path: Path, home: Path, key:
     subprocess.run([sys.executable, "-c", KILLED, str(tmp_path)], check=False)
     (record,) = (home / "staging").iterdir()
     record.write_text(json.dumps({**json.loads(record.read_text()), key: "another"}))
-    assert bool(remove_abandoned_staging(StagingRegistry("engine a"))) is swept
+    assert bool(StagingRegistry("engine a").remove_abandoned()) is swept
     assert record.exists() is not swept
 
 
 def test_staging_of_a_cast_that_will_continue_is_kept(tmp_path: Path) -> None:
     subprocess.run([sys.executable, "-c", KILLED, str(tmp_path)], check=False)
-    assert remove_abandoned_staging(StagingRegistry("engine a"), keep={"c0ffee"}) == []
-    assert remove_abandoned_staging(StagingRegistry("engine a"), keep={"another"}) != []
+    assert StagingRegistry("engine a").remove_abandoned(keep={"c0ffee"}) == []
+    assert StagingRegistry("engine a").remove_abandoned(keep={"another"}) != []
     assert names(tmp_path) == []
 
 
@@ -301,15 +299,15 @@ def test_another_engines_staging_is_kept_for_a_week(tmp_path: Path, home: Path) 
     (record,) = (home / "staging").iterdir()
     then = record.stat().st_mtime
     os.utime(record, (then, then - FOREIGN_SECONDS + 60))
-    assert remove_abandoned_staging(StagingRegistry("engine b"), keep={"c0ffee"}) == []
+    assert StagingRegistry("engine b").remove_abandoned(keep={"c0ffee"}) == []
     os.utime(record, (then, then - FOREIGN_SECONDS - 60))
-    assert remove_abandoned_staging(StagingRegistry("engine b"), keep={"c0ffee"}) != []
+    assert StagingRegistry("engine b").remove_abandoned(keep={"c0ffee"}) != []
     assert names(tmp_path) == []
 
 
 def test_staging_of_a_running_agent_is_kept(tmp_path: Path) -> None:
     staging = Staging(os.fsencode(tmp_path), "c0ffee", "node", {"manifest": "x"}, StagingRegistry("engine a"))
-    assert remove_abandoned_staging(StagingRegistry("engine a")) == []
+    assert StagingRegistry("engine a").remove_abandoned() == []
     journal = Path(os.fsdecode(staging.folder), "journal")
     staging.journal.append(3, b"d" * 16)
     raw = journal.read_bytes()
@@ -339,12 +337,12 @@ def test_staging_that_could_not_be_removed_is_removed_at_a_later_start(
     subprocess.run([sys.executable, "-c", KILLED, str(tmp_path)], check=False)
     (left,) = tmp_path.glob(".castray-*")
     for _ in range(2):
-        assert remove_abandoned_staging(StagingRegistry("engine a")) == []
+        assert StagingRegistry("engine a").remove_abandoned() == []
         assert len(list((home / "staging").iterdir())) == 1
-    remove_delivery_staging(StagingRegistry("engine a"), "c0ffee", "node")
+    StagingRegistry("engine a").remove_delivery("c0ffee", "node")
     assert len(list((home / "staging").iterdir())) == 1
     stuck()
-    assert remove_abandoned_staging(StagingRegistry("engine a")) == [os.fsencode(left)]
+    assert StagingRegistry("engine a").remove_abandoned() == [os.fsencode(left)]
     assert list((home / "staging").iterdir()) == []
     assert not left.exists()
 
@@ -361,7 +359,7 @@ def test_a_delivery_that_cannot_remove_its_staging_logs_it_and_keeps_its_record(
     assert names(Path(os.fsdecode(staging.folder))) == ["journal", "parts"]  # everything else was removed
     record.write_text(json.dumps({**json.loads(record.read_text()), "boot": "an earlier one"}))
     stuck()
-    assert remove_abandoned_staging(StagingRegistry("engine a")) == [staging.folder]
+    assert StagingRegistry("engine a").remove_abandoned() == [staging.folder]
     assert list((home / "staging").iterdir()) == []
     assert names(tmp_path) == []
 
@@ -371,17 +369,17 @@ def test_staging_on_a_disk_that_is_not_there_is_not_forgotten(tmp_path: Path, ho
     disk.mkdir()
     subprocess.run([sys.executable, "-c", KILLED, str(disk)], check=False)
     disk.rename(tmp_path / "not mounted")
-    assert remove_abandoned_staging(StagingRegistry("engine a")) == []
+    assert StagingRegistry("engine a").remove_abandoned() == []
     (record,) = (home / "staging").iterdir()
     (tmp_path / "not mounted").rename(disk)
-    assert remove_abandoned_staging(StagingRegistry("engine a")) != []
+    assert StagingRegistry("engine a").remove_abandoned() != []
     assert list((home / "staging").iterdir()) == []
     subprocess.run([sys.executable, "-c", KILLED, str(disk)], check=False)
     shutil.rmtree(disk)
-    assert remove_abandoned_staging(StagingRegistry("engine a")) == []
+    assert StagingRegistry("engine a").remove_abandoned() == []
     then = record.stat().st_mtime
     os.utime(record, (then, then - FOREIGN_SECONDS - 60))  # it will not return
-    assert remove_abandoned_staging(StagingRegistry("engine a")) == []
+    assert StagingRegistry("engine a").remove_abandoned() == []
     assert list((home / "staging").iterdir()) == []
 
 
@@ -399,7 +397,7 @@ def test_a_damaged_registry_harms_nothing(home: Path) -> None:
     (home / "staging").mkdir()
     (home / "staging" / "a").write_text("not json")
     (home / "staging" / "b").write_text(json.dumps({"pid": 1}))
-    assert remove_abandoned_staging(StagingRegistry("engine a")) == []
+    assert StagingRegistry("engine a").remove_abandoned() == []
 
 
 def test_small_files_keep_their_modes_and_times(lab: Lab, nodes: list[Node]) -> None:

@@ -29,7 +29,7 @@ from castray_desktop.core.protocol.nodes.agent_reports import (
 )
 from castray_desktop.core.protocol.nodes.cast_parcel import TopEntry
 from castray_desktop.workers.agent.transfer.store import staging
-from castray_desktop.workers.agent.transfer.store.staging import StagingRegistry, remove_abandoned_staging
+from castray_desktop.workers.agent.transfer.store.staging import StagingRegistry
 from tests.workers.agent.transfer.delivery.test_syncing import Disk
 from tests.workers.agent.transfer.lab import Cast, Lab, Node, await_true
 
@@ -109,7 +109,7 @@ def test_a_retry_receives_only_what_is_missing(lab: Lab, nodes: list[Node]) -> N
 def test_what_was_kept_is_removed_with_the_cast(lab: Lab, nodes: list[Node], home: Path) -> None:
     cast, _ = fail_in_the_middle(lab, nodes)
     nodes[1].plane.carry_out(ForgetCast(cast.cast, keep_parts=True))
-    assert remove_abandoned_staging(StagingRegistry()) == []
+    assert StagingRegistry().remove_abandoned() == []
     nodes[1].plane.carry_out(ForgetCast(cast.cast))
     await_true(lambda: not staged(nodes[1]) and not list((home / "staging").iterdir()))
 

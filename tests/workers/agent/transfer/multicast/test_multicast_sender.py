@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import secrets
 from collections.abc import Iterator
@@ -14,6 +13,7 @@ from castray_desktop.core.content.stream_layout import StreamLayout
 from castray_desktop.core.multicast.datagrams import HEADER_BYTES, DatagramKeys, parse_datagram_header
 from castray_desktop.workers.agent.transfer.multicast.multicast_receiver import TagChecker
 from castray_desktop.workers.agent.transfer.multicast.multicast_sender import PieceDatagrams
+from castray_desktop.workers.agent.transfer.system.file_io import OpenFiles
 
 KEYS = DatagramKeys(bytes(32), "0123456789ab")
 PAYLOAD = 512
@@ -29,18 +29,11 @@ class Source:
     def __init__(self, path: Path, content: bytes) -> None:
         path.write_bytes(content)
         self.path = path
+        self.open_files = OpenFiles(lambda file: os.open(path, os.O_RDONLY))
 
     def within_file(self, index: int) -> tuple[int, int] | None:
         start, _ = LAYOUT.piece(index)
         return (0, start - LAYOUT.manifest_bytes) if index in (1, 2) else None
-
-    @contextlib.contextmanager
-    def borrow_file(self, file: int) -> Iterator[int]:
-        fd = os.open(self.path, os.O_RDONLY)
-        try:
-            yield fd
-        finally:
-            os.close(fd)
 
     def piece_bytes(self, index: int) -> memoryview:
         start, end = LAYOUT.piece(index)
@@ -62,8 +55,14 @@ def content() -> bytes:
     return secrets.token_bytes(PIECE + 700)
 
 
-def test_every_piece_is_carried_whole(tmp_path: Path, content: bytes) -> None:
+@pytest.fixture
+def source(tmp_path: Path, content: bytes) -> Iterator[Source]:
     source = Source(tmp_path / "file", content)
+    yield source
+    source.open_files.close()
+
+
+def test_every_piece_is_carried_whole(source: Source, content: bytes) -> None:
     datagrams = PieceDatagrams(source, KEYS, PAYLOAD)
     sequence = 1000
     for index, expected in enumerate((bytes(100), content[:PIECE], content[PIECE:], b"\3" * 30)):
@@ -73,8 +72,7 @@ def test_every_piece_is_carried_whole(tmp_path: Path, content: bytes) -> None:
         sequence += number
 
 
-def test_a_file_that_has_become_shorter_gives_zeros(tmp_path: Path, content: bytes) -> None:
-    source = Source(tmp_path / "file", content)
+def test_a_file_that_has_become_shorter_gives_zeros(source: Source, content: bytes) -> None:
     os.truncate(source.path, PIECE - 5 * PAYLOAD)
     datagrams = PieceDatagrams(source, KEYS, PAYLOAD)
     made = datagrams.of_piece(1, 0)

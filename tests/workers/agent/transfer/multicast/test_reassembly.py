@@ -322,7 +322,7 @@ class Store:
         self.paused = False
         self.unknown: set[int] = set()
         self.written: list[int] = []
-        self.by_datagrams = 0
+        self.datagram_bytes = 0
         self.full = False
 
     @property
@@ -357,9 +357,6 @@ class Store:
         self.written.append(index)
         return True
 
-    def record_datagram_bytes(self, count: int) -> None:
-        self.by_datagrams += count
-
     def is_complete(self) -> bool:
         return len(self.written) == LAYOUT.pieces
 
@@ -391,7 +388,7 @@ def test_contents_are_written_at_once(store: Store, buffer: ReassemblyBuffer, wr
     fill_whole(buffer, 1, 2)
     assert writer.write_now()
     assert store.written == [1, 2]
-    assert store.by_datagrams == 2000
+    assert store.datagram_bytes == 2000
     assert buffer.complete_pieces == ()
     spent = store.time_breakdown.seconds(CHECKING)
     assert store.time_breakdown.seconds(WAITING) > 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -53,3 +54,12 @@ async def test_what_a_loss_of_power_leaves_is_replaced(tmp_path: Path, home: Pat
     staging.remove()
     assert list(tmp_path.iterdir()) == []
     assert records(home) == []
+
+
+def test_it_is_resumed_after_a_process_with_the_same_number_was_killed(tmp_path: Path, home: Path) -> None:
+    """In a container the next agent often has the process number of the one before."""
+    Staging(bytes(tmp_path), "cast", "node", {}, StagingRegistry()).keep()
+    (tmp_path / ".castray-cast-node" / f"owner-{os.getpid()}").touch()
+    staging = Staging(bytes(tmp_path), "cast", "node", {}, StagingRegistry())
+    assert staging.resumed
+    staging.remove()

@@ -30,7 +30,7 @@ from castray_desktop.core.protocol.nodes.agent_reports import DeliveryReport, Re
 from castray_desktop.workers.agent.transfer.source import cast_source as source_module
 from castray_desktop.workers.agent.transfer.source.source_reader import SourceReader
 from castray_desktop.workers.agent.transfer.store.journal import JOURNAL_MAGIC
-from castray_desktop.workers.agent.transfer.store.staging import StagingRegistry, remove_delivery_staging
+from castray_desktop.workers.agent.transfer.store.staging import StagingRegistry
 from castray_desktop.workers.agent.transfer.transfer_service import TransferService
 from tests.helpers.extent import TEST_ALL
 from tests.workers.agent.transfer.lab import Cast, Lab, Node, await_true, tree
@@ -469,11 +469,11 @@ def test_what_was_left_for_a_cast_that_is_cancelled_goes(lab: Lab) -> None:
     top, source = make_tree(lab), lab.node("node_0")
     cast = lab.cast(source, [top])
     left_half_way(lab, source, cast, MIB)
-    remove_delivery_staging(StagingRegistry("another"), cast.cast, "node_1")
+    StagingRegistry("another").remove_delivery(cast.cast, "node_1")
     assert staging_of(lab).is_dir()
-    remove_delivery_staging(StagingRegistry("engine"), cast.cast, "node_1")
+    StagingRegistry("engine").remove_delivery(cast.cast, "node_1")
     assert not list((lab.folder / "inbox" / "node_1").glob(".castray-*"))
-    remove_delivery_staging(StagingRegistry("engine"), cast.cast, "node_1")  # there is nothing left to do
+    StagingRegistry("engine").remove_delivery(cast.cast, "node_1")  # there is nothing left to do
 
 
 @pytest.mark.parametrize("kind", ["file", "tree"])
@@ -514,7 +514,7 @@ def test_only_the_engine_that_gave_a_delivery_ends_the_process_that_has_it(lab: 
         StagingRegistry("engine").end_replaced("another", "node_1")
         StagingRegistry("engine").end_replaced(cast.cast, "node_2")
         assert working.process.poll() is None
-    remove_delivery_staging(StagingRegistry("engine"), cast.cast, "node_1")
+    StagingRegistry("engine").remove_delivery(cast.cast, "node_1")
 
 
 def test_what_a_suspended_agent_has_goes_when_the_cast_ends_without_its_node(lab: Lab) -> None:
