@@ -38,6 +38,8 @@ from castray_desktop.core.protocol.nodes.agent_orders import (
 )
 from castray_desktop.core.protocol.nodes.agent_reports import RecipientState, SourceState
 from castray_desktop.core.protocol.nodes.cast_parcel import Algorithms, ParcelTotals, Upstream
+from castray_desktop.core.protocol.nodes.driver_protocol import PlaceAgent
+from castray_desktop.workers.agent.transfer.peer.dial import ConnectionFactory
 from castray_desktop.workers.agent.transfer.system.digests import FILE_HASHES, PIECE_DIGESTS
 from castray_desktop.workers.agent.transfer.transfer_service import TransferService
 
@@ -70,14 +72,9 @@ def node_main(pipe: Connection, name: str, folder: str, local: bool) -> None:
             pipe.send(("reports", plane.drain_reports()))
 
     plane = TransferService(
-        node=name,
-        inbox=Path(folder) / name,
-        address="127.0.0.1",
-        ports=None,
-        host="here",
-        runtime_dir=Path(folder),
-        local_copy=local,
-        changed=changed,
+        PlaceAgent(name, f"{folder}/{name}", "127.0.0.1", runtime_dir=folder),
+        ConnectionFactory(name, "here", local, "127.0.0.1"),
+        changed,
     )
     port, path = plane.start()
     pipe.send(("hello", Upstream(name, "127.0.0.1", port, "here", path)))

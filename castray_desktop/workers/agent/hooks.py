@@ -24,7 +24,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Callable, Optional
@@ -122,52 +122,37 @@ def run_hook(
         reason = f"{program} is not in its list of programs"
         return f"not allowed on this node: {reason}"
     environment = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
-    guard: Optional[subprocess.Popen[bytes]] = None
-    paths_file = ""
-    try:
-        paths_file = _write_paths(paths)
-        variables = {**variables, **_paths_variable(paths), "CASTRAY_PATHS_FILE": paths_file}
-        guard = _start_guard(environment, paths_file)
-        process = subprocess.Popen(
-            words,
-            cwd=folder,
-            env={**environment, **variables},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
+    with contextlib.ExitStack() as stack:
+        try:
+            paths_file = stack.enter_context(_written_paths(paths))
+            guard = stack.enter_context(_guarded(environment, paths_file))
+            variables = {**variables, **_paths_variable(paths), "CASTRAY_PATHS_FILE": paths_file}
+            process = subprocess.Popen(
+                words,
+                cwd=folder,
+                env={**environment, **variables},
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        except (OSError, ValueError) as error:
+            return f"could not be started: {error}"
         _tell_guard(guard, process.pid)
-    except (OSError, ValueError) as error:
-        if guard is not None:
-            _tell_guard(guard, 0)
-        _end_guard(guard)
-        _remove_file(paths_file)
-        return f"could not be started: {error}"
-    try:
         return _await_end(process, rules.seconds, stopped)
-    finally:
-        _tell_guard(guard, 0)
-        _end_guard(guard)
-        _remove_file(paths_file)
 
 
-def _write_paths(paths: Sequence[bytes]) -> str:
-    """A new file with these, for this user alone. Raises OSError."""
+@contextlib.contextmanager
+def _written_paths(paths: Sequence[bytes]) -> Iterator[str]:
+    """A file with these, for this user alone, which is removed at the end. Raises OSError."""
     descriptor, name = tempfile.mkstemp(prefix="castray-paths-")
     try:
         with os.fdopen(descriptor, "wb") as file:
             file.writelines(path + b"\0" for path in paths)
-    except OSError:
-        _remove_file(name)
-        raise
-    return name
-
-
-def _remove_file(paths_file: str) -> None:
-    if paths_file:
+        yield name
+    finally:
         with contextlib.suppress(OSError):
-            os.unlink(paths_file)
+            os.unlink(name)
 
 
 def _paths_variable(paths: Sequence[bytes]) -> dict[str, str]:
@@ -182,10 +167,13 @@ def _paths_variable(paths: Sequence[bytes]) -> dict[str, str]:
     return {"CASTRAY_PATHS": lines}
 
 
-def _start_guard(environment: dict[str, str], paths_file: str) -> subprocess.Popen[bytes]:
-    """Start the guard in its own session, without the variable by which the engine's sweep finds processes.
-    Raises OSError."""
-    return subprocess.Popen(
+@contextlib.contextmanager
+def _guarded(environment: dict[str, str], paths_file: str) -> Iterator[subprocess.Popen[bytes]]:
+    """A guard process for a hook that has ended, or was not started, when this is left. Raises OSError.
+
+    It has its own session, and not the variable by which the engine's sweep finds processes.
+    """
+    guard = subprocess.Popen(
         [sys.executable, "-I", "-S", __file__, paths_file],
         env=environment,
         stdin=subprocess.PIPE,
@@ -193,6 +181,14 @@ def _start_guard(environment: dict[str, str], paths_file: str) -> subprocess.Pop
         stderr=subprocess.DEVNULL,
         start_new_session=True,
     )
+    try:
+        yield guard
+    finally:
+        _tell_guard(guard, 0)
+        assert guard.stdin is not None
+        with contextlib.suppress(BrokenPipeError):
+            guard.stdin.close()
+        guard.wait()
 
 
 def _tell_guard(guard: subprocess.Popen[bytes], group: int) -> None:
@@ -201,15 +197,6 @@ def _tell_guard(guard: subprocess.Popen[bytes], group: int) -> None:
     with contextlib.suppress(BrokenPipeError):  # the guard was killed
         guard.stdin.write(f"{group}\n".encode())
         guard.stdin.flush()
-
-
-def _end_guard(guard: Optional[subprocess.Popen[bytes]]) -> None:
-    if guard is None:
-        return
-    assert guard.stdin is not None
-    with contextlib.suppress(BrokenPipeError):
-        guard.stdin.close()
-    guard.wait()
 
 
 def _await_end(process: subprocess.Popen[bytes], seconds: float, stopped: Callable[[], bool]) -> str:
@@ -271,10 +258,8 @@ def _end(process: subprocess.Popen[bytes]) -> None:
             os.killpg(process.pid, number)
         except ProcessLookupError:
             break
-        try:
-            process.wait(2.0)
-        except subprocess.TimeoutExpired:
-            continue
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(GUARD_GRACE_SECONDS)
     process.wait()
 
 

@@ -11,7 +11,7 @@ import logging
 import socket
 import sys
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Optional
 
 NETWORK_VARIABLE = "CASTRAY_DATA_NETWORK"
 """A network in CIDR notation, or several separated by commas, in order of preference."""
@@ -102,6 +102,14 @@ def parse_networks(text: str) -> list[Any]:
         return [ipaddress.ip_network(part.strip(), strict=False) for part in text.split(",") if part.strip()]
     except ValueError as error:
         raise ValueError(f"{NETWORK_VARIABLE}: {error}") from error
+
+
+def parse_ports(text: str) -> Optional[tuple[int, int]]:
+    """Parse "LOW-HIGH" or one port; None if empty. Raises ValueError."""
+    if not text:
+        return None
+    low, _, high = text.partition("-")
+    return int(low), int(high or low)
 
 
 def without_brackets(address: str) -> str:

@@ -8,7 +8,9 @@ and the heartbeat as well.
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import contextlib
+import dataclasses
 import logging
 import os
 import platform
@@ -21,8 +23,9 @@ from castray_desktop.core.failures.kinds import Failure, FailureKind
 from castray_desktop.core.protocol.nodes import agent_orders, agent_reports, driver_protocol, json_codec
 from castray_desktop.workers.agent import network_addresses, node_inspection
 from castray_desktop.workers.agent.in_cluster_api import InClusterCounters, InClusterRequests, Names
-from castray_desktop.workers.agent.node_inspection import MachineFactsMeter, machine_identity
+from castray_desktop.workers.agent.node_inspection import MachineFactsMeter, host_identity
 from castray_desktop.workers.agent.transfer.delivery.audit import FileAudits
+from castray_desktop.workers.agent.transfer.peer.dial import ConnectionFactory
 from castray_desktop.workers.agent.transfer.peer.tls import (
     Certificates,
     engine_certificates,
@@ -41,8 +44,7 @@ T = TypeVar("T")
 class DiskThreads:
     """One thread for each call, a limited number of them."""
 
-    def __init__(self, most: int = MAX_THREADS) -> None:
-        self._most = most
+    def __init__(self) -> None:
         self._threads: set[threading.Thread] = set()
 
     async def run(self, work: Callable[[Any], T], argument: object, seconds: Optional[float] = None) -> T:
@@ -51,29 +53,21 @@ class DiskThreads:
         Also TimeoutError if too many calls are pending: the disk does not answer then.
         """
         self._threads = {thread for thread in self._threads if thread.is_alive()}
-        if len(self._threads) >= self._most:
+        if len(self._threads) >= MAX_THREADS:
             raise asyncio.TimeoutError
-        loop = asyncio.get_running_loop()
-        answer: asyncio.Future[T] = loop.create_future()
-
-        def settle(how: Callable[[Any], None], value: object) -> None:
-            if not answer.done():
-                how(value)
+        answer: concurrent.futures.Future[T] = concurrent.futures.Future()
+        answer.set_running_or_notify_cancel()  # so that a call which is no longer awaited ends quietly
 
         def carry_out() -> None:
-            how: Callable[[Any], None] = answer.set_result
-            value: object
             try:
-                value = work(argument)
+                answer.set_result(work(argument))
             except Exception as error:  # noqa: BLE001 - raised where it is awaited
-                how, value = answer.set_exception, error
-            with contextlib.suppress(RuntimeError):  # the loop was closed
-                loop.call_soon_threadsafe(settle, how, value)
+                answer.set_exception(error)
 
         thread = threading.Thread(target=carry_out, name="castray-side", daemon=True)
         self._threads.add(thread)
         thread.start()
-        return await asyncio.wait_for(answer, seconds)
+        return await asyncio.wait_for(asyncio.wrap_future(answer), seconds)
 
 
 PROGRESS_SECONDS = 0.25
@@ -112,14 +106,11 @@ class NodeAgent:
         self, place: driver_protocol.PlaceAgent, remote_of: Optional[Callable[[str], TunnelPeer]] = None
     ) -> None:
         """`remote_of` returns the agents of other nodes, for tunnels through Ray."""
-        self._place = place
+        self._place = dataclasses.replace(place, inbox=str(Path(place.inbox).expanduser()))
         self._tunnel_client = TunnelClient(remote_of) if remote_of is not None else None
         self._tunnel_server: Optional[TunnelServer] = None
-        self._inbox = Path(place.inbox).expanduser()
-        self._host = machine_identity(place.address)
-        self._facts = MachineFactsMeter(self._inbox, place.address)
+        self._facts = MachineFactsMeter(Path(self._place.inbox), place.address)
         self._facts_due = 0.0
-        self._address = place.address
         self._service: Optional[TransferService] = None
         self._loop: Optional[asyncio.AbstractEventLoop] = None
         self._changed = asyncio.Event()
@@ -144,25 +135,19 @@ class NodeAgent:
             os.environ.get(network_addresses.NETWORK_VARIABLE, ""),
             network_addresses.own_addresses(),
         )
-        self._address = address
         of_ray = certificates = ray_certificates(os.environ)
         not_certified = ""
         if certificates is None:
             certificates, not_certified = _own_certificates(certificate)
-        self._service = TransferService(
+        connections = ConnectionFactory(
             node=self._place.name,
-            inbox=self._inbox,
-            address=address,
-            ports=_port_range(self._place.ports),
-            host=self._host,
-            runtime_dir=Path(self._place.runtime_dir) if self._place.runtime_dir else None,
+            host=host_identity(self._place.address),
             local_copy=os.environ.get("CASTRAY_LOCAL_COPY", "1") != "0",
+            address=address,
             certificates=certificates,
             open_tunnel=self._tunnel_client.open_tunnel if self._tunnel_client is not None else None,
-            changed=self._service_changed,
-            engine=self._place.engine,
-            keep=self._place.keep,
         )
+        self._service = TransferService(self._place, connections, self._service_changed)
         self._tunnel_server = TunnelServer(self._service.adopt)
         port, local_path = self._service.start()
         hello = agent_reports.AgentHello(
@@ -170,9 +155,9 @@ class NodeAgent:
             pid=os.getpid(),
             address=network_addresses.without_scope(address),
             port=port,
-            host=self._host,
+            host=connections.host,
             local_path=local_path,
-            inbox=str(self._inbox),
+            inbox=self._place.inbox,
             node_id=node_id,
             python_version=platform.python_version(),
             piece_digests=PIECE_DIGESTS,
@@ -193,7 +178,6 @@ class NodeAgent:
         audits = self._audits
         asked: dict[type, Callable[[Any], agent_orders.OrderReply]] = {  # these read disks
             agent_orders.DescribeFiles: audits.describe,
-            agent_orders.CheckDestination: service.preflight,
             agent_orders.Probe: service.probe,
             agent_orders.GetManifest: service.manifest,
             agent_orders.GetFileOutcomes: service.outcomes,
@@ -202,18 +186,14 @@ class NodeAgent:
             agent_orders.FindPrunable: service.find_prunable,
             agent_orders.ListFolder: node_inspection.list_folder,
             agent_orders.MeasureSizes: lambda order: node_inspection.measure_sizes(order, service.scans.scan),
-            agent_orders.InspectNode: self._inspect,
+            agent_orders.InspectNode: lambda order: self._inspect(service),
         }
         if isinstance(order, agent_orders.DialPeers):
-            return json_codec.to_json(await node_inspection.dial_peers(order, self._address))
+            return json_codec.to_json(await node_inspection.dial_peers(order, service.connections.address))
+        if isinstance(order, agent_orders.CheckDestination):
+            return json_codec.to_json(await self._preflight(service, order))
         if type(order) in asked:
-            if not isinstance(order, agent_orders.CheckDestination):
-                return json_codec.to_json(await self._disk_threads.run(asked[type(order)], order))
-            try:
-                answer = await self._disk_threads.run(service.preflight, order, PREFLIGHT_SECONDS)
-            except asyncio.TimeoutError:
-                answer = agent_orders.DestinationReply(failure=self._folder_silent(order))
-            return json_codec.to_json(answer)
+            return json_codec.to_json(await self._disk_threads.run(asked[type(order)], order))
         handlers: dict[type, Callable[[Any], None]] = {
             agent_orders.VerifyFiles: audits.start,
             agent_orders.EndVerification: audits.end,
@@ -224,14 +204,19 @@ class NodeAgent:
         handlers.get(type(order), service.carry_out)(order)
         return b""
 
-    def _folder_silent(self, order: agent_orders.CheckDestination) -> Failure:
-        path = order.destination or str(self._inbox)
-        return Failure(FailureKind.FOLDER_SILENT, {"node": self._place.name, "path": path})
+    async def _preflight(
+        self, service: TransferService, order: agent_orders.CheckDestination
+    ) -> agent_orders.DestinationReply:
+        try:
+            return await self._disk_threads.run(service.preflight, order, PREFLIGHT_SECONDS)
+        except asyncio.TimeoutError:
+            values = {"node": self._place.name, "path": order.destination or self._place.inbox}
+            return agent_orders.DestinationReply(failure=Failure(FailureKind.FOLDER_SILENT, values))
 
-    def _inspect(self, _order: agent_orders.InspectNode) -> agent_orders.NodeInspection:
-        ray_version = node_inspection.ray_of_this_process()
-        kept = self._service.kept_parts() if self._service is not None else (0, 0)
-        return node_inspection.inspect_node(ray_version, self._inbox, self._address, self._place.ports, kept)
+    def _inspect(self, service: TransferService) -> agent_orders.NodeInspection:
+        return node_inspection.inspect_node(
+            Path(self._place.inbox), service.connections.address, self._place.ports, service.kept_parts()
+        )
 
     # --- for code that runs inside Ray ----------------------------------------------------------
 
@@ -349,14 +334,6 @@ def _own_certificates(
     except OSError as error:
         logging.getLogger("castray.agent").warning("connections can't be encrypted: %s", error)
         return None, str(error)
-
-
-def _port_range(text: str) -> Optional[tuple[int, int]]:
-    """Parse "LOW-HIGH"; None if empty. Raises ValueError."""
-    if not text:
-        return None
-    low, _, high = text.partition("-")
-    return int(low), int(high or low)
 
 
 def shipped_environment() -> dict[str, str]:

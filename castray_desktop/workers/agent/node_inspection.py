@@ -28,6 +28,7 @@ from castray_desktop.workers.agent.network_addresses import device_of, with_own_
 from castray_desktop.workers.agent.transfer.source.remote_listing import resolve_urls
 from castray_desktop.workers.agent.transfer.source.scan_cache import ScanPaths
 from castray_desktop.workers.agent.transfer.source.scanner import scan_paths
+from castray_desktop.workers.agent.transfer.system.linux_calls import machine_identity
 from castray_desktop.workers.agent.transfer.system.os_failures import reason_of, user_name
 
 LIST_SECONDS = 10.0
@@ -164,21 +165,17 @@ async def _dial(peer: agent_orders.Peer, own: str, seconds: float) -> agent_orde
 
 
 def inspect_node(
-    ray_version: str,
-    inbox: Path,
-    data_address: str,
-    data_ports: str,
-    kept: tuple[int, int] = (0, 0),
+    inbox: Path, data_address: str, data_ports: str, kept: tuple[int, int]
 ) -> agent_orders.NodeInspection:
     """Inspect what casts need on this node; 0 or empty for what this platform does not tell.
 
     `kept` are the number of failed deliveries that are kept for a retry, and their bytes.
     """
     shared = _usage(SHARED_MEMORY)
-    room = _usage(str(_nearest_existing_folder(inbox)))
+    folder = _nearest_existing_folder(inbox)
     return agent_orders.NodeInspection(
         time=time.time(),
-        ray_version=ray_version,
+        ray_version=str(getattr(sys.modules.get("ray"), "__version__", "")),
         python_version=platform.python_version(),
         system=f"{platform.system()} {platform.release()}",
         user=user_name(),
@@ -188,8 +185,8 @@ def inspect_node(
         store=object_store(),
         open_files=_open_files(),
         inbox=str(inbox),
-        inbox_writable=os.access(_nearest_existing_folder(inbox), os.W_OK | os.X_OK),
-        inbox_free=room[0],
+        inbox_writable=os.access(folder, os.W_OK | os.X_OK),
+        inbox_free=_usage(str(folder))[0],
         data_address=data_address,
         data_ports=data_ports,
         kept_deliveries=kept[0],
@@ -197,22 +194,16 @@ def inspect_node(
     )
 
 
-def object_store(process: str = "") -> str:
-    """The object store folder of the raylet that started this process, or another `process`.
+def object_store() -> str:
+    """The object store folder of the raylet that started this process.
 
     Empty if there is none or this platform does not tell.
     """
     try:
-        with open(f"/proc/{process or os.getppid()}/cmdline", "rb") as file:
-            words = file.read().split(b"\0")
+        words = Path(f"/proc/{os.getppid()}/cmdline").read_bytes().split(b"\0")
     except OSError:
         return ""
     return next((os.fsdecode(word[len(_STORE) :]) for word in words if word.startswith(_STORE)), "")
-
-
-def ray_of_this_process() -> str:
-    """The Ray version that started this agent; empty if none did."""
-    return str(getattr(sys.modules.get("ray"), "__version__", ""))
 
 
 def _usage(path: str) -> tuple[int, int]:
@@ -244,18 +235,13 @@ DISK_SECONDS = 0.1
 """For so long the first answer of a disk is waited for; it mostly takes microseconds."""
 
 
-def machine_identity(address: str) -> str:
+def host_identity(address: str) -> str:
     """Equal for two agents if and only if they run on the same machine under the same node address.
 
     The boot id tells machines apart; the address tells hosts apart that share one kernel, such as
     containers and network namespaces.
     """
-    boot = Path("/proc/sys/kernel/random/boot_id")
-    try:
-        identity = boot.read_text().strip()
-    except OSError:
-        identity = socket.gethostname()
-    return f"{identity}/{address}"
+    return f"{machine_identity()[1] or socket.gethostname()}/{address}"
 
 
 class MachineFactsMeter:

@@ -14,12 +14,11 @@ class RepeatedLogLines:
     """Log lines with one format; equal lines within a minute are counted, and the next one includes the
     count."""
 
-    def __init__(self, log: logging.Logger, level: int, line: str, seconds: float = REPEAT_SECONDS) -> None:
+    def __init__(self, log: logging.Logger, level: int, line: str) -> None:
         """`line` as for `log.log`."""
         self._log = log
         self._level = level
         self._line = line
-        self._seconds = seconds
         self._lock = threading.Lock()
         self._said: dict[tuple[object, ...], tuple[float, int]] = {}
 
@@ -27,8 +26,8 @@ class RepeatedLogLines:
         """Log a line, or count it."""
         now = time.monotonic()
         with self._lock:
-            said, count = self._said.get(values, (now - self._seconds, 0))
-            if now - said < self._seconds:
+            said, count = self._said.get(values, (now - REPEAT_SECONDS, 0))
+            if now - said < REPEAT_SECONDS:
                 self._said[values] = said, count + 1
                 return
             self._said.pop(values, None)

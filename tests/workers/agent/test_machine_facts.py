@@ -10,7 +10,7 @@ import pytest
 
 from castray_desktop.workers.agent import node_inspection
 from castray_desktop.workers.agent.network_addresses import device_of
-from castray_desktop.workers.agent.node_inspection import MachineFactsMeter, machine_identity
+from castray_desktop.workers.agent.node_inspection import MachineFactsMeter, host_identity
 
 
 def test_the_facts_of_this_machine(tmp_path: Path) -> None:
@@ -48,8 +48,8 @@ def test_the_load_is_the_share_of_time_that_was_not_idle(
 
 
 def test_one_machine_is_one_identity_for_each_address() -> None:
-    assert machine_identity("127.0.0.1") == machine_identity("127.0.0.1")
-    assert machine_identity("127.0.0.1") != machine_identity("10.0.0.1")
+    assert host_identity("127.0.0.1") == host_identity("127.0.0.1")
+    assert host_identity("127.0.0.1") != host_identity("10.0.0.1")
 
 
 def test_the_speed_of_the_device_with_an_address(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

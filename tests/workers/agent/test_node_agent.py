@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -29,8 +28,7 @@ REPORT = DeliveryReport("c", RecipientState.RECEIVING, stream_bytes=5)
 class FakePlane:
     """Records its orders, and sends the reports that a test gives."""
 
-    def __init__(self, *, changed: Callable[[bool], None], **options: Any) -> None:
-        self.options = options
+    def __init__(self, changed: Callable[[bool], None]) -> None:
         self.changed = changed
         self.calls: list[tuple[str, object]] = []
         self.closed = False
@@ -96,8 +94,8 @@ class Waits:
 def planes(monkeypatch: pytest.MonkeyPatch) -> list[FakePlane]:
     planes: list[FakePlane] = []
 
-    def make(**options: Any) -> FakePlane:
-        planes.append(FakePlane(**options))
+    def make(place: object, connections: object, changed: Callable[[bool], None]) -> FakePlane:
+        planes.append(FakePlane(changed))
         return planes[-1]
 
     monkeypatch.setattr(agent_module, "TransferService", make)
@@ -240,16 +238,6 @@ async def test_no_order_after_the_end(tmp_path: Path, planes: list[FakePlane]) -
     await agent.stop()
     with pytest.raises(RuntimeError):
         await agent.order(json_codec.to_json(agent_orders.CancelCast("c")))
-
-
-@pytest.mark.parametrize(
-    ("ports", "bounds"), [("7000-7010", (7000, 7010)), ("7000", (7000, 7000)), ("", None)]
-)
-async def test_the_range_of_ports(
-    tmp_path: Path, planes: list[FakePlane], ports: str, bounds: tuple[int, int] | None
-) -> None:
-    await NodeAgent(driver_protocol.PlaceAgent("x", str(tmp_path), "127.0.0.1", ports=ports)).start()
-    assert planes[0].options["ports"] == bounds
 
 
 def test_the_name_that_code_inside_ray_looks_up() -> None:

@@ -121,10 +121,10 @@ async def test_a_port_that_stays_silent_ends_in_time() -> None:
 
 
 def test_an_inspection_of_a_node(tmp_path: Path) -> None:
-    found = node_inspection.inspect_node("2.60.0", tmp_path / "not yet", "10.0.0.1", "7000-7010")
+    found = node_inspection.inspect_node(tmp_path / "not yet", "10.0.0.1", "7000-7010", (2, 10))
     assert found.inbox_writable
     assert found.inbox_free > 0
     assert found.open_files > 0
     assert found.shared_total >= found.shared_free > 0
-    assert (found.ray_version, found.data_ports) == ("2.60.0", "7000-7010")
+    assert (found.data_ports, found.kept_deliveries, found.kept_bytes) == ("7000-7010", 2, 10)
     assert json_codec.from_json(json_codec.to_json(found), agent_orders.OrderReply) == found

@@ -7,7 +7,7 @@ import logging
 import os
 import socket
 import threading
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Callable, Optional
 
@@ -50,15 +50,16 @@ from castray_desktop.core.protocol.nodes.agent_reports import (
     SourceReport,
     SourceState,
 )
+from castray_desktop.core.protocol.nodes.driver_protocol import PlaceAgent
 from castray_desktop.core.protocol.nodes.handshake import PeerHello
+from castray_desktop.workers.agent.network_addresses import parse_ports
 from castray_desktop.workers.agent.transfer.delivery.audit import Receipts
 from castray_desktop.workers.agent.transfer.delivery.delivery import Delivery
 from castray_desktop.workers.agent.transfer.delivery.prune import Pruner, pack_manifest, unpack_manifest
 from castray_desktop.workers.agent.transfer.node_context import NodeContext, PeerTiming
 from castray_desktop.workers.agent.transfer.peer.accept import PeerAcceptor, ServedCast
 from castray_desktop.workers.agent.transfer.peer.connection import PeerConnection
-from castray_desktop.workers.agent.transfer.peer.dial import ConnectionFactory, OpenTunnel
-from castray_desktop.workers.agent.transfer.peer.tls import Certificates
+from castray_desktop.workers.agent.transfer.peer.dial import ConnectionFactory
 from castray_desktop.workers.agent.transfer.source.cast_source import CastSource
 from castray_desktop.workers.agent.transfer.source.scan_cache import ScanCache
 from castray_desktop.workers.agent.transfer.store.destination_check import (
@@ -92,48 +93,35 @@ class TransferService:
 
     def __init__(
         self,
-        *,
-        node: str,
-        inbox: Path,
-        address: str,
-        ports: Optional[tuple[int, int]],
-        host: str,
-        runtime_dir: Optional[Path],
-        local_copy: bool,
-        certificates: Optional[Certificates] = None,
-        open_tunnel: Optional[OpenTunnel] = None,
+        place: PlaceAgent,
+        connections: ConnectionFactory,
         changed: Callable[[bool], None],
         timing: PeerTiming = DEFAULT_TIMING,
-        engine: str = "",
-        keep: Collection[str] = (),
         scans: Optional[ScanCache] = None,
     ) -> None:
+        """Raises ValueError for bad `place.ports`."""
         self.scans = scans if scans is not None else ScanCache()
-        self._node = node
-        self._inbox = inbox
-        self._address = address
-        self._ports = ports
-        self._host = host
-        self._runtime_dir = runtime_dir
-        self._local_copy = local_copy
+        self.connections = connections
+        self._place = place
+        self._ports = parse_ports(place.ports)
         self._changed = changed
-        self._reservations = SpaceReservations()
         self._limiter = RateLimiter()
-        self._registry = StagingRegistry(engine)
-        self._keep = frozenset(keep)
-        self._probes = StorageProbes(node, inbox, self._registry)
-        self.connections = ConnectionFactory(node, host, local_copy, address, certificates, open_tunnel)
-        self._hashes = HashCache(data_folder())
         self._context = NodeContext(
-            node, inbox, self._reservations, self._registry, self.connections, timing, self._hashes
+            place.name,
+            Path(place.inbox),
+            SpaceReservations(),
+            StagingRegistry(place.engine),
+            connections,
+            timing,
+            HashCache(data_folder()),
         )
+        self._probes = StorageProbes(self._context.node, self._context.inbox, self._context.registry)
         self._lock = threading.Lock()
         self._sources: dict[str, CastSource] = {}
         self._deliveries: dict[str, Delivery] = {}
         self._refused: list[DeliveryReport] = []
         self._discarding: list[threading.Thread] = []
-        self._acceptor = PeerAcceptor(self._find_cast, self._upstream_came, self.connections)
-        self._local_path = ""
+        self._acceptor = PeerAcceptor(self._find_cast, self._upstream_came, connections)
         self._handlers: dict[type, Callable[[Any], None]] = {
             PrepareSource: self._prepare,
             GiveLinks: self._for_source(CastSource.give_links),
@@ -160,18 +148,20 @@ class TransferService:
         sweeping.start()
         sweeping.join(SWEEP_SECONDS)  # a mount among these folders may hang
         try:
-            port = self._acceptor.open_tcp(self._address, self._ports)
+            port = self._acceptor.open_tcp(self.connections.address, self._ports)
         except OSError:
             self._acceptor.close()
             raise
-        if self._local_copy:
-            self._local_path = self._acceptor.open_local(self._runtime_dir)
+        local_path = ""
+        if self.connections.local_copy:
+            runtime_dir = self._place.runtime_dir
+            local_path = self._acceptor.open_local(Path(runtime_dir) if runtime_dir else None)
         self.connections.port = port
         self._acceptor.start()
-        return port, self._local_path
+        return port, local_path
 
     def _sweep(self) -> None:
-        for folder in self._registry.remove_abandoned(self._keep):
+        for folder in self._context.registry.remove_abandoned(self._place.keep):
             log.info("removed abandoned staging: %s", os.fsdecode(folder))
 
     # --- orders
@@ -205,11 +195,11 @@ class TransferService:
         source = CastSource(
             order,
             self._changed,
-            self._hashes,
+            self._context.hash_cache,
             self.scans.scan,
-            self._node,
+            self._context.node,
             lambda: self._received(order.cast),
-            lambda: Receipts().find(order.cast, self._node),
+            lambda: Receipts().find(order.cast, self._context.node),
         )
         source.pieces.add_node_limit(self._limiter)
         with self._lock:
@@ -220,21 +210,22 @@ class TransferService:
 
     def preflight(self, order: CheckDestination) -> DestinationReply:
         """Check whether this node can take it. Accesses the disk, so not for an event loop's thread."""
-        self._registry.remove_left()
+        context = self._context
+        context.registry.remove_left()
         return check_destination(
             order,
-            self._node,
-            self._host,
-            self._inbox,
-            self._reservations,
-            self._registry,
-            share=self._local_copy,
+            context.node,
+            self.connections.host,
+            context.inbox,
+            context.reservations,
+            context.registry,
+            share=self.connections.local_copy,
         )
 
     def kept_parts(self) -> tuple[int, int]:
         """How many failed deliveries of this node are kept, and their bytes. Looks at the disk."""
-        own = f"-{node_file_name(self._node)}"  # nodes of one user and machine share a registry
-        folders = [folder for record, folder, _ in self._registry.kept() if record.name.endswith(own)]
+        own = f"-{node_file_name(self._context.node)}"  # nodes of one user and machine share a registry
+        folders = [folder for record, folder, _ in self._context.registry.kept() if record.name.endswith(own)]
         return len(folders), sum(map(used_bytes, folders))
 
     def probe(self, order: Probe) -> ProbeReply:
@@ -260,7 +251,9 @@ class TransferService:
     def find_prunable(self, order: FindPrunable) -> PrunableReply:
         """What a delivery would prune here. Looks through the folders."""
         try:
-            destination = resolve_destination(order.options.destination, self._node, self._inbox)
+            destination = resolve_destination(
+                order.options.destination, self._context.node, self._context.inbox
+            )
             found = Pruner(unpack_manifest(order.packed), destination, order.options.patterns).find()
         except CastRayError as error:
             return PrunableReply(failure=error.failure)
@@ -296,7 +289,7 @@ class TransferService:
         """Send a cast to a group; never if everything has to be encrypted, since datagrams are not."""
         own = self.connections.certificates
         if (own is None or own.of_engine) and source.plain.option is not Encryption.ALWAYS:
-            source.multicast(order, self._address, self._ports)
+            source.multicast(order, self.connections.address, self._ports)
 
     def adopt(self, sock: socket.socket) -> bool:
         """Serve a connection that did not come through the data port; returns False if there are too many."""
@@ -324,8 +317,8 @@ class TransferService:
     def _discard(self, cast: str) -> None:
         """Remove staging that a previous agent left for it."""
         thread = threading.Thread(
-            target=self._registry.remove_delivery,
-            args=(cast, self._node),
+            target=self._context.registry.remove_delivery,
+            args=(cast, self._context.node),
             name=f"castray-discard-{cast}",
         )
         with self._lock:
@@ -346,14 +339,14 @@ class TransferService:
             if delivery.is_kept and not order.keep_parts:
                 self._discard(order.cast)
         elif order.keep_parts:  # the node may have come back after its delivery was given up
-            self._registry.mark_kept(order.cast, self._node)
+            self._context.registry.mark_kept(order.cast, self._context.node)
         elif source is None:
             self._discard(order.cast)
 
     def drain_reports(self) -> tuple[tuple[SourceReport, ...], tuple[DeliveryReport, ...]]:
         """Complete reports of what changed since the last call."""
         self.scans.drop_expired()  # this is called every other second at least
-        self._registry.remove_left_now_and_then()
+        self._context.registry.remove_left_now_and_then()
         with self._lock:
             sources, deliveries = list(self._sources.values()), list(self._deliveries.values())
             refused, self._refused = self._refused, []
@@ -386,7 +379,7 @@ class TransferService:
         for thread in self._discarding:
             thread.join(JOIN_SECONDS)
         self._acceptor.close()
-        self._hashes.close()
+        self._context.hash_cache.close()
 
     def _stores(self, cast: str) -> Iterator[PieceStore]:
         """All stores of this cast on this node."""
@@ -398,7 +391,7 @@ class TransferService:
 
     def _upstream_came(self, hello: PeerHello, channel: PeerConnection) -> bool:
         delivery = self._deliveries.get(hello.cast)
-        return delivery is not None and delivery.session.offer(channel, hello)
+        return delivery is not None and delivery.session.dialer.offer(channel, hello)
 
     def _received(self, cast: str) -> Optional[ReceiveStore]:
         """What this node has received of a cast that it downloads and passes on."""

@@ -36,8 +36,9 @@ from castray_desktop.core.protocol.nodes.agent_reports import (
     SourceState,
 )
 from castray_desktop.core.protocol.nodes.cast_parcel import Algorithms, MulticastGroup, ParcelTotals, Upstream
+from castray_desktop.core.protocol.nodes.driver_protocol import PlaceAgent
 from castray_desktop.workers.agent.transfer.node_context import PeerTiming
-from castray_desktop.workers.agent.transfer.peer.dial import OpenTunnel
+from castray_desktop.workers.agent.transfer.peer.dial import ConnectionFactory, OpenTunnel
 from castray_desktop.workers.agent.transfer.peer.tls import Certificates
 from castray_desktop.workers.agent.transfer.source.scan_cache import ScanCache
 from castray_desktop.workers.agent.transfer.system.digests import FILE_HASHES, PIECE_DIGESTS
@@ -76,19 +77,18 @@ class Node:
         self.deliveries: dict[str, DeliveryReport] = {}
         self.history: list[DeliveryReport | SourceReport] = []
         self.plane = TransferService(
-            node=name,
-            inbox=self.inbox,
-            address=address,
-            ports=ports,
-            host=host,
-            runtime_dir=folder / "run",
-            local_copy=local,
-            certificates=certificates,
-            open_tunnel=carry,
-            changed=self._changed,
-            timing=timing,
-            engine=engine,
-            scans=scans,
+            PlaceAgent(
+                name,
+                str(self.inbox),
+                address,
+                runtime_dir=str(folder / "run"),
+                ports="{}-{}".format(*ports) if ports else "",
+                engine=engine,
+            ),
+            ConnectionFactory(name, host, local, address, certificates, carry),
+            self._changed,
+            timing,
+            scans,
         )
         self.port, self.local_path = self.plane.start()
 

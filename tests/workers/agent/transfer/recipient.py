@@ -17,8 +17,10 @@ from pathlib import Path
 from typing import Any
 
 from castray_desktop.core.protocol.nodes import agent_orders, json_codec
+from castray_desktop.core.protocol.nodes.driver_protocol import PlaceAgent
 from castray_desktop.workers.agent.transfer.delivery.prune import Pruner
 from castray_desktop.workers.agent.transfer.node_context import PeerTiming
+from castray_desktop.workers.agent.transfer.peer.dial import ConnectionFactory
 from castray_desktop.workers.agent.transfer.system import linux_calls
 from castray_desktop.workers.agent.transfer.transfer_service import TransferService
 
@@ -38,18 +40,12 @@ def main() -> None:
                 sys.stdout.write(json_codec.to_json(report).decode() + "\n")
                 sys.stdout.flush()
 
+    inbox = str(folder / "inbox" / name)
     plane = TransferService(
-        node=name,
-        inbox=folder / "inbox" / name,
-        address="127.0.0.1",
-        ports=None,
-        host="here",
-        runtime_dir=None,
-        local_copy=False,
-        changed=changed,
-        timing=PeerTiming(lost_after=5, grace=5),
-        engine="engine",
-        keep=(first.cast,),
+        PlaceAgent(name, inbox, "127.0.0.1", engine="engine", keep=(first.cast,)),
+        ConnectionFactory(name, "here", local_copy=False, address="127.0.0.1"),
+        changed,
+        PeerTiming(lost_after=5, grace=5),
     )
     plane.start()
     ready.set()

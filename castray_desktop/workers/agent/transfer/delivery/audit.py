@@ -32,8 +32,8 @@ from castray_desktop.core.protocol.nodes.agent_orders import (
     VerifyFiles,
 )
 from castray_desktop.core.protocol.nodes.agent_reports import VerificationReport, VerificationState
-from castray_desktop.workers.agent.transfer.store.staging import data_folder
-from castray_desktop.workers.agent.transfer.system.digests import file_hasher
+from castray_desktop.workers.agent.transfer.store.staging import OWN_PREFIX, data_folder
+from castray_desktop.workers.agent.transfer.system.digests import Hasher, file_hasher
 from castray_desktop.workers.agent.transfer.system.os_failures import reason_of
 
 RECEIPT_VERSION = 1
@@ -160,7 +160,6 @@ def _items(lines: Iterable[str]) -> Iterator[ReceiptItem]:
 CHUNK_BYTES = 1 << 20
 READERS = 4
 MAX_DIFFERING = 100
-STAGING_PREFIX = b".castray-"
 REPORT_SECONDS = 0.25
 RECEIPT_SECONDS = 3.0
 RECEIPT_PAUSE = 0.05
@@ -318,7 +317,7 @@ class FileAudit:
                     self._check_stop()
                     name = os.path.join(folder, entry.name)
                     if entry.is_dir(follow_symlinks=False):
-                        if not entry.name.startswith(STAGING_PREFIX):
+                        if not entry.name.startswith(OWN_PREFIX):
                             below.append(name)
                     elif entry.is_symlink() or entry.is_file(follow_symlinks=False):
                         size = 0 if entry.is_symlink() else entry.stat(follow_symlinks=False).st_size
@@ -338,7 +337,7 @@ class FileAudit:
             reader.join()
         self._check_stop()
 
-    def _read_some(self, new_hasher: Callable[[], object]) -> None:
+    def _read_some(self, new_hasher: Callable[[], Hasher]) -> None:
         """One reader thread: hash the next file until there is none."""
         buffer = memoryview(bytearray(CHUNK_BYTES))
         while True:
@@ -354,22 +353,22 @@ class FileAudit:
                 log.info("%s can't be read: %s", display_name(self._files[number].path), error)
                 self._unread = reason_of(error)
 
-    def _hash(self, path: bytes, new_hasher: Callable[[], object], buffer: memoryview) -> bytes:
+    def _hash(self, path: bytes, new_hasher: Callable[[], Hasher], buffer: memoryview) -> bytes:
         """Raises OSError for what is no file or link any more."""
         hasher = new_hasher()
         if os.path.islink(path):
-            hasher.update(b"link " + os.readlink(path))  # type: ignore[attr-defined]
-            return bytes(hasher.digest())  # type: ignore[attr-defined]
+            hasher.update(b"link " + os.readlink(path))
+            return hasher.digest()
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
         try:
             if not stat.S_ISREG(os.fstat(fd).st_mode):
                 raise OSError(errno.EINVAL, "not a file")
             while count := os.readv(fd, [buffer]):
-                hasher.update(buffer[:count])  # type: ignore[attr-defined]
+                hasher.update(buffer[:count])
                 self._progress(count)
         finally:
             os.close(fd)
-        return bytes(hasher.digest())  # type: ignore[attr-defined]
+        return hasher.digest()
 
     def _progress(self, count: int) -> None:
         self._check_stop()

@@ -76,7 +76,7 @@ class DeliveryCommit:
         self._new_folders = 0
         self.result = CommitResult()
 
-    def run(self) -> CommitResult:
+    def run(self) -> None:
         """Commit everything that was read successfully at the source."""
         self._parts.begin_commit()
         self._arrange()
@@ -89,7 +89,6 @@ class DeliveryCommit:
         linux_calls.sync(destination.fd, destination.path)
         self._cache.save(self._file_hash, self._new_hashes)
         self.result.has_new_files = self._parts.something_moved
-        return self.result
 
     def make_links(self) -> None:
         """Stage all links, before their folders are synced. Files that failed have no other names."""

@@ -49,9 +49,7 @@ STILL_SERVED = (
     FailureKind.NOT_READABLE,
     FailureKind.NOT_REMOVED,
 )
-
 """A delivery that fails for one of these has good files too, and keeps serving them."""
-
 
 RETRYABLE = (
     FailureKind.NO_ROOM,
@@ -122,8 +120,7 @@ class Delivery:
         self._status = DeliveryStatus(self.store.pieces.lock, self.store.pieces.report_state)
         self.session = DownloadSession(order, context, self.store, self._status)
         self._trailer_digest = ""
-        self._paths: tuple[str, ...] = ()
-        self._placed: tuple[bytes, ...] = ()  # the same, as they are
+        self._placed: tuple[bytes, ...] = ()  # final paths of the top-level entries
         self._removed = 0
         self._file_hash = ""
         self._skipped_bytes = 0
@@ -210,7 +207,7 @@ class Delivery:
 
     def report(self) -> DeliveryReport:
         with self.store.pieces.lock:
-            asked, asked_upstream = self.session.asked_upstream
+            asked = self.session.dialer.reverse_request
             return DeliveryReport(
                 cast=self.cast,
                 state=self._status.state,
@@ -222,15 +219,15 @@ class Delivery:
                 sent_bytes=self.store.pieces.sent_bytes,
                 transport=self.session.transport,
                 encrypted=self._encrypted,
-                paths=self._paths,
+                paths=tuple(map(display_name, self._placed)),
                 removed=self._removed,
                 skipped_bytes=self._skipped_bytes,
                 hash=self._file_hash,
                 problems=self._problems,
                 problem_count=self._problem_count,
                 failure=self._status.failure,
-                asked=asked,
-                asked_upstream=asked_upstream,
+                asked=asked.times,
+                asked_upstream=asked.upstream,
                 checking=self.store.time_breakdown.seconds(CHECKING),
                 writing=self.store.time_breakdown.seconds(DISK),
                 hook=self._hook,
@@ -300,7 +297,7 @@ class Delivery:
                 if final is R.CANCELLED
                 else f"{self._context.node} could not store it"
             )
-        self.session.close()
+        self.session.dialer.close()
         try:
             self._clean_up(final, failure)
         except OSError as error:  # the result has to be reported anyway
@@ -344,20 +341,21 @@ class Delivery:
             log.warning("cast %s on %s can't be verified later: %s", self.cast, self._context.node, error)
 
     def _clean_up(self, final: RecipientState, failure: Optional[Failure]) -> None:
-        if self.store.staging is not None:
-            if self._keeps_staging and final is R.CANCELLED:
-                self.store.staging.keep(self._keeps_for_retry)
-                self.is_kept = self._keeps_for_retry
-                return
-            if failure is not None and self._is_kept(final, failure):
-                self.store.staging.keep(for_retry=True)
-                self.is_kept = True
-                return
-            self.store.staging.remove()
-            if not self._paths:
-                self.store.staging.remove_made_folders()
+        staging = self.store.staging
+        if staging is None:
+            return
+        if self._keeps_staging and final is R.CANCELLED:
+            staging.keep(self._keeps_for_retry)
+            self.is_kept = self._keeps_for_retry
+        elif failure is not None and self._helps_a_retry(final, failure, staging.destination):
+            staging.keep(for_retry=True)
+            self.is_kept = True
+        else:
+            staging.remove()
+            if not self._placed:
+                staging.remove_made_folders()
 
-    def _is_kept(self, final: RecipientState, failure: Failure) -> bool:
+    def _helps_a_retry(self, final: RecipientState, failure: Failure, destination: bytes) -> bool:
         """Whether a retry can use what a failed delivery has received.
 
         What is kept never keeps a disk full.
@@ -368,56 +366,48 @@ class Delivery:
             return False
         if failure.kind is not FailureKind.NO_ROOM:
             return True
-        assert self.store.staging is not None
-        found = os.statvfs(self.store.staging.destination)
+        found = os.statvfs(destination)
         return found.f_bavail >= found.f_blocks * LEAST_FREE
 
     # --- verify and commit
 
     def _verify_and_commit(self) -> tuple[RecipientState, Optional[Failure]]:
-        assert self.store.pieces.manifest is not None
-        assert self.store.parts is not None
-        assert self.store.staging is not None
-        results = self._checked_results(self.store.pieces.manifest)
+        manifest, parts = self.store.pieces.manifest, self.store.parts
+        assert manifest is not None
+        assert parts is not None
+        results = self._checked_results(manifest)
         self._results = tuple(results)
-        pruner = self._new_pruner(self.store.pieces.manifest, self.store.parts)
-        whole = all(result.status is FileStatus.OK for result in results)
+        problems = file_problems(manifest, results)
+        pruner = self._new_pruner(manifest, parts)
         commit = DeliveryCommit(
-            self.store.pieces.manifest,
-            self.store.parts,
+            manifest,
+            parts,
             results,
             self._order.options.on_conflict,
             self._order.algorithms.file,
             self._context.hash_cache,
-            pruner if whole else None,
+            None if problems else pruner,
         )
         commit.make_links()
-        self.store.parts.sync()
+        parts.sync()
         self._cancellation.check()
         try:
-            committed = commit.run()
+            commit.run()
         finally:
             self._placed = tuple(commit.result.paths)
-            self._paths = tuple(display_name(path) for path in self._placed)
-        self._committed = self.store.pieces.manifest, results, commit.result.paths_by_entry
+        self._committed = manifest, results, commit.result.paths_by_entry
         self._skipped_bytes = sum(
-            entry.content_bytes
-            for number, entry in enumerate(self.store.pieces.manifest.files)
-            if self.store.parts.is_existing(number)
+            entry.content_bytes for number, entry in enumerate(manifest.files) if parts.is_existing(number)
         )
-        if (
-            len(self.store.pieces.manifest.files) == 1 == len(self.store.pieces.manifest.entries)
-            and results[0].status is FileStatus.OK
-        ):
-            self._file_hash = f"{self._order.algorithms.file}:{results[0].hash.hex()}"
-        problems = file_problems(self.store.pieces.manifest, results)
         if problems:
             self._problems, self._problem_count = problems[:MAX_PROBLEMS], len(problems)
-            return R.FAILED, files_failure(self.store.pieces.manifest, problems)
-        failure = self._prune(pruner, committed, self.store.parts) if pruner is not None else None
-        return (
-            R.COMPLETED if committed.has_new_files else R.SKIPPED
-        ) if failure is None else R.FAILED, failure
+            return R.FAILED, files_failure(manifest, problems)
+        if len(manifest.files) == 1 == len(manifest.entries):
+            self._file_hash = f"{self._order.algorithms.file}:{results[0].hash.hex()}"
+        failure = self._prune(pruner, commit.result, parts) if pruner is not None else None
+        if failure is not None:
+            return R.FAILED, failure
+        return (R.COMPLETED if commit.result.has_new_files else R.SKIPPED), None
 
     def _new_pruner(self, manifest: Manifest, parts: PartFiles) -> Optional[Pruner]:
         """The pruner of what the source no longer has; None if all of that stays.

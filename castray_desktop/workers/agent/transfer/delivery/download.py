@@ -18,7 +18,6 @@ from castray_desktop.core.protocol.nodes.agent_orders import (
 )
 from castray_desktop.core.protocol.nodes.agent_reports import RecipientState, all_encrypted
 from castray_desktop.core.protocol.nodes.cast_parcel import Upstream
-from castray_desktop.core.protocol.nodes.handshake import PeerHello
 from castray_desktop.core.protocol.nodes.peer_frames import ProtocolError
 from castray_desktop.workers.agent.network_addresses import host_port, without_scope
 from castray_desktop.workers.agent.repeated_log_lines import RepeatedLogLines
@@ -30,10 +29,7 @@ from castray_desktop.workers.agent.transfer.delivery.piece_downloader import (
 from castray_desktop.workers.agent.transfer.node_context import NodeContext, PeerTiming
 from castray_desktop.workers.agent.transfer.peer.connection import PeerConnection, UntrustedPeerError
 from castray_desktop.workers.agent.transfer.peer.dial import PeerDialer, PlainPeers
-from castray_desktop.workers.agent.transfer.store.piece_store import (
-    Spoilt,
-    StoreGoneError,
-)
+from castray_desktop.workers.agent.transfer.store.piece_store import Spoilt, StoreGoneError
 from castray_desktop.workers.agent.transfer.store.receive_store import ReceiveStore
 from castray_desktop.workers.agent.transfer.store.resume_verifier import ResumeVerifier
 from castray_desktop.workers.agent.transfer.system.os_failures import reason_of
@@ -89,9 +85,7 @@ class DeliveryStatus:
 
 UpstreamRoute = tuple[int, Optional[Upstream]]  # epoch, and where to fetch from; None: nowhere for now
 
-
 MAX_LOST = 4
-
 """How many upstreams in a row are reported as lost; the one after them is the last that is tried."""
 
 
@@ -103,15 +97,15 @@ class Patience:
     """
 
     def __init__(self, timing: PeerTiming) -> None:
-        self.spent = 0.0
+        self.spent = 0.0  # seconds in which nothing could come
+        self.lost = 0  # upstreams in a row that were reported as lost
         self._timing = timing
         self._pause = timing.first_pause
         self._tried: set[Upstream] = set()
-        self._lost = 0
 
     def turn_to(self, upstream: Upstream) -> None:
         """This is the upstream now."""
-        if upstream not in self._tried and self._lost <= MAX_LOST:
+        if upstream not in self._tried and self.lost <= MAX_LOST:
             self._tried.add(upstream)
             self.spent, self._pause = 0.0, self._timing.first_pause
 
@@ -119,20 +113,7 @@ class Patience:
         """Something new has come, or nothing was to come."""
         self.spent, self._pause = 0.0, self._timing.first_pause
         self._tried.clear()
-        self._lost = 0
-
-    @property
-    def may_ask(self) -> bool:
-        """Whether another upstream may be asked for."""
-        return self._lost < MAX_LOST
-
-    def asked(self) -> None:
-        """Another upstream was asked for."""
-        self._lost += 1
-
-    def spend(self, seconds: float) -> None:
-        """So long nothing could come."""
-        self.spent += seconds
+        self.lost = 0
 
     def pause(self) -> float:
         """How long to wait before the next try: longer each time."""
@@ -169,7 +150,7 @@ class DownloadSession:
         self._not_fetched = RepeatedLogLines(log, logging.INFO, "cast %s on %s: %s")
         self._spoilt: dict[Upstream, dict[int, Spoilt]] = {}  # pieces that can't be had from there
         self._channel: Optional[PeerConnection] = None
-        self._dialer = PeerDialer(
+        self.dialer = PeerDialer(
             context.connections, order.cast, self.secret, order.options.transport, self._dialer_changed
         )
         self._verifier = ResumeVerifier(store, self._journal_verified)
@@ -196,7 +177,7 @@ class DownloadSession:
                 return
             self.route = (order.epoch, None)
             self._pause.ends = time.monotonic() + self._context.timing.keep
-            self._dialer.interrupt()
+            self.dialer.interrupt()
             self._pieces.condition.notify_all()
 
     def join_group(self, order: JoinGroup) -> None:
@@ -208,10 +189,6 @@ class DownloadSession:
                 self._abort_channel()  # what was requested on it comes by multicast
             self._pieces.condition.notify_all()
 
-    def offer(self, channel: PeerConnection, hello: PeerHello) -> bool:
-        """Offer a connection that the upstream has dialled. Returns whether it was taken."""
-        return self._dialer.offer(channel, hello)
-
     def _dialer_changed(self, urgent: bool) -> None:
         """The upstream should be asked to dial, or has dialled."""
         if urgent:
@@ -220,7 +197,7 @@ class DownloadSession:
             self._pieces.condition.notify_all()
 
     def _abort_channel(self) -> None:
-        self._dialer.interrupt()
+        self.dialer.interrupt()
         if self._channel is not None:
             self._channel.abort()
 
@@ -239,16 +216,6 @@ class DownloadSession:
         else:
             with self._pieces.lock:
                 self._pieces.condition.notify_all()
-
-    @property
-    def asked_upstream(self) -> tuple[int, str]:
-        """How often an upstream was asked to dial this node, and which one."""
-        request = self._dialer.reverse_request
-        return request.times, request.upstream
-
-    def close(self) -> None:
-        """Close unused connections."""
-        self._dialer.close()
 
     # --- the thread
 
@@ -285,7 +252,7 @@ class DownloadSession:
             if self._pieces.have.total > had or self._verifier.alive:
                 patience.renew()
             elif spoilt is None and not self._heard:
-                patience.spend(time.monotonic() - began)
+                patience.spent += time.monotonic() - began
             if self._store.is_complete() or self.route != route:
                 continue
             self._lost(upstream, patience, reason)
@@ -294,10 +261,10 @@ class DownloadSession:
                 if (
                     self.route == route
                     and not self._cancellation.requested
-                    and not self._dialer.upstream_connected
+                    and not self.dialer.upstream_connected
                 ):
                     self._pieces.condition.wait(patience.pause())
-            patience.spend(time.monotonic() - began)
+            patience.spent += time.monotonic() - began
 
     def _wait_for_orders(self) -> None:
         """Detached: wait until the engine gives an upstream."""
@@ -337,7 +304,7 @@ class DownloadSession:
         return ""
 
     def _fetch_from(self, epoch: int, upstream: Upstream) -> None:
-        channel, transport = self._dialer.connect(
+        channel, transport = self.dialer.connect(
             epoch, upstream, lambda: not self._cancellation.requested and self.route[0] == epoch
         )
         try:
@@ -380,13 +347,13 @@ class DownloadSession:
             values["own"] = host_port(without_scope(around.address), around.port)
         if patience.spent >= lost_after + timing.grace:
             raise CastRayError(kind, **values)
-        if patience.spent < lost_after or not patience.may_ask:
+        if patience.spent < lost_after or patience.lost >= MAX_LOST:
             return
         with self._pieces.lock:
             if self.route[1] != upstream or not self._status.lose_upstream(Failure(kind, values)):
                 return
             self.connected_to = ""
-        patience.asked()
+        patience.lost += 1
         self._pieces.report_state()
 
     def _spoilt_there(self, upstream: Upstream) -> Optional[Spoilt]:

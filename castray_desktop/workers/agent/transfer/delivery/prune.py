@@ -25,6 +25,7 @@ from typing import Optional
 from castray_desktop.core.content.file_names import ExcludePatterns, NamePatterns, display_name
 from castray_desktop.core.content.manifest import EntryKind, Manifest, decode_manifest
 from castray_desktop.core.failures.kinds import Failure, FailureKind
+from castray_desktop.workers.agent.transfer.store.staging import OWN_PREFIX
 from castray_desktop.workers.agent.transfer.system.open_folders import (
     FOLDER,
     OpenFolder,
@@ -38,7 +39,6 @@ MAX_DEPTH = 200
 """Nesting depth; deeper entries are kept."""
 
 MOST_MANIFEST_BYTES = 1 << 30
-OWN_PREFIX = b".castray-"  # staging and probes
 
 
 @dataclass

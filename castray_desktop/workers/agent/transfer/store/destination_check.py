@@ -72,13 +72,7 @@ class SpaceReservations:
         return found.f_bavail * found.f_frsize - self.reserved(os.stat(folder).st_dev, but)
 
 
-def free_files(folder: bytes) -> Optional[int]:
-    """How many more files can be created there; None if the file system does not count them."""
-    found = os.statvfs(folder)
-    return found.f_favail if found.f_files else None
-
-
-MOUNTINFO = "/proc/self/mountinfo"
+MOUNTINFO = Path("/proc/self/mountinfo")
 
 # No two kernels can have one of these at the same time, so what counts is this kernel's number for it.
 _OF_ONE_KERNEL = frozenset(
@@ -130,33 +124,23 @@ def locate_mount(mounts: list[Mount], path: bytes) -> Optional[tuple[Mount, byte
     return best, b"/" + b"/".join(part for part in (best.root.strip(b"/"), below) if part)
 
 
-def disk_of(path: bytes, kernel: str, table: Optional[bytes] = None) -> str:
-    """A text that is equal for paths on one file system; empty if unknown."""
-    found = _found(path, table)
-    return _name(found[0], kernel) if found is not None else ""
-
-
-def storage_of(path: bytes, kernel: str, table: Optional[bytes] = None) -> str:
-    """A text that is equal for two nodes whose `path` may be the same folder; empty if unknown.
+def storage_of(path: bytes, kernel: str, table: Optional[bytes] = None) -> tuple[str, str]:
+    """Two texts: one that is equal for paths on one file system, and one that is equal for two nodes whose
+    `path` may be the same folder. Both are empty if unknown.
 
     Equal texts are a hint, not a proof: names of servers and devices may mean something else elsewhere.
     `kernel` identifies the running kernel, since a local file system belongs to one kernel only.
     """
-    found = _found(path, table)
-    if found is None:
-        return ""
-    mount, inside = found
-    return _name(mount, kernel) + os.fsdecode(inside)
-
-
-def _found(path: bytes, table: Optional[bytes]) -> Optional[tuple[Mount, bytes]]:
     if table is None:
         try:
-            with open(MOUNTINFO, "rb") as file:
-                table = file.read()
+            table = MOUNTINFO.read_bytes()
         except OSError:
-            return None
-    return locate_mount(parse_mountinfo(table), path)
+            return "", ""
+    found = locate_mount(parse_mountinfo(table), path)
+    if found is None:
+        return "", ""
+    disk = _name(found[0], kernel)
+    return disk, disk + os.fsdecode(found[1])
 
 
 def _name(mount: Mount, kernel: str) -> str:
@@ -215,12 +199,11 @@ def check_destination(
         if tight or order.count_present:  # what an earlier attempt has left counts as well
             staged = used_bytes(destination + b"/" + folder_name(order.cast, node) + b"/parts")
             present = min(order.needed_bytes, present + staged)
-        if (short := order.needed_bytes - present) > free:
-            here = os.stat(folder).st_dev
-            registry.make_room(here, lambda: reservations.free_bytes(folder) >= short, order.cast)
-            free = reservations.free_bytes(folder)
-        if free < order.needed_bytes - present:
-            raise no_room(node, destination, free, order.needed_bytes - present)
+        needed = order.needed_bytes - present
+        if free < needed:
+            free = registry.make_room(folder, needed, lambda: reservations.free_bytes(folder), order.cast)
+        if free < needed:
+            raise no_room(node, destination, free, needed)
         _check_files(folder, order, node, destination)
         device = os.stat(folder).st_dev
     except CastRayError as error:
@@ -233,13 +216,13 @@ def check_destination(
             reason=reason_of(error),
         ).failure
         return DestinationReply(failure=failure)
-    kernel = linux_calls.machine_identity()[1]
+    disk, mount = storage_of(destination, linux_calls.machine_identity()[1]) if share else ("", "")
     return DestinationReply(
         destination=display_name(destination),
         storage=f"{host}:{device}:{display_name(destination)}",
-        mount=storage_of(destination, kernel) if share else "",
+        mount=mount,
         free_bytes=max(free, 0),
-        disk=(disk_of(destination, kernel) if share else "") or f"{host}:{device}",
+        disk=disk or f"{host}:{device}",
         promised_bytes=reservations.reserved(device, but=order.cast),
         present_bytes=present,
     )
@@ -279,18 +262,19 @@ def _check_writable(folder: bytes, node: str) -> None:
 
 
 def _check_files(folder: bytes, order: CheckDestination, node: str, destination: bytes) -> None:
-    files = free_files(folder)
-    if (
-        files is not None and files < order.needed_files + SPARE_FILES
-    ):  # less what an earlier attempt has left
+    found = os.statvfs(folder)
+    if not found.f_files:  # the file system does not count them
+        return
+    files, needed = found.f_favail, order.needed_files + SPARE_FILES
+    if files < needed:  # what an earlier attempt has left counts as well
         files += entries_below(destination + b"/" + folder_name(order.cast, node) + b"/parts")
-    if files is not None and files < order.needed_files + SPARE_FILES:
+    if files < needed:
         raise CastRayError(
             FailureKind.NO_ROOM,
             node=node,
             path=display_name(destination),
             free=f"room for {files} files",
-            needed=f"{order.needed_files + SPARE_FILES} files",
+            needed=f"{needed} files",
         )
 
 

@@ -94,7 +94,7 @@ class FileHashes:
             self._thread.join()
 
     def finish(self) -> list[bytes]:
-        """All contents are there: wait for the rest and return all hashes. Raises like `feed`."""
+        """All contents are there: wait for the rest and return all hashes. Raises like `add_contents`."""
         with self._lock:
             while self._at < self._manifest.content_bytes:
                 self._raise()
@@ -169,9 +169,7 @@ class FileHashes:
             self._behind = True
             self._note(file, self._known[file])
             return self._manifest.file_range(file)[1]
-        if (
-            self._manifest.files[file].data is not None
-        ):  # the source is at the same hole, before its next bytes
+        if self._manifest.files[file].data is not None:  # as the source does, before its next bytes
             self._hash_hole(self._manifest.spans(self._at, self._at + 1)[0].offset)
         end = min(self._ready(), self._at + self._store.pieces.layout.piece_bytes)
         if end <= self._at:
@@ -185,7 +183,7 @@ class FileHashes:
     # --- the hasher
 
     def _hash(self, spans: list[FileSpan], view: memoryview) -> None:
-        """Hash the next contents, which belong to these parts of files. Raises like `feed`."""
+        """Hash the next contents, which belong to these parts of files. Raises like `add_contents`."""
         at = 0
         for span in spans:
             if span.offset > self._in_file:

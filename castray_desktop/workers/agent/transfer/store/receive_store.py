@@ -136,25 +136,22 @@ class ReceiveStore:
         return Staging(destination, self.pieces.cast, context.node, header, context.registry)
 
     def _reserve_space(self, folder: bytes, destination: bytes) -> None:
-        order, context = self.order, self._context
+        totals, context, cast = self.order.totals, self._context, self.pieces.cast
         assert self.staging is not None
-        needed = order.totals.content_bytes
-        free = context.reservations.free_bytes(folder, but=self.pieces.cast)
+
+        def free_bytes() -> int:
+            return context.reservations.free_bytes(folder, but=cast)
+
+        needed, free = totals.content_bytes, free_bytes()
         if self.staging.resumed and free < needed:
             needed = max(needed - used_bytes(self.staging.parts), 0)
         if free < needed:
-            needed -= present_bytes(destination, order.totals.top, needed)
+            needed -= present_bytes(destination, totals.top, needed)
         if free < needed:
-            short, device = needed, os.stat(folder).st_dev
-            context.registry.make_room(
-                device,
-                lambda: context.reservations.free_bytes(folder, but=self.pieces.cast) >= short,
-                self.pieces.cast,
-            )
-            free = context.reservations.free_bytes(folder, but=self.pieces.cast)
+            free = context.registry.make_room(folder, needed, free_bytes, cast)
         if free < needed:
             raise no_room(context.node, destination, free, needed)
-        context.reservations.reserve(self.pieces.cast, os.stat(folder).st_dev, needed)
+        context.reservations.reserve(cast, os.stat(folder).st_dev, needed)
 
     def _resume(self) -> bool:
         """Resume from what an earlier delivery left. Returns False if it can't be used."""

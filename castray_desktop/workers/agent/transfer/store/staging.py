@@ -32,6 +32,9 @@ from castray_desktop.workers.agent.transfer.store.journal import JOURNAL_MAGIC, 
 from castray_desktop.workers.agent.transfer.system import linux_calls, processes
 from castray_desktop.workers.agent.transfer.system.open_folders import FOLDER, NO_FOLDER, lstat_in, open_below
 
+OWN_PREFIX = b".castray-"
+"""Names of staging folders and probes begin with it."""
+
 VERSION = 1
 """Of the records in the registry. Those of later versions, and what they name, are left alone."""
 
@@ -58,7 +61,7 @@ def data_folder() -> Path:
 
 def folder_name(cast: str, node: str) -> bytes:
     """The name of a delivery's staging folder."""
-    return os.fsencode(f".castray-{cast}-{node_file_name(node)}")
+    return OWN_PREFIX + os.fsencode(f"{cast}-{node_file_name(node)}")
 
 
 def used_bytes(folder: bytes) -> int:
@@ -199,19 +202,22 @@ class StagingRegistry:
         ]
         return sorted(found, key=lambda item: item[2])
 
-    def make_room(self, device: int, enough: Callable[[], bool], but: str) -> None:
-        """Remove what other casts than `but` keep on this file system, the oldest first, until there is
-        enough room.
+    def make_room(self, folder: bytes, needed: int, free_bytes: Callable[[], int], cast: str) -> int:
+        """Remove what casts other than this one keep on the file system of `folder`, the oldest first, until
+        there is enough room for it. Returns the free bytes. Raises OSError.
         """
-        for record, folder, _ in self.kept():
-            if record.name.startswith(f"{but}-"):
+        device, free = os.stat(folder).st_dev, free_bytes()
+        for record, kept, _ in self.kept():
+            if record.name.startswith(f"{cast}-"):
                 continue
-            if enough():
-                return
+            if free >= needed:
+                break
             with contextlib.suppress(OSError):
-                if os.lstat(folder).st_dev == device:
-                    log.info("%s gives way to a cast that needs the room", os.fsdecode(folder))
-                    _forget(record, folder)
+                if os.lstat(kept).st_dev == device:
+                    log.info("%s gives way to a cast that needs the room", os.fsdecode(kept))
+                    _forget(record, kept)
+                    free = free_bytes()
+        return free
 
     def mark_kept(self, cast: str, node: str) -> None:
         """Keep for a retry what an earlier agent has left of a delivery that was given up."""

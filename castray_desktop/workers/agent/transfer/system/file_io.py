@@ -52,9 +52,8 @@ class BorrowedFile:
 class OpenFiles:
     """Open descriptors by the file's number in the parcel. A descriptor in use is never closed."""
 
-    def __init__(self, opener: Callable[[int], int], capacity: int = CAPACITY) -> None:
+    def __init__(self, opener: Callable[[int], int]) -> None:
         self._opener = opener
-        self._capacity = capacity
         self._lock = threading.Lock()
         self._files: OrderedDict[int, list[int]] = OrderedDict()  # number -> [descriptor, users]
         self._closed = False
@@ -105,7 +104,7 @@ class OpenFiles:
                 os.close(held[0])
 
     def _evict(self) -> None:
-        while len(self._files) > self._capacity:
+        while len(self._files) > CAPACITY:
             for file, held in self._files.items():
                 if held[1] == 0:
                     os.close(held[0])

@@ -179,13 +179,19 @@ def reserve_space(fd: int, size: int) -> bool:
     """
     if _fallocate is None or file_system_type(fd) == TMPFS_MAGIC:
         return False
-    while _fallocate(fd, 0, 0, size) != 0:
+    code = _call(_fallocate, fd, 0, 0, size)
+    if code and code not in _UNSUPPORTED:
+        raise OSError(code, os.strerror(code))
+    return not code
+
+
+def _call(function: Any, *arguments: object) -> int:
+    """Call a function until no signal interrupts it. Returns the number of its error, or 0."""
+    while function(*arguments) != 0:
         code = ctypes.get_errno()
-        if code in _UNSUPPORTED:
-            return False
         if code != errno.EINTR:
-            raise OSError(code, os.strerror(code))
-    return True
+            return code
+    return 0
 
 
 class SyncError(OSError):
@@ -199,13 +205,10 @@ def sync_file_system(fd: int) -> bool:
     """
     if _syncfs is None:
         return False
-    while _syncfs(fd) != 0:
-        code = ctypes.get_errno()
-        if code in _CANNOT_SYNC:
-            return False
-        if code != errno.EINTR:
-            raise SyncError(code, os.strerror(code))
-    return True
+    code = _call(_syncfs, fd)
+    if code and code not in _CANNOT_SYNC:
+        raise SyncError(code, os.strerror(code))
+    return not code
 
 
 def sync(fd: int, path: bytes) -> None:

@@ -166,7 +166,7 @@ def test_they_are_removed_after_a_day(
     (record,) = (home / "staging").iterdir()
     known = json.loads(record.read_text())
     record.write_text(json.dumps(known | {"kept": time.time() - staging.KEPT_SECONDS - 1}))
-    nodes[1].plane._registry._expiry_due = 0.0
+    nodes[1].plane._context.registry._expiry_due = 0.0
     nodes[1].plane.drain_reports()
     await_true(lambda: not staged(nodes[1]) and not record.exists())
 

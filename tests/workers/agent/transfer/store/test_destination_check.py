@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from castray_desktop.workers.agent.transfer.store.destination_check import (
-    disk_of,
     locate_mount,
     parse_mountinfo,
     storage_of,
@@ -42,13 +41,13 @@ nonsense
     ],
 )
 def test_where_a_folder_lies(path: bytes, expected: str) -> None:
-    assert storage_of(path, "k", TABLE) == expected
+    assert storage_of(path, "k", TABLE)[1] == expected
 
 
 def test_which_file_system_a_folder_lies_on() -> None:
-    assert disk_of(b"/srv/x", "k", TABLE) == disk_of(b"/data/y", "k", TABLE) == "k:8:1"
-    assert disk_of(b"/home/ada", "k", TABLE) == "nfs:server:/export/home"
-    assert disk_of(b"/x", "k", b"") == ""
+    assert storage_of(b"/srv/x", "k", TABLE)[0] == storage_of(b"/data/y", "k", TABLE)[0] == "k:8:1"
+    assert storage_of(b"/home/ada", "k", TABLE)[0] == "nfs:server:/export/home"
+    assert storage_of(b"/x", "k", b"") == ("", "")
 
 
 def test_a_file_system_of_one_kernel_is_no_other_kernels() -> None:
@@ -59,11 +58,11 @@ def test_a_file_system_of_one_kernel_is_no_other_kernels() -> None:
 def test_no_table_is_no_answer() -> None:
     assert parse_mountinfo(b"") == []
     assert locate_mount([], b"/x") is None
-    assert storage_of(b"/x", "k", b"rubbish") == ""
+    assert storage_of(b"/x", "k", b"rubbish") == ("", "")
 
 
 def test_the_kernels_own_table(tmp_path: Path) -> None:
     device = tmp_path.stat().st_dev
-    found = storage_of(os.fsencode(tmp_path), "k")
+    _, found = storage_of(os.fsencode(tmp_path), "k")
     assert found.startswith(f"k:{os.major(device)}:{os.minor(device)}/")
     assert found.endswith(tmp_path.name)

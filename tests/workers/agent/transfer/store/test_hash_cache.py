@@ -165,7 +165,7 @@ def send_twice(lab: Lab, top: Path, count: int) -> list[object]:
         node.inbox.mkdir(parents=True)
         shutil.copytree(top, node.inbox / "top")
     lab.send(nodes, [top])
-    nodes[0].plane._hashes.close()  # it writes beside
+    nodes[0].plane._context.hash_cache.close()  # it writes beside
     return list(nodes)
 
 
@@ -278,7 +278,7 @@ def test_a_file_that_was_made_just_now_is_hashed_again_when_it_lands(
     known = path.stat().st_ino
     monkeypatch.setattr(FileKey, "is_settled", lambda key, *_: key.inode == known)
     lab.send([source, lab.node("other")], [path])
-    source.plane._hashes.close()
+    source.plane._context.hash_cache.close()
     node.inbox.mkdir(parents=True)
     shutil.copy(path, node.inbox / "a")
     hashed, hash_file = [], commit.hash_file
@@ -299,7 +299,7 @@ def test_a_file_that_changes_after_its_hash_was_compared(lab: Lab, monkeypatch: 
     mine = nodes[1].inbox / "a"
     shutil.copy2(path, mine)
     lab.send(nodes, [path])
-    nodes[0].plane._hashes.close()
+    nodes[0].plane._context.hash_cache.close()
     run = commit.DeliveryCommit.run
 
     def change_first(self: commit.DeliveryCommit) -> object:
@@ -315,7 +315,7 @@ def test_a_file_that_changes_after_its_hash_was_compared(lab: Lab, monkeypatch: 
 def test_files_that_are_young_are_read(lab: Lab, home: Path) -> None:
     path, nodes = lab.file("a", 3 * MIB), lab.chain(1)
     lab.send(nodes, [path])
-    nodes[0].plane._hashes.close()
+    nodes[0].plane._context.hash_cache.close()
     assert HashCache(home).find(BEST.file, [FileKey.of(path.stat())]) == {}
 
 
@@ -347,7 +347,7 @@ def test_a_hash_that_may_be_out_of_date_is_not_used(
     shutil.copy2(path, nodes[1].inbox / "a")
     for node in nodes:  # as if both had been hashed just now, while they had other bytes
         file = path if node is nodes[0] else node.inbox / "a"
-        node.plane._hashes.save(BEST.file, {FileKey.of(file.stat()): bytes(32)})
+        node.plane._context.hash_cache.save(BEST.file, {FileKey.of(file.stat()): bytes(32)})
     if remote:
         monkeypatch.setattr(linux_calls, "LOCAL_FILE_SYSTEMS", frozenset())
     (result,) = lab.send(nodes, [path])

@@ -27,6 +27,8 @@ from castray_desktop.core.protocol.nodes.agent_orders import (
     StartDelivery,
 )
 from castray_desktop.core.protocol.nodes.agent_reports import DeliveryReport, RecipientState
+from castray_desktop.core.protocol.nodes.driver_protocol import PlaceAgent
+from castray_desktop.workers.agent.transfer.peer.dial import ConnectionFactory
 from castray_desktop.workers.agent.transfer.source import cast_source as source_module
 from castray_desktop.workers.agent.transfer.source.source_reader import SourceReader
 from castray_desktop.workers.agent.transfer.store.journal import JOURNAL_MAGIC
@@ -532,17 +534,11 @@ def test_what_was_kept_for_a_cast_goes_when_that_ends_without_this_node(lab: Lab
     top, source = make_tree(lab), lab.node("node_0")
     cast = lab.cast(source, [top])
     left_half_way(lab, source, cast, MIB)
+    inbox = str(lab.folder / "inbox" / "node_1")
     service = TransferService(
-        node="node_1",
-        inbox=lab.folder / "inbox" / "node_1",
-        address="127.0.0.1",
-        ports=None,
-        host="here",
-        runtime_dir=None,
-        local_copy=False,
-        changed=lambda urgent: None,
-        engine="engine",
-        keep=(cast.cast,),
+        PlaceAgent("node_1", inbox, "127.0.0.1", engine="engine", keep=(cast.cast,)),
+        ConnectionFactory("node_1", "here", local_copy=False, address="127.0.0.1"),
+        lambda urgent: None,
     )
     service.start()
     assert staging_of(lab).is_dir()
