@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Optional, Protocol
 
 from castray_desktop.core.content.manifest import FileSpan, Manifest
@@ -22,9 +22,6 @@ class HashedStore(Protocol):
 
     pieces: PieceStore
     cancellation: CancellationToken
-
-    def read_contents(self, low: int, high: int, view: memoryview) -> None:
-        """Read contents back from the part files. Raises OSError or EOFError."""
 
     def local_failure(self, error: OSError) -> CastRayError:
         """The failure that an error of this node's own disk ends the delivery with."""
@@ -46,6 +43,7 @@ class FileHashes:
     ) -> None:
         self.hashes: list[bytes] = []
         self._store = store
+        self._pieces = store.pieces
         self._manifest = manifest
         self._new_hasher = new_hasher
         self._completed = completed
@@ -59,7 +57,8 @@ class FileHashes:
         self._stopped = False
         self._error: Optional[Exception] = None
         self._thread: Optional[threading.Thread] = None
-        self._known: dict[int, bytes] = {}
+        self.known: dict[int, bytes] = {}
+        """Hashes of files that need not be read, since they equal existing ones."""
 
     # --- for those who bring pieces
 
@@ -80,10 +79,6 @@ class FileHashes:
             self._hash(spans, view)
         finally:
             self._done(high)
-
-    def set_known(self, hashes: Mapping[int, bytes]) -> None:
-        """Hashes of files that need not be read, since they equal existing ones."""
-        self._known.update(hashes)
 
     def stop(self) -> None:
         """Stop, and wait for the background thread."""
@@ -113,13 +108,13 @@ class FileHashes:
         """There may be data to read back."""
         self._behind = True
         if self._thread is None and not self._stopped:
-            name = f"castray-hashes-{self._store.pieces.cast}"
+            name = f"castray-hashes-{self._pieces.cast}"
             self._thread = threading.Thread(target=self._run, name=name, daemon=True)
             self._thread.start()
         self._condition.notify_all()
 
     def _run(self) -> None:
-        buffer = page_buffer(self._store.pieces.layout.piece_bytes)  # new memory is as slow as hashing
+        buffer = page_buffer(self._pieces.layout.piece_bytes)  # new memory is as slow as hashing
         try:
             while self._await_work():
                 self._done(self._read_back(buffer))
@@ -128,7 +123,7 @@ class FileHashes:
         except (CastCancelledError, CastRayError) as error:
             self._fail(error)
         except Exception as error:
-            log.exception("the hashes of cast %s", self._store.pieces.cast)
+            log.exception("the hashes of cast %s", self._pieces.cast)
             self._fail(error)
 
     def _fail(self, error: Exception) -> None:
@@ -154,9 +149,9 @@ class FileHashes:
 
     def _ready(self) -> int:
         """End of the contents that are there without a gap from the hashed prefix."""
-        manifest_bytes = self._store.pieces.layout.manifest_bytes
-        with self._store.pieces.lock:
-            there = self._store.pieces.have.available_from(manifest_bytes + self._at)
+        manifest_bytes = self._pieces.layout.manifest_bytes
+        with self._pieces.lock:
+            there = self._pieces.have.available_from(manifest_bytes + self._at)
         return min(there - manifest_bytes, self._manifest.content_bytes)
 
     def _read_back(self, buffer: memoryview) -> int:
@@ -165,18 +160,19 @@ class FileHashes:
         if self._at == self._manifest.content_bytes:
             return self._at
         file = self._manifest.file_at(self._at)
-        if file in self._known:
+        if file in self.known:
             self._behind = True
-            self._note(file, self._known[file])
+            self._note(file, self.known[file])
             return self._manifest.file_range(file)[1]
         if self._manifest.files[file].data is not None:  # as the source does, before its next bytes
             self._hash_hole(self._manifest.spans(self._at, self._at + 1)[0].offset)
-        end = min(self._ready(), self._at + self._store.pieces.layout.piece_bytes)
+        layout = self._pieces.layout
+        end = min(self._ready(), self._at + layout.piece_bytes)
         if end <= self._at:
             return self._at
         self._behind = True
         view = buffer[: end - self._at]
-        self._store.read_contents(self._at, end, view)
+        self._pieces.read_stream(view, layout.manifest_bytes + self._at, layout.manifest_bytes + end)
         self._hash(self._manifest.spans(self._at, end), view)
         return end
 

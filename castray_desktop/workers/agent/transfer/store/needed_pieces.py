@@ -25,20 +25,16 @@ class ExistingFileComparison:
         self.files: Optional[ExistingFiles] = None
         self.hashes_awaited = False
         self.known_hashes: Optional[list[bytes]] = None  # of the source; None: requests for them have to wait
-        self._manifest_awaited = False
+        self.manifest_awaited = False  # there may be existing files; the manifest tells which
         self._incoming_hashes: list[bytes] = []
         self._layout = layout
-
-    def await_manifest(self) -> None:
-        """There may be existing files; the manifest tells which."""
-        self._manifest_awaited = True
 
     def set_files(self, files: Optional[ExistingFiles], resumed: bool) -> bool:
         """The manifest is known, and so are the existing files, if any. Returns whether more pieces are
         wanted now.
         """
         self.files = files
-        expected, self._manifest_awaited = self._manifest_awaited, False
+        expected, self.manifest_awaited = self.manifest_awaited, False
         self.hashes_awaited = (expected or resumed) and files is not None and files.pieces.total > 0
         if self.hashes_awaited:
             return False
@@ -48,7 +44,7 @@ class ExistingFileComparison:
     @property
     def is_undecided(self) -> bool:
         """Whether it is not known yet what existing files may have."""
-        return self._manifest_awaited or self.hashes_awaited
+        return self.manifest_awaited or self.hashes_awaited
 
     def may_have(self, start: int, end: int) -> bool:
         """Whether these bytes of the stream lie in existing files, as far as known."""

@@ -120,7 +120,7 @@ class ReceiveStore:
         if order.totals.manifest_bytes == 0:
             raise CastRayError(FailureKind.INTERNAL, reason="a parcel without a manifest")
         if self.pieces.manifest is None and self._may_have_existing_files(destination):
-            self.comparison.await_manifest()
+            self.comparison.manifest_awaited = True
         self.is_open = True
 
     def _make_staging(self, destination: bytes) -> Staging:
@@ -156,11 +156,11 @@ class ReceiveStore:
     def _resume(self) -> bool:
         """Resume from what an earlier delivery left. Returns False if it can't be used."""
         assert self.staging is not None
-        raw = self.staging.saved_manifest()
+        raw = self.staging.saved(b"manifest")
         if hashlib.sha256(raw).hexdigest() != self.order.totals.manifest_digest:
             return False
         self._raw_manifest[:] = raw
-        trailer = self.staging.saved_trailer()[: len(self._raw_trailer)]
+        trailer = self.staging.saved(b"trailer")[: len(self._raw_trailer)]
         self._raw_trailer[: len(trailer)] = trailer
         journaled = bytearray(self.pieces.layout.pieces)
         for index, digest in self.staging.journal.records():
@@ -333,7 +333,7 @@ class ReceiveStore:
         parts.make_folders()
         self._find_existing_files(manifest, parts)
         self.hashes = FileHashes(self, manifest, self._new_file_hasher, parts.complete)
-        self.hashes.set_known(dict.fromkeys(parts.settled, b""))
+        self.hashes.known.update(dict.fromkeys(parts.settled, b""))
         self.pieces.manifest = manifest
 
     def _check_names(self, manifest: Manifest, staging: Staging) -> None:
@@ -404,7 +404,7 @@ class ReceiveStore:
         same, pieces = self.comparison.compare_hashes(
             self._context.hash_cache, self.order.algorithms.file, self._new_file_hasher, self._comparing
         )
-        self.hashes.set_known(same)
+        self.hashes.known.update(same)
         with self.pieces.lock:
             for start, end in pieces:
                 for gap in self.pieces.add_undigested(start, end):
@@ -543,12 +543,6 @@ class ReceiveStore:
         self.pieces.end(reason)
         if self.parts is not None:
             self.parts.close()
-
-    def read_contents(self, low: int, high: int, view: memoryview) -> None:
-        """Read contents back from the part files. Raises OSError."""
-        self.pieces.read_stream(
-            view, self.pieces.layout.manifest_bytes + low, self.pieces.layout.manifest_bytes + high
-        )
 
     def manifest_bytes(self) -> bytearray:
         return self._raw_manifest

@@ -429,18 +429,13 @@ class Staging:
             file.write(raw)
         os.rename(fresh, b"manifest", src_dir_fd=self.folder_fd, dst_dir_fd=self.folder_fd)
 
-    def saved_manifest(self) -> bytes:
-        return self._read(b"manifest")
-
     def save_trailer(self, offset: int, view: memoryview) -> None:
         if self._trailer < 0:
             self._trailer = os.open(b"trailer", _WRITE, 0o600, dir_fd=self.folder_fd)
         os.pwrite(self._trailer, view, offset)
 
-    def saved_trailer(self) -> bytes:
-        return self._read(b"trailer")
-
-    def _read(self, name: bytes) -> bytes:
+    def saved(self, name: bytes) -> bytes:
+        """The manifest or the trailer that was saved; nothing where it can't be read."""
         try:
             with open(os.open(name, _READ, dir_fd=self.folder_fd), "rb") as file:
                 return file.read()

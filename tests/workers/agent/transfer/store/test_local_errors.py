@@ -15,8 +15,8 @@ from castray_desktop.core.failures.kinds import FailureKind
 from castray_desktop.core.protocol.nodes.agent_reports import RecipientState
 from castray_desktop.workers.agent.transfer.node_context import PeerTiming
 from castray_desktop.workers.agent.transfer.store import piece_store
+from castray_desktop.workers.agent.transfer.store.file_hashes import FileHashes
 from castray_desktop.workers.agent.transfer.store.journal import Journal
-from castray_desktop.workers.agent.transfer.store.receive_store import ReceiveStore
 from tests.workers.agent.transfer.lab import Lab
 from tests.workers.agent.transfer.proxy import Proxy
 
@@ -42,7 +42,7 @@ def break_journal(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def break_reading_back(monkeypatch: pytest.MonkeyPatch) -> None:
     """The bytes that the hasher reads in its own thread."""
-    monkeypatch.setattr(ReceiveStore, "read_contents", broken)
+    monkeypatch.setattr(FileHashes, "_read_back", broken)
 
 
 def break_comparing(monkeypatch: pytest.MonkeyPatch) -> None:
