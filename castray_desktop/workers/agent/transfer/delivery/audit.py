@@ -103,17 +103,21 @@ class Receipts:
         path = self._path(order.cast, node)
         fresh = path.with_name(f"{path.name}.{os.getpid()}.new")
         descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(descriptor, "w", encoding="ascii") as file:
-            facts = {
-                "algorithm": order.algorithms.file,
-                "options": asdict(order.options),
-                "encrypted": encrypted,
-            }
-            file.write(json.dumps({"castray receipt": RECEIPT_VERSION, **facts}) + "\n")
-            for item in items:
-                where = os.fsdecode(item.name), os.fsdecode(item.path)
-                file.write(json.dumps([*where, item.size, item.hash.hex()]) + "\n")
-        fresh.replace(path)
+        try:
+            with os.fdopen(descriptor, "w", encoding="ascii") as file:
+                facts = {
+                    "algorithm": order.algorithms.file,
+                    "options": asdict(order.options),
+                    "encrypted": encrypted,
+                }
+                file.write(json.dumps({"castray receipt": RECEIPT_VERSION, **facts}) + "\n")
+                for item in items:
+                    where = os.fsdecode(item.name), os.fsdecode(item.path)
+                    file.write(json.dumps([*where, item.size, item.hash.hex()]) + "\n")
+            fresh.replace(path)
+        except OSError:
+            fresh.unlink(missing_ok=True)
+            raise
         self._prune(path)
 
     def find(self, cast: str, node: str) -> Optional[Receipt]:
@@ -136,7 +140,7 @@ class Receipts:
 
     def _prune(self, newest: Path) -> None:
         found = []
-        for path in self._folder.glob("*.jsonl"):
+        for path in self._folder.glob("*.jsonl*"):  # also what a killed agent was writing
             with contextlib.suppress(OSError):  # another agent may have removed it
                 facts = path.stat()
                 found.append((facts.st_mtime_ns, facts.st_size, path))

@@ -46,20 +46,14 @@ def delivery_outcomes(
             if entry.path in shared:
                 by_path[entry.path] = number
         file = by_path.get(entry.target, -1) if entry.kind is EntryKind.HARDLINK else number
-        codes.append(
-            FileOutcome.FAILED
-            if entry.kind is not EntryKind.SYMLINK and _has_failed(file, results)
-            else _committed(entry, place, parts)
-            if place
-            else FileOutcome(received[file])
-            if entry.kind is not EntryKind.SYMLINK
-            else FileOutcome.PENDING
-        )
+        is_link = entry.kind is EntryKind.SYMLINK
+        if results and not is_link and results[file].status is not FileStatus.OK:
+            codes.append(FileOutcome.FAILED)
+        elif place:
+            codes.append(_committed(entry, place, parts))
+        else:
+            codes.append(FileOutcome.PENDING if is_link else received[file])
     return FileOutcomes(bytes(codes), places)
-
-
-def _has_failed(file: int, results: Sequence[FileResult]) -> bool:
-    return bool(results) and results[file].status is not FileStatus.OK
 
 
 def _committed(entry: ManifestEntry, place: bytes, parts: PartFiles) -> FileOutcome:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -183,6 +185,30 @@ def test_a_receipt_says_whether_the_files_came_encrypted(home: Path, *, encrypte
     header = json.loads((home / "receipts" / "cast1-a.jsonl").read_text())
     assert header["encrypted"] is encrypted
     assert Receipts().find("cast1", "a") is not None
+
+
+def test_a_receipt_that_can_not_be_written_leaves_nothing(home: Path) -> None:
+    """A disk that is full gets no fuller."""
+
+    def items() -> Iterator[ReceiptItem]:
+        yield ReceiptItem(b"a", b"/in/a", 1, b"h" * 32)
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with pytest.raises(OSError, match="No space"):
+        Receipts().save(delivery_order("cast1"), "a", items())
+    assert list((home / "receipts").iterdir()) == []
+
+
+def test_what_a_killed_agent_was_writing_goes_with_the_oldest_receipts(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(audit, "MAX_RECEIPTS", 1)
+    (home / "receipts").mkdir(parents=True)
+    left = home / "receipts" / "cast0-a.jsonl.7.new"
+    left.touch()
+    os.utime(left, (1, 1))
+    Receipts().save(delivery_order("cast1"), "a", [])
+    assert [path.name for path in left.parent.iterdir()] == ["cast1-a.jsonl"]
 
 
 def test_the_oldest_receipts_go(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
