@@ -14,35 +14,7 @@ from typing import Any, Callable, Optional
 from castray_desktop.core.casts.transfer_options import Encryption
 from castray_desktop.core.content.file_names import node_file_name
 from castray_desktop.core.failures.kinds import CastRayError, Failure, FailureKind
-from castray_desktop.core.protocol.nodes.agent_orders import (
-    AnnounceTrailer,
-    CancelCast,
-    CheckDestination,
-    DestinationReply,
-    DialRecipient,
-    FileOutcomesReply,
-    FindPrunable,
-    ForgetCast,
-    GetFileOutcomes,
-    GetManifest,
-    GiveLinks,
-    JoinGroup,
-    ManifestReply,
-    Order,
-    PauseCast,
-    PauseDelivery,
-    PrepareSource,
-    Probe,
-    ProbeReply,
-    PrunableReply,
-    ReadToEnd,
-    SendToGroup,
-    ServeSource,
-    SetCastLimit,
-    SetNodeLimit,
-    SetUpstream,
-    StartDelivery,
-)
+from castray_desktop.core.protocol.nodes import agent_orders
 from castray_desktop.core.protocol.nodes.agent_reports import (
     FINAL_RECIPIENT_STATES,
     DeliveryReport,
@@ -55,6 +27,7 @@ from castray_desktop.core.protocol.nodes.handshake import PeerHello
 from castray_desktop.workers.agent.network_addresses import parse_ports
 from castray_desktop.workers.agent.transfer.delivery.audit import Receipts
 from castray_desktop.workers.agent.transfer.delivery.delivery import Delivery
+from castray_desktop.workers.agent.transfer.delivery.download import DownloadSession
 from castray_desktop.workers.agent.transfer.delivery.prune import Pruner, pack_manifest, unpack_manifest
 from castray_desktop.workers.agent.transfer.node_context import NodeContext, PeerTiming
 from castray_desktop.workers.agent.transfer.peer.accept import PeerAcceptor, ServedCast
@@ -123,22 +96,22 @@ class TransferService:
         self._discarding: list[threading.Thread] = []
         self._acceptor = PeerAcceptor(self._find_cast, self._upstream_came, connections)
         self._handlers: dict[type, Callable[[Any], None]] = {
-            PrepareSource: self._prepare,
-            GiveLinks: self._for_source(CastSource.give_links),
-            ServeSource: self._for_source(CastSource.serve),
-            ReadToEnd: self._for_source(lambda source, order: source.read_to_end()),
-            SendToGroup: self._for_source(self._multicast),
-            StartDelivery: self._deliver,
-            SetUpstream: self._for_delivery(lambda delivery, order: delivery.session.set_upstream(order)),
-            JoinGroup: self._for_delivery(lambda delivery, order: delivery.session.join_group(order)),
-            PauseDelivery: self._for_delivery(lambda delivery, order: delivery.session.pause_fetching(order)),
-            AnnounceTrailer: self._for_delivery(Delivery.set_trailer_digest),
-            DialRecipient: self._acceptor.dial_recipient,
-            SetCastLimit: self._limit_cast,
-            SetNodeLimit: lambda order: self._limiter.set_limit(order.limit),
-            PauseCast: self._pause,
-            CancelCast: self._cancel,
-            ForgetCast: self._forget,
+            agent_orders.PrepareSource: self._prepare,
+            agent_orders.GiveLinks: self._for_source(CastSource.give_links),
+            agent_orders.ServeSource: self._for_source(CastSource.serve),
+            agent_orders.ReadToEnd: self._for_source(lambda source, order: source.read_to_end()),
+            agent_orders.SendToGroup: self._for_source(self._multicast),
+            agent_orders.StartDelivery: self._deliver,
+            agent_orders.SetUpstream: self._for_session(DownloadSession.set_upstream),
+            agent_orders.JoinGroup: self._for_session(DownloadSession.join_group),
+            agent_orders.PauseDelivery: self._for_session(DownloadSession.pause_fetching),
+            agent_orders.AnnounceTrailer: self._for_delivery(Delivery.set_trailer_digest),
+            agent_orders.DialRecipient: self._acceptor.dial_recipient,
+            agent_orders.SetCastLimit: self._limit_cast,
+            agent_orders.SetNodeLimit: lambda order: self._limiter.set_limit(order.limit),
+            agent_orders.PauseCast: self._pause,
+            agent_orders.CancelCast: self._cancel,
+            agent_orders.ForgetCast: self._forget,
         }
 
     def start(self) -> tuple[int, str]:
@@ -166,7 +139,7 @@ class TransferService:
 
     # --- orders
 
-    def carry_out(self, order: Order) -> None:
+    def carry_out(self, order: agent_orders.Order) -> None:
         """Carry out an order that has no reply. Raises KeyError for one that has."""
         self._handlers[type(order)](order)
 
@@ -190,7 +163,11 @@ class TransferService:
 
         return handle
 
-    def _prepare(self, order: PrepareSource) -> None:
+    def _for_session(self, carry_out: Callable[[DownloadSession, Any], None]) -> Callable[[Any], None]:
+        """The same, to what downloads it."""
+        return self._for_delivery(lambda delivery, order: carry_out(delivery.session, order))
+
+    def _prepare(self, order: agent_orders.PrepareSource) -> None:
         """Scan the paths, in a thread; a report follows when the manifest is there."""
         source = CastSource(
             order,
@@ -208,7 +185,7 @@ class TransferService:
             self._sources[order.cast] = source
         source.prepare()
 
-    def preflight(self, order: CheckDestination) -> DestinationReply:
+    def preflight(self, order: agent_orders.CheckDestination) -> agent_orders.DestinationReply:
         """Check whether this node can take it. Accesses the disk, so not for an event loop's thread."""
         context = self._context
         context.registry.remove_left()
@@ -228,11 +205,11 @@ class TransferService:
         folders = [folder for record, folder, _ in self._context.registry.kept() if record.name.endswith(own)]
         return len(folders), sum(map(used_bytes, folders))
 
-    def probe(self, order: Probe) -> ProbeReply:
+    def probe(self, order: agent_orders.Probe) -> agent_orders.ProbeReply:
         """Check whether another node writes to the same folder. Looks at the disk as well."""
         return self._probes.carry_out(order)
 
-    def manifest(self, order: GetManifest) -> ManifestReply:
+    def manifest(self, order: agent_orders.GetManifest) -> agent_orders.ManifestReply:
         """The manifest of a cast, and its trailer once it is known; compressing takes a moment."""
         source, delivery = self._sources.get(order.cast), self._deliveries.get(order.cast)
         if source is not None:
@@ -241,14 +218,16 @@ class TransferService:
             raw, trailer = bytes(delivery.store.manifest_bytes()), delivery.checked_trailer()
         else:
             raw = trailer = b""
-        return ManifestReply(pack_manifest(raw) if raw else "", base64.b64encode(trailer).decode())
+        return agent_orders.ManifestReply(
+            pack_manifest(raw) if raw else "", base64.b64encode(trailer).decode()
+        )
 
-    def outcomes(self, order: GetFileOutcomes) -> FileOutcomesReply:
+    def outcomes(self, order: agent_orders.GetFileOutcomes) -> agent_orders.FileOutcomesReply:
         """What has become of each file of a delivery so far."""
         delivery = self._deliveries.get(order.cast)
-        return FileOutcomesReply(delivery.outcomes() if delivery is not None else "")
+        return agent_orders.FileOutcomesReply(delivery.outcomes() if delivery is not None else "")
 
-    def find_prunable(self, order: FindPrunable) -> PrunableReply:
+    def find_prunable(self, order: agent_orders.FindPrunable) -> agent_orders.PrunableReply:
         """What a delivery would prune here. Looks through the folders."""
         try:
             destination = resolve_destination(
@@ -256,12 +235,12 @@ class TransferService:
             )
             found = Pruner(unpack_manifest(order.packed), destination, order.options.patterns).find()
         except CastRayError as error:
-            return PrunableReply(failure=error.failure)
+            return agent_orders.PrunableReply(failure=error.failure)
         except (OSError, ValueError) as error:
-            return PrunableReply(failure=Failure(FailureKind.INTERNAL, {"reason": str(error)}))
-        return PrunableReply(found.count, tuple(found.paths))
+            return agent_orders.PrunableReply(failure=Failure(FailureKind.INTERNAL, {"reason": str(error)}))
+        return agent_orders.PrunableReply(found.count, tuple(found.paths))
 
-    def _deliver(self, order: StartDelivery) -> None:
+    def _deliver(self, order: agent_orders.StartDelivery) -> None:
         """Download, verify and commit a parcel, in a thread."""
         delivery: Optional[Delivery] = None
         with self._lock:
@@ -285,7 +264,7 @@ class TransferService:
         else:
             delivery.start()
 
-    def _multicast(self, source: CastSource, order: SendToGroup) -> None:
+    def _multicast(self, source: CastSource, order: agent_orders.SendToGroup) -> None:
         """Send a cast to a group; never if everything has to be encrypted, since datagrams are not."""
         own = self.connections.certificates
         if (own is None or own.of_engine) and source.plain.option is not Encryption.ALWAYS:
@@ -295,15 +274,15 @@ class TransferService:
         """Serve a connection that did not come through the data port; returns False if there are too many."""
         return self._acceptor.adopt(sock)
 
-    def _limit_cast(self, order: SetCastLimit) -> None:
+    def _limit_cast(self, order: agent_orders.SetCastLimit) -> None:
         for store in self._stores(order.cast):
             store.limiter.set_limit(order.limit)
 
-    def _pause(self, order: PauseCast) -> None:
+    def _pause(self, order: agent_orders.PauseCast) -> None:
         for store in self._stores(order.cast):
             store.pause(order.paused, order.number)
 
-    def _cancel(self, order: CancelCast) -> None:
+    def _cancel(self, order: agent_orders.CancelCast) -> None:
         source, delivery = self._sources.get(order.cast), self._deliveries.get(order.cast)
         if source is not None and not order.keep_source:
             source.cancel()
@@ -325,7 +304,7 @@ class TransferService:
             self._discarding = [one for one in self._discarding if one.is_alive()] + [thread]
         thread.start()
 
-    def _forget(self, order: ForgetCast) -> None:
+    def _forget(self, order: agent_orders.ForgetCast) -> None:
         """Stop serving the cast and free what it holds."""
         with self._lock:
             source = self._sources.pop(order.cast, None)

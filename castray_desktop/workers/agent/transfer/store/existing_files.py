@@ -7,18 +7,19 @@ source knows are compared as a whole.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
 import time
 from array import array
-from collections.abc import Callable, Container, Mapping, Sequence
+from collections.abc import Callable, Container, Sequence
 from typing import Optional
 
 from castray_desktop.core.content.byte_ranges import RangeSet
 from castray_desktop.core.content.manifest import EntryKind, FileSpan, Manifest
 from castray_desktop.core.content.stream_layout import StreamLayout
 from castray_desktop.workers.agent.transfer.store.hash_cache import FileKey, HashCache, hash_file
-from castray_desktop.workers.agent.transfer.system.digests import Hasher
+from castray_desktop.workers.agent.transfer.system.digests import file_hasher
 from castray_desktop.workers.agent.transfer.system.file_io import has_same_holes
 from castray_desktop.workers.agent.transfer.system.linux_calls import FileSystems
 
@@ -36,22 +37,24 @@ class ExistingFiles:
         layout: StreamLayout,
         destination: bytes,
         parts: bytes,
-        settled: Container[int] = (),
-        on_progress: Callable[[], None] = lambda: None,
+        settled: Container[int],
+        on_progress: Callable[[], None],
     ) -> None:
         """Files that an earlier delivery has started to write to `parts` are excluded.
 
         `on_progress` is called regularly while a file is read, and may raise to stop.
         """
-        self.systems = FileSystems()
+        self._systems = FileSystems()
         self._manifest = manifest
+        self._layout = layout
         self._destination = destination
+        self._on_progress = on_progress
         self._is = bytearray(len(manifest.files))
         self._ctimes = array("q", bytes(8 * len(manifest.files)))
-        self._find(parts, settled, on_progress)
-        self.pieces = self._whole_pieces(layout)
+        self._find(parts, settled)
+        self.pieces = self._whole_pieces(SAME_SIZE)
 
-    def _find(self, parts: bytes, settled: Container[int], on_progress: Callable[[], None]) -> None:
+    def _find(self, parts: bytes, settled: Container[int]) -> None:
         folders = {b""}  # existing real folders: files are never committed through a link
         number = -1
         for entry in self._manifest.entries:
@@ -69,14 +72,14 @@ class ExistingFiles:
                 if number in settled or os.path.lexists(parts + b"/" + entry.path):
                     continue
                 if entry.data is not None and not has_same_holes(
-                    self._destination + b"/" + entry.path, entry.data, entry.size, on_progress
+                    self._destination + b"/" + entry.path, entry.data, entry.size, self._on_progress
                 ):
                     continue  # nothing that is sent would reveal a difference
                 self._is[number] = SAME_SIZE
                 self._ctimes[number] = found.st_ctime_ns
 
-    def _whole_pieces(self, layout: StreamLayout, least: int = SAME_SIZE) -> RangeSet:
-        return whole_pieces(self._manifest, layout, lambda number: self._is[number] >= least)
+    def _whole_pieces(self, least: int) -> RangeSet:
+        return whole_pieces(self._manifest, self._layout, lambda number: self._is[number] >= least)
 
     def __contains__(self, file: int) -> bool:
         return bool(self._is[file])
@@ -85,14 +88,42 @@ class ExistingFiles:
         """Whether all these files still exist."""
         return bool(spans) and all(self._is[span.file] for span in spans)
 
-    def mark_same_hash(self, layout: StreamLayout, files: Mapping[int, bool]) -> RangeSet:
-        """Mark files with equal hashes; True: a later write would show.
+    def compare_hashes(
+        self, hashes: Sequence[bytes], cache: HashCache, algorithm: str
+    ) -> tuple[list[int], RangeSet]:
+        """Find the files that have the hash of the incoming file, and the pieces that lie entirely in them.
 
-        Returns their pieces.
+        Files without a cached hash are read.
         """
-        for file, settled in files.items():
-            self._is[file] = SAME_HASH_SETTLED if settled else SAME_HASH
-        return self._whole_pieces(layout, SAME_HASH)
+        keys: dict[int, FileKey] = {}
+        for file, hash_ in enumerate(hashes):
+            if hash_ and file in self:
+                with contextlib.suppress(OSError):
+                    keys[file] = FileKey.of(self._systems.lstat(self.path(file)))
+        now = time.time_ns()
+        lasting = (
+            key
+            for file, key in keys.items()
+            if key.is_settled(now, self._systems.is_remote(key.device, self.path(file)))
+        )
+        known = cache.find(algorithm, lasting)
+        learned: dict[FileKey, bytes] = {}
+        same: list[int] = []
+        for file, key in keys.items():
+            mine, settled = known.get(key), True
+            if mine is None:
+                try:
+                    read, mine = hash_file(self.path(file), file_hasher(algorithm), self._on_progress)
+                except OSError:
+                    continue
+                settled = read is not None
+                if read is not None:
+                    learned[read] = mine
+            if mine == hashes[file] and self.is_unchanged(file):
+                self._is[file] = SAME_HASH_SETTLED if settled else SAME_HASH
+                same.append(file)
+        cache.save(algorithm, learned)
+        return same, self._whole_pieces(SAME_HASH)
 
     def has_same_hash(self, file: int) -> bool:
         """Whether it was compared by its hash."""
@@ -113,7 +144,7 @@ class ExistingFiles:
 
     def _stat(self, path: bytes) -> Optional[os.stat_result]:
         try:
-            return self.systems.lstat(path)
+            return self._systems.lstat(path)
         except OSError:
             return None
 
@@ -150,47 +181,3 @@ def _is_real_folder(path: bytes) -> bool:
         return stat.S_ISDIR(os.lstat(path).st_mode)
     except OSError:
         return False
-
-
-def files_with_same_hash(
-    existing: ExistingFiles,
-    hashes: Sequence[bytes],
-    cache: HashCache,
-    algorithm: str,
-    new_hasher: Callable[[], Hasher],
-    on_progress: Callable[[], None],
-) -> dict[int, bool]:
-    """Existing files that have the hash of the incoming file; True if a later write to them would show.
-
-    Files without a cached hash are read. `on_progress` is called regularly and may raise to stop.
-    """
-    keys: dict[int, FileKey] = {}
-    for file, hash_ in enumerate(hashes):
-        if hash_ and file in existing:
-            try:
-                keys[file] = FileKey.of(existing.systems.lstat(existing.path(file)))
-            except OSError:
-                continue
-    now = time.time_ns()
-    lasting = (
-        key
-        for file, key in keys.items()
-        if key.is_settled(now, existing.systems.is_remote(key.device, existing.path(file)))
-    )
-    known = cache.find(algorithm, lasting)
-    learned: dict[FileKey, bytes] = {}
-    agreed: dict[int, bool] = {}
-    for file, key in keys.items():
-        mine, settled = known.get(key), True
-        if mine is None:
-            try:
-                read, mine = hash_file(existing.path(file), new_hasher, on_progress)
-            except OSError:
-                continue
-            settled = read is not None
-            if read is not None:
-                learned[read] = mine
-        if mine == hashes[file] and existing.is_unchanged(file):
-            agreed[file] = settled
-    cache.save(algorithm, learned)
-    return agreed

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Optional
 
 from castray_desktop.core.content.byte_ranges import Range, RangeSet
 from castray_desktop.core.content.stream_layout import StreamLayout
 from castray_desktop.core.protocol.nodes.peer_frames import ProtocolError
-from castray_desktop.workers.agent.transfer.store.existing_files import ExistingFiles, files_with_same_hash
-from castray_desktop.workers.agent.transfer.store.hash_cache import HashCache
+from castray_desktop.workers.agent.transfer.store.existing_files import ExistingFiles
 from castray_desktop.workers.agent.transfer.store.piece_store import PieceStore
-from castray_desktop.workers.agent.transfer.system.digests import Hasher
 
 
 class ExistingFileComparison:
@@ -84,20 +81,6 @@ class ExistingFileComparison:
             return False
         self.known_hashes = self._incoming_hashes
         return True
-
-    def compare_hashes(
-        self,
-        cache: HashCache,
-        algorithm: str,
-        new_hasher: Callable[[], Hasher],
-        on_progress: Callable[[], None],
-    ) -> tuple[dict[int, bytes], RangeSet]:
-        """Existing files with the hash of the source, and their whole pieces. Reads files."""
-        assert self.files is not None
-        assert self.known_hashes is not None
-        hashes = self.known_hashes
-        same = files_with_same_hash(self.files, hashes, cache, algorithm, new_hasher, on_progress)
-        return {file: hashes[file] for file in same}, self.files.mark_same_hash(self._layout, same)
 
 
 class NeededPieces:

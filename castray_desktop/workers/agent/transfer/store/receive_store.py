@@ -400,11 +400,12 @@ class ReceiveStore:
 
     def _add_files_with_same_hash(self) -> None:
         """Existing files with the right hash are complete; their pieces get digests on request."""
+        existing, hashes = self.comparison.files, self.comparison.known_hashes
+        assert existing is not None
+        assert hashes is not None
         assert self.hashes is not None
-        same, pieces = self.comparison.compare_hashes(
-            self._context.hash_cache, self.order.algorithms.file, self._new_file_hasher, self._comparing
-        )
-        self.hashes.known.update(same)
+        same, pieces = existing.compare_hashes(hashes, self._context.hash_cache, self.order.algorithms.file)
+        self.hashes.known.update((file, hashes[file]) for file in same)
         with self.pieces.lock:
             for start, end in pieces:
                 for gap in self.pieces.add_undigested(start, end):

@@ -259,20 +259,12 @@ def refresh(file: Union[int, bytes]) -> None:
 
 def prefer_bbr(sock: socket.socket) -> None:
     """Use BBR congestion control if the kernel offers it: it keeps its rate on long paths with some loss."""
-    option = getattr(socket, "TCP_CONGESTION", None)
-    if option is None:
-        return
-    try:
-        sock.setsockopt(socket.IPPROTO_TCP, option, b"bbr")
-    except OSError:  # not offered, or not to us: the default is fine
-        return
+    _set_tcp_option(sock, "TCP_CONGESTION", b"bbr")
 
 
 def set_tcp_user_timeout(sock: socket.socket, seconds: float) -> None:
     """End a TCP connection whose peer acknowledges nothing for this long; the default is 15 minutes."""
-    option = getattr(socket, "TCP_USER_TIMEOUT", None)
-    if option is not None:
-        sock.setsockopt(socket.IPPROTO_TCP, option, int(seconds * 1000))
+    _set_tcp_option(sock, "TCP_USER_TIMEOUT", int(seconds * 1000))
 
 
 NO_BOUND = (1 << 31) - 1
@@ -280,9 +272,14 @@ NO_BOUND = (1 << 31) - 1
 
 def limit_unsent(sock: socket.socket, count: int) -> None:
     """Limit the unsent bytes in the kernel to about `count`, if it supports that."""
-    if hasattr(socket, "TCP_NOTSENT_LOWAT"):
+    _set_tcp_option(sock, "TCP_NOTSENT_LOWAT", count)
+
+
+def _set_tcp_option(sock: socket.socket, name: str, value: Union[int, bytes]) -> None:
+    """Set an option where the system has it and lets us; else the default is fine."""
+    if hasattr(socket, name):
         with contextlib.suppress(OSError):
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, count)
+            sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
 
 
 def machine_identity() -> tuple[str, str, str]:
