@@ -13,6 +13,7 @@ trees and takes the one that ends first.
 
 from __future__ import annotations
 
+import functools
 import heapq
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -69,17 +70,14 @@ class Route:
     upstreams: Mapping[str, str]
     epoch: int = 1
 
-    def direct_downstreams(self, node: str) -> tuple[str, ...]:
-        """The nodes that fetch from `node` directly."""
-        return tuple(child for child, upstream in self.upstreams.items() if upstream == node)
-
-    def downstreams(self) -> dict[str, list[str]]:
+    @functools.cached_property
+    def downstreams(self) -> Mapping[str, Sequence[str]]:
         """The direct downstreams of every node that has some."""
         return _children(self.upstreams)
 
     def order(self) -> tuple[str, ...]:
         """The source, then every recipient after its upstream, those with fewer hops first."""
-        return tuple(_subtree(self.downstreams(), self.source))
+        return tuple(_subtree(self.downstreams, self.source))
 
     def without_node(self, node: str) -> Route:
         """The route without `node`: its downstreams are moved below its upstream.
@@ -165,7 +163,7 @@ def _reparent_orphans(rest: Mapping[str, str], node: str, upstream: str) -> dict
     return found
 
 
-def _subtree(children: Mapping[str, list[str]], top: str) -> list[str]:
+def _subtree(children: Mapping[str, Sequence[str]], top: str) -> list[str]:
     """`top` and all below it, nearest first; the last one is a deepest one."""
     result = [top]
     for node in result:

@@ -314,7 +314,7 @@ class _ProgressView:
         self._upstreams = route.upstreams
         self._total = total
         self._receiving = receiving
-        self._children = route.downstreams()
+        self._children = route.downstreams
         for node, upstream in route.upstreams.items():
             if node not in progress:
                 continue
@@ -400,7 +400,7 @@ class FanOutWatch:
         self._checked_at = now
         found = (
             self._judge(now, node, frozenset(below), route, progress, total)
-            for node, below in route.downstreams().items()
+            for node, below in route.downstreams.items()
             if len(below) > 1
         )
         return next((slow for slow in found if slow is not None), None)

@@ -219,7 +219,7 @@ class Cluster(RuleBasedStateMachine):
     def move_the_root(self) -> None:
         """The source has another address; nodes with an order in flight get another one afterwards."""
         self.want(self.route.rerooted(self.route.source))
-        for node in self.route.direct_downstreams(self.route.source):
+        for node in self.route.downstreams.get(self.route.source, ()):
             self.plan.resend(node)
 
     @rule(data=st.data(), node=st.sampled_from(NAMES))

@@ -46,7 +46,7 @@ def changes(before: Route, after: Route) -> dict[str, str]:
 
 
 def most_fed(route: Route) -> int:
-    return max(len(children) for children in route.downstreams().values())
+    return max(len(children) for children in route.downstreams.values())
 
 
 # --- changes ------------------------------------------------------------------------------------
@@ -86,7 +86,7 @@ def test_a_slow_node_stays_on_its_branch() -> None:
     tree = Route("s", {"a": "s", "b": "s", "c": "a", "d": "c", "e": "c", "f": "b", "g": "f", "h": "g"})
     route = tree.moved_to_tail("c")
     assert changes(tree, route) == {"d": "a", "e": "d", "c": "e"}
-    assert route.direct_downstreams("a") == ("d",)
+    assert route.downstreams["a"] == ["d"]
 
 
 def test_an_upstream_feeds_no_more_than_before() -> None:
@@ -200,7 +200,7 @@ def test_speeds_that_make_no_sense_are_left_aside() -> None:
 def finish(route: Route, speeds: Mapping[str, float], size: int, hop_seconds: float) -> float:
     """The time when the last node has everything, if each divides its link evenly."""
     rate, late, last = {route.source: speeds[route.source]}, {route.source: 0.0}, 0.0
-    children = route.downstreams()
+    children = route.downstreams
     for node in route.order()[1:]:
         above = route.upstreams[node]
         rate[node] = min(rate[above], speeds[above] / len(children[above]), speeds[node])
@@ -217,7 +217,7 @@ def test_uneven_nodes_end_close_to_the_slowest_ones_own_copy(count: int, limit: 
     size = 10 * GIB
     route = plan_route("s", nodes, speeds=speeds, size=size, hop_seconds=0.0013)
     assert finish(route, speeds, size, 0.0013) <= limit * size / min(speeds.values())
-    assert len(route.direct_downstreams("s")) == 1
+    assert len(route.downstreams["s"]) == 1
 
 
 @pytest.mark.timeout(30)

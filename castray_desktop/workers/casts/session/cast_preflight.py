@@ -6,6 +6,7 @@ import asyncio
 import dataclasses
 import hashlib
 import math
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
@@ -24,7 +25,6 @@ from castray_desktop.core.protocol.messages import (
 )
 from castray_desktop.core.protocol.nodes import agent_orders, cast_parcel
 from castray_desktop.core.protocol.nodes.agent_reports import AgentHello, SourceState
-from castray_desktop.core.routing.shared_space import SpaceClaim, space_shortages
 from castray_desktop.workers.casts.agent_directory import common_algorithms
 from castray_desktop.workers.casts.session.admission import Admission
 from castray_desktop.workers.casts.session.cast_status import offline_failure
@@ -105,44 +105,62 @@ async def survey_recipients(
     asked = tuple(recipients)
     answers = await asyncio.gather(*(ask(node) for node in asked))
     replies = dict(zip(asked, answers, strict=True))
-    short = _short_together(replies, totals.content_bytes)
+    short = space_shortages(replies, totals.content_bytes)
     if short:  # ask again what is present already, which takes a while to find out
         disks = {replies[node].disk for node in short}
         sharing = [node for node, reply in replies.items() if reply.disk in disks and not reply.failure]
         again = await asyncio.gather(*(ask(node, count_present=True) for node in sharing))
         replies |= dict(zip(sharing, again, strict=True))
-        replies |= _short_together(replies, totals.content_bytes)
+        short = space_shortages(replies, totals.content_bytes)
+        replies |= {node: agent_orders.DestinationReply(failure=failure) for node, failure in short.items()}
     return RecipientSurvey(totals, replies)
 
 
-def _short_together(
-    replies: Mapping[str, agent_orders.DestinationReply], size: int
-) -> dict[str, agent_orders.DestinationReply]:
-    """Failures of recipients that share a disk, which has room for each alone but not for all."""
-    claims = [
-        SpaceClaim(
-            node,
-            reply.disk,
-            reply.mount or reply.storage,
-            free=reply.free_bytes,
-            promised=reply.promised_bytes,
-            needed=size - min(reply.present_bytes, size),
-        )
-        for node, reply in replies.items()
-        if reply.failure is None
-    ]
-    found = {}
-    for node, shortage in space_shortages(claims).items():
-        values = {"node": node, "path": replies[node].destination, "others": _names(shortage.others)}
-        values |= {"free": format_bytes(shortage.free), "needed": format_bytes(shortage.needed)}
-        failure = Failure(FailureKind.NO_ROOM_TOGETHER, values)
-        found[node] = agent_orders.DestinationReply(failure=failure)
+def space_shortages(replies: Mapping[str, agent_orders.DestinationReply], size: int) -> dict[str, Failure]:
+    """Failures of recipients that share a disk, which has room for each alone but not for all `size` bytes of
+    each.
+    """
+    disks: dict[str, dict[str, agent_orders.DestinationReply]] = defaultdict(dict)
+    for node, reply in replies.items():
+        if reply.disk and reply.failure is None:
+            disks[reply.disk][node] = reply
+    found: dict[str, Failure] = {}
+    for sharing in disks.values():
+        found |= _shortages_on_disk(sharing, size)
     return found
 
 
-def _names(nodes: tuple[str, ...]) -> str:
-    shown = ", ".join(nodes[:NAMED])
-    return f"{shown}, …" if len(nodes) > NAMED else shown
+def _shortages_on_disk(replies: Mapping[str, agent_orders.DestinationReply], size: int) -> dict[str, Failure]:
+    """Failures of those for which no room is left after the ones before them; none if all fit."""
+    free = min(reply.free_bytes + reply.promised_bytes for reply in replies.values())
+    free -= sum(reply.promised_bytes for reply in replies.values())
+    needed: dict[str, int] = {}  # by folder, to which only one recipient writes
+    for reply in replies.values():
+        missing = size - min(reply.present_bytes, size)
+        needed[_folder(reply)] = max(missing, needed.get(_folder(reply), 0))
+    total = sum(needed.values())
+    if len(needed) < 2 or total <= free:
+        return {}
+    left, there, found = free, set[str](), {}
+    for node, reply in replies.items():
+        folder = _folder(reply)
+        if folder in there:
+            continue
+        if needed[folder] <= left:
+            left -= needed[folder]
+            there.add(folder)
+            continue
+        others = [other for other in replies if other != node]
+        names = ", ".join(others[:NAMED]) + (", …" if len(others) > NAMED else "")
+        values = {"node": node, "path": reply.destination, "others": names}
+        values |= {"free": format_bytes(max(free, 0)), "needed": format_bytes(total)}
+        found[node] = Failure(FailureKind.NO_ROOM_TOGETHER, values)
+    return found
+
+
+def _folder(reply: agent_orders.DestinationReply) -> str:
+    """Equal for recipients that may write to one folder."""
+    return reply.mount or reply.storage
 
 
 async def find_prunable(context: SessionContext, recipients: Iterable[str]) -> tuple[Removal, ...]:

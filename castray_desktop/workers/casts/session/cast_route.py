@@ -84,12 +84,8 @@ class RoutePolicy:
     def hops_from(self, node: str) -> int:
         """How many unfinished recipients fetch from the node."""
         route = self._status.route
-        if route is None:
-            return 0
-        return sum(
-            upstream == node and not self._status.delivery(below).state.finished
-            for below, upstream in route.upstreams.items()
-        )
+        below = route.downstreams.get(node, ()) if route is not None else ()
+        return sum(not self._status.delivery(other).state.finished for other in below)
 
     def _hop_limit(self, node: str) -> float:
         """As in `HopLimit`: by the cast's own limit and by that of all casts."""
@@ -172,7 +168,7 @@ class RoutePolicy:
         slow = self._stragglers.find_straggler(now, route, progress, total)
         fan_out = self._fan_out.update(now, route, progress, total)
         if fan_out is not None:
-            limit = self._hop_limit(fan_out.node) * len(route.direct_downstreams(fan_out.node))
+            limit = self._hop_limit(fan_out.node) * len(route.downstreams[fan_out.node])
             if fan_out.rate < SLOW_SHARE * limit:  # else it is the limit's rate
                 self.meter.correct(fan_out.node, fan_out.rate)
             log.info(
@@ -294,7 +290,7 @@ class RouteExecutor:
         self._root_changes += 1
         route = route.rerooted(root)
         there = self._plan.confirmed
-        for node in route.direct_downstreams(root):
+        for node in route.downstreams.get(root, ()):
             # A node that has not confirmed the root as its upstream still fetches from another node. A node
             # with a pending order is told again after its answer.
             if there.get(node) == root and node not in self._pending:

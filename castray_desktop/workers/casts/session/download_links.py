@@ -52,7 +52,7 @@ class DownloadLinks:
         files: tuple[RemoteFile, ...] = (),
     ) -> None:
         """`files` are those of a checkpoint."""
-        self.files: tuple[RemoteFile, ...] = ()  # without links to stores
+        self.files = files  # without links to stores
         self.listing = ""  # the same, packed for the node that downloads; see `prepare`
         self.sample: RemoteFile | None = None
         """The largest file that a node downloads, with its link; see `prepare`."""
@@ -60,18 +60,16 @@ class DownloadLinks:
         self._status = context.status
         self._resolver = resolver
         self._wall = wall
-        self._of_stores: tuple[RemoteFile, ...] = ()
         self._request: agent_reports.LinkRequest | None = None  # the last one of the node
         self._answered = 0  # number of the last one that was answered
         self._passed_over: agent_reports.LinkRequest | None = None  # that could not be answered
         self._preparations = 0  # each is for another agent, which counts from the beginning
         self._wanted = asyncio.Event()  # there is a request
         self._answering: asyncio.Task[None] | None = None
-        self._set_files(files)
 
-    def _set_files(self, files: tuple[RemoteFile, ...]) -> None:
-        self.files = files
-        self._of_stores = tuple(file for file in files if file.address)
+    @functools.cached_property
+    def _of_stores(self) -> tuple[RemoteFile, ...]:
+        return tuple(file for file in self.files if file.address)
 
     @functools.cached_property
     def version(self) -> str:
@@ -100,7 +98,7 @@ class DownloadLinks:
         for url in filter(is_store_url, urls):
             found[url] = await self._resolver.list_files(url, options, self._waiting, patience)
         listings = {url: found[url] for url in urls}
-        self._set_files(await asyncio.to_thread(merge_listings, listings, options.layout))
+        self.files = await asyncio.to_thread(merge_listings, listings, options.layout)
 
     def _waiting(self, seconds: float, reason: str) -> None:
         """A store lets wait for so many seconds, or no more."""

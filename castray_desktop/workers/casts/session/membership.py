@@ -7,7 +7,7 @@ from collections.abc import Callable
 import msgspec
 
 from castray_desktop.core.casts.states import DeliveryEvent, FailoverEvent, FailoverState
-from castray_desktop.core.failures.kinds import CastRayError, Failure, FailureKind
+from castray_desktop.core.failures.kinds import Failure, FailureKind
 from castray_desktop.core.protocol.messages import CastMode
 from castray_desktop.core.protocol.nodes.agent_orders import DestinationReply
 from castray_desktop.workers.casts.session.cast_preflight import (
@@ -150,10 +150,9 @@ class AddedRecipients:
 
     def _lacks_hashes(self, node: str) -> DestinationReply | None:
         """The failure if it lacks the cast's hash algorithms."""
-        try:
-            hello = self._context.agents.hello(node)
-        except CastRayError as error:
-            return DestinationReply(failure=error.failure)
+        hello = self._context.hello(node)
+        if hello is None:
+            return DestinationReply(failure=offline_failure(node))
         used = self._failover.algorithms
         if used.piece in hello.piece_digests and used.file in hello.file_hashes:
             return None

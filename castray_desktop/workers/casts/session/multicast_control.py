@@ -236,13 +236,9 @@ class MulticastControl:
             unfinished = not self._status.delivery(node).state.finished
             told = self._told.get(node, (-1, 0.0))[0] == self._executor.incarnations[node]
             if not told and unfinished and self._can_receive(node):
-                self._order_to_join(node)
-
-    def _order_to_join(self, node: str) -> None:
-        """Let a node join that already fetches."""
-        self._told[node] = self._executor.incarnations[node], self._context.now
-        self._joining.add(node)
-        self._context.background.run(self._tell_to_join(node, self._group))
+                self._told[node] = self._executor.incarnations[node], self._context.now
+                self._joining.add(node)
+                self._context.background.run(self._tell_to_join(node, self._group))
 
     async def _tell_to_join(self, node: str, group: MulticastGroup | None) -> None:
         await self._context.broadcast((node,), JoinGroup(self._context.cast, group))
@@ -276,7 +272,7 @@ class MulticastControl:
         if not self.is_sending and not self._heard:
             return
         self._heard |= {node for node in self._told if self._status.delivery(node).listening}
-        children = route.downstreams()
+        children = route.downstreams
         for node in route.order()[1:]:
             if node in self._moved or not self._has_left(node):
                 continue
