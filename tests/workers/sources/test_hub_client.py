@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -14,9 +14,10 @@ import pytest
 from castray_desktop.core.content.hub_addresses import parse_hub_address
 from castray_desktop.core.failures.kinds import CastRayError, FailureKind
 from castray_desktop.core.failures.sentences import sentence
-from castray_desktop.workers.sources import hub_client
-from castray_desktop.workers.sources.hub_client import HubClient, HubFile, HubLink, HubListing
-from tests.helpers.servers.hub_server import MODIFIED, HubServer, git_hash, hub_server
+from castray_desktop.core.protocol.nodes.cast_parcel import RemoteFile
+from castray_desktop.workers.sources import hub_store
+from castray_desktop.workers.sources.hub_store import HubClient
+from tests.helpers.servers.hub_server import LARGE_SUFFIXES, MODIFIED, HubServer, git_hash, hub_server
 from tests.helpers.servers.ranged_answers import Answer
 
 FILES = {
@@ -41,8 +42,8 @@ def no_pause(seconds: float, reason: str) -> None:
     raise AssertionError(f"waits {seconds} s: {reason}")
 
 
-def listing_of(address: str) -> HubListing:
-    return HubClient(no_pause).listing(parse_hub_address(address))
+def listing_of(address: str) -> tuple[RemoteFile, ...]:
+    return HubClient(no_pause).list_files(parse_hub_address(address))
 
 
 def refusal(address: str) -> CastRayError:
@@ -53,16 +54,21 @@ def refusal(address: str) -> CastRayError:
     pytest.fail("it was not refused")
 
 
-def links_of(listing: HubListing) -> list[HubLink]:
-    commit = replace(listing.address, revision=listing.commit)
-    return HubClient(no_pause).links(commit, listing.files)
+def links_of(files: Sequence[RemoteFile]) -> list[RemoteFile]:
+    commit = replace(parse_hub_address(files[0].address), path="")
+    return HubClient(no_pause).with_links(commit, files)
 
 
-def content(link: HubLink) -> bytes:
-    if link.contents is not None:
-        assert not link.url
-        return link.contents
-    with urllib.request.urlopen(link.url, timeout=20) as answer:
+def path_of(file: RemoteFile) -> str:
+    """Its path in the repository."""
+    return parse_hub_address(file.address).path
+
+
+def content(file: RemoteFile) -> bytes:
+    if not file.url:
+        return file.given_contents
+    assert not file.contents
+    with urllib.request.urlopen(file.url, timeout=20) as answer:
         return bytes(answer.read())
 
 
@@ -74,19 +80,23 @@ def test_all_files_of_a_commit_are_listed(hub: HubServer, page_size: int) -> Non
     second = repository.commit({"config.json": b"{1}"})
     hub.page_size = page_size
 
-    listing = listing_of("hf://org/name@v1")
+    files = {path_of(file): file for file in listing_of("hf://org/name@v1")}
 
-    assert (listing.commit, listing.single) == (first, False)
-    assert {file.path: file.size for file in listing.files} == {path: len(FILES[path]) for path in FILES}
-    files = {file.path: file for file in listing.files}
-    assert files["config.json"] == HubFile("config.json", 2, git_hash(b"{}"))
-    assert files["config.json"].checksum == f"git-sha1:{git_hash(b'{}')}"
+    assert {path: file.size for path, file in files.items()} == {path: len(FILES[path]) for path in FILES}
+    modified_ns = 1714979289 * 10**9
+    assert MODIFIED == "2024-05-06T07:08:09.000Z"
+    assert files["config.json"] == RemoteFile(
+        "name/config.json",
+        "",
+        2,
+        modified_ns=modified_ns,
+        address=f"hf://org/name@{first}/config.json",
+        checksum=f"git-sha1:{git_hash(b'{}')}",
+    )
     large = repository.commits[first]["model.safetensors"]
     assert files["model.safetensors"].checksum == f"sha256:{large.sha256}"
-    assert listing.modified_ns == 1714979289 * 10**9
-    assert MODIFIED == "2024-05-06T07:08:09.000Z"
-    assert listing_of("hf://org/name").commit == second
-    assert listing_of(f"hf://org/name@{second}").commit == second
+    for address in ("hf://org/name", f"hf://org/name@{second}"):
+        assert {parse_hub_address(file.address).revision for file in listing_of(address)} == {second}
 
 
 @pytest.mark.parametrize("kind", ["model", "dataset", "space"])
@@ -95,24 +105,21 @@ def test_part_of_a_repository(hub: HubServer, kind: str) -> None:
     prefix = "" if kind == "model" else f"{kind}s/"
 
     folder = listing_of(f"hf://{prefix}org/name@main/onnx")
-    assert not folder.single
-    assert sorted(file.path for file in folder.files) == ["onnx/a b/c#1.json", "onnx/model.bin"]
-    file = listing_of(f"hf://{prefix}org/name/onnx/a b/c#1.json")
-    assert file.single
-    assert [file.path for file in file.files] == ["onnx/a b/c#1.json"]
-    (link,) = links_of(file)
-    assert content(link) == b"[]"
+    assert sorted(file.path for file in folder) == ["name/onnx/a b/c#1.json", "name/onnx/model.bin"]
+    single = listing_of(f"hf://{prefix}org/name/onnx/a b/c#1.json")
+    assert [(file.path, path_of(file)) for file in single] == [("c#1.json", "onnx/a b/c#1.json")]
+    (linked,) = links_of(single)
+    assert content(linked) == b"[]"
 
 
 def test_a_public_repository_gets_no_token(hub: HubServer, monkeypatch: pytest.MonkeyPatch) -> None:
     hub.add("org/name", FILES)
     monkeypatch.setenv("HF_TOKEN", "hf_expired")
 
-    listing = listing_of("hf://org/name")
-    links = links_of(listing)
+    linked = links_of(listing_of("hf://org/name"))
 
-    assert {file.path: content(link) for file, link in zip(listing.files, links, strict=True)} == FILES
-    assert not any(link.expires for link in links)
+    assert {path_of(file): content(file) for file in linked} == FILES
+    assert not any(file.expires for file in linked)
     assert not hub.tokens_seen(hub.host)
     assert not hub.tokens_seen(hub.store_host)
 
@@ -125,14 +132,14 @@ def test_no_link_to_others_needs_the_token(
     hub.tokens["hf_good"] = {"org/name"}
     monkeypatch.setenv("HF_TOKEN", "hf_good")
 
-    listing = listing_of("hf://org/name")
-    links = links_of(listing)
+    linked = links_of(listing_of("hf://org/name"))
 
-    for file, link in zip(listing.files, links, strict=True):
-        assert content(link) == FILES[file.path]
-        assert urlsplit(link.url).netloc == (hub.store_host if file.sha256 else "")
-        assert bool(link.expires) == bool(file.sha256)
-        assert "Signature" not in repr(link)
+    assert {path_of(file): content(file) for file in linked} == FILES
+    for file in linked:
+        large = path_of(file).endswith(LARGE_SUFFIXES)
+        assert urlsplit(file.url).netloc == (hub.store_host if large else "")
+        assert bool(file.expires) == large
+        assert "Signature" not in repr(file)
     assert hub.tokens_seen(hub.host) == {"hf_good"}
     assert not hub.tokens_seen(hub.store_host)
 
@@ -144,11 +151,11 @@ def test_no_link_to_others_needs_the_token(
 def test_only_the_first_files_of_a_private_repository_get_links(
     hub: HubServer, monkeypatch: pytest.MonkeyPatch, limit: str, value: int, count: int
 ) -> None:
-    monkeypatch.setattr(hub_client, limit, value)
+    monkeypatch.setattr(hub_store, limit, value)
     monkeypatch.setenv("HF_TOKEN", "hf_good")
     hub.tokens["hf_good"] = {"org/name"}
     hub.add("org/name", {f"{name}.json": b"12345" for name in "abc"}, private=True)
-    assert [content(link) for link in links_of(listing_of("hf://org/name"))] == [b"12345"] * count
+    assert [content(file) for file in links_of(listing_of("hf://org/name"))] == [b"12345"] * count
 
 
 def test_what_does_not_exist(hub: HubServer) -> None:
@@ -199,7 +206,7 @@ def test_it_waits_as_long_as_the_hub_says(hub: HubServer) -> None:
     waits: list[tuple[float, str]] = []
 
     client = HubClient(lambda seconds, reason: waits.append((seconds, reason)))
-    assert len(client.listing(parse_hub_address("hf://org/name")).files) == len(FILES)
+    assert len(client.list_files(parse_hub_address("hf://org/name"))) == len(FILES)
     assert waits == [
         (7.0, "the hub answers 429 Too Many Requests and asks to wait 7 s"),
         (55.0, "the hub answers 429 Too Many Requests and asks to wait 55 s"),
@@ -212,7 +219,7 @@ def test_it_does_not_wait_for_ever(hub: HubServer) -> None:
     hub.faults = [Answer(429, {"Retry-After": "800"}) for _ in range(3)]
     waits: list[float] = []
     with pytest.raises(CastRayError) as caught:
-        HubClient(lambda seconds, _: waits.append(seconds)).listing(parse_hub_address("hf://org/name"))
+        HubClient(lambda seconds, _: waits.append(seconds)).list_files(parse_hub_address("hf://org/name"))
     assert caught.value.failure.kind is FailureKind.STORE_UNREACHABLE
     assert waits == [800.0]
 
@@ -222,7 +229,7 @@ def test_a_hub_that_can_not_be_reached(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("HF_ENDPOINT", hub.endpoint)
     waits: list[float] = []
     with pytest.raises(CastRayError) as caught:
-        HubClient(lambda seconds, _: waits.append(seconds)).listing(parse_hub_address("hf://org/name"))
+        HubClient(lambda seconds, _: waits.append(seconds)).list_files(parse_hub_address("hf://org/name"))
     failure = caught.value.failure
     assert failure.kind is FailureKind.STORE_UNREACHABLE
     assert len(waits) > 2
