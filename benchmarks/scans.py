@@ -10,6 +10,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from castray_desktop.core.content.file_names import NamePatterns
 from castray_desktop.workers.agent.node_inspection import measure_path
 from castray_desktop.workers.agent.transfer.source.scan_cache import ScanCache, is_current
 from castray_desktop.workers.agent.transfer.source.scanner import OnProgress, ScanResult, scan_paths
@@ -25,11 +26,11 @@ class CountedScans:
         self.count = 0
 
     def scan(
-        self, paths: Sequence[str], links: str, exclude: Sequence[str], on_progress: OnProgress
+        self, paths: Sequence[str], links: str, patterns: NamePatterns, on_progress: OnProgress
     ) -> ScanResult:
         """Scan."""
         self.count += 1
-        return scan_paths(paths, links, exclude, on_progress)
+        return scan_paths(paths, links, patterns, on_progress)
 
 
 def _no_progress() -> None:
@@ -50,16 +51,16 @@ def until_first_byte(folder: Path, max_entries: int) -> tuple[int, float]:
     counted = CountedScans()
     cache = ScanCache(counted.scan, max_entries=max_entries)
     start = time.perf_counter()
-    measure_path(str(folder), (), cache.scan)
+    measure_path(str(folder), NamePatterns(), cache.scan)
     for _ in ("survey", "send"):
-        _ = cache.scan((str(folder),), "auto", (), _no_progress).totals
+        _ = cache.scan((str(folder),), "auto", NamePatterns(), _no_progress).totals
     return counted.count, time.perf_counter() - start
 
 
 def check_seconds(folder: Path) -> tuple[float, float]:
     """The seconds of one scan with its manifest, and of the check that it is still true."""
     start = time.perf_counter()
-    scan = scan_paths((str(folder),), "auto", (), _no_progress)
+    scan = scan_paths((str(folder),), "auto", NamePatterns(), _no_progress)
     _ = scan.totals
     middle = time.perf_counter()
     assert is_current(scan, _no_progress)

@@ -15,14 +15,13 @@ import os
 import urllib.error
 import urllib.request
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from castray_desktop.core.content.urls import redacted_url, url_scheme
 from castray_desktop.core.failures.kinds import CastRayError, FailureKind
-from castray_desktop.workers.sources.aws_signature import AwsKeys
 
 if TYPE_CHECKING:
     from obstore.store import AzureStore, GCSStore, S3Store
@@ -83,6 +82,15 @@ class ObjectPlace:
     def address(self, key: str) -> str:
         """The address of a key of this bucket."""
         return f"{self.scheme}://{self.bucket}/{key}"
+
+
+@dataclass(frozen=True)
+class AwsKeys:
+    """Credentials of an account at AWS, or at a server with its protocol."""
+
+    access_key: str
+    secret_key: str = field(repr=False)
+    session_token: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True)

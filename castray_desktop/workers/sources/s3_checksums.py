@@ -1,14 +1,16 @@
 """Ask S3 for the checksums that it keeps of objects: listings and links of obstore have none.
 
 One request for an object says its checksum, if S3 has one. For an object in parts that is often a checksum of
-those of its parts: another request says how long these are. Nodes can't ask: a link is good for one
-method and without further headers.
+those of its parts: another request says how long these are. Requests are signed here, since obstore signs
+links, but no further headers. Nodes can't ask: a link is good for one method and without further headers.
 """
 
 from __future__ import annotations
 
 import asyncio
 import dataclasses
+import hashlib
+import hmac
 import logging
 import threading
 import time
@@ -28,8 +30,7 @@ from castray_desktop.core.content.checksums import (
     hexadecimal_digest,
 )
 from castray_desktop.core.protocol.nodes.cast_parcel import RemoteFile
-from castray_desktop.workers.sources.aws_signature import AwsKeys, signed_headers
-from castray_desktop.workers.sources.object_store_access import ObjectPlace, S3Bucket
+from castray_desktop.workers.sources.object_store_access import AwsKeys, ObjectPlace, S3Bucket
 
 log = logging.getLogger("castray.sources")
 
@@ -211,6 +212,46 @@ class _Questions:
         if response.status_code != httpx.codes.OK:
             raise httpx.RemoteProtocolError(f"it answers {response.status_code}")
         return response
+
+
+_NO_BODY = hashlib.sha256(b"").hexdigest()
+
+
+def signed_headers(
+    method: str, url: str, headers: Mapping[str, str], keys: AwsKeys, region: str, now: datetime
+) -> dict[str, str]:
+    """The headers of a request without a body: `headers`, whose names are in lower case, and what signs them
+    (AWS Signature Version 4). `now` is UTC.
+    """
+    parts = urllib.parse.urlsplit(url)
+    date = now.strftime("%Y%m%dT%H%M%SZ")
+    signed = {"host": parts.netloc, "x-amz-content-sha256": _NO_BODY, "x-amz-date": date, **headers}
+    if keys.session_token:
+        signed["x-amz-security-token"] = keys.session_token
+    names = ";".join(sorted(signed))
+    query = sorted(urllib.parse.parse_qsl(parts.query, keep_blank_values=True))
+    request = (
+        method,
+        parts.path or "/",
+        urllib.parse.urlencode(query, quote_via=urllib.parse.quote),
+        *(f"{name}:{signed[name].strip()}" for name in sorted(signed)),
+        "",
+        names,
+        _NO_BODY,
+    )
+    scope = f"{date[:8]}/{region}/s3/aws4_request"
+    digest = hashlib.sha256("\n".join(request).encode()).hexdigest()
+    key = f"AWS4{keys.secret_key}".encode()
+    for text in scope.split("/"):
+        key = _hmac(key, text)
+    signature = _hmac(key, f"AWS4-HMAC-SHA256\n{date}\n{scope}\n{digest}").hex()
+    credential = f"AWS4-HMAC-SHA256 Credential={keys.access_key}/{scope}"
+    signed["authorization"] = f"{credential},SignedHeaders={names},Signature={signature}"
+    return signed
+
+
+def _hmac(key: bytes, text: str) -> bytes:
+    return hmac.digest(key, text.encode(), "sha256")
 
 
 logging.getLogger("httpx").setLevel(logging.WARNING)  # it logs each request

@@ -19,7 +19,8 @@ from castray_desktop.core.content.checksums import checksum_hasher
 from castray_desktop.core.content.folded_crc import FoldedCrc
 from castray_desktop.workers.sources import s3_checksums
 from castray_desktop.workers.sources.address_resolver import AddressResolver
-from castray_desktop.workers.sources.aws_signature import AwsKeys, signed_headers
+from castray_desktop.workers.sources.object_store_access import AwsKeys
+from castray_desktop.workers.sources.s3_checksums import signed_headers
 from tests.helpers.servers.range_server import range_server
 from tests.helpers.servers.s3_proxy import S3Proxy, s3_proxy
 from tests.helpers.servers.s3_server import S3Server

@@ -13,7 +13,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Optional
 
 from castray_desktop.core.content.file_names import display_name
@@ -107,8 +107,8 @@ class CastSource:
         cache: HashCache,
         scan_paths: ScanPaths,
         node: str,
-        own_copy: Optional[OwnCopy] = None,
-        find_receipt: FindReceipt = lambda: None,
+        own_copy: OwnCopy,
+        find_receipt: FindReceipt,
     ) -> None:
         """`own_copy` finds what this node has as a recipient of the same cast, `find_receipt` what it has
         delivered of it.
@@ -280,16 +280,14 @@ class CastSource:
                 checksums=self._files.compared,
             )
 
-    def _start(self, work: object) -> None:
-        assert callable(work)
+    def _start(self, work: Callable[[], None]) -> None:
         thread = threading.Thread(
             target=self._guarded, args=(work,), name=f"castray-source-{self.pieces.cast}", daemon=True
         )
         self._threads.append(thread)
         thread.start()
 
-    def _guarded(self, work: object) -> None:
-        assert callable(work)
+    def _guarded(self, work: Callable[[], None]) -> None:
         try:
             work()
         except SourceEndedError:
@@ -368,7 +366,7 @@ class CastSource:
         until = time.monotonic() + STOPPED_SECONDS
         while time.monotonic() < until:
             check_end(self.pieces)
-            store = self._own_copy() if self._own_copy is not None else None
+            store = self._own_copy()
             if store is not None and store.is_open and not store.pieces.gone_reason:
                 return
             with self.pieces.lock:
@@ -437,7 +435,7 @@ class CastSource:
 
         Not if it has stopped for a while: others don't wait for its disk.
         """
-        store = self._own_copy() if self._own_copy is not None and self._files.downloads is not None else None
+        store = self._own_copy() if self._files.downloads is not None else None
         if store is None or store.pieces.gone_reason:
             return False
         with store.pieces.lock:
@@ -456,10 +454,8 @@ class CastSource:
             self._trailer_digest = hashlib.sha256(self._raw_trailer).hexdigest()
             entered = self._enter(S.HASHED)
         if entered:
-            if (
-                self._files.downloads is not None
-            ):  # another cast that begins soon does not download them again
-                self._save_hashes()
+            if self._files.downloads is not None:
+                self._save_hashes()  # another cast that begins soon does not download them again
             self.pieces.report_state()
 
     # --- serving

@@ -74,6 +74,30 @@ def new_payload(length: int) -> Payload:
     return mmap.mmap(-1, length, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
 
 
+OnWaiting = Callable[[str, float], None]
+"""Called with the reason and seconds while a server lets wait, and with no reason after."""
+
+
+def download_part(
+    client: RangeClient, pin: PinFile, part: FilePart, view: memoryview, waiting: OnWaiting
+) -> int:
+    """Fill `view` with the part, by a newer link where one is refused. Returns how many bytes came from the
+    server. Raises RemoteFileError.
+    """
+    refused: Optional[LinkRefusedError] = None
+    while True:
+        pinned = pin(part.file, refused)
+        if pinned.contents is not None:
+            view[:] = pinned.contents[part.offset : part.offset + part.length]
+            return 0
+        try:
+            client.read(pinned.link, part.offset, view, pinned.state)
+            return part.length
+        except LinkRefusedError as error:
+            refused = error
+            waiting(str(error), 0.0)
+
+
 class _Download:
     """A part that is being downloaded, or is there."""
 
@@ -100,11 +124,10 @@ class DownloadWindow:
         has_ranges: Callable[[int], bool],
         parts: Iterator[FilePart],
         check_end: Callable[[], None],
-        waiting: Callable[[str, float], None],
+        waiting: OnWaiting,
     ) -> None:
-        """The next of `parts` is taken once there is room for it. `check_end` raises when the
-        download has to end. `waiting(reason, seconds)` is called while a server lets wait, and with no reason
-        after.
+        """The next of `parts` is taken once there is room for it. `check_end` raises when the download has to
+        end.
         """
         self._pin = pin
         self._has_ranges = has_ranges
@@ -133,11 +156,8 @@ class DownloadWindow:
             download = self._await(part.file, part.offset + at)
             if download is None:
                 return False
-            first = part.offset + at - download.part.offset
-            count = min(part.length - at, download.part.length - first)
-            assert download.payload is not None
-            view[at : at + count] = memoryview(download.payload)[first : first + count]
-            at += count
+            _copy(download, part, view)
+            at = download.part.offset + download.part.length - part.offset
         return True
 
     def read_queued(self, part: FilePart, view: memoryview) -> bool:
@@ -271,7 +291,11 @@ class DownloadWindow:
         part = download.part
         try:
             if self._has_ranges(part.file):
-                self._complete(download, *self._read_part(client, part))
+                payload = new_payload(part.length)
+                received = download_part(client, self._pin, part, memoryview(payload), self._waiting)
+                if received:
+                    self.stated_checksums.setdefault(part.file, client.stated_checksum)
+                self._complete(download, payload, received)
             else:
                 self._stream(client, part.file)
         except DownloadEndedError:
@@ -283,22 +307,6 @@ class DownloadWindow:
             self._fail(part.file, RemoteFileError(FileStatus.READ_ERROR, type(error).__name__))
         else:
             self._waiting("", 0.0)
-
-    def _read_part(self, client: RangeClient, part: FilePart) -> tuple[Payload, int]:
-        """The part, and how many bytes of it came from the server."""
-        payload, refused = new_payload(part.length), None
-        while True:
-            pinned = self._pin(part.file, refused)
-            if pinned.contents is not None:
-                payload[:] = pinned.contents[part.offset : part.offset + part.length]
-                return payload, 0
-            try:
-                client.read(pinned.link, part.offset, memoryview(payload), pinned.state)
-                self.stated_checksums.setdefault(part.file, client.stated_checksum)
-                return payload, part.length
-            except LinkRefusedError as error:
-                refused = error
-                self._waiting(str(error), 0.0)
 
     def _read_whole(self, client: RangeClient, file: int) -> Iterator[memoryview]:
         refused = None

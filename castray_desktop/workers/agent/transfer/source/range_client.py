@@ -18,7 +18,7 @@ import urllib.parse
 import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Callable, Optional
+from typing import Callable, Optional, TypeVar
 
 from castray_desktop.core.content.checksums import has_opaque_etag, stated_checksum
 from castray_desktop.core.content.manifest import FileStatus
@@ -66,6 +66,7 @@ _STATUSES = {
 }
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+)$")
 
+T = TypeVar("T")
 Pause = Callable[[float, str], None]
 """Waits so many seconds, for a reason that people see. Raises what ends the download."""
 
@@ -174,16 +175,14 @@ class RangeClient:
 
     def state(self, link: RemoteLink) -> RemoteState:
         """Ask for the first byte: signed links are often valid for GET alone. Raises RemoteFileError."""
-        found: list[RemoteState] = []
 
-        def ask(at: int) -> int:
-            response = self._get(link, at, 1, RemoteState(0))
-            found.append(_state(response))
+        def ask() -> RemoteState:
+            response = self._get(link, 0, 1, RemoteState(0))
+            found = _state(response)
             self._finish(response)
-            return 1
+            return found
 
-        self._until_done(1, link, ask)
-        return found[0]
+        return self._until_answered(link, ask)
 
     def read(self, link: RemoteLink, start: int, view: memoryview, pinned: RemoteState) -> None:
         """Fill `view` with the bytes from `start` on. Raises RemoteFileError."""
@@ -194,9 +193,8 @@ class RangeClient:
 
         Raises RemoteFileError.
         """
-        counts = []
 
-        def ask(at: int) -> int:
+        def ask() -> int:
             until, count = time.monotonic() + seconds, 0
             response = self._get(link, 0, length, pinned)
             _compare(_state(response), pinned)
@@ -207,27 +205,23 @@ class RangeClient:
                     break
                 count += came
             self._finish(response)
-            counts.append(count)
-            return 1
+            return count
 
-        self._until_done(1, link, ask)
-        return counts[0]
+        return self._until_answered(link, ask)
 
     def read_whole(self, link: RemoteLink, pinned: RemoteState) -> Iterator[memoryview]:
         """The file in chunks, from a server that has no ranges. Raises RemoteFileError."""
-        responses: list[http.client.HTTPResponse] = []
 
-        def ask(at: int) -> int:
-            response = self._get(link, at, pinned.size, pinned)
+        def ask() -> http.client.HTTPResponse:
+            response = self._get(link, 0, pinned.size, pinned)
             _compare(_state(response), pinned)
-            responses.append(response)
-            return 1
+            return response
 
-        self._until_done(1, link, ask)
+        response = self._until_answered(link, ask)
         at, buffer = 0, bytearray(CHUNK_BYTES)
         while at < pinned.size:
             try:
-                count = responses[0].readinto(buffer)
+                count = response.readinto(buffer)
             except (OSError, http.client.HTTPException) as error:
                 self.close()
                 raise RemoteFileError(FileStatus.READ_ERROR, _reason(error)) from error
@@ -236,7 +230,18 @@ class RangeClient:
                 raise RemoteFileError(FileStatus.READ_ERROR, ENDED_EARLY)
             yield memoryview(buffer)[:count]
             at += count
-        self._finish(responses[0])
+        self._finish(response)
+
+    def _until_answered(self, link: RemoteLink, ask: Callable[[], T]) -> T:
+        """Repeat `ask` until it returns something."""
+        answers: list[T] = []
+
+        def work(_: int) -> int:
+            answers.append(ask())
+            return 1
+
+        self._until_done(1, link, work)
+        return answers[0]
 
     def _until_done(self, wanted: int, link: RemoteLink, work: Callable[[int], int]) -> None:
         """Repeat `work(at)`, which returns how many bytes it got, until all are there."""

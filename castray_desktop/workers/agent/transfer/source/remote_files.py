@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import struct
+import threading
+import time
 import urllib.parse
+from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Callable, Optional
@@ -19,16 +23,20 @@ from castray_desktop.workers.agent.transfer.source.download_window import (
     DownloadEndedError,
     DownloadWindow,
     FilePart,
+    OnWaiting,
+    PinFile,
     PinnedFile,
+    download_part,
 )
 from castray_desktop.workers.agent.transfer.source.range_client import (
     LinkRefusedError,
+    RangeClient,
     RemoteFileError,
+    RemoteState,
     WholeOnlyError,
 )
 from castray_desktop.workers.agent.transfer.source.remote_links import RemoteLinks
 from castray_desktop.workers.agent.transfer.source.remote_listing import remote_state
-from castray_desktop.workers.agent.transfer.source.reread_parts import RereadParts
 from castray_desktop.workers.agent.transfer.store.hash_cache import FileKey
 from castray_desktop.workers.agent.transfer.store.piece_store import StoreGoneError
 from castray_desktop.workers.agent.transfer.store.receive_store import ReceiveStore
@@ -36,11 +44,19 @@ from castray_desktop.workers.agent.transfer.store.receive_store import ReceiveSt
 VERIFY_SECONDS = 0.02
 """So often it is looked whether what a journal names was verified: nobody tells of each piece."""
 
+PAUSE_CHECK_SECONDS = 0.25
+"""A pause before another attempt ends so soon after the cast."""
+
+KEPT_BYTES = 4 << 20
+"""So much of the last parts is kept: several recipients often request one at once."""
+
 COLLISION_FREE = frozenset({"sha256", "git-sha1"})
 """Checksums that are different for different files."""
 
 OwnCopy = Callable[[], Optional[ReceiveStore]]
-"""What this node, as a recipient of the same cast, has of it; None before its delivery has started."""
+"""What this node, as a recipient of the same cast, has of it; None before its delivery has started, or if it
+is none.
+"""
 
 
 def remote_failure(file: RemoteFile, status: FileStatus, reason: str) -> Failure:
@@ -69,6 +85,94 @@ def remote_key(file: RemoteFile) -> Optional[FileKey]:
     return FileKey(device | 1 << 63, inode, file.size, 0, 0)
 
 
+class RereadParts:
+    """Parts that are downloaded once more, on request: the reader in order has passed them.
+
+    One at a time, for any thread; the last ones are kept.
+    """
+
+    def __init__(self, pin: PinFile, check_end: Callable[[], None], waiting: OnWaiting) -> None:
+        """`check_end` raises when the cast has ended."""
+        self.received_bytes = 0
+        self._pin = pin
+        self._check_end = check_end
+        self._waiting = waiting
+        self._lock = threading.Lock()
+        self._client: Optional[RangeClient] = None
+        self._kept: deque[tuple[FilePart, bytes]] = deque()  # guarded by the lock
+        self._stopped = False
+
+    def read(self, part: FilePart, view: memoryview) -> None:
+        """Fill `view` with the part. Raises RemoteFileError."""
+        with self._one_at_a_time() as client:
+            if self._read_kept(part, view):
+                return
+            received = download_part(client, self._pin, part, view, self._waiting)
+            if not received:
+                return
+            self.received_bytes += received
+            self._waiting("", 0.0)
+            self._keep(part, view)
+
+    def state(self, file: int) -> RemoteState:
+        """What the server says of a file now. Raises RemoteFileError."""
+        with self._one_at_a_time() as client:
+            return client.state(self._pin(file, None).link)
+
+    def stop(self) -> None:
+        """End what is being read soon; nothing is read from now on."""
+        self._stopped = True
+        client = self._client
+        if client is not None:
+            client.abort()
+        self._close()
+
+    def _read_kept(self, part: FilePart, view: memoryview) -> bool:
+        for kept, payload in self._kept:
+            first = part.offset - kept.offset
+            if kept.file == part.file and first >= 0 and first + part.length <= kept.length:
+                view[:] = payload[first : first + part.length]
+                return True
+        return False
+
+    def _keep(self, part: FilePart, view: memoryview) -> None:
+        if part.length > KEPT_BYTES:
+            return
+        self._kept.append((part, bytes(view)))
+        while sum(kept.length for kept, _ in self._kept) > KEPT_BYTES:
+            self._kept.popleft()
+
+    @contextlib.contextmanager
+    def _one_at_a_time(self) -> Iterator[RangeClient]:
+        """The client, for one thread. Raises RemoteFileError."""
+        try:
+            with self._lock:
+                if self._stopped:
+                    raise DownloadEndedError
+                if self._client is None:
+                    self._client = RangeClient(self._pause)
+                yield self._client
+        finally:
+            if self._stopped:
+                self._close()
+
+    def _close(self) -> None:
+        """Close the client, unless it is in use: then its user does that."""
+        if self._lock.acquire(blocking=False):
+            try:
+                if self._client is not None:
+                    self._client.close()
+            finally:
+                self._lock.release()
+
+    def _pause(self, seconds: float, reason: str) -> None:
+        self._waiting(reason, seconds)
+        until = time.monotonic() + seconds
+        while (left := until - time.monotonic()) > 0:
+            self._check_end()
+            time.sleep(min(left, PAUSE_CHECK_SECONDS))
+
+
 class RemoteFiles:
     """The remote files of one cast, by number of the manifest's files.
 
@@ -80,16 +184,16 @@ class RemoteFiles:
         files: Mapping[int, RemoteFile],
         manifest: Manifest,
         manifest_bytes: int,
-        own_copy: Optional[OwnCopy],
+        own_copy: OwnCopy,
         delivered: DeliveredFiles,
         is_wanted: Callable[[int, int, int], bool],
         check_end: Callable[[], None],
         waiting: Callable[[Optional[Failure], float], None],
         links: RemoteLinks,
     ) -> None:
-        """`own_copy` is None if this node is no recipient. `is_wanted(file, start, end)` says whether these
-        bytes of the stream will be read in order. `check_end` raises when the cast has ended.
-        `waiting(failure, seconds)` is called while a server lets wait, and with None after.
+        """`is_wanted(file, start, end)` says whether these bytes of the stream will be read in order.
+        `check_end` raises when the cast has ended. `waiting(failure, seconds)` is called while a server lets
+        wait, and with None after.
         """
         links.set_files(files)
         self._files = files
@@ -217,21 +321,13 @@ class RemoteFiles:
         start = self._manifest_bytes + self._manifest.file_range(file)[0] + offset
         return start, start + length
 
-    def _store_with(self, part: FilePart) -> Optional[ReceiveStore]:
-        """What this node writes as a recipient, if it has that part."""
-        store = self._own_copy() if self._own_copy is not None else None
-        if store is None:
-            return None
-        with store.pieces.lock:
-            return store if store.pieces.have.contains(*self._range(*part)) else None
-
     def _lacking(self, part: FilePart) -> list[FilePart]:
         """What to download of that part: not what this node has as a recipient, nor what its journal of an
         earlier attempt names. All of it, if the server has no ranges.
         """
         if part.file in self.delivered:
             return []
-        store = self._own_copy() if self._own_copy is not None else None
+        store = self._own_copy()
         if store is None:
             return [part]
         start, end = self._range(*part)
@@ -245,12 +341,8 @@ class RemoteFiles:
             return [part]
         return [FilePart(part.file, part.offset + low - start, high - low) for low, high in gaps]
 
-    def _await_verified(self, part: FilePart) -> None:
+    def _await_verified(self, store: ReceiveStore, start: int, end: int) -> None:
         """Wait as long as this node verifies what its journal names. Raises when the cast has ended."""
-        store = self._own_copy() if self._own_copy is not None else None
-        if store is None:
-            return
-        start, end = self._range(*part)
         while not store.pieces.gone_reason:
             self._check_end()
             with store.pieces.lock:
@@ -263,12 +355,16 @@ class RemoteFiles:
         have it."""
         if self.delivered.read(file, offset, view):
             return True
-        self._await_verified(FilePart(file, offset, len(view)))
-        store = self._store_with(FilePart(file, offset, len(view)))
+        store = self._own_copy()
         if store is None:
             return False
+        start, end = self._range(file, offset, len(view))
+        self._await_verified(store, start, end)
+        with store.pieces.lock:
+            if not store.pieces.have.contains(start, end):
+                return False
         try:
-            store.pieces.read_stream(view, *self._range(file, offset, len(view)))
+            store.pieces.read_stream(view, start, end)
         except (OSError, EOFError, StoreGoneError):
             return False
         return True

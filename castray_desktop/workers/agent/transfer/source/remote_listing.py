@@ -6,8 +6,8 @@ import contextlib
 import os
 import threading
 import time
-from array import array
 from collections.abc import Sequence
+from dataclasses import replace
 
 from castray_desktop.core.content.file_names import ExcludePatterns, NamePatterns, display_name
 from castray_desktop.core.content.manifest import EntryKind, ManifestEntry
@@ -115,20 +115,16 @@ def _failure(url: str, reason: str) -> Failure:
 def with_remote_files(scan: ScanResult, files: Sequence[RemoteFile], patterns: NamePatterns) -> ScanResult:
     """The scan with these files after its own. Raises CastRayError."""
     exclusions = ExcludePatterns(patterns)
-    found = ScanResult(
-        list(scan.entries),
-        array("Q", scan.inodes),
-        array("Q", scan.devices),
-        array("q", scan.ctimes),
-        list(scan.others),
-        dict(scan.top_paths),
-        scan.systems,
-        dict(scan.followed),
-        list(scan.top),
-        list(scan.problems),
-        scan.problem_count,
-        files=scan.files,
-        size=scan.size,
+    found = replace(
+        scan,
+        entries=scan.entries[:],
+        inodes=scan.inodes[:],
+        devices=scan.devices[:],
+        ctimes=scan.ctimes[:],
+        others=scan.others[:],
+        top_paths=dict(scan.top_paths),
+        top=scan.top[:],
+        remote={},
     )
     folders: set[bytes] = set()
     for item in files:
