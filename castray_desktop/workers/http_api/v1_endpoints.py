@@ -8,7 +8,7 @@ from urllib.parse import urlencode
 from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
-from castray_desktop.core.casts.json_views import Form, cast_form, node_form
+from castray_desktop.core.casts.json_views import cast_form, node_form
 from castray_desktop.core.protocol import messages
 from castray_desktop.core.protocol.messages import CastState, CastSummary
 from castray_desktop.workers.client.client_cache import ReconnectingClient
@@ -48,7 +48,7 @@ def node_routes(engine: ReconnectingClient) -> APIRouter:
         page = responses.NodePageForm(
             tuple(map(node_form, nodes[:limit])), _link(request, cursor=after), after
         )
-        return page_response(page, page.next)
+        return page_response(page)
 
     @router.post(
         "/nodes",
@@ -94,7 +94,7 @@ def cast_routes(engine: ReconnectingClient) -> APIRouter:
             _link(request, cursor=more),
             more,
         )
-        return page_response(page, page.next)
+        return page_response(page)
 
     @router.post(
         "/casts",
@@ -155,7 +155,7 @@ def history_routes(engine: ReconnectingClient) -> APIRouter:
         page = responses.HistoryPageForm(
             tuple(VERSION_1.resource(cast_form(cast)) for cast in found.casts), found.total, more
         )
-        return page_response(page, page.next)
+        return page_response(page)
 
     return router
 
@@ -184,11 +184,13 @@ def schedule_routes(engine: ReconnectingClient) -> APIRouter:
     return router
 
 
-def page_response(page: Form, following: str | None) -> Response:
+def page_response(
+    page: responses.NodePageForm | responses.CastPageForm | responses.HistoryPageForm,
+) -> Response:
     """A page, with the address of the next one in the header `Link` as well."""
     response = json_response(page)
-    if following is not None:
-        response.headers["Link"] = f'<{following}>; rel="next"'
+    if page.next is not None:
+        response.headers["Link"] = f'<{page.next}>; rel="next"'
     return response
 
 

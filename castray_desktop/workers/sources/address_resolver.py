@@ -132,25 +132,21 @@ def _check_count(files: Sequence[RemoteFile], *addresses: str) -> None:
 
 def _check_paths(files: Sequence[RemoteFile]) -> None:
     """Refuse names that no file can have, and one that is both a file and a folder. Raises CastRayError."""
-    folders = {above for file in files for above in folders_above(file.path)}
+    taken = {above for file in files for above in folders_above(file.path)}
     for file in files:
         reason = ""
-        names = file.path.split("/")
         try:
-            raw = [safe_component(name.encode()) for name in names]
+            raw = [safe_component(name.encode()) for name in file.path.split("/")]
         except ValueError as error:
             reason = str(error)
         else:
             if sum(map(len, raw)) + len(raw) > MAX_PATH:
                 reason = "it is too long"
+            elif file.path in taken:
+                reason = "another file or folder has the same name"
         if reason:
             raise CastRayError(FailureKind.STORE_NAME, url=file.shown_address, reason=reason)
-    seen: set[str] = set()
-    for file in files:
-        if file.path in folders or file.path in seen:
-            reason = "another file or folder has the same name"
-            raise CastRayError(FailureKind.STORE_NAME, url=file.shown_address, reason=reason)
-        seen.add(file.path)
+        taken.add(file.path)
 
 
 def merge_listings(listings: Mapping[str, Sequence[RemoteFile]], layout: Layout) -> tuple[RemoteFile, ...]:

@@ -103,11 +103,8 @@ async def _find(access: StoreAccess, place: ObjectPlace) -> list[ObjectMeta]:
             return [await obstore.head_async(access.store, key)]
         except FileNotFoundError:
             pass
-        except (
-            PermissionDeniedError,
-            UnauthenticatedError,
-        ) as error:  # who may not list gets this for what is not there
-            denied = error
+        except (PermissionDeniedError, UnauthenticatedError) as error:
+            denied = error  # who may not list gets this for what is not there
     found: list[ObjectMeta] = []
     async for page in obstore.list(access.store, prefix=key or None, chunk_size=PAGE):
         found += page

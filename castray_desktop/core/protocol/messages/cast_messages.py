@@ -283,9 +283,7 @@ class CastSummary(Record, frozen=True):
     kept_links: int = 0  # links that were sent as links
     broken_links: int = 0  # of these, the ones that point to nothing at a recipient
     broken_names: tuple[str, ...] = ()  # the first of them
-    checksums: dict[
-        str, int
-    ] = {}  # kind: number of downloaded files that had the one that their server states
+    checksums: dict[str, int] = {}  # downloaded files with the one that their server states, by kind
     place: int = 0  # place in the queue; 0: the next to start
     schedule: str = ""  # the id of the schedule that started it
     follows: str = ""  # id of the original cast of a later or repeated delivery

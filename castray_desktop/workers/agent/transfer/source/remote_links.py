@@ -152,12 +152,9 @@ class RemoteLinks:
         if batch.is_old(now):
             return self._ask(position, now, urgent=False)
         is_near = position >= (batch.order.first + batch.end) // 2 and batch.end < len(self._positions)
-        if is_near and self._find_next(batch) is None:
+        if is_near and not any(other.has(batch.end) for other in self._batches):
             return self._ask(batch.end, now, urgent=False)
         return False
-
-    def _find_next(self, batch: _Batch) -> Optional[_Batch]:
-        return next((other for other in self._batches if other.has(batch.end)), None)
 
     def _ask(self, first: int, now: float, *, urgent: bool, renews: bool = False) -> bool:
         """Want links from this position on. One request is open at a time, which may become urgent, or be
