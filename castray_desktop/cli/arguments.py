@@ -344,11 +344,9 @@ def send_request(options: argparse.Namespace) -> SendRequest:
     if options.dest and not options.dest.startswith("/"):
         raise CastRayError(FailureKind.BAD_DESTINATION, destination=options.dest)
     if options.source is None:  # the engine checks them too, but only once a cluster has started
-        from castray_desktop.workers.client.local_files import check_path  # imports much of the agent
+        from castray_desktop.workers.agent.transfer.source.scanner import check_paths  # not for all commands
 
-        for path in filterfalse(is_url, paths):
-            if (failure := check_path(path, options.links)) is not None:
-                raise CastRayError.of(failure)
+        check_paths(filterfalse(is_url, paths), options.links)
     request = SendRequest(
         paths=paths,
         recipients=recipients,

@@ -35,7 +35,7 @@ from castray_desktop.core.failures.sentences import sentence
 from castray_desktop.core.protocol import messages
 from castray_desktop.core.protocol.messages import SendRequest
 from castray_desktop.python.progress_bars import Progress, bars_for, has_viewer
-from castray_desktop.workers.client.local_files import check_path
+from castray_desktop.workers.agent.transfer.source.scanner import check_paths
 from castray_desktop.workers.clusters.node_inventory import is_this_computer
 
 CLOSED = "the connection to CastRay is closed"
@@ -463,9 +463,8 @@ def _absolute(paths: Paths, links: str, local: bool) -> tuple[str, ...]:
     """Absolute paths, which must exist if they are `local`, and addresses. Raises CastRayError."""
     given = [os.fspath(path) for path in ([paths] if isinstance(paths, str | os.PathLike) else paths)]
     found = tuple(os.path.abspath(path) if local and not is_url(path) else path for path in given)
-    for path in filterfalse(is_url, found) if local else ():
-        if (failure := check_path(path, links)) is not None:
-            raise CastRayError.of(failure)
+    if local:
+        check_paths(filterfalse(is_url, found), links)
     return found
 
 

@@ -32,7 +32,7 @@ from castray_desktop.workers.client.single_instance import HandoverRequest, Seco
 from castray_desktop.workers.clusters.cluster_discovery import ClusterHistory, UsedCluster
 from castray_desktop.workers.clusters.node_inventory import AddedNode, AddedNodeStore, NodeNameStore
 from castray_desktop.workers.history.history_store import HistoryStore, PastCast
-from castray_desktop.workers.schedules.schedule_runner import ScheduleFile, ScheduleState, encode_states
+from castray_desktop.workers.schedules.schedule_runner import ScheduleState, load_states
 from tests.fuzz.examples import example
 from tests.fuzz.fuzz_target import FuzzTarget, Parse, json_sample
 from tests.fuzz.mutation import InputFormat
@@ -102,11 +102,11 @@ def _read_checkpoints(path: Path) -> None:
 
 
 def _read_schedules(path: Path) -> None:
-    encode_states(ScheduleFile(path).read())
+    msgspec.json.encode(load_states(path, lambda schedule: None))
 
 
 def _schedule_samples() -> Sequence[bytes]:
-    return [encode_states([example(ScheduleState)] * 2)]
+    return [msgspec.json.encode([example(ScheduleState)] * 2)]
 
 
 def _checkpoint_samples() -> Sequence[bytes]:

@@ -20,6 +20,8 @@ from castray_desktop.core.protocol.messages import (
 from castray_desktop.workers.base.paths import Paths
 from castray_desktop.workers.client.engine_client import EngineClient
 
+_NOTHING = messages.Welcome(protocol=0, version="", pid=0, cluster=ClusterStatus(), nodes=(), casts=())
+
 
 class ClientCache:
     """The cluster, its nodes, casts and deliveries, as reported by the engine.
@@ -27,26 +29,26 @@ class ClientCache:
     `version` counts the changes, so that derived data can be cached.
     """
 
-    def __init__(self, welcome: messages.Welcome | None = None) -> None:
+    def __init__(self, welcome: messages.Welcome = _NOTHING) -> None:
         self.version = 0
-        self._started_over(welcome)
+        self._start_over(welcome)
 
-    def _started_over(self, welcome: messages.Welcome | None) -> None:
-        self.pid = welcome.pid if welcome else 0
-        self.cluster = welcome.cluster if welcome else ClusterStatus()
-        self.nodes: dict[str, NodeInfo] = {node.name: node for node in welcome.nodes} if welcome else {}
-        self.casts: dict[str, CastSummary] = {cast.cast: cast for cast in welcome.casts} if welcome else {}
-        self._deliveries: dict[str, dict[str, DeliverySnapshot]] = {}
+    def _start_over(self, welcome: messages.Welcome) -> None:
+        self.pid = welcome.pid
+        self.cluster = welcome.cluster
+        self.nodes: dict[str, NodeInfo] = {node.name: node for node in welcome.nodes}
+        self.casts: dict[str, CastSummary] = {cast.cast: cast for cast in welcome.casts}
         self.throughput: Throughput | None = None
-        for cast, deliveries in (welcome.deliveries if welcome else {}).items():
-            self._deliveries[cast] = {item.node: item for item in deliveries}
+        self._deliveries: dict[str, dict[str, DeliverySnapshot]] = {
+            cast: {item.node: item for item in deliveries} for cast, deliveries in welcome.deliveries.items()
+        }
 
     def apply_event(self, event: messages.Event) -> None:
         """Apply an event. Events without effect here are ignored."""
         self.version += 1
         match event:
             case messages.Welcome():
-                self._started_over(event)
+                self._start_over(event)
             case messages.ClusterChanged(status):
                 self.cluster = status
             case messages.NodesChanged(changed, removed):
@@ -113,8 +115,7 @@ class ReconnectingClient:
     async def open(self) -> None:
         """Connect for the first time, starting an engine if there is none. Raises CastRayError."""
         client = await EngineClient.connect(self._paths, self._kind)
-        self._take(client)
-        await self._use(client)
+        await self._take(client)
         self._following = asyncio.create_task(self._follow(client), name="engine connection")
 
     async def close(self) -> None:
@@ -137,9 +138,13 @@ class ReconnectingClient:
             raise CastRayError(FailureKind.ENGINE_UNREACHABLE, reason="it has stopped")
         return await self._client.request(command, expect)
 
-    def _take(self, client: EngineClient) -> None:
+    async def _take(self, client: EngineClient) -> None:
+        """Use this connection, and select the cluster again, since a new engine has none yet."""
         self._client = client
         self._hear(client.welcome)
+        if self._target and self._target != self.cache.cluster.target:
+            with contextlib.suppress(CastRayError):
+                await client.request(messages.UseCluster(self._target), messages.Done)
 
     def _hear(self, event: messages.Event) -> None:
         self.cache.apply_event(event)
@@ -154,8 +159,7 @@ class ReconnectingClient:
             await client.close()
             log.warning("the connection to the engine was lost")
             client = await self._connect_again()
-            self._take(client)
-            await self._use(client)
+            await self._take(client)
 
     async def _connect_again(self) -> EngineClient:
         while True:
@@ -165,10 +169,3 @@ class ReconnectingClient:
             except CastRayError as error:
                 log.info("the engine is not reachable: %s", error.failure.values)
                 await asyncio.sleep(RECONNECT_SECONDS)
-
-    async def _use(self, client: EngineClient) -> None:
-        """Select the cluster again, since a new engine has none yet."""
-        if not self._target or self._target == self.cache.cluster.target:
-            return
-        with contextlib.suppress(CastRayError):
-            await client.request(messages.UseCluster(self._target), messages.Done)

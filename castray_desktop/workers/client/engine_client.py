@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import errno
 import fcntl
+import itertools
 import os
 import signal
 import socket
@@ -38,15 +39,11 @@ async def read_body(reader: asyncio.StreamReader, limit: int = MAX_FRAME_BYTES) 
 ReplyType = TypeVar("ReplyType", bound=messages.Message)
 
 ENGINE_START_SECONDS = 15.0
-
 """An engine that is stopping may hold the lock for a while."""
 
 WELCOME_SECONDS = 5.0
-
 CONNECT_SECONDS = 0.02
-
 RETRY_SECONDS = 0.2
-
 CLOSE_SECONDS = 1.0
 
 # SO_PEERCRED begins with the process id; macOS has SOL_LOCAL and LOCAL_PEERPID, which Python does not name.
@@ -68,7 +65,7 @@ class EngineClient:
         self._writer = writer
         self._answers: dict[int, asyncio.Future[messages.Reply]] = {}
         self._events: asyncio.Queue[messages.Event | None] = asyncio.Queue()
-        self._number = 0
+        self._numbers = itertools.count(1)
         self._closed = False
         self._receiving = asyncio.create_task(self._receive(), name="engine client")
 
@@ -80,28 +77,25 @@ class EngineClient:
         ENGINE_VERSION when it speaks another version of the protocol, HOME_NEWER when none runs and a later
         version of the program has written the home.
         """
-        silent = False
         try:
             paths.check()
         except OSError as error:
-            raise CastRayError(FailureKind.ENGINE_UNREACHABLE, reason=str(error)) from error
+            raise _unreachable(str(error)) from error
         try:
             async with asyncio.timeout(WELCOME_SECONDS):
                 return await cls._open(paths, kind)
         except TimeoutError:
-            silent = True
+            raise _unreachable("it does not respond") from None
         except OSError:
-            pass
-        if silent or not start:
-            reason = "it does not respond" if silent else "no engine is running"
-            raise CastRayError(FailureKind.ENGINE_UNREACHABLE, reason=reason)
+            if not start:
+                raise _unreachable("no engine is running") from None
         try:
             async with asyncio.timeout(ENGINE_START_SECONDS):
                 return await cls._start(paths, kind)
         except TimeoutError:
-            raise CastRayError(FailureKind.ENGINE_UNREACHABLE, reason="it took too long") from None
+            raise _unreachable("it took too long") from None
         except OSError as error:
-            raise CastRayError(FailureKind.ENGINE_UNREACHABLE, reason=str(error)) from error
+            raise _unreachable(str(error)) from error
 
     @classmethod
     async def _start(cls, paths: Paths, kind: str) -> EngineClient:
@@ -115,9 +109,7 @@ class EngineClient:
                 return client
             status = process.poll()
             if status not in (None, 0):
-                raise CastRayError(
-                    FailureKind.ENGINE_UNREACHABLE, reason=f"it failed, see the log in {paths.log}"
-                )
+                raise _unreachable(f"it failed, see the log in {paths.log}")
             await asyncio.sleep(CONNECT_SECONDS if status is None else RETRY_SECONDS)
             if status == 0:  # another engine serves this home; it may be stopping
                 process = await asyncio.to_thread(start_engine, paths)
@@ -151,9 +143,8 @@ class EngineClient:
         ENGINE_UNREACHABLE when the connection ends first.
         """
         if self._closed:
-            raise CastRayError(FailureKind.ENGINE_UNREACHABLE, reason="the connection was closed")
-        self._number += 1
-        number = self._number
+            raise _unreachable("the connection was closed")
+        number = next(self._numbers)
         future: asyncio.Future[messages.Reply] = asyncio.get_running_loop().create_future()
         self._answers[number] = future
         try:
@@ -206,9 +197,11 @@ class EngineClient:
         self._events.put_nowait(None)
         for future in self._answers.values():
             if not future.done():
-                future.set_exception(
-                    CastRayError(FailureKind.ENGINE_UNREACHABLE, reason="the engine has stopped")
-                )
+                future.set_exception(_unreachable("the engine has stopped"))
+
+
+def _unreachable(reason: str) -> CastRayError:
+    return CastRayError(FailureKind.ENGINE_UNREACHABLE, reason=reason)
 
 
 def _frame(request: messages.Request) -> bytes:

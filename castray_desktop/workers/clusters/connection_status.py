@@ -30,7 +30,7 @@ class ConnectionStatus:
         self._log = log
         self._ours = False
         self._slow_timer: asyncio.TimerHandle | None = None
-        self._waiting: set[asyncio.Future[None]] = set()
+        self._changed = asyncio.Event()  # set at each change, for those who wait already
 
     @property
     def phase(self) -> ClusterPhase:
@@ -45,12 +45,7 @@ class ConnectionStatus:
     async def until_settled(self) -> ClusterStatus:
         """Wait until the status is settled and return it."""
         while not self.settled:
-            waiter = asyncio.get_running_loop().create_future()
-            self._waiting.add(waiter)
-            try:
-                await waiter
-            finally:
-                self._waiting.discard(waiter)
+            await self._changed.wait()
         return self.status
 
     # --- what becomes of it ---------------------------------------------------------------------
@@ -135,9 +130,8 @@ class ConnectionStatus:
         self._set_slow_timer(status.phase is ClusterPhase.STARTING)
         self.status = status
         self._publish(status)
-        for waiter in self._waiting:
-            if not waiter.done():
-                waiter.set_result(None)
+        self._changed.set()
+        self._changed.clear()
 
     def _set_slow_timer(self, starting: bool) -> None:
         """Start a timer that reports a slow start."""

@@ -32,7 +32,6 @@ from castray_desktop.workers.casts.session.download_planner import (
     list_files,
     unreachable,
 )
-from castray_desktop.workers.client.local_files import measure_paths, path_summary
 from castray_desktop.workers.sources.address_resolver import SHORT_PATIENCE_SECONDS, AddressResolver
 
 LIST_SECONDS = 20.0
@@ -94,14 +93,23 @@ async def _measure_paths(
             info for info in agents.nodes.values() if info.this_computer and info.state is NodeState.ONLINE
         ]
         if len(own) != 1:
-            return await asyncio.to_thread(measure_paths, paths, patterns)
+            return await asyncio.to_thread(_measure_here, paths, patterns)
         try:
             reply = await agents.call(own[0].name, order, MEASURE_SECONDS)
         except CastRayError:  # its agent is lost
-            return await asyncio.to_thread(measure_paths, paths, patterns)
+            return await asyncio.to_thread(_measure_here, paths, patterns)
     else:
         reply = await agents.call(find_node(node, agents.nodes).name, order, MEASURE_SECONDS)
-    return tuple(map(path_summary, reply.entries)) if isinstance(reply, agent_orders.MeasureReply) else ()
+    return tuple(map(_summary, reply.entries)) if isinstance(reply, agent_orders.MeasureReply) else ()
+
+
+def _measure_here(paths: tuple[str, ...], patterns: NamePatterns) -> tuple[PathSummary, ...]:
+    """Measure paths of this computer without an agent. Blocking: reads every folder below them."""
+    return tuple(_summary(node_inspection.measure_path(path, patterns)) for path in paths)
+
+
+def _summary(size: agent_orders.PathSize) -> PathSummary:
+    return PathSummary(size.path, size.name, size.folder, size.files, size.bytes, size.failure)
 
 
 async def _measure_web_address(agents: AgentDirectory, url: str) -> PathSummary:
@@ -119,7 +127,7 @@ async def _measure_web_address(agents: AgentDirectory, url: str) -> PathSummary:
     if (busy := busy_server(waits)) is not None:
         return PathSummary(url, name, failure=busy)
     if not failures:  # there are no nodes yet
-        return (await asyncio.to_thread(measure_paths, (url,), NamePatterns()))[0]
+        return (await asyncio.to_thread(_measure_here, (url,), NamePatterns()))[0]
     return PathSummary(url, name, failure=unreachable(url, failures))
 
 

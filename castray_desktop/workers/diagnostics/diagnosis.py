@@ -7,6 +7,7 @@ import os
 import time
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from castray_desktop.core.content.quantities import format_bytes
@@ -74,14 +75,13 @@ class _DiagnosisRun:
 
     async def run(self, status: ClusterStatus, cancelled: asyncio.Event) -> list[Check]:
         nodes = self.agents.nodes
-        steps: list[Step] = [self._this_computer, local_checks_of_window]
-        steps += [lambda: _completed([cluster_check(status)])]
-        steps += [self._examine_step(name) for name in nodes]
+        steps: list[Step] = [self._this_computer, local_checks_of_window, partial(self._cluster, status)]
+        steps += [partial(self._examine, name) for name in nodes]
         online = [name for name, node in nodes.items() if node.state is NodeState.ONLINE]
         found = await self._all(steps, cancelled, 0, len(steps) + len(online))
         # Only now: an agent without connections was restarted for the inspection.
         self.peers = {name: peer for name in online if (peer := self._peer(name)) is not None}
-        dials = [self._dial_step(name, others) for name, others in self._pairs()]
+        dials = [partial(self._dial, name, others) for name, others in self._pairs()]
         await self._all(dials, cancelled, len(steps), len(steps) + len(dials))
         return [*found, *connection_checks(self.dialled, self.peers)]
 
@@ -129,40 +129,33 @@ class _DiagnosisRun:
         inotify = local_checks.inotify_check()
         return checks if inotify is None else [*checks, inotify]
 
-    def _examine_step(self, name: str) -> Step:
-        async def examine() -> list[Check]:
-            state = self.agents.nodes[name].state
-            if state is not NodeState.ONLINE:
-                kind = "starting" if state is NodeState.STARTING else "node"
-                return [Check(kind, CheckState.NOTICE, name)]
-            before = time.time()
-            try:
-                reply = await self.agents.call(name, agent_orders.InspectNode())
-            except CastRayError as error:
-                values = error.failure.values | {"because": error.failure.kind.value}
-                return [Check("node", CheckState.BAD, name, values)]
-            if not isinstance(reply, agent_orders.NodeInspection):
-                return []
-            return node_checks(name, reply, before, time.time())
+    async def _cluster(self, status: ClusterStatus) -> list[Check]:
+        return [cluster_check(status)]
 
-        return examine
-
-    def _dial_step(self, name: str, others: list[str]) -> Step:
-        async def dial() -> list[Check]:
-            order = agent_orders.DialPeers(tuple(self.peers[other] for other in others), DIAL_SECONDS)
-            try:
-                reply = await self.agents.call(name, order)
-            except CastRayError:  # its inspection reports that
-                return []
-            if isinstance(reply, agent_orders.DialReply):
-                self.dialled.update({(name, result.node): result for result in reply.results})
+    async def _examine(self, name: str) -> list[Check]:
+        state = self.agents.nodes[name].state
+        if state is not NodeState.ONLINE:
+            kind = "starting" if state is NodeState.STARTING else "node"
+            return [Check(kind, CheckState.NOTICE, name)]
+        before = time.time()
+        try:
+            reply = await self.agents.call(name, agent_orders.InspectNode())
+        except CastRayError as error:
+            values = error.failure.values | {"because": error.failure.kind.value}
+            return [Check("node", CheckState.BAD, name, values)]
+        if not isinstance(reply, agent_orders.NodeInspection):
             return []
+        return node_checks(name, reply, before, time.time())
 
-        return dial
-
-
-async def _completed(checks: list[Check]) -> list[Check]:
-    return checks
+    async def _dial(self, name: str, others: list[str]) -> list[Check]:
+        order = agent_orders.DialPeers(tuple(self.peers[other] for other in others), DIAL_SECONDS)
+        try:
+            reply = await self.agents.call(name, order)
+        except CastRayError:  # its inspection reports that
+            return []
+        if isinstance(reply, agent_orders.DialReply):
+            self.dialled.update({(name, result.node): result for result in reply.results})
+        return []
 
 
 async def local_checks_of_window() -> list[Check]:

@@ -36,7 +36,7 @@ from castray_desktop.core.protocol.messages import (
     RateSample,
     SendRequest,
 )
-from castray_desktop.workers.base.state_files import UNREADABLE, check_times
+from castray_desktop.workers.base.state_files import DAMAGED, UNREADABLE, check_times
 
 VERSION = 2
 MAX_ROWS = 1000
@@ -52,9 +52,8 @@ FEW_MATCHES = 5000
 LONGEST_PATTERN = 10_000
 
 CHECKED_BYTES = 64 * 1024 * 1024
-"""A file up to this size is checked when it is opened, which takes a fraction of a second; damage in a larger
-one shows when it is read. In a larger one damage shows when it is read, and `begin_again` sets it aside
-then."""
+"""A file up to this size is checked when it is opened, which takes a fraction of a second. Damage in a larger
+one shows when it is read, and `begin_again` sets it aside then."""
 
 RATE_SECONDS = 26 * 3600.0
 
@@ -151,12 +150,12 @@ class HistoryStore:
         self._path = path
         self._members: int | None = None  # of all crowds; None: not counted
         try:
-            self._open(path)
+            self._open()
         except sqlite3.Error as error:
             if not is_damage(error, _DAMAGE_AT_OPENING):
                 raise
-            self._set_aside(path, error)
-            self._open(path)
+            self._set_aside(error)
+            self._open()
 
     def begin_again(self, error: sqlite3.Error) -> None:
         """The file has turned out to be damaged: set it aside, and begin a new one.
@@ -164,24 +163,24 @@ class HistoryStore:
         Raises like the constructor.
         """
         self._database.close()
-        self._set_aside(self._path, error)
-        self._open(self._path)
+        self._set_aside(error)
+        self._open()
 
-    def _open(self, path: Path) -> None:
+    def _open(self) -> None:
         self._visible: tuple[str, list[Any]] = ("true", [])  # SQL condition that excludes hidden casts
         self._all_hidden = False
         self._unreadable = 0
         self._forget_answers()
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
-        path.chmod(0o600)
-        self._database = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
+        os.close(os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600))
+        self._path.chmod(0o600)
+        self._database = sqlite3.connect(self._path, check_same_thread=False, isolation_level=None)
         self._database.text_factory = _text
         try:
             self._run("PRAGMA journal_mode=WAL")
             self._run("PRAGMA synchronous=NORMAL")
             self._run("PRAGMA foreign_keys=ON")
             self._run("PRAGMA secure_delete=ON")  # deleted data is overwritten
-            small = path.stat().st_size <= CHECKED_BYTES
+            small = self._path.stat().st_size <= CHECKED_BYTES
             if small and self._run("PRAGMA quick_check").fetchone()[0] != "ok":
                 raise _damage("the file is damaged")
             self._migrate()
@@ -206,16 +205,15 @@ class HistoryStore:
         for statement in _COLUMNS:  # an error here means that a table is not what it should be
             self._run(statement)
 
-    def _set_aside(self, path: Path, error: sqlite3.Error) -> None:
+    def _set_aside(self, error: sqlite3.Error) -> None:
         """The damaged file is kept for inspection."""
         stamp = time.strftime("%Y%m%d-%H%M%S", time.gmtime())
-        for name in (path.name, f"{path.name}-wal", f"{path.name}-shm"):
+        aside = self._path.with_name(f"{DAMAGED}{stamp}-{self._path.name}")
+        for end in ("", "-wal", "-shm"):
             with contextlib.suppress(FileNotFoundError):
-                path.with_name(name).rename(path.with_name(f"damaged-{stamp}-{name}"))
+                Path(f"{self._path}{end}").rename(f"{aside}{end}")
         log.warning(
-            "The history could not be read (%s). It was set aside as %s, and a new one begins.",
-            error,
-            path.with_name(f"damaged-{stamp}-{path.name}"),
+            "The history can't be read (%s). It was set aside as %s, and a new one begins.", error, aside
         )
 
     def close(self) -> None:

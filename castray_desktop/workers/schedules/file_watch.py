@@ -107,12 +107,9 @@ class FileWatch:
     def _is_ours(self, path: str) -> bool:
         for root in self._paths:
             if path == root or path.startswith(root.rstrip("/") + "/"):
-                return not self._is_left_out(os.path.relpath(path, Path(root).parent))
+                inside = os.path.relpath(path, Path(root).parent)
+                return not (self._exclusions and self._exclusions.leaves_out(inside))
         return False
-
-    def _is_left_out(self, path: str) -> bool:
-        """Whether this path of the parcel, or a folder above it, is excluded."""
-        return bool(self._exclusions) and self._exclusions.leaves_out(path)
 
     def _tell(self, whom: Callable[..., None], *what: object) -> None:
         if self._loop is None or self._stop.is_set():

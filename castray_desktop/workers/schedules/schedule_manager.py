@@ -37,19 +37,29 @@ from castray_desktop.core.protocol.messages import (
 )
 from castray_desktop.core.protocol.nodes.driver_protocol import LOCAL_TARGET
 from castray_desktop.workers.base.async_tasks import finish
+from castray_desktop.workers.base.state_files import replace_file
 from castray_desktop.workers.clusters.cluster_registry import ClusterRegistry, ManagedCluster
 from castray_desktop.workers.schedules.schedule_runner import (
     ScheduleContext,
     ScheduledCasts,
-    ScheduleFile,
     ScheduleRunner,
     ScheduleState,
     SourceSnapshot,
-    encode_states,
+    load_states,
 )
 
 CONNECT_RETRY_SECONDS = 60.0
 """Minimum interval between attempts to reach a cluster."""
+
+MAX_SLEEP_SECONDS = 20.0
+"""Maximum time between two checks of the clock, since clocks may be set and machines sleep."""
+
+PUBLISH_SECONDS = 0.5
+DEMONSTRATION_SECONDS = 60.0
+DEMONSTRATION_FILE = Path("demonstration", "castray-demonstration.txt")
+LOCAL_ZONE = Path("/etc/localtime")
+
+log = logging.getLogger("castray.schedules")
 
 
 class ScheduleClusters:
@@ -153,9 +163,6 @@ def _check_apart(
                 )
 
 
-LOCAL_ZONE = Path("/etc/localtime")
-
-
 def local_zone(variable: str | None = None, file: Path = LOCAL_ZONE) -> tzinfo:
     """The zone of `TZ`, else the machine's, else UTC."""
     name = (os.environ.get("TZ", "") if variable is None else variable).removeprefix(":")
@@ -179,19 +186,6 @@ def next_cron_time(cron: str, after: datetime) -> datetime | None:
         raise ValueError(str(error)) from error
 
 
-MAX_SLEEP_SECONDS = 20.0
-
-"""Maximum time between two checks of the clock, since clocks may be set and machines sleep."""
-
-PUBLISH_SECONDS = 0.5
-
-DEMONSTRATION_SECONDS = 60.0
-
-DEMONSTRATION_FILE = Path("demonstration", "castray-demonstration.txt")
-
-log = logging.getLogger("castray.schedules")
-
-
 class ScheduleManager:
     """`start` loads the schedules, `close` stops them; running casts continue."""
 
@@ -204,7 +198,7 @@ class ScheduleManager:
         zone: Callable[[], tzinfo] = local_zone,
         cron: NextTime = next_cron_time,
     ) -> None:
-        self._file = ScheduleFile(path)
+        self._path = path
         self._casts = casts
         self._publish = publish
         self._wall = wall
@@ -219,7 +213,7 @@ class ScheduleManager:
 
     async def start(self) -> None:
         """Load the schedules; resumed casts have to be known by now."""
-        for state in await asyncio.to_thread(self._file.read, self._check):
+        for state in await asyncio.to_thread(load_states, self._path, self._check):
             runner = self._runners[state.schedule.schedule] = ScheduleRunner(state, self._context)
             runner.start(missed=True)
         self._keep_clusters()
@@ -417,11 +411,11 @@ class ScheduleManager:
             await asyncio.sleep(PUBLISH_SECONDS)
 
     async def _write(self) -> None:
-        content = encode_states([runner.state for runner in self._runners.values()])
+        content = msgspec.json.encode([runner.state for runner in self._runners.values()])
         if content == self._written:
             return
         try:
-            await finish(asyncio.to_thread(self._file.write, content))
+            await finish(asyncio.to_thread(replace_file, self._path, content, synced=True))
         except OSError as error:
             log.warning("schedules could not be saved: %s", error)
             return

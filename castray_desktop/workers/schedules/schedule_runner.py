@@ -46,36 +46,19 @@ class ScheduleState(msgspec.Struct):
     sent_to: dict[str, str] = msgspec.field(default_factory=dict)  # manifest digest by recipient
 
 
-class ScheduleFile:
-    """Reads once, writes often. `write` blocks."""
+def load_states(path: Path, check: Callable[[Schedule], None]) -> list[ScheduleState]:
+    """Read the saved schedules. What is damaged, or what `check` refuses, is set aside and never deleted."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def check_one(state: ScheduleState) -> None:
+        check_times((state.next_run, state.last_run))
+        check(state.schedule)
 
-    def read(self, check: Callable[[Schedule], None] = lambda schedule: None) -> list[ScheduleState]:
-        """Read the saved schedules. What is damaged, or what `check` refuses, is set aside and never
-        deleted.
-        """
-
-        def check_one(state: ScheduleState) -> None:
-            check_times((state.next_run, state.last_run))
-            check(state.schedule)
-
-        return load_list(self._path, "the schedules", ScheduleState, check_one, _upgrade)
-
-    def write(self, content: bytes) -> None:
-        """Replace the file atomically. Raises OSError."""
-        replace_file(self._path, content, synced=True)
+    return load_list(path, "the schedules", ScheduleState, check_one, _upgrade)
 
 
 def _upgrade(item: Any) -> Any:
     schedule = item["schedule"]
     return {**item, "schedule": {**schedule, "request": nest_options(schedule["request"])}}
-
-
-def encode_states(states: list[ScheduleState]) -> bytes:
-    """Encode the schedules for `write`."""
-    return msgspec.json.encode(states)
 
 
 WAIT_SECONDS = 5.0

@@ -29,7 +29,7 @@ from castray_desktop.workers.agent.transfer.store.hash_cache import FileKey, Has
 from castray_desktop.workers.agent.transfer.store.staging import StagingRegistry
 from castray_desktop.workers.base.paths import Paths
 from castray_desktop.workers.base.settings import SettingsFile
-from castray_desktop.workers.base.state_files import RecipientGroupFile
+from castray_desktop.workers.base.state_files import RecipientGroupFile, replace_file
 from castray_desktop.workers.casts.session.checkpoint import CastCheckpoint, CheckpointStore
 from castray_desktop.workers.casts.speed_stores import DownloadSpeedStore, NodeSpeedStore
 from castray_desktop.workers.clusters.cluster_discovery import ClusterHistory, UsedCluster
@@ -41,7 +41,7 @@ from castray_desktop.workers.history.cast_history import CastHistory
 from castray_desktop.workers.history.file_list_store import FileListStore, OutcomeRecord
 from castray_desktop.workers.history.history_store import CHECKED_BYTES, HistoryStore
 from castray_desktop.workers.http_api.idempotency_keys import IdempotencyKeys
-from castray_desktop.workers.schedules.schedule_runner import ScheduleFile, ScheduleState, encode_states
+from castray_desktop.workers.schedules.schedule_runner import ScheduleState, load_states
 from tests.helpers.engine_home import EngineHome
 from tests.helpers.samples import delivery_order
 from tests.workers.history.test_cast_history import past_cast
@@ -82,7 +82,7 @@ def furnish(paths: Paths) -> None:
     node = m.NodeInfo("n1", "node_1", "10.0.0.1", "host", m.NodeState.ONLINE)
     NodeSpeedStore(paths.speeds).record([node], {"node_1": SpeedMeasurement(1e8, True)})
     DownloadSpeedStore(paths.downloads).record("local", "example.org", [node], {"node_1": 1e8})
-    ScheduleFile(paths.schedules).write(encode_states(SCHEDULES))
+    replace_file(paths.schedules, msgspec.json.encode(SCHEDULES))
     deliveries = (DeliverySnapshot("node_1", DeliveryState.WAITING, "10.0.0.1"),)
     request = SendRequest(("/data",), ("node_1",), source="laptop")
     record = CastCheckpoint(RECORD, "10.9.9.9:6379", request, CastMode.UNICAST, 1.7e9, deliveries)
@@ -346,12 +346,12 @@ def test_one_damaged_item_harms_no_other(paths: Paths) -> None:
     raw[1]["last_state"] = "asleep"
     raw[0]["a later version's"] = {"field": 1}
     paths.schedules.write_text(json.dumps(raw))
-    read = ScheduleFile(paths.schedules).read()
+    read = load_states(paths.schedules, lambda schedule: None)
     assert [state.schedule.name for state in read] == ["nightly 0", "nightly 2"]
     (aside,) = paths.home.glob("damaged-*-schedules.json")
     assert json.loads(aside.read_bytes()) == raw
     assert stat.S_IMODE(aside.stat().st_mode) == 0o600
-    assert len(ScheduleFile(paths.schedules).read()) == 2
+    assert len(load_states(paths.schedules, lambda schedule: None)) == 2
     assert len(list(paths.home.glob("damaged-*"))) == 1
     paths.groups.write_text('{"racks": ["node_1"], "broken": [7]}')
     assert RecipientGroupFile(paths.groups).load() == {"racks": ("node_1",)}

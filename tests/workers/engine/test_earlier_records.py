@@ -15,7 +15,7 @@ from castray_desktop.core.casts.json_views import message_to_json
 from castray_desktop.core.protocol import messages as m
 from castray_desktop.workers.casts.session.checkpoint import CheckpointStore
 from castray_desktop.workers.history.history_store import HistoryStore
-from castray_desktop.workers.schedules.schedule_runner import ScheduleFile
+from castray_desktop.workers.schedules.schedule_runner import load_states
 from tests.workers.history.test_cast_history import past_cast
 
 CAST = "0123456789ab"
@@ -72,7 +72,7 @@ def test_an_earlier_schedule_keeps_its_options(tmp_path: Path) -> None:
     schedule = {"schedule": CAST, "name": "nightly", "request": EARLIER_REQUEST, "cron": "0 3 * * *"}
     path = tmp_path / "schedules.json"
     path.write_text(json.dumps([{"schedule": schedule, "next_run": 2e9}]))
-    assert [found.schedule for found in ScheduleFile(path).read()] == [SCHEDULE]
+    assert [found.schedule for found in load_states(path, lambda schedule: None)] == [SCHEDULE]
     assert [item.name for item in tmp_path.iterdir()] == [path.name]  # nothing was set aside
 
 

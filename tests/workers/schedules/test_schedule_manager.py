@@ -101,8 +101,7 @@ async def test_a_schedule_removed_during_its_scan_sends_nothing(stage: Stage) ->
 
 async def test_clients_hear_of_every_change(stage: Stage) -> None:
     await stage.add(every=600.0)
-    await stage.until(lambda: bool(stage.events))
-    assert stage.events[-1] == stage.schedules._message()
+    await stage.until(lambda: stage.events[-1:] == [stage.schedules._message()])
 
 
 async def test_the_demonstration_writes_a_file_that_differs_each_time(stage: Stage) -> None:

@@ -407,6 +407,15 @@ def scan_paths(
     return Scanner(links, patterns, on_progress).run(paths)
 
 
+def check_paths(paths: Iterable[str], links: str) -> None:
+    """Check whether these paths can be sent at all, without reading folders. Raises CastRayError."""
+    for path in paths:
+        with contextlib.suppress(OSError):  # the scan reports it
+            if stat.S_ISDIR(os.stat(path, follow_symlinks=links != "keep").st_mode):
+                continue
+        Scanner(links, NamePatterns(), lambda: None).run([path])
+
+
 def _not_followed(place: bytes, error: OSError) -> Failure:
     if error.errno not in NOWHERE:
         return _unreadable(place, error)
