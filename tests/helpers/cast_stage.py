@@ -6,13 +6,17 @@ import asyncio
 import time
 from typing import Any
 
-from castray_desktop.core.casts.grace_period import GRACE_SECONDS
-from castray_desktop.core.protocol.messages import CastResult, CastState, Event, SendRequest
+from castray_desktop.core.casts.grace_period import GRACE_SECONDS, AbsenceTracker
+from castray_desktop.core.protocol.messages import CastMode, CastResult, CastState, Event, SendRequest
 from castray_desktop.core.protocol.nodes import agent_orders
 from castray_desktop.core.protocol.nodes.agent_reports import SourceState
+from castray_desktop.workers.base.async_tasks import BackgroundTasks
+from castray_desktop.workers.casts.agent_directory import AgentDirectory
 from castray_desktop.workers.casts.cast_manager import CastManager
 from castray_desktop.workers.casts.cast_table import CastServices
+from castray_desktop.workers.casts.session.cast_status import CastStatus
 from castray_desktop.workers.casts.session.multicast_control import MulticastGroups
+from castray_desktop.workers.casts.session.session_context import SessionContext, Wakeup
 from castray_desktop.workers.sources.address_resolver import AddressResolver
 from tests.helpers.fake_agents import STREAM, FakeAgents
 
@@ -23,6 +27,22 @@ async def retry_cast(cast_manager: CastManager, cast: str, *recipients: str) -> 
     """Retry a cast of this cluster, as the engine does; returns its id."""
     past, failed = await cast_manager.commands.find_failed(cast, recipients)
     return cast_manager.retry(past, failed)
+
+
+def session_context(
+    agents: AgentDirectory, background: BackgroundTasks, request: SendRequest = REQUEST
+) -> SessionContext:
+    """The context of a session of these agents that nobody runs."""
+    absences = AbsenceTracker()
+    return SessionContext(
+        CastStatus("cast", request, {}, CastMode.MULTICAST, 0.0, 0.0),
+        agents,
+        background,
+        absences,
+        Wakeup(absences, lambda: None),
+        time.monotonic,
+        lambda node, failure: None,
+    )
 
 
 class Stage:

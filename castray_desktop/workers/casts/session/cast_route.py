@@ -125,7 +125,7 @@ class RoutePolicy:
         return (
             node not in self._context.absences
             and not self._status.is_recipient_paused(node)
-            and node not in self._destinations.writers.assigned
+            and node not in self._destinations.writers
         )
 
     def _possible_upstreams(self, route: Route) -> dict[str, int]:

@@ -159,7 +159,7 @@ class CastSession:
         destinations = SharedDestinations(context)
         if record is not None:
             failover.algorithms = record.algorithms
-            destinations.writers.assigned.update(record.writers)
+            destinations.writers.update(record.writers)
             destinations.folders.update(record.folders)
         self._executor, self._failover, self._destinations = executor, failover, destinations
         self._trailer = TrailerBroadcast(context, executor)
@@ -208,7 +208,7 @@ class CastSession:
         """Handle a report of a recipient."""
         if self.waits_for_cluster:  # it is about an attempt before
             return
-        if node not in self.status.recipients or node in self._destinations.writers.assigned:
+        if node not in self.status.recipients or node in self._destinations.writers:
             return
         if report.state in FINAL_RECIPIENT_STATES:
             self._executor.stopped.add(node)

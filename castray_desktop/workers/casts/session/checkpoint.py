@@ -198,7 +198,7 @@ class CheckpointWriter:
     def save_if_changed(self, ended: int) -> None:
         """Save the cast's state; `ended` is how many of its deliveries were handled."""
         status, failover = self._status, self._failover
-        writers, folders = dict(self._destinations.writers.assigned), len(self._destinations.folders)
+        writers, folders = dict(self._destinations.writers), len(self._destinations.folders)
         sent = status.source.sent_contents * SENT_STEPS // (status.source.stream_bytes or 1)
         order, pauses = status.order, (status.is_paused, status.paused_recipients)
         state = (
@@ -230,7 +230,7 @@ class CheckpointWriter:
             deliveries=tuple(map(_restartable, map(status.delivery, status.recipients))),
             manifest_digest=failover.digest,
             algorithms=failover.algorithms,
-            writers=dict(self._destinations.writers.assigned),
+            writers=dict(self._destinations.writers),
             folders=dict(self._destinations.folders),
             paused=status.is_paused,
             order=status.order,

@@ -9,127 +9,92 @@ where nothing may be pruned.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
 import itertools
 import logging
 import secrets
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import PurePosixPath
 
 from castray_desktop.core.casts.states import DeliveryEvent
 from castray_desktop.core.failures.kinds import CastRayError, Failure, FailureKind
-from castray_desktop.core.protocol.nodes import agent_orders
 from castray_desktop.core.protocol.nodes.agent_orders import DestinationReply, Probe, ProbeReply, ProbeVerb
 from castray_desktop.workers.casts.session.session_context import SessionContext
-
-
-class WriterAssignment:
-    """Which recipient writes for which others. A writer never depends on another one."""
-
-    def __init__(self) -> None:
-        self._writers: dict[str, str] = {}  # storage: the first that would write there
-        self.assigned: dict[str, str] = {}  # follower: its writer
-
-    def assign(self, node: str, storage: str) -> None:
-        """Assign `node`, which would write to `storage`; an empty storage is not shared."""
-        writer = self._writers.setdefault(storage, node) if storage else node
-        if writer != node:
-            self.assigned[node] = writer
-
-    def served_by(self, writer: str) -> tuple[str, ...]:
-        """The nodes that `writer` writes for."""
-        return tuple(node for node, current in self.assigned.items() if current == writer)
-
-    def promote(self, writer: str, successor: str) -> None:
-        """Make `successor`, one of the nodes of `writer`, the writer for all of them and for `writer`."""
-        del self.assigned[successor]
-        for node, current in self.assigned.items():
-            if current == writer:
-                self.assigned[node] = successor
-        self.assigned[writer] = successor
-        for storage, current in self._writers.items():
-            if current == writer:
-                self._writers[storage] = successor
-
 
 SHARED_PROBE_SECONDS = 5.0
 """Storage that takes longer counts as not shared."""
 
+SOURCE_PROBE_SECONDS = 15.0
+
 ROUNDS = 3
 """Number of storages with the same name that are distinguished."""
 
-SendOrder = Callable[[str, agent_orders.Order], Awaitable[agent_orders.OrderReply | None]]
+log = logging.getLogger("castray.cast")
 
 
-class SharedStorageFinder:
-    """Finds shared storage for one cast. `spawn` runs background work."""
+@contextlib.contextmanager
+def _probe(context: SessionContext, node: str) -> Iterator[Probe]:
+    """The order to place a probe file in the node's destination.
 
-    def __init__(
-        self,
-        cast: str,
-        destination: str,
-        call: SendOrder,
-        spawn: Callable[[Coroutine[None, None, None]], object],
-    ) -> None:
-        self._cast = cast
-        self._destination = destination
-        self._call = call
-        self._spawn = spawn
-
-    async def find_shared(self, replies: Mapping[str, agent_orders.DestinationReply]) -> dict[str, str]:
-        """A text for each node's storage: equal for nodes that write to one folder."""
-        storage = {node: reply.storage or f"of {node} alone" for node, reply in replies.items()}
-        groups = await asyncio.gather(
-            *(self._group_nodes(nodes) for nodes in _nodes_by_mount(replies, storage))
-        )
-        for group in (group for found in groups for group in found):
-            merged = {storage[node]: storage[group[0]] for node in group}
-            storage = {node: merged.get(key, key) for node, key in storage.items()}
-        return storage
-
-    async def _group_nodes(self, nodes: Sequence[str]) -> list[Sequence[str]]:
-        """Groups of two or more nodes that see each other's files."""
-        groups: list[Sequence[str]] = []
-        for _ in range(ROUNDS):
-            if len(nodes) < 2:
-                break
-            seen = await self._who_sees(nodes[0], nodes[1:])
-            if seen:
-                groups.append((nodes[0], *seen))
-            nodes = [node for node in nodes[1:] if node not in seen]
-        return groups
-
-    async def _who_sees(self, writer: str, others: Iterable[str]) -> tuple[str, ...]:
-        name, content = f".castray-probe-{secrets.token_hex(16)}", secrets.token_hex(16)
-        others = tuple(others)
-        try:
-            placed = await self._ask(
-                writer, Probe(self._cast, ProbeVerb.PLACE, name, content, self._destination)
-            )
-            if not placed.yes:
-                return ()
-            look = Probe(self._cast, ProbeVerb.LOOK, name, content, self._destination, placed.below)
-            answers = await asyncio.gather(*(self._ask(node, look) for node in others))
-        finally:  # also when it was not there in time, and when the cast is cancelled meanwhile
-            self._spawn(self._remove(writer, name))
-        return tuple(node for node, answer in zip(others, answers, strict=True) if answer.yes)
-
-    async def _ask(self, node: str, order: Probe) -> ProbeReply:
-        try:
-            async with asyncio.timeout(SHARED_PROBE_SECONDS):
-                answer = await self._call(node, order)
-        except (CastRayError, TimeoutError):  # a node that is lost is dealt with elsewhere
-            return ProbeReply(False)
-        return answer if isinstance(answer, ProbeReply) else ProbeReply(False)
-
-    async def _remove(self, node: str, name: str) -> None:
-        await self._ask(node, Probe(self._cast, ProbeVerb.REMOVE, name))
+    The file is removed also when it was not there in time, and when the cast is cancelled meanwhile.
+    """
+    name, content = f".castray-probe-{secrets.token_hex(16)}", secrets.token_hex(16)
+    destination = context.status.request.options.destination
+    try:
+        yield Probe(context.cast, ProbeVerb.PLACE, name, content, destination)
+    finally:
+        context.background.run(context.broadcast((node,), Probe(context.cast, ProbeVerb.REMOVE, name)))
 
 
-def _nodes_by_mount(
-    replies: Mapping[str, agent_orders.DestinationReply], storage: Mapping[str, str]
-) -> list[list[str]]:
+async def find_shared_storage(
+    context: SessionContext, replies: Mapping[str, DestinationReply]
+) -> dict[str, str]:
+    """A text for each node's storage: equal for nodes that write to one folder."""
+    storage = {node: reply.storage or f"of {node} alone" for node, reply in replies.items()}
+    groups = await asyncio.gather(
+        *(_group_nodes(context, nodes) for nodes in _nodes_by_mount(replies, storage))
+    )
+    for group in itertools.chain.from_iterable(groups):
+        merged = {storage[node]: storage[group[0]] for node in group}
+        storage = {node: merged.get(key, key) for node, key in storage.items()}
+    return storage
+
+
+async def _group_nodes(context: SessionContext, nodes: Sequence[str]) -> list[Sequence[str]]:
+    """Groups of two or more nodes that see each other's files."""
+    groups: list[Sequence[str]] = []
+    for _ in range(ROUNDS):
+        if len(nodes) < 2:
+            break
+        seen = await _who_sees(context, nodes[0], nodes[1:])
+        if seen:
+            groups.append((nodes[0], *seen))
+        nodes = [node for node in nodes[1:] if node not in seen]
+    return groups
+
+
+async def _who_sees(context: SessionContext, writer: str, others: Sequence[str]) -> tuple[str, ...]:
+    with _probe(context, writer) as place:
+        placed = await _ask(context, writer, place)
+        if not placed.yes:
+            return ()
+        look = dataclasses.replace(place, verb=ProbeVerb.LOOK, below=placed.below)
+        answers = await asyncio.gather(*(_ask(context, node, look) for node in others))
+    return tuple(node for node, answer in zip(others, answers, strict=True) if answer.yes)
+
+
+async def _ask(context: SessionContext, node: str, order: Probe) -> ProbeReply:
+    try:
+        async with asyncio.timeout(SHARED_PROBE_SECONDS):
+            answer = await context.agents.call(node, order)
+    except (CastRayError, TimeoutError):  # a node that is lost is dealt with elsewhere
+        return ProbeReply(False)
+    return answer if isinstance(answer, ProbeReply) else ProbeReply(False)
+
+
+def _nodes_by_mount(replies: Mapping[str, DestinationReply], storage: Mapping[str, str]) -> list[list[str]]:
     """Nodes with the same mount, the first of each storage."""
     seen: set[str] = set()
     by_mount: dict[str, list[str]] = defaultdict(list)
@@ -138,11 +103,6 @@ def _nodes_by_mount(
             by_mount[reply.mount].append(node)
         seen.add(storage[node])
     return [nodes for nodes in by_mount.values() if len(nodes) > 1]
-
-
-SOURCE_PROBE_SECONDS = 15.0
-
-log = logging.getLogger("castray.cast")
 
 
 async def find_source_folder_recipients(context: SessionContext, nodes: Iterable[str]) -> frozenset[str]:
@@ -162,24 +122,21 @@ def folders_above(paths: Iterable[str]) -> tuple[str, ...]:
 
 
 async def _writes_to_source_folder(context: SessionContext, node: str) -> bool:
-    cast, request, agents = context.cast, context.status.request, context.agents
-    name, content = f".castray-probe-{secrets.token_hex(16)}", secrets.token_hex(16)
+    request, agents = context.status.request, context.agents
     try:
-        async with asyncio.timeout(SOURCE_PROBE_SECONDS):
-            place = Probe(cast, ProbeVerb.PLACE, name, content, request.options.destination)
-            placed = await agents.call(node, place)
-            if isinstance(placed, ProbeReply) and placed.yes and placed.below:
-                return False  # there is no such folder yet
-            looks = [
-                agents.call(request.source, Probe(cast, ProbeVerb.LOOK, name, content, folder))
-                for folder in folders_above(request.local_paths)
-            ]
-            answers = await asyncio.gather(*looks)
+        with _probe(context, node) as place:
+            async with asyncio.timeout(SOURCE_PROBE_SECONDS):
+                placed = await agents.call(node, place)
+                if isinstance(placed, ProbeReply) and placed.yes and placed.below:
+                    return False  # there is no such folder yet
+                looks = [
+                    dataclasses.replace(place, verb=ProbeVerb.LOOK, destination=folder)
+                    for folder in folders_above(request.local_paths)
+                ]
+                answers = await asyncio.gather(*(agents.call(request.source, look) for look in looks))
     except (CastRayError, TimeoutError) as error:
-        log.warning("cast %s: no pruning on %s, which did not respond in time: %s", cast, node, error)
+        log.warning("cast %s: no pruning on %s, which did not respond in time: %s", context.cast, node, error)
         return True
-    finally:
-        context.background.run(context.broadcast((node,), Probe(cast, ProbeVerb.REMOVE, name)))
     return not _answered(placed, True) or not all(_answered(answer, False) for answer in answers)
 
 
@@ -218,24 +175,19 @@ class SharedDestinations:
     def __init__(self, context: SessionContext) -> None:
         self._context = context
         self._status = context.status
-        self.writers = WriterAssignment()
+        self.writers: dict[str, str] = {}
+        """The writer of each recipient that does not write itself: a follower. A writer never is one."""
         self.folders: dict[str, DestinationReply] = {}
         """The destination of each recipient; `storage` is equal for all that write to one folder."""
 
     async def find_shared(self, replies: Mapping[str, DestinationReply]) -> None:
         """Find out where these recipients write."""
-        groups = SharedStorageFinder(
-            self._context.cast,
-            self._status.request.options.destination,
-            self._context.agents.call,
-            self._context.background.run,
-        )
         there = {node: reply for node, reply in self.folders.items() if node not in self._context.absences}
         asked = {**there, **replies}
         request, here = self._status.request, frozenset[str]()
         if request.options.remove_extra:
             here = await find_source_folder_recipients(self._context, replies)
-        for node, storage in (await groups.find_shared(asked)).items():
+        for node, storage in (await find_shared_storage(self._context, asked)).items():
             sent_here = asked[node].sent_here or node in here
             self.folders[node] = dataclasses.replace(asked[node], storage=storage, sent_here=sent_here)
 
@@ -245,21 +197,27 @@ class SharedDestinations:
         return self._status.request.options.remove_extra and folder is not None and not folder.sent_here
 
     def assign(self, nodes: Iterable[str]) -> None:
-        """Assign these recipients, each as the writer of its folder or to another writer."""
+        """Assign these recipients, each as the writer of its folder or to the one that writes there."""
+        first: dict[str, str] = {}
+        for node, folder in self.folders.items():
+            if node not in self.writers:
+                first.setdefault(folder.storage, node)
         for node in nodes:
-            self.writers.assign(node, self.folders[node].storage)
+            writer = first[self.folders[node].storage]
+            if writer != node:
+                self.writers[node] = writer
 
     def add_recipient(self, node: str) -> None:
         """Add a recipient, whose writer may have finished."""
         self.assign((node,))
-        writer = self.writers.assigned.get(node)
+        writer = self.writers.get(node)
         if writer is None:
             return
         state = self._status.delivery(writer).state
         if state.delivered:
             self._share(node, writer)
         elif state.finished:
-            self.writers.promote(writer, node)
+            self._promote(writer, node)
 
     def replace_writer(self, writer: str) -> bool:
         """Let another recipient write instead of a lost writer, if one is online."""
@@ -270,7 +228,7 @@ class SharedDestinations:
             successor for successor in successors if not self._status.is_recipient_paused(successor)
         ] or successors
         if successors:
-            self.writers.promote(writer, successors[0])
+            self._promote(writer, successors[0])
         return bool(successors)
 
     def replace_paused_writer(self, node: str) -> None:
@@ -280,16 +238,24 @@ class SharedDestinations:
         """
         for successor in self._successors(node):
             if not self._status.is_recipient_paused(successor):
-                self.writers.promote(node, successor)
+                self._promote(node, successor)
                 return
 
     def _successors(self, writer: str) -> list[str]:
-        followers = self.writers.served_by(writer)
         return [
             node
-            for node in followers
+            for node in self._followers(writer)
             if node not in self._context.absences and not self._status.delivery(node).state.finished
         ]
+
+    def _followers(self, writer: str) -> tuple[str, ...]:
+        return tuple(node for node, current in self.writers.items() if current == writer)
+
+    def _promote(self, writer: str, follower: str) -> None:
+        """Let a follower of `writer` write for it and for all others."""
+        del self.writers[follower]
+        for node in (*self._followers(writer), writer):
+            self.writers[node] = follower
 
     def delivery_ended(self, node: str) -> bool:
         """Its delivery has ended, and possibly those that depend on it.
@@ -298,7 +264,7 @@ class SharedDestinations:
         """
         snapshot = self._status.delivery(node)
         if snapshot.state.delivered:
-            for follower in self.writers.served_by(node):
+            for follower in self._followers(node):
                 self._share(follower, node)
             return False
         kind = snapshot.failure.kind if snapshot.failure is not None else None
@@ -311,7 +277,7 @@ class SharedDestinations:
         return True
 
     def _fail_followers(self, writer: str, failure: Failure | None) -> None:
-        for follower in self.writers.served_by(writer):
+        for follower in self._followers(writer):
             own = Failure(FailureKind.WRITER_FAILED, {"writer": writer, "node": follower})
             self._context.end_delivery(follower, DeliveryEvent.FAILED, failure or own)
 

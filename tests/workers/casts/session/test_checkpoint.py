@@ -7,6 +7,7 @@ import stat
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from castray_desktop.core.failures.kinds import Failure, FailureKind
@@ -85,6 +86,25 @@ async def test_a_cast_continues_under_the_next_engine(engines: Engines) -> None:
     assert not second.agents.started("a")
     await engines.records[-1].close()
     assert list(engines.folder.iterdir()) == []
+
+
+async def test_who_is_added_under_the_next_engine_does_not_write_to_the_folder_of_another_one(
+    engines: Engines,
+) -> None:
+    first = await engines.start()
+    replies = {node: agent_orders.DestinationReply("/mnt/x", "one", free_bytes=10**10) for node in "abc"}
+    first.agents.replies = replies
+    cast = first.cast_manager.send(msgspec.structs.replace(REQUEST, recipients=("a", "b")))
+    await first.agents.wait_for("a", agent_orders.StartDelivery)
+    await engines.kill()
+    second = await engines.start()
+    second.agents.replies = replies
+    await second.agents.wait_for("a", agent_orders.StartDelivery)
+    await second.cast_manager.add_recipients(cast, ("c",))
+    assert await second.finish(cast, "a") is CastState.COMPLETED
+    states = [item.state for item in second.cast_manager.deliveries()[cast]]
+    assert states == [DeliveryState.COMPLETED, DeliveryState.SHARED, DeliveryState.SHARED]
+    assert not second.agents.started("c")
 
 
 async def test_a_cast_whose_files_have_changed_ends(engines: Engines) -> None:

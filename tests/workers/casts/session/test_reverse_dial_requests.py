@@ -6,14 +6,11 @@ import asyncio
 
 import pytest
 
-from castray_desktop.core.casts.grace_period import AbsenceTracker
-from castray_desktop.core.protocol.messages import CastMode, SendRequest
 from castray_desktop.core.protocol.nodes.agent_orders import DialRecipient
 from castray_desktop.core.protocol.nodes.agent_reports import DeliveryReport, RecipientState
 from castray_desktop.workers.base.async_tasks import BackgroundTasks
 from castray_desktop.workers.casts.session.cast_route import ReverseDialRequests
-from castray_desktop.workers.casts.session.cast_status import CastStatus
-from castray_desktop.workers.casts.session.session_context import SessionContext, Wakeup
+from tests.helpers.cast_stage import session_context
 from tests.helpers.fake_agents import FakeAgents
 
 S = RecipientState
@@ -24,27 +21,13 @@ def agents() -> FakeAgents:
     return FakeAgents("a", "b", "c")
 
 
-def requests_to(agents: FakeAgents, background: BackgroundTasks) -> ReverseDialRequests:
-    absences = AbsenceTracker()
-    context = SessionContext(
-        CastStatus("cast", SendRequest(("/data/x",), ("b", "c")), {}, CastMode.MULTICAST, 0.0, 0.0),
-        agents,
-        background,
-        absences,
-        Wakeup(absences, lambda: None),
-        lambda: 0.0,
-        lambda node, failure: None,
-    )
-    return ReverseDialRequests(context)
-
-
 def asking(times: int, upstream: str, state: S = S.CONNECTING, epoch: int = 3) -> DeliveryReport:
     return DeliveryReport("cast", state, epoch=epoch, asked=times, asked_upstream=upstream)
 
 
 async def test_each_request_is_forwarded_once(agents: FakeAgents) -> None:
     background = BackgroundTasks()
-    requests = requests_to(agents, background)
+    requests = ReverseDialRequests(session_context(agents, background))
     requests.delivery_reported("c", DeliveryReport("cast", S.CONNECTING))
     requests.delivery_reported("c", asking(1, "b"))
     requests.delivery_reported("c", asking(1, "b"))
@@ -63,7 +46,7 @@ async def test_each_request_is_forwarded_once(agents: FakeAgents) -> None:
 
 async def test_nobody_dials_a_recipient_that_has_ended(agents: FakeAgents) -> None:
     background = BackgroundTasks()
-    requests = requests_to(agents, background)
+    requests = ReverseDialRequests(session_context(agents, background))
     requests.delivery_reported("c", asking(1, "b", S.FAILED))
     requests.delivery_reported("b", asking(1, "a"))  # orders keep their order
     await agents.wait_for("a", DialRecipient)
@@ -73,7 +56,7 @@ async def test_nobody_dials_a_recipient_that_has_ended(agents: FakeAgents) -> No
 
 async def test_an_upstream_that_does_not_answer_is_given_up(agents: FakeAgents) -> None:
     background = BackgroundTasks()
-    requests = requests_to(agents, background)
+    requests = ReverseDialRequests(session_context(agents, background))
     agents.hold(DialRecipient)  # `cancel` ends calls that never answer
     requests.delivery_reported("c", asking(1, "b"))
     await agents.wait_for("b", DialRecipient)

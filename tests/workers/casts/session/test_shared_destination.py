@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,8 +17,10 @@ from castray_desktop.core.failures.kinds import CastRayError, FailureKind
 from castray_desktop.core.protocol.messages import CastState, DeliveryState, OnConflict, SendRequest
 from castray_desktop.core.protocol.nodes import agent_orders
 from castray_desktop.core.protocol.nodes.agent_orders import DestinationReply, Probe, ProbeReply, ProbeVerb
+from castray_desktop.workers.base.async_tasks import BackgroundTasks
 from castray_desktop.workers.casts.session import shared_destination
-from castray_desktop.workers.casts.session.shared_destination import SharedStorageFinder
+from castray_desktop.workers.casts.session.shared_destination import find_shared_storage
+from tests.helpers.cast_stage import REQUEST, session_context
 
 
 @dataclass
@@ -31,9 +33,11 @@ class World:
     broken: set[str] = field(default_factory=set)
     files: dict[int, dict[str, str]] = field(default_factory=dict)
     placed: int = 0
-    chores: list[asyncio.Task[None]] = field(default_factory=list)
+    background: BackgroundTasks = field(default_factory=BackgroundTasks)
 
-    async def call(self, node: str, order: agent_orders.Order) -> agent_orders.OrderReply | None:
+    async def call(
+        self, node: str, order: agent_orders.Order, seconds: float = 0.0
+    ) -> agent_orders.OrderReply | None:
         assert isinstance(order, Probe)
         for _ in range(self.pauses[len(self.files) % len(self.pauses)]):
             await asyncio.sleep(0)
@@ -50,12 +54,11 @@ class World:
         assert order.below == "x"
         return ProbeReply(files.get(order.name) == order.content)
 
-    def spawn(self, work: Coroutine[None, None, None]) -> None:
-        self.chores.append(asyncio.ensure_future(work))
-
     async def find(self) -> dict[str, str]:
-        found = await SharedStorageFinder("c", "/d", self.call, self.spawn).find_shared(self.replies)
-        await asyncio.gather(*self.chores)
+        request = REQUEST.with_options(destination="/d")
+        context = session_context(self, self.background, request)  # type: ignore[arg-type]
+        found = await find_shared_storage(context, self.replies)
+        await self.background.wait()
         return found
 
 
@@ -116,7 +119,9 @@ async def test_slow_storage_counts_as_not_shared(monkeypatch: pytest.MonkeyPatch
     never = asyncio.Event()
     answer = here.call
 
-    async def call(node: str, order: agent_orders.Order) -> agent_orders.OrderReply | None:
+    async def call(
+        node: str, order: agent_orders.Order, seconds: float = 0.0
+    ) -> agent_orders.OrderReply | None:
         if node == "n1":
             await never.wait()
         return await answer(node, order)
@@ -131,7 +136,9 @@ async def test_a_cancelled_cast_removes_its_probe() -> None:
     looking, never = asyncio.Event(), asyncio.Event()
     answer = here.call
 
-    async def call(node: str, order: agent_orders.Order) -> agent_orders.OrderReply | None:
+    async def call(
+        node: str, order: agent_orders.Order, seconds: float = 0.0
+    ) -> agent_orders.OrderReply | None:
         if isinstance(order, Probe) and order.verb is ProbeVerb.LOOK:
             looking.set()
             await never.wait()
@@ -144,7 +151,7 @@ async def test_a_cancelled_cast_removes_its_probe() -> None:
         assert len(here.files[0]) == 1
         finding.cancel()
         await asyncio.wait([finding])
-        await asyncio.gather(*here.chores)
+        await here.background.wait()
     assert here.files == {0: {}}
 
 
@@ -181,7 +188,8 @@ async def test_machines_with_equal_names_of_folders_on_other_storage(
     """Equal mounts alone are not sufficient: the machines differ here in a link each."""
     (tmp_path / "x.bin").write_bytes(bytes(3_000_000))
     monkeypatch.setattr(
-        "castray_desktop.workers.agent.transfer.store.destination_check.storage_of", lambda *_: "/dev/sda1"
+        "castray_desktop.workers.agent.transfer.store.destination_check.storage_of",
+        lambda *_: ("", "/dev/sda1"),
     )
     request = SendRequest(
         (str(tmp_path / "x.bin"),),
