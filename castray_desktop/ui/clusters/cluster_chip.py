@@ -17,6 +17,7 @@ from castray_desktop.ui.theme.fonts import font
 from castray_desktop.ui.theme.theme import Theme
 from castray_desktop.ui.widgets.basic_widgets import BUTTON_RADIUS, paint_icon, paint_round
 from castray_desktop.ui.widgets.painting import icon
+from castray_desktop.ui.widgets.popups import add_choice
 from castray_desktop.ui.widgets.status_glyphs import paint_glyph
 
 OURS = ("local", "shared")
@@ -156,9 +157,8 @@ class ClusterMenu(QMenu):
             return
         for cluster in shown[:12]:
             text = " · ".join(filter(None, (target_name(cluster.target), cluster_line(cluster))))
-            action = self.addAction(text, partial(self.use_requested.emit, cluster.target))
-            action.setCheckable(True)
-            action.setChecked(cluster.target == current)
+            use = partial(self.use_requested.emit, cluster.target)
+            add_choice(self, text, use, chosen=cluster.target == current)
         self.addSeparator()
 
     def _add_leaving(self, phase: ClusterPhase, target: str) -> None:

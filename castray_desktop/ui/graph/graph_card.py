@@ -21,7 +21,7 @@ import time
 from collections.abc import Callable, Iterable
 from functools import partial
 
-from PySide6.QtCore import QObject, QPoint, QRect, QRectF, QSize, Qt, QTimer, Signal
+from PySide6.QtCore import QObject, QPoint, QRect, QRectF, QSize, QTimer, Signal
 from PySide6.QtGui import QPainter, QPaintEvent, QResizeEvent
 from PySide6.QtWidgets import QHBoxLayout, QMenu, QSizePolicy, QVBoxLayout, QWidget
 
@@ -437,7 +437,6 @@ class GraphCard(Card):
     def show_menu(self, name: str, place: QPoint) -> None:
         """Open the menu of a node, or of the canvas, at a place on the screen."""
         menu = self.context_menu(name)
-        menu.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         if menu.isEmpty():
             menu.deleteLater()
         else:

@@ -80,6 +80,19 @@ def ask_for_paths(
     dialog.open()
 
 
+def ask_where_to_save(
+    parent: QWidget, title: str, name: str, save: Callable[[str], object], kind: str = ""
+) -> None:
+    """Open a dialog for a new file named `name`, among files of that `kind`; `save` gets the path."""
+    dialog = QFileDialog(parent, title, filter=kind)
+    dialog.setAcceptMode(QFileDialog.AcceptMode.AcceptSave)
+    dialog.setDefaultSuffix(name.rpartition(".")[2])
+    dialog.selectFile(name)
+    dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+    dialog.fileSelected.connect(save)
+    dialog.open()
+
+
 def sendable_paths(data: QMimeData) -> list[str]:
     """What a drag or a clipboard holds: paths of files, and addresses of web servers."""
     found = [

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 from PySide6.QtCore import QPoint, Qt, QTimer, Signal
 from PySide6.QtGui import QKeyEvent, QShowEvent
 from PySide6.QtWidgets import (
-    QFileDialog,
     QMenu,
     QSplitter,
     QStackedWidget,
@@ -23,7 +22,7 @@ from castray_desktop.core.protocol import messages
 from castray_desktop.core.protocol.messages import CastState, CastSummary
 from castray_desktop.ui.i18n.language import Retranslator, Text
 from castray_desktop.ui.model.cluster_text import explain_failure
-from castray_desktop.ui.model.desktop_services import copy
+from castray_desktop.ui.model.desktop_services import ask_where_to_save, copy
 from castray_desktop.ui.model.engine_link import EngineLink
 from castray_desktop.ui.pages.history_model import HistoryModel
 from castray_desktop.ui.pages.statistics_view import StatisticsView
@@ -256,7 +255,6 @@ class CastHistoryPage(QWidget):
         cast = self.current_cast()
         if cast is not None:
             menu = self.menu(cast)
-            menu.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
             open_menu(menu, self.table.viewport().mapToGlobal(place), self.table)
 
     def _open(self) -> None:
@@ -323,20 +321,14 @@ class CastHistoryPage(QWidget):
 
     def _show_export_menu(self) -> None:
         menu = QMenu(self)
-        menu.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         menu.addAction(self.tr("As CSV, one line per delivery…"), partial(self._ask_where, "csv"))
         menu.addAction(self.tr("As JSON, casts with their deliveries…"), partial(self._ask_where, "json"))
         below = self.export_button.mapToGlobal(self.export_button.rect().bottomLeft())
         open_menu(menu, below, self.export_button)
 
     def _ask_where(self, kind: str) -> None:
-        dialog = QFileDialog(self.window(), self.tr("Export the history"))
-        dialog.setAcceptMode(QFileDialog.AcceptMode.AcceptSave)
-        dialog.setDefaultSuffix(kind)
-        dialog.selectFile(f"castray-history.{kind}")
-        dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
-        dialog.fileSelected.connect(self.export_to)
-        dialog.open()
+        title = self.tr("Export the history")
+        ask_where_to_save(self.window(), title, f"castray-history.{kind}", self.export_to)
 
     def export_to(self, path: str) -> None:
         """Write what is shown to a file; its ending says how."""

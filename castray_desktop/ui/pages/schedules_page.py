@@ -350,7 +350,6 @@ class SchedulesPage(QWidget):
 
     def _show_menu(self, place: QPoint) -> None:
         menu = QMenu(self)
-        menu.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         info = self.current()
         if info is not None:
             menu.addAction(self.tr("Run now"), self.run)

@@ -144,7 +144,6 @@ class GroupBar(QWidget):
 
     def _show_menu(self, tag: QPushButton, group: Group, place: QPoint) -> None:
         menu = self.menu(group)
-        menu.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         open_menu(menu, tag.mapToGlobal(place), tag)
 
     def menu(self, group: Group) -> QMenu:

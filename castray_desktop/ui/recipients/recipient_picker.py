@@ -11,7 +11,6 @@ from functools import partial
 
 from PySide6.QtCore import QEvent, QModelIndex, QPoint, QRectF, QSize, Qt, QTimer, Signal
 from PySide6.QtGui import (
-    QActionGroup,
     QContextMenuEvent,
     QFocusEvent,
     QIcon,
@@ -48,7 +47,7 @@ from castray_desktop.ui.theme.theme import Theme, mix
 from castray_desktop.ui.widgets.basic_widgets import Badge, Card, Rule, bind_text, button, label, lay_in
 from castray_desktop.ui.widgets.fields import SegmentedButtons
 from castray_desktop.ui.widgets.painting import CENTRE, face, icon, paint_text, paint_wrapped
-from castray_desktop.ui.widgets.popups import open_menu
+from castray_desktop.ui.widgets.popups import add_choice, open_menu
 
 AGES_MS = 30_000
 GHOSTS = ((96, 72, 1.0), (80, 56, 0.8), (104, 72, 0.55), (88, 60, 0.35))
@@ -258,18 +257,13 @@ class RecipientPicker(Card):
 
     def _show_sort_menu(self) -> None:
         menu = QMenu(self)
-        menu.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
-        group = QActionGroup(menu)
         words = {
             RecipientOrder.NAME: self.tr("Name"),
             RecipientOrder.FREE_ROOM: self.tr("Most free space"),
             RecipientOrder.LOAD: self.tr("Least load"),
         }
         for order, word in words.items():
-            action = menu.addAction(word, partial(self.set_order, order))
-            action.setCheckable(True)
-            action.setChecked(order is self.model.order)
-            group.addAction(action)
+            add_choice(menu, word, partial(self.set_order, order), chosen=order is self.model.order)
         below = self.sort_button.mapToGlobal(self.sort_button.rect().bottomLeft())
         open_menu(menu, below, self.sort_button)
 

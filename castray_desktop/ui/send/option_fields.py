@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from enum import Enum
+from functools import partial
 from string import Formatter
 from typing import Any
 
 from PySide6.QtCore import QCoreApplication, QObject, QRect, QRectF, Qt, Signal
 from PySide6.QtGui import QColor, QFontMetrics, QPainter, QPaintEvent
-from PySide6.QtWidgets import QInputDialog, QLineEdit, QWidget
+from PySide6.QtWidgets import QInputDialog, QLineEdit, QMenu, QWidget
 
 from castray_desktop.core.casts.transfer_options import (
     Encryption,
@@ -33,6 +34,7 @@ from castray_desktop.ui.theme.fonts import font
 from castray_desktop.ui.theme.theme import Theme
 from castray_desktop.ui.widgets.basic_widgets import bind_text, label, paint_icon, paint_round, refresh_style
 from castray_desktop.ui.widgets.fields import RADIUS, CheckBox, Dropdown, IconField, TextField
+from castray_desktop.ui.widgets.popups import add_choice
 
 translate = QCoreApplication.translate
 
@@ -328,7 +330,15 @@ class LimitField(Dropdown):
         ask_for_limit(self, self.set_value)
 
 
-def ask_for_limit(owner: QWidget, take: Callable[[int], None], typed: str = "", problem: str = "") -> None:
+def add_limits(menu: QMenu, current: int, choose: Callable[[int], object], owner: QWidget) -> None:
+    """Fill a menu with limits in bytes per second, 0 for none, and a question for another one."""
+    for limit in sorted({0, *COMMON, current}):
+        text = format_rate(limit) if limit else translate("TransferTable", "No limit")
+        add_choice(menu, text, partial(choose, limit), chosen=limit == current)
+    menu.addAction(translate("TransferTable", "Other…"), partial(ask_for_limit, owner, choose))
+
+
+def ask_for_limit(owner: QWidget, take: Callable[[int], object], typed: str = "", problem: str = "") -> None:
     """Ask for a rate without holding up the window; again, with the reason, for what is none."""
 
     def done(text: str) -> None:

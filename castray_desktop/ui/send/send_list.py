@@ -486,7 +486,6 @@ class DropArea(QWidget):
     def open_menu(self, below: QWidget) -> None:
         """The choice between files and a folder, below a widget."""
         menu = QMenu(self)
-        menu.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         color = self._theme.palette.text_2
         menu.addAction(icon("file-plus", color), self.tr("Add files…"), self.files_wanted.emit)
         menu.addAction(icon("folder-plus", color), self.tr("Add folder…"), self.folder_wanted.emit)

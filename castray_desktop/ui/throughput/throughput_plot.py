@@ -18,17 +18,17 @@ from PySide6.QtCore import (
     QSaveFile,
     QSettings,
     QSize,
-    Qt,
     QTimer,
     Signal,
 )
 from PySide6.QtGui import QHideEvent, QShowEvent
-from PySide6.QtWidgets import QFileDialog, QHBoxLayout, QMenu, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QHBoxLayout, QMenu, QVBoxLayout, QWidget
 
 from castray_desktop.core.failures.kinds import Failure, FailureKind
 from castray_desktop.core.protocol import messages
 from castray_desktop.core.protocol.messages import RateHistory, Throughput
 from castray_desktop.ui.i18n.language import Retranslator
+from castray_desktop.ui.model.desktop_services import ask_where_to_save
 from castray_desktop.ui.model.engine_link import EngineLink
 from castray_desktop.ui.model.node_list import natural_key
 from castray_desktop.ui.theme.theme import Theme
@@ -49,7 +49,7 @@ from castray_desktop.ui.throughput.plot_canvas import (
 from castray_desktop.ui.throughput.rate_history import LONG_STEP, STEP, PlotHistory, RateWindow
 from castray_desktop.ui.widgets.basic_widgets import IconTint, icon_button, label, lay_in
 from castray_desktop.ui.widgets.fields import SegmentedButtons
-from castray_desktop.ui.widgets.popups import open_menu
+from castray_desktop.ui.widgets.popups import add_choice, open_menu
 
 PNG, CSV = "png", "csv"
 
@@ -212,9 +212,7 @@ class ThroughputPlot(QWidget):
         self._pause.setCheckable(True)
         self._pause.clicked.connect(self.set_paused)
         self.export_button = icon_button(self._theme, "download", lambda: self.tr("Save or change the plot"))
-        self.menu = QMenu(self)
-        self.menu.aboutToShow.connect(self._fill_menu)
-        self.export_button.clicked.connect(lambda: self._pop_up(self.menu, self.export_button))
+        self.export_button.clicked.connect(lambda: self._pop_up(self._export_menu(), self.export_button))
         buttons = (self._spans, self._pause, self.export_button)
         bar = lay_in(QHBoxLayout(), title, self._unit, None, *buttons, spacing=6, margins=(16, 8, 12, 0))
         keys = lay_in(QHBoxLayout(), self.legend, margins=(AXIS_LEFT, 4, 16, 0))
@@ -312,12 +310,9 @@ class ThroughputPlot(QWidget):
 
     def _hours_menu(self) -> QMenu:
         menu = QMenu(self)
-        menu.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         for seconds in HOURS:
             text = self.tr("The last {count} hours").format(count=seconds // 3600)
-            action = menu.addAction(text, partial(self._choose, seconds, self._bits))
-            action.setCheckable(True)
-            action.setChecked(seconds == self._span)
+            add_choice(menu, text, partial(self._choose, seconds, self._bits), chosen=seconds == self._span)
         return menu
 
     def _pop_up(self, menu: QMenu, below: QWidget) -> None:
@@ -328,26 +323,18 @@ class ThroughputPlot(QWidget):
         self.set_span(span)
         self.chosen.emit(span, bits)
 
-    def _fill_menu(self) -> None:
-        menu = self.menu
-        menu.clear()
+    def _export_menu(self) -> QMenu:
+        menu = QMenu(self)
         menu.addAction(self.tr("Save as a picture (PNG)…"), partial(self._ask_where, PNG))
         menu.addAction(self.tr("Save the numbers (CSV)…"), partial(self._ask_where, CSV))
         menu.addSeparator()
         for bits, text in ((False, self.tr("Bytes per second")), (True, self.tr("Bits per second"))):
-            action = menu.addAction(text, partial(self._choose, self._span, bits))
-            action.setCheckable(True)
-            action.setChecked(bits is self._bits)
+            add_choice(menu, text, partial(self._choose, self._span, bits), chosen=bits is self._bits)
+        return menu
 
     def _ask_where(self, ending: str) -> None:
-        dialog = QFileDialog(self, self.tr("Save the throughput"))
-        dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
-        dialog.setAcceptMode(QFileDialog.AcceptMode.AcceptSave)
-        dialog.setDefaultSuffix(ending)
-        dialog.setNameFilter(f"{ending.upper()} (*.{ending})")
-        dialog.selectFile(f"throughput.{ending}")
-        dialog.fileSelected.connect(self.save)
-        dialog.open()
+        kind = f"{ending.upper()} (*.{ending})"
+        ask_where_to_save(self, self.tr("Save the throughput"), f"throughput.{ending}", self.save, kind)
 
     def save(self, path: str) -> None:
         """Write a PNG or CSV file, by the ending of the name; emits `failed` on failure."""

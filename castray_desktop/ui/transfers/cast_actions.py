@@ -11,12 +11,11 @@ from PySide6.QtWidgets import QMenu, QWidget
 
 from castray_desktop.core.protocol import messages
 from castray_desktop.core.protocol.messages import CastState, CastSummary, DeliverySnapshot, DeliveryState
-from castray_desktop.ui.i18n.number_format import format_rate
 from castray_desktop.ui.model.desktop_services import BackgroundChecks, FolderOpener, copy
 from castray_desktop.ui.model.engine_link import EngineLink
 from castray_desktop.ui.model.node_list import NodeList
 from castray_desktop.ui.model.recipient_selection import RecipientSelection
-from castray_desktop.ui.send.option_fields import COMMON, ask_for_limit
+from castray_desktop.ui.send.option_fields import add_limits
 from castray_desktop.ui.transfers.transfer_model import TransferModel
 from castray_desktop.ui.transfers.transfer_text import cast_title
 
@@ -307,7 +306,8 @@ class TransferMenu:
                 partial(actions.move, name, 1),
             )
         if not cast.state.finished:
-            self._add_limits(menu, cast)
+            limits = menu.addMenu(translate("TransferTable", "Speed limit"))
+            add_limits(limits, cast.options.limit, partial(actions.set_limit, name), self._owner)
         if addable := actions.addable(cast):
             one, many = (
                 translate("TransferTable", "Add {node} as a recipient"),
@@ -315,17 +315,6 @@ class TransferMenu:
             )
             text = (one if len(addable) == 1 else many).format(node=addable[0], count=len(addable))
             menu.addAction(text, partial(actions.add_recipients, name, addable))
-
-    def _add_limits(self, menu: QMenu, cast: CastSummary) -> None:
-        limits = menu.addMenu(translate("TransferTable", "Speed limit"))
-        choices = sorted({0, *COMMON, cast.options.limit})
-        for limit in choices:
-            text = format_rate(limit) if limit else translate("TransferTable", "No limit")
-            action = limits.addAction(text, partial(self._actions.set_limit, cast.cast, limit))
-            action.setCheckable(True)
-            action.setChecked(limit == cast.options.limit)
-        change = partial(self._actions.set_limit, cast.cast)
-        limits.addAction(translate("TransferTable", "Other…"), partial(ask_for_limit, self._owner, change))
 
     def _add_after(self, menu: QMenu, casts: Sequence[CastSummary]) -> None:
         """What can be done with a cast that has ended."""

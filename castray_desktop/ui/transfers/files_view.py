@@ -8,14 +8,14 @@ from pathlib import Path
 
 from PySide6.QtCore import QPoint, Qt, QTimer
 from PySide6.QtGui import QHideEvent, QKeyEvent, QKeySequence, QShowEvent
-from PySide6.QtWidgets import QAbstractItemView, QFileDialog, QHBoxLayout, QMenu, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QAbstractItemView, QHBoxLayout, QMenu, QVBoxLayout, QWidget
 
 from castray_desktop.core.failures.kinds import Failure
 from castray_desktop.core.failures.sentences import Explanation
 from castray_desktop.core.protocol.messages import CastFile, FileOrder, FilesPage, FileState
 from castray_desktop.ui.i18n.language import Retranslator
 from castray_desktop.ui.model.cluster_text import explain_failure
-from castray_desktop.ui.model.desktop_services import copy
+from castray_desktop.ui.model.desktop_services import ask_where_to_save, copy
 from castray_desktop.ui.model.engine_link import EngineLink
 from castray_desktop.ui.theme.theme import Theme
 from castray_desktop.ui.transfers.file_export import FileListExport, FileRows, plain_lines
@@ -24,7 +24,7 @@ from castray_desktop.ui.transfers.file_text import file_state_word
 from castray_desktop.ui.widgets.banner import Banner
 from castray_desktop.ui.widgets.basic_widgets import button, label, lay_in
 from castray_desktop.ui.widgets.fields import Dropdown, search_field
-from castray_desktop.ui.widgets.popups import open_menu
+from castray_desktop.ui.widgets.popups import add_choice, open_menu
 from castray_desktop.ui.widgets.text_table import TextTable
 
 SEARCH_MS = 200
@@ -200,7 +200,6 @@ class FilesView(QWidget):
 
     def _show_menu(self, place: QPoint) -> None:
         menu = QMenu(self)
-        menu.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         file = self.table.current_key()
         if isinstance(file, CastFile):
             menu.addAction(self.tr("Copy rows") + "\tCtrl+C", self.copy_rows)
@@ -213,9 +212,8 @@ class FilesView(QWidget):
             (FileOrder.SIZE, self.tr("Sort by size")),
             (FileOrder.STATE, self.tr("Sort by outcome")),
         ):
-            action = menu.addAction(text, partial(self.model.sort_by, order))
-            action.setCheckable(True)
-            action.setChecked(self.model.query.order is order)
+            chosen = self.model.query.order is order
+            add_choice(menu, text, partial(self.model.sort_by, order), chosen=chosen)
         open_menu(menu, self.table.viewport().mapToGlobal(place), self.table)
 
     def copy_rows(self) -> None:
@@ -246,20 +244,14 @@ class FilesView(QWidget):
 
     def _show_export_menu(self) -> None:
         menu = QMenu(self)
-        menu.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         menu.addAction(self.tr("As CSV, one line per file and recipient…"), partial(self._ask_where, "csv"))
         menu.addAction(self.tr("As JSON, files with their recipients…"), partial(self._ask_where, "json"))
         below = self.export_button.mapToGlobal(self.export_button.rect().bottomLeft())
         open_menu(menu, below, self.export_button)
 
     def _ask_where(self, kind: str) -> None:
-        dialog = QFileDialog(self.window(), self.tr("Export the list of files"))
-        dialog.setAcceptMode(QFileDialog.AcceptMode.AcceptSave)
-        dialog.setDefaultSuffix(kind)
-        dialog.selectFile(f"castray-files-{self.model.cast}.{kind}")
-        dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
-        dialog.fileSelected.connect(self.export_to)
-        dialog.open()
+        name = f"castray-files-{self.model.cast}.{kind}"
+        ask_where_to_save(self.window(), self.tr("Export the list of files"), name, self.export_to)
 
     def export_to(self, path: str) -> None:
         """Write the files that are shown to a file; its ending says how."""

@@ -314,7 +314,6 @@ class TransferHeader(QHeaderView):
 
     def contextMenuEvent(self, event: QContextMenuEvent) -> None:
         menu = self.menu()
-        menu.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         open_menu(menu, event.globalPos(), self)
 
     def paintSection(self, painter: QPainter, rect: QRect, logical: int) -> None:

@@ -421,7 +421,6 @@ class TransferTable(QTreeView):
         if menu.isEmpty():
             menu.deleteLater()
             return
-        menu.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         place = self.visualRect(index).bottomLeft() + QPoint(EDGE, 0) if by_key else event.pos()
         open_menu(menu, self.viewport().mapToGlobal(place), self)
 

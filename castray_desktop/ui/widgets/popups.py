@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 
 from PySide6.QtCore import QEvent, QObject, QPoint, QPointF, QRectF, Qt, QTimer
@@ -40,8 +41,16 @@ def prepare_menu(menu: QMenu, owner: QWidget) -> None:
     menu.aboutToHide.connect(partial(_tell_soon, owner))
 
 
+def add_choice(menu: QMenu, text: str, choose: Callable[[], object], *, chosen: bool) -> None:
+    """Add an entry that has a tick while it is the chosen one."""
+    action = menu.addAction(text, choose)
+    action.setCheckable(True)
+    action.setChecked(chosen)
+
+
 def open_menu(menu: QMenu, place: QPoint, owner: QWidget) -> None:
-    """Show a menu of `owner` at a place on the screen."""
+    """Show a menu of `owner` at a place on the screen. It is deleted when it has closed."""
+    menu.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
     prepare_menu(menu, owner)
     menu.popup(place)
 

@@ -7,7 +7,6 @@ from functools import partial
 
 from PySide6.QtCore import QPointF, QRectF, Qt, Signal
 from PySide6.QtGui import (
-    QActionGroup,
     QColor,
     QLinearGradient,
     QPainter,
@@ -24,7 +23,7 @@ from castray_desktop.ui.clusters.cluster_selector import KnownClusters
 from castray_desktop.ui.i18n.language import CHINESE, CHOICES, ENGLISH, SYSTEM, Language, Retranslator
 from castray_desktop.ui.i18n.number_format import format_rate
 from castray_desktop.ui.model.engine_link import EngineLinkState
-from castray_desktop.ui.send.option_fields import COMMON, ask_for_limit
+from castray_desktop.ui.send.option_fields import add_limits
 from castray_desktop.ui.theme.resources import resource
 from castray_desktop.ui.theme.theme import BRAND_END, BRAND_START, Theme
 from castray_desktop.ui.widgets.basic_widgets import (
@@ -36,7 +35,7 @@ from castray_desktop.ui.widgets.basic_widgets import (
     lay_in,
     set_tone,
 )
-from castray_desktop.ui.widgets.popups import prepare_menu
+from castray_desktop.ui.widgets.popups import add_choice, prepare_menu
 
 HEIGHT = 56
 SPARK_POINTS = 72
@@ -60,7 +59,7 @@ class Header(QWidget):
         parent: QWidget | None = None,
     ) -> None:
         super().__init__(parent)
-        self._theme, self._language = theme, language
+        self._theme, self.language = theme, language
         self._upload_rate: float | None = None
         self.setFixedHeight(HEIGHT)
         self.chip = ClusterChip(theme)
@@ -121,7 +120,7 @@ class Header(QWidget):
 
     def _retranslate(self) -> None:
         # In both languages, for users who cannot read the current one.
-        name = self.tr("Language") + (" / 语言" if self._language.spoken == ENGLISH else " / Language")
+        name = self.tr("Language") + (" / 语言" if self.language.spoken == ENGLISH else " / Language")
         self.language_button.setToolTip(name)
         self.language_button.setAccessibleName(name)
         self._show_theme()
@@ -165,31 +164,16 @@ class Header(QWidget):
             tint.set_role("accent" if limit else "text_2")
 
     def _fill_limit_menu(self) -> None:
-        menu = self.limit_menu
-        menu.clear()
-        group = QActionGroup(menu)
-        for limit in sorted({0, *COMMON, self.limit}):
-            text = format_rate(limit) if limit else self.tr("No limit")
-            action = menu.addAction(text, partial(self.limit_requested.emit, limit))
-            action.setCheckable(True)
-            action.setChecked(limit == self.limit)
-            group.addAction(action)
-        menu.addAction(self.tr("Other…"), partial(ask_for_limit, self, self.limit_requested.emit))
-
-    def choose_language(self, choice: str) -> None:
-        """Speak one of `language.CHOICES` from now on."""
-        self._language.choose(choice)
+        self.limit_menu.clear()
+        add_limits(self.limit_menu, self.limit, self.limit_requested.emit, self)
 
     def _fill_language_menu(self) -> None:
-        menu = self.language_menu
-        menu.clear()
-        group = QActionGroup(menu)
+        self.language_menu.clear()
         names = {SYSTEM: self.tr("Same as the system"), ENGLISH: "English", CHINESE: "简体中文"}
         for choice in CHOICES:
-            action = menu.addAction(names[choice], partial(self.choose_language, choice))
-            action.setCheckable(True)
-            action.setChecked(choice == self._language.choice)
-            group.addAction(action)
+            chosen = choice == self.language.choice
+            choose = partial(self.language.choose, choice)
+            add_choice(self.language_menu, names[choice], choose, chosen=chosen)
 
     def _toggle_theme(self) -> None:
         self._theme.set_dark(not self._theme.dark)

@@ -89,7 +89,7 @@ class Pilot(QObject):
         self.seen["ready"] = time.time()
         window = self.window
         if self._options.chinese:
-            window.header.choose_language(CHINESE)
+            window.header.language.choose(CHINESE)
         self._drop([Path(name) for name in self._options.files])
         if self._options.dest:
             window.send_panel.form["destination"].setText(self._options.dest)
@@ -198,17 +198,17 @@ class Pilot(QObject):
         filming = self._film.isActive()
         self._film.stop()
         folder.mkdir(parents=True, exist_ok=True)
-        window.header.choose_language(ENGLISH)
+        window.header.language.choose(ENGLISH)
         window.table.expandAll()
         for dark in (False, True):
             window._theme.set_dark(dark)
             yield self._at_rest()
             window.grab().save(str(folder / f"window-{'dark' if dark else 'light'}.png"))
         window._theme.set_dark(False)
-        window.header.choose_language(CHINESE)
+        window.header.language.choose(CHINESE)
         yield self._at_rest()
         window.grab().save(str(folder / "window-light-zh.png"))
-        window.header.choose_language(ENGLISH)
+        window.header.language.choose(ENGLISH)
         if filming:
             self._film.start(FILM_MS)
 

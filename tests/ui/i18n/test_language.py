@@ -87,7 +87,7 @@ def looks(request: pytest.FixtureRequest, qapp: QApplication, fonts: None) -> Lo
             scene(window, link)
             made[spoken] = Look.of(window)
             window.header.language_menu.aboutToShow.emit()
-            window.header.choose_language(other)
+            window.header.language.choose(other)
             switched[other] = Look.of(window)
     return Looks(made, switched)
 

@@ -117,7 +117,7 @@ def test_every_page_can_be_opened_and_speaks_chinese(sheet: SettingsSheet, windo
     for key, _ in PAGES:
         sheet.show_page(key)
         assert not sheet.grab().isNull()
-    window.header.choose_language(CHINESE)
+    window.header.language.choose(CHINESE)
     QApplication.processEvents()
     assert sheet.windowTitle() == "设置"
     assert sheet.theme.itemText(1) == "浅色"

@@ -234,9 +234,9 @@ def test_bits_are_eight_times_as_many(stage: Stage, qtbot: QtBot) -> None:
     stage.plot.show()
     stage.feed(2)
     stage.plot._frame()
-    stage.plot._fill_menu()
+    menu = stage.plot._export_menu()
     with qtbot.waitSignal(stage.plot.chosen) as caught:
-        stage.plot.menu.actions()[-1].trigger()
+        menu.actions()[-1].trigger()
     assert caught.args == [60, True]
     assert stage.plot._unit.text() == "Gbit/s"
     size, _ = scale_unit(stage.plot._top, bits=True)
