@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection
 from dataclasses import dataclass
 from itertools import pairwise
 
 from PySide6.QtCore import QCoreApplication
 
-from castray_desktop.core.casts.multicast_status import MulticastStatus, received_mostly_multicast
+from castray_desktop.core.casts.multicast_status import received_mostly_multicast
 from castray_desktop.core.multicast.datagrams import MulticastState
 from castray_desktop.core.protocol.messages import (
     CastState,
@@ -18,10 +18,9 @@ from castray_desktop.core.protocol.messages import (
     NodeInfo,
     NodeState,
 )
-from castray_desktop.core.routing.bottleneck import SlowestHop
-from castray_desktop.ui.graph.node_items import NodeAppearance
+from castray_desktop.ui.graph.node_items import NodeAppearance, NodeHighlights
 from castray_desktop.ui.i18n.number_format import format_bytes, format_duration, format_rate
-from castray_desktop.ui.model.node_list import glyph_word, node_glyph
+from castray_desktop.ui.model.node_list import NodeList, glyph_word, node_glyph
 from castray_desktop.ui.transfers.path_text import delivery_encryption_line, delivery_lines, held_up_line
 from castray_desktop.ui.transfers.transfer_text import (
     cast_share,
@@ -33,6 +32,8 @@ from castray_desktop.ui.transfers.transfer_text import (
 )
 from castray_desktop.ui.widgets.status_glyphs import GlyphState
 
+translate = QCoreApplication.translate
+
 BADGES = frozenset({GlyphState.LAGGING, GlyphState.VERIFIED, GlyphState.FAILED, GlyphState.CHECKING})
 BAR_ROLES = {
     GlyphState.LAGGING: "warn_fill",
@@ -42,16 +43,6 @@ BAR_ROLES = {
 }
 
 
-@dataclass(frozen=True)
-class NodeHighlights:
-    """What pointer, keyboard and drags change in a node's appearance."""
-
-    selected: bool = False
-    focused: bool = False
-    target: bool = False
-    dim: bool = False
-
-
 def node_appearance(
     node: NodeInfo,
     cast: CastSummary | None,
@@ -59,36 +50,29 @@ def node_appearance(
     highlights: NodeHighlights,
     *,
     source: bool,
-    next_source: bool = False,
+    next_source: bool,
     now: float,
 ) -> NodeAppearance:
     """All that is drawn of a node; `next_source` is one that was chosen while another one's cast is shown."""
     offline = node.state is NodeState.OFFLINE
     glyph = node_glyph(node, delivery)
-    facts, role = node_facts(node, delivery, now)
     share = None
     if cast is not None and delivery is not None and not offline and not source:
         share = None if delivery.state is DeliveryState.CANCELLED else delivery_share(cast, delivery)
     if next_source:
-        facts, role = QCoreApplication.translate("GraphCard", "Next source"), "text_2"
+        facts, role = translate("GraphCard", "Next source"), "text_2"
     elif source:
-        facts, role = (
-            QCoreApplication.translate("GraphCard", "{name} · source").format(name=node.name),
-            "text_2",
-        )
+        facts, role = translate("GraphCard", "{name} · source").format(name=node.name), "text_2"
+    else:
+        facts, role = _node_facts(node, delivery, now)
+    here = source and node.this_computer
     return NodeAppearance(
-        name=node.name,
-        title=QCoreApplication.translate("GraphCard", "This computer")
-        if source and node.this_computer
-        else node.name,
+        title=translate("GraphCard", "This computer") if here else node.name,
         facts=facts,
         facts_role=role,
         source=source,
         offline=offline,
-        selected=highlights.selected,
-        focused=highlights.focused,
-        target=highlights.target,
-        dim=highlights.dim,
+        highlights=highlights,
         share=share,
         bar_role=BAR_ROLES.get(glyph, "accent"),
         glyph=glyph,
@@ -96,9 +80,8 @@ def node_appearance(
     )
 
 
-def node_facts(node: NodeInfo, delivery: DeliverySnapshot | None, now: float) -> tuple[str, str]:
+def _node_facts(node: NodeInfo, delivery: DeliverySnapshot | None, now: float) -> tuple[str, str]:
     """The line below a node's name, and its colour role."""
-    translate = QCoreApplication.translate
     if node.state is NodeState.OFFLINE:
         minutes = int(max(0.0, now - node.last_seen) // 60) if node.last_seen else 0
         if not minutes:
@@ -115,28 +98,29 @@ def node_facts(node: NodeInfo, delivery: DeliverySnapshot | None, now: float) ->
         return glyph_word(GlyphState.FAILED), "bad"
     if delivery is not None and delivery.state is DeliveryState.VERIFYING:
         return glyph_word(GlyphState.CHECKING), "text_2"
-    return machine_facts(node), "text_2"
+    return _machine_facts(node), "text_2"
 
 
-def machine_facts(node: NodeInfo) -> str:
+def _machine_facts(node: NodeInfo) -> str:
     """ "8 CPU · 1 GPU" """
     parts = []
     if node.cpus:
-        parts.append(QCoreApplication.translate("GraphCard", "{count} CPU").format(count=f"{node.cpus:g}"))
+        parts.append(translate("GraphCard", "{count} CPU").format(count=f"{node.cpus:g}"))
     if node.gpus:
-        parts.append(QCoreApplication.translate("GraphCard", "{count} GPU").format(count=f"{node.gpus:g}"))
+        parts.append(translate("GraphCard", "{count} GPU").format(count=f"{node.gpus:g}"))
     return " · ".join(parts) or node.address
 
 
-def tool_tip(node: NodeInfo, delivery: DeliverySnapshot | None, route: Sequence[str] = ()) -> str:
-    """A node's facts, one on each line; `route` are the lines about how it receives data."""
-    translate = QCoreApplication.translate
+def tool_tip(node: NodeInfo, nodes: NodeList, source: str) -> str:
+    """A node's facts, one on each line; `source` is that of the cast."""
+    delivery = nodes.activity(node.name)
     lines = [f"{node.name} — {glyph_word(node_glyph(node, delivery))}"]
-    lines += route
+    if delivery is not None:
+        lines += _route_lines(delivery, nodes, source)
     if node.address:
         lines.append(translate("GraphCard", "Address: {address}").format(address=node.address))
     if node.cpus or node.gpus:
-        lines.append(machine_facts(node))
+        lines.append(_machine_facts(node))
     if node.cpus:
         busy = f"{round(node.load * 100)}%"
         lines.append(translate("GraphCard", "Processors: {share} busy").format(share=busy))
@@ -151,19 +135,10 @@ def tool_tip(node: NodeInfo, delivery: DeliverySnapshot | None, route: Sequence[
     return "\n".join(lines)
 
 
-def route_lines(
-    delivery: DeliverySnapshot | None,
-    before: str,
-    slowest: SlowestHop | None,
-    listening: MulticastStatus | None = None,
-    repairing: float = 0.0,
-    source: str = "",
-) -> list[str]:
+def _route_lines(delivery: DeliverySnapshot, nodes: NodeList, source: str) -> list[str]:
     """How a node receives the data of the cast from `source`, and its problem if it has one."""
-    translate = QCoreApplication.translate
-    if delivery is None:
-        return []
-    lines = list(delivery_lines(delivery, listening, repairing))
+    listening, slowest = nodes.listening, nodes.slowest
+    lines = list(delivery_lines(delivery, listening, nodes.repairs.get(delivery.node, 0.0)))
     by_multicast = listening is not None and delivery.node in listening.listeners
     if delivery.state is DeliveryState.RECEIVING and delivery.upstream and not by_multicast:
         rate = format_rate(delivery.rate)
@@ -171,7 +146,7 @@ def route_lines(
         lines.append(template.format(upstream=delivery.upstream, rate=rate))
     if encryption := delivery_encryption_line(delivery, source):
         lines.append(encryption)
-    if before:
+    if before := nodes.upstream_before(delivery.node):
         template = translate("GraphCard", "The route was repaired; it previously received from {upstream}")
         lines.append(template.format(upstream=before))
     if slowest is not None and slowest.node == delivery.node:
@@ -199,50 +174,43 @@ class Hop:
     encrypted: bool | None = None  # None: inside a machine, or not known yet
 
 
-def hops(
-    cast: CastSummary | None,
-    deliveries: Mapping[str, DeliverySnapshot],
-    upstream_before: Callable[[str], str] = lambda name: "",
-    receivers: Collection[str] = (),
-    repairs: Mapping[str, float] | None = None,
-) -> list[Hop]:
+def hops(nodes: NodeList, receivers: Collection[str] = ()) -> list[Hop]:
     """The shown cast's path as it is: where each node fetches from, else the planned chain.
 
     The hop to a node that failed is part of it, as one that failed. `receivers` of multicast
-    have a hop only while they are repaired, at the rate in `repairs`.
+    have a hop only while they are repaired, at the rate of that.
     """
+    cast, repairs = nodes.cast, nodes.repairs
     if cast is None or cast.state is CastState.CANCELLED:
         return []
     chain = list(cast.chain) or [cast.source, *cast.recipients]
     before = dict(pairwise(reversed(chain)))
-    order = [name for name in chain if name != cast.source]
-    known = set(order)
-    order += [name for name in deliveries if name not in known]
+    order = dict.fromkeys(name for name in chain if name != cast.source)
+    order |= dict.fromkeys(delivery.node for delivery in nodes.deliveries())
     result = []
-    repairs = repairs or {}
     for index, name in enumerate(order):
         repair = name in receivers
         if repair and name not in repairs:
             continue
-        delivery = deliveries.get(name)
-        if delivery is not None and delivery.state in (DeliveryState.CANCELLED, DeliveryState.AWAITED):
+        delivery = nodes.activity(name)
+        state = delivery.state if delivery is not None else None
+        if state in (DeliveryState.CANCELLED, DeliveryState.AWAITED):
             continue
-        planned = before.get(name, cast.source)
-        receiving = delivery is not None and delivery.state is DeliveryState.RECEIVING
+        receiving = state is DeliveryState.RECEIVING
         rate = delivery.rate if delivery is not None and receiving else 0.0
         result.append(
             Hop(
-                upstream=(delivery.upstream if delivery else "") or planned,
+                upstream=(delivery.upstream if delivery else "") or before.get(name, cast.source),
                 node=name,
                 first=index / len(order),
                 last=(index + 1) / len(order),
                 rate=repairs[name] if repair else rate,
                 lagging=bool(receiving and delivery and delivery.lagging and not repair),
                 moving=receiving and rate >= 1 and not cast.state.finished and not repair,
-                failed=delivery is not None and delivery.state is DeliveryState.FAILED,
-                rerouted=bool(upstream_before(name)) and not cast.state.finished and not repair,
+                failed=state is DeliveryState.FAILED,
+                rerouted=bool(nodes.upstream_before(name)) and not cast.state.finished and not repair,
                 repair=repair,
-                paused=delivery is not None and delivery.state is DeliveryState.PAUSED,
+                paused=state is DeliveryState.PAUSED,
                 encrypted=delivery.encrypted if delivery is not None and not repair else None,
             )
         )
@@ -259,10 +227,9 @@ class MulticastStream:
     sending: bool  # not all of it was sent once
 
 
-def stream(
-    cast: CastSummary | None, listening: MulticastStatus | None, deliveries: Iterable[DeliverySnapshot]
-) -> MulticastStream | None:
+def stream(nodes: NodeList) -> MulticastStream | None:
     """The multicast stream to its receivers; after its end, to those that got most data by it."""
+    cast, listening = nodes.cast, nodes.listening
     if cast is None or listening is None or cast.state is CastState.CANCELLED:
         return None
     if listening.sending:
@@ -272,9 +239,9 @@ def stream(
         return None
     gone = (DeliveryState.FAILED, DeliveryState.CANCELLED)
     receivers = tuple(
-        item.node for item in deliveries if received_mostly_multicast(item) and item.state not in gone
+        item.node for item in nodes.deliveries() if received_mostly_multicast(item) and item.state not in gone
     )
-    label = QCoreApplication.translate("GraphCard", "Multicast")
+    label = translate("GraphCard", "Multicast")
     return MulticastStream(receivers, 0.0, label, sending=False) if receivers else None
 
 
@@ -285,17 +252,17 @@ def cast_lines(cast: CastSummary) -> tuple[str, str, str]:
 
 def cast_line(cast: CastSummary) -> str:
     """The shown cast in one short line, where there is no space for three."""
-    parts = [percent_text(cast_share(cast))]
-    if not cast.state.finished and cast.eta is not None:
-        template = QCoreApplication.translate("GraphCard", "{time} left")
-        parts.append(template.format(time=format_duration(cast.eta)))
-    else:
-        parts.append(cast_status(cast))
-    return " · ".join(parts)
+    left = "" if cast.state.finished else _time_left(cast)
+    return f"{percent_text(cast_share(cast))} · {left or cast_status(cast)}"
+
+
+def _time_left(cast: CastSummary) -> str:
+    if cast.eta is None:
+        return ""
+    return translate("GraphCard", "{time} left").format(time=format_duration(cast.eta))
 
 
 def _cast_facts(cast: CastSummary) -> str:
-    translate = QCoreApplication.translate
     if cast.state is CastState.COMPLETED:
         size = format_bytes(cast.bytes)
         if len(cast.recipients) == 1:
@@ -313,7 +280,5 @@ def _cast_facts(cast: CastSummary) -> str:
         else translate("GraphCard", "{done} of {total}")
     )
     text = template.format(done=done, total=total)
-    if cast.eta is None:
-        return text
-    left = translate("GraphCard", "{time} left").format(time=format_duration(cast.eta))
-    return f"{text} · {left}"
+    left = _time_left(cast)
+    return f"{text} · {left}" if left else text

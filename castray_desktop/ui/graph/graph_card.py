@@ -1,18 +1,13 @@
 """The card with the node graph: title, selection, zoom, legend, and the graph itself.
 
-`GraphCard(theme, nodes, selection)`. Signals:
+It draws the watched cast of the `NodeList`. Signals of `GraphCard`:
 
-- `drag_entered(list[str] paths)`, `drag_left()`: files are dragged over the graph, or no longer.
-- `files_dropped(list[str] paths, frozenset[str] recipients)`: files were dropped on a node, on a selected
-  node (all that are selected and ready), on *All nodes*, or elsewhere on the graph (no recipients).
-- `drop_hint(str)`: what a drop at the pointer would do; "" when the graph has no target there.
 - `browse_requested(frozenset[str] names)`: "Send files here…" was chosen for these nodes.
 - `receiving_changed(str cast, str node, bool)`: that node's share of the drawn cast is to go on, or to pause.
 - `add_node_requested()`, `remove_node_requested(str)`: from the context menu.
 - `inbox_requested(str folder)`: an inbox on this computer is to be opened.
 
-`show_cast(cast, deliveries)` draws a cast's relay path (None: none). `set_nodes_editable(bool)` says whether
-nodes can be added and removed (local cluster). `reduce_motion` stops the dots.
+Those of `drops` are about files that are dragged over the graph.
 """
 
 from __future__ import annotations
@@ -25,7 +20,7 @@ from PySide6.QtCore import QObject, QPoint, QRect, QRectF, QSize, QTimer, Signal
 from PySide6.QtGui import QPainter, QPaintEvent, QResizeEvent
 from PySide6.QtWidgets import QHBoxLayout, QMenu, QSizePolicy, QVBoxLayout, QWidget
 
-from castray_desktop.core.protocol.messages import CastSummary, DeliverySnapshot, NodeState
+from castray_desktop.core.protocol.messages import NodeState
 from castray_desktop.ui.graph.graph_appearance import cast_line
 from castray_desktop.ui.graph.graph_scene import GraphScene
 from castray_desktop.ui.graph.graph_view import ZOOM_MOST, ZOOM_STEP, GraphView
@@ -39,7 +34,7 @@ from castray_desktop.ui.model.recipient_selection import RecipientSelection
 from castray_desktop.ui.theme.theme import Theme
 from castray_desktop.ui.transfers.cast_actions import can_pause_delivery, can_resume_delivery
 from castray_desktop.ui.transfers.path_text import path_lines
-from castray_desktop.ui.widgets.basic_widgets import Card, ElidedLabel, icon_button, label
+from castray_desktop.ui.widgets.basic_widgets import Card, ElidedLabel, icon_button, label, lay_in
 from castray_desktop.ui.widgets.fields import SegmentedButtons
 from castray_desktop.ui.widgets.popups import open_menu
 
@@ -139,10 +134,6 @@ class SideCardController(QObject):
 class GraphCard(Card):
     """See the module."""
 
-    drag_entered = Signal(list)
-    drag_left = Signal()
-    files_dropped = Signal(list, object)
-    drop_hint = Signal(str)
     browse_requested = Signal(object)
     receiving_changed = Signal(str, str, bool)
     add_node_requested = Signal()
@@ -162,7 +153,7 @@ class GraphCard(Card):
         """`under_way_on` returns the running casts of a node, for its facts."""
         super().__init__(theme, parent)
         self._nodes, self._selection = nodes, selection
-        self._editable = False
+        self.nodes_editable = False  # whether the context menu offers to add nodes, as in a local cluster
         self._checks = BackgroundChecks()
         self._legend_wanted: bool | None = None
         self._no_place_key: tuple[object, ...] = ()  # the layout in which the read-out found no place
@@ -170,6 +161,7 @@ class GraphCard(Card):
         self.scene_ = GraphScene(theme, nodes, selection, self, now)
         self._container = ViewContainer(self)
         self.view = GraphView(theme, self.scene_, selection, self._container)
+        self.drops = self.view.drops
         self.scene_.setParent(self.view)  # a view that lost its scene would scroll, and be looked at
         self.side_card = SideCardController(self._container, self.view, nodes, under_way_on, now)
         self._build(theme)
@@ -183,7 +175,6 @@ class GraphCard(Card):
         Retranslator(self, self._retranslate)
 
     def _build(self, theme: Theme) -> None:
-        self._title = label(lambda: self.tr("Nodes"), 14, 600)
         self._count = ElidedLabel(size=12, tone="2")
         self._count.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Preferred)
         self._pick = SegmentedButtons(
@@ -206,33 +197,20 @@ class GraphCard(Card):
         self._fit = icon_button(theme, "maximize", lambda: self.tr("Fit"))
         self._legend = icon_button(theme, "list", lambda: self.tr("Legend"))
         self._legend.setCheckable(True)
-        bar = QHBoxLayout()
-        bar.setContentsMargins(16, 0, 16, 0)
-        bar.setSpacing(8)
-        bar.addWidget(self._title)
-        bar.addWidget(self._count, 1)
-        for widget in (self._pick, self._zoom, self._fit, self._legend):
-            bar.addWidget(widget)
-        holder = QWidget(self)
-        holder.setFixedHeight(TITLE_BAR)
-        holder.setLayout(bar)
-        column = QVBoxLayout(self)
-        column.setContentsMargins(1, 1, 1, 1)
-        column.setSpacing(0)
-        column.addWidget(holder)
-        column.addWidget(self._container, 1)
+        title = label(lambda: self.tr("Nodes"), 14, 600)
+        bar = QWidget(self)
+        bar.setFixedHeight(TITLE_BAR)
+        buttons = (self._pick, self._zoom, self._fit, self._legend)
+        lay_in(QHBoxLayout(bar), title, (self._count, 1), *buttons, spacing=8, margins=(16, 0, 16, 0))
+        lay_in(QVBoxLayout(self), bar, (self._container, 1), spacing=0, margins=(1, 1, 1, 1))
         self._container.set_view(self.view)
 
     def _connect(self) -> None:
         self._pick.pressed.connect(self._pick_pressed)
         self._zoom.pressed.connect(self._zoom_pressed)
-        self._fit.clicked.connect(self.view.fit)
+        self._fit.clicked.connect(lambda: self.view.set_zoom(1.0))
         self._legend.clicked.connect(self._legend_clicked)
         self.view.zoomed.connect(self._refresh_zoom)
-        self.view.drops.drag_entered.connect(self.drag_entered)
-        self.view.drops.drag_left.connect(self.drag_left)
-        self.view.drops.files_dropped.connect(self.files_dropped)
-        self.view.drops.drop_hint.connect(self.drop_hint)
         self.view.menu_requested.connect(self.show_menu)
         self._nodes.changed.connect(self._nodes_changed)
         self._nodes.activity_changed.connect(self._activity_changed)
@@ -252,10 +230,6 @@ class GraphCard(Card):
 
     # --- what the window calls -------------------------------------------------------------
 
-    def show_cast(self, cast: CastSummary | None, deliveries: Iterable[DeliverySnapshot] = ()) -> None:
-        """Draw this cast's path and figures, with all its deliveries; None draws none."""
-        self._nodes.watch(cast, deliveries)
-
     def prepare(self, size: QSize) -> None:
         """Lay everything out for a card of that size that is not shown yet; showing it is quick then."""
         if self.isVisible():
@@ -267,20 +241,6 @@ class GraphCard(Card):
         if cell is NodeShape.DOT and not self.view.overlays.legend.isHidden():
             self._reserve_legend()
         self.view.prepare(width, height - self._container.strip - self._container.legend)
-
-    def set_nodes_editable(self, editable: bool) -> None:
-        """Whether the context menu offers to add nodes, as in a local cluster."""
-        self._editable = editable
-
-    @property
-    def reduce_motion(self) -> bool:
-        """Whether the dots do not move."""
-        return self.view.reduce_motion
-
-    @reduce_motion.setter
-    def reduce_motion(self, still: bool) -> None:
-        self.view.reduce_motion = still
-        self.view.refresh_motion()
 
     def context_menu(self, name: str) -> QMenu:
         """The menu for a node, or for the empty canvas when there is no node of that name."""
@@ -302,7 +262,7 @@ class GraphCard(Card):
                 self._add_open_inbox(menu, node.inbox)
             if node.inbox:
                 menu.addAction(self.tr("Copy inbox path"), partial(copy, node.inbox))
-        if self._editable:
+        if self.nodes_editable:
             menu.addSeparator()
             menu.addAction(self.tr("Add node…"), self.add_node_requested.emit)
             if node is not None and node.removable:

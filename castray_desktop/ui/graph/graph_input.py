@@ -122,7 +122,7 @@ class GraphKeys(QObject):
         """Focus a node at once when the view gets the focus by Tab."""
         by_keyboard = event.reason() in (Qt.FocusReason.TabFocusReason, Qt.FocusReason.BacktabFocusReason)
         if by_keyboard and not self._graph.focus_node:
-            self.focus(next(iter(sorted(self._selection.selected() or self._selection.recipients())), ""))
+            self.focus(min(self._selection.selected() or self._selection.recipients(), default=""))
 
     def focus_out(self, event: QFocusEvent) -> None:
         """Drop the focused node, except while a menu is open."""

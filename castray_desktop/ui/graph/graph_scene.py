@@ -12,18 +12,16 @@ from castray_desktop.core.protocol.messages import CastState, NodeInfo
 from castray_desktop.ui.graph.graph_appearance import (
     Hop,
     MulticastStream,
-    NodeHighlights,
     cast_lines,
     hops,
     node_appearance,
-    route_lines,
     stream,
     tool_tip,
 )
-from castray_desktop.ui.graph.node_items import Dot, DotsItem, NodeItem
+from castray_desktop.ui.graph.node_items import Dot, DotsItem, NodeHighlights, NodeItem
 from castray_desktop.ui.graph.node_layout import Box, GraphLayout, NodeShape, Point, compute_layout
 from castray_desktop.ui.graph.path_layer import PathLayer
-from castray_desktop.ui.graph.scene_items import CastSummaryItem, ZoneItem
+from castray_desktop.ui.graph.scene_items import CastSummaryItem, ZoneItem, to_box
 from castray_desktop.ui.model.node_list import NodeList, glyph_word, natural_key, node_glyph
 from castray_desktop.ui.model.recipient_selection import RecipientSelection
 from castray_desktop.ui.theme.theme import Theme
@@ -176,13 +174,7 @@ class GraphScene(QGraphicsScene):
         for node in self._nodes.nodes() if not dots else filter(None, [self._nodes.get(source)]):
             place = self.place(node.name)
             if place is not None:
-                highlights = NodeHighlights(
-                    selected=node.name in selected,
-                    focused=node.name == self.focus_node,
-                    target=node.name in self.targets,
-                    dim=self._is_dimmed(node.name),
-                )
-                self._refresh_node(node, highlights, place)
+                self._refresh_node(node, place, selected=node.name in selected)
 
     def _refresh_dots(self, selected: frozenset[str], *, shown: bool) -> None:
         """Rebuild the dots only when one of them looks different."""
@@ -208,17 +200,20 @@ class GraphScene(QGraphicsScene):
             if (node := self._nodes.get(name)) is not None
         )
 
-    def _refresh_node(self, node: NodeInfo, highlights: NodeHighlights, place: Point) -> None:
+    def _refresh_node(self, node: NodeInfo, place: Point, *, selected: bool) -> None:
         is_source = node.name == self.source
-        activity = self._nodes.activity(node.name)
-        is_next = node.name == self._selection.source and not is_source
         appearance = node_appearance(
             node,
             self._nodes.cast,
-            activity,
-            highlights,
+            self._nodes.activity(node.name),
+            NodeHighlights(
+                selected=selected,
+                focused=node.name == self.focus_node,
+                target=node.name in self.targets,
+                dim=self._is_dimmed(node.name),
+            ),
             source=is_source,
-            next_source=is_next,
+            next_source=node.name == self._selection.source and not is_source,
             now=self._now(),
         )
         item = self.items_by_name.get(node.name)
@@ -236,16 +231,7 @@ class GraphScene(QGraphicsScene):
     def tool_tip(self, name: str) -> str:
         """A node's facts."""
         node = self._nodes.get(name)
-        delivery = self._nodes.activity(name)
-        route = route_lines(
-            delivery,
-            self._nodes.upstream_before(name),
-            self._nodes.slowest,
-            self._nodes.listening,
-            self._nodes.repairs.get(name, 0.0),
-            self.source,
-        )
-        return tool_tip(node, delivery, route) if node else ""
+        return tool_tip(node, self._nodes, self.source) if node else ""
 
     def tool_tip_at(self, place: QPointF) -> str:
         """The tool tip at a position; "" for none."""
@@ -276,29 +262,22 @@ class GraphScene(QGraphicsScene):
         return ", ".join(part for part in parts if part)
 
     def _refresh_path(self) -> None:
-        cast, nodes = self._nodes.cast, self._nodes
-        flow = stream(cast, nodes.listening, nodes.deliveries())
+        cast, flow = self._nodes.cast, stream(self._nodes)
         faded = bool(cast and cast.state.finished)
         self.path.refresh_stream(flow, faded=faded, dim=self.dragging)
         key = self._path_key(flow) if self.layout.cell is NodeShape.DOT else ()
         if not key or key != self._path_for:
             self._path_for, self._path_layout = key, None
-            self._path = self._hops_now(flow)
+            self._path = hops(self._nodes, frozenset(flow.receivers) if flow is not None else ())
         elif self._path_layout is self.layout:
             return
         self._path_layout = self.layout
         self.path.refresh_hops(self._path, faded=faded, dim=self.dragging)
 
-    def _hops_now(self, flow: MulticastStream | None) -> list[Hop]:
-        cast, nodes = self._nodes.cast, self._nodes
-        receivers = frozenset(flow.receivers) if flow is not None else frozenset()
-        deliveries = {item.node: item for item in nodes.deliveries()}
-        return hops(cast, deliveries, nodes.upstream_before, receivers, nodes.repairs)
-
     def _path_key(self, flow: MulticastStream | None) -> tuple[object, ...]:
         """Rebuild the lines between dots only when a hop changes."""
-        cast = self._nodes.cast
-        nodes, shown = self._nodes, cast and (cast.cast, cast.chain, cast.state)
+        nodes, cast = self._nodes, self._nodes.cast
+        shown = cast and (cast.cast, cast.chain, cast.state)
         return shown, nodes.state_version, flow and flow.receivers, nodes.repairs.keys(), self.dragging
 
     def _refresh_summary(self) -> None:
@@ -321,8 +300,7 @@ class GraphScene(QGraphicsScene):
 
     def caption_boxes(self) -> list[Box]:
         """The names of the zones."""
-        labels = [zone.name.label for zone in self._zones]
-        return [Box(label.x(), label.y(), label.width(), label.height()) for label in labels]
+        return [to_box(zone.name.label) for zone in self._zones]
 
     # --- motion and finding ----------------------------------------------------------------
 

@@ -63,8 +63,8 @@ class GraphView(QGraphicsView):
     ) -> None:
         super().__init__(scene, parent)
         self._theme, self._graph, self._selection, self._container = theme, scene, selection, parent
-        self.reduce_motion = False
-        self._zoom = 1.0
+        self.still = False
+        self.zoom = 1.0  # shows the whole scene
         self._press: QPoint | None = None
         self._band: QRect | None = None
         self._pan_from: QPoint | None = None
@@ -111,11 +111,6 @@ class GraphView(QGraphicsView):
 
     # --- size and zoom ---------------------------------------------------------------------
 
-    @property
-    def zoom(self) -> float:
-        """The zoom factor; 1 shows the whole scene."""
-        return self._zoom
-
     def set_zoom(self, zoom: float, anchor: QPoint | None = None) -> None:
         """Magnify the scene, up to 4 times, around a position in the view."""
         zoom = min(ZOOM_MOST, max(1.0, zoom))
@@ -124,7 +119,7 @@ class GraphView(QGraphicsView):
         size = self.viewport().size()
         at = anchor or QPoint(size.width() // 2, size.height() // 2)
         share = self._share_at(at)
-        self._zoom = zoom
+        self.zoom = zoom
         self.relayout()
         width, height = self._graph.sceneRect().width(), self._graph.sceneRect().height()
         wanted = QPointF(share.x() * width, share.y() * height)
@@ -132,12 +127,8 @@ class GraphView(QGraphicsView):
         self.centerOn(wanted + shift)
         self.zoomed.emit(zoom)
 
-    def fit(self) -> None:
-        """Show everything."""
-        self.set_zoom(1.0)
-
     def _zoom_by(self, steps: int) -> None:
-        self.set_zoom(self._zoom * ZOOM_STEP**steps if steps else 1.0)
+        self.set_zoom(self.zoom * ZOOM_STEP**steps if steps else 1.0)
 
     def _share_at(self, at: QPoint) -> QPointF:
         scene, rect = self.mapToScene(at), self._graph.sceneRect()
@@ -148,10 +139,10 @@ class GraphView(QGraphicsView):
 
         Large cells grow with the zoom; small ones get more room, and so larger cells.
         """
-        if self._zoom > 1.0:
+        if self.zoom > 1.0:
             self._show_bar(False)  # first, since it changes the size
         size = self.viewport().size()
-        key = (size.width(), size.height(), self._zoom, self._graph.layout_input())
+        key = (size.width(), size.height(), self.zoom, self._graph.layout_input())
         if key == self._laid_out_for:
             return False
         self._laid_out_for = key
@@ -159,17 +150,17 @@ class GraphView(QGraphicsView):
         width, height = float(size.width()), float(size.height())
         self.resetTransform()
         whole = (self.size(), self._container.below, self._graph.layout_input())
-        if self._zoom == 1.0 or whole != self._small_for:
+        if self.zoom == 1.0 or whole != self._small_for:
             self._show_whole(width, height)
             self._small_for = whole if self._graph.layout.cell is not NodeShape.FULL else ()
-        if self._zoom > 1.0:
+        if self.zoom > 1.0:
             if self._small_for:
-                self._graph.fit(width * self._zoom, height * self._zoom)
+                self._graph.fit(width * self.zoom, height * self.zoom)
             else:
-                self.scale(self._zoom, self._zoom)
+                self.scale(self.zoom, self.zoom)
             scene = self._graph.sceneRect()
             self.centerOn(centre.x() * scene.width(), centre.y() * scene.height())
-        self._show_bar(self._zoom == 1.0 and self._graph.layout.height > height + 0.5)
+        self._show_bar(self.zoom == 1.0 and self._graph.layout.height > height + 0.5)
         self.refresh_motion()
         return True
 
@@ -191,9 +182,14 @@ class GraphView(QGraphicsView):
 
     # --- motion ----------------------------------------------------------------------------
 
+    def reduce_motion(self, still: bool) -> None:
+        """Stop the dots, or let them move while a cast moves data."""
+        self.still = still
+        self.refresh_motion()
+
     def refresh_motion(self) -> None:
         """Run the dots' timer only while a cast moves data and the view is visible."""
-        run = self._graph.path.moving and self.isVisible() and not self.reduce_motion
+        run = self._graph.path.moving and self.isVisible() and not self.still
         if run != self._dots.isActive():
             self._dots.start() if run else self._dots.stop()
         eased = run and len(self._graph.items_by_name) <= MAX_EASED
@@ -328,7 +324,7 @@ class GraphView(QGraphicsView):
     def wheelEvent(self, event: QWheelEvent) -> None:
         if event.modifiers() & Qt.KeyboardModifier.ControlModifier:
             steps = event.angleDelta().y() / 120
-            self.set_zoom(self._zoom * ZOOM_STEP**steps, event.position().toPoint())
+            self.set_zoom(self.zoom * ZOOM_STEP**steps, event.position().toPoint())
             event.accept()
         else:
             super().wheelEvent(event)
@@ -374,7 +370,7 @@ class GraphView(QGraphicsView):
         super().resizeEvent(event)
         if self.isVisible():  # else it is laid out when it is shown
             self.relayout()
-        self.zoomed.emit(self._zoom)
+        self.zoomed.emit(self.zoom)
         self.resized.emit()
 
     def scrollContentsBy(self, dx: int, dy: int) -> None:

@@ -48,12 +48,13 @@ class BentLine:
         for a, b in pairwise(self.points):
             length = math.dist(a, b)
             if due <= length and length > 0:
-                return _along(a, b, due / length)
+                return along(a, b, due / length)
             due -= length
         return self.points[-1]
 
 
-def _along(a: Point, b: Point, share: float) -> Point:
+def along(a: Point, b: Point, share: float) -> Point:
+    """The point at this share of the way from one to the other."""
     return Point(a.x + (b.x - a.x) * share, a.y + (b.y - a.y) * share)
 
 
@@ -203,6 +204,6 @@ def _trimmed(points: Sequence[Point], cuts: tuple[float, float]) -> tuple[Point,
     last, before = kept[-1], kept[-2]
     if len(kept) == 2 and math.dist(first, last) <= sum(cuts):
         return ()
-    start = _along(first, second, min(0.9, cuts[0] / math.dist(first, second)))
-    end = _along(last, before, min(0.9, cuts[1] / math.dist(last, before)))
+    start = along(first, second, min(0.9, cuts[0] / math.dist(first, second)))
+    end = along(last, before, min(0.9, cuts[1] / math.dist(last, before)))
     return (start, *kept[1:-1], end)

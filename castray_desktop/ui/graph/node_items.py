@@ -17,10 +17,18 @@ from castray_desktop.ui.graph.node_layout import (
     NodeShape,
     Point,
 )
-from castray_desktop.ui.graph.scene_items import DIM_OPACITY, Z_NODE, Z_TAG, SceneItem, to_point, to_rect
+from castray_desktop.ui.graph.scene_items import (
+    DIM_OPACITY,
+    Z_NODE,
+    Z_TAG,
+    SceneItem,
+    draw_icon,
+    to_point,
+    to_rect,
+)
 from castray_desktop.ui.theme.theme import ON_GRADIENT, SOURCE_END, SOURCE_START, Palette, Theme
 from castray_desktop.ui.transfers.transfer_text import percent_text
-from castray_desktop.ui.widgets.painting import CENTRE, metrics, paint_text, pixmap
+from castray_desktop.ui.widgets.painting import CENTRE, metrics, paint_text
 from castray_desktop.ui.widgets.status_glyphs import GlyphState, paint_glyph
 
 ELIDED = Qt.TextElideMode.ElideMiddle
@@ -28,23 +36,29 @@ ELIDED = Qt.TextElideMode.ElideMiddle
 
 
 @dataclass(frozen=True)
+class NodeHighlights:
+    """What pointer, keyboard and drags change in a node's appearance."""
+
+    selected: bool
+    focused: bool  # by the keyboard
+    target: bool  # of a drag
+    dim: bool
+
+
+@dataclass(frozen=True)
 class NodeAppearance:
     """Everything that is drawn of a node."""
 
-    name: str
     title: str
-    facts: str = ""
-    facts_role: str = "text_2"
-    source: bool = False
-    offline: bool = False
-    selected: bool = False
-    focused: bool = False  # by the keyboard
-    target: bool = False  # of a drag
-    dim: bool = False
-    share: float | None = None  # of a cast's bytes, 0..1; None: not part of it
-    bar_role: str = "accent"
-    glyph: GlyphState = GlyphState.ONLINE
-    badge: GlyphState | None = None
+    facts: str
+    facts_role: str
+    source: bool
+    offline: bool
+    highlights: NodeHighlights
+    share: float | None  # of a cast's bytes, 0..1; None: not part of it
+    bar_role: str
+    glyph: GlyphState
+    badge: GlyphState | None
 
 
 SMALL = (NodeShape.NAMED, NodeShape.GLYPH)
@@ -80,12 +94,8 @@ class NodeItem(SceneItem):
             self.update()
         if (appearance, cell, name_width) == (self.appearance, self.cell, self._name_width):
             return
-        resized = (cell, name_width, appearance.source) != (
-            self.cell,
-            self._name_width,
-            self.appearance.source,
-        )
-        if resized:
+        before = (self.cell, self._name_width, self.appearance.source)
+        if (cell, name_width, appearance.source) != before:
             self.prepareGeometryChange()
         self.appearance, self.cell, self._name_width = appearance, cell, name_width
         self._place_tag()
@@ -93,7 +103,7 @@ class NodeItem(SceneItem):
 
     def _place_tag(self) -> None:
         """Show the name of a small node, if that is not to be seen, while pointer or keyboard are there."""
-        tag = self._new_tag() if self.hovered or self.appearance.focused else QRectF()
+        tag = self._new_tag() if self.hovered or self.appearance.highlights.focused else QRectF()
         if tag != self._tag:
             self.prepareGeometryChange()
             self._tag = tag
@@ -142,12 +152,8 @@ class NodeItem(SceneItem):
         painter.setPen(Qt.PenStyle.NoPen)
         painter.setBrush(gradient)
         painter.drawEllipse(QPointF(0, 0), radius, radius)
-        self._paint_icon(painter, "monitor-up", ON_GRADIENT, 24)
+        draw_icon(painter, QPointF(0, 0), "monitor-up", ON_GRADIENT, 24)
         self._paint_labels(painter, palette)
-
-    def _paint_icon(self, painter: QPainter, name: str, color: str, size: int) -> None:
-        ratio = painter.device().devicePixelRatioF() * max(1.0, painter.worldTransform().m11())
-        painter.drawPixmap(QPointF(-size / 2, -size / 2), pixmap(name, color, size, ratio))
 
     def _paint_ring(self, painter: QPainter, palette: Palette) -> None:
         appearance, radius = self.appearance, float(self.cell.radius)
@@ -157,7 +163,8 @@ class NodeItem(SceneItem):
             pen.setDashPattern([2.6, 2.2])
             painter.setPen(pen)
             painter.drawEllipse(QPointF(0, 0), radius, radius)
-            self._paint_icon(painter, "unplug", palette.offline, 20 if self.cell is NodeShape.FULL else 16)
+            size = 20 if self.cell is NodeShape.FULL else 16
+            draw_icon(painter, QPointF(0, 0), "unplug", palette.offline, size)
             return
         width = 4.0 if self.cell is NodeShape.FULL else 3.0
         inner = radius - width / 2
@@ -174,32 +181,30 @@ class NodeItem(SceneItem):
     def _paint_inside(self, painter: QPainter, palette: Palette, radius: float) -> None:
         appearance, full = self.appearance, self.cell is NodeShape.FULL
         if appearance.share is None:
-            self._paint_icon(painter, "server", palette.text_2, 20 if full else 16)
+            draw_icon(painter, QPointF(0, 0), "server", palette.text_2, 20 if full else 16)
             return
+        area, size = QRectF(-radius, -radius, 2 * radius, 2 * radius), 13 if full else 11
         text = percent_text(appearance.share)
-        area = QRectF(-radius, -radius, 2 * radius, 2 * radius)
-        size = 13 if full else 11
         paint_text(painter, area, text, palette.text, size, 600, CENTRE, tabular=True)
 
     def _paint_marks(self, painter: QPainter, palette: Palette) -> None:
-        appearance, radius, full = self.appearance, float(self.cell.radius), self.cell is NodeShape.FULL
+        highlights, badge = self.appearance.highlights, self.appearance.badge
+        radius, full = float(self.cell.radius), self.cell is NodeShape.FULL
         painter.setBrush(Qt.BrushStyle.NoBrush)
-        if appearance.target:
-            painter.setPen(QPen(QColor(palette.accent), 3))
-            painter.drawEllipse(QPointF(0, 0), radius + 7, radius + 7)
-        elif appearance.selected:
-            painter.setPen(QPen(QColor(palette.accent), 2))
-            painter.drawEllipse(QPointF(0, 0), radius + (7 if full else 5), radius + (7 if full else 5))
-        if appearance.focused:
+        if highlights.target or highlights.selected:
+            gap = 7 if full or highlights.target else 5
+            painter.setPen(QPen(QColor(palette.accent), 3 if highlights.target else 2))
+            painter.drawEllipse(QPointF(0, 0), radius + gap, radius + gap)
+        if highlights.focused:
             pen = QPen(QColor(palette.accent), 1.5)
             pen.setDashPattern([3, 2])
             painter.setPen(pen)
             painter.drawEllipse(QPointF(0, 0), radius + 11, radius + 11)
         at = self.cell.badge
-        if appearance.selected:
+        if highlights.selected:
             self._paint_tick_badge(painter, palette, QPointF(at, -at), 9 if full else 7)
-        if appearance.badge is not None:
-            self._paint_badge(painter, palette, QPointF(at, at), appearance.badge, 18 if full else 14)
+        if badge is not None:
+            self._paint_badge(painter, palette, QPointF(at, at), badge, 18 if full else 14)
 
     def _paint_tick_badge(self, painter: QPainter, palette: Palette, at: QPointF, radius: float) -> None:
         painter.setPen(QPen(QColor(palette.card), 1.5))
@@ -237,13 +242,14 @@ class NodeItem(SceneItem):
 
     def _paint_small(self, painter: QPainter, palette: Palette) -> None:
         """A glyph with a ring round it when the node is selected, and the name where it has space."""
-        appearance, radius = self.appearance, float(self.cell.radius)
+        appearance, highlights = self.appearance, self.appearance.highlights
+        radius = float(self.cell.radius)
         paint_glyph(painter, QRectF(-8, -8, 16, 16), appearance.badge or appearance.glyph, palette)
         painter.setBrush(Qt.BrushStyle.NoBrush)
         painter.setPen(QPen(QColor(palette.accent), 2))
-        if appearance.selected or appearance.target:
+        if highlights.selected or highlights.target:
             painter.drawEllipse(QPointF(0, 0), radius + 4, radius + 4)
-        if appearance.focused or appearance.target:
+        if highlights.focused or highlights.target:
             below = 1 if self.cell is NodeShape.NAMED else -1  # the name reaches down to the cell's edge
             painter.drawRect(self._cell_rect().adjusted(1, 1, -1, below))
         name = self._small_name()
@@ -267,13 +273,13 @@ class NodeItem(SceneItem):
         return self._cell_rect().adjusted(-2, -2, 2, 2).united(self._tag)
 
     def draw(self, painter: QPainter, palette: Palette) -> None:
-        if self.appearance.dim:
+        if self.appearance.highlights.dim:
             painter.setOpacity(DIM_OPACITY)
         if self.appearance.source:
             self._paint_source(painter, palette)
             self._paint_source_marks(painter, palette)
         elif self.cell in (NodeShape.FULL, NodeShape.COMPACT):
-            if self.hovered and not self.appearance.selected and not self.appearance.offline:
+            if self.hovered and not self.appearance.highlights.selected and not self.appearance.offline:
                 painter.setPen(QPen(QColor(palette.line_strong), 2))
                 painter.setBrush(Qt.BrushStyle.NoBrush)
                 gap = 7 if self.cell is NodeShape.FULL else 5
@@ -286,21 +292,22 @@ class NodeItem(SceneItem):
 
     def _paint_source_marks(self, painter: QPainter, palette: Palette) -> None:
         """The shown cast's source may be a recipient of the next one."""
-        appearance = self.appearance
-        if appearance.focused or appearance.selected or appearance.target:
+        highlights = self.appearance.highlights
+        if highlights.focused or highlights.selected or highlights.target:
             painter.setBrush(Qt.BrushStyle.NoBrush)
-            painter.setPen(QPen(QColor(palette.accent), 3 if appearance.target else 2))
+            painter.setPen(QPen(QColor(palette.accent), 3 if highlights.target else 2))
             painter.drawEllipse(QPointF(0, 0), SOURCE_RADIUS + 4, SOURCE_RADIUS + 4)
-        if appearance.selected:
+        if highlights.selected:
             self._paint_tick_badge(painter, palette, QPointF(SOURCE_RADIUS * 0.8, -SOURCE_RADIUS * 0.8), 9)
 
     def hoverEnterEvent(self, event: object) -> None:
-        self.hovered = True
-        self._place_tag()
-        self.update()
+        self._set_hovered(True)
 
     def hoverLeaveEvent(self, event: object) -> None:
-        self.hovered = False
+        self._set_hovered(False)
+
+    def _set_hovered(self, hovered: bool) -> None:
+        self.hovered = hovered
         self._place_tag()
         self.update()
 

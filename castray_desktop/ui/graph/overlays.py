@@ -17,6 +17,7 @@ from castray_desktop.ui.graph.side_card import SideCard
 from castray_desktop.ui.i18n.language import Retranslator
 from castray_desktop.ui.model.node_list import glyph_word
 from castray_desktop.ui.theme.theme import Theme
+from castray_desktop.ui.widgets.basic_widgets import lay_in
 from castray_desktop.ui.widgets.painting import CENTRE, metrics, paint_text, pixmap
 from castray_desktop.ui.widgets.status_glyphs import GlyphState, paint_glyph
 
@@ -207,8 +208,7 @@ class ViewContainer(QWidget):
         super().__init__(parent)
         # reserved pixels: at the right; from the bottom upwards: the card, the legend, a line of text
         self.side = self.below = self.legend = self.strip = 0
-        self._column = QVBoxLayout(self)
-        self._column.setContentsMargins(0, 0, 0, 0)
+        self._column = lay_in(QVBoxLayout(self), margins=(0, 0, 0, 0))
 
     def set_view(self, view: QWidget) -> None:
         """Let the view fill this widget."""

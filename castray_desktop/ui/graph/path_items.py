@@ -14,22 +14,23 @@ from PySide6.QtGui import QBrush, QColor, QLinearGradient, QPainter, QPainterPat
 from PySide6.QtWidgets import QGraphicsItem, QStyleOptionGraphicsItem, QWidget
 
 from castray_desktop.ui.graph.edge_geometry import WIDTHS, Bus, Curve, Line
-from castray_desktop.ui.graph.hop_router import BentLine
+from castray_desktop.ui.graph.hop_router import BentLine, along
 from castray_desktop.ui.graph.node_layout import Box, NodeShape, Point
 from castray_desktop.ui.graph.scene_items import (
     DIM_OPACITY,
     DOT_GAP,
-    FADED_OPACITY,
     Z_HOP,
     Z_PAUSED,
     Z_RATE,
     SceneItem,
+    draw_icon,
+    path_opacity,
     to_point,
     to_rect,
     translucent,
 )
 from castray_desktop.ui.theme.theme import Palette, Theme, mix
-from castray_desktop.ui.widgets.painting import CENTRE, metrics, paint_text, pixmap
+from castray_desktop.ui.widgets.painting import CENTRE, metrics, paint_text
 from castray_desktop.ui.widgets.status_glyphs import GlyphState, paint_glyph
 
 MARKER_SIZE = 14.0  # of a pause
@@ -62,7 +63,7 @@ class HopItem(SceneItem):
     def __init__(self, theme: Theme, appearance: HopAppearance) -> None:
         super().__init__(theme, Z_HOP)
         self.appearance = appearance
-        self._dots = _HopDots(self)
+        self.dots = _HopDots(self)
         self._update_path()
 
     def set_appearance(self, appearance: HopAppearance) -> None:
@@ -74,23 +75,16 @@ class HopItem(SceneItem):
     def _update_path(self) -> None:
         self._line, self._head = _hop_path(self.appearance)
         self.set_rect(self._line.boundingRect().united(self._head.boundingRect()).adjusted(-8, -8, 8, 8))
-        self._dots.set_path(self._line)
-        self._dots.setVisible(self.appearance.moving)
+        self.dots.set_path(self._line)
+        self.dots.setVisible(self.appearance.moving)
         self.setZValue(Z_PAUSED if self.appearance.paused else Z_HOP)
-
-    def advance_dots(self, phase: float) -> None:
-        """Show the dots where they are after that many pixels, if the hop has any."""
-        if self.appearance.moving:
-            self._dots.set_phase(phase)
 
     def draw(self, painter: QPainter, palette: Palette) -> None:
         appearance = self.appearance
         if appearance.failed:
             self._paint_failed(painter)
             return
-        opacity = (
-            DIM_OPACITY if appearance.dim else FADED_OPACITY if appearance.faded or appearance.paused else 1.0
-        )
+        opacity = path_opacity(appearance.dim, appearance.faded or appearance.paused)
         first = mix(palette.path_start, palette.path_end, appearance.first)
         last = mix(palette.path_start, palette.path_end, appearance.last)
         first, last = (mix(palette.card, color.name(), opacity) for color in (first, last))
@@ -327,8 +321,7 @@ class LockItem(SceneItem):
         self, hop: tuple[str, str], middle: Point, cell: NodeShape, *, encrypted: bool, dim: bool
     ) -> None:
         """Show whether the hop from the first to the second node is encrypted."""
-        radius = LOCK_RADIUS[cell]
-        box = Box(middle.x - radius, middle.y - radius, 2 * radius, 2 * radius)
+        box = Box.around(middle, LOCK_RADIUS[cell])
         now = (*hop, box, cell, encrypted, dim)
         if now != (self.upstream, self.node, self.box, self._cell, self.encrypted, self.dim):
             self.upstream, self.node, self.box, self._cell, self.encrypted, self.dim = now
@@ -340,10 +333,8 @@ class LockItem(SceneItem):
         painter.setBrush(QColor(palette.card if self.encrypted else palette.warn_soft))
         area = to_rect(self.box)
         painter.drawEllipse(area.adjusted(0.5, 0.5, -0.5, -0.5))
-        size = LOCK_SIZES[self._cell]
-        ratio = painter.device().devicePixelRatioF() * max(1.0, painter.worldTransform().m11())
-        picture = pixmap("lock" if self.encrypted else "lock-open", color, size, ratio)
-        painter.drawPixmap(area.center() - QPointF(size / 2, size / 2), picture)
+        name = "lock" if self.encrypted else "lock-open"
+        draw_icon(painter, area.center(), name, color, LOCK_SIZES[self._cell])
 
 
 BRANCH_WIDTHS = {
@@ -383,7 +374,7 @@ class MulticastItem(SceneItem):
     def __init__(self, theme: Theme, appearance: MulticastAppearance) -> None:
         super().__init__(theme, Z_HOP)
         self.appearance = appearance
-        self._dots = _BusDots(self)
+        self.dots = _BusDots(self)
         self._update_path()
 
     def set_appearance(self, appearance: MulticastAppearance) -> None:
@@ -394,7 +385,7 @@ class MulticastItem(SceneItem):
         self.appearance = appearance
         if moved:
             self._update_path()
-        self._dots.setVisible(appearance.moving)
+        self.dots.setVisible(appearance.moving)
         self.update()
 
     def _update_path(self) -> None:
@@ -412,13 +403,8 @@ class MulticastItem(SceneItem):
             self._branches.append(QLineF(to_point(start), to_point(end)))
         box = self._lines.boundingRect().united(self._heads.boundingRect())
         self.set_rect(box.adjusted(-8, -8, 8, 8 + 12))
-        self._dots.set_path(self._lines)
-        self._dots.setVisible(appearance.moving)
-
-    def advance_dots(self, phase: float) -> None:
-        """Show the dots where they are after that many pixels."""
-        if self.appearance.moving:
-            self._dots.set_phase(phase)
+        self.dots.set_path(self._lines)
+        self.dots.setVisible(appearance.moving)
 
     def draw(self, painter: QPainter, palette: Palette) -> None:
         appearance, cell = self.appearance, self.appearance.cell
@@ -437,13 +423,7 @@ class MulticastItem(SceneItem):
     def _brush(self) -> QBrush:
         """A gradient from the source's colour to that of the end of the path, as for the relay."""
         palette, appearance = self._theme.palette, self.appearance
-        strength = (
-            DIM_OPACITY
-            if appearance.dim
-            else FADED_OPACITY
-            if appearance.faded
-            else STRENGTHS.get(appearance.cell, 1.0)
-        )
+        strength = path_opacity(appearance.dim, appearance.faded, STRENGTHS.get(appearance.cell, 1.0))
         start = appearance.bus.lines[0][0].x if appearance.bus.lines else 0.0
         gradient = QLinearGradient(start, 0, max(start + 1, appearance.bus.end), 0)
         gradient.setColorAt(0, mix(palette.card, palette.path_start, strength))
@@ -455,11 +435,7 @@ def _shortened(line: Line, by: float) -> Line:
     """The line without `by` pixels at its end, where the head is."""
     before, end = line[-2], line[-1]
     length = math.dist(before, end) or 1.0
-    share = max(0.0, 1 - by / length)
-    return (
-        *line[:-1],
-        type(end)(before.x + (end.x - before.x) * share, before.y + (end.y - before.y) * share),
-    )
+    return (*line[:-1], along(before, end, max(0.0, 1 - by / length)))
 
 
 def _rounded(line: Line, radius: float) -> QPainterPath:
@@ -504,12 +480,11 @@ class MulticastRateItem(SceneItem):
         painter.setPen(QPen(QColor(palette.line if self._faded else palette.accent_line), 1))
         painter.setBrush(QColor(palette.card if self._faded else palette.accent_soft))
         painter.drawRoundedRect(box.adjusted(0.5, 0.5, -0.5, -0.5), 11, 11)
-        ratio = painter.device().devicePixelRatioF() * max(1.0, painter.worldTransform().m11())
         color = palette.text_2 if self._faded else palette.accent
-        painter.drawPixmap(box.topLeft() + QPointF(8, 4), pixmap("radio", color, 14, ratio))
-        open_lock = pixmap("lock-open", palette.warn, LOCK_SIZES[NodeShape.FULL], ratio)
-        painter.drawPixmap(QPointF(box.right() - 8 - LOCK_SIZES[NodeShape.FULL], box.top() + 6), open_lock)
+        draw_icon(painter, QPointF(box.left() + 15, box.top() + 11), "radio", color, 14)
+        lock_size = LOCK_SIZES[NodeShape.FULL]
+        lock = QPointF(box.right() - 8 - lock_size / 2, box.top() + 11)
+        draw_icon(painter, lock, "lock-open", palette.warn, lock_size)
         rest = box.adjusted(27, 0, -8 - LOCK_ROOM, 0)
-        paint_text(
-            painter, rest, self.text, palette.text_2 if self._faded else palette.text, 11, 600, tabular=True
-        )
+        color = palette.text_2 if self._faded else palette.text
+        paint_text(painter, rest, self.text, color, 11, 600, tabular=True)

@@ -39,7 +39,7 @@ from castray_desktop.ui.graph.path_items import (
     Segment,
     SegmentsItem,
 )
-from castray_desktop.ui.graph.scene_items import DOT_GAP, to_point
+from castray_desktop.ui.graph.scene_items import DOT_GAP, to_box, to_point
 from castray_desktop.ui.i18n.number_format import format_rate
 from castray_desktop.ui.theme.theme import Theme
 from castray_desktop.ui.transfers.path_text import repair_rate
@@ -134,8 +134,7 @@ class PathLayer:
         """The box of the multicast rate; none without a bus."""
         if self.bus_label is None:
             return []
-        label = self.bus_label.boundingRect()
-        return [Box(label.x(), label.y(), label.width(), label.height())]
+        return [to_box(self.bus_label.boundingRect())]
 
     def _hop_figures(self) -> list[Box]:
         return [box for name, (_, box) in self._rate_boxes.items() if box is not None and name in self.rates]
@@ -438,13 +437,12 @@ class PathLayer:
     @property
     def moving(self) -> bool:
         """Whether dots move along a hop or the bus."""
-        return any(item.appearance.moving for item in self.hops.values()) or (
-            self.bus is not None and self.bus.appearance.moving
-        )
+        return any(item.appearance.moving for item in self._dotted())
 
     def advance_dots(self, pixels: float) -> None:
         """Show all dots where they are after that many pixels."""
-        for item in self.hops.values():
-            item.advance_dots(pixels % DOT_GAP)
-        if self.bus is not None:
-            self.bus.advance_dots(pixels % DOT_GAP)
+        for item in self._dotted():
+            item.dots.set_phase(pixels % DOT_GAP)
+
+    def _dotted(self) -> list[HopItem | MulticastItem]:
+        return [*self.hops.values(), self.bus] if self.bus is not None else [*self.hops.values()]

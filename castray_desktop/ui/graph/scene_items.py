@@ -12,10 +12,9 @@ from PySide6.QtWidgets import QGraphicsItem, QStyleOptionGraphicsItem, QWidget
 
 from castray_desktop.ui.graph.node_layout import Box, Point, ZoneLayout
 from castray_desktop.ui.theme.theme import Palette, Theme
-from castray_desktop.ui.widgets.painting import CENTRE, metrics, paint_text
+from castray_desktop.ui.widgets.painting import CENTRE, metrics, paint_text, pixmap
 
 STEP = 24
-
 TILE = 10 * STEP
 
 
@@ -54,16 +53,16 @@ class GridBackground:
 
 
 Z_ZONE, Z_HOP, Z_NODE, Z_RATE, Z_SUMMARY = 1, 2, 3, 4, 5
-
 Z_TAG = 6  # the name of a small node below the pointer
-
 Z_PAUSED, Z_NAME = 2.5, 2.8  # paused hops and the names of zones, above the other hops
-
 DOT_GAP = 11.0
-
 DIM_OPACITY = 0.4
-
 FADED_OPACITY = 0.45  # of the path, after the end of a cast
+
+
+def path_opacity(dim: bool, faded: bool, usual: float = 1.0) -> float:
+    """The opacity of a part of the path."""
+    return DIM_OPACITY if dim else FADED_OPACITY if faded else usual
 
 
 def to_rect(box: Box) -> QRectF:
@@ -184,6 +183,17 @@ def _smooth(points: tuple[Point, ...]) -> QPainterPath:
         )
     path.lineTo(to_point(points[-1]))
     return path
+
+
+def to_box(rect: QRectF) -> Box:
+    """Qt's rectangle as a box."""
+    return Box(rect.x(), rect.y(), rect.width(), rect.height())
+
+
+def draw_icon(painter: QPainter, centre: QPointF, name: str, color: str, size: int) -> None:
+    """Paint an icon in the resolution that the zoom and the screen have."""
+    ratio = painter.device().devicePixelRatioF() * max(1.0, painter.worldTransform().m11())
+    painter.drawPixmap(centre - QPointF(size / 2, size / 2), pixmap(name, color, size, ratio))
 
 
 def translucent(card: str) -> QColor:

@@ -44,6 +44,7 @@ from castray_desktop.ui.widgets.basic_widgets import (
     GlyphLabel,
     icon_button,
     label,
+    lay_in,
     set_tone,
 )
 from castray_desktop.ui.widgets.painting import metrics
@@ -149,17 +150,19 @@ def _downstream(name: str, nodes: NodeList) -> Iterable[Fact]:
         title = ""
     heard = frozenset(listening.listeners) if listening is not None else frozenset()
     below = [other for other in nodes.deliveries() if other.upstream == name and _receives(other)]
-    by_relay = [other for other in below if other.node not in heard]
-    for number, other in enumerate(by_relay[:MAX_DOWNSTREAM]):
-        yield Fact(title if not number else "", _at(other.node, other.rate))
-    if len(by_relay) > MAX_DOWNSTREAM:
-        yield Fact("", _more(len(by_relay) - MAX_DOWNSTREAM))
+    by_relay = [_at(other.node, other.rate) for other in below if other.node not in heard]
+    yield from _listed(title, by_relay, MAX_DOWNSTREAM)
     repaired = [other.node for other in below if other.node in heard and other.node in nodes.repairs]
-    for number, node in enumerate(repaired[:MAX_DOWNSTREAM]):
-        heading = translate("NodeFacts", "Repairs") if not number else ""
-        yield Fact(heading, _at(node, nodes.repairs[node]))
-    if len(repaired) > MAX_DOWNSTREAM:
-        yield Fact("", _more(len(repaired) - MAX_DOWNSTREAM))
+    rates = [_at(node, nodes.repairs[node]) for node in repaired]
+    yield from _listed(translate("NodeFacts", "Repairs"), rates, MAX_DOWNSTREAM)
+
+
+def _listed(title: str, values: Sequence[str], most: int) -> Iterable[Fact]:
+    """The first values below one title, and how many more there are."""
+    for number, value in enumerate(values[:most]):
+        yield Fact("" if number else title, value)
+    if len(values) > most:
+        yield Fact("", translate("NodeFacts", "and {count} more").format(count=len(values) - most))
 
 
 def _receives(delivery: DeliverySnapshot) -> bool:
@@ -178,15 +181,10 @@ def _with_watched(name: str, nodes: NodeList, under_way: Iterable[CastOnNode]) -
 
 
 def _casts(casts: Sequence[CastOnNode]) -> Iterable[Fact]:
-    for number, (cast, delivery) in enumerate(casts[:MAX_CASTS]):
-        yield Fact(
-            translate("NodeFacts", "Cast") if not number else "",
-            f"{cast_title(cast)} · {_progress(cast, delivery)}",
-        )
-    if len(casts) > MAX_CASTS:
-        yield Fact("", _more(len(casts) - MAX_CASTS))
-    if not casts:
-        yield Fact(translate("NodeFacts", "Cast"), translate("NodeFacts", "none in progress"))
+    found = [f"{cast_title(cast)} · {_progress(cast, delivery)}" for cast, delivery in casts]
+    yield from _listed(
+        translate("NodeFacts", "Cast"), found or [translate("NodeFacts", "none in progress")], MAX_CASTS
+    )
 
 
 def _progress(cast: CastSummary, delivery: DeliverySnapshot | None) -> str:
@@ -195,10 +193,6 @@ def _progress(cast: CastSummary, delivery: DeliverySnapshot | None) -> str:
             return percent_text(delivery_share(cast, delivery))
         return delivery_status(delivery)
     return cast_status(cast) if cast.state.finished else percent_text(cast_share(cast))
-
-
-def _more(count: int) -> str:
-    return translate("NodeFacts", "and {count} more").format(count=count)
 
 
 def _machine(node: NodeInfo, now: float) -> Iterable[Fact]:
@@ -266,33 +260,20 @@ class SideCard(Card):
         self.hide()
 
     def _build(self) -> None:
-        head = QHBoxLayout()
-        head.setContentsMargins(SIDE, 0, 8, 0)
-        head.setSpacing(8)
-        head.addWidget(self._glyph)
-        head.addWidget(self._name, 1)
-        head.addWidget(self._state)
-        head.addWidget(self.close_button)
+        parts = (self._glyph, (self._name, 1), self._state, self.close_button)
+        head = lay_in(QHBoxLayout(), *parts, spacing=8, margins=(SIDE, 0, 8, 0))
         content = QWidget()
-        self._body = QVBoxLayout(content)
-        self._body.setContentsMargins(SIDE, 0, SIDE, 0)
-        self._body.setSpacing(1)
         self._grid = QGridLayout()
         self._grid.setHorizontalSpacing(COLUMN_GAP)
         self._grid.setVerticalSpacing(1)
-        self._body.addLayout(self._grid)
-        self._body.addStretch(1)
+        self._body = lay_in(QVBoxLayout(content), self._grid, None, spacing=1, margins=(SIDE, 0, SIDE, 0))
         self._scroll = QScrollArea()
         self._scroll.setWidgetResizable(True)
         self._scroll.setFrameShape(QFrame.Shape.NoFrame)
         self._scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self._scroll.setFocusPolicy(Qt.FocusPolicy.NoFocus)
         self._scroll.setWidget(content)
-        column = QVBoxLayout(self)
-        column.setContentsMargins(1, 8, 1, 10)
-        column.setSpacing(6)
-        column.addLayout(head)
-        column.addWidget(self._scroll, 1)
+        lay_in(QVBoxLayout(self), head, (self._scroll, 1), spacing=6, margins=(1, 8, 1, 10))
 
     def show_facts(self, facts: NodeFacts) -> None:
         """Show these facts."""
@@ -373,11 +354,7 @@ class FactLabel(QWidget):
         self.setFixedHeight(LINE)
         self._title = label(size=11, tone="3")
         self._value = ElidedLabel(size=12, mode=Qt.TextElideMode.ElideMiddle)
-        row = QHBoxLayout(self)
-        row.setContentsMargins(0, 0, 0, 0)
-        row.setSpacing(10)
-        row.addWidget(self._title)
-        row.addWidget(self._value, 1)
+        lay_in(QHBoxLayout(self), self._title, (self._value, 1), spacing=10, margins=(0, 0, 0, 0))
 
     def show_fact(self, fact: Fact, width: int) -> None:
         """Show this fact, its title in a column of that width."""

@@ -289,10 +289,10 @@ class MainWindow(QMainWindow):
         self.tray.quit_requested.connect(self.quit_requested)
         self.preferences.changed.connect(self._apply_preferences)
         self.send_panel.send_requested.connect(self._send)
-        self.graph.drag_entered.connect(self.overlay.begin)
-        self.graph.drag_left.connect(self.overlay.end)
-        self.graph.files_dropped.connect(self.add_files)
-        self.graph.drop_hint.connect(self.overlay.show_hint)
+        self.graph.drops.drag_entered.connect(self.overlay.begin)
+        self.graph.drops.drag_left.connect(self.overlay.end)
+        self.graph.drops.files_dropped.connect(self.add_files)
+        self.graph.drops.drop_hint.connect(self.overlay.show_hint)
         self.graph.inbox_requested.connect(actions.folders.open)
         self.recipients.list.menu_requested.connect(self.graph.show_menu)
         self.recipients.list.facts_requested.connect(self.graph.side_card.show)
@@ -413,7 +413,7 @@ class MainWindow(QMainWindow):
         self.welcome_page.local.demo_nodes.show_value(settings.demo_nodes)
 
     def _apply_preferences(self) -> None:
-        self.graph.reduce_motion = self.preferences.still
+        self.graph.view.reduce_motion(self.preferences.still)
         self.send_panel.set_usual_conflict(self.preferences.conflict)
 
     def _show_attach(self) -> None:
@@ -442,7 +442,7 @@ class MainWindow(QMainWindow):
         summary = self.transfers.summary(cast)
         self.sheets.refresh(cast)
         here = summary is not None and self._is_here(summary)  # else its nodes are not those of the graph
-        self.graph.show_cast(summary if here else None, self.transfers.deliveries(cast) if here else ())
+        self.nodes.watch(summary if here else None, self.transfers.deliveries(cast) if here else ())
         self.status.show_cast(summary, self.nodes.slowest, self.nodes.listening)
 
     def _show_status(self) -> None:
@@ -454,7 +454,7 @@ class MainWindow(QMainWindow):
         there = cluster.phase is ClusterPhase.READY or (
             cluster.phase is ClusterPhase.RECONNECTING and bool(self.nodes.nodes())
         )
-        self.graph.set_nodes_editable(cluster.phase is ClusterPhase.READY and cluster.target == "local")
+        self.graph.nodes_editable = cluster.phase is ClusterPhase.READY and cluster.target == "local"
         self.body.middle.setCurrentWidget(self.graph if there else self.welcome_page)
         self._titled = there
         self._show_title()

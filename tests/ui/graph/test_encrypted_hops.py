@@ -33,12 +33,12 @@ def chain(*encrypted: bool | None, **values: object) -> list[DeliverySnapshot]:
 
 def test_each_hop_between_machines_has_a_lock(qtbot: QtBot) -> None:
     stage = Stage(qtbot, 3)
-    stage.graph.show_cast(make_cast(), chain(True, False, None))
+    stage.nodes.watch(make_cast(), chain(True, False, None))
     locks = stage.scene.path.locks
     assert {name: lock.encrypted for name, lock in locks.items()} == {"node_1": True, "node_2": False}
-    stage.graph.show_cast(make_cast(state=CastState.COMPLETED), chain(True, True, None, rate=0.0))
+    stage.nodes.watch(make_cast(state=CastState.COMPLETED), chain(True, True, None, rate=0.0))
     assert {name: lock.encrypted for name, lock in locks.items()} == {"node_1": True, "node_2": True}
-    stage.graph.show_cast(None, [])
+    stage.nodes.watch(None, [])
     assert locks == {}
     assert "LockItem" not in stage.item_counts()
 
@@ -48,7 +48,7 @@ def test_open_and_closed_locks_are_other_shapes(qtbot: QtBot) -> None:
     stage = Stage(qtbot, 3)
     shapes = []
     for encrypted in (True, False):
-        stage.graph.show_cast(make_cast(), chain(encrypted, None, None, rate=0.0))
+        stage.nodes.watch(make_cast(), chain(encrypted, None, None, rate=0.0))
         lock = stage.scene.path.locks["node_1"].box
         corner = stage.view.mapFromScene(to_point(Point(lock.x, lock.y)))
         area = QRect(corner.x() + 3, corner.y() + 1, 10, 7)  # where the shackle is
@@ -65,9 +65,9 @@ def test_signs_of_failed_and_paused_hops_take_the_place_of_the_lock(qtbot: QtBot
     first, second, third = chain(True, True, True)
     failed = make_delivery("node_2", DeliveryState.FAILED, upstream="node_1", encrypted=True)
     paused = make_delivery("node_3", DeliveryState.PAUSED, upstream="node_2", encrypted=True)
-    stage.graph.show_cast(make_cast(), [first, second, third])
+    stage.nodes.watch(make_cast(), [first, second, third])
     assert len(stage.scene.path.locks) == 3
-    stage.graph.show_cast(make_cast(), [first, failed, paused])
+    stage.nodes.watch(make_cast(), [first, failed, paused])
     assert stage.scene.path.locks.keys() == {"node_1"}
 
 
@@ -76,7 +76,7 @@ def test_signs_of_failed_and_paused_hops_take_the_place_of_the_lock(qtbot: QtBot
 def test_locks_cover_no_circle_and_no_rate(qtbot: QtBot, count: int, size: tuple[int, int]) -> None:
     stage = Stage(qtbot, count)
     stage.window.resize(*size)
-    stage.graph.show_cast(make_cast(recipients=count), chain(*[True] * count))
+    stage.nodes.watch(make_cast(recipients=count), chain(*[True] * count))
     layout, path = stage.scene.layout, stage.scene.path
     if layout.cell not in (NodeShape.FULL, NodeShape.COMPACT):
         assert path.locks == {}
@@ -103,7 +103,7 @@ def inner(box: Box) -> Box:
 
 def test_the_tool_tip_of_a_lock(qtbot: QtBot) -> None:
     stage = Stage(qtbot, 3)
-    stage.graph.show_cast(make_cast(), chain(True, False, None))
+    stage.nodes.watch(make_cast(), chain(True, False, None))
 
     def tip(node: str) -> str:
         box = stage.scene.path.locks[node].box
@@ -117,7 +117,7 @@ def test_the_tool_tip_of_a_lock(qtbot: QtBot) -> None:
 
 def test_a_screen_reader_says_it(qtbot: QtBot) -> None:
     stage = Stage(qtbot, 3)
-    stage.graph.show_cast(make_cast(), chain(True, False, None))
+    stage.nodes.watch(make_cast(), chain(True, False, None))
     said = [stage.scene.spoken_description(f"node_{n}").split(", ") for n in (1, 2, 3)]
     assert ["encrypted" in words for words in said] == [True, False, False]
     assert ["not encrypted" in words for words in said] == [False, True, False]
@@ -125,7 +125,7 @@ def test_a_screen_reader_says_it(qtbot: QtBot) -> None:
 
 def test_the_side_card_says_it(qtbot: QtBot) -> None:
     stage = Stage(qtbot, 3)
-    stage.graph.show_cast(make_cast(), chain(True, False, None))
+    stage.nodes.watch(make_cast(), chain(True, False, None))
     told = []
     for n in (1, 2, 3):
         node = stage.nodes.get(f"node_{n}")
@@ -142,7 +142,7 @@ def test_multicast_has_an_open_lock(qtbot: QtBot) -> None:
         make_delivery(f"node_{n}", upstream="desk", listening=True, datagram_bytes=4 * GB, encrypted=False)
         for n in (1, 2, 3)
     ]
-    stage.graph.show_cast(make_cast(multicast=sending, encrypted=False), heard)
+    stage.nodes.watch(make_cast(multicast=sending, encrypted=False), heard)
     assert stage.scene.path.locks == {}
     [box] = stage.scene.path.bus_figures()
     tip = stage.scene.tool_tip_at(to_point(Point(box.x + box.width / 2, box.y + box.height / 2)))

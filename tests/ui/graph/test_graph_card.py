@@ -157,7 +157,7 @@ def test_files_dropped_on_a_node_are_for_it(stage: Stage, qtbot: QtBot) -> None:
     assert stage.drag(place, QDragEnterEvent).isAccepted()
     assert stage.drag(place, QDragMoveEvent).isAccepted()
     assert stage.scene.targets == {"node_2"}
-    with qtbot.waitSignal(stage.graph.files_dropped) as caught:
+    with qtbot.waitSignal(stage.graph.drops.files_dropped) as caught:
         stage.drag(place, QDropEvent, ("/data/a", "/data/b"))
     assert caught.args == [["/data/a", "/data/b"], frozenset({"node_2"})]
     assert not stage.scene.dragging
@@ -166,7 +166,7 @@ def test_files_dropped_on_a_node_are_for_it(stage: Stage, qtbot: QtBot) -> None:
 def test_files_dropped_on_a_selected_node_are_for_all_selected(stage: Stage, qtbot: QtBot) -> None:
     stage.selection.set_selected({"node_1", "node_2"})
     stage.drag(stage.at("node_2"), QDragEnterEvent)
-    with qtbot.waitSignal(stage.graph.files_dropped) as caught:
+    with qtbot.waitSignal(stage.graph.drops.files_dropped) as caught:
         stage.drag(stage.at("node_2"), QDropEvent)
     assert caught.args is not None
     assert caught.args[1] == {"node_1", "node_2"}
@@ -178,7 +178,7 @@ def test_files_dropped_on_all_nodes_are_for_every_node_online(stage: Stage, qtbo
     assert stage.view.overlays.pill.isVisible()
     place = stage.view.overlays.pill.geometry().center()
     stage.drag(place, QDragMoveEvent)
-    with qtbot.waitSignal(stage.graph.files_dropped) as caught:
+    with qtbot.waitSignal(stage.graph.drops.files_dropped) as caught:
         stage.drag(place, QDropEvent)
     assert caught.args is not None
     assert caught.args[1] == {"node_1", "node_2"}
@@ -189,13 +189,13 @@ def test_files_dropped_on_all_nodes_are_for_every_node_online(stage: Stage, qtbo
 def test_files_dropped_elsewhere_have_no_recipients(stage: Stage, qtbot: QtBot, place: str) -> None:
     stage.nodes.apply([make_node("node_3", NodeState.OFFLINE)])
     spot = {"canvas": QPoint(5, 200), "desk": stage.at("desk"), "offline": stage.at("node_3")}[place]
-    with qtbot.waitSignal(stage.graph.drag_entered) as entered:
+    with qtbot.waitSignal(stage.graph.drops.drag_entered) as entered:
         stage.drag(spot, QDragEnterEvent)
     assert entered.args == [["/data/a"]]
     assert stage.drag(spot, QDragMoveEvent).isAccepted()
     with (
-        qtbot.waitSignal(stage.graph.drag_left),
-        qtbot.waitSignal(stage.graph.files_dropped) as dropped,
+        qtbot.waitSignal(stage.graph.drops.drag_left),
+        qtbot.waitSignal(stage.graph.drops.files_dropped) as dropped,
     ):
         stage.drag(spot, QDropEvent)
     assert dropped.args == [["/data/a"], frozenset()]
@@ -203,14 +203,14 @@ def test_files_dropped_elsewhere_have_no_recipients(stage: Stage, qtbot: QtBot, 
 
 def test_a_drag_shows_a_hint_and_resets_the_scene(stage: Stage) -> None:
     hints: list[str] = []
-    stage.graph.drop_hint.connect(hints.append)
+    stage.graph.drops.drop_hint.connect(hints.append)
     stage.drag(stage.at("node_1"), QDragEnterEvent)
     stage.drag(stage.at("node_1"), QDragMoveEvent)
     assert hints[-1] == "Drop to send to node_1"
-    assert stage.scene.items_by_name["node_2"].appearance.dim
+    assert stage.scene.items_by_name["node_2"].appearance.highlights.dim
     QApplication.sendEvent(stage.view.viewport(), QDragLeaveEvent())
     assert hints[-1] == ""
-    assert not stage.scene.items_by_name["node_2"].appearance.dim
+    assert not stage.scene.items_by_name["node_2"].appearance.highlights.dim
 
 
 def test_the_menu_offers_only_what_can_be_done(stage: Stage, qtbot: QtBot) -> None:
@@ -225,7 +225,7 @@ def test_the_menu_offers_only_what_can_be_done(stage: Stage, qtbot: QtBot) -> No
     assert titles("desk") == about
     stage.nodes.apply([make_node("node_2", address="10.0.0.7")])  # on another computer
     assert "Open inbox" not in titles("node_2")
-    graph.set_nodes_editable(True)
+    graph.nodes_editable = True
     stage.nodes.apply([make_node("node_3", removable=True)])
     assert titles("") == ["Add node…"]
     assert titles("node_1")[-1] == "Add node…"
@@ -254,7 +254,7 @@ def test_an_inbox_of_this_computer_can_be_opened(stage: Stage, qtbot: QtBot, tmp
 def test_what_a_node_receives_is_paused_and_resumed_from_its_menu(stage: Stage, qtbot: QtBot) -> None:
     graph = stage.graph
     deliveries = [make_delivery("node_1"), make_delivery("node_2", DeliveryState.PAUSED)]
-    graph.show_cast(make_cast(cast="c0ffee", recipients=2), deliveries)
+    stage.nodes.watch(make_cast(cast="c0ffee", recipients=2), deliveries)
 
     def choose(name: str, title: str) -> None:
         next(action for action in graph.context_menu(name).actions() if action.text() == title).trigger()
@@ -271,7 +271,7 @@ def test_what_a_node_receives_is_paused_and_resumed_from_its_menu(stage: Stage, 
 def test_a_running_cast_is_drawn_with_rates_and_moves(stage: Stage) -> None:
     cast = make_cast()
     deliveries = [make_delivery(f"node_{i}", lagging=i == 3, behind=GB) for i in (1, 2, 3)]
-    stage.graph.show_cast(cast, deliveries)
+    stage.nodes.watch(cast, deliveries)
     counts = stage.item_counts()
     assert counts["HopItem"] == 3
     assert counts["RateItem"] == 3
@@ -280,18 +280,18 @@ def test_a_running_cast_is_drawn_with_rates_and_moves(stage: Stage) -> None:
     assert (appearance.share, appearance.facts, appearance.facts_role) == (0.4, "1.0 GB behind", "warn")
     stage.view._advance_dots()
     stage.graph.grab()
-    stage.graph.reduce_motion = True
+    stage.graph.view.reduce_motion(True)
     assert not stage.view._dots.isActive()
-    stage.graph.reduce_motion = False
+    stage.graph.view.reduce_motion(False)
     stage.window.hide()
     assert not stage.view._dots.isActive()
 
 
 def test_a_finished_cast_is_faded(stage: Stage) -> None:
-    stage.graph.show_cast(make_cast(), [make_delivery("node_1")])
+    stage.nodes.watch(make_cast(), [make_delivery("node_1")])
     ended = make_cast(state=CastState.PARTLY_FAILED, failed=1, verified=2, eta=None)
     done = [make_delivery(f"node_{i}", DeliveryState.COMPLETED, rate=0.0) for i in (1, 2)]
-    stage.graph.show_cast(ended, [*done, make_delivery("node_3", DeliveryState.FAILED)])
+    stage.nodes.watch(ended, [*done, make_delivery("node_3", DeliveryState.FAILED)])
     assert not stage.view._dots.isActive()
     failed = [item for item in stage.scene.path.hops.values() if item.appearance.failed]
     assert (stage.item_counts()["HopItem"], len(failed)) == (3, 1)
@@ -299,14 +299,14 @@ def test_a_finished_cast_is_faded(stage: Stage) -> None:
     appearances = {name: item.appearance for name, item in stage.scene.items_by_name.items()}
     assert appearances["node_1"].share == 1.0
     assert appearances["node_3"].facts == "Failed"
-    stage.graph.show_cast(None)
+    stage.nodes.watch(None)
     assert stage.item_counts()["HopItem"] == 0
     stage.graph.grab()
 
 
-def test_hops_follow_the_upstream_rather_than_the_planned_chain() -> None:
-    repaired = {"node_3": make_delivery("node_3", upstream="node_1")}
-    assert [(hop.upstream, hop.node) for hop in hops(make_cast(), repaired)] == [
+def test_hops_follow_the_upstream_rather_than_the_planned_chain(stage: Stage) -> None:
+    stage.nodes.watch(make_cast(), [make_delivery("node_3", upstream="node_1")])
+    assert [(hop.upstream, hop.node) for hop in hops(stage.nodes)] == [
         ("desk", "node_1"),
         ("node_1", "node_2"),
         ("node_1", "node_3"),
@@ -334,7 +334,7 @@ def test_zooming_and_fitting(stage: Stage) -> None:
     assert view.transform().m11() == 2.0
     view.set_zoom(100)
     assert view.zoom == 4.0
-    view.fit()
+    view.set_zoom(1.0)
     assert view.zoom == 1.0
     assert view.transform().m11() == 1.0
 
@@ -345,7 +345,7 @@ def test_a_refresh_keeps_the_scroll_position(stage: Stage) -> None:
     before = [bar.value() for bar in bars]
     assert all(before)
     stage.nodes.apply([make_node("node_1", load=0.4)])
-    stage.graph.show_cast(make_cast(), [make_delivery("node_1")])
+    stage.nodes.watch(make_cast(), [make_delivery("node_1")])
     assert [bar.value() for bar in bars] == before
 
 
@@ -417,7 +417,7 @@ def test_a_thousand_nodes(qtbot: QtBot) -> None:
     stage = Stage(qtbot, 1000)
     assert stage.item_counts()["NodeItem"] == 1
     assert len(stage.scene.places()) == 1001
-    stage.graph.show_cast(make_cast(recipients=1000), [make_delivery(f"node_{i}") for i in range(1, 1001)])
+    stage.nodes.watch(make_cast(recipients=1000), [make_delivery(f"node_{i}") for i in range(1, 1001)])
     stage.graph.grab()
     stage.selection.select_all()
     assert len(stage.selection.ready()) == 1000
@@ -448,9 +448,9 @@ def relayed(*upstreams: str, failed: str = "") -> list[DeliverySnapshot]:
 
 
 def test_a_lost_node_and_its_replacement_hop_are_drawn(stage: Stage) -> None:
-    stage.graph.show_cast(make_cast(), relayed("desk", "node_1", "node_2"))
+    stage.nodes.watch(make_cast(), relayed("desk", "node_1", "node_2"))
     assert not any(rate.text.startswith(REROUTED) for rate in stage.scene.path.rates.values())
-    stage.graph.show_cast(make_cast(failed=1), relayed("desk", "node_1", "node_1", failed="node_2"))
+    stage.nodes.watch(make_cast(failed=1), relayed("desk", "node_1", "node_1", failed="node_2"))
     appearances = {name: item.appearance for name, item in stage.scene.path.hops.items()}
     assert {name: appearance.failed for name, appearance in appearances.items()} == {
         "node_1": False,
@@ -464,23 +464,19 @@ def test_a_lost_node_and_its_replacement_hop_are_drawn(stage: Stage) -> None:
     assert stage.scene.path.rates["node_3"].text.startswith(REROUTED)
     assert "it previously received from node_2" in stage.scene.tool_tip("node_3")
     assert stage.view.grab().toImage().size() == stage.view.size()
-    stage.graph.show_cast(make_cast(cast="another"), relayed("desk", "node_1", "node_1"))
+    stage.nodes.watch(make_cast(cast="another"), relayed("desk", "node_1", "node_1"))
     assert "previously" not in stage.scene.tool_tip("node_3")
 
 
 def test_a_branching_route_is_drawn(stage: Stage) -> None:
-    stage.graph.show_cast(make_cast(), relayed("desk", "desk", "node_1"))
-    upstreams = {hop.node: hop.upstream for hop in hops(stage.nodes.cast, by_node(stage))}
+    stage.nodes.watch(make_cast(), relayed("desk", "desk", "node_1"))
+    upstreams = {hop.node: hop.upstream for hop in hops(stage.nodes)}
     assert upstreams == {"node_1": "desk", "node_2": "desk", "node_3": "node_1"}
-
-
-def by_node(stage: Stage) -> dict[str, DeliverySnapshot]:
-    return {delivery.node: delivery for delivery in stage.nodes.deliveries()}
 
 
 def test_the_read_out_names_the_slowest_hop_and_its_bottleneck(stage: Stage) -> None:
     slow = make_delivery("node_3", upstream="node_2", bytes=GB, rate=20e6, writing=0.9)
-    stage.graph.show_cast(make_cast(), [*relayed("desk", "node_1"), slow])
+    stage.nodes.watch(make_cast(), [*relayed("desk", "node_1"), slow])
     assert stage.view.overlays.read_out.isVisible()
     assert stage.view.overlays.read_out.accessibleName() == (
         "Slowest: node_2 → node_3, 20 MB/s. Limited by the disk of node_3"
@@ -488,13 +484,13 @@ def test_the_read_out_names_the_slowest_hop_and_its_bottleneck(stage: Stage) -> 
     assert "Limits the cast: the disk of node_3" in stage.scene.tool_tip("node_3")
     covered = stage.view.overlays.node_rects()
     assert not any(stage.view.overlays.read_out.geometry().intersects(place) for place in covered)
-    stage.graph.show_cast(make_cast(state=CastState.COMPLETED), [])
+    stage.nodes.watch(make_cast(state=CastState.COMPLETED), [])
     assert not stage.view.overlays.read_out.isVisible()
 
 
 def test_a_small_window_reserves_a_strip_for_the_read_out(stage: Stage) -> None:
     stage.window.resize(440, 392)
-    stage.graph.show_cast(make_cast(), relayed("desk", "node_1", "node_2"))
+    stage.nodes.watch(make_cast(), relayed("desk", "node_1", "node_2"))
     read_out = stage.view.overlays.read_out
     assert read_out.isVisible()
     assert read_out.height() == STRIP
@@ -503,21 +499,21 @@ def test_a_small_window_reserves_a_strip_for_the_read_out(stage: Stage) -> None:
     assert which.right() < why.left()
     assert why.right() <= read_out.width()
     assert read_out.grab().toImage().size() == read_out.size()
-    stage.graph.show_cast(make_cast(state=CastState.COMPLETED), [])
+    stage.nodes.watch(make_cast(state=CastState.COMPLETED), [])
     assert not read_out.isVisible()
     assert stage.view.geometry().bottom() == read_out.parentWidget().rect().bottom()
 
 
 def test_a_limit_over_all_casts_is_named(stage: Stage) -> None:
     stage.nodes.limit = 100_000_000
-    stage.graph.show_cast(make_cast(), relayed("desk", "node_1", "node_2"))
+    stage.nodes.watch(make_cast(), relayed("desk", "node_1", "node_2"))
     assert stage.view.overlays.read_out.lines[1] == "Limited by the speed limit"
 
 
 def test_among_dots_hops_are_segments(qtbot: QtBot) -> None:
     stage = Stage(qtbot, 900)
     names = [f"node_{number}" for number in range(1, 901)]
-    stage.graph.show_cast(make_cast(recipients=900), relayed("desk", *names[:-1], failed="node_5"))
+    stage.nodes.watch(make_cast(recipients=900), relayed("desk", *names[:-1], failed="node_5"))
     assert stage.scene.layout.cell is NodeShape.DOT
     whole, failed, _, _ = stage.scene.path.segments.segments
     assert (len(whole), len(failed)) == (899, 1)
@@ -527,25 +523,25 @@ def test_among_dots_hops_are_segments(qtbot: QtBot) -> None:
 
 
 def test_rings_are_animated_unless_motion_is_reduced(stage: Stage) -> None:
-    stage.graph.show_cast(make_cast(), [make_delivery("node_1", bytes=2 * GB)])
+    stage.nodes.watch(make_cast(), [make_delivery("node_1", bytes=2 * GB)])
     item = stage.scene.items_by_name["node_1"]
     assert (item.shown, stage.scene.easing) == (0.2, True)
-    stage.graph.show_cast(make_cast(), [make_delivery("node_1", bytes=3 * GB)])
+    stage.nodes.watch(make_cast(), [make_delivery("node_1", bytes=3 * GB)])
     assert item.shown == 0.2
     stage.view._advance_dots()
     assert 0.2 < item.shown < 0.3
     for _ in range(20):
         stage.view._advance_dots()
     assert item.shown == item.appearance.share == 0.3
-    stage.graph.reduce_motion = True
-    stage.graph.show_cast(make_cast(), [make_delivery("node_1", bytes=5 * GB)])
+    stage.graph.view.reduce_motion(True)
+    stage.nodes.watch(make_cast(), [make_delivery("node_1", bytes=5 * GB)])
     assert item.shown == 0.5
 
 
 def test_a_ring_is_full_when_its_cast_ends(stage: Stage) -> None:
-    stage.graph.show_cast(make_cast(), [make_delivery("node_1", bytes=2 * GB)])
+    stage.nodes.watch(make_cast(), [make_delivery("node_1", bytes=2 * GB)])
     ended = make_cast(state=CastState.COMPLETED, verified=1, eta=None)
-    stage.graph.show_cast(ended, [make_delivery("node_1", DeliveryState.COMPLETED, bytes=10 * GB)])
+    stage.nodes.watch(ended, [make_delivery("node_1", DeliveryState.COMPLETED, bytes=10 * GB)])
     assert stage.scene.items_by_name["node_1"].shown == 1.0
 
 
@@ -559,32 +555,32 @@ def test_names_of_zones_do_not_cover_each_other(qtbot: QtBot) -> None:
 
 
 def test_a_cast_is_drawn_from_its_own_source(stage: Stage) -> None:
-    stage.graph.show_cast(make_cast(), relayed("desk", "node_1", "node_2"))
+    stage.nodes.watch(make_cast(), relayed("desk", "node_1", "node_2"))
     before = stage.scene.places()
     stage.selection.source = "node_1"
     assert stage.scene.places() == before
     appearances = {name: item.appearance for name, item in stage.scene.items_by_name.items()}
     assert (appearances["desk"].facts, appearances["node_1"].facts) == ("desk · source", "Next source")
     assert appearances["node_1"].share == 0.4
-    stage.graph.show_cast(None)
+    stage.nodes.watch(None)
     assert stage.scene.places()["node_1"] == before["desk"]
     assert stage.scene.items_by_name["node_1"].appearance.facts == "node_1 · source"
-    stage.graph.show_cast(make_cast(), relayed("desk", "node_1", "node_2"))
+    stage.nodes.watch(make_cast(), relayed("desk", "node_1", "node_2"))
     assert stage.scene.places() == before
 
 
 def test_the_shown_casts_source_can_be_a_recipient_of_the_next(stage: Stage, qtbot: QtBot) -> None:
-    stage.graph.show_cast(make_cast(), relayed("desk", "node_1", "node_2"))
+    stage.nodes.watch(make_cast(), relayed("desk", "node_1", "node_2"))
     stage.selection.source = "node_1"
     stage.click("node_1")
     assert not stage.selection.selected()
     stage.click("desk")
     assert stage.selection.selected() == {"desk"}
-    assert stage.scene.items_by_name["desk"].appearance.selected
+    assert stage.scene.items_by_name["desk"].appearance.highlights.selected
     size = stage.view.viewport().size()
     band(stage, QPoint(2, 2), QPoint(size.width() - 3, size.height() - 3))
     assert stage.selection.selected() == {"desk", "node_2", "node_3"}
-    with qtbot.waitSignal(stage.graph.files_dropped) as caught:
+    with qtbot.waitSignal(stage.graph.drops.files_dropped) as caught:
         stage.drag(stage.at("desk"), QDragEnterEvent)
         stage.drag(stage.at("desk"), QDropEvent)
     assert caught.args is not None

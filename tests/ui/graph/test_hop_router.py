@@ -49,7 +49,7 @@ def show(qtbot: QtBot, size: tuple[int, int], count: int, zones: int, feeds: int
     stage.nodes.apply([make_node("desk", this_computer=True), *recipients])
     stage.graph._legend_clicked(shown=True)
     cast = make_cast(recipients=count, chain=("desk", *names(count)))
-    stage.graph.show_cast(cast, deliveries(count, feeds))
+    stage.nodes.watch(cast, deliveries(count, feeds))
     return stage
 
 

@@ -61,7 +61,7 @@ def heard(count: int = 3, repaired: int = 0, **values: Any) -> list[DeliverySnap
 
 
 def show(stage: Stage, cast: CastSummary, deliveries: list[DeliverySnapshot]) -> None:
-    stage.graph.show_cast(cast, deliveries)
+    stage.nodes.watch(cast, deliveries)
     assert not stage.graph.grab().isNull()
 
 
@@ -119,9 +119,9 @@ def test_bus_dots_move_with_data_unless_motion_is_reduced(stage: Stage) -> None:
     show(stage, multicast(), heard(4))
     assert stage.view._dots.isActive()
     stage.view._advance_dots()
-    stage.graph.reduce_motion = True
+    stage.graph.view.reduce_motion(True)
     assert not stage.view._dots.isActive()
-    stage.graph.reduce_motion = False
+    stage.graph.view.reduce_motion(False)
     show(stage, multicast(MulticastSnapshot(MulticastState.SENDING)), heard(4, rate=0.0))
     assert not stage.view._dots.isActive()
 

@@ -55,7 +55,7 @@ def read_out_covers_nothing(stage: Stage) -> bool:
 def test_the_read_out_is_visible_and_covers_nothing(qtbot: QtBot, count: int, size: tuple[int, int]) -> None:
     stage = Stage(qtbot, count)
     stage.window.resize(*size)
-    stage.graph.show_cast(make_cast(recipients=count, multicast=STOPPED), relay(count))
+    stage.nodes.watch(make_cast(recipients=count, multicast=STOPPED), relay(count))
     assert stage.view.overlays.read_out.isVisible()
     assert read_out_covers_nothing(stage)
 
@@ -65,7 +65,7 @@ def test_the_read_out_gets_a_strip_where_nodes_leave_no_place(qtbot: QtBot) -> N
     names = [f"a-machine-with-a-long-name-{number}" for number in range(1, 13)]
     stage.nodes.apply([make_node(name, zone="rack a" if n < 6 else "rack b") for n, name in enumerate(names)])
     cast = make_cast(recipients=12, multicast=STOPPED)
-    stage.graph.show_cast(cast, relay(12, "a-machine-with-a-long-name-"))
+    stage.nodes.watch(cast, relay(12, "a-machine-with-a-long-name-"))
     read_out = stage.view.overlays.read_out
     assert stage.scene.layout.cell is NodeShape.COMPACT
     assert len(read_out.lines) == 3
@@ -73,9 +73,9 @@ def test_the_read_out_gets_a_strip_where_nodes_leave_no_place(qtbot: QtBot) -> N
     assert read_out.height() == STRIP
     assert not read_out.geometry().intersects(stage.view.geometry())
     places = stage.scene.places()
-    stage.graph.show_cast(cast, relay(11, "a-machine-with-a-long-name-"))
+    stage.nodes.watch(cast, relay(11, "a-machine-with-a-long-name-"))
     assert stage.scene.places() == places
-    stage.graph.show_cast(make_cast(state=CastState.COMPLETED), [])
+    stage.nodes.watch(make_cast(state=CastState.COMPLETED), [])
     legend = stage.view.overlays.legend
     assert stage.view.geometry().bottom() == legend.geometry().top() - 1  # which has rows of its own here
 
@@ -88,7 +88,7 @@ def test_the_side_card_does_not_cover_the_read_out(
 ) -> None:
     stage = Stage(qtbot, count)
     stage.window.resize(*size)
-    stage.graph.show_cast(make_cast(recipients=count), relay(count))
+    stage.nodes.watch(make_cast(recipients=count), relay(count))
     before = stage.view.overlays.read_out.geometry()
     stage.graph.side_card.show(name)
     assert stage.view.overlays.side_card.isVisible()
@@ -129,10 +129,10 @@ def count_pixels(image: QImage, box: Box, color: QColor) -> int:
 
 def test_a_paused_hop_is_pale_and_has_a_sign(qtbot: QtBot) -> None:
     stage = Stage(qtbot, 3)
-    stage.graph.show_cast(make_cast(), paused())
+    stage.nodes.watch(make_cast(), paused())
     going = stage.scene.path.hops["node_2"].appearance
     before, box = picture(stage, "node_2")
-    stage.graph.show_cast(make_cast(paused=1), paused("node_2"))
+    stage.nodes.watch(make_cast(paused=1), paused("node_2"))
     appearance = stage.scene.path.hops["node_2"].appearance
     assert (going.paused, appearance.paused, appearance.moving) == (False, True, False)
     assert appearance.width < going.width
@@ -142,17 +142,17 @@ def test_a_paused_hop_is_pale_and_has_a_sign(qtbot: QtBot) -> None:
     assert count_pixels(after, box, sign) >= count_pixels(before, box, sign) + 20
     assert stage.scene.path.hops["node_3"].appearance.paused is False
     assert stage.scene.tool_tip("node_2").splitlines()[0] == "node_2 — Paused"
-    stage.graph.show_cast(make_cast(), paused())
+    stage.nodes.watch(make_cast(), paused())
     assert stage.scene.path.hops["node_2"].appearance == going
 
 
 def test_among_dots_paused_hops_are_separate_segments(qtbot: QtBot) -> None:
     stage = Stage(qtbot, 400)
     deliveries = relay(400)
-    stage.graph.show_cast(make_cast(recipients=400), deliveries)
+    stage.nodes.watch(make_cast(recipients=400), deliveries)
     assert [len(kind) for kind in stage.scene.path.segments.segments] == [400, 0, 0, 0]
     deliveries[8] = make_delivery("node_9", DeliveryState.PAUSED, upstream="node_8", rate=0.0)
-    stage.graph.show_cast(make_cast(recipients=400), deliveries)
+    stage.nodes.watch(make_cast(recipients=400), deliveries)
     assert [len(kind) for kind in stage.scene.path.segments.segments] == [399, 0, 0, 1]
 
 
@@ -183,7 +183,7 @@ def test_the_signs_of_hops_cover_no_names(qtbot: QtBot) -> None:
         deliveries = [
             make_delivery(node, state, upstream=upstream, rate=0.0) for node, upstream in upstreams.items()
         ]
-        stage.graph.show_cast(make_cast(state=CastState.FAILED), deliveries)
+        stage.nodes.watch(make_cast(state=CastState.FAILED), deliveries)
         layout = stage.scene.layout
         assert layout.cell is NodeShape.FULL
         taken = [box for place in layout.nodes.values() for box in layout.painted(place)]

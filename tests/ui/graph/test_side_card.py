@@ -173,7 +173,7 @@ def test_a_drag_hides_the_side_card(stage: Stage) -> None:
 def test_the_side_card_covers_no_node_and_no_figures(stage: Stage, width: int) -> None:
     stage.window.resize(width, 600)
     hops = [make_delivery(f"node_{number}", upstream=f"node_{number - 1}") for number in (2, 3)]
-    stage.graph.show_cast(make_cast(), [make_delivery("node_1", upstream="desk"), *hops])
+    stage.nodes.watch(make_cast(), [make_delivery("node_1", upstream="desk"), *hops])
     for name in ("desk", "node_1", "node_2", "node_3"):
         stage.graph.side_card.show(name)
         place = stage.view.overlays.side_card.geometry()
@@ -190,7 +190,7 @@ def test_the_side_card_covers_no_node_and_no_figures(stage: Stage, width: int) -
 def test_in_a_small_window_the_side_card_is_below_the_nodes(stage: Stage) -> None:
     stage.window.resize(440, 392)
     hops = [make_delivery(f"node_{number}", upstream=f"node_{number - 1}") for number in (2, 3)]
-    stage.graph.show_cast(make_cast(), [make_delivery("node_1", upstream="desk"), *hops])
+    stage.nodes.watch(make_cast(), [make_delivery("node_1", upstream="desk"), *hops])
     card, height = stage.view.overlays.side_card, stage.view.height()
     for name in ("node_1", "node_2", "node_3", "desk"):
         stage.graph.side_card.show(name)

@@ -105,7 +105,7 @@ def test_the_windows_settings_hold_at_once(
     assert window.send_panel.form["on_conflict"].value() is OnConflict.OVERWRITE
     assert (again.at_start, again.closing) == (AtStart.LOCAL, Closing.STOP)
     assert again.still
-    assert window.graph.reduce_motion
+    assert window.graph.view.still
     assert not again.notify_done
     assert link.asked(m.KeepEngine) == [m.KeepEngine(True)]
     assert window._theme.dark

@@ -297,7 +297,7 @@ def test_several_files_are_counted_and_other_things_are_refused(window: MainWind
 
 def test_files_dropped_on_a_node_choose_it(window: MainWindow, link: FakeLink) -> None:
     link.start(fake.busy_welcome())
-    window.graph.files_dropped.emit([MODEL], frozenset({"node_2"}))
+    window.graph.drops.files_dropped.emit([MODEL], frozenset({"node_2"}))
     assert window.selection.selected() == {"node_2"}
     assert window.send_panel.entries.paths() == (MODEL,)
 

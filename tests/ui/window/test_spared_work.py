@@ -56,14 +56,14 @@ def test_dots_and_hops_are_rebuilt_only_when_a_state_changes(
     qtbot: QtBot, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stage = Stage(qtbot, MANY)
-    stage.graph.show_cast(*many_casting())
+    stage.nodes.watch(*many_casting())
     assert stage.scene.layout.cell is NodeShape.DOT
     dots = calls_of(stage.scene._dots, "show_dots", monkeypatch)
     hops = calls_of(stage.scene.path, "refresh_hops", monkeypatch)
-    stage.graph.show_cast(*many_casting(5))
+    stage.nodes.watch(*many_casting(5))
     stage.nodes.apply([make_node("node_9", load=0.9)])
     assert (dots, hops) == ([], [])
-    stage.graph.show_cast(*many_casting(6, state=DeliveryState.FAILED))
+    stage.nodes.watch(*many_casting(6, state=DeliveryState.FAILED))
     assert len(dots) == len(hops) == 1
     assert [dot.state for dot in dots[0]].count(GlyphState.FAILED) == 1  # type: ignore[attr-defined]
     stage.nodes.apply([make_node("node_9", NodeState.OFFLINE)])
@@ -112,7 +112,7 @@ def test_a_step_of_the_zoom_lays_the_nodes_out_once(qtbot: QtBot, count: int) ->
     stage.view.set_zoom(2.0)
     stage.view.set_zoom(2.5)
     assert len(laid_out) == 2
-    stage.view.fit()
+    stage.view.set_zoom(1.0)
     assert stage.view.zoom == 1.0
     assert stage.scene.layout.cell is NodeShape.DOT
 
