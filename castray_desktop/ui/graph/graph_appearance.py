@@ -169,7 +169,7 @@ class Hop:
     moving: bool
     failed: bool = False  # no more data uses this hop
     rerouted: bool = False  # the node fetched from another one before
-    repair: bool = False  # brings what datagrams did not; `rate` is that of this alone
+    repair: bool = False  # brings only what multicast has lost, at `rate`
     paused: bool = False  # no data uses this hop until the node is resumed
     encrypted: bool | None = None  # None: inside a machine, or not known yet
 

@@ -162,7 +162,7 @@ class GraphCard(Card):
         self._container = ViewContainer(self)
         self.view = GraphView(theme, self.scene_, selection, self._container)
         self.drops = self.view.drops
-        self.scene_.setParent(self.view)  # a view that lost its scene would scroll, and be looked at
+        self.scene_.setParent(self.view)  # a view that outlives its scene scrolls, and emits signals
         self.side_card = SideCardController(self._container, self.view, nodes, under_way_on, now)
         self._build(theme)
         self._connect()
@@ -254,7 +254,7 @@ class GraphCard(Card):
                 menu.addSeparator()
             self._add_pause(menu, name)
             if name != self._selection.source and node.state is NodeState.ONLINE:
-                menu.addAction(self.tr("Use as source"), partial(self._use_as_source, name))
+                menu.addAction(self.tr("Use as source"), partial(self._selection.use_source, name))
             menu.addAction(self.tr("Details"), partial(self.side_card.show, name))
             if node.address:
                 menu.addAction(self.tr("Copy address"), partial(copy, node.address))
@@ -268,9 +268,6 @@ class GraphCard(Card):
             if node is not None and node.removable:
                 menu.addAction(self.tr("Remove node"), partial(self.remove_node_requested.emit, name))
         return menu
-
-    def _use_as_source(self, name: str) -> None:
-        self._selection.source = name
 
     def _add_open_inbox(self, menu: QMenu, folder: str) -> None:
         """Enable the action once a thread has found the folder on disk."""

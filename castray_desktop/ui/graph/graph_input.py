@@ -185,15 +185,14 @@ class GraphDrops(QObject):
         _accept_copy(event)
 
     def leave(self) -> None:
-        """End a drag without a drop."""
+        """End a drag."""
         self._show(frozenset(), dragging=False)
         self.drag_left.emit()
 
     def drop(self, event: QDropEvent) -> None:
         """End a drag with a drop."""
         targets = self._targets_at(event.position().toPoint())
-        self._show(frozenset(), dragging=False)
-        self.drag_left.emit()
+        self.leave()
         _accept_copy(event)
         self.files_dropped.emit(sendable_paths(event.mimeData()), targets)
 

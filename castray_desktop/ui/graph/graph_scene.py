@@ -61,7 +61,7 @@ class GraphScene(QGraphicsScene):
         self.layout: GraphLayout = compute_layout(736, 424, [])
         self.items_by_name: dict[str, NodeItem] = {}
         self._zones: list[ZoneItem] = []
-        self.path = PathLayer(theme, self)
+        self.path = PathLayer(theme, self, self.layout)
         self._dots = DotsItem(theme)
         self.addItem(self._dots)
         self._summary = CastSummaryItem(theme)

@@ -74,7 +74,7 @@ class NodeItem(SceneItem):
     def __init__(self, theme: Theme, appearance: NodeAppearance, cell: NodeShape) -> None:
         super().__init__(theme, Z_NODE)
         self.appearance, self.cell = appearance, cell
-        self._name_width = 0.0  # where it is not that of the cell
+        self._name_width = 0.0  # 0: the usual one of the cell
         self._tag = QRectF()  # the name of a small node; empty while it is not shown
         self.shown = appearance.share  # of the ring; `ease` moves it to the appearance's
         self.hovered = False

@@ -136,7 +136,7 @@ class GraphLayout:
     zones: tuple[ZoneLayout, ...] = ()
     summary: Box | None = None  # for the shown cast's figures; None where it would cover nodes
     step: Point = ORIGIN  # from column to column and from row to row of a grid
-    name_width: float = 0.0  # where it is not that of the cell
+    name_width: float = 0.0  # 0: the usual one of the cell
 
     def painted(self, place: Point) -> tuple[Box, Box]:
         """The rectangles that the recipient at this place paints: its circle, and its name if it has one."""

@@ -72,9 +72,9 @@ HopLine = Curve | BentLine
 class PathLayer:
     """Creates, updates and removes the items of the path; among dots, hops are thin lines."""
 
-    def __init__(self, theme: Theme, scene: QGraphicsScene) -> None:
+    def __init__(self, theme: Theme, scene: QGraphicsScene, layout: GraphLayout) -> None:
         self._theme, self._scene = theme, scene
-        self._layout, self._source = GraphLayout(NodeShape.FULL, True, 0, 0, Point(0, 0), Point(0, 0), {}), ""
+        self._layout, self._source = layout, ""
         self.hops: dict[str, HopItem] = {}
         self.rates: dict[str, RateItem] = {}
         self.locks: dict[str, LockItem] = {}

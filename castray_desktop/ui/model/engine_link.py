@@ -33,7 +33,7 @@ MOST_IN_A_TURN = 300
 """Nodes and deliveries together; what belongs to one cast is not divided."""
 
 TURN_SECONDS = 0.002
-"""Between two turns, so that what is due in the meantime (clicks, painting) comes first."""
+"""Between two turns, so that other events (clicks, painting) are handled in the meantime."""
 
 FIRST_DELAY_SECONDS, LAST_DELAY_SECONDS = 0.2, 3.0
 
@@ -81,7 +81,7 @@ class EngineLink(QObject):
     diagnosis_progress = Signal(object)
     connection_changed = Signal(object)
     connection_failed = Signal(object)
-    _turn_begun = Signal(object)  # with what is to be done in it; what goes wrong there stays there
+    _turn_begun = Signal(object)  # with a function to call; an error in it does not stop the others
 
     def __init__(self, connect: Connector, parent: QObject | None = None) -> None:
         super().__init__(parent)
@@ -227,10 +227,9 @@ class EngineLink(QObject):
                 self.schedules_changed.emit(schedules)
             case messages.HistoryChanged():
                 self.history_changed.emit()
-            case _ if type(event) in self._signals:
-                self._signals[type(event)].emit(event)
             case _:
-                pass
+                if (signal := self._signals.get(type(event))) is not None:
+                    signal.emit(event)
 
     def flush(self) -> None:
         """Emit all that is held back."""

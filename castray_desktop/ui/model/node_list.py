@@ -42,10 +42,11 @@ def natural_key(name: str) -> tuple[tuple[int, int, str], ...]:
 class NodeList(QObject):
     """The known nodes, sorted by name, and the watched cast.
 
-    Of the watched cast, `slowest` is the slowest hop, `listening` says who takes its stream for many, and
-    `repairs` how fast those are repaired, in bytes per second. `state_version` changes when a node or a
-    delivery has another state or upstream, not with its progress. Signals: `changed()` when a node
-    came, went or has new facts; `activity_changed()` when the watched cast or one of its deliveries did.
+    Of the watched cast, `slowest` is the slowest hop, `listening` describes its multicast stream, and
+    `repairs` has the rate at which each listener is repaired, in bytes per second. `state_version` changes
+    when a node or a delivery has another state or upstream, not with its progress. Signals: `changed()` when
+    a node is new, gone or has other facts; `activity_changed()` when the watched cast or one of its
+    deliveries has changed.
     """
 
     changed = Signal()
@@ -59,17 +60,17 @@ class NodeList(QObject):
         self._sorted: tuple[NodeInfo, ...] = ()
         self.cast: CastSummary | None = None  # the watched one
         self._deliveries: dict[str, DeliverySnapshot] = {}
-        self._upstreams_before: dict[str, str] = {}  # of nodes that fetch from another one by now
+        self._upstreams_before: dict[str, str] = {}  # of nodes that have changed their upstream
         self.limit = 0  # over all casts, in bytes per second; 0 for none
         self.state_version = 0
-        # how each delivery did when `state_version` was counted
+        # of the deliveries, when `state_version` was increased last
         self._states: list[tuple[str, DeliveryState, bool, str]] = []
         self.slowest: SlowestHop | None = None
         self.listening: MulticastStatus | None = None
         self.repairs: Mapping[str, float] = {}
         self._repair_rates = RepairRates()
-        self._repairs_due = 0.0  # where they are many, they are not looked at each time
-        self._repairs_end = QTimer(self, interval=REPAIRS_MS)  # where nothing more is said of a repair
+        self._repairs_due = 0.0  # with many deliveries, when the rates are computed next
+        self._repairs_end = QTimer(self, interval=REPAIRS_MS)  # an ended repair is no longer reported
         self._repairs_end.timeout.connect(self._see_repairs_again)
 
     def nodes(self) -> tuple[NodeInfo, ...]:

@@ -23,7 +23,7 @@ class Closing(enum.StrEnum):
 
     ASK = "ask"
     TRAY = "tray"  # keep running in the tray
-    STOP = "stop"  # stop; the next start goes on
+    STOP = "stop"  # stop; the casts continue at the next start
 
 
 class AtStart(enum.StrEnum):

@@ -30,7 +30,7 @@ class RecipientSelection(QObject):
         super().__init__(parent)
         self._nodes: dict[str, NodeInfo] = {}
         self._chosen: set[str] = set()
-        self._source = ""
+        self.source = ""  # the node that a cast starts from; empty while none is known
         self._source_picked = False
         self._seen: tuple[frozenset[str], frozenset[str], str] = (frozenset(), frozenset(), "")
 
@@ -43,30 +43,25 @@ class RecipientSelection(QObject):
         """The nodes as known now. The source is this computer's node until another one is set."""
         self._nodes = {node.name: node for node in nodes}
         if not self._source_picked:
-            here = next((node.name for node in nodes if node.this_computer), self._source)
+            here = next((node.name for node in nodes if node.this_computer), self.source)
             self._become_source(here)
         self._publish()
 
-    @property
-    def source(self) -> str:
-        """The node that a cast starts from; empty while none is known."""
-        return self._source
-
-    @source.setter
-    def source(self, name: str) -> None:
+    def use_source(self, name: str) -> None:
+        """Let casts start from this node, whether it is known or not."""
         self._source_picked = True
         self._become_source(name)
         self._publish()
 
     def _become_source(self, name: str) -> None:
-        if name != self._source:
-            self._source = name
+        if name != self.source:
+            self.source = name
             self._chosen.discard(name)
             self.source_changed.emit(name)
 
     def recipients(self) -> frozenset[str]:
         """Every known node but the source."""
-        return frozenset(self._nodes.keys() - {self._source})
+        return frozenset(self._nodes.keys() - {self.source})
 
     def selected(self) -> frozenset[str]:
         """The chosen nodes that are known, also those that have gone offline since."""
@@ -79,15 +74,15 @@ class RecipientSelection(QObject):
     def selectable(self, name: str) -> bool:
         """Whether this node can be chosen now."""
         node = self._nodes.get(name)
-        return node is not None and name != self._source and node.state is not NodeState.OFFLINE
+        return node is not None and name != self.source and node.state is not NodeState.OFFLINE
 
     def awaitable(self, name: str) -> bool:
-        """Whether this node is away and can be chosen one by one, to get its files when it is back."""
+        """Whether this node is offline and can be chosen by itself, to get its files when it is back."""
         node = self._nodes.get(name)
-        return node is not None and name != self._source and node.state is NodeState.OFFLINE
+        return node is not None and name != self.source and node.state is NodeState.OFFLINE
 
     def waiting(self) -> frozenset[str]:
-        """The chosen nodes that are away: they get their files when they are back."""
+        """The chosen nodes that are offline: they get their files when they are back."""
         return frozenset(name for name in self.selected() if self._nodes[name].state is NodeState.OFFLINE)
 
     def set_selected(self, names: Iterable[str]) -> None:
@@ -124,7 +119,7 @@ class RecipientSelection(QObject):
         self.set_selected(self.recipients() - self.selected())
 
     def _publish(self) -> None:
-        seen = (self.selected(), self.ready(), self._source)
+        seen = (self.selected(), self.ready(), self.source)
         if seen != self._seen:
             self._seen = seen
             self.changed.emit()

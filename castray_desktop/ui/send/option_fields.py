@@ -484,7 +484,7 @@ class SourceField(Dropdown):
         return self._selection.source
 
     def _choose(self, node: str) -> None:
-        self._selection.source = node
+        self._selection.use_source(node)
 
     def refresh(self) -> None:
         """Update the list after nodes or source have changed."""

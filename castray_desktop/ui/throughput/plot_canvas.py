@@ -160,7 +160,7 @@ SWATCH, ENTRY_GAP = 12, 14
 
 @dataclass(frozen=True)
 class LegendEntry:
-    """A colour of the plot and what it stands for; `thick` as the line of the total, or a band."""
+    """A colour of the plot and its meaning; `thick` for the total and for a band."""
 
     text: str
     color: str

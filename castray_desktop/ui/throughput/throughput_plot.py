@@ -103,7 +103,7 @@ class ThroughputPlot(QWidget):
         self._hover_age: float | None = None
         self._shown: RateWindow | None = None
         self._names: list[str] = []
-        self.frames = 0  # drawn, for tests
+        self.frames = 0  # how many were drawn
         self._curves = PlotCurves(self)
         self._curves.set_span(self._span)
         self._curves.set_top(self._top)

@@ -557,7 +557,7 @@ def test_names_of_zones_do_not_cover_each_other(qtbot: QtBot) -> None:
 def test_a_cast_is_drawn_from_its_own_source(stage: Stage) -> None:
     stage.nodes.watch(make_cast(), relayed("desk", "node_1", "node_2"))
     before = stage.scene.places()
-    stage.selection.source = "node_1"
+    stage.selection.use_source("node_1")
     assert stage.scene.places() == before
     appearances = {name: item.appearance for name, item in stage.scene.items_by_name.items()}
     assert (appearances["desk"].facts, appearances["node_1"].facts) == ("desk · source", "Next source")
@@ -571,7 +571,7 @@ def test_a_cast_is_drawn_from_its_own_source(stage: Stage) -> None:
 
 def test_the_shown_casts_source_can_be_a_recipient_of_the_next(stage: Stage, qtbot: QtBot) -> None:
     stage.nodes.watch(make_cast(), relayed("desk", "node_1", "node_2"))
-    stage.selection.source = "node_1"
+    stage.selection.use_source("node_1")
     stage.click("node_1")
     assert not stage.selection.selected()
     stage.click("desk")

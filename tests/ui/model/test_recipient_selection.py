@@ -21,7 +21,7 @@ def make_selection(count: int = 3) -> RecipientSelection:
 def test_this_computer_is_the_source_until_another_is_picked() -> None:
     selection = make_selection()
     assert selection.source == "desk"
-    selection.source = "node_1"
+    selection.use_source("node_1")
     selection.set_nodes(make_nodes(3))
     assert selection.source == "node_1"
     assert selection.recipients() == {"desk", "node_2", "node_3"}
@@ -30,7 +30,7 @@ def test_this_computer_is_the_source_until_another_is_picked() -> None:
 def test_changing_the_source_keeps_the_rest() -> None:
     selection = make_selection()
     selection.select_all()
-    selection.source = "node_2"
+    selection.use_source("node_2")
     assert selection.selected() == {"node_1", "node_3"}
 
 
@@ -77,7 +77,7 @@ def test_signals_are_sent_only_for_changes(qtbot: QtBot) -> None:
     selection.select_all()
     assert changes == [1]
     with qtbot.waitSignal(selection.source_changed) as caught:
-        selection.source = "node_1"
+        selection.use_source("node_1")
     assert caught.args == ["node_1"]
 
 
@@ -113,7 +113,7 @@ def apply(selection: RecipientSelection, operation: tuple[object, ...]) -> None:
         case ("set", set(names)):
             selection.set_selected(names)
         case ("source", str(name)):
-            selection.source = name
+            selection.use_source(name)
         case ("nodes", set(known), set(offline)):
             selection.set_nodes(
                 [

@@ -115,7 +115,7 @@ def test_an_offline_node_can_be_ticked_by_itself_and_says_since_when(stage: Stag
 
 
 def test_the_source_is_not_listed(stage: Stage) -> None:
-    stage.selection.source = "node_2"
+    stage.selection.use_source("node_2")
     assert stage.picker.model.names() == ["desk", "node_1", "node_3"]
 
 

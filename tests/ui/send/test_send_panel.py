@@ -114,7 +114,7 @@ def test_entries_added_before_the_cluster_is_ready_stay(
     nodes.replace(fake.local_nodes())
     assert selection.source
     assert early.entries.paths() == (MODEL,)
-    selection.source = "node_1"
+    selection.use_source("node_1")
     assert early.entries.paths() == ()
 
 

@@ -169,7 +169,7 @@ def test_another_node_is_the_source_and_its_files_are_browsed(
 def test_a_node_that_does_not_answer_is_reported(ready: MainWindow, link: FakeLink) -> None:
     failure = Failure(FailureKind.NODE_SILENT, {"node": "node_1"})
     link.answers[m.Browse] = lambda command: m.Failed(failure)
-    ready.selection.source = "node_1"
+    ready.selection.use_source("node_1")
     ready.send_panel.drop_area.files_wanted.emit()
     assert ready.send_panel.sheets.browser is not None
     assert ready.send_panel.sheets.browser.banner.text()
