@@ -152,6 +152,21 @@ class FailureKind(str, enum.Enum):
     INTERNAL = "internal"
 
 
+FILES_NOT_SENT = frozenset(
+    {
+        FailureKind.FILES_FAILED,
+        FailureKind.NO_FILE_DELIVERED,
+        FailureKind.CHANGED,
+        FailureKind.VANISHED,
+        FailureKind.READ_ERROR,
+        FailureKind.NOT_READABLE,
+    }
+)
+"""A delivery fails for one of these because the source could not send all files. The recipient has the others,
+and keeps serving them.
+"""
+
+
 @dataclass(frozen=True)
 class Failure:
     """A failure as data: its kind, and the names and numbers for its sentence, as text."""

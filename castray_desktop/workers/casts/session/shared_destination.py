@@ -19,7 +19,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import PurePosixPath
 
 from castray_desktop.core.casts.states import DeliveryEvent
-from castray_desktop.core.failures.kinds import CastRayError, Failure, FailureKind
+from castray_desktop.core.failures.kinds import FILES_NOT_SENT, CastRayError, Failure, FailureKind
 from castray_desktop.core.protocol.nodes.agent_orders import DestinationReply, Probe, ProbeReply, ProbeVerb
 from castray_desktop.workers.casts.session.session_context import SessionContext
 
@@ -157,17 +157,6 @@ _AWAY = frozenset(
     }
 )
 
-_SOURCE_FAULTS = frozenset(
-    {
-        FailureKind.FILES_FAILED,
-        FailureKind.NO_FILE_DELIVERED,
-        FailureKind.CHANGED,
-        FailureKind.VANISHED,
-        FailureKind.READ_ERROR,
-        FailureKind.NOT_READABLE,
-    }
-)
-
 
 class SharedDestinations:
     """Lets one recipient of each folder write, and decides about the others when it ends."""
@@ -268,7 +257,7 @@ class SharedDestinations:
                 self._share(follower, node)
             return False
         kind = snapshot.failure.kind if snapshot.failure is not None else None
-        if kind in _SOURCE_FAULTS:  # it keeps serving what it has, which
+        if kind in FILES_NOT_SENT:
             self._fail_followers(node, snapshot.failure)
             return False
         # The trouble of a writer's disk would be its followers' trouble as well.

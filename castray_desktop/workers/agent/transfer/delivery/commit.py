@@ -11,7 +11,6 @@ import errno
 import os
 import stat
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 from functools import partial
 from typing import Optional
 
@@ -32,16 +31,6 @@ from castray_desktop.workers.agent.transfer.system.open_folders import (
     open_below,
     open_folder,
 )
-
-
-@dataclass
-class CommitResult:
-    """Paths of the top-level entries, and whether anything new was committed."""
-
-    paths: list[bytes] = field(default_factory=list)
-    paths_by_entry: dict[bytes, bytes] = field(default_factory=dict)  # committed path by path in the parcel
-    has_new_files: bool = False
-    removed: list[PrunedEntries] = field(default_factory=list)  # folders in whose place files have come
 
 
 class DeliveryCommit:
@@ -74,7 +63,8 @@ class DeliveryCommit:
         self._failed: set[bytes] = set()  # files that will not be committed
         self._existing: set[bytes] = set()  # existing files that were not sent, and their folders
         self._new_folders = 0
-        self.result = CommitResult()
+        self.paths: list[bytes] = []  # of the top-level entries that have been committed
+        self.removed: list[PrunedEntries] = []  # folders in whose place files have come
 
     def run(self) -> None:
         """Commit everything that was read successfully at the source."""
@@ -82,13 +72,11 @@ class DeliveryCommit:
         self._arrange()
         destination = self._parts.destination
         for entry in self._children.get(b"", ()):
-            place = self.result.paths_by_entry[entry.path] = self._commit_top_entry(entry, destination)
-            self.result.paths.append(place)
+            self.paths.append(self._commit_top_entry(entry, destination))
         if self._new_folders > FEW_FILES:
             linux_calls.sync_file_system(destination.fd)
         linux_calls.sync(destination.fd, destination.path)
         self._cache.save(self._file_hash, self._new_hashes)
-        self.result.has_new_files = self._parts.something_moved
 
     def make_links(self) -> None:
         """Stage all links, before their folders are synced. Files that failed have no other names."""
@@ -207,8 +195,7 @@ class DeliveryCommit:
             self._parts.note_open(entry.path, target.mode)
         with contextlib.closing(target):
             for child in self._children.get(entry.path, ()):
-                place = self._commit_entry(child, target, child.path.rpartition(b"/")[2])
-                self.result.paths_by_entry[child.path] = place
+                self._commit_entry(child, target, child.path.rpartition(b"/")[2])
             linux_calls.sync(target.fd, target.path)
         return True
 
@@ -265,7 +252,7 @@ class DeliveryCommit:
             self._parts.put_back(aside, folder, name)
             raise
         if removed is not None:
-            self.result.removed.append(removed)
+            self.removed.append(removed)
         return True
 
     def _remove_empty(self, folder: OpenFolder, name: bytes) -> bool:

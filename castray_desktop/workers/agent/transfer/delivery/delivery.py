@@ -16,7 +16,7 @@ from typing import Optional
 from castray_desktop.core.content.file_names import display_name
 from castray_desktop.core.content.file_outcomes import FileCounts, FileOutcomes, file_failure, pack_outcomes
 from castray_desktop.core.content.manifest import FileResult, FileStatus, Manifest, decode_trailer
-from castray_desktop.core.failures.kinds import CastRayError, Failure, FailureKind
+from castray_desktop.core.failures.kinds import FILES_NOT_SENT, CastRayError, Failure, FailureKind
 from castray_desktop.core.protocol.nodes.agent_orders import AnnounceTrailer, StartDelivery
 from castray_desktop.core.protocol.nodes.agent_reports import (
     FINAL_RECIPIENT_STATES,
@@ -26,7 +26,7 @@ from castray_desktop.core.protocol.nodes.agent_reports import (
 from castray_desktop.core.protocol.nodes.cast_parcel import FileProblem
 from castray_desktop.workers.agent.hooks import read_rules, rules_path, run_hook
 from castray_desktop.workers.agent.transfer.delivery.audit import Receipts, receipt_items
-from castray_desktop.workers.agent.transfer.delivery.commit import CommitResult, DeliveryCommit
+from castray_desktop.workers.agent.transfer.delivery.commit import DeliveryCommit
 from castray_desktop.workers.agent.transfer.delivery.delivery_outcomes import delivery_outcomes
 from castray_desktop.workers.agent.transfer.delivery.download import DeliveryStatus, DownloadSession
 from castray_desktop.workers.agent.transfer.delivery.prune import Pruner, not_removed
@@ -40,15 +40,7 @@ from castray_desktop.workers.agent.transfer.system import linux_calls
 from castray_desktop.workers.agent.transfer.system.disk_watch import DiskWatch
 from castray_desktop.workers.agent.transfer.system.time_breakdown import CHECKING, DISK
 
-STILL_SERVED = (
-    FailureKind.FILES_FAILED,
-    FailureKind.NO_FILE_DELIVERED,
-    FailureKind.CHANGED,
-    FailureKind.VANISHED,
-    FailureKind.READ_ERROR,
-    FailureKind.NOT_READABLE,
-    FailureKind.NOT_REMOVED,
-)
+STILL_SERVED = FILES_NOT_SENT | {FailureKind.NOT_REMOVED}
 """A delivery that fails for one of these has good files too, and keeps serving them."""
 
 RETRYABLE = (
@@ -394,8 +386,8 @@ class Delivery:
         try:
             commit.run()
         finally:
-            self._placed = tuple(commit.result.paths)
-        self._committed = manifest, results, commit.result.paths_by_entry
+            self._placed = tuple(commit.paths)
+        self._committed = manifest, results, parts.committed
         self._skipped_bytes = sum(
             entry.content_bytes for number, entry in enumerate(manifest.files) if parts.is_existing(number)
         )
@@ -404,10 +396,10 @@ class Delivery:
             return R.FAILED, files_failure(manifest, problems)
         if len(manifest.files) == 1 == len(manifest.entries):
             self._file_hash = f"{self._order.algorithms.file}:{results[0].hash.hex()}"
-        failure = self._prune(pruner, commit.result, parts) if pruner is not None else None
+        failure = self._prune(pruner, commit, parts) if pruner is not None else None
         if failure is not None:
             return R.FAILED, failure
-        return (R.COMPLETED if commit.result.has_new_files else R.SKIPPED), None
+        return (R.COMPLETED if parts.something_moved else R.SKIPPED), None
 
     def _new_pruner(self, manifest: Manifest, parts: PartFiles) -> Optional[Pruner]:
         """The pruner of what the source no longer has; None if all of that stays.
@@ -425,10 +417,10 @@ class Delivery:
             parts.note_open,
         )
 
-    def _prune(self, pruner: Pruner, committed: CommitResult, parts: PartFiles) -> Optional[Failure]:
+    def _prune(self, pruner: Pruner, commit: DeliveryCommit, parts: PartFiles) -> Optional[Failure]:
         """Every file is committed: prune what the source no longer has."""
         pruned = pruner.remove(parts.renamed_paths())
-        for replaced in committed.removed:
+        for replaced in commit.removed:
             pruned.add(replaced)
         self._removed = pruned.count
         if pruned.count:

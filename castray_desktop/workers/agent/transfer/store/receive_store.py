@@ -111,12 +111,12 @@ class ReceiveStore:
         destination = resolve_destination(order.options.destination, context.node, context.inbox)
         folder = nearest_folder(destination, context.node)
         try:
-            self.staging = self._make_staging(destination)
-            if self.staging.resumed and not self._resume():
-                self.staging.start_over()
+            staging = self.staging = self._make_staging(destination)
+            if staging.resumed and not self._resume(staging):
+                staging.start_over()
         except OSError as error:
             raise write_failure(error, context.node, destination, order.totals.content_bytes) from error
-        self._reserve_space(folder, destination)
+        self._reserve_space(folder, staging)
         if order.totals.manifest_bytes == 0:
             raise CastRayError(FailureKind.INTERNAL, reason="a parcel without a manifest")
         if self.pieces.manifest is None and self._may_have_existing_files(destination):
@@ -135,35 +135,33 @@ class ReceiveStore:
             header["version"] = order.version
         return Staging(destination, self.pieces.cast, context.node, header, context.registry)
 
-    def _reserve_space(self, folder: bytes, destination: bytes) -> None:
+    def _reserve_space(self, folder: bytes, staging: Staging) -> None:
         totals, context, cast = self.order.totals, self._context, self.pieces.cast
-        assert self.staging is not None
 
         def free_bytes() -> int:
             return context.reservations.free_bytes(folder, but=cast)
 
         needed, free = totals.content_bytes, free_bytes()
-        if self.staging.resumed and free < needed:
-            needed = max(needed - used_bytes(self.staging.parts), 0)
+        if staging.resumed and free < needed:
+            needed = max(needed - used_bytes(staging.parts), 0)
         if free < needed:
-            needed -= present_bytes(destination, totals.top, needed)
+            needed -= present_bytes(staging.destination, totals.top, needed)
         if free < needed:
             free = context.registry.make_room(folder, needed, free_bytes, cast)
         if free < needed:
-            raise no_room(context.node, destination, free, needed)
+            raise no_room(context.node, staging.destination, free, needed)
         context.reservations.reserve(cast, os.stat(folder).st_dev, needed)
 
-    def _resume(self) -> bool:
+    def _resume(self, staging: Staging) -> bool:
         """Resume from what an earlier delivery left. Returns False if it can't be used."""
-        assert self.staging is not None
-        raw = self.staging.saved(b"manifest")
+        raw = staging.saved(b"manifest")
         if hashlib.sha256(raw).hexdigest() != self.order.totals.manifest_digest:
             return False
         self._raw_manifest[:] = raw
-        trailer = self.staging.saved(b"trailer")[: len(self._raw_trailer)]
+        trailer = staging.saved(b"trailer")[: len(self._raw_trailer)]
         self._raw_trailer[: len(trailer)] = trailer
         journaled = bytearray(self.pieces.layout.pieces)
-        for index, digest in self.staging.journal.records():
+        for index, digest in staging.journal.records():
             if index < self.pieces.layout.pieces:
                 journaled[index] = 1
                 self.pieces.expect_digest(index, digest)

@@ -87,8 +87,6 @@ class Hasher(Protocol):
 
     def digest(self) -> bytes: ...
 
-    def copy(self) -> Any: ...
-
 
 def _blake2b_128() -> Hasher:
     return hashlib.blake2b(digest_size=16)
