@@ -162,8 +162,8 @@ FILES_NOT_SENT = frozenset(
         FailureKind.NOT_READABLE,
     }
 )
-"""A delivery fails for one of these because the source could not send all files. The recipient has the others,
-and keeps serving them.
+"""A delivery fails for one of these because the source could not send all files. The recipient has the
+others, and keeps serving them.
 """
 
 

@@ -9,6 +9,7 @@ import asyncio
 import heapq
 import os
 import platform
+import resource
 import shutil
 import socket
 import stat
@@ -221,14 +222,9 @@ def _nearest_existing_folder(folder: Path) -> Path:
 
 
 def _open_files() -> int:
-    """Limit of open files per process; 0 if unknown or unlimited."""
-    try:
-        import resource
-
-        limit: Optional[int] = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-    except (ImportError, OSError, ValueError):
-        return 0
-    return limit if limit is not None and limit > 0 else 0
+    """Limit of open files per process; 0 if unlimited."""
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return limit if limit != resource.RLIM_INFINITY else 0
 
 
 DISK_SECONDS = 0.1

@@ -212,12 +212,11 @@ class TransferService:
     def manifest(self, order: agent_orders.GetManifest) -> agent_orders.ManifestReply:
         """The manifest of a cast, and its trailer once it is known; compressing takes a moment."""
         source, delivery = self._sources.get(order.cast), self._deliveries.get(order.cast)
+        raw = trailer = b""
         if source is not None:
-            raw, trailer = source.manifest_bytes(), source.trailer_bytes()
+            raw, trailer = bytes(source.pieces.raw_manifest), bytes(source.pieces.raw_trailer)
         elif delivery is not None and delivery.store.pieces.manifest is not None:
-            raw, trailer = bytes(delivery.store.manifest_bytes()), delivery.checked_trailer()
-        else:
-            raw = trailer = b""
+            raw, trailer = bytes(delivery.store.pieces.raw_manifest), delivery.checked_trailer()
         return agent_orders.ManifestReply(
             pack_manifest(raw) if raw else "", base64.b64encode(trailer).decode()
         )

@@ -232,7 +232,7 @@ class Delivery:
 
     def checked_trailer(self) -> bytes:
         """The trailer, if it was found to be right; else nothing."""
-        return bytes(self.store.trailer_bytes()) if self._results else b""
+        return bytes(self.store.pieces.raw_trailer) if self._results else b""
 
     def outcomes(self) -> str:
         """What has become of each file so far, packed; empty before the list of files is there."""
@@ -435,10 +435,11 @@ class Delivery:
             while not self._trailer_digest and not self._cancellation.requested:
                 self.store.pieces.condition.wait()
         self._cancellation.check()
-        if hashlib.sha256(self.store.trailer_bytes()).hexdigest() != self._trailer_digest:
+        trailer = bytes(self.store.pieces.raw_trailer)
+        if hashlib.sha256(trailer).hexdigest() != self._trailer_digest:
             raise DamagedListError("the list of hashes")
         try:
-            results = decode_trailer(bytes(self.store.trailer_bytes()), len(manifest.files))
+            results = decode_trailer(trailer, len(manifest.files))
         except ValueError as error:
             raise CastRayError(FailureKind.INTERNAL, reason=str(error)) from error
         return compare_hashes(results, mine)

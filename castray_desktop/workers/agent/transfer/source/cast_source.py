@@ -127,8 +127,6 @@ class CastSource:
         self._resumes = False  # as in `ServeSource`
         self._own_progress = (0, time.monotonic())  # of this node's own delivery: bytes, and since when
         self._scan = ScanResult()
-        self._raw_manifest = b""
-        self._raw_trailer = b""
         self._totals: Optional[ParcelTotals] = None
         self._failure: Optional[Failure] = None
         self._trailer_digest = ""
@@ -330,8 +328,8 @@ class CastSource:
             scan = with_remote_files(scan, unpack_listing(order.listing), order.options.patterns)
         totals = scan.totals
         with self.pieces.lock:
-            self._scan, self.pieces.manifest, self._raw_manifest = scan, scan.manifest, scan.raw_manifest
-            self._totals = totals
+            self._scan, self._totals = scan, totals
+            self.pieces.manifest, self.pieces.raw_manifest = scan.manifest, scan.raw_manifest
         self._go(S.PREPARED)
 
     # --- reading
@@ -450,8 +448,8 @@ class CastSource:
     def _finish_trailer(self) -> None:
         """All files were read: make the trailer."""
         with self.pieces.lock:  # a report has the state and the digest, or neither
-            self._raw_trailer = encode_trailer(self._files.results())
-            self._trailer_digest = hashlib.sha256(self._raw_trailer).hexdigest()
+            self.pieces.raw_trailer = encode_trailer(self._files.results())
+            self._trailer_digest = hashlib.sha256(self.pieces.raw_trailer).hexdigest()
             entered = self._enter(S.HASHED)
         if entered:
             if self._files.downloads is not None:
@@ -459,12 +457,6 @@ class CastSource:
             self.pieces.report_state()
 
     # --- serving
-
-    def manifest_bytes(self) -> bytes:
-        return self._raw_manifest
-
-    def trailer_bytes(self) -> bytes:
-        return self._raw_trailer
 
     def open_for_reading(self, file: int) -> int:
         return self._files.open(file)

@@ -103,12 +103,6 @@ class PieceContents(Protocol):
     def read_file(self, file: int, offset: int, view: memoryview) -> None:
         """Fill `view` from a file. Raises OSError or EOFError."""
 
-    def manifest_bytes(self) -> bytes | bytearray:
-        """The encoded manifest."""
-
-    def trailer_bytes(self) -> bytes | bytearray:
-        """The encoded trailer."""
-
     def known_hashes(self) -> Optional[Sequence[bytes]]:
         """File hashes known before the trailer; empty if none, None if undecided."""
 
@@ -139,6 +133,8 @@ class PieceStore:
         self.digest_condition = threading.Condition(self.lock)  # digests are known that may go ahead
         self.layout = StreamLayout(0, 0, 0, 1)
         self.manifest: Optional[Manifest] = None
+        self.raw_manifest: bytes | bytearray = b""
+        self.raw_trailer: bytes | bytearray = b""
         self.have = RangeSet()
         self.sent_bytes = 0
         self.sent_lists = 0  # of these, manifest and trailer
@@ -415,11 +411,11 @@ class PieceStore:
         """Fill the parts of `view` that belong to manifest and trailer."""
         layout = self.layout
         if start < layout.manifest_bytes:
-            part = self._contents.manifest_bytes()[start:end]
+            part = self.raw_manifest[start:end]
             view[: len(part)] = part
         if end > layout.trailer_start:
             first = max(start, layout.trailer_start)
-            part = self._contents.trailer_bytes()[first - layout.trailer_start : end - layout.trailer_start]
+            part = self.raw_trailer[first - layout.trailer_start : end - layout.trailer_start]
             view[first - start : first - start + len(part)] = part
 
     def count_sent(self, index: int, length: int, last: bool) -> None:

@@ -91,8 +91,8 @@ class ReceiveStore:
                 order.algorithms.piece_bytes,
             )
         )
-        self._raw_manifest = bytearray(totals.manifest_bytes)
-        self._raw_trailer = bytearray(totals.trailer_bytes)
+        self.pieces.raw_manifest = self._raw_manifest = bytearray(totals.manifest_bytes)
+        self.pieces.raw_trailer = self._raw_trailer = bytearray(totals.trailer_bytes)
         self.pieces.new_piece_hasher = piece_hasher(order.algorithms.piece)
         self._new_file_hasher = file_hasher(order.algorithms.file)
         self.write_lock = threading.Lock()  # held while a piece is written
@@ -542,12 +542,6 @@ class ReceiveStore:
         self.pieces.end(reason)
         if self.parts is not None:
             self.parts.close()
-
-    def manifest_bytes(self) -> bytearray:
-        return self._raw_manifest
-
-    def trailer_bytes(self) -> bytearray:
-        return self._raw_trailer
 
     def open_for_reading(self, file: int) -> int:
         assert self.parts is not None
