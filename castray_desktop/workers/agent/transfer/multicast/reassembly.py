@@ -346,9 +346,7 @@ class PieceWriter:
     def _write_piece(self, piece: int, digest: bytes) -> None:
         view, asked = self._buffer.remove_complete(piece)
         self._store.time_breakdown.switch(CHECKING)
-        hasher = self._store.pieces.new_piece_hasher()
-        hasher.update(view)
-        if hasher.digest() == digest and self._store.write_piece(piece, digest, view):
+        if self._store.pieces.digest_of(view) == digest and self._store.write_piece(piece, digest, view):
             self._store.datagram_bytes += len(view) - asked
         else:
             self._wrong.append((piece, piece + 1))

@@ -536,9 +536,7 @@ class CastSource:
         """Read a damaged piece again; another digest than the first time means a changed file."""
         self.pieces.drop_cached(index)
         payload = self.pieces.piece_bytes(index)
-        hasher = self.pieces.new_piece_hasher()
-        hasher.update(payload)
-        digest = hasher.digest()
+        digest = self.pieces.digest_of(payload)
         if digest == self.pieces.digest(index):
             return RereadPiece(payload, digest, False)
         self.pieces.add_piece(index, digest)

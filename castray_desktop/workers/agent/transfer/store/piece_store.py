@@ -345,17 +345,16 @@ class PieceStore:
     def digest_now(self, index: int) -> None:
         """Read a piece and compute its digest on request. Raises StoreGoneError or OSError."""
         payload = self.piece_bytes(index)
-        hasher = self.new_piece_hasher()
-        hasher.update(payload)
+        digest = self.digest_of(payload)
         self._contents.check_unchanged(index)
         with self.lock:
             if self._undigested[index]:
-                self.record_digest(index, hasher.digest())
+                self.record_digest(index, digest)
                 self._undigested[index] = 0
             elif not self.has_piece(index):  # another server may have been faster
                 if self.within_file(index) is None:
                     self.cache_piece(index, bytes(payload))
-                self.add_piece(index, hasher.digest())
+                self.add_piece(index, digest)
 
     def reread_piece(self, index: int) -> RereadPiece:
         """Read a piece again that arrived damaged downstream. Raises StoreGoneError or OSError."""
@@ -367,6 +366,12 @@ class PieceStore:
         """Read the piece from the files the next time."""
         with self.lock:
             self._recent.pop(index, None)
+
+    def digest_of(self, payload: memoryview) -> bytes:
+        """The digest of a piece with these bytes."""
+        hasher = self.new_piece_hasher()
+        hasher.update(payload)
+        return hasher.digest()
 
     def digest(self, index: int) -> bytes:
         return bytes(self._digests[index * DIGEST_BYTES : (index + 1) * DIGEST_BYTES])

@@ -210,9 +210,7 @@ class ReceiveStore:
             self.pieces.read_stream(view, start, end)
         except (OSError, EOFError):
             return False
-        hasher = self.pieces.new_piece_hasher()
-        hasher.update(view)
-        return hasher.digest() == self.pieces.digest(index)
+        return self.pieces.digest_of(view) == self.pieces.digest(index)
 
     def _count(self, start: int, end: int) -> None:
         low, high = self.pieces.layout.content_range(start, end)
@@ -567,9 +565,7 @@ class ReceiveStore:
         except (OSError, EOFError):
             self._prevent_commit(index)
             raise
-        hasher = self.pieces.new_piece_hasher()
-        hasher.update(payload)
-        if hasher.digest() != self.pieces.digest(index):
+        if self.pieces.digest_of(payload) != self.pieces.digest(index):
             self._prevent_commit(index)
             raise Spoilt(index, f"its copy on {self._context.node} has been damaged")
         return RereadPiece(payload, self.pieces.digest(index), False)

@@ -317,7 +317,7 @@ class Store:
         self.manifest: Manifest | None = Manifest(())
         self.time_breakdown = TimeBreakdown()
         self.write_lock = threading.Lock()
-        self.new_piece_hasher = piece_hasher("blake2b-128")
+        self.digest_of = digest
         self.wake_pending = False
         self.paused = False
         self.unknown: set[int] = set()
