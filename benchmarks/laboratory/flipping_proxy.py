@@ -25,6 +25,7 @@ CHUNK = 1 << 16
 def flipping(nodes: LabNodes, host: Host, at: int) -> Iterator[None]:
     """Inside the block, the data that the host's node serves passes through such a proxy in the same host."""
     hello = nodes.hello(host.name)
+    assert hello is not None
     target = [hello.address, str(hello.port), str(at)]
     command = [sys.executable, "-m", "benchmarks.laboratory.flipping_proxy", host.address, *target]
     process = nodes.lab.popen(host, command, cwd=ROOT, stdout=subprocess.PIPE)

@@ -51,11 +51,9 @@ class InProcess:
         """The nodes by name."""
         return self._nodes
 
-    def hello(self, node: str) -> agent_reports.AgentHello:
-        """The address of a node's agent. Raises CastRayError(NODE_OFFLINE)."""
-        if node not in self._agents:
-            raise CastRayError(FailureKind.NODE_OFFLINE, node=node)
-        return self._hellos[node]
+    def hello(self, node: str) -> agent_reports.AgentHello | None:
+        """The address of a node's agent; None while it is offline."""
+        return self._hellos[node] if node in self._agents else None
 
     async def call(
         self, node: str, order: agent_orders.Order, seconds: float = ORDER_SECONDS

@@ -110,10 +110,11 @@ class LabNodes:
         """The nodes by name."""
         return self._nodes
 
-    def hello(self, node: str) -> agent_reports.AgentHello:
-        """The address of a node's agent. Raises CastRayError(NODE_OFFLINE)."""
-        hello = self._agent(node).hello
-        if node in self._detours:
+    def hello(self, node: str) -> agent_reports.AgentHello | None:
+        """The address of a node's agent; None while it is offline."""
+        agent = self._agents.get(node)
+        hello = agent.hello if agent is not None else None
+        if hello is not None and node in self._detours:
             address, port = self._detours[node]
             return agent_reports.AgentHello(**vars(hello) | {"address": address, "port": port})
         return hello

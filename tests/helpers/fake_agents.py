@@ -74,13 +74,14 @@ class FakeAgents:
     def nodes(self) -> Mapping[str, NodeInfo]:
         return self._nodes
 
-    def hello(self, node: str) -> agent_reports.AgentHello:
-        if self._nodes[node].state is not NodeState.ONLINE:
-            raise CastRayError(FailureKind.NODE_OFFLINE, node=node)
+    def hello(self, node: str) -> agent_reports.AgentHello | None:
+        info = self._nodes.get(node)
+        if info is None or info.state is not NodeState.ONLINE:
+            return None
         return agent_reports.AgentHello(
             node,
             1,
-            self._nodes[node].address,
+            info.address,
             7000 + self._lives[node],
             "host",
             "",

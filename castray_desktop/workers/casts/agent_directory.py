@@ -41,8 +41,8 @@ class AgentDirectory(Protocol):
         """Whether the connection to the cluster is settled: while it is being connected to, absent nodes are
         not missing."""
 
-    def hello(self, node: str) -> agent_reports.AgentHello:
-        """The hello of a node's agent. Raises CastRayError(NODE_OFFLINE)."""
+    def hello(self, node: str) -> agent_reports.AgentHello | None:
+        """The hello of a node's agent; None while it is offline."""
 
     async def call(
         self, node: str, order: agent_orders.Order, seconds: float = ORDER_SECONDS

@@ -24,7 +24,7 @@ from castray_desktop.core.protocol.messages import (
     VerifyProgress,
     VerifyReport,
 )
-from castray_desktop.core.protocol.nodes import agent_orders, agent_reports
+from castray_desktop.core.protocol.nodes import agent_orders
 from castray_desktop.core.protocol.nodes.agent_reports import VerificationReport, VerificationState
 from castray_desktop.workers.base.async_tasks import BackgroundTasks
 from castray_desktop.workers.casts.agent_directory import AgentDirectory, broadcast, common_algorithms
@@ -67,7 +67,8 @@ class VerificationJobs:
         if not command.path.startswith("/"):
             raise CastRayError(FailureKind.BAD_DESTINATION, destination=command.path)
         nodes = self._named(command.nodes)
-        algorithm = common_algorithms(self._hellos(nodes)).file
+        hellos = (self._agents.hello(node) for node in nodes)
+        algorithm = common_algorithms(hello for hello in hellos if hello is not None).file
         order = agent_orders.VerifyFiles(command.job, path=command.path, algorithm=algorithm)
         async with self._running(command.job, nodes) as job:
             await job.run(order)
@@ -130,13 +131,6 @@ class VerificationJobs:
                 raise nobody_online(nodes, self._agents.target)
             return there
         return resolve_recipients(who, "", nodes, self._groups())
-
-    def _hellos(self, nodes: Iterable[str]) -> list[agent_reports.AgentHello]:
-        found = []
-        for node in nodes:
-            with contextlib.suppress(CastRayError):
-                found.append(self._agents.hello(node))
-        return found
 
     @contextlib.asynccontextmanager
     async def _running(self, name: str, nodes: tuple[str, ...]) -> AsyncIterator[_VerificationJob]:

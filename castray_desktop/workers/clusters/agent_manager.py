@@ -187,12 +187,9 @@ class AgentManager:
         """Whether an absent node counts as missing: not while the cluster is being connected."""
         return self._connection.settled
 
-    def hello(self, node: str) -> agent_reports.AgentHello:
-        """The `AgentHello` of a node's agent. Raises CastRayError(NODE_OFFLINE)."""
-        try:
-            return self._hellos[node]
-        except KeyError:
-            raise CastRayError(FailureKind.NODE_OFFLINE, node=node) from None
+    def hello(self, node: str) -> agent_reports.AgentHello | None:
+        """The hello of a node's agent; None while it is offline."""
+        return self._hellos.get(node)
 
     async def call(
         self, node: str, order: agent_orders.Order, seconds: float = ORDER_SECONDS

@@ -81,7 +81,7 @@ class _DiagnosisRun:
         found = await self._all(steps, cancelled, 0, len(steps) + len(online))
         # Only now: an agent without connections was restarted for the inspection.
         self.peers = {name: peer for name in online if (peer := self._peer(name)) is not None}
-        dials = [partial(self._dial, name, others) for name, others in self._pairs()]
+        dials: list[Step] = [partial(self._dial, name, others) for name, others in self._pairs()]
         await self._all(dials, cancelled, len(steps), len(steps) + len(dials))
         return [*found, *connection_checks(self.dialled, self.peers)]
 
@@ -110,11 +110,8 @@ class _DiagnosisRun:
         return [check for number in sorted(results) for check in results[number]]
 
     def _peer(self, name: str) -> agent_orders.Peer | None:
-        try:
-            hello = self.agents.hello(name)
-        except CastRayError:
-            return None
-        return agent_orders.Peer(name, hello.address, hello.port)
+        hello = self.agents.hello(name)
+        return agent_orders.Peer(name, hello.address, hello.port) if hello is not None else None
 
     def _pairs(self) -> list[tuple[str, list[str]]]:
         """The peers that each node tests: all others, or its neighbours in a ring if there are many nodes."""

@@ -321,7 +321,7 @@ class CastPreflight:
     def _hellos(self) -> Iterator[AgentHello]:
         """Hellos of online nodes; the others take no part."""
         for node in (self._context.source, *self._status.unfinished):
-            if (hello := self._context.hello(node)) is not None:
+            if (hello := self._context.agents.hello(node)) is not None:
                 yield hello
 
     def _given_up(self) -> bool:

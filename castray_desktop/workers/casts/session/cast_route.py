@@ -376,7 +376,7 @@ class RouteExecutor:
         """The address of an upstream, if it can serve now."""
         if not self.can_serve(move.upstream):
             return None
-        above, below = self._context.hello(move.upstream), self._context.hello(move.node)
+        above, below = self._context.agents.hello(move.upstream), self._context.agents.hello(move.node)
         if above is None or below is None:
             return None  # it is lost as well, which gives another move
         encrypted = self._context.uses_engine_certificates(above, below)
@@ -429,13 +429,15 @@ class ReverseDialRequests:
             self._context.background.run(self._order_dial(node, report))
 
     async def _order_dial(self, node: str, report: agent_reports.DeliveryReport) -> None:
+        agents = self._context.agents
+        hello, above = agents.hello(node), agents.hello(report.asked_upstream)
+        if hello is None or above is None:
+            return
         self._log.log(report.cast, report.asked_upstream, node)
+        encrypted = self._context.uses_engine_certificates(above, hello)
+        order = agent_orders.DialRecipient(
+            report.cast, report.epoch, node, hello.address, hello.port, hello.host, encrypted
+        )
         # After an error, the recipient asks again, or another transport connects.
         with contextlib.suppress(CastRayError):
-            agents = self._context.agents
-            hello, above = agents.hello(node), agents.hello(report.asked_upstream)
-            encrypted = self._context.uses_engine_certificates(above, hello)
-            order = agent_orders.DialRecipient(
-                report.cast, report.epoch, node, hello.address, hello.port, hello.host, encrypted
-            )
             await agents.call(report.asked_upstream, order, DIAL_ORDER_SECONDS)

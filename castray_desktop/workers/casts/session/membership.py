@@ -150,7 +150,7 @@ class AddedRecipients:
 
     def _lacks_hashes(self, node: str) -> DestinationReply | None:
         """The failure if it lacks the cast's hash algorithms."""
-        hello = self._context.hello(node)
+        hello = self._context.agents.hello(node)
         if hello is None:
             return DestinationReply(failure=offline_failure(node))
         used = self._failover.algorithms

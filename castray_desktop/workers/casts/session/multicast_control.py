@@ -180,7 +180,7 @@ class MulticastControl:
 
     def _begin(self, route: Route) -> None:
         """Give the cast a group, if anybody can listen to it."""
-        source = self._context.hello(self._context.source)
+        source = self._context.agents.hello(self._context.source)
         if source is None:
             return
         listeners = self._possible(route)
@@ -208,12 +208,12 @@ class MulticastControl:
         return [
             hello
             for node in nodes
-            if self._can_receive(node) and (hello := self._context.hello(node)) is not None
+            if self._can_receive(node) and (hello := self._context.agents.hello(node)) is not None
         ]
 
     def _can_receive(self, node: str) -> bool:
         """Whether a node is online and does not receive everything by the local transport."""
-        source, hello = self._context.hello(self._context.source), self._context.hello(node)
+        source, hello = self._context.agents.hello(self._context.source), self._context.agents.hello(node)
         if source is None or hello is None or node in self._context.absences:
             return False
         return not (source.host == hello.host and source.local_path and hello.local_path)
@@ -316,7 +316,7 @@ class MulticastControl:
         """A new agent of the source has another group: all have left the first one, or are about to."""
         incarnation, source = (
             self._executor.incarnations[self._context.source],
-            self._context.hello(self._context.source),
+            self._context.agents.hello(self._context.source),
         )
         if incarnation == self._incarnation or source is None:
             return

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from castray_desktop.core.casts.grace_period import AbsenceTracker
 from castray_desktop.core.casts.states import CastEvent, DeliveryEvent
 from castray_desktop.core.casts.transfer_options import Encryption
-from castray_desktop.core.failures.kinds import CastRayError, Failure, FailureKind
+from castray_desktop.core.failures.kinds import Failure, FailureKind
 from castray_desktop.core.protocol.messages import NodeState
 from castray_desktop.core.protocol.nodes import agent_orders, agent_reports
 from castray_desktop.workers.base.async_tasks import BackgroundTasks
@@ -91,24 +91,17 @@ class SessionContext:
         info = self.agents.nodes.get(node)
         return info is None or info.state is NodeState.OFFLINE
 
-    def hello(self, node: str) -> agent_reports.AgentHello | None:
-        """The hello of the node's agent; None while it is offline."""
-        try:
-            return self.agents.hello(node)
-        except CastRayError:
-            return None
-
     @property
     def plain_peers(self) -> tuple[str, ...]:
         """The nodes of the cluster that can't encrypt, if the cast may serve them nevertheless."""
         if self.status.request.options.encrypt is not Encryption.AUTO:
             return ()
-        hellos = {node: self.hello(node) for node in self.agents.nodes}
+        hellos = {node: self.agents.hello(node) for node in self.agents.nodes}
         return tuple(node for node, hello in hellos.items() if hello is not None and not _can_encrypt(hello))
 
     def encryption_failure(self, node: str) -> Failure | None:
         """Why a node can't take part in this cast; None if it can, or is not online."""
-        hello = self.hello(node)
+        hello = self.agents.hello(node)
         if self.status.request.options.encrypt is not Encryption.ALWAYS:
             return None
         if hello is None or _can_encrypt(hello):

@@ -442,8 +442,9 @@ def _change_hellos(agents: FakeAgents, nodes: str = "sabc", **facts: object) -> 
     """Let these nodes report other facts."""
     plain = agents.hello
 
-    def hello(node: str) -> agent_reports.AgentHello:
+    def hello(node: str) -> agent_reports.AgentHello | None:
         said = plain(node)
-        return dataclasses.replace(said, **facts) if node in nodes else said  # type: ignore[arg-type]
+        changes = said is not None and node in nodes
+        return dataclasses.replace(said, **facts) if changes else said  # type: ignore[arg-type]
 
     agents.hello = hello  # type: ignore[method-assign]

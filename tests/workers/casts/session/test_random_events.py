@@ -89,9 +89,9 @@ class World:
     def hear(self, event: Event) -> None:
         """Nobody listens."""
 
-    def hello(self, node: str) -> agent_reports.AgentHello:
+    def hello(self, node: str) -> agent_reports.AgentHello | None:
         if node not in self.agents:
-            raise CastRayError(FailureKind.NODE_OFFLINE, node=node)
+            return None
         port = 7000 + self.agents[node].life
         return agent_reports.AgentHello(node, 1, "", port, "h", "", "/", "", "", ("xxh3-128",), ("blake3",))
 
