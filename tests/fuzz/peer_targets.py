@@ -54,12 +54,10 @@ from castray_desktop.workers.agent.transfer.delivery.piece_downloader import (
 )
 from castray_desktop.workers.agent.transfer.delivery.prune import pack_manifest, unpack_manifest
 from castray_desktop.workers.agent.transfer.multicast.multicast_receiver import (
-    NO_PIECE,
     DatagramParser,
     TagChecker,
 )
 from castray_desktop.workers.agent.transfer.multicast.multicast_sockets import (
-    MAX_MESSAGE_BYTES,
     BatchReceiver,
 )
 from castray_desktop.workers.agent.transfer.multicast.reassembly import AcceptResult, ReassemblyBuffer
@@ -76,7 +74,6 @@ from castray_desktop.workers.agent.transfer.store.piece_store import Spoilt, Sto
 from castray_desktop.workers.agent.transfer.store.receive_store import DamagedListError, ReceiveStore
 from castray_desktop.workers.agent.transfer.store.staging import StagingRegistry
 from castray_desktop.workers.agent.transfer.system.digests import piece_hasher
-from castray_desktop.workers.agent.transfer.system.file_io import page_buffer
 from castray_desktop.workers.clusters.certificate_authority import CertificateAuthority
 from tests.fuzz.fuzz_target import FuzzTarget, Parse
 from tests.fuzz.message_targets import pure
@@ -434,7 +431,6 @@ def _datagrams(folder: Path, stack: ExitStack) -> Parse:
     """Datagrams of a sender that knows the secret, or guesses the tags: planned by the input."""
 
     batches = BatchReceiver(SIZE, MOST, 1)
-    memory = page_buffer(MOST * SIZE + MAX_MESSAGE_BYTES)
 
     def parse(data: bytes) -> None:
         tags = TagChecker(KEYS)
@@ -453,13 +449,13 @@ def _datagrams(folder: Path, stack: ExitStack) -> Parse:
                 raw = pack_datagram_header(tag.ljust(8, b"\0"), sequence, piece, offset, size)
                 batches.heads[slot * HEADER_BYTES : (slot + 1) * HEADER_BYTES] = raw
                 lengths.append(min(right, HEADER_BYTES) if right >= 0xF0 else HEADER_BYTES + count)
-            for run in parser.runs(memory, NO_PIECE, 0, lengths):
+            for run in parser.runs(lengths):
                 _, taken = buffer.accept(run.head.piece, run.head.offset, run.data)
                 if taken is AcceptResult.COMPLETED:
                     for complete in buffer.complete_pieces:
                         view, _ = buffer.remove_complete(complete)
                         assert len(view) == BIG.piece(complete)[1] - BIG.piece(complete)[0]
-                        buffer.recycle(view)
+                        buffer.recycle(complete, view)
             buffer.has_missing()
             missing = buffer.missing(ended=False)
             for low, high in missing.pieces:

@@ -18,7 +18,7 @@ import enum
 import hashlib
 import hmac
 import struct
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import NamedTuple
 
 TAG_BYTES = 8
@@ -197,38 +197,6 @@ def parse_datagram_header(raw: memoryview, at: int) -> DatagramHeader:
     """Parse the header of the datagram at `at`."""
     tag, both, piece, offset = _HEADER.unpack_from(raw, at)
     return DatagramHeader(tag, both >> _SIZE_BITS, piece, offset, both & _MOST_SIZE)
-
-
-class DatagramHeaderWriter:
-    """Writes the headers of a whole piece, which lie one after the other, one field of all of them
-    at a time.
-    """
-
-    def __init__(self, buffer: memoryview, size: int, tags: Callable[[TagZone], bytes]) -> None:
-        """For datagrams with `size` bytes each, at most as many as the buffer holds."""
-        self._size = size
-        self._tags = tags
-        most = len(buffer) // HEADER_BYTES
-        self._tag, self._sequence = (buffer.cast("Q")[at :: HEADER_BYTES // 8] for at in range(2))
-        self._piece, offset = (buffer.cast("I")[at :: HEADER_BYTES // 4] for at in (4, 5))
-        offset[:] = memoryview(_row(range(0, most * size, size), 4)).cast("I")
-        self._ones = int.from_bytes(_row([1] * most, 8), "big")
-        self._counted = int.from_bytes(_row(range(most), 8), "big")
-        self._bytes = 8 * most
-
-    def write(self, number: int, sequence: int, piece: int) -> None:
-        """Write the headers of the first `number` datagrams of a piece, from this sequence on."""
-        tags = tags_of(self._tags, number, DatagramHeader(b"", sequence, piece, 0, self._size))
-        self._tag[:number] = memoryview(tags).cast("Q")
-        # as one long number, of which every 64 bits are a word: twice as fast as word by word
-        row = (sequence << _SIZE_BITS | self._size) * self._ones + (self._counted << _SIZE_BITS)
-        self._sequence[:number] = memoryview(row.to_bytes(self._bytes, "big")).cast("Q")[:number]
-        self._piece[:number] = memoryview(piece.to_bytes(4, "big") * number).cast("I")
-
-
-def _row(words: Iterable[int], size: int) -> bytes:
-    """Numbers of `size` bytes in network order, one after the other."""
-    return b"".join(word.to_bytes(size, "big") for word in words)
 
 
 def tags_of(tags: Callable[[TagZone], bytes], number: int, head: DatagramHeader) -> bytes:

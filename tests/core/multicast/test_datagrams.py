@@ -15,7 +15,6 @@ from castray_desktop.core.multicast.datagrams import (
     TAG_BYTES,
     ZONE_BYTES,
     DatagramHeader,
-    DatagramHeaderWriter,
     DatagramKeys,
     InvalidReportError,
     ReceiverReport,
@@ -28,6 +27,7 @@ from castray_desktop.core.multicast.datagrams import (
     payload_bytes,
     receiver_id,
     tag_offset,
+    tags_of,
     zone_of,
 )
 
@@ -57,18 +57,14 @@ def test_a_head_comes_back(tag: bytes, sequence: int, piece: int, offset: int, s
     st.sampled_from([512, 1424, 1448]),
 )
 @example(MOST, 0, 0, 65535)  # several zones
-def test_the_heads_of_a_piece_are_those_of_its_datagrams(
+def test_the_tags_of_a_piece_are_those_of_its_datagrams(
     number: int, sequence: int, piece: int, size: int
 ) -> None:
-    buffer = memoryview(bytearray(HEADER_BYTES * MOST))
-    heads = DatagramHeaderWriter(buffer, size, KEYS.tags)
-    heads.write(MOST, 7, 8)  # those of another piece come first
-    heads.write(number, sequence, piece)
+    tags = tags_of(KEYS.tags, number, DatagramHeader(b"", sequence, piece, 0, size))
+    assert len(tags) == number * TAG_BYTES
     for at in range(number):
-        where = sequence + at, piece, at * size, size
-        start = tag_offset(*where[2:])
-        head = bytes(buffer[at * HEADER_BYTES : (at + 1) * HEADER_BYTES])
-        assert head == pack_datagram_header(KEYS.tags(zone_of(*where))[start : start + TAG_BYTES], *where)
+        head = DatagramHeader(b"", sequence + at, piece, at * size, size)
+        assert tags[at * TAG_BYTES : (at + 1) * TAG_BYTES] == tags_of(KEYS.tags, 1, head)
 
 
 @given(st.floats(0, 1e11), st.integers(1, 1000))

@@ -40,16 +40,16 @@ from castray_desktop.workers.agent.transfer.multicast.multicast_sockets import (
     report_socket,
 )
 from castray_desktop.workers.agent.transfer.multicast.reassembly import (
-    SLACK_BYTES,
     AcceptResult,
     PieceWriter,
     ReassemblyBuffer,
 )
 from castray_desktop.workers.agent.transfer.store.receive_store import ReceiveStore
-from castray_desktop.workers.agent.transfer.system.file_io import page_buffer
 
-NO_PIECE = -1
 CACHED_ZONES = 64
+BATCH_BYTES = 1 << 18
+"""Bytes received at once: they stay in the processor's cache until they are copied to their piece."""
+
 _NOTHING = memoryview(b"")
 
 MIN_RATIO_SECONDS = 0.5
@@ -104,7 +104,6 @@ class DatagramRun(NamedTuple):
     head: DatagramHeader  # header of the first one
     number: int  # datagrams with payload; 0 if the sender only tells its position
     data: memoryview
-    in_place: bool  # its bytes are in their final position
 
 
 class TagChecker:
@@ -140,46 +139,37 @@ class DatagramParser:
         self.singles = 0
         """Number of datagrams in a row that were not coalesced."""
 
-    def runs(self, memory: memoryview, piece: int, first: int, lengths: list[int]) -> Iterator[DatagramRun]:
-        """Runs in the messages of these lengths, from slot `first` on.
-
-        `memory` is a piece's buffer, or the scratch buffer. A run is valid until the next one is requested.
-        """
+    def runs(self, lengths: list[int]) -> Iterator[DatagramRun]:
+        """Runs in the messages of these lengths. They are valid until the next messages are received."""
         self._count_singles(lengths)
-        size, stop = self._batches.size, first + len(lengths) * self._batches.together
-        base, moved = 0, False
-        for begin, number, last in self._contiguous(first, lengths):
+        size = self._batches.size
+        for begin, number, last in self._contiguous(lengths):
             place, end = begin, begin + number
             while place < end:
                 head = parse_datagram_header(self._batches.heads, place * HEADER_BYTES)
                 valid = self._valid_prefix(head, place, end - place, last)
                 if valid:
-                    in_place = piece == head.piece and place * size == head.offset and not moved
-                    if piece != NO_PIECE and not in_place and not moved:  # overwritten later
-                        memory = memoryview(bytes(memory[place * size : stop * size]))
-                        base, moved = place, True
-                    start = (place - base) * size
-                    after = start + valid * size
+                    after = (place + valid) * size
                     if place + valid == end:
                         after -= size + HEADER_BYTES - last
-                    yield DatagramRun(head, valid, memory[start:after], in_place)
+                    yield DatagramRun(head, valid, self._batches.payloads[place * size : after])
                 elif place + 1 == end and last == HEADER_BYTES and self._tags.is_right(head, 0):
-                    yield DatagramRun(head, 0, _NOTHING, False)
+                    yield DatagramRun(head, 0, _NOTHING)
                 place += valid or 1
 
     def _count_singles(self, lengths: list[int]) -> None:
         alone = max(lengths, default=0) <= self._batches.size + HEADER_BYTES
         self.singles = self.singles + len(lengths) if alone else 0
 
-    def _contiguous(self, first: int, lengths: list[int]) -> Iterator[tuple[int, int, int]]:
+    def _contiguous(self, lengths: list[int]) -> Iterator[tuple[int, int, int]]:
         """Ranges of datagrams without a gap in memory, all full except the last: slot, number, bytes of the
         last."""
         together, segment = self._batches.together, self._batches.size + HEADER_BYTES
         full = together * segment
-        place = first
+        place = 0
         for number, length in enumerate(lengths, 1):
             if length != full or number == len(lengths):
-                after = first + number * together
+                after = number * together
                 of_this = -(-length // segment)
                 count = after - together - place + of_this
                 if count:
@@ -199,14 +189,7 @@ def _equal_prefix(some: memoryview, others: memoryview) -> int:
     """Length of the common prefix of two equally long sequences."""
     if some == others:
         return len(some)
-    low, high = 0, len(some)  # bounds of the common prefix
-    while high - low > 1:
-        middle = (low + high) // 2
-        if some[low:middle] == others[low:middle]:
-            low = middle
-        else:
-            high = middle
-    return low
+    return next(number for number, (one, other) in enumerate(zip(some, others)) if one != other)
 
 
 class DeliveryRatio:
@@ -276,8 +259,9 @@ class MulticastReceiver:
         self._tags = TagChecker(keys)
         self._sender_known = False
         self._batches: Optional[BatchReceiver] = None  # set once the sender is known
-        self._spare = page_buffer(layout.piece_bytes + SLACK_BYTES)  # scratch buffer
-        self._expected = (0, 0)  # piece and offset expected next
+        self._first = memoryview(
+            bytearray(MAX_MESSAGE_BYTES)
+        )  # a sender's first datagrams, which are dropped
         self._sender_advanced = False  # the sender has reached another piece
         self._completed = False  # there are complete pieces
         self._rate = GIGABIT
@@ -382,7 +366,7 @@ class MulticastReceiver:
         then, payload = self._slept
         rate = (self._payload - payload) / max(now - then, 0.001)
         self._rate = max(rate, GIGABIT)
-        left = (self._pieces - self._expected[0]) * self._layout.piece_bytes
+        left = (self._pieces - self.reassembly.front[0]) * self._layout.piece_bytes
         nap = min(self._interval(now), self._waiting / self._rate, min(NAP_BYTES, left) / max(rate, 1.0))
         time.sleep(max(now + nap - time.monotonic(), 0.0))
         self._slept = now, self._payload
@@ -436,11 +420,11 @@ class MulticastReceiver:
         Not while another sender is active, since anybody may replay its datagrams. Counters start with its
         first datagram. Raises BlockingIOError if there are no datagrams (with `wait`: within the timeout).
         """
-        count, segment, where = self._socket.receive(self._spare, wait)
+        count, segment, where = self._socket.receive(self._first, wait)
         length = min(count, segment)
         if length < HEADER_BYTES:
             return
-        head = parse_datagram_header(self._spare, 0)
+        head = parse_datagram_header(self._first, 0)
         if not self._tags.is_right(head, length - HEADER_BYTES):
             return
         if where[:2] != self._sender:
@@ -456,12 +440,12 @@ class MulticastReceiver:
             self._set_batches(head.size, MAX_MESSAGE_BYTES // (head.size + HEADER_BYTES))
         self._sender_known, self._last = True, time.monotonic()
         self._clock = self._last
-        self._accept(DatagramRun(head, 0, self._spare[:0], in_place=False))
+        self._accept(DatagramRun(head, 0, _NOTHING))
 
     def _set_batches(self, size: int, together: int) -> None:
         """Set the datagram size and the number that the kernel may coalesce."""
         self._socket.coalesce(together > 1)
-        self._batches = BatchReceiver(size, -(-self._layout.piece_bytes // size), together)
+        self._batches = BatchReceiver(size, BATCH_BYTES // size, together)
         self._parser = DatagramParser(self._batches, self._tags)
 
     # --- datagrams
@@ -514,34 +498,25 @@ class MulticastReceiver:
         return True
 
     def _take(self, wait: bool) -> tuple[bool, bool]:
-        """Process the datagrams of one call. Datagrams are received into their final position if they are the
-        expected ones.
+        """Process the datagrams of one call; returns as `_take_all` does.
 
-        Raises BlockingIOError where there are none at all, for a while if it is to `wait`.
+        Raises BlockingIOError if there are none (with `wait`: within the timeout).
         """
-        taken, (piece, offset) = self._batches, self._expected
+        taken = self._batches
         if not self._sender_known or taken is None:
             self._identify_sender(wait)
             return self._sender_known, False
-        memory, first, end = self.reassembly.lend_buffer(piece, offset), 0, taken.most
-        if memory is None:
-            memory, piece = self._spare, NO_PIECE
-        else:
-            low, high = self._layout.piece(piece)
-            first, end = offset // taken.size, -(-(high - low) // taken.size)
-        came, self._clock = False, time.monotonic()
-        try:
-            lengths = taken.receive(self._socket.socket, memory, first, end, wait)
-            if wait:
-                self._clock = time.monotonic()
-            for run in self._parser.runs(memory, piece, first, lengths):
-                came = True
-                self._accept(run)
-        finally:
-            self.reassembly.return_buffer()
+        self._clock = time.monotonic()
+        lengths = taken.receive(self._socket.socket, wait)
+        if wait:
+            self._clock = time.monotonic()
+        came = False
+        for run in self._parser.runs(lengths):
+            came = True
+            self._accept(run)
         if self._parser.singles > MAX_SINGLE_DATAGRAMS and taken.together > 1:
             self._set_batches(taken.size, 1)
-        return came, len(lengths) * taken.together < end - first
+        return came, len(lengths) < taken.most
 
     def _accept(self, run: DatagramRun) -> None:
         """Add datagrams with valid tags."""
@@ -550,10 +525,8 @@ class MulticastReceiver:
             self.has_received, self._began = True, time.monotonic()
             self._next = head.sequence
             self._share.restart(self._began, self._next, self._datagrams)
-        further, taken = self.reassembly.accept(head.piece, head.offset, run.data, run.in_place)
+        further, taken = self.reassembly.accept(head.piece, head.offset, run.data)
         ahead = head.sequence + run.number - self._next  # anybody may replay datagrams
-        if ahead >= 0:
-            self._expected = self._after(run)
         if ahead > 0 and run.number:
             self._next += ahead
             if taken is not AcceptResult.NO_ROOM:  # dropped for lack of buffers: the sender must slow down
@@ -564,9 +537,3 @@ class MulticastReceiver:
             self._ended = True
         self._sender_advanced = self._sender_advanced or further
         self._completed = self._completed or taken is AcceptResult.COMPLETED
-
-    def _after(self, run: DatagramRun) -> tuple[int, int]:
-        """Piece and offset that should follow."""
-        piece, end = run.head.piece, run.head.offset + len(run.data)
-        low, high = self._layout.piece(min(piece, self._pieces - 1))
-        return (piece, end) if end < high - low else (piece + 1, 0)

@@ -16,9 +16,8 @@ from typing import Optional
 
 from castray_desktop.core.multicast.congestion_control import MIN_RATE, MulticastCongestionControl
 from castray_desktop.core.multicast.datagrams import (
-    HEADER_BYTES,
+    TAG_BYTES,
     DatagramHeader,
-    DatagramHeaderWriter,
     DatagramKeys,
     InvalidReportError,
     MulticastEnd,
@@ -28,11 +27,12 @@ from castray_desktop.core.multicast.datagrams import (
     pack_datagram_header,
     receiver_id,
     tag_of_probe,
+    tags_of,
 )
 from castray_desktop.core.protocol.nodes.agent_orders import SendToGroup
 from castray_desktop.core.protocol.nodes.agent_reports import MulticastReport
 from castray_desktop.core.protocol.nodes.cast_parcel import MulticastGroup
-from castray_desktop.workers.agent.transfer.multicast.multicast_sockets import BatchSender, SendingSocket
+from castray_desktop.workers.agent.transfer.multicast.multicast_sockets import Datagram, SendingSocket
 from castray_desktop.workers.agent.transfer.store.piece_store import PieceStore, StoreGoneError, read_some
 from castray_desktop.workers.agent.transfer.system.file_io import page_buffer
 
@@ -79,36 +79,42 @@ log = logging.getLogger("castray.byte_plane")
 
 
 class PieceDatagrams:
-    """Builds the datagrams of one piece at a time in memory, with `payload` bytes in each."""
+    """Builds the datagrams of one piece at a time, with `payload` bytes in each."""
 
     def __init__(self, pieces: PieceStore, keys: DatagramKeys, payload: int) -> None:
         self._pieces = pieces
+        self._keys = keys
         self._payload = payload
-        number = -(-pieces.layout.piece_bytes // payload)
-        self.heads = page_buffer(number * HEADER_BYTES)
-        """Consecutive headers."""
-        self.payloads = page_buffer(number * payload)
-        """Consecutive payloads, which together are the piece."""
-        self._writer = DatagramHeaderWriter(self.heads, payload, keys.tags)
+        self._memory = page_buffer(pieces.layout.piece_bytes)
 
-    def of_piece(self, index: int, sequence: int) -> tuple[int, int]:
-        """Build the datagrams of an available piece, numbered from `sequence` on.
+    def of_piece(self, index: int, sequence: int) -> list[Datagram]:
+        """Header and payload of each datagram of an available piece, numbered from `sequence` on.
 
-        Returns their number and the payload size of the last one. Raises StoreGoneError or OSError.
+        They are valid until the next call. Raises StoreGoneError or OSError.
         """
+        size, view = self._payload, self._read(index)
+        number = -(-len(view) // size)
+        tags = tags_of(self._keys.tags, number, DatagramHeader(b"", sequence, index, 0, size))
+        return [
+            (
+                pack_datagram_header(
+                    tags[at * TAG_BYTES : (at + 1) * TAG_BYTES], sequence + at, index, at * size, size
+                ),
+                view[at * size : (at + 1) * size],
+            )
+            for at in range(number)
+        ]
+
+    def _read(self, index: int) -> memoryview:
         start, end = self._pieces.layout.piece(index)
-        length = end - start
-        number = -(-length // self._payload)
-        view = self.payloads[:length]
         where = self._pieces.within_file(index)
         if where is None:
-            view[:] = self._pieces.piece_bytes(index)
-        else:
-            with self._pieces.open_files.borrow(where[0]) as fd:
-                count = read_some(fd, where[1], view)
-            view[count:] = bytes(length - count)  # the file was truncated: zeros, as in the relay
-        self._writer.write(number, sequence, index)
-        return number, length - (number - 1) * self._payload
+            return memoryview(self._pieces.piece_bytes(index))
+        view = self._memory[: end - start]
+        with self._pieces.open_files.borrow(where[0]) as fd:
+            count = read_some(fd, where[1], view)
+        view[count:] = bytes(len(view) - count)  # the file was truncated: zeros, as in the relay
+        return view
 
 
 class _SenderStoppedError(Exception):
@@ -141,11 +147,8 @@ class MulticastSender:
         self._sent = 0
         self._sequence = 0
         self._at = (0, 0)  # next piece and offset
-        self._wanted: dict[bytes, int] = {}  # first missing piece of each receiver
-        self._left: set[bytes] = set()
-        self._numbers: dict[bytes, int] = {}  # numbers of the receivers' last reports
-        self._undecided: set[bytes] = set()
-        self._heard = 0  # listeners
+        self._reports: dict[bytes, ReceiverReport] = {}  # the last one of each receiver
+        self._heard = 0  # receivers of which one has come
         self._followers: tuple[str, ...] = ()  # receivers that keep up
         self._due = 0.0
         self._reports_read_at = 0.0
@@ -197,7 +200,6 @@ class MulticastSender:
         try:
             self._socket.socket.setblocking(True)
             self._datagrams = PieceDatagrams(self._pieces, self._keys, self._socket.payload)
-            self._batches = BatchSender(self._socket, self._datagrams.heads, self._datagrams.payloads)
             self._await_receivers()
             self._set_state(MulticastState.SENDING)
             self._send_all()
@@ -239,7 +241,7 @@ class MulticastSender:
             now = time.monotonic()
             if self._pieces.paused:
                 started = now
-            heard = len(self._wanted)
+            heard = len(self._reports)
             if heard and not first:
                 first = now
             if heard and not self._must_wait(heard, now - first):
@@ -248,12 +250,12 @@ class MulticastSender:
                 raise self._stop_with(MulticastEnd.NOTHING_ARRIVES)
             self._probe()
             self._receive_reports(PROBE_SECONDS)
-        self._pace = MulticastCongestionControl(set(self._wanted) - self._left)
+        self._pace = MulticastCongestionControl([report.receiver for report in self._present()])
         self._due = time.monotonic()
 
     def _must_wait(self, heard: int, seconds: float) -> bool:
         """Whether to wait longer for missing receivers or for those that compare existing files."""
-        if any(each not in self._left for each in self._undecided):
+        if any(report.undecided for report in self._present()):
             return seconds < DECIDE_SECONDS
         return heard < len(self._names) and seconds < JOIN_SECONDS
 
@@ -271,7 +273,7 @@ class MulticastSender:
         """Send end probes until every active receiver has left or should have got them."""
         self._at = self._pieces.layout.pieces, 0
         until = time.monotonic() + FINISH_SECONDS
-        while time.monotonic() < until and any(each not in self._left for each in self._wanted):
+        while time.monotonic() < until and self._present():
             if self._stopped is not None:
                 return
             self._probe()
@@ -279,46 +281,41 @@ class MulticastSender:
 
     def _skip(self, piece: int) -> int:
         """The next piece that any receiver needs, according to their reports."""
-        wanted = [at for each, at in self._wanted.items() if each not in self._left]
-        return max(piece, min(wanted)) if wanted else piece
+        return max(piece, min((report.wanted for report in self._present()), default=piece))
+
+    def _present(self) -> list[ReceiverReport]:
+        """The last reports of the receivers that have not left."""
+        return [report for report in self._reports.values() if not report.leaving]
 
     # --- pieces
 
     def _send_piece(self, index: int) -> None:
-        start, end = self._pieces.layout.piece(index)
-        length, payload, done = end - start, self._socket.payload, 0
-        made, last = self._datagrams.of_piece(index, self._sequence)
-        self._batches.set_datagrams(made, last)
-        while done < made:
+        datagrams, done = self._datagrams.of_piece(index, self._sequence), 0
+        while done < len(datagrams):
             self._check()
-            number = min(self._pace.burst_datagrams(payload), made - done)
-            at = min((done + number) * payload, length)
-            count = at - done * payload
+            burst = datagrams[done : done + self._pace.burst_datagrams(self._socket.payload)]
+            count = sum(len(payload) for _, payload in burst)
             self._await_turn(count)
-            self._pace.record_burst(time.monotonic(), self._sequence, number, count)
-            self._send(done, done + number)
-            done += number
-            self._sequence += number
+            self._pace.record_burst(time.monotonic(), self._sequence, len(burst), count)
+            self._send(burst)
+            done += len(burst)
+            self._sequence += len(burst)
             self._sent += count
-            self._at = (index, at) if at < length else (index + 1, 0)
+            self._at = (index, done * self._socket.payload) if done < len(datagrams) else (index + 1, 0)
             self._pieces.count_sent(index, count, last=False)
 
-    def _send(self, first: int, after: int) -> None:
-        """Send datagrams of the piece, from the first up to `after`."""
-        while first < after:
-            sent = self._batches.send(first, after)
+    def _send(self, datagrams: Sequence[Datagram]) -> None:
+        while datagrams:
+            sent = self._socket.send(datagrams)
             if not sent:
                 time.sleep(FULL_SECONDS)
-            first += sent
+            datagrams = datagrams[sent:]
         self._probed = time.monotonic()
 
     def _probe(self) -> None:
         """Send a datagram without payload that tells the stream position."""
         head = DatagramHeader(b"", self._sequence, *self._at, self._socket.payload)
-        raw = pack_datagram_header(tag_of_probe(self._keys.tags, head), *head[1:])
-        while not self._socket.send(raw):
-            time.sleep(FULL_SECONDS)
-        self._probed = time.monotonic()
+        self._send([(pack_datagram_header(tag_of_probe(self._keys.tags, head), *head[1:]), memoryview(b""))])
 
     # --- rate
 
@@ -384,24 +381,19 @@ class MulticastSender:
         """Process a report; returns whether it is a valid new one."""
         if report.receiver not in self._names:
             return False
-        if not is_newer_report(report.number, self._numbers.get(report.receiver)):
+        last = self._reports.get(report.receiver)
+        if not is_newer_report(report.number, last.number if last is not None else None):
             return False  # a replayed report
-        self._numbers[report.receiver] = report.number
-        self._wanted[report.receiver] = report.wanted
-        for those, belongs in ((self._left, report.leaving), (self._undecided, report.undecided)):
-            (those.add if belongs else those.discard)(report.receiver)
+        self._reports[report.receiver] = report
         self._pace.record_report(time.monotonic(), report)
         return True
 
     def _update_followers(self) -> None:
         names = self._names
         followers = tuple(sorted(names[each] for each in self._pace.following() if each in names))
-        if self.active and (len(self._wanted) != self._heard or followers != self._followers):
-            self._followers = followers  # receivers leave at the end
-            self._heard = len(self._wanted)
+        heard = len(self._reports)
+        if self.active and (heard, followers) != (self._heard, self._followers):  # receivers leave at the end
+            self._heard, self._followers = heard, followers
             self._pieces.report_state()
-        if self._state is MulticastState.SENDING and not followers and self._left_all():
+        if self._state is MulticastState.SENDING and not followers and not self._present():
             raise self._stop_with(MulticastEnd.NOBODY)
-
-    def _left_all(self) -> bool:
-        return all(each in self._left for each in self._wanted)

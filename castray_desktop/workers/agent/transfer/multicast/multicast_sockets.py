@@ -1,9 +1,9 @@
 """Sockets that send to and receive from a multicast group, many datagrams in one call.
 
-recvmmsg(2) and sendmmsg(2) take headers and payloads from separate memories, so that payloads which follow
-one another in the stream lie one after the other. Linux also cuts one message into many datagrams and
-coalesces received ones (UDP_SEGMENT, UDP_GRO; udp(7)), where the device can do that. On a system without
-these calls, creating a socket raises OSError: the relay delivers everything.
+Linux cuts one message into many datagrams and coalesces received ones (UDP_SEGMENT, UDP_GRO; udp(7)), where
+the device can do that. recvmmsg(2) receives many messages in one call, and writes headers and payloads to
+separate memories, so that payloads which follow one another in the stream lie one after the other. On a
+system without it, creating a receiving socket raises OSError: the relay delivers everything.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ import ctypes
 import errno
 import fcntl
 import ipaddress
+import itertools
 import os
 import select
 import socket
 import struct
-import sys
 import time
-from array import array
-from typing import Any, Optional
+from collections.abc import Sequence
+from typing import Optional
 
 from castray_desktop.core.multicast.datagrams import HEADER_BYTES, MAX_BATCH_DATAGRAMS, payload_bytes
 from castray_desktop.core.protocol.nodes.cast_parcel import MulticastGroup
@@ -40,6 +40,7 @@ _SIOCGSTAMPNS = 0x8907
 _SO_RCVBUFFORCE = 33
 _SO_SNDBUFFORCE = 32
 _SO_MEMINFO = 55
+_SEGMENT = struct.Struct("=H")
 _MEMINFO = struct.Struct("=II")  # its first two fields: bytes in use, buffer size
 _SOCKADDR_STORAGE = 128
 
@@ -57,40 +58,18 @@ corrections."""
 
 ANCILLARY_BYTES = socket.CMSG_SPACE(4)
 
-WORD = 8
-_VECTOR_WORDS = 2  # iovec: address, length
-_MESSAGE_WORDS = 8  # mmsghdr: name, its length, vectors, how many, control, its length, flags, length
-_NAME_AT, _NAME_LENGTH_AT, _VECTORS_AT, _NUMBER_AT = 0, 1, 2, 3
-_LENGTH_AT = 14  # offset in half words
 _MSG_WAITFORONE = 0x10000
 
-
-def _batch_call(name: str) -> Optional[Any]:
-    """The system call as a libc function; None if this system lacks it or its structures differ."""
-    if sys.byteorder != "little" or ctypes.sizeof(ctypes.c_void_p) != WORD:
-        return None
-    return linux_calls.libc_function(
-        name, ctypes.c_int, ctypes.c_void_p, ctypes.c_uint, ctypes.c_int, ctypes.c_void_p
-    )
+Datagram = tuple[bytes, memoryview]
+"""Header and payload."""
 
 
-_recvmmsg, _sendmmsg = _batch_call("recvmmsg"), _batch_call("sendmmsg")
-
-
-def _call(function: Any, *arguments: Any) -> int:
-    """The result of such a call: 0 if it was interrupted. Raises OSError."""
-    count: int = function(*arguments, None)
-    if count >= 0:
-        return count
-    code = ctypes.get_errno()
-    if code == errno.EINTR:
-        return 0
-    raise OSError(code, os.strerror(code))
+_recvmmsg = linux_calls.libc_function(
+    "recvmmsg", ctypes.c_int, ctypes.c_void_p, ctypes.c_uint, ctypes.c_int, ctypes.c_void_p
+)
 
 
 def _new_socket(v6: bool) -> socket.socket:
-    if _recvmmsg is None or _sendmmsg is None:
-        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
     return socket.socket(socket.AF_INET6 if v6 else socket.AF_INET, socket.SOCK_DGRAM)
 
 
@@ -114,8 +93,10 @@ class SendingSocket:
         except BaseException:
             self.socket.close()
             raise
-        self.max_segments = min(MAX_BATCH_DATAGRAMS, MAX_MESSAGE_BYTES // (self.payload + HEADER_BYTES))
-        """Number of datagrams that the kernel can cut from one message."""
+        self._segment = self.payload + HEADER_BYTES
+        self._together = min(MAX_BATCH_DATAGRAMS, MAX_MESSAGE_BYTES // self._segment)
+        if not self.can_segment():
+            self._together = 1
 
     def _set_up(self, group: MulticastGroup, own: str, v6: bool) -> None:
         sock = self.socket
@@ -150,28 +131,30 @@ class SendingSocket:
             except OSError:
                 return DEFAULT_MTU
 
-    def send(self, datagram: bytes) -> bool:
-        """Send one datagram; False if the device's queue is full."""
+    def can_segment(self) -> bool:
+        """Whether the kernel can cut one message into datagrams, as Linux does since 4.18."""
         try:
-            self.socket.sendto(datagram, self._where)
-        except OSError as error:
-            if error.errno != errno.ENOBUFS:
-                raise
+            self.socket.getsockopt(_SOL_UDP, _UDP_SEGMENT)
+        except OSError:
             return False
         return True
 
-    def set_segment_size(self, segment: int) -> None:
-        """Set the segment size for sent messages; 0 disables segmentation."""
-        self.socket.setsockopt(_SOL_UDP, _UDP_SEGMENT, segment)
+    def send(self, datagrams: Sequence[Datagram]) -> int:
+        """Send the first of these datagrams, all of which are full except the last; returns how many.
 
-    @property
-    def name(self) -> bytes:
-        """The group's sockaddr for system calls."""
-        address, port, *scope = self._where
-        if not scope:
-            return struct.pack("=H2s4s8x", socket.AF_INET, port.to_bytes(2, "big"), socket.inet_aton(address))
-        raw = socket.inet_pton(socket.AF_INET6, address)
-        return struct.pack("=H2sI16sI", socket.AF_INET6, port.to_bytes(2, "big"), scope[0], raw, scope[1])
+        0 for the moment, for instance if the device's queue is full.
+        """
+        some = datagrams[: self._together]
+        options = [(_SOL_UDP, _UDP_SEGMENT, _SEGMENT.pack(self._segment))] if len(some) > 1 else []
+        try:
+            self.socket.sendmsg(itertools.chain.from_iterable(some), options, 0, self._where)
+        except OSError as error:
+            if error.errno != errno.ENOBUFS:
+                if len(some) == 1:
+                    raise
+                self._together = 1  # the device may not be able to segment
+            return 0
+        return len(some)
 
     def receive(self, seconds: float) -> Optional[bytes]:
         """Receive a report within `seconds`; None if none comes."""
@@ -195,6 +178,8 @@ class ReceivingSocket:
     def __init__(self, group: MulticastGroup, own: str) -> None:
         v6 = is_ipv6(group)
         self._ahead = time.time() - time.monotonic()  # lead of the system clock over the monotonic one
+        if _recvmmsg is None:
+            raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
         self.socket = _new_socket(v6)
         try:
             self._set_up(group, own, v6)
@@ -327,152 +312,77 @@ def _set_buffer_size(sock: socket.socket, force: int, ordinary: int, size: int) 
             return
 
 
-def _address(memory: memoryview) -> int:
-    """Address of a writable buffer. The caller must keep the buffer alive."""
-    return ctypes.addressof(ctypes.c_char.from_buffer(memory))
+class _Vector(ctypes.Structure):
+    """struct iovec."""
+
+    _fields_ = (("base", ctypes.c_void_p), ("length", ctypes.c_size_t))
 
 
-class IoVectors:
-    """iovec table: header and payload of each datagram in turn."""
+class _MessageHeader(ctypes.Structure):
+    """struct msghdr."""
 
-    def __init__(self, heads: memoryview, payloads: memoryview, number: int, size: int) -> None:
-        """For this many datagrams with `size` bytes of payload each."""
-        self._memories = heads, payloads  # keeps the memory alive
-        self._table = memoryview(bytearray(number * 2 * _VECTOR_WORDS * WORD))
-        words, head, payload = self._table.cast("Q"), _address(heads), _address(payloads)
-        fields = (
-            array("Q", range(head, head + number * HEADER_BYTES, HEADER_BYTES)),
-            array("Q", [HEADER_BYTES]) * number,
-            array("Q", range(payload, payload + number * size, size)),
-            array("Q", [size]) * number,
-        )
-        for at, field in enumerate(fields):
-            words[at :: 2 * _VECTOR_WORDS] = memoryview(field)
-        self.sizes = words[3 :: 2 * _VECTOR_WORDS]
-        """Lengths of the payloads."""
-        self._at = _address(self._table)
-
-    def vector_addresses(self, first: int, number: int, together: int) -> memoryview:
-        """Addresses of the first vectors of messages with that many datagrams each, as words."""
-        step = 2 * _VECTOR_WORDS * WORD
-        start, step = self._at + first * step, together * step
-        return memoryview(array("Q", range(start, start + number * step, step)))
+    _fields_ = (
+        ("name", ctypes.c_void_p),
+        ("name_length", ctypes.c_uint),
+        ("vectors", ctypes.c_void_p),
+        ("vector_count", ctypes.c_size_t),
+        ("control", ctypes.c_void_p),
+        ("control_length", ctypes.c_size_t),
+        ("flags", ctypes.c_int),
+    )
 
 
-class MessageHeaders:
-    """The mmsghdr table of one call."""
+class _Message(ctypes.Structure):
+    """struct mmsghdr."""
 
-    def __init__(self, number: int, together: int, name: bytes = b"") -> None:
-        """This many messages with that many datagrams each; `name` is the destination sockaddr."""
-        self._table = memoryview(bytearray(number * _MESSAGE_WORDS * WORD))
-        self._name = memoryview(bytearray(name))
-        words = self._table.cast("Q")
-        self.vectors = words[_VECTORS_AT::_MESSAGE_WORDS]
-        """Address of the first vector of each message."""
-        self.numbers = words[_NUMBER_AT::_MESSAGE_WORDS]
-        """Number of vectors of each message, two for each datagram."""
-        self.numbers[:] = array("Q", [2 * together]) * number
-        self.lengths = self._table.cast("I")[_LENGTH_AT :: 2 * _MESSAGE_WORDS]
-        """Length of each received message."""
-        if name:
-            words[_NAME_AT::_MESSAGE_WORDS] = array("Q", [_address(self._name)]) * number
-            words[_NAME_LENGTH_AT::_MESSAGE_WORDS] = array("Q", [len(name)]) * number
-        self.at = _address(self._table)
+    _fields_ = (("header", _MessageHeader), ("length", ctypes.c_uint))
 
 
 class BatchReceiver:
-    """Receives datagrams with `size` bytes of payload. Each has a slot number that determines where its bytes
-    are written.
-    """
+    """Receives datagrams with `size` bytes of payload, `most` at a time, each into a slot."""
 
     def __init__(self, size: int, most: int, together: int) -> None:
-        """Slot numbers are below `most`; the kernel coalesces up to `together` datagrams into one message, or
-        one if it does not coalesce."""
+        """The kernel coalesces up to `together` datagrams into one message."""
         self.size = size
-        self.most = most
         self.together = together
-        self.heads = page_buffer((most + together) * HEADER_BYTES)
-        """Headers of the datagrams, by slot number."""
-        self._vectors: dict[int, IoVectors] = {}  # iovec tables by the memory they point to
-        self._messages = MessageHeaders(-(-most // together), together)
+        self.most = -(-most // together)
+        """Maximum number of messages."""
+        slots = self.most * together
+        self.heads = page_buffer(slots * HEADER_BYTES)
+        """Headers of the datagrams, by slot."""
+        self.payloads = page_buffer(slots * size)
+        """Their payloads."""
+        head, payload = _address(self.heads), _address(self.payloads)
+        self._vectors = (_Vector * (2 * slots))()
+        for slot in range(slots):
+            self._vectors[2 * slot] = _Vector(head + slot * HEADER_BYTES, HEADER_BYTES)
+            self._vectors[2 * slot + 1] = _Vector(payload + slot * size, size)
+        self._messages = (_Message * self.most)()
+        step = 2 * together * ctypes.sizeof(_Vector)
+        for number, message in enumerate(self._messages):
+            message.header.vectors = ctypes.addressof(self._vectors) + number * step
+            message.header.vector_count = 2 * together
+        words = memoryview(self._messages).cast("B").cast("I")
+        word = words.itemsize
+        self._lengths = words[_Message.length.offset // word :: ctypes.sizeof(_Message) // word]
 
-    def receive(self, sock: socket.socket, memory: memoryview, first: int, end: int, wait: bool) -> list[int]:
+    def receive(self, sock: socket.socket, wait: bool) -> list[int]:
         """Receive messages and return their lengths; with `wait`, at least one.
 
-        Message m starts at slot `first` + m * `together`, below `end`; its payloads are written to `memory`
-        at slot number times `size`; `memory` must have MAX_MESSAGE_BYTES beyond `end`. Raises
-        BlockingIOError if nothing came within the socket's timeout, and OSError.
+        Message m starts at slot m * `together`. Raises BlockingIOError if nothing came within the socket's
+        timeout, and OSError.
         """
-        vectors = self._vectors.get(id(memory.obj))
-        if vectors is None:
-            number = self.most + self.together
-            vectors = self._vectors[id(memory.obj)] = IoVectors(self.heads, memory, number, self.size)
-        number = -(-(end - first) // self.together)
-        self._messages.vectors[:number] = vectors.vector_addresses(first, number, self.together)
         flags = _MSG_WAITFORONE if wait else socket.MSG_DONTWAIT
-        count = _call(_recvmmsg, sock.fileno(), self._messages.at, number, flags)
-        return self._messages.lengths[:count].tolist()
+        assert _recvmmsg is not None
+        count: int = _recvmmsg(sock.fileno(), self._messages, self.most, flags, None)
+        if count >= 0:
+            return self._lengths[:count].tolist()
+        code = ctypes.get_errno()
+        if code == errno.EINTR:
+            return []
+        raise OSError(code, os.strerror(code))
 
 
-class BatchSender:
-    """Sends datagrams by slot number. Headers are in one buffer, payloads in another."""
-
-    def __init__(self, sock: SendingSocket, heads: memoryview, payloads: memoryview) -> None:
-        self._socket = sock
-        self._size = sock.payload
-        self._most = len(payloads) // self._size
-        self._vectors = IoVectors(heads, payloads, self._most, self._size)
-        self._number = 0
-        self._begun = False
-        self._put_together(sock.max_segments)
-
-    def _begin(self) -> None:
-        """Enable segmentation by the kernel. Not earlier: a device without support may then refuse single
-        datagrams, including the probes.
-        """
-        self._begun = True
-        try:
-            self._socket.set_segment_size(self._size + HEADER_BYTES)
-        except OSError:
-            self._put_together(1)  # not supported by this kernel
-
-    def _put_together(self, number: int) -> None:
-        """Set the number of datagrams per message."""
-        self._together = number
-        self._messages = MessageHeaders(-(-self._most // number), number, self._socket.name)
-
-    def set_datagrams(self, number: int, last: int) -> None:
-        """Set the number of datagrams and the payload size of the last one."""
-        if self._number:
-            self._vectors.sizes[self._number - 1] = self._size
-        self._number = number
-        self._vectors.sizes[number - 1] = last
-
-    def send(self, first: int, after: int) -> int:
-        """Send the slots from the first up to `after`, or some of them; returns how many.
-
-        0 for the moment, for instance if the device's queue is full. Raises OSError.
-        """
-        if not self._begun:
-            self._begin()
-        together, numbers = self._together, self._messages.numbers
-        count = -(-(after - first) // together)
-        self._messages.vectors[:count] = self._vectors.vector_addresses(first, count, together)
-        numbers[count - 1] = 2 * (after - first - (count - 1) * together)
-        try:
-            sent = _call(_sendmmsg, self._socket.socket.fileno(), self._messages.at, count, 0)
-        except OSError as error:
-            if error.errno != errno.ENOBUFS:
-                self._send_singly(error)
-            return 0
-        finally:
-            numbers[count - 1] = 2 * together
-        return min(sent * together, after - first)
-
-    def _send_singly(self, error: OSError) -> None:
-        """Disable segmentation, since the device may not support it. Raises the error if segmentation was not
-        enabled."""
-        if self._together == 1:
-            raise error
-        self._socket.set_segment_size(0)
-        self._put_together(1)
+def _address(memory: memoryview) -> int:
+    """Address of a writable buffer. The caller must keep the buffer alive."""
+    return ctypes.addressof(ctypes.c_char.from_buffer(memory))

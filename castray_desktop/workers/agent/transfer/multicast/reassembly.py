@@ -17,8 +17,6 @@ from castray_desktop.workers.agent.transfer.system.time_breakdown import CHECKIN
 
 BUFFER_BYTES = 40 << 20
 MIN_PIECES = 4
-SLACK_BYTES = 1 << 16
-"""Extra space behind each piece's buffer, since a receive call may write more datagrams than expected."""
 MAX_GAPS = 200
 """A piece with more gaps than this is requested as a whole."""
 
@@ -46,16 +44,9 @@ class _PieceBuffer:
     def complete(self) -> bool:
         return self.have.total == self.length
 
-    @property
-    def untouched(self) -> bool:
-        """Whether nothing of it was received or requested."""
-        return not self.have.total and not self.asked.total
-
-    def gaps(self) -> list[Range]:
-        """Ranges neither received nor requested."""
-        return [
-            gap for low, high in self.have.missing(0, self.length) for gap in self.asked.missing(low, high)
-        ]
+    def gaps(self, start: int, end: int) -> list[Range]:
+        """Ranges within this one that were neither received nor requested."""
+        return [gap for low, high in self.have.missing(start, end) for gap in self.asked.missing(low, high)]
 
 
 class MissingData(NamedTuple):
@@ -77,45 +68,25 @@ class ReassemblyBuffer:
         self.lock = threading.Lock()
         self._layout = layout
         self._needed = needed
-        self._most = max(room // (layout.piece_bytes + SLACK_BYTES), MIN_PIECES)
+        self._most = max(room // layout.piece_bytes, MIN_PIECES)
         self._slots: dict[int, _PieceBuffer] = {}
         self._free: list[memoryview] = []
         self._complete: list[int] = []  # complete pieces
         self._checked = 0  # gaps of all pieces before this one were requested
         self.front = (0, 0)  # piece and offset that the sender has reached
-        self._out = 0  # number of buffers that were taken out
+        self._out: set[int] = set()  # pieces that were taken out, and are being written
         self.first = -1  # piece of the first datagram
-        self._lent = layout.pieces  # piece whose buffer the receive call may write to now
 
     # --- for the receiving thread
 
-    def lend_buffer(self, piece: int, offset: int) -> Optional[memoryview]:
-        """The buffer of a piece, to receive datagrams into directly from an offset on.
-
-        None if some of these bytes were received or requested. Nothing else accesses the piece until
-        `return_buffer`.
-        """
-        with self.lock:
-            slot = self._slot(piece)
-            if slot is None or slot.have.end > offset or slot.asked.total:
-                return None
-            self._lent = piece
-            return slot.buffer
-
-    def return_buffer(self) -> None:
-        """The direct write to that buffer has ended."""
-        self._lent = self._layout.pieces
-
-    def accept(
-        self, piece: int, offset: int, data: memoryview, in_place: bool = False
-    ) -> tuple[bool, AcceptResult]:
+    def accept(self, piece: int, offset: int, data: memoryview) -> tuple[bool, AcceptResult]:
         """Add bytes of a piece at an offset; no bytes if the sender only tells its position.
 
-        Also returns whether the sender has reached another piece. The bytes may be `in_place` already.
+        Also returns whether the sender has reached another piece.
         """
         with self.lock:
             further = self._passed(piece, offset)
-            return further, self._take(piece, offset, data, in_place) if len(data) else AcceptResult.TAKEN
+            return further, self._take(piece, offset, data) if len(data) else AcceptResult.TAKEN
 
     def _passed(self, piece: int, offset: int) -> bool:
         piece = min(piece, self._layout.pieces)  # a header can name any number
@@ -127,41 +98,35 @@ class ReassemblyBuffer:
         self.front = piece, offset
         return further
 
-    def _take(self, piece: int, offset: int, data: memoryview, in_place: bool) -> AcceptResult:
+    def _take(self, piece: int, offset: int, data: memoryview) -> AcceptResult:
         slot = self._slot(piece)
         if slot is None:
             return AcceptResult.NO_ROOM if self._needs(piece) else AcceptResult.TAKEN
         end = offset + len(data)
         if end > slot.length or slot.complete:
             return AcceptResult.TAKEN
-        if in_place:
-            slot.have.add(offset, end)
-        else:
-            self._fill_gaps(slot, offset, data)
+        for low, high in slot.gaps(offset, end):
+            slot.buffer[low:high] = data[low - offset : high - offset]
+            slot.have.add(low, high)
         if not slot.complete:
             return AcceptResult.TAKEN
         self._complete.append(piece)
         return AcceptResult.COMPLETED
 
-    @staticmethod
-    def _fill_gaps(slot: _PieceBuffer, offset: int, data: memoryview) -> None:
-        for start, end in slot.have.missing(offset, offset + len(data)):
-            for low, high in slot.asked.missing(start, end):
-                slot.buffer[low:high] = data[low - offset : high - offset]
-                slot.have.add(low, high)
-
     def _slot(self, piece: int) -> Optional[_PieceBuffer]:
         """The slot of a piece; None if it is not needed or there is no free buffer."""
         slot = self._slots.get(piece)
-        if slot is None and self._needs(piece) and len(self._slots) + self._out < self._most:
+        if slot is None and self._needs(piece) and len(self._slots) + len(self._out) < self._most:
             start, end = self._layout.piece(piece)
-            size = self._layout.piece_bytes + SLACK_BYTES
-            buffer = self._free.pop() if self._free else page_buffer(size)
+            buffer = self._free.pop() if self._free else page_buffer(self._layout.piece_bytes)
             slot = self._slots[piece] = _PieceBuffer(buffer, end - start)
         return slot
 
     def _needs(self, piece: int) -> bool:
-        return self._checked <= piece < self._layout.pieces and self._needed.includes(piece)
+        return self._checked <= piece < self._layout.pieces and self._is_wanted(piece)
+
+    def _is_wanted(self, piece: int) -> bool:
+        return piece not in self._out and self._needed.includes(piece)
 
     def has_missing(self) -> bool:
         """Whether the sender has passed bytes that were not received."""
@@ -175,7 +140,7 @@ class ReassemblyBuffer:
 
     def _lacks(self, piece: int) -> bool:
         slot = self._slots.get(piece)
-        return (slot is None or not slot.complete) and self._needed.includes(piece)
+        return (slot is None or not slot.complete) and self._is_wanted(piece)
 
     # --- for the threads that write, and the thread that has the connection
 
@@ -191,13 +156,13 @@ class ReassemblyBuffer:
         with self.lock:
             slot = self._slots.pop(piece)
             self._complete.remove(piece)
-            self._out += 1
+            self._out.add(piece)
             return slot.buffer[: slot.length], slot.asked.total
 
-    def recycle(self, buffer: memoryview) -> None:
-        """Return the buffer: the piece was written, or its bytes were wrong."""
+    def recycle(self, piece: int, buffer: memoryview) -> None:
+        """Return the buffer of a piece that was written, or whose bytes were wrong."""
         with self.lock:
-            self._out -= 1
+            self._out.discard(piece)
             self._free.append(_all_of(buffer))
 
     def missing(self, ended: bool) -> MissingData:
@@ -208,15 +173,15 @@ class ReassemblyBuffer:
         wholly: list[Range] = []
         parts: list[tuple[int, list[Range]]] = []
         with self.lock:
-            last = min(self._layout.pieces if ended else self.front[0], self._lent)
+            last = self._layout.pieces if ended else self.front[0]
             for piece in range(self._checked, last):
                 slot = self._slots.get(piece)
-                if not self._needed.includes(piece):
+                if not self._is_wanted(piece):
                     if slot is not None and not slot.complete:
                         self._forget(piece)
                     continue
-                gaps = slot.gaps() if slot is not None else []
-                if slot is None or len(gaps) > MAX_GAPS or slot.untouched:
+                gaps = slot.gaps(0, slot.length) if slot is not None else []
+                if slot is None or len(gaps) > MAX_GAPS:
                     if slot is not None:
                         self._forget(piece)
                     first = wholly.pop()[0] if wholly and wholly[-1][1] == piece else piece
@@ -334,7 +299,7 @@ class PieceWriter:
             if not (contents if piece in store.pieces.layout.contents else lists):
                 others = True
             elif not store.needed.includes(piece):
-                buffer.recycle(buffer.remove_complete(piece)[0])
+                buffer.recycle(piece, buffer.remove_complete(piece)[0])
             else:
                 digest = store.pieces.early_digest(piece)
                 if digest is not None and store.can_write(piece):
@@ -350,4 +315,4 @@ class PieceWriter:
             self._store.datagram_bytes += len(view) - asked
         else:
             self._wrong.append((piece, piece + 1))
-        self._buffer.recycle(view)
+        self._buffer.recycle(piece, view)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import itertools
 import secrets
 import select
@@ -16,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from castray_desktop.core.multicast.datagrams import (
+    HEADER_BYTES,
     MulticastEnd,
     MulticastState,
     group_address,
@@ -161,13 +161,14 @@ def test_the_kernel_knows_when_a_datagram_came(lab: Lab, monkeypatch: pytest.Mon
     group = group_of(lab.cast(lab.node("node_0"), [lab.file("a", 1)]))
     ear, mouth = ReceivingSocket(group, group.source), SendingSocket(group, group.source)
     buffer = memoryview(bytearray(100))
+    datagram = bytes(HEADER_BYTES), memoryview(bytes(76))
     ear.set_timeout(5)
     try:
         ear.latest_age()  # from some moment after that on it keeps this
         waited: float | None = 0.0
         deadline = time.monotonic() + 5
         while waited is not None and waited < 0.02 and time.monotonic() < deadline:
-            mouth.send(buffer)
+            mouth.send([datagram])
             sent = time.monotonic()
             assert select.select([ear.socket], [], [], 5)[0]
             time.sleep(0.03)
@@ -189,17 +190,16 @@ def test_the_kernel_knows_when_a_datagram_came(lab: Lab, monkeypatch: pytest.Mon
 def test_a_listener_knows_how_much_it_has_not_taken(lab: Lab) -> None:
     group = group_of(lab.cast(lab.node("node_0"), [lab.file("a", 1)]))
     ear, mouth = ReceivingSocket(group, group.source), SendingSocket(group, group.source)
-    burst, buffer = memoryview(bytearray(44_000)), memoryview(bytearray(MIB))
+    burst, buffer = [(bytes(HEADER_BYTES), memoryview(bytes(1448)))] * 44, memoryview(bytearray(MIB))
     ear.set_timeout(5)
     try:
-        mouth.set_segment_size(1000)
         assert ear.buffer_usage() == 0
         for _ in range(10):
             mouth.send(burst)
         assert select.select([ear.socket], [], [], 5)[0]
         ten = ear.buffer_usage()
-        assert 0.2 * 440_000 / ear.buffer_size < ten < 1
-        for _ in range(10 * ear.buffer_size // len(burst)):
+        assert 0.2 * 44 * 14_720 / ear.buffer_size < ten < 1
+        for _ in range(10 * ear.buffer_size // (44 * 1472)):
             mouth.send(burst)
         assert ear.buffer_usage() > 0.9
         with contextlib.suppress(BlockingIOError):
@@ -234,10 +234,7 @@ def test_a_network_without_groups(lab: Lab) -> None:
 
 def test_a_kernel_that_neither_segments_nor_coalesces(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
 
-    def refuse(sock: SendingSocket, segment: int) -> None:
-        raise OSError(errno.ENOPROTOOPT, "no such option")
-
-    monkeypatch.setattr(SendingSocket, "set_segment_size", refuse)
+    monkeypatch.setattr(SendingSocket, "can_segment", lambda sock: False)
     monkeypatch.setattr(ReceivingSocket, "coalesce", lambda sock, yes: None)
     path = lab.file("model.bin", 8 * MIB + 77)
     cast, nodes = start(lab, 2, path, limit=30 * MIB)
@@ -435,7 +432,8 @@ def forger(group: MulticastGroup, listens: bool) -> Iterator[Callable[[], int]]:
             for ahead in range(4):
                 place = head.offset + ahead * head.size * 11
                 forged = head._replace(sequence=head.sequence + ahead * 11, offset=place)
-                mouth.send(memoryview(pack_datagram_header(*forged) + secrets.token_bytes(head.size)))
+                payload = memoryview(secrets.token_bytes(head.size))
+                mouth.send([(pack_datagram_header(*forged), payload)])
                 next(sent)
         ear.close()
         mouth.close()
@@ -528,11 +526,9 @@ class Lossy:
                     return came
                 self.lost += 1
 
-        def receive_batch(
-            batches: BatchReceiver, sock: socket.socket, memory: memoryview, first: int, end: int, wait: bool
-        ) -> list[int]:
+        def receive_batch(batches: BatchReceiver, sock: socket.socket, wait: bool) -> list[int]:
             while True:
-                came = batch(batches, sock, memory, first, end, wait)
+                came = batch(batches, sock, wait)
                 if not lose(next(self.calls)):
                     return came
                 self.lost += 1
@@ -542,7 +538,7 @@ class Lossy:
 
 
 def test_what_is_lost_comes_from_the_relay(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
-    lossy = Lossy(monkeypatch, lambda call: call % 17 == 3)
+    lossy = Lossy(monkeypatch, lambda call: call % 11 == 3)
     path = lab.file("model.bin", 40 * MIB + 12345)
     cast, nodes = start(lab, 3, path, limit=60 * MIB)
     results = cast.results()

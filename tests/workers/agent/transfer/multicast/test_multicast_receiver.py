@@ -21,7 +21,6 @@ from castray_desktop.core.multicast.datagrams import (
 from castray_desktop.workers.agent.transfer.multicast.multicast_receiver import (
     JUDGED_FROM,
     MIN_RATIO_SECONDS,
-    NO_PIECE,
     DatagramParser,
     DatagramRun,
     DeliveryRatio,
@@ -31,7 +30,6 @@ from castray_desktop.workers.agent.transfer.multicast.multicast_sockets import (
     MAX_MESSAGE_BYTES,
     BatchReceiver,
 )
-from castray_desktop.workers.agent.transfer.system.file_io import page_buffer
 
 SIZE, MOST, PIECE = 1000, 40, 3
 KEYS = DatagramKeys(bytes(32), "0123456789ab")
@@ -64,25 +62,22 @@ def probe(number: int) -> bytes:
 
 
 class Taken:
-    """The result of one receive call; the datagrams of the piece from `first` on are expected."""
+    """The result of one receive call."""
 
     def __init__(
         self,
         pair: tuple[socket.socket, socket.socket],
         raw: list[bytes],
-        first: int = 0,
-        piece: int = PIECE,
     ) -> None:
         receiving, sending = pair
         for each in raw:
             sending.send(each)
         taken = BatchReceiver(SIZE, MOST, 1)
-        self.memory = page_buffer(MOST * SIZE + MAX_MESSAGE_BYTES)
         parser = DatagramParser(taken, TagChecker(KEYS))
-        lengths = taken.receive(receiving, self.memory, first, MOST, wait=True)
-        self.runs: list[tuple[int, int, bool]] = []  # position in the piece, number, whether stored
+        lengths = taken.receive(receiving, wait=True)
+        self.runs: list[tuple[int, int]] = []  # position in the piece, number
         self.probes: list[int] = []
-        for run in parser.runs(self.memory, piece, first, lengths):
+        for run in parser.runs(lengths):
             self._look(run)
 
     def _look(self, run: DatagramRun) -> None:
@@ -92,44 +87,39 @@ class Taken:
             return
         assert bytes(run.data) == BYTES[offset : offset + len(run.data)]
         assert len(run.data) > (run.number - 1) * SIZE
-        if run.in_place:
-            assert self.memory[offset : offset + len(run.data)] == run.data
-        self.runs.append((offset // SIZE, run.number, run.in_place))
+        self.runs.append((offset // SIZE, run.number))
 
 
 class TestRuns:
-    def test_expected_datagrams_are_received_in_place(
-        self, pair: tuple[socket.socket, socket.socket]
-    ) -> None:
+    def test_datagrams_in_order_are_one_run(self, pair: tuple[socket.socket, socket.socket]) -> None:
         raw = [datagram(number) for number in range(5, 20)] + [datagram(20, 123)]
-        assert Taken(pair, raw, first=5).runs == [(5, 16, True)]
+        assert Taken(pair, raw).runs == [(5, 16)]
 
-    def test_datagrams_after_a_gap_are_moved(self, pair: tuple[socket.socket, socket.socket]) -> None:
+    def test_a_gap_ends_a_run(self, pair: tuple[socket.socket, socket.socket]) -> None:
         raw = [datagram(number) for number in (0, 1, 2, 5, 6, 7, 8, 20, 21)]
-        assert Taken(pair, raw).runs == [(0, 3, True), (5, 4, False), (20, 2, False)]
+        assert Taken(pair, raw).runs == [(0, 3), (5, 4), (20, 2)]
 
     def test_datagrams_out_of_order_are_kept(self, pair: tuple[socket.socket, socket.socket]) -> None:
         raw = [datagram(number) for number in (9, 8, 7, 3, 4, 12)]
-        runs = [(9, 1, False), (8, 1, False), (7, 1, False), (3, 2, False), (12, 1, False)]
+        runs = [(9, 1), (8, 1), (7, 1), (3, 2), (12, 1)]
         assert Taken(pair, raw).runs == runs
-        assert Taken(pair, raw, piece=NO_PIECE).runs == runs
 
     def test_datagrams_with_wrong_tags_are_left_out(self, pair: tuple[socket.socket, socket.socket]) -> None:
         raw = [datagram(0), datagram(1)]
         raw.append(secrets.token_bytes(8) + datagram(2)[8:])  # with another tag
         raw += [datagram(2), datagram(3), b"", b"x", secrets.token_bytes(HEADER_BYTES + 700), datagram(4)]
-        assert Taken(pair, raw).runs == [(0, 2, True), (2, 2, False), (4, 1, False)]
+        assert Taken(pair, raw).runs == [(0, 2), (2, 2), (4, 1)]
 
     def test_a_forged_datagram_in_place_of_a_lost_one_is_left_out(
         self, pair: tuple[socket.socket, socket.socket]
     ) -> None:
         raw = [datagram(number) for number in range(9)]
         raw[4] = secrets.token_bytes(8) + raw[4][8:HEADER_BYTES] + bytes(SIZE)
-        assert Taken(pair, raw).runs == [(0, 4, True), (5, 4, True)]
+        assert Taken(pair, raw).runs == [(0, 4), (5, 4)]
 
     def test_probes_tell_the_sender_s_position(self, pair: tuple[socket.socket, socket.socket]) -> None:
         taken = Taken(pair, [datagram(0), probe(1), probe(1), datagram(1), probe(7)])
-        assert taken.runs == [(0, 1, True), (1, 1, False)]
+        assert taken.runs == [(0, 1), (1, 1)]
         assert taken.probes == [1, 1, 7]
 
 
@@ -139,27 +129,24 @@ def test_coalesced_bursts(pair: tuple[socket.socket, socket.socket]) -> None:
     receiving.setsockopt(17, 104, 1)
     together = MAX_MESSAGE_BYTES // (SIZE + HEADER_BYTES)
     taken = BatchReceiver(SIZE, 200, together)
-    memory, parser = page_buffer(200 * SIZE + MAX_MESSAGE_BYTES), DatagramParser(taken, TagChecker(KEYS))
-    seen: list[tuple[int, int, bool]] = []
+    parser = DatagramParser(taken, TagChecker(KEYS))
+    seen: list[tuple[int, int]] = []
     numbers = itertools.count()
     for count in (10, 7, 10):
         raw = b"".join(datagram(next(numbers)) for _ in range(count))
         sending.sendmsg([raw], [(17, 103, (SIZE + HEADER_BYTES).to_bytes(2, "little"))])
-    while sum(number for _, number, _ in seen) < 27:
-        first = sum(number for _, number, _ in seen)
-        lengths = taken.receive(receiving, memory, first, 200, wait=True)
-        for run in parser.runs(memory, PIECE, first, lengths):
+    while sum(number for _, number in seen) < 27:
+        for run in parser.runs(taken.receive(receiving, wait=True)):
             offset = run.head.offset
             assert bytes(run.data) == BYTES[offset : offset + len(run.data)]
-            seen.append((offset // SIZE, run.number, run.in_place))
-    assert seen[0] == (0, 10, True)
-    assert [(place, number) for place, number, _ in seen] == [(0, 10), (10, 7), (17, 10)]
+            seen.append((offset // SIZE, run.number))
+    assert seen == [(0, 10), (10, 7), (17, 10)]
 
 
 def test_no_datagram_raises_blocking_io_error(pair: tuple[socket.socket, socket.socket]) -> None:
     receiver = BatchReceiver(SIZE, MOST, 1)
     with pytest.raises(BlockingIOError):
-        receiver.receive(pair[0], page_buffer(MOST * SIZE + MAX_MESSAGE_BYTES), 0, MOST, wait=False)
+        receiver.receive(pair[0], wait=False)
 
 
 def judged(came: list[int], every: float = 0.15, sent: int = 100) -> list[bool]:

@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 
 from castray_desktop.core.content.stream_layout import StreamLayout
-from castray_desktop.core.multicast.datagrams import HEADER_BYTES, DatagramKeys, parse_datagram_header
+from castray_desktop.core.multicast.datagrams import DatagramKeys, parse_datagram_header
 from castray_desktop.workers.agent.transfer.multicast.multicast_receiver import TagChecker
 from castray_desktop.workers.agent.transfer.multicast.multicast_sender import PieceDatagrams
+from castray_desktop.workers.agent.transfer.multicast.multicast_sockets import Datagram
 from castray_desktop.workers.agent.transfer.system.file_io import OpenFiles
 
 KEYS = DatagramKeys(bytes(32), "0123456789ab")
@@ -40,14 +41,14 @@ class Source:
         return memoryview(bytes([index]) * (end - start))
 
 
-def content_of(datagrams: PieceDatagrams, number: int, last: int, piece: int, sequence: int) -> bytes:
+def content_of(datagrams: list[Datagram], piece: int, sequence: int) -> bytes:
     """The bytes of the datagrams, after checking every header and tag."""
     tags = TagChecker(KEYS)
-    for place in range(number):
-        head = parse_datagram_header(datagrams.heads, place * HEADER_BYTES)
+    for place, (header, payload) in enumerate(datagrams):
+        head = parse_datagram_header(memoryview(header), 0)
         assert head[1:] == (sequence + place, piece, place * PAYLOAD, PAYLOAD)
-        assert tags.is_right(head, last if place == number - 1 else PAYLOAD)
-    return bytes(datagrams.payloads[: (number - 1) * PAYLOAD + last])
+        assert tags.is_right(head, len(payload))
+    return b"".join(payload for _, payload in datagrams)
 
 
 @pytest.fixture
@@ -66,14 +67,12 @@ def test_every_piece_is_carried_whole(source: Source, content: bytes) -> None:
     datagrams = PieceDatagrams(source, KEYS, PAYLOAD)
     sequence = 1000
     for index, expected in enumerate((bytes(100), content[:PIECE], content[PIECE:], b"\3" * 30)):
-        number, last = datagrams.of_piece(index, sequence)
-        assert (number - 1) * PAYLOAD + last == len(expected)
-        assert content_of(datagrams, number, last, index, sequence) == expected
-        sequence += number
+        made = datagrams.of_piece(index, sequence)
+        assert content_of(made, index, sequence) == expected
+        sequence += len(made)
 
 
 def test_a_file_that_has_become_shorter_gives_zeros(source: Source, content: bytes) -> None:
     os.truncate(source.path, PIECE - 5 * PAYLOAD)
-    datagrams = PieceDatagrams(source, KEYS, PAYLOAD)
-    made = datagrams.of_piece(1, 0)
-    assert content_of(datagrams, *made, 1, 0) == content[: PIECE - 5 * PAYLOAD] + bytes(5 * PAYLOAD)
+    made = PieceDatagrams(source, KEYS, PAYLOAD).of_piece(1, 0)
+    assert content_of(made, 1, 0) == content[: PIECE - 5 * PAYLOAD] + bytes(5 * PAYLOAD)
