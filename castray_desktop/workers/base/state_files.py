@@ -13,7 +13,6 @@ import logging.handlers
 import math
 import os
 import socket
-import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -282,35 +281,22 @@ class RecipientGroupFile:
                 found[name] = msgspec.json.decode(nodes, type=tuple[str, ...])
         return found
 
-    def save(self, groups: Groups) -> None:
-        """Replace all groups. Raises OSError; the file is unchanged then."""
-        self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        number, name = tempfile.mkstemp(prefix=".groups-", dir=self._path.parent)
-        try:
-            with os.fdopen(number, "wb") as file:
-                file.write(msgspec.json.format(msgspec.json.encode(dict(sorted(groups.items()))), indent=2))
-            Path(name).replace(self._path)
-        except BaseException:
-            with contextlib.suppress(OSError):
-                Path(name).unlink()
-            raise
-
     def save_group(self, name: str, nodes: tuple[str, ...]) -> None:
         """Save a group, replacing one with the same name. Raises OSError."""
         with self._locked():
-            self.save({**self._kept(), name: nodes})
+            self._save({**self._kept(), name: nodes})
 
     def remove_group(self, name: str) -> None:
         """Remove a group; an unknown one is ignored. Raises OSError."""
         with self._locked():
-            self.save({other: nodes for other, nodes in self._kept().items() if other != name})
+            self._save({other: nodes for other, nodes in self._kept().items() if other != name})
 
     def add_members(self, name: str, nodes: Iterable[str]) -> tuple[str, ...]:
         """Add nodes to a group, which is made if there is none; returns all of its nodes. Raises OSError."""
         with self._locked():
             groups = self._kept()
             members = tuple(dict.fromkeys((*groups.get(name, ()), *nodes)))
-            self.save({**groups, name: members})
+            self._save({**groups, name: members})
         return members
 
     def remove_members(self, name: str, nodes: Iterable[str]) -> tuple[str, ...]:
@@ -319,7 +305,7 @@ class RecipientGroupFile:
             groups, leaving = self._kept(), frozenset(nodes)
             members = tuple(node for node in groups.get(name, ()) if node not in leaving)
             others = {other: kept for other, kept in groups.items() if other != name}
-            self.save({**others, name: members} if members else others)
+            self._save({**others, name: members} if members else others)
         return members
 
     @contextlib.contextmanager
@@ -332,6 +318,10 @@ class RecipientGroupFile:
             yield
         finally:
             os.close(folder)
+
+    def _save(self, groups: Groups) -> None:
+        content = msgspec.json.encode(dict(sorted(groups.items())))
+        replace_file(self._path, msgspec.json.format(content, indent=2))
 
     def _kept(self) -> dict[str, tuple[str, ...]]:
         """All groups, before they are written. A damaged file is set aside, never overwritten."""

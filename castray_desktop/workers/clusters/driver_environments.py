@@ -29,18 +29,33 @@ from castray_desktop.core.failures.kinds import CastRayError, FailureKind
 from castray_desktop.workers.base.state_files import load_dict, open_private, replace_file
 
 PROBE_SECONDS = 10.0
-
 _PROBE = "import ensurepip, sys, venv; print('%d.%d.%d' % sys.version_info[:3])"
-
 _USUAL_FOLDERS = ("/usr/local/bin", "/usr/bin", "/opt/homebrew/bin")
 
+INTERPRETER_VARIABLE = "CASTRAY_DRIVER_PYTHON"
+STEP_SECONDS = 900.0
+MARKER_FILE = "castray-driver.json"
+MAX_TARGETS = 200
+WHEELS_ALONE = ("--only-binary", ":all:")
+"""Building a source package would run its code here."""
 
-@dataclass(frozen=True)
-class Interpreter:
-    """A Python interpreter that can create environments."""
+# As PEP 440 has them: what a head says of itself becomes a part of a path, and of a command.
+_RAY_VERSION = re.compile(
+    r"\d{1,4}(\.\d{1,6}){1,3}((a|b|rc)\d{1,4})?(\.post\d{1,4})?(\.dev\d{1,8})?"
+    r"(\+[a-z0-9]{1,40}(\.[a-z0-9]{1,40}){0,4})?",
+    re.ASCII,
+)
+_PYTHON_VERSION = re.compile(r"\d\.\d{1,3}(\.\d{1,3})?((a|b|rc)\d{1,3})?\+?", re.ASCII)
 
-    path: Path
-    version: str  # "3.12.1"
+HASHES_FILE = Path(__file__).with_name("driver_hashes.json")
+"""The files of each known Ray, and of one version of each package that any of them needs.
+
+`python -m tools.driver_hashes` makes it.
+"""
+
+FAST_HASHES = ("blake3", "xxhash")
+
+log = logging.getLogger("castray.drivers")
 
 
 def minor_version(version: str) -> str:
@@ -48,16 +63,15 @@ def minor_version(version: str) -> str:
     return ".".join(version.split(".")[:2])
 
 
-async def find_interpreter(version: str, environment: Mapping[str, str] = os.environ) -> Interpreter | None:
+async def find_interpreter(version: str, environment: Mapping[str, str] = os.environ) -> Path | None:
     """Find a Python of the same minor version, preferably the same version; None if there is none."""
-    found: Interpreter | None = None
+    found: Path | None = None
     for path in interpreter_candidates(minor_version(version), environment):
-        interpreter = await _probe(path, version)
-        if interpreter is None:
-            continue
-        if interpreter.version == version:
-            return interpreter
-        found = found or interpreter
+        its_version = await _probe(path)
+        if its_version == version:
+            return path
+        if found is None and minor_version(its_version) == minor_version(version):
+            found = path
     return found
 
 
@@ -88,8 +102,8 @@ def _newest_first(folder: Path) -> list[int]:
     return [-int(number) for number in re.findall(r"\d+", folder.name)]
 
 
-async def _probe(path: Path, version: str) -> Interpreter | None:
-    """Run the interpreter to check it, since entries of PATH may be broken shims."""
+async def _probe(path: Path) -> str:
+    """The version of an interpreter that can create environments. Empty for another one, or a broken shim."""
     try:
         process = await asyncio.create_subprocess_exec(
             str(path),
@@ -101,20 +115,17 @@ async def _probe(path: Path, version: str) -> Interpreter | None:
             stderr=asyncio.subprocess.DEVNULL,
         )
     except OSError:
-        return None
+        return ""
     try:
         async with asyncio.timeout(PROBE_SECONDS):
             output, _ = await process.communicate()
     except TimeoutError:
-        return None
+        return ""
     finally:
         if process.returncode is None:
             process.kill()
             await process.wait()
-    found = output.decode(errors="replace").strip()
-    if process.returncode or minor_version(found) != minor_version(version):
-        return None
-    return Interpreter(path, found)
+    return "" if process.returncode else output.decode(errors="replace").strip()
 
 
 def find_uv(environment: Mapping[str, str] = os.environ) -> Path | None:
@@ -127,37 +138,6 @@ def find_uv(environment: Mapping[str, str] = os.environ) -> Path | None:
     ]
     found = shutil.which("uv", path=os.pathsep.join(folders))
     return Path(found) if found else None
-
-
-INTERPRETER_VARIABLE = "CASTRAY_DRIVER_PYTHON"
-
-STEP_SECONDS = 900.0
-
-MARKER_FILE = "castray-driver.json"
-
-MAX_TARGETS = 200
-
-WHEELS_ALONE = ("--only-binary", ":all:")
-"""Building a source package would run its code here."""
-
-# As PEP 440 has them: what a head says of itself becomes a part of a path, and of a command.
-_RAY_VERSION = re.compile(
-    r"\d{1,4}(\.\d{1,6}){1,3}((a|b|rc)\d{1,4})?(\.post\d{1,4})?(\.dev\d{1,8})?"
-    r"(\+[a-z0-9]{1,40}(\.[a-z0-9]{1,40}){0,4})?",
-    re.ASCII,
-)
-
-_PYTHON_VERSION = re.compile(r"\d\.\d{1,3}(\.\d{1,3})?((a|b|rc)\d{1,3})?\+?", re.ASCII)
-
-HASHES_FILE = Path(__file__).with_name("driver_hashes.json")
-"""The files of each known Ray, and of one version of each package that any of them needs.
-
-`python -m tools.driver_hashes` makes it.
-"""
-
-FAST_HASHES = ("blake3", "xxhash")
-
-log = logging.getLogger("castray.drivers")
 
 
 @dataclass(frozen=True)
@@ -292,12 +272,10 @@ class DriverEnvironments:
             (folder / MARKER_FILE).write_text(json.dumps(mark))
         except BaseException as error:
             await asyncio.shield(asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True))
-            if isinstance(error, OSError):
-                reason = error.strerror or str(error)
-                raise CastRayError(FailureKind.DRIVER_NOT_PREPARED, **values, reason=reason) from error
-            if isinstance(error, _StepFailed):
-                raise CastRayError(FailureKind.DRIVER_NOT_PREPARED, **values, reason=str(error)) from error
-            raise
+            if not isinstance(error, OSError | _StepFailed):
+                raise
+            reason = getattr(error, "strerror", "") or str(error)
+            raise CastRayError(FailureKind.DRIVER_NOT_PREPARED, **values, reason=reason) from error
 
     async def _make(
         self, folder: Path, versions: RayVersions, step: Callable[[str], None], output: BinaryIO
@@ -306,7 +284,7 @@ class DriverEnvironments:
         interpreter, uv = await find_interpreter(versions.python), find_uv()
         python = folder / "bin" / "python"
         if interpreter is not None:
-            make = [str(interpreter.path), "-I", "-m", "venv", str(folder)]
+            make = [str(interpreter), "-I", "-m", "venv", str(folder)]
             # A driver imports a tenth of Ray's modules: they are compiled then, in the check first of all.
             install = [str(python), "-I", "-m", "pip", "install", "--no-input", "--no-compile"]
         elif uv is not None:

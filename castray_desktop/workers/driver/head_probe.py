@@ -21,7 +21,7 @@ from castray_desktop.core.protocol.nodes.driver_protocol import CLIENT_PREFIX
 from castray_desktop.workers.agent import network_addresses
 from castray_desktop.workers.agent.transfer.peer.tls import TLS_VARIABLES, ray_certificates
 from castray_desktop.workers.driver import ray_tokens
-from castray_desktop.workers.driver.ray_calls import RAY_ERRORS
+from castray_desktop.workers.driver.ray_calls import INTERNAL_ERRORS
 
 PROBE_SECONDS = 2.0
 NODE_SECONDS = 2.0
@@ -32,9 +32,6 @@ _CHECK_ALIVE = "/ray.rpc.NodeInfoGcsService/CheckAlive"
 _CLUSTER_INFO = "/ray.rpc.RayletDriver/ClusterInfo"
 _METADATA = {"key": b"CLUSTER_METADATA", "namespace": b"cluster"}
 _ALIVE = 0  # GcsNodeInfo.GcsNodeState
-_INNER_ERRORS = (ImportError, AttributeError, TypeError, KeyError, *RAY_ERRORS)
-"""Ray's internals may change between versions; these checks are skipped then."""
-
 log = logging.getLogger("castray.driver")
 
 
@@ -69,7 +66,7 @@ def check_versions(target: str) -> None:
     try:
         told = json.loads(_head(target).internal_kv_get(**_METADATA, timeout=PROBE_SECONDS))
         ray_version, python_version = str(told["ray_version"]), str(told["python_version"])
-    except _INNER_ERRORS as error:
+    except INTERNAL_ERRORS as error:
         log.info("%s does not report its versions before connecting: %s", target, error)
         return
     if ray_version != ray.__version__ or _minor(python_version) != _minor(platform.python_version()):
@@ -85,7 +82,7 @@ def head_folders(target: str) -> tuple[str, str]:
             for key in (b"temp_dir", b"session_dir")
         ]
         return os.fsdecode(told[0]), os.fsdecode(told[1])
-    except _INNER_ERRORS as error:
+    except INTERNAL_ERRORS as error:
         log.info("%s does not report its folders: %s", target, error)
         return "", ""
 
@@ -104,7 +101,7 @@ def _has_node_here(target: str) -> bool:
     try:
         table = _head(target).get_all_node_info(timeout=PROBE_SECONDS)
         nodes = [str(node.node_manager_address) for node in table.values() if node.state == _ALIVE]
-    except _INNER_ERRORS as error:
+    except INTERNAL_ERRORS as error:
         log.info("%s does not report its nodes before connecting: %s", target, error)
         return True
     return not nodes or network_addresses.is_any_local(nodes)

@@ -25,6 +25,9 @@ _CALL_ERRORS = (ray.exceptions.RayError, RuntimeError, ValueError)
 RAY_ERRORS = (*_CALL_ERRORS, OSError, asyncio.TimeoutError)
 """Errors of a remote method arrive as RayError; the others come from connecting and from creating actors."""
 
+INTERNAL_ERRORS = (ImportError, AttributeError, AssertionError, LookupError, TypeError, *RAY_ERRORS)
+"""What Ray's internals raise, which may change between versions."""
+
 ACTOR_OPTIONS = {"num_cpus": 0, "max_concurrency": 1000, "enable_task_events": False}
 """Without events: the head would keep those of the last 100,000 calls, and agents report often."""
 

@@ -29,7 +29,7 @@ from typing import Any, Optional
 import ray
 
 import castray_desktop
-from castray_desktop.core.failures.kinds import CastRayError, Failure, FailureKind
+from castray_desktop.core.failures.kinds import CastRayError, FailureKind
 from castray_desktop.core.protocol.nodes import driver_protocol
 from castray_desktop.core.protocol.nodes.driver_protocol import CLIENT_PREFIX, OWN_TARGETS
 from castray_desktop.workers.agent import network_addresses
@@ -45,7 +45,7 @@ from castray_desktop.workers.driver.head_probe import (
     uses_client_server,
     version_mismatch,
 )
-from castray_desktop.workers.driver.ray_calls import RAY_ERRORS
+from castray_desktop.workers.driver.ray_calls import INTERNAL_ERRORS, RAY_ERRORS
 
 JOIN_SECONDS = 45.0
 LEAVE_SECONDS = 1.0
@@ -64,9 +64,6 @@ _NO_TOKEN = "AuthenticationError"
 
 _V1_REPORT_KEY = b"__autoscaling_status"
 _V2_ENABLED_KEY = {"key": b"__autoscaler_v2_enabled", "namespace": b"__autoscaler"}
-_INTERNAL_ERRORS = (ImportError, AttributeError, AssertionError, TypeError, ValueError, RuntimeError, OSError)
-"""Errors of Ray's internals, which may change between versions."""
-
 _LATEST = "session_latest"
 _ADDRESS = "ray_current_cluster"
 
@@ -240,17 +237,16 @@ def _differing(text: str) -> Optional[tuple[str, str]]:
     return (versions.group(1), versions.group(2)) if versions else None
 
 
-def explain_join_failure(failure: Failure) -> Failure:
-    """The failure to connect, in one line; RAY_DIFFERS if the versions differ."""
-    if failure.kind is not FailureKind.JOIN_FAILED:
-        return failure
-    text, target = failure.values["reason"], failure.values["target"]
+def join_failure(target: str, text: str) -> CastRayError:
+    """The failure of `ray start` that printed this text."""
     if _NO_TOKEN in text:
-        return token_failure(target).failure
+        return token_failure(target)
     if (differing := _differing(text)) is not None:
-        return version_mismatch(target, *differing).failure
+        return version_mismatch(target, *differing)
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return Failure(failure.kind, {"target": target, "reason": lines[-1] if lines else "it has stopped"})
+    return CastRayError(
+        FailureKind.JOIN_FAILED, target=target, reason=lines[-1] if lines else "it has stopped"
+    )
 
 
 def _failure(target: str, error: BaseException) -> CastRayError:
@@ -286,7 +282,7 @@ def is_autoscaled(target: str, head: str) -> bool:
         if kv._internal_kv_get(**_V2_ENABLED_KEY) == b"1":
             return uses_client_server(target) or any(_started_node_types(head))
         return has_node_types(kv._internal_kv_get(_V1_REPORT_KEY) or b"")
-    except (*_INTERNAL_ERRORS, ray.exceptions.RayError) as error:
+    except INTERNAL_ERRORS as error:
         log.info("Ray does not report whether the cluster is autoscaled: %s", error)
         return False
 
@@ -329,7 +325,7 @@ class ClusterJoin:
 
         `leftovers` are removed when the node ends.
 
-        Raises CastRayError(JOIN_FAILED) with Ray's message.
+        Raises CastRayError, see `join_failure`.
         """
         address = network_addresses.address_towards(
             network_addresses.without_brackets(target.rpartition(":")[0])
@@ -353,7 +349,7 @@ class ClusterJoin:
                 errors="replace",
             )
         except OSError as error:
-            raise CastRayError(FailureKind.JOIN_FAILED, target=target, reason=str(error)) from error
+            raise join_failure(target, str(error)) from error
         self._reader = threading.Thread(
             target=self._read, args=(self._process.stdout,), name="ray start", daemon=True
         )
@@ -361,8 +357,7 @@ class ClusterJoin:
         answered = self._news.wait(JOIN_SECONDS)
         if not any(STARTED in line for line in self._lines):
             self.end()
-            text = "\n".join(self._lines) if answered else "it took too long"
-            raise CastRayError(FailureKind.JOIN_FAILED, target=target, reason=text)
+            raise join_failure(target, "\n".join(self._lines) if answered else "it took too long")
         return address
 
     def end(self) -> None:

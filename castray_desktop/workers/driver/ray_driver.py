@@ -173,7 +173,7 @@ class RayDriver:
                 order, self._own_node, lambda: self._send(driver_protocol.HeadAnswered())
             )
         except CastRayError as error:
-            self._send(driver_protocol.ClusterFailed(ray_connection.explain_join_failure(error.failure)))
+            self._send(driver_protocol.ClusterFailed(error.failure))
             return
         self._outside = uses_client_server(order.target)
         self._send(up)

@@ -189,15 +189,12 @@ class CastHistory:
     async def _clear(self, casts: tuple[str, ...], grace: float) -> None:
         if self._delete_timer is not None:  # the undo of an earlier clear ends here
             await self._delete_hidden()
+        await self._ask(lambda store: store.hide(casts))
+        self._delete_timer = asyncio.get_running_loop().call_later(
+            grace, lambda: self._background.run(self.end_undo(), "forget casts")
+        )
         if grace <= 0:
-            since = self._wall() - KEPT_SECONDS
-            self._discard_kept(await self._ask(lambda store: store.clear(casts, since)))
-            await self._drop_file_lists()
-        else:
-            await self._ask(lambda store: store.hide(casts))
-            self._delete_timer = asyncio.get_running_loop().call_later(
-                grace, lambda: self._background.run(self.end_undo(), "forget casts")
-            )
+            await self._delete_hidden()
         self._publish_soon()
 
     async def end_undo(self) -> None:

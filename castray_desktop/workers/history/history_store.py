@@ -45,9 +45,6 @@ MAX_ROWS = 1000
 MOST_REMEMBERED = 20
 """Queries whose matches are remembered, since the pages of one query follow each other."""
 
-MOST_VALUES = 500
-"""Of one statement."""
-
 FEW_MATCHES = 5000
 LONGEST_PATTERN = 10_000
 
@@ -115,6 +112,8 @@ _DAMAGED_ROWS = """CREATE TABLE IF NOT EXISTS damaged(
 )"""
 """Rows of `tallies` and `rates` that could not be decoded, as they were."""
 
+_NONE: tuple[str, list[Any]] = ("false", [])  # a condition of SQL and its values
+_NAMED = "id IN (SELECT value FROM json_each(?))"
 _ALL = ""  # the row of `tallies` that counts casts; a node's name is never empty
 
 log = logging.getLogger("castray.history")
@@ -167,7 +166,7 @@ class HistoryStore:
         self._open()
 
     def _open(self) -> None:
-        self._visible: tuple[str, list[Any]] = ("true", [])  # SQL condition that excludes hidden casts
+        self._hidden = _NONE
         self._all_hidden = False
         self._unreadable = 0
         self._forget_answers()
@@ -363,10 +362,10 @@ class HistoryStore:
         return len(bad)
 
     def _condition(self, query: HistoryQuery) -> tuple[str, list[Any]]:
-        shown, hidden = self._visible
-        parts: list[str] = [shown]
+        hidden, named = self._hidden
+        parts = [f"NOT ({hidden})"]
         parts += [_READABLE] if self._unreadable else []
-        values: list[Any] = [*hidden]
+        values = [*named]
         if query.since > 0:
             parts.append("ended >= ?")
             values.append(query.since)
@@ -395,11 +394,11 @@ class HistoryStore:
         """Find a cast by its id or a unique prefix of it. Raises CastRayError(CAST_UNKNOWN)."""
         rows = self._run(
             "SELECT seconds, target, request, summary, deliveries FROM casts JOIN details ON whose = number "
-            f"WHERE id >= ? AND id < ? AND {self._visible[0]} "
+            f"WHERE id >= ? AND id < ? AND NOT ({self._hidden[0]}) "
             "LIMIT 2",
             cast,
             cast + "\U0010ffff",
-            *self._visible[1],
+            *self._hidden[1],
         ).fetchall()
         if not cast or len(rows) != 1:
             raise CastRayError(FailureKind.CAST_UNKNOWN, cast=cast)
@@ -418,55 +417,38 @@ class HistoryStore:
 
     def known(self, casts: Iterable[str]) -> set[str]:
         """Those of these casts that are in the history, also the hidden ones."""
-        known = set()
-        for part in _parts(list(casts)):
-            marks = ", ".join("?" * len(part))
-            known |= {cast for (cast,) in self._run(f"SELECT id FROM casts WHERE id IN ({marks})", *part)}
-        return known
-
-    def clear(self, casts: Iterable[str] = (), since: float = math.inf) -> tuple[str, ...]:
-        """Delete these casts, or all; totals are kept. Returns those that have failed since then."""
-        named = tuple(casts)
-        failed: list[str] = []
-        with self._transaction():
-            for part in _parts(list(named)):
-                failed += self._delete(f"id IN ({', '.join('?' * len(part))})", part, since)
-            if not named:
-                failed += self._delete("true", (), since)
-            self._forget_nodes()
-        self._leave_no_copies(everything=not named)
-        return tuple(failed)
-
-    def _delete(self, condition: str, values: Iterable[Any], since: float) -> list[str]:
-        """Delete casts; returns those that ended since then without success."""
-        values = tuple(values)
-        failed = f"SELECT id FROM casts WHERE ended >= ? AND state <> ? AND {condition}"
-        found = self._run(failed, since, CastState.COMPLETED.value, *values).fetchall()
-        self._run(f"DELETE FROM casts WHERE {condition}", *values)
-        return [cast for (cast,) in found]
+        return {cast for (cast,) in self._run(f"SELECT id FROM casts WHERE {_NAMED}", _json(casts))}
 
     def hide(self, casts: Iterable[str] = ()) -> None:
         """Hide these casts, or all, until `forget_hidden` or `show_hidden`."""
-        named = list(casts)
+        named = tuple(casts)
         self._all_hidden = not named
         if named:
-            self._visible = f"id NOT IN ({', '.join('?' * len(named))})", [*named]
+            self._hidden = _NAMED, [_json(named)]
         else:
-            self._visible = "number > ?", [self._run("SELECT max(number) FROM casts").fetchone()[0] or 0]
+            self._hidden = "number <= ?", [self._run("SELECT max(number) FROM casts").fetchone()[0] or 0]
 
     def show_hidden(self) -> None:
         """Show hidden casts again."""
-        self._visible = "true", []
+        self._hidden = _NONE
 
     def forget_hidden(self, since: float = math.inf) -> tuple[str, ...]:
         """Delete hidden casts; totals are kept. Returns those that have failed since then."""
-        shown, values = self._visible
-        self._visible = "true", []
+        hidden, values = self._hidden
+        self._hidden = _NONE
         with self._transaction():
-            failed = self._delete(f"NOT ({shown})", values, since)
+            failed = self._run(
+                f"SELECT id FROM casts WHERE ended >= ? AND state <> ? AND {hidden}",
+                since,
+                CastState.COMPLETED.value,
+                *values,
+            ).fetchall()
+            self._run(f"DELETE FROM casts WHERE {hidden}", *values)
             self._forget_nodes()
-        self._leave_no_copies(everything=self._all_hidden)
-        return tuple(failed)
+        if self._all_hidden:
+            self._run("VACUUM")
+        self._run("PRAGMA wal_checkpoint(TRUNCATE)")  # the write-ahead log has copies of deleted rows
+        return tuple(cast for (cast,) in failed)
 
     def clear_before(self, ended: float) -> int:
         """Delete casts that ended before; returns how many."""
@@ -475,11 +457,6 @@ class HistoryStore:
             if gone:
                 self._forget_nodes()
             return gone
-
-    def _leave_no_copies(self, *, everything: bool) -> None:
-        if everything:
-            self._run("VACUUM")
-        self._run("PRAGMA wal_checkpoint(TRUNCATE)")  # the write-ahead log has copies of deleted rows
 
     def _forget_nodes(self) -> None:
         """Delete nodes of which no cast is left, and crowds with them: another node may get the number."""
@@ -573,9 +550,9 @@ class HistoryStore:
         self._run("COMMIT")
 
 
-def _parts(casts: list[str]) -> Iterator[list[str]]:
-    for at in range(0, len(casts), MOST_VALUES):
-        yield casts[at : at + MOST_VALUES]
+def _json(casts: Iterable[str]) -> str:
+    """The value of `_NAMED`."""
+    return msgspec.json.encode(tuple(casts)).decode()
 
 
 def _text(content: bytes) -> Any:

@@ -20,7 +20,6 @@ from castray_desktop.core.protocol.nodes import driver_protocol
 from castray_desktop.workers.clusters.driver_environments import (
     MARKER_FILE,
     DriverEnvironments,
-    Interpreter,
     RayVersions,
     find_interpreter,
     interpreter_candidates,
@@ -269,8 +268,8 @@ async def test_the_same_patch_is_preferred(tmp_path: Path, no_pythons: Path) -> 
     newer.mkdir(parents=True)
     add_python(newer, version="3.99.12")
     exact = add_python(no_pythons, version="3.99.1")
-    assert await find_interpreter("3.99.1") == Interpreter(exact, "3.99.1")
-    assert await find_interpreter("3.99.4") == Interpreter(newer / "python3.99", "3.99.12")
+    assert await find_interpreter("3.99.1") == exact
+    assert await find_interpreter("3.99.4") == newer / "python3.99"
     assert await find_interpreter("3.98.1") is None
 
 

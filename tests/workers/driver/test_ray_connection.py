@@ -23,9 +23,7 @@ SAID = (
 
 @pytest.mark.parametrize("said", [SAID, f"Traceback (most recent call last):\n  ...\nRuntimeError: {SAID}"])
 def test_the_clusters_versions_are_found(said: str) -> None:
-    failure = ray_connection.explain_join_failure(
-        Failure(FailureKind.JOIN_FAILED, {"target": TARGET, "reason": said})
-    )
+    failure = ray_connection.join_failure(TARGET, said).failure
     assert failure.kind is FailureKind.RAY_DIFFERS
     assert (failure.values["ray"], failure.values["python"]) == ("2.49.2", "3.12.1")
     assert failure.values["own_ray"]
@@ -33,14 +31,10 @@ def test_the_clusters_versions_are_found(said: str) -> None:
 
 def test_another_reason_is_its_last_line() -> None:
     said = "Traceback (most recent call last):\n  ...\nConnectionError: no such address\n\n"
-    failure = ray_connection.explain_join_failure(
-        Failure(FailureKind.JOIN_FAILED, {"target": TARGET, "reason": said})
-    )
+    failure = ray_connection.join_failure(TARGET, said).failure
     assert failure == Failure(
         FailureKind.JOIN_FAILED, {"target": TARGET, "reason": "ConnectionError: no such address"}
     )
-    lost = Failure(FailureKind.CLUSTER_LOST, {"target": TARGET})
-    assert ray_connection.explain_join_failure(lost) is lost
 
 
 @pytest.mark.parametrize(
@@ -61,9 +55,7 @@ def test_joining_without_the_token_has_a_token_failure(
         "ray.exceptions.AuthenticationError: RPC error: InvalidAuthToken: Authentication token is missing or"
         " incorrect. Note: RAY_AUTH_MODE is currently 'disabled' (not 'token')."
     )
-    failure = ray_connection.explain_join_failure(
-        Failure(FailureKind.JOIN_FAILED, {"target": TARGET, "reason": said})
-    )
+    failure = ray_connection.join_failure(TARGET, said).failure
     assert failure.kind is kind
     assert "ray.exceptions" not in sentence(failure)
 

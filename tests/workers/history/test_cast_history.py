@@ -202,11 +202,13 @@ def test_every_part_of_a_query_narrows_it(store: HistoryStore) -> None:
 def test_what_is_cleared_is_gone_from_the_file_and_stays_in_the_sums(store: HistoryStore, path: Path) -> None:
     store.add_cast(past_cast(1, "secret-name"), CastTotals(delivered=2), {"node_1": NodeTotals(delivered=1)})
     add(store, past_cast(2, "b"))
-    store.clear((f"{1:012x}",))
+    store.hide((f"{1:012x}",))
+    store.forget_hidden()
     assert found(store) == ["b"]
     for file in path.parent.iterdir():
         assert b"secret-name" not in file.read_bytes()
-    store.clear()
+    store.hide()
+    store.forget_hidden()
     assert found(store) == []
     store.close()
     again = HistoryStore(path)
@@ -287,7 +289,8 @@ def test_totals_follow_what_is_added_hidden_and_deleted(store: HistoryStore, tex
     assert total() == 2
     store.show_hidden()
     assert total() == 3
-    store.clear((f"{1:012x}",))
+    store.hide((f"{1:012x}",))
+    store.forget_hidden()
     assert total() == 2
     assert store.clear_before(END + 4) == 1
     assert total() == 1
@@ -373,12 +376,14 @@ def test_where_recipients_always_differ_casts_have_no_crowd_and_are_found(
 
 def test_a_node_with_the_number_of_a_forgotten_one_is_not_found_by_its_casts(store: HistoryStore) -> None:
     add(store, past_cast(1, "x1", nodes=("a1",)), past_cast(2, "x2", nodes=("a1", "b1")))
-    store.clear((f"{2:012x}",))
+    store.hide((f"{2:012x}",))
+    store.forget_hidden()
     add(store, past_cast(3, "x3", nodes=("c1",)), past_cast(4, "x4", nodes=("a1", "c1")))
     assert found(store, text="c1") == ["x4", "x3"]
     assert found(store, text="a1") == ["x4", "x1"]
     assert found(store, text="b1") == []
-    store.clear()
+    store.hide()
+    store.forget_hidden()
     assert store._run("SELECT count(*) FROM crowds").fetchone() == (0,)
     assert store._run("SELECT count(*) FROM members").fetchone() == (0,)
 
