@@ -85,7 +85,6 @@ class StartBar(QWidget):
         self._timer = QTimer(self, interval=TICK_MS)
         self._timer.timeout.connect(self._tick)
         self.setFixedHeight(4)
-        theme.changed.connect(self.update)
 
     def restart(self) -> None:
         """Ray is being started (again)."""

@@ -35,7 +35,6 @@ class ClusterChip(QPushButton):
         self.connection = EngineLinkState.CONNECTING
         self.setFixedHeight(36)
         self.setCursor(Qt.CursorShape.PointingHandCursor)
-        theme.changed.connect(self.update)
         Retranslator(self, self._describe)
 
     def set_status(self, cluster: ClusterStatus, connection: EngineLinkState) -> None:

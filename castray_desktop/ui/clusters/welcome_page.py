@@ -36,7 +36,6 @@ class RelayPicture(QWidget):
         super().__init__()
         self._theme = theme
         self.setFixedSize(265, 65)
-        theme.changed.connect(self.update)
 
     def paintEvent(self, event: QPaintEvent) -> None:
         painter = QPainter(self)

@@ -48,7 +48,6 @@ class Legend(QWidget):
         super().__init__(parent)
         self._theme = theme
         self.setAttribute(Qt.WidgetAttribute.WA_TransparentForMouseEvents)
-        theme.changed.connect(self.update)
         Retranslator(self, self._retranslate)
 
     def _retranslate(self) -> None:
@@ -107,7 +106,6 @@ class ReadOut(QWidget):
         self.lines: tuple[str, ...] = ()
         self._icon = "gauge"
         self.setAttribute(Qt.WidgetAttribute.WA_TransparentForMouseEvents)
-        theme.changed.connect(self.update)
         self.hide()
 
     def show_lines(self, lines: tuple[str, ...], icon: str) -> None:

@@ -31,7 +31,7 @@ from castray_desktop.ui.transfers.cast_actions import CastActions, can_retry, ca
 from castray_desktop.ui.transfers.cast_sheets import make_delivery_table, show_deliveries
 from castray_desktop.ui.transfers.transfer_text import cast_title
 from castray_desktop.ui.widgets.banner import Banner, lay_out
-from castray_desktop.ui.widgets.basic_widgets import IconTint, bind_text, button, label
+from castray_desktop.ui.widgets.basic_widgets import bind_text, button, label, set_icon
 from castray_desktop.ui.widgets.fields import Dropdown, search_field
 from castray_desktop.ui.widgets.popups import open_menu
 from castray_desktop.ui.widgets.text_table import TextTable
@@ -188,9 +188,7 @@ class CastHistoryPage(QWidget):
         """Show *Back to history* while the statistics are shown."""
         back = self.statistics_button.isChecked()
         self.statistics_button.setText(self.tr("Back to history") if back else self.tr("Statistics"))
-        tint = self.statistics_button.findChild(IconTint)
-        if isinstance(tint, IconTint):
-            tint.set_name("chevron-left" if back else "activity")
+        set_icon(self.statistics_button, "chevron-left" if back else "activity")
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
         if event.key() == Qt.Key.Key_Escape and self.statistics_button.isChecked():

@@ -81,8 +81,7 @@ class RecipientList(QListView):
         self.setEditTriggers(QListView.EditTrigger.NoEditTriggers)
         self.setVerticalScrollMode(QListView.ScrollMode.ScrollPerPixel)
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        self.setStyleSheet("QListView { background: transparent; border: none; outline: none; }")
-        theme.changed.connect(self.viewport().update)
+        self.setProperty("kind", "plain")
 
     def toggle(self, index: QModelIndex) -> None:
         """Tick a row, or no longer."""

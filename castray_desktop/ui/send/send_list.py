@@ -259,7 +259,7 @@ class SendListView(QListView):
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.setVerticalScrollMode(QAbstractItemView.ScrollMode.ScrollPerPixel)
         self.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
-        self.setStyleSheet("QListView { background: transparent; border: none; outline: none; }")
+        self.setProperty("kind", "plain")
         self.setMouseTracking(True)
         self.setAcceptDrops(False)
         bind_text(self, self.setAccessibleName, lambda: self.tr("What will be sent"))
@@ -283,7 +283,6 @@ class SendListDelegate(QStyledItemDelegate):
     def __init__(self, theme: Theme, view: SendListView) -> None:
         super().__init__(view)
         self._theme = theme
-        theme.changed.connect(view.viewport().update)
 
     def sizeHint(self, option: QStyleOptionViewItem, index: Index) -> QSize:
         return QSize(100, ROW_HEIGHT)
@@ -382,7 +381,6 @@ class DropArea(QWidget):
         self._invitation = QWidget()
         self._stack.addWidget(self._empty_page())
         self._stack.addWidget(self._list_page())
-        theme.changed.connect(self.update)
         for signal in (entries.rowsInserted, entries.rowsRemoved, entries.modelReset, entries.dataChanged):
             signal.connect(self._show_entries)
         Retranslator(self, self._show_entries)

@@ -243,6 +243,17 @@ QPushButton[kind="flat"]:disabled { color: $text_3; background: transparent; }
 QPushButton[kind="link"] { background: transparent; border: none; padding: 0; color: $accent; }
 QPushButton[kind="link"]:hover { text-decoration: underline; }
 QPushButton::menu-indicator { image: none; width: 0; }
+QPushButton[end] { background: $field; border: 1px solid $line_strong; border-right-width: 0; color: $text_2;
+    border-radius: 0; padding: 0 9px; }
+QPushButton[end]:hover { background: $hover; }
+QPushButton[end]:pressed { background: $selected; }
+QPushButton[end]:checked { background: $accent_soft; color: $accent; }
+QPushButton[end]:disabled { background: $field; color: $text_3; }
+QPushButton[end="first"] { border-top-left-radius: 8px; border-bottom-left-radius: 8px; }
+QPushButton[end="last"] { border-top-right-radius: 8px; border-bottom-right-radius: 8px;
+    border-right-width: 1px; }
+QPushButton[kind="step"] { padding: 0; }
+QPushButton[kind="step"][end="last"] { border-left-width: 0; }
 
 QLineEdit { background: $field; border: 1px solid $line_strong; border-radius: 8px; padding: 0 8px;
     selection-background-color: $accent; selection-color: $on_accent; }
@@ -258,6 +269,7 @@ QPlainTextEdit:disabled, QSpinBox:disabled { background: $hover; color: $text_3;
 QSpinBox::up-button { subcontrol-origin: border; subcontrol-position: top right; width: 0; }
 QSpinBox::down-button { subcontrol-origin: border; subcontrol-position: bottom right; width: 0; }
 QSpinBox::up-arrow, QSpinBox::down-arrow { image: none; width: 0; height: 0; }
+QSpinBox[kind="step"] { border-radius: 0; padding: 0; }
 QSpinBox QLineEdit { background: transparent; border: none; border-radius: 0; padding: 0; }
 QProgressBar { background: $track; border: none; border-radius: 3px; }
 QProgressBar::chunk { background: $accent; border-radius: 3px; }
@@ -265,6 +277,8 @@ QCheckBox, QRadioButton { background: transparent; spacing: 8px; }
 QCheckBox:disabled, QRadioButton:disabled { color: $text_3; }
 
 QAbstractItemView { selection-background-color: $selected; selection-color: $text; }
+QAbstractItemView[kind="plain"] { background: transparent; }
+QAbstractItemView[kind="plain"] QHeaderView { background: $inset; border: none; }
 QComboBox QAbstractItemView, QMenu { background: $card; border: 1px solid $line_strong;
     border-radius: 8px; padding: 4px; outline: none; }
 QComboBox QAbstractItemView::item { min-height: 28px; padding: 0 8px; border-radius: 6px; color: $text; }
@@ -283,6 +297,7 @@ QScrollBar::handle:hover { background: $control; }
 QScrollBar::add-line, QScrollBar::sub-line { width: 0; height: 0; }
 QScrollBar::add-page, QScrollBar::sub-page { background: transparent; }
 QSplitter::handle { background: transparent; }
+QSplitter[kind="line"]::handle { background: $line; }
 """
 )
 
@@ -323,7 +338,10 @@ def build_qt_palette(palette: Palette) -> QPalette:
 
 
 def apply_style(application: QApplication, theme: Theme) -> None:
-    """Apply the theme to the whole application. Call it again when the theme has changed."""
+    """Apply the theme to the whole application. Call it again when the theme has changed.
+
+    Qt then paints all widgets again, so they need not listen to `Theme.changed` for that.
+    """
     application.setPalette(build_qt_palette(theme.palette))
     application.setStyleSheet(build_style_sheet(theme.palette))
     application.setFont(font(13))  # last: a new style sheet resets the font of menus and lists

@@ -175,7 +175,6 @@ class PlotLegend(QWidget):
         self._theme = theme
         self.entries: tuple[LegendEntry, ...] = ()
         self.setFixedHeight(18)
-        theme.changed.connect(self.update)
 
     def show_entries(self, entries: tuple[LegendEntry, ...]) -> None:
         """Show these, from left to right."""

@@ -47,7 +47,7 @@ from castray_desktop.ui.throughput.plot_canvas import (
     scale_unit,
 )
 from castray_desktop.ui.throughput.rate_history import LONG_STEP, STEP, PlotHistory, RateWindow
-from castray_desktop.ui.widgets.basic_widgets import IconTint, icon_button, label, lay_in
+from castray_desktop.ui.widgets.basic_widgets import icon_button, label, lay_in, set_icon
 from castray_desktop.ui.widgets.fields import SegmentedButtons
 from castray_desktop.ui.widgets.popups import add_choice, open_menu
 
@@ -168,8 +168,7 @@ class ThroughputPlot(QWidget):
         self._frozen_at = self._now() if paused else None
         self._pause.setChecked(paused)
         self._retranslate()
-        if (tint := self._pause.findChild(IconTint)) is not None:
-            tint.set_name("play" if paused else "pause")
+        set_icon(self._pause, "play" if paused else "pause")
         self._redraw()
 
     def set_span(self, seconds: int) -> None:

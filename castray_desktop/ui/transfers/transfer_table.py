@@ -135,8 +135,6 @@ class TransferTable(QTreeView):
         model.rowsRemoved.connect(self._select_current)
         self.expanded.connect(self._measure_soon)
         self.collapsed.connect(self._measure_soon)
-        theme.changed.connect(self._restyle)
-        self._restyle()
         self._arrange()
         self._rows_changed()
         Retranslator(self, model.retranslate)
@@ -144,6 +142,7 @@ class TransferTable(QTreeView):
     def _set_up_view(self) -> None:
         self.setIndentation(0)
         self.setRootIsDecorated(False)
+        self.setProperty("kind", "plain")
         self.setFrameShape(QTreeView.Shape.NoFrame)
         self.setSelectionMode(QAbstractItemView.SelectionMode.ExtendedSelection)
         self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
@@ -224,14 +223,6 @@ class TransferTable(QTreeView):
         return menu
 
     # --- looks -----------------------------------------------------------------------------
-
-    def _restyle(self) -> None:
-        self.setStyleSheet(
-            "QTreeView { background: transparent; border: none; outline: none; }"
-            f"QHeaderView {{ background: {self._theme.palette.inset}; border: none; }}"
-        )
-        self.viewport().update()
-        self.header().viewport().update()
 
     def _arrange(self) -> None:
         """Adapt to the columns that are shown."""

@@ -27,7 +27,15 @@ from castray_desktop.ui.theme.theme import Theme
 from castray_desktop.ui.transfers.cast_actions import CastActions, can_pause, can_resume, can_retry
 from castray_desktop.ui.transfers.transfer_model import TransferModel
 from castray_desktop.ui.transfers.transfer_table import TransferTable
-from castray_desktop.ui.widgets.basic_widgets import Card, IconTint, Rule, button, icon_button, lay_in
+from castray_desktop.ui.widgets.basic_widgets import (
+    Card,
+    Rule,
+    button,
+    icon_button,
+    lay_in,
+    set_icon,
+    set_name,
+)
 from castray_desktop.ui.widgets.fields import search_field
 from castray_desktop.ui.widgets.tabs import RING_ROOM, Tabs
 
@@ -55,7 +63,10 @@ class TransfersCard(Card):
         self._tools: dict[str, QWidget] = {}  # the widget at the right of the tabs, by page
         self._plot_place = QWidget()
         self._plot_place.setMinimumWidth(320)
-        self._split = DividedSplitter(theme)
+        self._split = QSplitter()
+        self._split.setProperty("kind", "line")
+        self._split.setHandleWidth(1)
+        self._split.setChildrenCollapsible(False)
         self._stack = QStackedWidget()
         self.tools = TransferTools(theme, model, actions)
         self.enlarge_button = icon_button(theme, "maximize", "")
@@ -159,8 +170,7 @@ class TransfersCard(Card):
     def _retranslate(self) -> None:
         large = self.enlarge_button.isChecked()
         text = self.tr("Show nodes and recipients") if large else self.tr("Fill window")
-        self.enlarge_button.setToolTip(text + " (F11)")
-        self.enlarge_button.setAccessibleName(text)
+        set_name(self.enlarge_button, text, " (F11)")
 
     def _show_tab(self) -> None:
         self.tabs.choose(self.page)
@@ -189,21 +199,6 @@ class TransfersCard(Card):
         self.tools.refresh()
 
 
-class DividedSplitter(QSplitter):
-    """A splitter whose handle is a line of one pixel."""
-
-    def __init__(self, theme: Theme) -> None:
-        super().__init__(Qt.Orientation.Horizontal)
-        self._theme = theme
-        self.setHandleWidth(1)
-        self.setChildrenCollapsible(False)
-        theme.changed.connect(self.refresh)
-        self.refresh()
-
-    def refresh(self) -> None:
-        self.setStyleSheet(f"QSplitter::handle {{ background: {self._theme.palette.line}; }}")
-
-
 class TransferTools(QWidget):
     """Beside the tabs: the filter, and what can be done with all transfers."""
 
@@ -211,7 +206,6 @@ class TransferTools(QWidget):
         super().__init__()
         self._model, self._actions = model, actions
         self._compact = False
-        self._running = True
         self.filter = search_field(
             lambda: self.tr("Name, node or state"), lambda: self.tr("Filter transfers")
         )
@@ -250,11 +244,7 @@ class TransferTools(QWidget):
             running = running or can_pause(cast)
             paused = paused or can_resume(cast)
             failed = failed or can_retry(cast)
-        if running is not self._running:
-            self._running = running
-            tint = self.pause_button.findChild(IconTint)
-            if isinstance(tint, IconTint):
-                tint.set_name("pause" if running else "play")
+        set_icon(self.pause_button, "pause" if running else "play")
         pause = self.tr("Pause all") if running else self.tr("Resume all")
         keys = " (Ctrl+Shift+P)" if running else " (Ctrl+Shift+S)"
         self._retranslate(self.pause_button, pause, keys, running or paused)
@@ -267,8 +257,7 @@ class TransferTools(QWidget):
         if widget.text() != shown_text:
             widget.setText(shown_text)
         if widget.accessibleName() != text:
-            widget.setToolTip(text + keys)
-            widget.setAccessibleName(text)
+            set_name(widget, text, keys)
         if widget.isHidden() == shown:
             widget.setVisible(shown)
 

@@ -57,7 +57,6 @@ class _MessageWidget(QWidget):
         self._glyph, self._happened, self._remedy = glyph, happened, remedy
         for text in (happened, remedy):
             text.setWordWrap(True)
-        theme.changed.connect(self.update)
         self.hide()
         Retranslator(self, self._retranslate)
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TypeVar
 
 from PySide6.QtCore import QEvent, QObject, QPointF, QRect, QRectF, QSize, Qt
 from PySide6.QtGui import (
     QColor,
     QFontMetrics,
+    QGradient,
     QLinearGradient,
     QPainter,
     QPaintEvent,
@@ -43,7 +45,7 @@ def paint_round(
     painter: QPainter,
     rect: QRectF,
     radius: float,
-    fill: QColor | None,
+    fill: QColor | QGradient | None,
     border: QColor | None,
     width: float = 1.0,
 ) -> None:
@@ -95,27 +97,32 @@ class IconTint(QObject):
         self, theme: Theme, button: QPushButton, name: str, role: str, size: int, gap: int = 0
     ) -> None:
         super().__init__(button)
-        self._gap = gap
-        self._theme = theme
-        self._button = button
-        self._name = name
-        self._role = role
-        self._size = size
+        self._theme, self._button = theme, button
+        self.name, self.role = name, role
+        self._size, self._gap = size, gap
         button.setIconSize(QSize(size + gap, size))
         theme.changed.connect(self.refresh)
         self.refresh()
 
-    def set_name(self, name: str) -> None:
-        self._name = name
-        self.refresh()
-
-    def set_role(self, role: str) -> None:
-        self._role = role
-        self.refresh()
-
     def refresh(self) -> None:
-        color = getattr(self._theme.palette, self._role)
-        self._button.setIcon(icon(self._name, color, self._size, self._gap))
+        """Make the icon; after a change of `name` or `role`, too."""
+        color = getattr(self._theme.palette, self.role)
+        self._button.setIcon(icon(self.name, color, self._size, self._gap))
+
+
+def set_icon(button: QPushButton, name: str, role: str = "text_2") -> None:
+    """Change the icon of a `button` or `icon_button`, and its colour role."""
+    tint = button.findChild(IconTint)
+    assert tint is not None
+    if (tint.name, tint.role) != (name, role):
+        tint.name, tint.role = name, role
+        tint.refresh()
+
+
+def set_name(widget: QWidget, name: str, keys: str = "") -> None:
+    """Set the accessible name, and a tool tip with the keys behind it."""
+    widget.setAccessibleName(name)
+    widget.setToolTip(name + keys)
 
 
 class Card(QFrame):
@@ -133,7 +140,6 @@ class Card(QFrame):
         self._theme = theme
         self._radius = radius
         self._border = border
-        theme.changed.connect(self.update)
 
     def paintEvent(self, event: QPaintEvent) -> None:
         painter = QPainter(self)
@@ -167,8 +173,7 @@ def icon_button(
     result = QPushButton()
     result.setProperty("kind", "icon")
     result.setFixedSize(side, side)
-    bind_text(result, result.setToolTip, name)
-    bind_text(result, result.setAccessibleName, name)
+    bind_text(result, partial(set_name, result), name)
     result.setAutoDefault(False)
     result.setCursor(Qt.CursorShape.PointingHandCursor)
     IconTint(theme, result, icon_name, "text_2", size)
@@ -229,7 +234,6 @@ class GlyphLabel(QWidget):
         self._theme = theme
         self.state = state
         self.setFixedSize(side, side)
-        theme.changed.connect(self.update)
 
     def set_state(self, state: GlyphState) -> None:
         if state is not self.state:
@@ -253,7 +257,6 @@ class IconLabel(QWidget):
         self._size = size
         self._tile = tile
         self.setFixedSize(side or size, side or size)
-        theme.changed.connect(self.update)
 
     def paintEvent(self, event: QPaintEvent) -> None:
         painter = QPainter(self)
@@ -282,7 +285,6 @@ class PrimaryButton(QPushButton):
         bind_text(self, self.setText, text)
         self.setAutoDefault(False)
         self.setCursor(Qt.CursorShape.PointingHandCursor)
-        theme.changed.connect(self.update)
 
     def paintEvent(self, event: QPaintEvent) -> None:
         painter = QPainter(self)
@@ -312,10 +314,7 @@ class PrimaryButton(QPushButton):
         factor = 115 if self.isDown() else 106 if self.underMouse() else 100
         gradient.setColorAt(0, QColor(BUTTON_START).darker(factor))
         gradient.setColorAt(1, QColor(BUTTON_END).darker(factor))
-        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-        painter.setPen(Qt.PenStyle.NoPen)
-        painter.setBrush(gradient)
-        painter.drawRoundedRect(rect, BUTTON_RADIUS, BUTTON_RADIUS)
+        paint_round(painter, rect, BUTTON_RADIUS, gradient, None)
 
     def _key_width(self) -> int:
         return QFontMetrics(font(11, 500)).horizontalAdvance(self._key) + 12 if self._key else 0
@@ -341,7 +340,6 @@ class DotLabel(QWidget):
         self._theme = theme
         self.parts: tuple[str, ...] = ()
         self.setMinimumWidth(0)
-        theme.changed.connect(self.update)
 
     def set_parts(self, parts: Sequence[str]) -> None:
         if tuple(parts) != self.parts:
@@ -374,7 +372,6 @@ class Badge(QWidget):
         self._theme = theme
         self._text = ""
         self.setFixedHeight(18)
-        theme.changed.connect(self.update)
         self.set_text("")
 
     def set_text(self, text: str) -> None:
@@ -386,26 +383,26 @@ class Badge(QWidget):
         self.update()
 
     def paintEvent(self, event: QPaintEvent) -> None:
-        painter = QPainter(self)
-        paint_round(painter, QRectF(self.rect()), 9, self._theme.color("accent_soft"), None)
-        painter.setFont(font(11, 600, tabular=True))
-        painter.setPen(self._theme.color("accent"))
-        painter.drawText(self.rect(), Qt.AlignmentFlag.AlignCenter, self._text)
+        paint_badge(QPainter(self), QRectF(self.rect()), self._text, self._theme)
+
+
+def paint_badge(painter: QPainter, rect: QRectF, text: str, theme: Theme) -> None:
+    """A pill 18 pixels high with a number."""
+    paint_round(painter, rect, 9, theme.color("accent_soft"), None)
+    painter.setFont(font(11, 600, tabular=True))
+    painter.setPen(theme.color("accent"))
+    painter.drawText(rect, Qt.AlignmentFlag.AlignCenter, text)
 
 
 class Rule(QWidget):
-    """A horizontal or vertical line of one pixel."""
+    """A horizontal line of one pixel, or a vertical one of a `height`."""
 
-    def __init__(self, theme: Theme, *, upright: bool = False, length: int = 0) -> None:
+    def __init__(self, theme: Theme, *, height: int = 0) -> None:
         super().__init__()
         self._theme = theme
-        if upright:
+        self.setFixedHeight(height or 1)
+        if height:
             self.setFixedWidth(1)
-            if length:
-                self.setFixedHeight(length)
-        else:
-            self.setFixedHeight(1)
-        theme.changed.connect(self.update)
 
     def paintEvent(self, event: QPaintEvent) -> None:
         QPainter(self).fillRect(self.rect(), self._theme.color("line"))
@@ -417,29 +414,22 @@ class FocusRing(QWidget):
     def __init__(self, theme: Theme, window: QWidget) -> None:
         super().__init__(window)
         self._theme = theme
-        self._target: QWidget | None = None
+        self.target: QWidget | None = None  # what it is around, also while that is hidden
         self.setAttribute(Qt.WidgetAttribute.WA_TransparentForMouseEvents)
         self.setFocusPolicy(Qt.FocusPolicy.NoFocus)
         self.hide()
-        theme.changed.connect(self.update)
-
-    @property
-    def target(self) -> QWidget | None:
-        """What it is around, also while that is hidden."""
-        return self._target
 
     def show_around(self, target: QWidget | None) -> None:
         """Move to `target`; None hides it."""
-        if self._target is not None:
-            for widget in self._lineage(self._target):
+        if self.target is not None:
+            for widget in self._lineage(self.target):
                 widget.removeEventFilter(self)
-            _set_ringed(self._target, ringed=False)
-        self._target = target
-        if target is not None:
-            _set_ringed(target, ringed=True)
+            _set_ringed(self.target, ringed=False)
+        self.target = target
         if target is None:
             self.hide()
             return
+        _set_ringed(target, ringed=True)
         for widget in self._lineage(target):
             widget.installEventFilter(self)
         self._place()
@@ -453,7 +443,7 @@ class FocusRing(QWidget):
         return found
 
     def _place(self) -> None:
-        target = self._target
+        target = self.target
         if target is None or not target.isVisible():
             self.hide()
             return
@@ -465,7 +455,7 @@ class FocusRing(QWidget):
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:
         kind = event.type()
         if kind == QEvent.Type.Destroy:
-            self._target = None
+            self.target = None
             self.hide()
         elif kind == QEvent.Type.MouseButtonPress:
             self.show_around(None)

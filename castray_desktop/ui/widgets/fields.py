@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 from PySide6.QtCore import QPointF, QRect, QRectF, QSize, Qt, Signal
 from PySide6.QtGui import QColor, QFocusEvent, QFontMetrics, QMouseEvent, QPainter, QPaintEvent, QPen
@@ -22,8 +23,16 @@ from PySide6.QtWidgets import (
 from castray_desktop.ui.i18n.language import Retranslator, Text
 from castray_desktop.ui.theme.fonts import font
 from castray_desktop.ui.theme.theme import Palette, Theme
-from castray_desktop.ui.widgets.basic_widgets import bind_text, label, paint_icon, paint_round
-from castray_desktop.ui.widgets.painting import face, icon
+from castray_desktop.ui.widgets.basic_widgets import (
+    IconTint,
+    bind_text,
+    label,
+    lay_in,
+    paint_icon,
+    paint_round,
+    set_name,
+)
+from castray_desktop.ui.widgets.painting import face
 from castray_desktop.ui.widgets.popups import RoundCorners, tell_pointer
 
 RADIUS = 8.0
@@ -43,7 +52,6 @@ class Dropdown(QComboBox):
         self.setFont(font(13))
         self.setMinimumWidth(80)
         self.setItemDelegate(QStyledItemDelegate(self))  # Qt's own for these lists ignores the style sheet
-        theme.changed.connect(self.update)
 
     def _tell_value(self) -> None:
         """The accessible name is label and value; `dropdown_names` has screen readers read it on Linux."""
@@ -111,7 +119,6 @@ class IconField(TextField):
         self._theme = theme
         self._icon_name = icon_name
         self.setTextMargins(23, 0, 0, 0)
-        theme.changed.connect(self.update)
 
     def paintEvent(self, event: QPaintEvent) -> None:
         super().paintEvent(event)
@@ -145,7 +152,6 @@ class CheckBox(QCheckBox):
         self._theme, self._by_keyboard = theme, False
         self.setFont(font(size))
         bind_text(self, self.setText, text)
-        theme.changed.connect(self.update)
 
     def sizeHint(self) -> QSize:
         metrics = QFontMetrics(self.font())
@@ -237,7 +243,24 @@ def labelled_form(rows: Sequence[tuple[Text | None, QWidget]], *, spacing: int =
     return form
 
 
-STEPPER_HEIGHT, STEPPER_BUTTON = 28, 30
+HEIGHT = 28
+
+
+def joined_button(theme: Theme, text: str | Text, name: Text, end: str) -> QPushButton:
+    """A button of a row without gaps, at its `end` "first" or "last", or in the "middle".
+
+    A plain text that begins with ":" names an icon. `name` is the accessible name and the tool tip.
+    """
+    button = QPushButton()
+    if isinstance(text, str) and text.startswith(":"):
+        IconTint(theme, button, text[1:], "text_2", 14)
+    else:
+        bind_text(button, button.setText, text)
+    bind_text(button, partial(set_name, button), name)
+    button.setFont(face(12, 500))
+    button.setFixedHeight(HEIGHT)
+    button.setProperty("end", end)
+    return button
 
 
 class Stepper(QWidget):
@@ -245,29 +268,26 @@ class Stepper(QWidget):
 
     changed = Signal(int)
 
-    def __init__(
-        self, theme: Theme, name: Text, *, fewer: Text, more: Text, least: int = 0, most: int
-    ) -> None:
+    def __init__(self, theme: Theme, name: Text, *, fewer: Text, more: Text, most: int) -> None:
         """`name` is what the number is of; `fewer` and `more` name the buttons."""
         super().__init__()
-        self._theme = theme
-        self.field = NumberField(name, least, most)
+        self.field = NumberField(name, 0, most)
         self.field.setAlignment(Qt.AlignmentFlag.AlignCenter)
         self.field.lineEdit().setTextMargins(0, 0, 0, 0)
         self.field.setFont(font(13, 600, tabular=True))
-        self.field.setFixedSize(42, STEPPER_HEIGHT)
-        self.fewer, self.more = self._button(fewer, "first"), self._button(more, "last")
-        row = QHBoxLayout(self)
-        row.setContentsMargins(0, 0, 0, 0)
-        row.setSpacing(0)
-        for part in (self.fewer, self.field, self.more):
-            row.addWidget(part)
+        self.field.setFixedSize(42, HEIGHT)
+        self.field.setProperty("kind", "step")
+        self.fewer = joined_button(theme, ":minus", fewer, "first")
+        self.more = joined_button(theme, ":plus", more, "last")
+        for button in (self.fewer, self.more):
+            button.setFixedWidth(30)
+            button.setProperty("kind", "step")
+            button.setFocusPolicy(Qt.FocusPolicy.NoFocus)  # the number itself takes the arrow keys
+        lay_in(QHBoxLayout(self), self.fewer, self.field, self.more, spacing=0, margins=(0, 0, 0, 0))
         self.fewer.clicked.connect(self.field.stepDown)
         self.more.clicked.connect(self.field.stepUp)
         self.field.valueChanged.connect(self._value_changed)
         self._showing = False
-        theme.changed.connect(self._restyle)
-        self._restyle()
         self._fit_buttons()
 
     def value(self) -> int:
@@ -289,37 +309,6 @@ class Stepper(QWidget):
         self.fewer.setEnabled(self.field.value() > self.field.minimum())
         self.more.setEnabled(self.field.value() < self.field.maximum())
 
-    def _button(self, name: Text, end: str) -> QPushButton:
-        button = QPushButton()
-        button.setIconSize(QSize(14, 14))
-        button.setFixedSize(STEPPER_BUTTON, STEPPER_HEIGHT)
-        button.setProperty("end", end)
-        button.setFocusPolicy(Qt.FocusPolicy.NoFocus)  # the number itself takes the arrow keys
-        bind_text(button, button.setAccessibleName, name)
-        bind_text(button, button.setToolTip, name)
-        return button
-
-    def _restyle(self) -> None:
-        palette = self._theme.palette
-        self.fewer.setIcon(icon("minus", palette.text_2, 14))
-        self.more.setIcon(icon("plus", palette.text_2, 14))
-        border = f"border: 1px solid {palette.line_strong};"
-        self.setStyleSheet(
-            f"QPushButton {{ background: {palette.field}; {border} padding: 0; }}"
-            f"QPushButton:hover {{ background: {palette.hover}; }}"
-            f"QPushButton:pressed {{ background: {palette.selected}; }}"
-            'QPushButton[end="first"] { border-top-left-radius: 8px; border-bottom-left-radius: 8px;'
-            " border-top-right-radius: 0; border-bottom-right-radius: 0; border-right-width: 0; }"
-            'QPushButton[end="last"] { border-top-right-radius: 8px; border-bottom-right-radius: 8px;'
-            " border-top-left-radius: 0; border-bottom-left-radius: 0; border-left-width: 0; }"
-            f"QSpinBox {{ background: {palette.field}; color: {palette.text}; {border} border-radius: 0;"
-            " padding: 0; }"
-            f"QSpinBox:focus {{ border: 1px solid {palette.accent}; }}"
-        )
-
-
-HEIGHT = 28
-
 
 class SegmentedButtons(QWidget):
     """Joined buttons: All | None | Invert. Signal: `pressed(index)`.
@@ -336,42 +325,22 @@ class SegmentedButtons(QWidget):
         texts: Sequence[tuple[str | Text, Text]],
         *,
         exclusive: bool = False,
-        widths: list[int] | None = None,
-        parent: QWidget | None = None,
+        widths: Sequence[int] = (),
     ) -> None:
-        super().__init__(parent)
-        self._theme, self._exclusive = theme, exclusive
+        super().__init__()
         self._group = QButtonGroup(self)
         self._group.setExclusive(exclusive)
-        self._icons: dict[QPushButton, str] = {}
-        row = QHBoxLayout(self)
-        row.setContentsMargins(0, 0, 0, 0)
-        row.setSpacing(0)
-        for index, (text, name) in enumerate(texts):
-            button = self._button(text, name, first=index == 0, last=index == len(texts) - 1)
+        row = lay_in(QHBoxLayout(self), spacing=0, margins=(0, 0, 0, 0))
+        ends = ["first", *["middle"] * (len(texts) - 2), "last"]
+        for index, ((text, name), end) in enumerate(zip(texts, ends, strict=True)):
+            button = joined_button(theme, text, name, end)
+            button.setCheckable(exclusive)
             if widths:
                 button.setFixedWidth(widths[index])
             row.addWidget(button)
             self._group.addButton(button, index)
         self._group.idClicked.connect(self.pressed)
         self.setFixedHeight(HEIGHT)
-        theme.changed.connect(self._restyle)
-        self._restyle()
-
-    def _button(self, text: str | Text, name: Text, *, first: bool, last: bool) -> QPushButton:
-        button = QPushButton(self)
-        if isinstance(text, str) and text.startswith(":"):
-            self._icons[button] = text[1:]
-            button.setIconSize(QSize(14, 14))
-        else:
-            bind_text(button, button.setText, text)
-        bind_text(button, button.setAccessibleName, name)
-        bind_text(button, button.setToolTip, name)
-        button.setCheckable(self._exclusive)
-        button.setFont(face(12, 500))
-        button.setFixedHeight(HEIGHT)
-        button.setProperty("end", "only" if first and last else "first" if first else "last" if last else "")
-        return button
 
     def button(self, index: int) -> QPushButton:
         """One of the buttons."""
@@ -382,20 +351,3 @@ class SegmentedButtons(QWidget):
     def set_checked(self, index: int) -> None:
         """Check a button, without a signal."""
         self.button(index).setChecked(True)
-
-    def _restyle(self) -> None:
-        palette = self._theme.palette
-        for button, name in self._icons.items():
-            button.setIcon(icon(name, palette.text_2, 14))
-        self.setStyleSheet(
-            f"QPushButton {{ background: {palette.field}; color: {palette.text_2}; padding: 0 9px;"
-            f" border: 1px solid {palette.line_strong}; border-right-width: 0; border-radius: 0; }}"
-            f"QPushButton:hover {{ background: {palette.hover}; }}"
-            f"QPushButton:pressed {{ background: {palette.selected}; }}"
-            f"QPushButton:checked {{ background: {palette.accent_soft}; color: {palette.accent}; }}"
-            f"QPushButton:disabled {{ background: {palette.field}; color: {palette.text_3}; }}"
-            'QPushButton[end="first"] { border-top-left-radius: 8px; border-bottom-left-radius: 8px; }'
-            'QPushButton[end="last"] { border-top-right-radius: 8px; border-bottom-right-radius: 8px;'
-            " border-right-width: 1px; }"
-            'QPushButton[end="only"] { border-radius: 8px; border-right-width: 1px; }'
-        )

@@ -45,7 +45,6 @@ class Sheet(QDialog):
         self.close_button.clicked.connect(self.close)
         fields = (QPushButton, QLineEdit, QSpinBox, QPlainTextEdit, Dropdown)
         self.keyboard_focus = KeyboardFocus(theme, self, fields)
-        theme.changed.connect(self.update)
         Retranslator(self, self.retranslate)
 
     def set_body(self, body: QLayout) -> None:

@@ -17,7 +17,7 @@ from PySide6.QtWidgets import QTabBar, QToolButton
 from castray_desktop.ui.i18n.language import Text
 from castray_desktop.ui.theme.fonts import font
 from castray_desktop.ui.theme.theme import Theme
-from castray_desktop.ui.widgets.basic_widgets import bind_text, paint_round
+from castray_desktop.ui.widgets.basic_widgets import bind_text, paint_badge, paint_round
 
 TABS_HEIGHT = 40
 BADGE_GAP = 8
@@ -52,7 +52,6 @@ class Tabs(QTabBar):
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         self.setFixedHeight(TABS_HEIGHT)
         self.currentChanged.connect(self._current_changed)
-        theme.changed.connect(self.update)
 
     def add(self, key: str, title: Text) -> None:
         """Append a tab."""
@@ -191,10 +190,7 @@ class Tabs(QTabBar):
         painter.drawText(area, Qt.AlignmentFlag.AlignVCenter, self.tabText(place))
         if badge := self._badge_width(place):
             pill = QRectF(area.right() + 1 - badge, (area.height() - 18) / 2, badge, 18)
-            paint_round(painter, pill, 9, color("accent_soft"), None)
-            painter.setFont(font(11, 600, tabular=True))
-            painter.setPen(color("accent"))
-            painter.drawText(pill, Qt.AlignmentFlag.AlignCenter, f"{self._counts[self._keys[place]]:,}")
+            paint_badge(painter, pill, f"{self._counts[self._keys[place]]:,}", self._theme)
         if chosen:
             painter.fillRect(QRect(area.left(), self.height() - 2, area.width(), 2), color("accent"))
             if self.hasFocus() and self._by_keyboard:

@@ -224,6 +224,7 @@ class TextTable(QTableView):
         self.verticalHeader().setSectionResizeMode(QHeaderView.ResizeMode.Fixed)
         self.verticalHeader().setDefaultSectionSize(ROW)
         self.setShowGrid(False)
+        self.setProperty("kind", "plain")
         self.setFrameShape(QTableView.Shape.NoFrame)
         self.setCornerButtonEnabled(False)
         self.setMouseTracking(True)
@@ -235,8 +236,6 @@ class TextTable(QTableView):
         self.setVerticalScrollMode(QAbstractItemView.ScrollMode.ScrollPerPixel)
         self.setHorizontalScrollMode(QAbstractItemView.ScrollMode.ScrollPerPixel)
         bind_text(self, self.setAccessibleName, name)
-        theme.changed.connect(self._restyle)
-        self._restyle()
         Retranslator(self, model.retranslate)
 
     def set_column_shown(self, column: int, shown: bool) -> None:
@@ -255,13 +254,6 @@ class TextTable(QTableView):
             action()
         else:
             super().keyPressEvent(event)
-
-    def _restyle(self) -> None:
-        self.setStyleSheet(
-            "QTableView { background: transparent; border: none; outline: none; }"
-            f"QHeaderView {{ background: {self._theme.palette.inset}; border: none; }}"
-        )
-        self.viewport().update()
 
     def _fit(self) -> None:
         """Give one column the rest of the width; without enough space all columns shrink."""

@@ -27,12 +27,13 @@ from castray_desktop.ui.send.option_fields import add_limits
 from castray_desktop.ui.theme.resources import resource
 from castray_desktop.ui.theme.theme import BRAND_END, BRAND_START, Theme
 from castray_desktop.ui.widgets.basic_widgets import (
-    IconTint,
     Rule,
     bind_text,
     icon_button,
     label,
     lay_in,
+    set_icon,
+    set_name,
     set_tone,
 )
 from castray_desktop.ui.widgets.popups import add_choice, prepare_menu
@@ -85,7 +86,6 @@ class Header(QWidget):
         self.language_menu.aboutToShow.connect(self._fill_language_menu)
         self.language_button.setMenu(self.language_menu)
         prepare_menu(self.language_menu, self.language_button)
-        self._theme_tint = self.theme_button.findChild(IconTint)
         self.theme_button.clicked.connect(self._toggle_theme)
         self._build()
         theme.changed.connect(self._show_theme)
@@ -107,7 +107,7 @@ class Header(QWidget):
             lay_in(QVBoxLayout(), None, self.total, self.upload, None, spacing=0),
             self.limit_button,
             8,
-            Rule(self._theme, upright=True, length=24),
+            Rule(self._theme, height=24),
             12,
             self.language_button,
             4,
@@ -121,8 +121,7 @@ class Header(QWidget):
     def _retranslate(self) -> None:
         # In both languages, for users who cannot read the current one.
         name = self.tr("Language") + (" / 语言" if self.language.spoken == ENGLISH else " / Language")
-        self.language_button.setToolTip(name)
-        self.language_button.setAccessibleName(name)
+        set_name(self.language_button, name)
         self._show_theme()
         self._show_upload()
         self.show_limit(self.limit)
@@ -157,11 +156,8 @@ class Header(QWidget):
         self.limit = limit
         text = self.tr("Total limit: {limit}")
         name = text.format(limit=format_rate(limit) if limit else self.tr("none"))
-        self.limit_button.setToolTip(name)
-        self.limit_button.setAccessibleName(name)
-        tint = self.limit_button.findChild(IconTint)
-        if isinstance(tint, IconTint):
-            tint.set_role("accent" if limit else "text_2")
+        set_name(self.limit_button, name)
+        set_icon(self.limit_button, "gauge", "accent" if limit else "text_2")
 
     def _fill_limit_menu(self) -> None:
         self.limit_menu.clear()
@@ -180,11 +176,8 @@ class Header(QWidget):
 
     def _show_theme(self) -> None:
         name = self.tr("Light colours") if self._theme.dark else self.tr("Dark colours")
-        self.theme_button.setToolTip(name)
-        self.theme_button.setAccessibleName(name)
-        if isinstance(self._theme_tint, IconTint):
-            self._theme_tint.set_name("sun" if self._theme.dark else "moon")
-        self.update()
+        set_name(self.theme_button, name)
+        set_icon(self.theme_button, "sun" if self._theme.dark else "moon")
 
     def paintEvent(self, event: QPaintEvent) -> None:
         painter = QPainter(self)
@@ -219,7 +212,6 @@ class Sparkline(QWidget):
         self._values: deque[float] = deque([0.0] * SPARK_POINTS, SPARK_POINTS)
         self.setFixedSize(72, 24)
         bind_text(self, self.setAccessibleName, lambda: self.tr("Recent total rate"))
-        theme.changed.connect(self.update)
 
     def add(self, value: float) -> None:
         self._values.append(value)

@@ -38,7 +38,6 @@ class StatusBar(QWidget):
         self.setFixedHeight(28)
         parts = (self._glyph, self._name, 4, (self._facts, 1), self._versions)
         lay_in(QHBoxLayout(self), *parts, spacing=8, margins=(16, 1, 16, 0))
-        theme.changed.connect(self.update)
         Retranslator(self, self._refresh)
 
     def set_status(self, cluster: ClusterStatus, connection: EngineLinkState) -> None:
