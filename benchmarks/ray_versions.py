@@ -16,6 +16,7 @@ import asyncio
 import hashlib
 import os
 import shutil
+import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -26,7 +27,6 @@ from benchmarks.laboratory.lab_clusters import LabCluster, Sent, ray_of_version
 from castray_desktop.workers.clusters.driver_environments import (
     DriverEnvironments,
     RayVersions,
-    find_interpreter,
     own_versions,
 )
 
@@ -70,11 +70,8 @@ def main() -> int:
 
 def measure(asked: RayVersions, options: argparse.Namespace) -> Iterator[tuple[str, ...]]:
     """One row for each way to send."""
-    interpreter = asyncio.run(find_interpreter(asked.python))
-    if interpreter is None:
-        raise LabUnavailable(f"there is no Python {asked.python} here")
-    versions = RayVersions(asked.ray, interpreter.version)
-    python = ray_of_version(options.folder, versions)
+    python = ray_of_version(options.folder, asked)
+    versions = RayVersions(asked.ray, subprocess.check_output([python, "-V"], text=True).split()[-1])
     home = options.folder / "home"
     home.mkdir(exist_ok=True)
     drivers = DriverEnvironments(home / "castray", home / "castray" / "logs")

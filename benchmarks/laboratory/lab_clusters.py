@@ -230,7 +230,7 @@ def ray_of_version(folder: Path, versions: RayVersions) -> Path:
     place = folder / f"ray-{versions.ray}-py{versions.python}"
     python = place / "bin" / "python"
     if not (place / "made").exists():
-        _run([str(interpreter.path), "-I", "-m", "venv", "--clear", str(place)])
+        _run([str(interpreter), "-I", "-m", "venv", "--clear", str(place)])
         _run([str(python), "-I", "-m", "pip", "install", "--quiet", "--no-input", f"ray=={versions.ray}"])
         (place / "made").touch()
     return python

@@ -1,11 +1,13 @@
-"""Helpers for asyncio: work that must finish although its caller is cancelled, work in the background, and
-threads that nothing waits for.
+"""Helpers for asyncio: work that must finish although its caller is cancelled, work in the background,
+threads that nothing waits for, and programs that are run for their output.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine
+import contextlib
+import os
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
@@ -67,3 +69,30 @@ class DaemonThreadPool(ThreadPoolExecutor):
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         super().shutdown(wait=False, cancel_futures=True)
+
+
+async def run_program(
+    command: Sequence[str], seconds: float, environment: Mapping[str, str] = os.environ
+) -> tuple[int, str]:
+    """Run a program; returns its status and what it prints: -1 if it can't be run or takes too long."""
+    try:
+        process = await asyncio.create_subprocess_exec(
+            *command,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+            env=dict(environment),
+        )
+    except OSError as error:
+        return -1, str(error)
+    try:
+        async with asyncio.timeout(seconds):
+            output, _ = await process.communicate()
+    except TimeoutError:
+        return -1, "it took too long"
+    finally:
+        if process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
+            await process.wait()
+    return process.returncode or 0, output.decode(errors="replace")

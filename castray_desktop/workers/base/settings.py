@@ -13,7 +13,7 @@ from castray_desktop.core.protocol.messages import (
     MOST_HISTORY_DAYS,
     EngineSettings,
 )
-from castray_desktop.workers.base.state_files import UNREADABLE, load, part_with, replace_file
+from castray_desktop.workers.base.state_files import UNREADABLE, keep_readable_parts, load, replace_file
 
 
 class SettingsFile:
@@ -58,5 +58,5 @@ def _decode(file: Path, content: bytes) -> EngineSettings:
             else:
                 settings = changed
     if bad:
-        part_with(file, "the settings", bad, msgspec.json.encode(settings))
+        keep_readable_parts(file, "the settings", bad, msgspec.json.encode(settings))
     return settings

@@ -95,14 +95,14 @@ def open_private(path: Path, mode: str) -> BinaryIO:
     return cast(BinaryIO, open(path, mode, opener=opener))
 
 
-def open_socket(path: Path, backlog: int = 64) -> socket.socket:
+def open_socket(path: Path) -> socket.socket:
     """Listen on a Unix socket, for this user alone. Replaces that of an ended process. Raises OSError."""
     path.unlink(missing_ok=True)
     listener = socket.socket(socket.AF_UNIX)
     mask = os.umask(0o177)
     try:
         listener.bind(str(path))
-        listener.listen(backlog)
+        listener.listen(64)
     except OSError:
         listener.close()
         raise
@@ -131,9 +131,9 @@ def read_file(path: Path) -> bytes:
 
 
 def load(path: Path, what: str, decode: Callable[[bytes], Kept], nothing: Kept) -> Kept:
-    """What `decode` makes of the file, `nothing` where there is none. A damaged file is set aside.
+    """The decoded content of a file, or `nothing` if there is none. A damaged file is set aside.
 
-    `what` is in it, as in "the schedules". `decode` may raise whatever is in `UNREADABLE`.
+    `what` names the content in the log ("the schedules"). `decode` may raise what is in `UNREADABLE`.
     """
     try:
         return decode(read_file(path))
@@ -160,7 +160,7 @@ def load_list(
         items = dict(enumerate(msgspec.json.decode(content, type=list[msgspec.Raw])))
         good, raw, bad = _decode_items(items, kind, check, upgrade)
         if bad:
-            part_with(path, what, bad, msgspec.json.encode(list(raw.values())))
+            keep_readable_parts(path, what, bad, msgspec.json.encode(list(raw.values())))
         return list(good.values())
 
     return load(path, what, decode, [])
@@ -173,7 +173,7 @@ def load_dict(path: Path, what: str, kind: type[Kept]) -> dict[str, Kept]:
         items = msgspec.json.decode(content, type=dict[str, msgspec.Raw])
         good, raw, bad = _decode_items(items, kind)
         if bad:
-            part_with(path, what, bad, msgspec.json.encode(raw))
+            keep_readable_parts(path, what, bad, msgspec.json.encode(raw))
         return good
 
     return load(path, what, decode, {})
@@ -215,8 +215,8 @@ def check_times(times: Iterable[float | None]) -> None:
             raise ValueError(f"{seconds} is no time")
 
 
-def part_with(path: Path, what: str, errors: Sequence[Exception], rest: bytes) -> None:
-    """Set aside a copy of a file of which parts are damaged, and have the file hold the rest."""
+def keep_readable_parts(path: Path, what: str, errors: Sequence[Exception], rest: bytes) -> None:
+    """Set aside a copy of a file of which parts are damaged, and replace its content by the rest."""
     aside = _free_name(path)
     try:
         os.link(path, aside)

@@ -83,10 +83,10 @@ def _linux_commands(proc: Path) -> Iterator[list[bytes]]:
 
 
 def _networks(process: Path) -> Iterator[str]:
-    """What names the network namespace of a process, as far as it may be known.
+    """Identifiers of the network namespace of a process, as far as this user can read them.
 
-    The link is for those who may trace the process. A file below `net` is for all, and another one in each
-    namespace.
+    The link is for those who may trace the process. A file below `net` is for all, and has another inode in
+    each namespace.
     """
     with contextlib.suppress(OSError):
         yield str((process / "ns" / "net").readlink())

@@ -18,7 +18,7 @@ import re
 import shutil
 import signal
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -26,6 +26,7 @@ from typing import BinaryIO
 import msgspec
 
 from castray_desktop.core.failures.kinds import CastRayError, FailureKind
+from castray_desktop.workers.base.async_tasks import run_program
 from castray_desktop.workers.base.state_files import load_dict, open_private, replace_file
 
 PROBE_SECONDS = 10.0
@@ -63,37 +64,37 @@ def minor_version(version: str) -> str:
     return ".".join(version.split(".")[:2])
 
 
-async def find_interpreter(version: str, environment: Mapping[str, str] = os.environ) -> Path | None:
+async def find_interpreter(version: str) -> Path | None:
     """Find a Python of the same minor version, preferably the same version; None if there is none."""
     found: Path | None = None
-    for path in interpreter_candidates(minor_version(version), environment):
-        its_version = await _probe(path)
-        if its_version == version:
+    for path in interpreter_candidates(minor_version(version)):
+        # It is run, since entries of PATH may be broken shims.
+        status, output = await run_program([str(path), "-I", "-c", _PROBE], PROBE_SECONDS)
+        if status == 0 and output.strip() == version:
             return path
-        if found is None and minor_version(its_version) == minor_version(version):
+        if status == 0 and found is None and minor_version(output.strip()) == minor_version(version):
             found = path
     return found
 
 
-def interpreter_candidates(wanted: str, environment: Mapping[str, str] = os.environ) -> Iterator[Path]:
+def interpreter_candidates(wanted: str) -> Iterator[Path]:
     """Candidate paths of a Python "3.12": the own one, pyenv's, PATH, common folders; without duplicates."""
     seen = set()
-    for path in _interpreter_paths(wanted, environment):
+    for path in _interpreter_paths(wanted):
         real = path.resolve()
         if real not in seen and os.access(path, os.X_OK):
             seen.add(real)
             yield path
 
 
-def _interpreter_paths(wanted: str, environment: Mapping[str, str]) -> Iterator[Path]:
+def _interpreter_paths(wanted: str) -> Iterator[Path]:
     name = f"python{wanted}"
     if wanted == f"{sys.version_info[0]}.{sys.version_info[1]}":
         yield Path(sys.base_prefix) / "bin" / name
-    home = Path(environment.get("HOME") or Path.home())
-    versions = Path(environment.get("PYENV_ROOT") or home / ".pyenv") / "versions"
+    versions = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv") / "versions"
     fitting = versions.glob(f"{wanted}.*") if versions.is_dir() else iter(())
     yield from (folder / "bin" / name for folder in sorted(fitting, key=_newest_first))
-    if on_path := shutil.which(name, path=environment.get("PATH")):
+    if on_path := shutil.which(name):
         yield Path(on_path)
     yield from (Path(folder) / name for folder in _USUAL_FOLDERS)
 
@@ -102,38 +103,12 @@ def _newest_first(folder: Path) -> list[int]:
     return [-int(number) for number in re.findall(r"\d+", folder.name)]
 
 
-async def _probe(path: Path) -> str:
-    """The version of an interpreter that can create environments. Empty for another one, or a broken shim."""
-    try:
-        process = await asyncio.create_subprocess_exec(
-            str(path),
-            "-I",
-            "-c",
-            _PROBE,
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.DEVNULL,
-        )
-    except OSError:
-        return ""
-    try:
-        async with asyncio.timeout(PROBE_SECONDS):
-            output, _ = await process.communicate()
-    except TimeoutError:
-        return ""
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
-    return "" if process.returncode else output.decode(errors="replace").strip()
-
-
-def find_uv(environment: Mapping[str, str] = os.environ) -> Path | None:
+def find_uv() -> Path | None:
     """Find uv beside the own interpreter, on PATH, or where its installer puts it."""
-    home = Path(environment.get("HOME") or Path.home())
+    home = Path.home()
     folders = [
         str(Path(sys.executable).parent),
-        environment.get("PATH", ""),
+        os.environ.get("PATH", ""),
         *(str(home / part / "bin") for part in (".local", ".cargo")),
     ]
     found = shutil.which("uv", path=os.pathsep.join(folders))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import ipaddress
 import json
 import os
@@ -16,6 +15,7 @@ from pathlib import Path
 import castray_desktop
 from castray_desktop.core.protocol.messages import Check, CheckState
 from castray_desktop.workers.agent import network_addresses
+from castray_desktop.workers.base.async_tasks import run_program
 from castray_desktop.workers.base.installation import (
     CHINESE_FONT,
     LIBRARIES,
@@ -74,15 +74,14 @@ async def qt_check(environment: Mapping[str, str] = os.environ) -> Check:
     if lacks_extra("window"):
         return Check("qt", CheckState.NOTICE, values={"command": extra_command("window")})
     shown = display_check(environment).state is CheckState.GOOD
-    status, output = await _run(
-        [sys.executable, "-c", _QT, "show" if shown else "load"], {**environment, "PYTHONPATH": ""}
-    )
+    command = [sys.executable, "-c", _QT, "show" if shown else "load"]
+    status, output = await run_program(command, PROGRAM_SECONDS, {**environment, "PYTHONPATH": ""})
     last = output.strip().splitlines()[-1] if output.strip() else f"status {status}"
     if status == 0:
         return Check("qt", CheckState.GOOD, values={"version": str(json.loads(last))})
     telling = [line for line in output.splitlines() if "Error" in line or "could not" in line.lower()]
-    command = install_command(await asyncio.to_thread(missing_libraries) or LIBRARIES)
-    values = {"reason": (telling or [last])[-1].strip(), "command": command}
+    install = install_command(await asyncio.to_thread(missing_libraries) or LIBRARIES)
+    values = {"reason": (telling or [last])[-1].strip(), "command": install}
     return Check("qt", CheckState.BAD, values=values)
 
 
@@ -90,7 +89,7 @@ async def fonts_check() -> Check:
     """Check for fonts with Chinese characters; without fontconfig none is found."""
     names: list[str] = []
     if shutil.which("fc-list") is not None:
-        _, output = await _run(["fc-list", ":lang=zh", "family"], os.environ)
+        _, output = await run_program(["fc-list", ":lang=zh", "family"], PROGRAM_SECONDS)
         names = sorted(line.split(",")[0].strip() for line in output.splitlines() if line.strip())
     if not names:
         return Check("fonts", CheckState.NOTICE, values={"command": install_command([CHINESE_FONT])})
@@ -129,28 +128,3 @@ def data_ports_check(environment: Mapping[str, str] = os.environ) -> Check:
     own = map(network_addresses.without_scope, network_addresses.own_addresses())
     inside = not parsed or any(ipaddress.ip_address(address) in net for address in own for net in parsed)
     return Check("data_ports", CheckState.GOOD if inside else CheckState.NOTICE, values=values)
-
-
-async def _run(command: list[str], environment: Mapping[str, str]) -> tuple[int, str]:
-    """Run a command; returns its status and output (-1 if it can't be run or takes too long)."""
-    try:
-        process = await asyncio.create_subprocess_exec(
-            *command,
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
-            env=dict(environment),
-        )
-    except OSError as error:
-        return -1, str(error)
-    try:
-        async with asyncio.timeout(PROGRAM_SECONDS):
-            output, _ = await process.communicate()
-    except TimeoutError:
-        return -1, "it took too long"
-    finally:
-        if process.returncode is None:
-            with contextlib.suppress(ProcessLookupError):
-                process.kill()
-            await process.wait()
-    return process.returncode or 0, output.decode(errors="replace")

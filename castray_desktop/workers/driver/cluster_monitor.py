@@ -44,10 +44,10 @@ class ProbeResult(enum.Enum):
     SILENT = "silent"
 
 
-async def probe_port(host: str, port: int, seconds: float = PROBE_SECONDS) -> ProbeResult:
+async def probe_port(host: str, port: int) -> ProbeResult:
     """Connect and close at once."""
     try:
-        _, writer = await asyncio.wait_for(asyncio.open_connection(host.strip("[]"), port), seconds)
+        _, writer = await asyncio.wait_for(asyncio.open_connection(host.strip("[]"), port), PROBE_SECONDS)
     except ConnectionRefusedError:
         return ProbeResult.REFUSED
     except (OSError, asyncio.TimeoutError):

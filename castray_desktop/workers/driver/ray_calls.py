@@ -1,4 +1,4 @@
-"""Calls through Ray: by the driver, and by agents of each other, which make tunnels of them.
+"""Calls of actors through Ray: the driver calls agents, and agents call each other to tunnel connections.
 
 Ray neither pickles nor caches what a call returns as `bytes`. Small results travel in the reply, a chunk in
 the object store of both nodes, from where it is copied out and freed.

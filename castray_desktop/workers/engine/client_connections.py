@@ -49,9 +49,9 @@ log = logging.getLogger("castray.engine")
 class ClientConnection:
     """One connection."""
 
-    def __init__(self, writer: asyncio.StreamWriter, kind: str, target: str = "") -> None:
+    def __init__(self, writer: asyncio.StreamWriter, kind: str) -> None:
         self.kind = kind
-        self.target = target
+        self.target = ""
         """The cluster that it shows."""
         self._writer = writer
         self._watched: frozenset[str] | None = None

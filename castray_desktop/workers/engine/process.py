@@ -200,7 +200,7 @@ class EngineProcess:
     def _cast_ended(
         self, request: messages.SendRequest, target: str, result: messages.CastResult, again: bool
     ) -> None:
-        (self.history.deferred_settled if again else self.history.cast_ended)(request, target, result)
+        self.history.cast_ended(request, target, result, again=again)
         self._schedules.ended(result)
 
     def _manage_casts(self, agents: AgentDirectory, publish: Callable[[messages.Event], None]) -> CastManager:

@@ -47,9 +47,10 @@ class SleepInhibitor:
         """Handle an event of a cast."""
         before = bool(self._busy)
         match event:
+            case CastChanged(summary) if summary.state in BUSY:
+                self._busy.add(summary.cast)
             case CastChanged(summary) | CastResult(summary):
-                busy = summary.state in BUSY and isinstance(event, CastChanged)
-                (self._busy.add if busy else self._busy.discard)(summary.cast)
+                self._busy.discard(summary.cast)
             case CastsRemoved(casts):
                 self._busy -= set(casts)
             case _:

@@ -112,23 +112,20 @@ class CastHistory:
 
     # --- events ---------------------------------------------------------------------------------
 
-    def cast_ended(self, request: SendRequest, target: str, result: CastResult) -> None:
-        """A cast on the cluster `target` has ended; it is written in a thread."""
-        end = result.summary.finished or self._wall()
-        busy = self._busy.add_interval(end - result.seconds, end)
-        self._engine.count_cast(result, busy)
-        self._all_time.count_cast(result, busy)
-        self._store_cast(PastCast(request, target, result))
+    def cast_ended(
+        self, request: SendRequest, target: str, result: CastResult, *, again: bool = False
+    ) -> None:
+        """A cast on the cluster `target` has ended; it is written in a thread.
 
-    def deferred_settled(self, request: SendRequest, target: str, result: CastResult) -> None:
-        """Update the row of an ended cast after its last waiting recipients are done.
-
-        Their deliveries were separate casts and are counted already.
+        `again`: its last waiting recipients are done. Their deliveries were separate casts, and are counted.
         """
-        self._store_cast(PastCast(request, target, result))
-
-    def _store_cast(self, past: PastCast) -> None:
-        self._background.run(self._add(past), f"history of {past.result.summary.cast}")
+        if not again:
+            end = result.summary.finished or self._wall()
+            busy = self._busy.add_interval(end - result.seconds, end)
+            self._engine.count_cast(result, busy)
+            self._all_time.count_cast(result, busy)
+        past = PastCast(request, target, result)
+        self._background.run(self._add(past), f"history of {result.summary.cast}")
 
     def throughput(self, cluster: str, now: Throughput) -> None:
         """Record the current traffic of a cluster."""

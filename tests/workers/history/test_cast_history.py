@@ -490,7 +490,7 @@ async def test_a_cast_with_a_deferred_recipient_is_reported_twice_and_counted_on
 ) -> None:
     first, later = past_cast(1, state=CastState.PARTLY_FAILED), past_cast(1)
     ended(history, first)
-    history.deferred_settled(later.request, later.target, later.result)
+    history.cast_ended(later.request, later.target, later.result, again=True)
     await wait_until_kept(history)
     assert await history.find_cast("000000000001") == later
     page = await history.answer(m.GetHistory())
