@@ -152,7 +152,7 @@ class CastManager:
         )
         self._finished = FinishedCasts(context, self._publisher, self.discard_kept)
         self._files = FileLists(context)
-        self._verifying = VerificationJobs(agents, publish, self._services.groups, self._services.clock)
+        self._verifying = VerificationJobs(context)
         self._deferred = DeferredDeliveries(
             context,
             self.send,

@@ -5,18 +5,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import secrets
-import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Iterable
 
 import msgspec
 
-from castray_desktop.core.casts.node_selector import ALL_NODES, Groups, nobody_online, resolve_recipients
+from castray_desktop.core.casts.node_selector import ALL_NODES, nobody_online, resolve_recipients
 from castray_desktop.core.failures.kinds import CastRayError, Failure, FailureKind
 from castray_desktop.core.protocol.messages import (
     DeliverySnapshot,
     DeliveryState,
-    Event,
     NodeState,
     VerifiedNode,
     VerifiedState,
@@ -27,7 +25,8 @@ from castray_desktop.core.protocol.messages import (
 from castray_desktop.core.protocol.nodes import agent_orders
 from castray_desktop.core.protocol.nodes.agent_reports import VerificationReport, VerificationState
 from castray_desktop.workers.base.async_tasks import BackgroundTasks
-from castray_desktop.workers.casts.agent_directory import AgentDirectory, broadcast, common_algorithms
+from castray_desktop.workers.casts.agent_directory import broadcast, common_algorithms
+from castray_desktop.workers.casts.cast_table import ClusterContext
 from castray_desktop.workers.casts.session.cast_status import CastStatus, offline_failure
 
 PROGRESS_SECONDS = 0.25
@@ -45,17 +44,9 @@ _STATES = {
 class VerificationJobs:
     """The running verification jobs."""
 
-    def __init__(
-        self,
-        agents: AgentDirectory,
-        publish: Callable[[Event], None],
-        groups: Callable[[], Groups],
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
-        self._agents = agents
-        self._publish = publish
-        self._groups = groups
-        self._clock = clock
+    def __init__(self, context: ClusterContext) -> None:
+        self._context = context
+        self._agents = context.agents
         self._background = BackgroundTasks()
         self._jobs: dict[str, _VerificationJob] = {}
 
@@ -130,13 +121,13 @@ class VerificationJobs:
             if not there:
                 raise nobody_online(nodes, self._agents.target)
             return there
-        return resolve_recipients(who, "", nodes, self._groups())
+        return resolve_recipients(who, "", nodes, self._context.services.groups())
 
     @contextlib.asynccontextmanager
     async def _running(self, name: str, nodes: tuple[str, ...]) -> AsyncIterator[_VerificationJob]:
         if name in self._jobs:
             raise CastRayError(FailureKind.INTERNAL, reason=f"there is a job {name} already")
-        job = self._jobs[name] = _VerificationJob(name, nodes, self._agents, self._publish, self._clock)
+        job = self._jobs[name] = _VerificationJob(name, nodes, self._context)
         try:
             yield job
         finally:
@@ -182,20 +173,11 @@ class VerificationJobs:
 class _VerificationJob:
     """One verification job: the reports of its nodes."""
 
-    def __init__(
-        self,
-        name: str,
-        nodes: tuple[str, ...],
-        agents: AgentDirectory,
-        publish: Callable[[Event], None],
-        clock: Callable[[], float],
-    ) -> None:
+    def __init__(self, name: str, nodes: tuple[str, ...], context: ClusterContext) -> None:
         self.name = name
         self.nodes = nodes
         self.reports = dict.fromkeys(nodes, VerificationReport(name, VerificationState.READING))
-        self._agents = agents
-        self._publish = publish
-        self._clock = clock
+        self._context = context
         self._published = 0.0
         self._cancelled = False
         self._changed = asyncio.Event()
@@ -214,7 +196,7 @@ class _VerificationJob:
         if self.reports.get(node, report).state is VerificationState.READING and node in self.reports:
             self.reports[node] = report
             self._changed.set()
-            if self._clock() - self._published >= PROGRESS_SECONDS:
+            if self._context.now - self._published >= PROGRESS_SECONDS:
                 self._publish_progress()
 
     def lost(self, node: str, failure: Failure) -> None:
@@ -226,7 +208,7 @@ class _VerificationJob:
 
     async def _order(self, node: str, order: agent_orders.VerifyFiles) -> None:
         try:
-            await self._agents.call(node, order)
+            await self._context.agents.call(node, order)
         except CastRayError as error:
             self.lost(node, error.failure)
 
@@ -234,11 +216,11 @@ class _VerificationJob:
         return all(report.state is not VerificationState.READING for report in self.reports.values())
 
     def _publish_progress(self) -> None:
-        self._published = self._clock()
+        self._published = self._context.now
         reports = self.reports.values()
         known = all(report.total or report.state is not VerificationState.READING for report in reports)
         total = sum(report.total for report in reports) if known else 0
-        self._publish(VerifyProgress(self.name, sum(report.read for report in reports), total))
+        self._context.publish(VerifyProgress(self.name, sum(report.read for report in reports), total))
 
 
 def _reader(delivery: DeliverySnapshot) -> str:
@@ -247,9 +229,9 @@ def _reader(delivery: DeliverySnapshot) -> str:
 
 
 def _verified(node: str, report: VerificationReport) -> VerifiedNode:
-    state = VerifiedState.DIFFERENT if report.differing_count else _STATES[report.state]
-    if report.state is VerificationState.MISSING:
-        state = VerifiedState.MISSING
+    state = _STATES[report.state]
+    if report.differing_count and state is not VerifiedState.MISSING:
+        state = VerifiedState.DIFFERENT
     return VerifiedNode(
         node,
         state,

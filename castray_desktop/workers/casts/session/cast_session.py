@@ -184,7 +184,7 @@ class CastSession:
             context,
             failover,
             self.admission,
-            DownloadPlanner(context, failover, services.downloads, services.recent),
+            DownloadPlanner(context, links, services.downloads, services.recent),
         )
         self._completion = CastCompletion(context, executor)
         self.waits_for_cluster = record is not None

@@ -30,8 +30,8 @@ from castray_desktop.core.routing.download_nodes import (
 )
 from castray_desktop.workers.casts.agent_directory import AgentDirectory
 from castray_desktop.workers.casts.session.cast_status import offline_failure
+from castray_desktop.workers.casts.session.download_links import DownloadLinks
 from castray_desktop.workers.casts.session.session_context import SessionContext
-from castray_desktop.workers.casts.session.source_failover import SourceFailover
 from castray_desktop.workers.casts.speed_stores import DownloadSpeedStore, RecentDownloaders
 
 MEASURE_SECONDS = 8.0
@@ -61,32 +61,27 @@ async def list_files(
     None if none does; the reasons are put into `failures`, and the answers of nodes that a server lets wait
     into `waits`.
     """
-    tasks = {asyncio.create_task(_resolve(agents, node, urls)): node for node in nodes}
-    pending = set(tasks)
+    tasks = [asyncio.create_task(_resolve(agents, node, urls)) for node in nodes]
     try:
-        while pending:
-            _, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
-            for task, node in tasks.items():
-                if not task.done():
-                    continue
-                listing = task.result()
-                if listing.failure is None:
-                    return node, listing.files
-                failures[node] = listing.failure
-                if listing.wait:
-                    waits[node] = listing
+        for answer in asyncio.as_completed(tasks):
+            node, listing = await answer
+            if listing.failure is None:
+                return node, listing.files
+            failures[node] = listing.failure
+            if listing.wait:
+                waits[node] = listing
     finally:
-        for task in pending:
+        for task in tasks:
             task.cancel()
     return None
 
 
-async def _resolve(agents: AgentDirectory, node: str, urls: tuple[str, ...]) -> RemoteListing:
+async def _resolve(agents: AgentDirectory, node: str, urls: tuple[str, ...]) -> tuple[str, RemoteListing]:
     try:
         reply = await agents.call(node, ResolveUrls(urls))
     except CastRayError as error:
-        return RemoteListing(failure=error.failure)
-    return reply if isinstance(reply, RemoteListing) else RemoteListing(failure=offline_failure(node))
+        return node, RemoteListing(failure=error.failure)
+    return node, reply if isinstance(reply, RemoteListing) else RemoteListing(failure=offline_failure(node))
 
 
 def busy_server(waits: Waits) -> Failure | None:
@@ -111,13 +106,13 @@ class DownloadPlanner:
     def __init__(
         self,
         context: SessionContext,
-        failover: SourceFailover,
+        links: DownloadLinks,
         speeds: DownloadSpeedStore | None,
         recent: RecentDownloaders,
     ) -> None:
         self._context = context
         self._status = context.status
-        self._failover = failover
+        self._links = links
         self._speeds = speeds
         self._recent = recent
 
@@ -133,7 +128,7 @@ class DownloadPlanner:
         Without `measures`, only what is known already decides. With less `patience`, in seconds, a store that
         lets wait for longer, or any web server that does, raises CastRayError(SERVER_BUSY).
         """
-        self._failover.links.check_encrypted(self._status.request.urls)
+        self._links.check_encrypted(self._status.request.urls)
         if self._status.request.urls and self._is_open:
             await self._choose(measures, patience)
         elif self._status.request.urls:
@@ -153,7 +148,7 @@ class DownloadPlanner:
         groups = self._groups()
         failures = Failures()
         lister = await self._list(groups, failures, measures, patience)
-        largest = self._failover.links.sample
+        largest = self._links.sample
         if largest is None:
             self._settle(lister or groups[0][0], DownloadPlacement(PlacementReason.SMALL))
             return
@@ -173,7 +168,7 @@ class DownloadPlanner:
         if best is not None and not (await self._measure((best,), largest, 0))[0].failure:
             self._settle(best, DownloadPlacement(PlacementReason.REMEMBERED, host, known))
             return
-        size = sum(file.size for file in self._failover.links.files)
+        size = sum(file.size for file in self._links.files)
         if (size < SMALL_BYTES or not largest.ranges) and lister is not None:
             reason = PlacementReason.SMALL if lister in groups[0] else self._only(lister)
             self._settle(lister, DownloadPlacement(reason, host, _unreached(failures)))
@@ -192,7 +187,7 @@ class DownloadPlanner:
 
     async def _with_hashes(self, file: RemoteFile) -> str:
         """The node that has downloaded the same files before, if it reaches the server; else empty."""
-        node = self._recent.find(self._failover.links.version)
+        node = self._recent.find(self._links.version)
         if node not in {info.name for info in self._able()}:
             return ""
         (reached,) = await self._measure((node,), file, 0)
@@ -208,7 +203,7 @@ class DownloadPlanner:
         """
         listers = []
 
-        links, left = self._failover.links, MAX_ASKED_SECONDS if patient else 0.0
+        left = MAX_ASKED_SECONDS if patient else 0.0
 
         async def ask(urls: tuple[str, ...]) -> tuple[RemoteFile, ...]:
             nonlocal left
@@ -225,11 +220,11 @@ class DownloadPlanner:
                 if not seconds or left < 0:
                     busy = busy_server(waits) if patience < math.inf else None
                     raise CastRayError.of(busy or unreachable(urls[0], failures))
-                await links.wait(seconds, failures[first].values["reason"])
+                await self._links.wait(seconds, failures[first].values["reason"])
                 failures.clear()
 
-        await links.resolve(ask, patience)
-        await links.prepare(patience)
+        await self._links.resolve(ask, patience)
+        await self._links.prepare(patience)
         return listers[0] if listers else None
 
     async def _choose_fastest(
