@@ -20,6 +20,7 @@ from castray_desktop.core.protocol.messages import (
     CastAttempt,
     CastChanged,
     CastCluster,
+    CastMode,
     CastResult,
     CastSummary,
     DeliveriesChanged,
@@ -311,9 +312,8 @@ class CastManager:
         added = tuple(node for node in named if node not in request.recipients)
         if not added:
             raise CastRayError(FailureKind.RECIPIENT_ALREADY, node=", ".join(named))
-        survey = await session.add_recipients(
-            added, recipients_mode(len(session.status.recipients + added), len(nodes) - 1)
-        )
+        mode = self._recipients_mode(request, len(session.status.recipients + added))
+        survey = await session.add_recipients(added, mode)
         return msgspec.structs.replace(survey.report(added), cluster=session.status.cluster)
 
     async def set_limit(self, cast: str, limit: int) -> None:
@@ -515,7 +515,7 @@ class CastManager:
             secrets.token_hex(6),
             msgspec.structs.replace(request, source=source, recipients=recipients, options=options),
             {node: nodes[node].address for node in recipients},
-            recipients_mode(len(recipients), len(nodes) - 1),
+            self._recipients_mode(request, len(recipients)),
             self._services.wall(),
             self._context.now,
             schedule,
@@ -538,6 +538,10 @@ class CastManager:
             return find_node(request.source, nodes).name, recipients
         online = [node for node in recipients if nodes[node].state is NodeState.ONLINE]
         return (online or recipients)[0], recipients
+
+    def _recipients_mode(self, request: SendRequest, recipients: int) -> CastMode:
+        """The source of a download can receive the files as well."""
+        return recipients_mode(recipients, len(self._agents.nodes) - (not request.is_download))
 
     def _make_session(self, status: CastStatus, record: CastCheckpoint | None) -> CastSession:
         nodes = self._agents.nodes.values()

@@ -10,7 +10,7 @@ import pytest
 
 from castray_desktop.core.casts.json_views import form_to_json, result_form
 from castray_desktop.core.failures.kinds import CastRayError, Failure, FailureKind
-from castray_desktop.core.protocol.messages import CastState, DeliveryState, SendRequest
+from castray_desktop.core.protocol.messages import CastMode, CastState, DeliveryState, SendRequest
 from castray_desktop.core.protocol.nodes import agent_orders
 from castray_desktop.core.protocol.nodes.agent_orders import (
     CancelCast,
@@ -81,6 +81,15 @@ async def test_a_node_that_is_no_recipient_can_download() -> None:
     result = await stage.result(cast)
     assert result.summary.recipients == ("a", "b")
     assert not stage.agents.started("s")
+
+
+async def test_a_download_to_all_nodes_but_one_is_no_broadcast() -> None:
+    stage = Stage()
+    for recipients, mode in (("abc", CastMode.MULTICAST), ("sabc", CastMode.BROADCAST)):
+        request = msgspec.structs.replace(DOWNLOAD, recipients=tuple(recipients))
+        cast = await stage.start(request, nodes=recipients)
+        assert stage.cast_manager.present(cast)[0].summary.mode is mode
+        await stage.cast_manager.cancel(cast)
 
 
 async def test_the_recipient_with_most_of_it_goes_on_downloading() -> None:
