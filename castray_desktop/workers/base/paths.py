@@ -32,6 +32,7 @@ class Paths:
         self.downloads = home / "downloads.json"  # how fast nodes download from web servers
         self.clusters = home / "clusters.json"  # clusters that were used
         self.names = home / "names.json"  # the names of each cluster's nodes
+        self.share_token = home / "share-token"  # of the cluster that other machines can join
         self.api_token = home / "api-token"  # of the HTTP API
         self.api_read_only_token = home / "api-read-only-token"
         self.api_keys = home / "api-keys.sqlite"  # requests with an Idempotency-Key, and their answers

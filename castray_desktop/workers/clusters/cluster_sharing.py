@@ -11,7 +11,6 @@ import os
 import re
 import secrets
 import stat
-from pathlib import Path
 
 from castray_desktop.core.failures.kinds import CastRayError, Failure, FailureKind
 from castray_desktop.core.protocol.messages import ClusterPhase, ClusterStatus, ShareInfo
@@ -28,20 +27,20 @@ def share_token(paths: Paths) -> str:
 
     Raises OSError, and CastRayError(TOKEN_EXPOSED) where others could have read or written it.
     """
-    path = _token_file(paths)
+    path = paths.share_token
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     except FileNotFoundError:
         return renew_share_token(paths)
     except OSError as error:
         if error.errno == errno.ELOOP:
-            raise _not_private(path) from error
+            raise CastRayError(FailureKind.TOKEN_EXPOSED, path=path) from error
         raise
     with os.fdopen(descriptor, errors="replace") as file:
         facts = os.fstat(descriptor)
         private = stat.S_ISREG(facts.st_mode) and not stat.S_IMODE(facts.st_mode) & 0o077
         if not private or facts.st_uid != os.getuid():
-            raise _not_private(path)
+            raise CastRayError(FailureKind.TOKEN_EXPOSED, path=path)
         token = file.read(_MOST_OF_TOKEN).strip()
     if TOKEN.fullmatch(token):
         return token
@@ -51,9 +50,9 @@ def share_token(paths: Paths) -> str:
 
 def renew_share_token(paths: Paths) -> str:
     """Replace the token: the old one is refused from now on. Raises OSError."""
-    token, path = secrets.token_hex(32), _token_file(paths)
-    path.unlink(missing_ok=True)
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    token = secrets.token_hex(32)
+    paths.share_token.unlink(missing_ok=True)
+    descriptor = os.open(paths.share_token, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "w") as file:
         file.write(token)
     return token
@@ -68,11 +67,3 @@ def share_info(status: ClusterStatus, paths: Paths) -> ShareInfo:
     if encrypted:  # the files of its own certificate are that machine's to name
         variables = f"RAY_USE_TLS=1 {variables}"
     return ShareInfo(f"{variables} ray start --address={status.address}", status.address, encrypted)
-
-
-def _token_file(paths: Paths) -> Path:
-    return paths.home / "share-token"
-
-
-def _not_private(path: Path) -> CastRayError:
-    return CastRayError(FailureKind.TOKEN_EXPOSED, path=path)

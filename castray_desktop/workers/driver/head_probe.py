@@ -64,7 +64,7 @@ def check_versions(target: str) -> None:
     """Check that the cluster runs the same Ray version and Python minor version. Raises
     CastRayError(RAY_DIFFERS)."""
     try:
-        told = json.loads(_head(target).internal_kv_get(**_METADATA, timeout=PROBE_SECONDS))
+        told = json.loads(head_client(target).internal_kv_get(**_METADATA, timeout=PROBE_SECONDS))
         ray_version, python_version = str(told["ray_version"]), str(told["python_version"])
     except INTERNAL_ERRORS as error:
         log.info("%s does not report its versions before connecting: %s", target, error)
@@ -76,7 +76,7 @@ def check_versions(target: str) -> None:
 def head_folders(target: str) -> tuple[str, str]:
     """The folders of the head's files and of its session; empty if unknown."""
     try:
-        head = _head(target)
+        head = head_client(target)
         told = [
             head.internal_kv_get(key, namespace=b"session", timeout=PROBE_SECONDS)
             for key in (b"temp_dir", b"session_dir")
@@ -99,7 +99,7 @@ def check_node(target: str) -> None:
 def _has_node_here(target: str) -> bool:
     """Also True if the head does not tell."""
     try:
-        table = _head(target).get_all_node_info(timeout=PROBE_SECONDS)
+        table = head_client(target).get_all_node_info(timeout=PROBE_SECONDS)
         nodes = [str(node.node_manager_address) for node in table.values() if node.state == _ALIVE]
     except INTERNAL_ERRORS as error:
         log.info("%s does not report its nodes before connecting: %s", target, error)
@@ -127,9 +127,10 @@ def token_failure(target: str) -> CastRayError:
     return CastRayError(FailureKind.TOKEN_NEEDED, target=target)
 
 
-def _head(target: str) -> Any:
+def head_client(address: str) -> Any:
+    """Ray's own client of a head. Its calls may raise `INTERNAL_ERRORS`."""
     raylet: Any = importlib.import_module("ray._raylet")
-    return raylet.GcsClient(address=target)
+    return raylet.GcsClient(address=address)
 
 
 def _shown(version: str) -> str:

@@ -39,6 +39,7 @@ from castray_desktop.workers.driver.head_probe import (
     check_node,
     check_versions,
     head_answers,
+    head_client,
     head_folders,
     is_other_grpc_server,
     token_failure,
@@ -289,10 +290,9 @@ def is_autoscaled(target: str, head: str) -> bool:
 
 def _started_node_types(head: str) -> Iterable[str]:
     """Node types that the second autoscaler has started."""
-    raylet: Any = importlib.import_module("ray._raylet")
     messages: Any = importlib.import_module("ray.core.generated.autoscaler_pb2")
     reply = messages.GetClusterStatusReply()
-    reply.ParseFromString(raylet.GcsClient(address=head).get_cluster_status(timeout_s=AUTOSCALER_SECONDS))
+    reply.ParseFromString(head_client(head).get_cluster_status(timeout_s=AUTOSCALER_SECONDS))
     return [str(node.ray_node_type_name) for node in reply.cluster_resource_state.node_states]
 
 

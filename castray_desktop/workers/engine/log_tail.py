@@ -169,9 +169,12 @@ class LogTail(logging.Handler):
             self._place = 0
         if size == self._place:
             return
-        with self._driver.open("rb") as file:
-            file.seek(self._place)
-            data = file.read(MAX_READ_BYTES)
+        try:
+            with self._driver.open("rb") as file:
+                file.seek(self._place)
+                data = file.read(MAX_READ_BYTES)
+        except OSError:  # it is being rotated
+            return
         whole = data[: data.rfind(b"\n") + 1]
         self._place += len(whole)
         for line in parse_log(whole.decode("utf-8", "replace").splitlines(), "driver", time.time()):

@@ -539,6 +539,17 @@ async def test_a_node_that_can_not_be_placed_is_not_kept(stage: Stage) -> None:
     assert "extra" not in stage.supervisor.agents.nodes
 
 
+async def test_adding_a_node_that_is_removed_meanwhile_ends_at_once(stage: Stage) -> None:
+    driver = await stage.ready()
+    adding = asyncio.create_task(stage.supervisor.agents.add_node("extra", ""))
+    await driver.wait_for(driver_protocol.PlaceAgent, 5)
+    stage.supervisor.agents.remove_node("extra")
+    async with asyncio.timeout(5):
+        with pytest.raises(CastRayError) as caught:
+            await adding
+    assert caught.value.failure.kind is FailureKind.NODE_OFFLINE
+
+
 async def test_adding_a_node_while_the_cluster_stops_ends_at_once(stage: Stage) -> None:
     driver = await stage.ready()
     adding = asyncio.create_task(stage.supervisor.agents.add_node("extra", ""))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import shutil
 from pathlib import Path
 
 import pytest
@@ -103,6 +104,19 @@ async def test_the_engines_own_lines_and_the_drivers_file_are_followed(tmp_path:
     finally:
         await tail.stop()
     assert tail not in logging.getLogger().handlers
+
+
+async def test_a_file_that_can_not_be_read_is_tried_again(tmp_path: Path) -> None:
+    told: list[LogLine] = []
+    tail = LogTail(tmp_path, told.append, lambda: True)
+    driver = tmp_path / "driver.log"
+    driver.mkdir()
+    (driver / "name").touch()
+    tail.poll()
+    shutil.rmtree(driver)
+    driver.write_text(DRIVER)
+    tail.poll()
+    assert [line.origin for line in told] == ["driver", "agent 10.0.0.7"]
 
 
 class Writer:
