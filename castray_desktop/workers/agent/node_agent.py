@@ -8,14 +8,14 @@ and the heartbeat as well.
 from __future__ import annotations
 
 import asyncio
-import concurrent.futures
 import contextlib
 import dataclasses
 import logging
 import os
 import platform
-import threading
 import time
+from concurrent.futures import Future
+from functools import partial
 from pathlib import Path
 from typing import Any, Callable, Optional, TypeVar
 
@@ -34,6 +34,7 @@ from castray_desktop.workers.agent.transfer.peer.tls import (
 from castray_desktop.workers.agent.transfer.peer.tunnel import TunnelClient, TunnelPeer, TunnelServer
 from castray_desktop.workers.agent.transfer.source.remote_listing import measure_download, resolve_urls
 from castray_desktop.workers.agent.transfer.system.digests import FILE_HASHES, PIECE_DIGESTS
+from castray_desktop.workers.agent.transfer.system.disk_watch import call_in_thread
 from castray_desktop.workers.agent.transfer.transfer_service import TransferService
 
 MAX_THREADS = 64
@@ -45,29 +46,19 @@ class DiskThreads:
     """One thread for each call, a limited number of them."""
 
     def __init__(self) -> None:
-        self._threads: set[threading.Thread] = set()
+        self._calls: set[Future[Any]] = set()
 
     async def run(self, work: Callable[[Any], T], argument: object, seconds: Optional[float] = None) -> T:
         """Run `work` and return its result. Raises its error, and asyncio.TimeoutError if it takes longer.
 
         Also TimeoutError if too many calls are pending: the disk does not answer then.
         """
-        self._threads = {thread for thread in self._threads if thread.is_alive()}
-        if len(self._threads) >= MAX_THREADS:
+        self._calls = {call for call in self._calls if not call.done()}
+        if len(self._calls) >= MAX_THREADS:
             raise asyncio.TimeoutError
-        answer: concurrent.futures.Future[T] = concurrent.futures.Future()
-        answer.set_running_or_notify_cancel()  # so that a call which is no longer awaited ends quietly
-
-        def carry_out() -> None:
-            try:
-                answer.set_result(work(argument))
-            except Exception as error:  # noqa: BLE001 - raised where it is awaited
-                answer.set_exception(error)
-
-        thread = threading.Thread(target=carry_out, name="castray-side", daemon=True)
-        self._threads.add(thread)
-        thread.start()
-        return await asyncio.wait_for(asyncio.wrap_future(answer), seconds)
+        call = call_in_thread(partial(work, argument))
+        self._calls.add(call)
+        return await asyncio.wait_for(asyncio.wrap_future(call), seconds)
 
 
 PROGRESS_SECONDS = 0.25

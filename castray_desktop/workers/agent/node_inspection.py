@@ -14,9 +14,9 @@ import shutil
 import socket
 import stat
 import sys
-import threading
 import time
 from collections.abc import Iterable
+from concurrent import futures
 from pathlib import Path
 from typing import Any, Optional
 
@@ -29,6 +29,7 @@ from castray_desktop.workers.agent.network_addresses import device_of, with_own_
 from castray_desktop.workers.agent.transfer.source.remote_listing import resolve_urls
 from castray_desktop.workers.agent.transfer.source.scan_cache import ScanPaths
 from castray_desktop.workers.agent.transfer.source.scanner import scan_paths
+from castray_desktop.workers.agent.transfer.system.disk_watch import call_in_thread
 from castray_desktop.workers.agent.transfer.system.linux_calls import machine_identity
 from castray_desktop.workers.agent.transfer.system.os_failures import reason_of, user_name
 
@@ -282,31 +283,22 @@ class _Room:
 
     def __init__(self, inbox: Path) -> None:
         self._inbox = inbox
-        self._thread: Optional[threading.Thread] = None
+        self._call: Optional[futures.Future[Any]] = None  # that has not been answered yet
         self._began = 0.0
-        self._found: tuple[int, int] = (0, 0)
-        self._error: Optional[OSError] = None
+        self._found = 0, 0
 
     def look(self) -> tuple[int, int, float]:
         """Free and all bytes as of the last answer, and for how long there was none. Raises OSError."""
-        if self._thread is None or not self._thread.is_alive():
-            self._began = time.monotonic()
-            self._thread = threading.Thread(target=self._ask, name="castray-inbox", daemon=True)
-            self._thread.start()
-            self._thread.join(DISK_SECONDS)
-        if self._thread.is_alive():
+        patience = 0.0
+        if self._call is None:
+            self._began, patience = time.monotonic(), DISK_SECONDS
+            self._call = call_in_thread(lambda: shutil.disk_usage(_nearest_existing_folder(self._inbox)))
+        if not futures.wait((self._call,), patience).done:
             return (*self._found, time.monotonic() - self._began)
-        if self._error is not None:
-            raise self._error
+        answered, self._call = self._call, None
+        disk = answered.result()
+        self._found = disk.free, disk.total
         return (*self._found, 0.0)
-
-    def _ask(self) -> None:
-        try:
-            disk = shutil.disk_usage(_nearest_existing_folder(self._inbox))
-        except OSError as error:
-            self._error = error
-        else:
-            self._error, self._found = None, (disk.free, disk.total)
 
 
 def _link_speed(address: str, devices: Path = Path("/sys/class/net")) -> int:

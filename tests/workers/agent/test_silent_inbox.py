@@ -50,7 +50,7 @@ def hung(tmp_path: Path) -> Iterator[Path]:
     os.close(fd)  # now all waiting calls get an error
     libc.umount2(os.fsencode(folder), DETACH)
     deadline = time.monotonic() + 10
-    waiting = ("castray-inbox", "castray-side", "castray-sweep")
+    waiting = ("castray-side", "castray-sweep")
     while any(thread.name.startswith(waiting) for thread in threading.enumerate()):
         assert time.monotonic() < deadline
         time.sleep(0.01)

@@ -209,22 +209,11 @@ class FileAudit:
         self._next = 0
         self._single = False  # it is one file, and no folder with one file
         self._unread = ""  # why a file could not be read
-        self._stop = False
         self._dirty = True
         self._told = 0.0
-        self._thread = threading.Thread(target=self._run, name=f"castray-verify-{order.job}", daemon=True)
-
-    def start(self) -> None:
-        """Begin to read."""
-        self._thread.start()
-
-    def stop(self) -> None:
-        """End it soon."""
-        self._stop = True
-
-    def join(self, seconds: float) -> None:
-        """Wait for its end."""
-        self._thread.join(seconds)
+        self.stopped = False
+        """Set this to end it soon."""
+        self.thread = threading.Thread(target=self._run, name=f"castray-verify-{order.job}", daemon=True)
 
     def pop_report(self) -> Optional[VerificationReport]:
         """Its report, if it has changed since the last call."""
@@ -347,7 +336,7 @@ class FileAudit:
         while True:
             with self._lock:
                 number, self._next = self._next, self._next + 1
-            if number >= len(self._files) or self._stop:
+            if number >= len(self._files) or self.stopped:
                 return
             try:
                 self._hashes[number] = self._hash(self._files[number].path, new_hasher, buffer)
@@ -386,7 +375,7 @@ class FileAudit:
         self._changed(False)
 
     def _check_stop(self) -> None:
-        if self._stop:
+        if self.stopped:
             raise AuditEndedError
 
     def _sum_up(self, algorithm: str) -> VerificationState:
@@ -425,7 +414,7 @@ class FileAudits:
         """Start one, on its own threads; a known job continues."""
         if order.job not in self._jobs:
             job = self._jobs[order.job] = FileAudit(order, self._node, self._changed, self._patience)
-            job.start()
+            job.thread.start()
 
     def describe(self, order: DescribeFiles) -> FileHashPage:
         """Files of a finished job; none for an unknown one."""
@@ -436,7 +425,7 @@ class FileAudits:
         """Stop a job and drop its results."""
         job = self._jobs.pop(order.job, None)
         if job is not None:
-            job.stop()
+            job.stopped = True
 
     def drain_reports(self) -> tuple[VerificationReport, ...]:
         """Reports that have changed."""
@@ -448,6 +437,6 @@ class FileAudits:
         jobs = list(self._jobs.values())
         self._jobs.clear()
         for job in jobs:
-            job.stop()
+            job.stopped = True
         for job in jobs:
-            job.join(seconds)
+            job.thread.join(seconds)

@@ -1,4 +1,4 @@
-"""Whether the disk that a cast uses answers: every call on a mount whose server is gone blocks."""
+"""Calls to disks that may not answer: every call on a mount whose server is gone blocks."""
 
 from __future__ import annotations
 
@@ -6,12 +6,30 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterable
-from typing import Optional
+from concurrent.futures import Future
+from typing import Optional, TypeVar
+
+T = TypeVar("T")
 
 CHECK_SECONDS = 2.0
 
 SILENT_SECONDS = 30.0
 """A disk that does not answer for so long, while the cast makes no progress, counts as lost."""
+
+
+def call_in_thread(work: Callable[[], T]) -> Future[T]:
+    """Call `work` in a thread of its own, which may hang without holding up the end of the process."""
+    answer: Future[T] = Future()
+    answer.set_running_or_notify_cancel()  # so that a call which is no longer awaited ends quietly
+
+    def call() -> None:
+        try:
+            answer.set_result(work())
+        except Exception as error:  # noqa: BLE001 - raised where the result is asked for
+            answer.set_exception(error)
+
+    threading.Thread(target=call, name="castray-side", daemon=True).start()
+    return answer
 
 
 class DiskWatch:
