@@ -70,7 +70,7 @@ IDLE_SECONDS = 2.0
 FACTS_SECONDS = 1.0
 
 PREFLIGHT_SECONDS = 10.0
-"""For so long a folder may not answer; the engine waits for 15."""
+"""How long a folder may take to answer; the engine waits for 15 seconds."""
 
 TUNNEL_SECONDS = 1.0
 

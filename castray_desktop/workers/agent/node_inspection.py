@@ -229,7 +229,7 @@ def _open_files() -> int:
 
 
 DISK_SECONDS = 0.1
-"""For so long the first answer of a disk is waited for; it mostly takes microseconds."""
+"""How long to wait for the answer of a disk at first; it mostly takes microseconds."""
 
 
 def host_identity(address: str) -> str:

@@ -267,7 +267,7 @@ class DeliveryCommit:
     def _move_to_free_name(self, entry: ManifestEntry, folder: OpenFolder, name: bytes) -> bytes:
         """Rename to the first free name; repeated if another process takes it meanwhile.
 
-        Unless it is always to be a new one, a file that is there already as `a (2)` stays it.
+        Unless the policy is `rename`, an identical file that exists as `a (2)` is kept.
         """
         is_folder = entry.kind is EntryKind.FOLDER
 

@@ -370,7 +370,7 @@ class Delivery:
         results = self._checked_results(manifest)
         self._results = tuple(results)
         problems = file_problems(manifest, results)
-        pruner = self._new_pruner(manifest, parts)
+        pruner = None if problems else self._new_pruner(manifest, parts)
         commit = DeliveryCommit(
             manifest,
             parts,
@@ -378,7 +378,7 @@ class Delivery:
             self._order.options.on_conflict,
             self._order.algorithms.file,
             self._context.hash_cache,
-            None if problems else pruner,
+            pruner,
         )
         commit.make_links()
         parts.sync()

@@ -90,7 +90,7 @@ MAX_LOST = 4
 
 
 class Patience:
-    """How long a delivery bears that nothing new comes: only the time without a connection counts.
+    """How long a delivery waits while nothing new comes: only the time without a connection counts.
 
     Progress renews it, and so does an upstream that was not tried since, as long as another one may be asked
     for; hearing from one does not.

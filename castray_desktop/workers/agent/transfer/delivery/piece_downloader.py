@@ -31,11 +31,11 @@ MAX_REPAIRS = 5
 GROUP_SECONDS = 0.1
 LIVENESS_FRAMES = (FrameType.PIECE, FrameType.DIGESTS, FrameType.PART, FrameType.WAITING, FrameType.HASHES)
 DIGEST_BYTES = 2 << 20
-"""Of files that the source downloads, digests are requested for so much at once: it forgets the bytes soon,
-and would download those that differ once more."""
+"""One request for digests of files that the source downloads covers this much: the source soon forgets the
+bytes, and would have to download those that differ again."""
 
 MAX_DIGEST_REQUESTS = 2
-"""Of these at once."""
+"""Limit of such requests that have not been answered."""
 
 POLL_SECONDS = 0.1  # while idle, the delivery is checked
 

@@ -94,7 +94,7 @@ class Pruner:
         return self._run(remove=True)
 
     def could_remove(self, above: OpenFolder, name: bytes, path: bytes) -> Optional[PrunedEntries]:
-        """A folder where something else of the parcel comes: all in it, None if any of that has to stay."""
+        """What would be removed of a folder that another kind of entry replaces; None if any of it stays."""
         self._remove, self._found = False, PrunedEntries()
         gone = self._extra(above, name, path, ())
         return self._found if gone and not self._found.failed else None

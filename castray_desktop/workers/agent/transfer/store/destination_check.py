@@ -236,7 +236,7 @@ def may_exist(destination: bytes, top: Sequence[TopEntry]) -> bool:
 def present_bytes(destination: bytes, top: Sequence[TopEntry], needed: int) -> int:
     """How much lies there under the names of what is sent: most probably an earlier copy of it.
 
-    Where that takes long, all of it counts as there: a cast fails rather later than without need.
+    If counting takes too long, all of it counts as present: a cast had better fail later than without need.
     """
     deadline = time.monotonic() + COUNT_SECONDS
     waiting = [os.path.join(destination, os.fsencode(entry.name)) for entry in top]

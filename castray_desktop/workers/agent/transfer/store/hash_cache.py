@@ -161,7 +161,10 @@ class HashCache:
 
 
 def _is_damage(error: Exception) -> bool:
-    """Whether it is not the full, locked or forbidden disk, but the file. Old Pythons tell no error codes."""
+    """Whether the file is damaged, rather than locked, inaccessible or on a full disk.
+
+    Old Pythons tell no error codes.
+    """
     if isinstance(error, sqlite3.OperationalError):
         return any(words in str(error) for words in _OF_ANOTHER_KIND)
     return not isinstance(error, OSError)

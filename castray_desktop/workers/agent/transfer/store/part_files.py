@@ -285,7 +285,7 @@ class PartFiles:
         return aside
 
     def put_back(self, aside: bytes, folder: OpenFolder, name: bytes) -> None:
-        """It has to stay after all."""
+        """Undo `set_aside`."""
         linux_calls.rename_without_replacing(aside, self._staging.folder_fd, name, folder.fd)
 
     def note_open(self, path: bytes, mode: int) -> None:

@@ -175,7 +175,7 @@ class StagingRegistry:
                 self.note_left(record, folder)
 
     def remove_left_now_and_then(self) -> None:
-        """The same in a thread, and what was kept for long enough, if it is time to. Returns at once."""
+        """Do that in a thread, if it is time to, and remove what was kept for long enough. Never waits."""
         now = time.monotonic()
         if self._removing is not None and self._removing.is_alive():
             return
