@@ -34,6 +34,7 @@ from castray_desktop.core.protocol.nodes.agent_orders import (
 from castray_desktop.core.protocol.nodes.agent_reports import VerificationReport, VerificationState
 from castray_desktop.workers.agent.transfer.store.staging import OWN_PREFIX, data_folder
 from castray_desktop.workers.agent.transfer.system.digests import Hasher, file_hasher
+from castray_desktop.workers.agent.transfer.system.file_io import replaced_file
 from castray_desktop.workers.agent.transfer.system.os_failures import reason_of
 
 RECEIPT_VERSION = 1
@@ -101,23 +102,17 @@ class Receipts:
         """
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         path = self._path(order.cast, node)
-        fresh = path.with_name(f"{path.name}.{os.getpid()}.new")
-        descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        try:
-            with os.fdopen(descriptor, "w", encoding="ascii") as file:
-                facts = {
-                    "algorithm": order.algorithms.file,
-                    "options": asdict(order.options),
-                    "encrypted": encrypted,
-                }
-                file.write(json.dumps({"castray receipt": RECEIPT_VERSION, **facts}) + "\n")
-                for item in items:
-                    where = os.fsdecode(item.name), os.fsdecode(item.path)
-                    file.write(json.dumps([*where, item.size, item.hash.hex()]) + "\n")
-            fresh.replace(path)
-        except OSError:
-            fresh.unlink(missing_ok=True)
-            raise
+        facts = {
+            "castray receipt": RECEIPT_VERSION,
+            "algorithm": order.algorithms.file,
+            "options": asdict(order.options),
+            "encrypted": encrypted,
+        }
+        with replaced_file(path) as file:
+            file.write(json.dumps(facts) + "\n")
+            for item in items:
+                where = os.fsdecode(item.name), os.fsdecode(item.path)
+                file.write(json.dumps([*where, item.size, item.hash.hex()]) + "\n")
         self._prune(path)
 
     def find(self, cast: str, node: str) -> Optional[Receipt]:

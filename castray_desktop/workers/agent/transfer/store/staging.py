@@ -30,6 +30,7 @@ from typing import Any, Optional
 from castray_desktop.core.content.file_names import node_file_name
 from castray_desktop.workers.agent.transfer.store.journal import JOURNAL_MAGIC, STILL_USED, CommitLog, Journal
 from castray_desktop.workers.agent.transfer.system import linux_calls, processes
+from castray_desktop.workers.agent.transfer.system.file_io import replaced_file
 from castray_desktop.workers.agent.transfer.system.open_folders import FOLDER, NO_FOLDER, lstat_in, open_below
 
 OWN_PREFIX = b".castray-"
@@ -111,15 +112,10 @@ class StagingRegistry:
         }
         if kept:
             known["kept"] = time.time()
-        fresh = record.with_name(f"{record.name}.{pid}.new")
-        try:
+        with contextlib.suppress(OSError):  # without a registry nothing is removed later, all else works
             self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            fresh.touch(0o600)
-            fresh.write_text(json.dumps(known))
-            fresh.replace(record)
-        except OSError:  # without a home there is no registry: nothing is removed later, all else works
-            with contextlib.suppress(OSError):
-                fresh.unlink(missing_ok=True)
+            with replaced_file(record) as file:
+                json.dump(known, file)
 
     def _ended_records(self) -> list[tuple[Path, dict[str, Any]]]:
         """The records of ended processes."""

@@ -1,14 +1,16 @@
-"""Page-aligned buffers, a bounded number of open files that threads share, and holes of sparse files."""
+"""Page-aligned buffers, open files that threads share, files replaced as a whole, holes of sparse files."""
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import mmap
 import os
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
-from typing import Optional
+from pathlib import Path
+from typing import Optional, TextIO
 
 from castray_desktop.core.content.byte_ranges import Range
 from castray_desktop.core.content.manifest import MAX_DATA_RANGES
@@ -112,6 +114,24 @@ class OpenFiles:
                     break
             else:
                 return
+
+
+@contextlib.contextmanager
+def replaced_file(path: Path) -> Iterator[TextIO]:
+    """A new ASCII file, for this user alone, which gets the name `path` at the end. Raises OSError.
+
+    After an error nothing is left of it.
+    """
+    fresh = path.with_name(f"{path.name}.{os.getpid()}.new")
+    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    try:
+        with os.fdopen(descriptor, "w", encoding="ascii") as file:
+            yield file
+        fresh.replace(path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            fresh.unlink()
+        raise
 
 
 BLOCK_BYTES = 512  # the unit of st_blocks, whatever the file system's is
