@@ -79,11 +79,7 @@ async def add_members(options: argparse.Namespace) -> int:
     nodes = [_node_name(node, known) for node in wanted]
     if known and (strange := [node for node in nodes if node not in known]):
         print_note(f"warning: the cluster in use has no node {', '.join(strange)}.")
-    try:
-        members = _group_file().add_members(name, nodes)
-    except OSError as error:
-        raise _not_written(error) from error
-    return _report("added", options, name, members)
+    return _report("added", options, name, _group_file().add_members(name, nodes))
 
 
 async def remove_members(options: argparse.Namespace) -> int:
@@ -97,11 +93,7 @@ async def remove_members(options: argparse.Namespace) -> int:
     for node in nodes:
         if node not in groups[name]:
             raise CastRayError(FailureKind.NODE_UNKNOWN, node=node, nodes=", ".join(groups[name]))
-    try:
-        members = file.remove_members(name, nodes or groups[name])
-    except OSError as error:
-        raise _not_written(error) from error
-    return _report("removed", options, name, members)
+    return _report("removed", options, name, file.remove_members(name, nodes or groups[name]))
 
 
 def _group_file() -> RecipientGroupFile:
@@ -109,11 +101,6 @@ def _group_file() -> RecipientGroupFile:
     paths = find_paths()
     check_home(paths.home)
     return RecipientGroupFile(paths.groups)
-
-
-def _not_written(error: OSError) -> CastRayError:
-    path, reason = error.filename or "groups.json", error.strerror or str(error)
-    return CastRayError(FailureKind.FILE_NOT_WRITTEN, path=path, reason=reason)
 
 
 async def _known_nodes() -> Mapping[str, NodeInfo]:

@@ -10,7 +10,6 @@ from PySide6.QtWidgets import QGraphicsScene, QWidget
 
 from castray_desktop.core.protocol.messages import CastState, NodeInfo
 from castray_desktop.ui.graph.graph_appearance import (
-    Hop,
     MulticastStream,
     cast_lines,
     hops,
@@ -69,8 +68,6 @@ class GraphScene(QGraphicsScene):
         self._summary.hide()
         self._laid_out_for: tuple[object, ...] = ()
         self._path_for: tuple[object, ...] = ()
-        self._path: list[Hop] = []  # for `_path_for`
-        self._path_layout: GraphLayout | None = None  # in which it is drawn
         self._dots_for: tuple[object, ...] = ()
         self._layout_input: _CachedInput | None = None
         self.focus_node = ""
@@ -267,18 +264,16 @@ class GraphScene(QGraphicsScene):
         self.path.refresh_stream(flow, faded=faded, dim=self.dragging)
         key = self._path_key(flow) if self.layout.cell is NodeShape.DOT else ()
         if not key or key != self._path_for:
-            self._path_for, self._path_layout = key, None
-            self._path = hops(self._nodes, frozenset(flow.receivers) if flow is not None else ())
-        elif self._path_layout is self.layout:
-            return
-        self._path_layout = self.layout
-        self.path.refresh_hops(self._path, faded=faded, dim=self.dragging)
+            self._path_for = key
+            path = hops(self._nodes, frozenset(flow.receivers) if flow is not None else ())
+            self.path.refresh_hops(path, faded=faded, dim=self.dragging)
 
     def _path_key(self, flow: MulticastStream | None) -> tuple[object, ...]:
         """Rebuild the lines between dots only when a hop changes."""
         nodes, cast = self._nodes, self._nodes.cast
         shown = cast and (cast.cast, cast.chain, cast.state)
-        return shown, nodes.state_version, flow and flow.receivers, nodes.repairs.keys(), self.dragging
+        receivers = flow and flow.receivers
+        return self.layout, shown, nodes.state_version, receivers, nodes.repairs.keys(), self.dragging
 
     def _refresh_summary(self) -> None:
         cast, room = self._nodes.cast, self.layout.summary if self.has_summary else None

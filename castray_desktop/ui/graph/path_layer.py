@@ -103,8 +103,8 @@ class PathLayer:
 
     def refresh_hops(self, path: Sequence[Hop], *, faded: bool, dim: bool) -> None:
         """Draw these hops; `faded` after the end of the cast."""
-        shown = [hop for hop in path if self._can_draw(hop)]
-        self._keep_free(shown)
+        shown = [(hop, ends) for hop in path if (ends := self._ends(hop)) is not None]
+        self._keep_free(ends for _, ends in shown)
         dots = self._layout.cell is NodeShape.DOT
         self._refresh_segments(shown if dots else [], dim=dim)
         self._refresh_hops([] if dots else shown, faded=faded, dim=dim)
@@ -193,33 +193,32 @@ class PathLayer:
 
     # --- the hops --------------------------------------------------------------------------
 
-    def _keep_free(self, shown: Sequence[Hop]) -> None:
+    def _keep_free(self, shown: Iterable[HopEnds]) -> None:
         """Remember where short hops are, which no bent line may cover: it would seem to begin in them."""
         short = () if self._layout.ring else tuple(self._short_hops(shown))
         if short != self._short:
             self._short = short
             self._route_again()
 
-    def _short_hops(self, shown: Sequence[Hop]) -> Iterator[Box]:
-        step = self._layout.step.x
-        for hop in shown:
-            start, end = self._layout.nodes.get(hop.upstream), self._layout.nodes.get(hop.node)
-            if start is None or end is None or start.y != end.y or abs(start.x - end.x) > step + 1:
-                continue
-            reach = self._layout.painted(start)[0].width / 2
-            left = min(start.x, end.x) + reach
-            yield Box(left, start.y - 3, max(1.0, step - 2 * reach), 6)
+    def _short_hops(self, shown: Iterable[HopEnds]) -> Iterator[Box]:
+        step, source = self._layout.step.x, self._layout.source
+        for ends in shown:
+            start, end = ends.start, ends.end
+            if source not in (start, end) and start.y == end.y and abs(start.x - end.x) <= step + 1:
+                reach = self._layout.painted(start)[0].width / 2
+                left = min(start.x, end.x) + reach
+                yield Box(left, start.y - 3, max(1.0, step - 2 * reach), 6)
 
-    def _refresh_hops(self, shown: Sequence[Hop], *, faded: bool, dim: bool) -> None:
-        for gone in self.hops.keys() - {hop.node for hop in shown}:
+    def _refresh_hops(self, shown: Sequence[tuple[Hop, HopEnds]], *, faded: bool, dim: bool) -> None:
+        for gone in self.hops.keys() - {hop.node for hop, _ in shown}:
             self._scene.removeItem(self.hops.pop(gone))
-        for gone in self.rates.keys() - {hop.node for hop in shown if hop.rate >= 1}:
+        for gone in self.rates.keys() - {hop.node for hop, _ in shown if hop.rate >= 1}:
             self._scene.removeItem(self.rates.pop(gone))
-        locked = {hop.node: hop for hop in shown if self._has_lock(hop)}
-        for gone in self.locks.keys() - locked.keys():
+        locked = {hop.node for hop, _ in shown if self._has_lock(hop)}
+        for gone in self.locks.keys() - locked:
             self._scene.removeItem(self.locks.pop(gone))
         taken: list[Box] = []
-        appearances = [(hop, self._hop_appearance(hop, faded=faded, dim=dim)) for hop in shown]
+        appearances = [(hop, self._hop_appearance(hop, ends, faded=faded, dim=dim)) for hop, ends in shown]
         for hop, appearance in appearances:
             if hop.node in locked:
                 taken.append(self._show_lock(hop, appearance.curve, dim=dim))
@@ -250,30 +249,28 @@ class PathLayer:
         )
         return Box.around(middle, LOCK_HALF)
 
-    def _refresh_segments(self, shown: Iterable[Hop], *, dim: bool) -> None:
+    def _refresh_segments(self, shown: Iterable[tuple[Hop, HopEnds]], *, dim: bool) -> None:
         """Draw all hops between dots by one item."""
         kinds: tuple[list[Segment], ...] = ([], [], [], [])
-        for hop in shown:
-            start, end = self.place(hop.upstream), self.place(hop.node)
-            if start is not None and end is not None:
-                kinds[1 if hop.failed else 2 if hop.repair else 3 if hop.paused else 0].append((start, end))
+        for hop, ends in shown:
+            kind = 1 if hop.failed else 2 if hop.repair else 3 if hop.paused else 0
+            kinds[kind].append((ends.start, ends.end))
         segments = tuple(map(tuple, kinds))
         self.segments.set_segments(segments, self._scene.sceneRect() if any(segments) else QRectF(), dim=dim)
 
-    def _can_draw(self, hop: Hop) -> bool:
-        both = self.place(hop.upstream) is not None and self.place(hop.node) is not None
-        return both and hop.upstream != hop.node
+    def _ends(self, hop: Hop) -> HopEnds | None:
+        """The circles that it connects; None where it can't be drawn."""
+        start, end, cell = self.place(hop.upstream), self.place(hop.node), self._layout.cell
+        if start is None or end is None or hop.upstream == hop.node:
+            return None
+        gap = {NodeShape.FULL: 6.0, NodeShape.COMPACT: 7.0}.get(cell, 3.0)
+        cut_start = SOURCE_RADIUS + 6.0 if hop.upstream == self._source else cell.radius + gap
+        return HopEnds(start, end, (cut_start, cell.radius + gap + (3 if cell in LARGE else 0)))
 
-    def _hop_appearance(self, hop: Hop, *, faded: bool, dim: bool) -> HopAppearance:
-        layout, large = self._layout, self._layout.cell in LARGE
-        start, end = self.place(hop.upstream) or layout.source, self.place(hop.node) or layout.source
-        gap = {NodeShape.FULL: 6.0, NodeShape.COMPACT: 7.0}.get(layout.cell, 3.0)
-        from_source = hop.upstream == self._source
-        cut_start = SOURCE_RADIUS + 6.0 if from_source else layout.cell.radius + gap
-        cut_end = layout.cell.radius + gap + (3 if large else 0)
-        ends = HopEnds(start, end, (cut_start, cut_end))
-        curve = self._curve(ends, straight=not large and not from_source)
-        width = (3.0 if hop.lagging or layout.cell is NodeShape.COMPACT else 4.0) if large else 1.5
+    def _hop_appearance(self, hop: Hop, ends: HopEnds, *, faded: bool, dim: bool) -> HopAppearance:
+        cell, large = self._layout.cell, self._layout.cell in LARGE
+        curve = self._curve(ends, straight=not large and hop.upstream != self._source)
+        width = (3.0 if hop.lagging or cell is NodeShape.COMPACT else 4.0) if large else 1.5
         return HopAppearance(
             curve,
             hop.first,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import NamedTuple, Protocol
 
@@ -10,7 +10,7 @@ from PySide6.QtCore import QPoint, Qt, Signal
 from PySide6.QtWidgets import QFrame, QHBoxLayout, QInputDialog, QMenu, QPushButton, QScrollArea, QWidget
 
 from castray_desktop.core.casts.node_selector import group_name
-from castray_desktop.core.failures.kinds import CastRayError, Failure, FailureKind
+from castray_desktop.core.failures.kinds import CastRayError
 from castray_desktop.ui.i18n.language import Retranslator
 from castray_desktop.ui.i18n.number_format import format_list
 from castray_desktop.ui.model.node_list import NodeList, natural_key
@@ -23,7 +23,7 @@ TAG_HEIGHT = 24
 
 
 class GroupStore(Protocol):
-    """Where groups are kept; see `workers.base.state_files.RecipientGroupFile`. Changes raise OSError."""
+    """Keeps the groups, as `workers.base.state_files.RecipientGroupFile` does. Changes raise CastRayError."""
 
     def load(self) -> Mapping[str, tuple[str, ...]]: ...
 
@@ -44,7 +44,7 @@ class Group(NamedTuple):
 class GroupBar(QWidget):
     """The tags in a row, zones first. `save_button` saves the selection; its owner places it.
 
-    Signals: `failed(Failure)` when a group could not be kept.
+    Signal: `failed(Failure)` when a group could not be saved or removed.
     """
 
     failed = Signal(object)
@@ -99,28 +99,20 @@ class GroupBar(QWidget):
             self._rebuild()
 
     def save(self, text: str) -> None:
-        """Keep the selection as a group under this name."""
-        try:
-            self._store.save_group(
-                group_name(text), tuple(sorted(self._selection.selected(), key=natural_key))
-            )
-        except CastRayError as error:
-            self.failed.emit(error.failure)
-        except OSError as error:
-            self._say_error(error)
-        self._rebuild()
+        """Save the selection as a group of this name."""
+        nodes = tuple(sorted(self._selection.selected(), key=natural_key))
+        self._change(lambda: self._store.save_group(group_name(text), nodes))
 
     def remove(self, name: str) -> None:
-        """Forget a group."""
-        try:
-            self._store.remove_group(name)
-        except OSError as error:
-            self._say_error(error)
-        self._rebuild()
+        """Remove a group."""
+        self._change(lambda: self._store.remove_group(name))
 
-    def _say_error(self, error: OSError) -> None:
-        values = {"path": error.filename or "groups.json", "reason": error.strerror or str(error)}
-        self.failed.emit(Failure(FailureKind.FILE_NOT_WRITTEN, values))
+    def _change(self, change: Callable[[], None]) -> None:
+        try:
+            change()
+        except CastRayError as error:
+            self.failed.emit(error.failure)
+        self._rebuild()
 
     def _rebuild(self) -> None:
         self._shown = self.groups()

@@ -21,7 +21,7 @@ from typing import Any, BinaryIO, TypeVar, cast
 import msgspec
 
 from castray_desktop.core.casts.node_selector import Groups
-from castray_desktop.core.failures.kinds import CastRayError
+from castray_desktop.core.failures.kinds import CastRayError, FailureKind
 
 DAMAGED = "damaged-"
 """What the names of files begin with that were set aside."""
@@ -264,7 +264,8 @@ def _free_name(path: Path) -> Path:
 
 class RecipientGroupFile:
     """`groups.json`: an object of lists of node names. It is read each time, since other processes write it
-    too."""
+    too. Changes raise CastRayError(FILE_NOT_WRITTEN), and leave the file unchanged then.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -282,17 +283,17 @@ class RecipientGroupFile:
         return found
 
     def save_group(self, name: str, nodes: tuple[str, ...]) -> None:
-        """Save a group, replacing one with the same name. Raises OSError."""
+        """Save a group, replacing one with the same name."""
         with self._locked():
             self._save({**self._kept(), name: nodes})
 
     def remove_group(self, name: str) -> None:
-        """Remove a group; an unknown one is ignored. Raises OSError."""
+        """Remove a group; an unknown one is ignored."""
         with self._locked():
             self._save({other: nodes for other, nodes in self._kept().items() if other != name})
 
     def add_members(self, name: str, nodes: Iterable[str]) -> tuple[str, ...]:
-        """Add nodes to a group, which is made if there is none; returns all of its nodes. Raises OSError."""
+        """Add nodes to a group, which is made if there is none; returns all of its nodes."""
         with self._locked():
             groups = self._kept()
             members = tuple(dict.fromkeys((*groups.get(name, ()), *nodes)))
@@ -300,7 +301,7 @@ class RecipientGroupFile:
         return members
 
     def remove_members(self, name: str, nodes: Iterable[str]) -> tuple[str, ...]:
-        """Remove nodes from a group, and the group if none is left; returns the others. Raises OSError."""
+        """Remove nodes from a group, and the group if none is left; returns the others."""
         with self._locked():
             groups, leaving = self._kept(), frozenset(nodes)
             members = tuple(node for node in groups.get(name, ()) if node not in leaving)
@@ -310,14 +311,18 @@ class RecipientGroupFile:
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
-        """Let no other process change the groups while entered. Raises OSError."""
-        self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        folder = os.open(self._path.parent, os.O_RDONLY | os.O_DIRECTORY)
+        """Let no other process change the groups while entered."""
         try:
-            fcntl.flock(folder, fcntl.LOCK_EX)
-            yield
-        finally:
-            os.close(folder)
+            self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            folder = os.open(self._path.parent, os.O_RDONLY | os.O_DIRECTORY)
+            try:
+                fcntl.flock(folder, fcntl.LOCK_EX)
+                yield
+            finally:
+                os.close(folder)
+        except OSError as error:
+            reason = error.strerror or str(error)
+            raise CastRayError(FailureKind.FILE_NOT_WRITTEN, path=self._path, reason=reason) from error
 
     def _save(self, groups: Groups) -> None:
         content = msgspec.json.encode(dict(sorted(groups.items())))

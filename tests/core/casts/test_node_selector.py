@@ -62,6 +62,21 @@ def test_groups_are_kept_in_a_file(tmp_path: Path) -> None:
     assert [path.name for path in (tmp_path / "home").iterdir()] == ["groups.json"]
 
 
+def test_a_group_that_can_not_be_written_is_a_failure_with_its_reason(tmp_path: Path) -> None:
+    (tmp_path / "home").write_text("")
+    path = tmp_path / "home" / "groups.json"
+    for change in (
+        lambda file: file.save_group("rack", ("a",)),
+        lambda file: file.remove_group("rack"),
+        lambda file: file.add_members("rack", ("a",)),
+        lambda file: file.remove_members("rack", ("a",)),
+    ):
+        with pytest.raises(CastRayError) as raised:
+            change(RecipientGroupFile(path))
+        values = {"path": str(path), "reason": "File exists"}
+        assert raised.value.failure == Failure(FailureKind.FILE_NOT_WRITTEN, values)
+
+
 def test_a_file_that_is_none_has_no_groups(tmp_path: Path) -> None:
     path = tmp_path / "groups.json"
     path.write_text('{"a": 1}')

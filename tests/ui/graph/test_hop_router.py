@@ -12,6 +12,7 @@ from pytestqt.qtbot import QtBot
 
 from castray_desktop.core.protocol.messages import DeliverySnapshot
 from castray_desktop.ui.graph.edge_geometry import sampled
+from castray_desktop.ui.graph.graph_appearance import hops
 from castray_desktop.ui.graph.hop_router import BentLine, HopEnds, route_line
 from castray_desktop.ui.graph.node_layout import Box, NodeShape, Point, source_boxes
 from castray_desktop.ui.graph.scene_items import to_point, to_rect
@@ -60,8 +61,8 @@ def painted(stage: Stage) -> dict[str, tuple[Box, Box]]:
     return {"desk": source_boxes(layout.source), **nodes}
 
 
-def hops(stage: Stage) -> Iterator[tuple[str, str, list[Point]]]:
-    for hop in stage.scene._path:
+def drawn(stage: Stage) -> Iterator[tuple[str, str, list[Point]]]:
+    for hop in hops(stage.nodes):
         yield hop.upstream, hop.node, list(sampled(stage.scene.path.hops[hop.node].appearance.curve))
 
 
@@ -80,7 +81,7 @@ def test_nothing_on_the_graph_covers_anything_else(
     parts = painted(stage)
     summary = stage.scene.layout.summary if stage.scene.has_summary else None
     points: list[Point] = []
-    for upstream, node, line in hops(stage):
+    for upstream, node, line in drawn(stage):
         points += line
         for name, (circle, title) in parts.items():
             own = name in (upstream, node)
@@ -109,7 +110,7 @@ def test_a_hop_to_the_next_row_does_not_cover_other_hops(
     qtbot: QtBot, size: tuple[int, int], count: int
 ) -> None:
     stage = show(qtbot, size, count, 0, 1)
-    lines = list(hops(stage))
+    lines = list(drawn(stage))
     places = stage.scene.places()
     level = [line for upstream, node, line in lines if places[upstream].y == places[node].y]
     bent = [line for upstream, node, line in lines if upstream != "desk" and line not in level]
@@ -126,7 +127,7 @@ def test_a_hop_to_the_next_row_does_not_cover_other_hops(
 @pytest.mark.parametrize("size", [(440, 392), (520, 400), (736, 472)])
 def test_hops_stay_inside_the_view(qtbot: QtBot, size: tuple[int, int], count: int) -> None:
     stage = show(qtbot, size, count, 0, 1)
-    for upstream, node, line in hops(stage):
+    for upstream, node, line in drawn(stage):
         assert max(point.x for point in line) <= stage.scene.layout.width - 2, f"{upstream} → {node}"
 
 
