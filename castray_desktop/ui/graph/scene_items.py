@@ -203,6 +203,13 @@ def translucent(card: str) -> QColor:
     return color
 
 
+SUMMARY_ROWS = (  # from the top of the box, height, size and weight of the letters, colour
+    (0, 18, 13, 400, "text_2"),
+    (18, 36, 28, 600, "text"),
+    (56, 18, 12, 400, "text_2"),
+)
+
+
 class CastSummaryItem(SceneItem):
     """The shown cast in figures: name, mean percent, bytes and time left."""
 
@@ -218,22 +225,14 @@ class CastSummaryItem(SceneItem):
             self.set_rect(rect)
 
     def draw(self, painter: QPainter, palette: Palette) -> None:
-        self._clear_background(painter, palette)
-        name, figure, facts = self._lines
         box = self._rect
-        top = QRectF(box.x(), box.y(), box.width(), 18)
-        paint_text(painter, top, name, palette.text_2, 13, 400, CENTRE, elide=Qt.TextElideMode.ElideMiddle)
-        middle = QRectF(box.x(), box.y() + 18, box.width(), 36)
-        paint_text(painter, middle, figure, palette.text, 28, 600, CENTRE, tabular=True)
-        low = QRectF(box.x(), box.y() + 56, box.width(), 18)
-        paint_text(painter, low, facts, palette.text_2, 12, 400, CENTRE, tabular=True)
-
-    def _clear_background(self, painter: QPainter, palette: Palette) -> None:
-        """Keep the text readable where hops cross it."""
-        painter.setPen(Qt.PenStyle.NoPen)
-        painter.setBrush(translucent(palette.card))
-        sizes = ((0, 18, 13, 400), (18, 36, 28, 600), (56, 18, 12, 400))
-        for text, (down, height, size, weight) in zip(self._lines, sizes, strict=True):
-            width = min(self._rect.width(), metrics(size, weight, True).horizontalAdvance(text) + 12)
-            left = self._rect.center().x() - width / 2
-            painter.drawRoundedRect(QRectF(left, self._rect.y() + down, width, height), 6, 6)
+        for text, (down, height, size, weight, role) in zip(self._lines, SUMMARY_ROWS, strict=True):
+            width = min(box.width(), metrics(size, weight, True).horizontalAdvance(text) + 12)
+            painter.setPen(Qt.PenStyle.NoPen)
+            painter.setBrush(translucent(palette.card))  # keeps the text readable where hops cross it
+            top = box.y() + down
+            painter.drawRoundedRect(QRectF(box.center().x() - width / 2, top, width, height), 6, 6)
+            named, row = down == 0, QRectF(box.x(), top, box.width(), height)
+            elide = Qt.TextElideMode.ElideMiddle if named else Qt.TextElideMode.ElideRight
+            color = getattr(palette, role)
+            paint_text(painter, row, text, color, size, weight, CENTRE, tabular=not named, elide=elide)

@@ -20,7 +20,7 @@ def copy(text: str) -> None:
     QGuiApplication.clipboard().setText(text)
 
 
-OPENER = "xdg-open"
+OPENER = "xdg-open"  # ends with a status other than 0 where it can't open the folder
 ANSWER_SECONDS = 10.0
 """A program that has not failed by then has opened the folder; some stay as long as their window."""
 
@@ -30,15 +30,13 @@ class FolderOpener(QObject):
 
     refused = Signal(str)
 
-    def __init__(self, parent: QObject, program: str | None = None) -> None:
-        """`program` opens a folder, and ends with a status other than 0 where it can't."""
+    def __init__(self, parent: QObject) -> None:
         super().__init__(parent)
-        self._program = program or OPENER
         self._background = BackgroundChecks()
 
     def open(self, folder: str) -> None:
         """Show this folder; returns at once."""
-        program = shutil.which(self._program)
+        program = shutil.which(OPENER)
         if program is None:
             elsewhere = sys.platform != "linux" and QDesktopServices.openUrl(QUrl.fromLocalFile(folder))
             if not elsewhere:
