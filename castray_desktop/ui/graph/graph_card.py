@@ -259,7 +259,8 @@ class GraphCard(Card):
             if node.address:
                 menu.addAction(self.tr("Copy address"), partial(copy, node.address))
             if node.inbox and self._nodes.runs_here(name):
-                self._add_open_inbox(menu, node.inbox)
+                opens = menu.addAction(self.tr("Open inbox"), partial(self.inbox_requested.emit, node.inbox))
+                self._checks.enable_for_folder(opens, node.inbox)
             if node.inbox:
                 menu.addAction(self.tr("Copy inbox path"), partial(copy, node.inbox))
         if self.nodes_editable:
@@ -268,12 +269,6 @@ class GraphCard(Card):
             if node is not None and node.removable:
                 menu.addAction(self.tr("Remove node"), partial(self.remove_node_requested.emit, name))
         return menu
-
-    def _add_open_inbox(self, menu: QMenu, folder: str) -> None:
-        """Enable the action once a thread has found the folder on disk."""
-        action = menu.addAction(self.tr("Open inbox"), partial(self.inbox_requested.emit, folder))
-        action.setEnabled(False)
-        self._checks.is_folder(folder, action.setEnabled)
 
     def _add_pause(self, menu: QMenu, name: str) -> None:
         """What can be done with the delivery that is drawn on the node."""
@@ -311,12 +306,10 @@ class GraphCard(Card):
 
     def _refresh_title(self) -> None:
         chosen, total = len(self._selection.selected()), len(self._selection.recipients())
-        text = ""
-        if total:
-            text = self.tr("{chosen} of {total} selected").format(chosen=chosen, total=total)
+        text = self.tr("{chosen} of {total} selected").format(chosen=chosen, total=total) if total else ""
         cast = self._nodes.cast
         if cast is not None and not self.scene_.has_summary:
-            text = cast_line(cast) if self._compact else f"{text} · {cast_line(cast)}"
+            text = f"{text} · {cast_line(cast)}" if text and not self._compact else cast_line(cast)
         self._count.set_full_text(text)
 
     def _refresh_read_out(self) -> None:

@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from PySide6.QtCore import QMimeData, QObject, QRunnable, Qt, QThreadPool, QUrl, Signal
-from PySide6.QtGui import QDesktopServices, QGuiApplication
+from PySide6.QtGui import QAction, QDesktopServices, QGuiApplication
 from PySide6.QtWidgets import QFileDialog, QWidget
 
 from castray_desktop.core.content.urls import is_url
@@ -129,9 +129,10 @@ class BackgroundChecks:
         running.signals.answered.connect(partial(self._done, running))
         QThreadPool.globalInstance().start(running)
 
-    def is_folder(self, path: str, tell: Callable[[bool], object]) -> None:
-        """Call `tell` later with whether the folder exists: a dead mount may block."""
-        self.run(Path(path).is_dir, tell)
+    def enable_for_folder(self, action: QAction, folder: str) -> None:
+        """Enable the action later, if the folder exists: a dead mount may block."""
+        action.setEnabled(False)
+        self.run(Path(folder).is_dir, action.setEnabled)
 
     def _done(self, check: _Check, _answer: bool) -> None:
         self._running.discard(check)

@@ -338,10 +338,8 @@ class TransferMenu:
         )
 
     def _add_open_folder(self, menu: QMenu, delivery: DeliverySnapshot) -> None:
-        """Enable the action once a thread has found the folder on disk."""
         folder = str(Path(delivery.paths[0]).parent)
         action = menu.addAction(
             translate("TransferTable", "Open folder"), partial(self._actions.folders.open, folder)
         )
-        action.setEnabled(False)
-        self._checks.is_folder(folder, action.setEnabled)
+        self._checks.enable_for_folder(action, folder)

@@ -313,6 +313,12 @@ def test_hops_follow_the_upstream_rather_than_the_planned_chain(stage: Stage) ->
     ]
 
 
+def test_the_title_without_recipients_has_the_figures_alone(stage: Stage) -> None:
+    stage.nodes.replace([])
+    stage.nodes.watch(make_cast(), [])
+    assert stage.graph._count.full_text() == "40% · 1:00 left"
+
+
 def test_the_figures_of_a_cast() -> None:
     assert cast_lines(make_cast()) == ("model.bin", "40%", "4.0 of 10.0 GB each · 1:00 left")
     assert cast_lines(make_cast(recipients=1, eta=None))[2] == "4.0 of 10.0 GB"
