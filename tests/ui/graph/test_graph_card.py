@@ -5,11 +5,10 @@ from __future__ import annotations
 import itertools
 import math
 from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from PySide6.QtCore import QMimeData, QObject, QPoint, QPointF, Qt, QUrl
+from PySide6.QtCore import QMimeData, QPoint, QPointF, Qt, QUrl
 from PySide6.QtGui import QDragEnterEvent, QDragLeaveEvent, QDragMoveEvent, QDropEvent
 from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QApplication, QVBoxLayout, QWidget
@@ -433,13 +432,11 @@ def test_a_thousand_nodes(qtbot: QtBot) -> None:
 
 def test_both_themes_are_painted(stage: Stage) -> None:
     theme = stage.graph._theme
-    pictures: list[Callable[[], object]] = []
+    colors: list[str] = []
     for dark in (False, True):
         theme.set_dark(dark)
-        image = stage.graph.grab().toImage()
-        pictures.append(image.pixelColor(300, 20).name)
-    assert pictures[0]() != pictures[1]()
-    assert isinstance(theme, QObject)
+        colors.append(stage.graph.grab().toImage().pixelColor(20, 100).name())
+    assert colors[0] != colors[1]
 
 
 def relayed(*upstreams: str, failed: str = "") -> list[DeliverySnapshot]:
