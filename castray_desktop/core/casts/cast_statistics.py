@@ -258,7 +258,7 @@ class TrafficHistory:
         self._go_on_to(now)
         self._close(now)
         fresh, self._fresh = self._fresh, []
-        return [(step, self._told(sample, self._busiest([sample]))) for step, sample in fresh]
+        return [(step, self._report(sample, self._busiest([sample]))) for step, sample in fresh]
 
     def history(self, seconds: float, now: float) -> RateHistory:
         """The last `seconds`, in the finest resolution that reaches back so far."""
@@ -277,7 +277,7 @@ class TrafficHistory:
         since = now - min(seconds, ring.step * RESOLUTIONS[number][1])
         if ring.step not in PERSISTED_STEPS:
             since = max(since, self._began)
-        return RateHistory(ring.step, tuple(self._told(sample, busiest) for sample in samples), since)
+        return RateHistory(ring.step, tuple(self._report(sample, busiest) for sample in samples), since)
 
     def _go_on_to(self, now: float) -> None:
         """Extend the last reports up to now, or as long as they are valid."""
@@ -327,7 +327,7 @@ class TrafficHistory:
             return None
         return frozenset(sorted(sums, key=lambda node: sums[node], reverse=True)[:MAX_NODES])
 
-    def _told(self, sample: _TrafficSample, nodes: frozenset[int] | None) -> RateSample:
+    def _report(self, sample: _TrafficSample, nodes: frozenset[int] | None) -> RateSample:
         rates = {
             self._names[node]: round(rate, 1)
             for node, rate in zip(sample.nodes, sample.rates, strict=True)

@@ -260,12 +260,12 @@ class FileTable:
         )
 
 
-def fit_outcomes(outcomes: FileOutcomes, theirs: Sequence[bytes], ours: Sequence[bytes]) -> FileOutcomes:
+def fit_outcomes(outcomes: FileOutcomes, paths: Sequence[bytes], wanted: Sequence[bytes]) -> FileOutcomes:
     """Outcomes for the files of another list, by path: an earlier attempt may have sent other files."""
-    if theirs == ours:
+    if paths == wanted:
         return outcomes
-    known = dict(zip(theirs, outcomes.codes, strict=False))
-    return FileOutcomes(bytes(known.get(path, FileOutcome.PENDING) for path in ours), outcomes.places)
+    known = dict(zip(paths, outcomes.codes, strict=False))
+    return FileOutcomes(bytes(known.get(path, FileOutcome.PENDING) for path in wanted), outcomes.places)
 
 
 def _writer(item: DeliverySnapshot) -> str:

@@ -14,7 +14,7 @@ GRACE_SECONDS = 30.0
 @dataclass
 class _Absence:
     failure: Failure
-    looked: float
+    checked: float
     seconds: float = 0.0
 
 
@@ -55,6 +55,6 @@ class AbsenceTracker:
         """
         for node, absence in self._away.items():
             if clock_running and node not in excluded:
-                absence.seconds += now - absence.looked
-            absence.looked = now
+                absence.seconds += now - absence.checked
+            absence.checked = now
         return tuple(node for node, absence in self._away.items() if absence.seconds >= GRACE_SECONDS)

@@ -37,8 +37,8 @@ class MulticastStatus:
 
     multicast: MulticastSnapshot
     source: str
-    listeners: tuple[str, ...]  # who is fed by the stream at this moment
-    left: Mapping[str, RelayOnlyReason]  # who is not, and why
+    listeners: tuple[str, ...]  # recipients of the stream at this moment
+    left: Mapping[str, RelayOnlyReason]  # the others, and why
     rate: float
     datagram_share: float
     repaired_share: float

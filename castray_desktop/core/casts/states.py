@@ -41,7 +41,7 @@ class DeliveryEvent(enum.Enum):
     AWAY = "away"  # its node is unreachable; it continues when the node returns
     PAUSED = "paused"
     RESUMED = "resumed"
-    PUT_OFF = "put off"  # its node is offline; another cast serves it later
+    DEFERRED = "deferred"  # its node is offline; another cast serves it later
     FAILED = "failed"
     CANCELLED = "cancelled"
 
@@ -72,7 +72,7 @@ _CE = CastEvent
 _ANY_END_OF_DELIVERY = {
     _DE.FAILED: _D.FAILED,
     _DE.CANCELLED: _D.CANCELLED,
-    _DE.PUT_OFF: _D.AWAITED,
+    _DE.DEFERRED: _D.AWAITED,
 }
 
 _COMMITTED = {_DE.COMMITTED: _D.COMPLETED, _DE.IDENTICAL: _D.SKIPPED}
@@ -190,7 +190,7 @@ def outcome(deliveries: Iterable[DeliverySnapshot]) -> CastEvent:
 
 
 def common_counts(deliveries: Iterable[DeliverySnapshot]) -> FileCounts | None:
-    """What became of the files, where it is the same at every recipient that has said so."""
+    """What became of the files, if every recipient that has reported it reports the same."""
     found = {item.counts for item in deliveries if item.counts}
     return found.pop() if len(found) == 1 else None
 

@@ -10,7 +10,7 @@ from castray_desktop.core.content.quantities import format_bytes
 from castray_desktop.core.protocol.messages import DownloadPlacement, NodeInfo, PlacementReason, StoreSpeed
 
 MAX_ASKED = 4
-"""So many nodes are measured at once."""
+"""Number of nodes that are measured at once."""
 
 SMALL_BYTES = 64 << 20
 """A download below this size is not measured: the range for it would be too short to tell anything."""
@@ -23,7 +23,7 @@ SIMILAR = 0.9
 """Of nodes that are nearly as fast as the fastest, the first is taken."""
 
 OTHERS_FACTOR = 1.5
-"""A node that is no recipient has to be so much faster than all recipients."""
+"""A node that is no recipient has to be faster than all recipients by this factor."""
 
 
 def nodes_to_ask(nodes: Iterable[NodeInfo], count: int = MAX_ASKED) -> tuple[str, ...]:

@@ -19,7 +19,7 @@ SPAN_SECONDS = 1.0
 """Rates are measured over at least this time."""
 
 SPANS = 3
-"""A rate counts once so many spans in a row have reached it: what comes out of buffers does not last."""
+"""A rate counts once this many spans in a row have reached it: what comes out of buffers does not last."""
 
 AHEAD_BYTES = 16 << 20
 AHEAD_SECONDS = 0.5

@@ -47,7 +47,7 @@ WRONG = 1.1
 REPAIR_SECONDS = 0.9
 
 """Were all nodes alike, a route must not be slower than another one by more than this factor. What
-`FanOutWatch` repairs costs so many seconds (`tests/test_simulate.py`)."""
+`FanOutWatch` repairs costs `REPAIR_SECONDS` (`tests/test_simulate.py`)."""
 
 FAN_OUTS = (1, 2, 3, 4, 6, 8)
 

@@ -1,4 +1,4 @@
-"""The agents of a cluster as other parts of the engine see them: who they are, and how they are called."""
+"""The agents of a cluster as other parts of the engine see them, and how they are called."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class AgentDirectory(Protocol):
     ) -> agent_orders.OrderReply | None:
         """Send an order and return its reply.
 
-        Raises CastRayError: NODE_OFFLINE, NODE_SILENT after so many seconds, INTERNAL when it failed there.
+        Raises CastRayError: NODE_OFFLINE, NODE_SILENT after `seconds`, INTERNAL when it failed there.
         """
 
 

@@ -151,17 +151,17 @@ class CastCommands:
         return [session for session in sessions if session.is_running]
 
     def _chosen_recipients(
-        self, cast: str, who: tuple[str, ...]
+        self, cast: str, nodes: tuple[str, ...]
     ) -> list[tuple[CastSession, tuple[str, ...]]]:
         """The same, each with its selected recipients; casts without any are left out."""
         if cast:
             session = self._running(cast)
-            return [(session, _known_recipients(session.status, who))]
+            return [(session, _known_recipients(session.status, nodes))]
         sessions = self._chosen("")
         known = {node for session in sessions for node in session.status.recipients}
-        _check_known(who, sorted(known))
+        _check_known(nodes, sorted(known))
         chosen = [
-            (session, tuple(node for node in who if node in session.status.recipients))
+            (session, tuple(node for node in nodes if node in session.status.recipients))
             for session in sessions
         ]
         return [(session, some) for session, some in chosen if some]
@@ -170,16 +170,16 @@ class CastCommands:
 _MISSING = frozenset({DeliveryState.FAILED, DeliveryState.CANCELLED})
 
 
-def _known_recipients(status: CastStatus, who: Iterable[str]) -> tuple[str, ...]:
+def _known_recipients(status: CastStatus, nodes: Iterable[str]) -> tuple[str, ...]:
     """Distinct recipients of a cast. Raises CastRayError for others, or none."""
-    nodes = tuple(dict.fromkeys(who))
-    if not nodes:
+    distinct = tuple(dict.fromkeys(nodes))
+    if not distinct:
         raise CastRayError(FailureKind.NO_RECIPIENTS)
-    _check_known(nodes, status.recipients)
-    return nodes
+    _check_known(distinct, status.recipients)
+    return distinct
 
 
-def _check_known(who: Iterable[str], known: Sequence[str]) -> None:
-    strangers = [node for node in who if node not in known]
-    if strangers:
-        raise CastRayError(FailureKind.NODE_UNKNOWN, node=", ".join(strangers), nodes=", ".join(known))
+def _check_known(nodes: Iterable[str], known: Sequence[str]) -> None:
+    unknown = [node for node in nodes if node not in known]
+    if unknown:
+        raise CastRayError(FailureKind.NODE_UNKNOWN, node=", ".join(unknown), nodes=", ".join(known))

@@ -89,7 +89,7 @@ class DryRuns:
     async def snapshot(self, request: SendRequest) -> tuple[str, str, tuple[str, ...]]:
         """A digest of what would be sent now, with source and recipients.
 
-        Nobody but the source is asked. Raises CastRayError.
+        Only the source is asked. Raises CastRayError.
         """
         async with self._run(request) as session:
             survey = await session.preflight.survey(ask=False, measures=False)
@@ -335,7 +335,7 @@ class CastManager:
         Paused casts wait for their cluster instead.
         """
         for cast in [cast for cast in self._table.tasks if self._table.sessions[cast].status.is_paused]:
-            if cast in self._table.tasks:  # it may have ended while others were looked after
+            if cast in self._table.tasks:  # it may have ended meanwhile
                 await self._requeue_paused(cast)
         ending = []
         for cast, task in self._table.tasks.items():

@@ -103,7 +103,7 @@ class CastTable:
 
 @dataclass(frozen=True)
 class ClusterContext:
-    """The agents of one cluster, its casts, and who is told of changes."""
+    """The agents of one cluster, its casts, and the function that publishes events."""
 
     agents: AgentDirectory
     publish: Callable[[Event], None]

@@ -143,7 +143,7 @@ class DeferredDeliveries:
     async def _find_source(self, status: CastStatus) -> SendRequest | None:
         """The request for returned recipients; None if no online node has the files.
 
-        An offline source may return: then nobody fails.
+        An offline source may return, so no delivery fails because of it.
         """
         for request in self._requests(status):
             try:

@@ -39,7 +39,7 @@ LIVE_SECONDS = 1.0
 
 ASK_SECONDS = 5.0
 IDLE_SECONDS = 60.0
-"""A table that nobody has looked at for this long is forgotten."""
+"""A table that is not asked for again within this time is forgotten."""
 
 MOST_MANIFEST_BYTES = 1 << 30
 _ASKED = frozenset({DeliveryState.RECEIVING, DeliveryState.VERIFYING, DeliveryState.PAUSED})
@@ -63,7 +63,7 @@ class FileLists:
     def __init__(self, context: ClusterContext) -> None:
         self._context = context
         self._services = context.services
-        self._lists: dict[str, ParcelRecord] = {}  # of running casts that somebody looks at
+        self._lists: dict[str, ParcelRecord] = {}  # of the running cast that is shown
         self._shown: _Shown | None = None
         self._records: Counter[str] = Counter()  # number of records that came since the start
         self._lock = asyncio.Lock()  # one table at a time

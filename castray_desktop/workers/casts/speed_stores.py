@@ -28,7 +28,7 @@ MAX_SPEEDS = 2048
 """Of downloads, the most recent measurements are kept."""
 
 MAX_RECENT = 256
-"""So many downloads are remembered while the engine runs."""
+"""Number of downloads that are remembered while the engine runs."""
 
 SPEEDS = "the speeds of nodes"
 DOWNLOADS = "the speeds of downloads"

@@ -113,15 +113,15 @@ class VerificationJobs:
             job.cancel()
         self._background.cancel()
 
-    def _named(self, who: tuple[str, ...]) -> tuple[str, ...]:
+    def _named(self, selectors: tuple[str, ...]) -> tuple[str, ...]:
         """Raises CastRayError. `all` are the online nodes, including this computer."""
         nodes = self._agents.nodes
-        if ALL_NODES in who:
+        if ALL_NODES in selectors:
             there = tuple(name for name, node in nodes.items() if node.state is NodeState.ONLINE)
             if not there:
                 raise nobody_online(nodes, self._agents.target)
             return there
-        return resolve_recipients(who, "", nodes, self._context.services.groups())
+        return resolve_recipients(selectors, "", nodes, self._context.services.groups())
 
     @contextlib.asynccontextmanager
     async def _running(self, name: str, nodes: tuple[str, ...]) -> AsyncIterator[_VerificationJob]:

@@ -188,7 +188,7 @@ async def find_prunable(context: SessionContext, recipients: Iterable[str]) -> t
 def absent_outcome(request: SendRequest, node: str, failure: Failure) -> tuple[DeliveryEvent, Failure]:
     """How the delivery to an absent node ends: deferred if requested, else failed."""
     if request.options.await_offline and failure.kind in _NOT_THERE:
-        return DeliveryEvent.PUT_OFF, Failure(FailureKind.NODE_AWAITED, {"node": node})
+        return DeliveryEvent.DEFERRED, Failure(FailureKind.NODE_AWAITED, {"node": node})
     return DeliveryEvent.FAILED, failure
 
 
@@ -328,7 +328,7 @@ class CastPreflight:
         return self._context.source in self._expired()
 
     def _recipients_back(self) -> bool:
-        """Whether nobody is waited for any more: all are back, given up, or the source has gone again."""
+        """Whether all recipients are back or given up, or the source has gone again."""
         absent = {node for node in self._status.unfinished if node in self._context.absences}
         return absent <= set(self._expired()) or self._context.source in self._context.absences
 

@@ -72,14 +72,14 @@ class CastStatus:
         self.follows = follows
         self.attempts: tuple[CastAttempt, ...] = ()  # the earlier ones
         self.retried: tuple[str, ...] = ()  # recipients of this attempt, if it is not the first
-        self.received_before: dict[str, int] = {}  # bytes of theirs in the attempt before, as far as known
+        self.received_before: dict[str, int] = {}  # what they received in the attempt before, as far as known
         self.contents = ""  # a digest of the list of files and their versions; empty before the scan
         self.cluster = CastCluster()
         self.request = request
         self.state = CastState.QUEUED
         self.route: Route | None = None
         self.failure: Failure | None = None
-        self._next_try = 0.0  # when a server that lets wait is asked again
+        self._next_try = 0.0  # when a server that asks to wait is asked again
         self.multicast = MulticastProgress()
         self.mode = mode  # the recipients mode
         self.started = started
@@ -163,7 +163,7 @@ class CastStatus:
         self.multicast.reported(report.multicast, now)
 
     def store_waits(self, failure: Failure | None, seconds: float, now: float) -> None:
-        """The server that files are downloaded from lets wait for so many seconds; None: no more."""
+        """The server of the files asks to wait for this many seconds; without `failure`, no longer."""
         if failure is not None:
             next_try = now + seconds if seconds > 0 else 0.0
             if failure != self.failure or abs(next_try - self._next_try) >= NEXT_TRY_SECONDS:
@@ -228,8 +228,10 @@ class CastStatus:
         if not entry.state.finished:
             entry.change(failure=None)
 
-    def mark_shared(self, node: str, writer: str, now: float, theirs: str = "", ours: str = "") -> None:
-        """`node` has the files because `writer` wrote to the same folder: `theirs` there, `ours` here."""
+    def mark_shared(
+        self, node: str, writer: str, now: float, writer_path: str = "", node_path: str = ""
+    ) -> None:
+        """`node` has the files because `writer` wrote to the same folder, which has a path on each."""
         written = self._entries[writer].snapshot
         entry = self._entries[node]
         entry.change(
@@ -237,7 +239,7 @@ class CastStatus:
             skipped_bytes=written.skipped_bytes,
             counts=written.counts,
             paths=tuple(
-                ours + path.removeprefix(theirs) if path.startswith(theirs) else path
+                node_path + path.removeprefix(writer_path) if path.startswith(writer_path) else path
                 for path in written.paths
             ),
             hash=written.hash,
@@ -351,7 +353,7 @@ class CastStatus:
         found = []
         for entry in self._entries.values():
             upstream = entry.snapshot.upstream
-            # a source that downloads the files is a recipient as well; nobody lags behind that
+            # a source that downloads the files is a recipient as well; no other one lags behind it
             above = self._entries.get(upstream) if upstream != self.request.source else None
             found.append(entry.snapshot_at(now, self._began, contents, above.snapshot if above else None))
         return tuple(found)

@@ -24,8 +24,8 @@ from castray_desktop.workers.sources.address_resolver import AddressResolver, me
 log = logging.getLogger("castray.cast")
 
 BATCH_FILES = 1000
-"""So many files get links at once. With session tokens a batch has 1.7 MB, which driver and agent decode in
-some hundredths of a second.
+"""Number of files that get links at once. With session tokens a batch has 1.7 MB, which driver and agent
+decode in some hundredths of a second.
 """
 
 ATTEMPT_DELAYS = (1.0, 2.0, 5.0, 10.0, 20.0)
@@ -86,8 +86,10 @@ class DownloadLinks:
         return hasher.hexdigest()
 
     async def resolve(self, ask_nodes: AskNodes, patience: float = math.inf) -> None:
-        """Find out what the addresses of the request stand for, once. Raises CastRayError, also for a store
-        that lets wait for longer than `patience` seconds."""
+        """Find out what the addresses of the request stand for, once.
+
+        Raises CastRayError, also for a store that asks to wait for longer than `patience` seconds.
+        """
         urls = self._status.request.urls
         if not urls or self.files:
             return
@@ -101,13 +103,13 @@ class DownloadLinks:
         self.files = await asyncio.to_thread(merge_listings, listings, options.layout)
 
     def _waiting(self, seconds: float, reason: str) -> None:
-        """A store lets wait for so many seconds, or no more."""
+        """A store asks to wait for this many seconds; without a reason, no longer."""
         failure = Failure(FailureKind.SERVER_AWAITED, {"reason": reason}) if reason else None
         self._status.store_waits(failure, seconds, self._context.now)
         self._context.wakeup.wake()
 
     async def wait(self, seconds: float, reason: str) -> None:
-        """Wait as long as a server asks for, and say so."""
+        """Wait as long as a server asks for, and show the reason meanwhile."""
         self._waiting(seconds, reason)
         try:
             await asyncio.sleep(seconds)

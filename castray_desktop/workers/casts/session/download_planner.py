@@ -38,13 +38,13 @@ MEASURE_SECONDS = 8.0
 """A node that has not measured its rate by then is left out."""
 
 MAX_ASKED_SECONDS = 900.0
-"""Servers that let a cast wait longer than this, in all, before they say what a file is, end it."""
+"""A cast ends if servers ask it to wait longer than this, in all, before they say what a file is."""
 
 Failures = dict[str, Failure]
 """Why nodes can't download, by their names."""
 
 Waits = dict[str, RemoteListing]
-"""Answers of nodes that a server lets wait, by their names."""
+"""Answers of nodes that a server asks to wait, by their names."""
 
 log = logging.getLogger("castray.cast")
 
@@ -58,8 +58,8 @@ async def list_files(
 ) -> tuple[str, tuple[RemoteFile, ...]] | None:
     """Ask nodes at once what the addresses stand for; the first one that knows, and what it says.
 
-    None if none does; the reasons are put into `failures`, and the answers of nodes that a server lets wait
-    into `waits`.
+    None if none does. The reasons are added to `failures`, answers of nodes that a server asks to wait to
+    `waits`.
     """
     tasks = [asyncio.create_task(_resolve(agents, node, urls)) for node in nodes]
     try:
@@ -85,7 +85,7 @@ async def _resolve(agents: AgentDirectory, node: str, urls: tuple[str, ...]) -> 
 
 
 def busy_server(waits: Waits) -> Failure | None:
-    """Why nothing is known of files whose server lets wait, although it answers; None if none does."""
+    """Why nothing is known of files whose server answers and asks to wait; None if no server does."""
     return next((listing.problem for listing in waits.values() if listing.busy), None)
 
 
@@ -126,7 +126,7 @@ class DownloadPlanner:
         """Set the files to download, and the source where it was not named. Raises CastRayError.
 
         Without `measures`, only what is known already decides. With less `patience`, in seconds, a store that
-        lets wait for longer, or any web server that does, raises CastRayError(SERVER_BUSY).
+        asks to wait longer raises CastRayError(SERVER_BUSY), and so does any web server that asks to wait.
         """
         self._links.check_encrypted(self._status.request.urls)
         if self._status.request.urls and self._is_open:
@@ -202,7 +202,6 @@ class DownloadPlanner:
         Raises CastRayError.
         """
         listers = []
-
         left = MAX_ASKED_SECONDS if patient else 0.0
 
         async def ask(urls: tuple[str, ...]) -> tuple[RemoteFile, ...]:
@@ -257,7 +256,7 @@ class DownloadPlanner:
         raise CastRayError.of(unreachable(file.shown_address, failures))
 
     async def _measure(self, nodes: tuple[str, ...], file: RemoteFile, length: int) -> tuple[StoreSpeed, ...]:
-        """Let nodes download so much at once; 0: only see whether they reach the server."""
+        """Let nodes download `length` bytes at once; 0: only see whether they reach the server."""
 
         async def ask(node: str) -> StoreSpeed:
             try:

@@ -53,11 +53,11 @@ log = logging.getLogger("castray.cast")
 
 def configured_hops(environment: Mapping[str, str]) -> int:
     """The configured hop limit, else 1."""
-    said = environment.get(HOPS_VARIABLE, "").strip()
-    if said.isascii() and said.isdigit() and 1 <= int(said) <= MAX_HOPS:
-        return int(said)
-    if said:
-        log.warning("%s=%s is not a number from 1 to %d; using 1", HOPS_VARIABLE, said, MAX_HOPS)
+    value = environment.get(HOPS_VARIABLE, "").strip()
+    if value.isascii() and value.isdigit() and 1 <= int(value) <= MAX_HOPS:
+        return int(value)
+    if value:
+        log.warning("%s=%s is not a number from 1 to %d; using 1", HOPS_VARIABLE, value, MAX_HOPS)
     return 1
 
 
@@ -131,7 +131,7 @@ class MulticastControl:
         self._over = context.status.request.options.transport is not TransportOption.UDP
         self._told: dict[str, tuple[int, float]] = {}  # which agent of a node was told to listen, and when
         self._joining: set[str] = set()  # with an order to listen that has not been answered
-        self._heard: set[str] = set()  # who has listened
+        self._heard: set[str] = set()  # recipients that have listened
         self._moved: set[str] = set()  # to the tail, since they don't
         self._incarnation = 0  # which agent of the source the group is of
         self._ordered: frozenset[str] = frozenset()  # the listeners that it was told
@@ -179,7 +179,7 @@ class MulticastControl:
     # --- whether --------------------------------------------------------------------------------
 
     def _begin(self, route: Route) -> None:
-        """Give the cast a group, if anybody can listen to it."""
+        """Give the cast a group, if a recipient can listen to it."""
         source = self._context.agents.hello(self._context.source)
         if source is None:
             return

@@ -31,11 +31,11 @@ class Wakeup:
     def __init__(self, absences: AbsenceTracker, changed: Callable[[], None]) -> None:
         self.changed = changed
         self._absences = absences
-        self._come = asyncio.Event()
+        self._woken = asyncio.Event()
 
     def wake(self) -> None:
         """Something changed."""
-        self._come.set()
+        self._woken.set()
         self.changed()
 
     async def until(self, condition: Callable[[], bool]) -> None:
@@ -43,8 +43,8 @@ class Wakeup:
         while not condition():
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(TICK_SECONDS if self._absences else None):
-                    await self._come.wait()
-            self._come.clear()
+                    await self._woken.wait()
+            self._woken.clear()
 
 
 @dataclass(frozen=True)

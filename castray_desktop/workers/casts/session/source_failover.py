@@ -130,8 +130,8 @@ class SourceFailover:
             self._context.absences.mark_back(self._context.source)
             self._status.wait_for(None)
             self._executor.set_route(route.rerooted(successor))
-        elif (heir := self._heir()) is not None:
-            self._download_on(heir)
+        elif (downloader := self._next_downloader()) is not None:
+            self._continue_download(downloader)
         elif self._context.source not in self._context.absences and self._context.is_online(
             self._context.source
         ):
@@ -155,7 +155,7 @@ class SourceFailover:
                 return node
         return None
 
-    def _heir(self) -> str | None:
+    def _next_downloader(self) -> str | None:
         """The recipient that can go on with the download: the one that has most of it."""
         status = self._status
         if not status.request.is_download or not self.links.files:
@@ -171,7 +171,7 @@ class SourceFailover:
         ]
         return max(able, key=status.verified_bytes, default=None)
 
-    def _download_on(self, node: str) -> None:
+    def _continue_download(self, node: str) -> None:
         """The node that downloads is gone: another one downloads what is missing."""
         source, route = self._context.source, self._status.route
         log.info("cast %s: %s downloads instead of %s", self._context.cast, node, source)
