@@ -32,8 +32,6 @@ from castray_desktop.core.multicast.datagrams import (
     ReceiverReport,
     expand_by_shake,
     pack_datagram_header,
-    tag_of_probe,
-    tags_of,
 )
 from castray_desktop.core.protocol.nodes import peer_frames
 from castray_desktop.core.protocol.nodes.agent_orders import StartDelivery
@@ -55,7 +53,6 @@ from castray_desktop.workers.agent.transfer.delivery.piece_downloader import (
 from castray_desktop.workers.agent.transfer.delivery.prune import pack_manifest, unpack_manifest
 from castray_desktop.workers.agent.transfer.multicast.multicast_receiver import (
     DatagramParser,
-    TagChecker,
 )
 from castray_desktop.workers.agent.transfer.multicast.multicast_sockets import (
     BatchReceiver,
@@ -187,6 +184,7 @@ class ScriptedConnection:
     def __init__(self, data: bytes) -> None:
         self._data, self._at, self._idle = data, 0, 0
         self.passed_fd = -1
+        self.last_sent = 0.0
 
     def read(self, count: int) -> bytes:
         some = self._data[self._at : self._at + count]
@@ -301,7 +299,7 @@ def _download_samples() -> Sequence[bytes]:
     return [
         whole,
         digests + whole,
-        waiting + _piece_frame(0) + peer_frames.spoilt(1, "it changed"),
+        waiting + _piece_frame(0) + peer_frames.spoilt_frame(1, "it changed"),
         _piece_frame(2) + _piece_frame(0) + peer_frames.gone_frame("over"),
         _piece_frame(0) + peer_frames.piece_digest_frame(1, digest, len(data)) + _piece_frame(1),
         _piece_frame(0)
@@ -433,8 +431,7 @@ def _datagrams(folder: Path, stack: ExitStack) -> Parse:
     batches = BatchReceiver(SIZE, MOST, 1)
 
     def parse(data: bytes) -> None:
-        tags = TagChecker(KEYS)
-        parser = DatagramParser(batches, tags)
+        parser = DatagramParser(batches, KEYS)
         buffer = ReassemblyBuffer(BIG, cast(NeededPieces, MissingPieces()))
         plans = [_PLAN.unpack_from(data, at) for at in range(0, len(data) - _PLAN.size + 1, _PLAN.size)]
         for first in range(0, len(plans), MOST):
@@ -445,7 +442,7 @@ def _datagrams(folder: Path, stack: ExitStack) -> Parse:
                 head = DatagramHeader(b"", sequence, piece, offset, size)
                 tag = b"-forged-"
                 if right % 2 and size >= 512:
-                    tag = tags_of(KEYS.tags, 1, head)[:8] if count else tag_of_probe(KEYS.tags, head)
+                    tag = KEYS.tags(head, 1)[:8] if count else KEYS.probe_tag(head)
                 raw = pack_datagram_header(tag.ljust(8, b"\0"), sequence, piece, offset, size)
                 batches.heads[slot * HEADER_BYTES : (slot + 1) * HEADER_BYTES] = raw
                 lengths.append(min(right, HEADER_BYTES) if right >= 0xF0 else HEADER_BYTES + count)

@@ -293,7 +293,7 @@ def test_hashes_and_digests_that_are_forged(lab: Lab, stack: ExitStack) -> None:
 MADE_UP = {
     "waiting": peer_frames.frame(F.WAITING),
     "gone": peer_frames.gone_frame("it is gone"),
-    "spoilt": peer_frames.spoilt(3, "it was changed"),
+    "spoilt": peer_frames.spoilt_frame(3, "it was changed"),
     "a piece that there is not": piece_head(1 << 40, bytes(16), 5) + b"12345",
     "a piece of another length": piece_head(3, digest(b"12345"), 5) + b"12345",
     "a part": peer_frames.part_head(100, 5) + b"12345",

@@ -210,10 +210,6 @@ class MulticastCongestionControl:
         """The receivers that keep up. The relay chain serves the others."""
         return frozenset(receiver.name for receiver in self._receivers.following())
 
-    def heard(self) -> frozenset[bytes]:
-        """The receivers that ever got a datagram."""
-        return self._receivers.heard()
-
     # --- too fast -------------------------------------------------------------------------------
 
     def _cut_to_what_arrives(self, now: float) -> None:

@@ -19,6 +19,7 @@ import hashlib
 import hmac
 import struct
 from collections.abc import Callable
+from functools import lru_cache
 from typing import NamedTuple
 
 TAG_BYTES = 8
@@ -28,6 +29,7 @@ MAX_DATAGRAM = 1472  # what fits an Ethernet frame with IPv4 and UDP
 MAX_BATCH_DATAGRAMS = 44  # datagrams that the kernel may take or hand over at once; 64 KiB is its bound
 MAC_BYTES = 16
 NAME_BYTES = 8
+CACHED_ZONES = 64
 
 _HEADER = struct.Struct("!8sQII")  # tag, sequence and size, piece, offset
 _REPORT = struct.Struct("!8sIBQQQQI")
@@ -40,8 +42,6 @@ REPORT_BYTES = _REPORT.size + MAC_BYTES
 
 
 _ZONE = struct.Struct("!IIQH")
-TagZone = tuple[int, int, int, int]
-"""See `zone_of`."""
 
 
 class MulticastState(str, enum.Enum):
@@ -117,12 +117,38 @@ class DatagramKeys:
         self._expand = expand
         self._tag_key = _derived(secret, b"castray multicast tag", cast)
         self._mac_key = _derived(secret, b"castray multicast report", cast)
+        self.zone_tags = lru_cache(CACHED_ZONES)(self._expand_zone)
 
-    def tags(self, zone: TagZone) -> bytes:
+    def tags(self, head: DatagramHeader, number: int) -> bytes:
+        """Tags of this many consecutive datagrams, starting with the one of `head`."""
+        _, sequence, piece, offset, size = head
+        found = b""
+        while number > 0:
+            of_zone = self.zone_tags(*zone_of(sequence, piece, offset, size))
+            first = tag_offset(offset, size)
+            left = ZONE_BYTES - offset % ZONE_BYTES
+            count = min(number, -(-left // size))  # number of datagrams that begin in this zone
+            found += of_zone[first : first + count * TAG_BYTES]
+            number, sequence, offset = number - count, sequence + count, offset + count * size
+        return found
+
+    def probe_tag(self, head: DatagramHeader) -> bytes:
+        """Tag of a probe, which says that the sender is at the place of `head`."""
+        return self.zone_tags(*zone_of(head.sequence, head.piece, head.offset, head.size))[:TAG_BYTES]
+
+    def is_genuine(self, head: DatagramHeader, count: int) -> bool:
+        """Whether a datagram with `count` bytes has the right tag; False for lengths that no sender uses."""
+        if not max(MIN_PAYLOAD, count) <= head.size <= MAX_DATAGRAM:
+            return False
+        if not count:
+            return head.tag == self.probe_tag(head)
+        return head.offset % head.size == 0 and head.tag == self.tags(head, 1)
+
+    def _expand_zone(self, piece: int, number: int, first: int, size: int) -> bytes:
         """Tags of the datagrams that begin in one zone of a piece, concatenated; see `tag_offset`."""
-        size = zone[3]
         count = 2 + (ZONE_BYTES - 1) // size
-        return self._expand(self._tag_key, _ZONE.pack(*zone), TAG_BYTES * count)
+        text = _ZONE.pack(piece, number, first, size)
+        return self._expand(self._tag_key, text, TAG_BYTES * count)
 
     def pack_report(self, report: ReceiverReport) -> bytes:
         """A report as a datagram."""
@@ -170,8 +196,8 @@ def receiver_id(node: str) -> bytes:
     return hashlib.blake2b(node.encode(), digest_size=NAME_BYTES).digest()
 
 
-def zone_of(sequence: int, piece: int, offset: int, size: int) -> TagZone:
-    """The zone that a datagram begins in: piece, number, and the sequence of its first datagram.
+def zone_of(sequence: int, piece: int, offset: int, size: int) -> tuple[int, int, int, int]:
+    """The zone that a datagram begins in: piece, number, the sequence of its first datagram, and size.
 
     `size` is not 0.
     """
@@ -197,28 +223,6 @@ def parse_datagram_header(raw: memoryview, at: int) -> DatagramHeader:
     """Parse the header of the datagram at `at`."""
     tag, both, piece, offset = _HEADER.unpack_from(raw, at)
     return DatagramHeader(tag, both >> _SIZE_BITS, piece, offset, both & _MOST_SIZE)
-
-
-def tags_of(tags: Callable[[TagZone], bytes], number: int, head: DatagramHeader) -> bytes:
-    """Tags of this many datagrams, starting with the one of `head`.
-
-    `tags` gives those of a zone, as `DatagramKeys.tags` does.
-    """
-    _, sequence, piece, offset, size = head
-    found = b""
-    while number > 0:
-        of_zone = tags(zone_of(sequence, piece, offset, size))
-        first = tag_offset(offset, size)
-        left = ZONE_BYTES - offset % ZONE_BYTES
-        count = min(number, -(-left // size))  # number of datagrams that begin in this zone
-        found += of_zone[first : first + count * TAG_BYTES]
-        number, sequence, offset = number - count, sequence + count, offset + count * size
-    return found
-
-
-def tag_of_probe(tags: Callable[[TagZone], bytes], head: DatagramHeader) -> bytes:
-    """Tag of a probe, which says that the sender is at the place of `head`."""
-    return tags(zone_of(head.sequence, head.piece, head.offset, head.size))[:TAG_BYTES]
 
 
 def payload_bytes(mtu: int, ipv6: bool) -> int:

@@ -317,10 +317,6 @@ class ReceiverSet:
         """The followed receivers."""
         return [each for each in self._by_id.values() if each.heard and each.follows and not each.leaving]
 
-    def heard(self) -> frozenset[bytes]:
-        """Receivers that have received at least one datagram."""
-        return frozenset(name for name, receiver in self._by_id.items() if receiver.heard)
-
     def update_following(self, now: float) -> None:
         """Update which receivers are followed."""
         furthest = max((each.sequence for each in self._by_id.values()), default=0)

@@ -27,7 +27,6 @@ from castray_desktop.core.multicast.datagrams import (
     payload_bytes,
     receiver_id,
     tag_offset,
-    tags_of,
     zone_of,
 )
 
@@ -60,11 +59,11 @@ def test_a_head_comes_back(tag: bytes, sequence: int, piece: int, offset: int, s
 def test_the_tags_of_a_piece_are_those_of_its_datagrams(
     number: int, sequence: int, piece: int, size: int
 ) -> None:
-    tags = tags_of(KEYS.tags, number, DatagramHeader(b"", sequence, piece, 0, size))
+    tags = KEYS.tags(DatagramHeader(b"", sequence, piece, 0, size), number)
     assert len(tags) == number * TAG_BYTES
     for at in range(number):
         head = DatagramHeader(b"", sequence + at, piece, at * size, size)
-        assert tags[at * TAG_BYTES : (at + 1) * TAG_BYTES] == tags_of(KEYS.tags, 1, head)
+        assert tags[at * TAG_BYTES : (at + 1) * TAG_BYTES] == KEYS.tags(head, 1)
 
 
 @given(st.floats(0, 1e11), st.integers(1, 1000))
@@ -92,12 +91,12 @@ def test_all_datagrams_of_a_zone_name_it_alike(first: int, piece: int, number: i
 def test_tags_differ_by_zone_cast_and_secret() -> None:
     zone = zone_of(0, 3, 0, 1424)
     tags = {
-        KEYS.tags(zone),
-        KEYS.tags(zone_of(0, 4, 0, 1424)),
-        KEYS.tags(zone_of(0, 3, ZONE_BYTES, 1424)),
-        KEYS.tags(zone_of(1, 3, 0, 1424)),
-        DatagramKeys(bytes(range(32)), "0123456789ac").tags(zone),
-        DatagramKeys(bytes(32), "0123456789ab").tags(zone),
+        KEYS.zone_tags(*zone),
+        KEYS.zone_tags(*zone_of(0, 4, 0, 1424)),
+        KEYS.zone_tags(*zone_of(0, 3, ZONE_BYTES, 1424)),
+        KEYS.zone_tags(*zone_of(1, 3, 0, 1424)),
+        DatagramKeys(bytes(range(32)), "0123456789ac").zone_tags(*zone),
+        DatagramKeys(bytes(32), "0123456789ab").zone_tags(*zone),
     }
     assert len(tags) == 6
 
@@ -107,7 +106,7 @@ def test_each_datagram_has_a_tag_of_its_own(size: int) -> None:
     places = range(0, 1 << 20, size)
     tags = set()
     for sequence, place in enumerate(places, 1000):
-        zone = KEYS.tags(zone_of(sequence, 3, place, size))
+        zone = KEYS.zone_tags(*zone_of(sequence, 3, place, size))
         at = tag_offset(place, size)
         assert TAG_BYTES <= at <= len(zone) - TAG_BYTES
         tags |= {zone[at : at + TAG_BYTES], zone[:TAG_BYTES]}
@@ -122,7 +121,7 @@ def test_each_datagram_has_a_tag_of_its_own(size: int) -> None:
     st.integers(512, MAX_DATAGRAM),
 )
 def test_whatever_a_head_says_has_tags(sequence: int, piece: int, offset: int, size: int) -> None:
-    tags = KEYS.tags(zone_of(sequence, piece, offset, size))
+    tags = KEYS.zone_tags(*zone_of(sequence, piece, offset, size))
     assert len(tags[tag_offset(offset, size) :]) >= TAG_BYTES
 
 

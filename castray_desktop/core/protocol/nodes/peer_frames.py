@@ -193,12 +193,10 @@ def parse_part_head(header: FrameHeader, raw: bytes) -> tuple[int, int]:
     return start, start + header.length - _PART.size
 
 
-def piece_by_fd_frame(
-    index: int, digest: bytes, length: int, file: int, offset: int, flags: int = 0
-) -> bytes:
+def piece_by_fd_frame(index: int, digest: bytes, length: int, file: int, offset: int) -> bytes:
     """Build a PIECE frame whose bytes are in a passed file."""
     body = _PIECE.pack(index, digest, length) + _BY_FD.pack(file, offset)
-    return frame(FrameType.PIECE, body, flags | PieceFlag.BY_FD)
+    return frame(FrameType.PIECE, body, PieceFlag.BY_FD)
 
 
 def parse_piece_head(header: FrameHeader, raw: bytes) -> PieceHead:
@@ -225,8 +223,8 @@ def gone_frame(reason: str) -> bytes:
     return frame(FrameType.GONE, short_reason(reason))
 
 
-def spoilt(piece: int, reason: str) -> bytes:
-    """A SPOILT frame: this node's own copy of a piece is not right any more."""
+def spoilt_frame(piece: int, reason: str) -> bytes:
+    """Build a SPOILT frame: this node's own copy of a piece is not right any more."""
     return frame(FrameType.SPOILT, _SPOILT.pack(piece) + short_reason(reason))
 
 

@@ -8,8 +8,8 @@ import time
 from collections.abc import Callable
 from typing import Optional
 
+from castray_desktop.core.casts.transfer_options import TransportOption
 from castray_desktop.core.failures.kinds import CastRayError, Failure, FailureKind
-from castray_desktop.core.protocol.nodes import dial_strategy
 from castray_desktop.core.protocol.nodes.agent_orders import (
     JoinGroup,
     PauseDelivery,
@@ -341,7 +341,7 @@ class DownloadSession:
         if spoilt is not None:
             kind, lost_after = spoilt.kind, 0.0
             values["path"] = self._store.path_of_piece(spoilt.piece)
-        elif self._order.options.transport == dial_strategy.DIRECT and upstream not in self._met:
+        elif self._order.options.transport is TransportOption.DIRECT and upstream not in self._met:
             kind, around = FailureKind.NO_WAY, self._context.connections
             values["address"] = host_port(upstream.address, upstream.port)
             values["own"] = host_port(without_scope(around.address), around.port)

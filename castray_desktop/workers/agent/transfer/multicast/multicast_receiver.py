@@ -13,14 +13,11 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
-from functools import lru_cache
 from typing import NamedTuple, Optional
 
 from castray_desktop.core.content.stream_layout import StreamLayout
 from castray_desktop.core.multicast.datagrams import (
     HEADER_BYTES,
-    MAX_DATAGRAM,
-    MIN_PAYLOAD,
     TAG_BYTES,
     DatagramHeader,
     DatagramKeys,
@@ -29,8 +26,6 @@ from castray_desktop.core.multicast.datagrams import (
     next_report_number,
     parse_datagram_header,
     receiver_id,
-    tag_of_probe,
-    tags_of,
 )
 from castray_desktop.core.protocol.nodes.cast_parcel import MulticastGroup
 from castray_desktop.workers.agent.transfer.multicast.multicast_sockets import (
@@ -46,7 +41,6 @@ from castray_desktop.workers.agent.transfer.multicast.reassembly import (
 )
 from castray_desktop.workers.agent.transfer.store.receive_store import ReceiveStore
 
-CACHED_ZONES = 64
 BATCH_BYTES = 1 << 18
 """Bytes received at once: they stay in the processor's cache until they are copied to their piece."""
 
@@ -106,25 +100,6 @@ class DatagramRun(NamedTuple):
     data: memoryview
 
 
-class TagChecker:
-    """Checks the authentication tags of one cast."""
-
-    def __init__(self, keys: DatagramKeys) -> None:
-        self._of_zone = lru_cache(CACHED_ZONES)(keys.tags)
-
-    def is_right(self, head: DatagramHeader, count: int) -> bool:
-        """Check one datagram with `count` bytes; False for lengths that no sender uses."""
-        if not max(MIN_PAYLOAD, count) <= head.size <= MAX_DATAGRAM:
-            return False
-        if not count:
-            return head.tag == tag_of_probe(self._of_zone, head)
-        return head.offset % head.size == 0 and head.tag == tags_of(self._of_zone, 1, head)
-
-    def following(self, head: DatagramHeader, number: int) -> memoryview:
-        """The expected tags of `number` datagrams from this one on, as words."""
-        return memoryview(tags_of(self._of_zone, number, head)).cast("Q")
-
-
 class DatagramParser:
     """Sorts received messages into runs. Only the tags are trusted.
 
@@ -132,9 +107,9 @@ class DatagramParser:
     been replaced by a forged one.
     """
 
-    def __init__(self, batches: BatchReceiver, tags: TagChecker) -> None:
+    def __init__(self, batches: BatchReceiver, keys: DatagramKeys) -> None:
         self._batches = batches
-        self._tags = tags
+        self._keys = keys
         self._seen = batches.heads.cast("Q")[:: HEADER_BYTES // TAG_BYTES]
         self.singles = 0
         """Number of datagrams in a row that were not coalesced."""
@@ -153,7 +128,7 @@ class DatagramParser:
                     if place + valid == end:
                         after -= size + HEADER_BYTES - last
                     yield DatagramRun(head, valid, self._batches.payloads[place * size : after])
-                elif place + 1 == end and last == HEADER_BYTES and self._tags.is_right(head, 0):
+                elif place + 1 == end and last == HEADER_BYTES and self._keys.is_genuine(head, 0):
                     yield DatagramRun(head, 0, _NOTHING)
                 place += valid or 1
 
@@ -182,7 +157,8 @@ class DatagramParser:
             number -= 1
         if not number or head.size != self._batches.size or head.offset % head.size:
             return 0
-        return _equal_prefix(self._seen[place : place + number], self._tags.following(head, number))
+        expected = memoryview(self._keys.tags(head, number)).cast("Q")
+        return _equal_prefix(self._seen[place : place + number], expected)
 
 
 def _equal_prefix(some: memoryview, others: memoryview) -> int:
@@ -256,7 +232,6 @@ class MulticastReceiver:
         self._slept = (0.0, 0)  # time of the last sleep, and payload received by then
         self._reports: Optional[socket.socket] = None
         self._sender: tuple[str, int] = ("", 0)
-        self._tags = TagChecker(keys)
         self._sender_known = False
         self._batches: Optional[BatchReceiver] = None  # set once the sender is known
         self._first = memoryview(
@@ -425,7 +400,7 @@ class MulticastReceiver:
         if length < HEADER_BYTES:
             return
         head = parse_datagram_header(self._first, 0)
-        if not self._tags.is_right(head, length - HEADER_BYTES):
+        if not self._keys.is_genuine(head, length - HEADER_BYTES):
             return
         if where[:2] != self._sender:
             if self.has_received and time.monotonic() - self._last < SENDER_LOCK_SECONDS:
@@ -446,7 +421,7 @@ class MulticastReceiver:
         """Set the datagram size and the number that the kernel may coalesce."""
         self._socket.coalesce(together > 1)
         self._batches = BatchReceiver(size, BATCH_BYTES // size, together)
-        self._parser = DatagramParser(self._batches, self._tags)
+        self._parser = DatagramParser(self._batches, self._keys)
 
     # --- datagrams
 

@@ -60,7 +60,7 @@ class MulticastRepair:
         something.
         """
         self._store.time_breakdown.switch(WAITING)
-        return self._channel.wait_readable_or(self.receiver.wake_fd, seconds)
+        return self._channel.wait_readable(seconds, self.receiver.wake_fd)
 
     def step(self) -> list[tuple[int, int]]:
         """Write complete pieces and request missing parts; returns the pieces to fetch as a whole.

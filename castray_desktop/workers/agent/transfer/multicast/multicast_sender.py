@@ -26,8 +26,6 @@ from castray_desktop.core.multicast.datagrams import (
     is_newer_report,
     pack_datagram_header,
     receiver_id,
-    tag_of_probe,
-    tags_of,
 )
 from castray_desktop.core.protocol.nodes.agent_orders import SendToGroup
 from castray_desktop.core.protocol.nodes.agent_reports import MulticastReport
@@ -94,7 +92,7 @@ class PieceDatagrams:
         """
         size, view = self._payload, self._read(index)
         number = -(-len(view) // size)
-        tags = tags_of(self._keys.tags, number, DatagramHeader(b"", sequence, index, 0, size))
+        tags = self._keys.tags(DatagramHeader(b"", sequence, index, 0, size), number)
         return [
             (
                 pack_datagram_header(
@@ -154,7 +152,7 @@ class MulticastSender:
         self._reports_read_at = 0.0
         self._slow_since = 0.0
         self._probed = 0.0
-        self._set_receivers(order.listeners)
+        self.set_receivers(order.listeners)
         self._thread = threading.Thread(target=self._run, name=f"castray-multicast-{order.cast}", daemon=True)
 
     def start(self) -> None:
@@ -165,9 +163,9 @@ class MulticastSender:
         """Whether it is still running."""
         return self._state in (MulticastState.WAITING, MulticastState.SENDING)
 
-    def update(self, order: SendToGroup) -> None:
-        """Other listeners. From any thread."""
-        self._set_receivers(order.listeners)
+    def set_receivers(self, nodes: Sequence[str]) -> None:
+        """The names of the nodes that were told to join. From any thread."""
+        self._names = {receiver_id(node): node for node in nodes}
 
     def stop(self, end: MulticastEnd = MulticastEnd.ORDERED) -> None:
         """Request the end. From any thread."""
@@ -185,9 +183,6 @@ class MulticastSender:
             sent_bytes=self._sent,
             rate=round(self._pace.rate) if self.active else 0,
         )
-
-    def _set_receivers(self, listeners: Sequence[str]) -> None:
-        self._names = {receiver_id(node): node for node in listeners}
 
     # --- the thread
 
@@ -315,7 +310,7 @@ class MulticastSender:
     def _probe(self) -> None:
         """Send a datagram without payload that tells the stream position."""
         head = DatagramHeader(b"", self._sequence, *self._at, self._socket.payload)
-        self._send([(pack_datagram_header(tag_of_probe(self._keys.tags, head), *head[1:]), memoryview(b""))])
+        self._send([(pack_datagram_header(self._keys.probe_tag(head), *head[1:]), memoryview(b""))])
 
     # --- rate
 

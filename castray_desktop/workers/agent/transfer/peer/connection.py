@@ -52,9 +52,14 @@ class UntrustedPeerError(OSError):
 class PeerConnection:
     """A connected socket. One thread reads and writes; any thread may `abort`."""
 
+    encrypted = False
+    """Whether what is sent is encrypted."""
+
     def __init__(self, sock: socket.socket, local: bool = True) -> None:
         """A Unix socket can pass open files, unless it is not `local`."""
-        self._socket = sock
+        self.sock = sock
+        """Another connection may use it instead of this one."""
+        self.last_sent = time.monotonic()
         self.local = local and sock.family == socket.AF_UNIX
         self.same_machine = self.local
         self.passed_fd = -1
@@ -72,41 +77,31 @@ class PeerConnection:
                 linux_calls.prefer_bbr(sock)
 
     @property
-    def sock(self) -> socket.socket:
-        """The socket, for another connection instead of this one."""
-        return self._socket
-
-    @property
-    def encrypted(self) -> bool:
-        """Whether what is sent is encrypted."""
-        return False
-
-    @property
     def peer(self) -> str:
         """The name in the peer's certificate; empty for none."""
         return ""
 
     def set_timeouts(self, receive: float, send: float) -> None:
         """From now on reads and writes raise PeerTimeoutError after this many seconds without a byte."""
-        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _timeval(receive))
-        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, _timeval(send))
+        self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _timeval(receive))
+        self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, _timeval(send))
 
     def abort(self) -> None:
         """Wake threads that read or write; they get an error."""
         try:
-            self._socket.shutdown(socket.SHUT_RDWR)
+            self.sock.shutdown(socket.SHUT_RDWR)
         except OSError:  # not connected any more
             return
 
     def close(self) -> None:
         """Free the socket and passed descriptors. To be called by the thread that uses it."""
         self._drop_passed()
-        self._socket.close()
+        self.sock.close()
 
     # --- reading
 
     def read_into(self, view: memoryview) -> None:
-        """Fill `view`. Raises Silent or ConnectionError."""
+        """Fill `view`. Raises PeerTimeoutError or ConnectionError."""
         at = 0
         while at < len(view):
             try:
@@ -120,16 +115,16 @@ class PeerConnection:
             at += count
 
     def _receive(self, view: memoryview) -> int:
-        """Receive into `view`, all of it if it arrives in time; 0 at the end. Raises Silent."""
+        """Receive into `view`, all of it if it arrives in time; 0 at the end. Raises PeerTimeoutError."""
         try:
-            return self._socket.recv_into(view, 0, _WAITALL)
+            return self.sock.recv_into(view, 0, _WAITALL)
         except BlockingIOError as error:
             raise _silent() from error
 
     def read(self, count: int) -> bytes:
-        """Exactly `count` bytes. Raises Silent or ConnectionError."""
+        """Exactly `count` bytes. Raises PeerTimeoutError or ConnectionError."""
         try:
-            whole = self._socket.recv(count, _WAITALL)
+            whole = self.sock.recv(count, _WAITALL)
         except BlockingIOError:
             if self.tolerates_silence():
                 return self._rest(count)
@@ -150,7 +145,7 @@ class PeerConnection:
     def receive_file(self, count: int) -> bytes:
         """Receive the body of a FILE frame; the descriptor beside it becomes `passed_fd`."""
         try:
-            raw, fds, _, _ = socket.recv_fds(self._socket, count, 1, _CLOEXEC)
+            raw, fds, _, _ = socket.recv_fds(self.sock, count, 1, _CLOEXEC)
         except BlockingIOError as error:
             raise _silent() from error
         for fd in fds:
@@ -165,35 +160,32 @@ class PeerConnection:
     def has_data(self) -> bool:
         """Whether a read would return at once. Raises ConnectionError if the peer has closed."""
         try:
-            if not self._socket.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT):
+            if not self.sock.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT):
                 raise ConnectionError("the connection was closed")
         except BlockingIOError:
             return False
         return True
 
     def first_byte(self, seconds: float) -> bytes:
-        """The first byte that comes, which a read returns as well. Raises Silent or ConnectionError."""
+        """The first byte that comes, which a read returns as well. Raises PeerTimeoutError or
+        ConnectionError."""
         self.set_timeouts(seconds, seconds)
         try:
-            first = self._socket.recv(1, socket.MSG_PEEK)
+            first = self.sock.recv(1, socket.MSG_PEEK)
         except BlockingIOError as error:
             raise _silent() from error
         if not first:
             raise ConnectionError("the connection was closed during the handshake")
         return first
 
-    def wait_readable(self, seconds: float) -> bool:
-        """Wait up to `seconds` for data or the end; returns whether there is any."""
+    def wait_readable(self, seconds: float, other: Optional[int] = None) -> bool:
+        """Wait up to `seconds` for data or the end, or until the descriptor `other` is readable; returns
+        whether a read here would return."""
         poll = select.poll()
-        poll.register(self._socket, select.POLLIN)
-        return bool(poll.poll(seconds * 1000))
-
-    def wait_readable_or(self, fd: int, seconds: float) -> bool:
-        """Wait for this connection or for `fd`; returns whether a read here would return."""
-        poll = select.poll()
-        poll.register(self._socket, select.POLLIN)
-        poll.register(fd, select.POLLIN)
-        return any(ready != fd for ready, _ in poll.poll(seconds * 1000))
+        poll.register(self.sock, select.POLLIN)
+        if other is not None:
+            poll.register(other, select.POLLIN)
+        return any(ready != other for ready, _ in poll.poll(seconds * 1000))
 
     # --- writing
 
@@ -210,7 +202,7 @@ class PeerConnection:
 
     def _send(self, view: memoryview, more: bool) -> int:
         try:
-            return self._socket.send(view, _MORE if more else 0)
+            return self.sock.send(view, _MORE if more else 0)
         except BlockingIOError as error:
             raise _silent() from error
 
@@ -233,14 +225,15 @@ class PeerConnection:
 
     def _took(self, count: int, started: float) -> None:
         """On a slow link, keep little in the kernel's buffer, so that a pause takes effect soon."""
-        if self._portion.record(count, time.monotonic() - started) and not self.local:
+        self.last_sent = time.monotonic()
+        if self._portion.record(count, self.last_sent - started) and not self.local:
             size = self._portion.bytes
-            linux_calls.limit_unsent(self._socket, size if size < MAX_SEND_BYTES else linux_calls.NO_BOUND)
+            linux_calls.limit_unsent(self.sock, size if size < MAX_SEND_BYTES else linux_calls.NO_BOUND)
 
     def _send_file(self, fd: int, offset: int, length: int) -> int:
         """Send some of it; returns how much, 0 at the file's end."""
         try:
-            return os.sendfile(self._socket.fileno(), fd, offset, length)
+            return os.sendfile(self.sock.fileno(), fd, offset, length)
         except BlockingIOError as error:
             raise _silent() from error
         except OSError as error:
@@ -253,7 +246,7 @@ class PeerConnection:
         raw = peer_frames.file_frame(file)
         self.write(raw[: peer_frames.HEADER_BYTES])
         try:
-            sent = socket.send_fds(self._socket, [raw[peer_frames.HEADER_BYTES :]], [fd])
+            sent = socket.send_fds(self.sock, [raw[peer_frames.HEADER_BYTES :]], [fd])
         except BlockingIOError as error:
             raise _silent() from error
         self.write(raw[peer_frames.HEADER_BYTES + sent :])
@@ -263,7 +256,7 @@ class PeerConnection:
     def dial(self, greeting: PeerHello, secret: bytes, seconds: float, peer: str = "") -> None:
         """Authenticate both ends. If `peer` is given, the other end's certificate must have this name.
 
-        Raises Refused, Untrusted, ProtocolError or ConnectionError.
+        Raises HandshakeRefused, UntrustedPeerError, ProtocolError or ConnectionError.
         """
         deadline = time.monotonic() + seconds
         self.encrypt(seconds)

@@ -1,7 +1,10 @@
 """Connect a recipient to its upstream: either end may dial, and Ray may carry the connection.
 
-`core.protocol.nodes.dial_strategy` says what is tried when. The first connection wins; the other one is
-closed.
+The downstream dials the upstream. Where that does not succeed soon, the upstream is asked to dial the
+downstream as well (after RFC 8305, "happy eyeballs": start the second attempt before the first has
+failed). Where neither works, the bytes go through Ray. The first connection wins; the other one is closed.
+The transport that worked is remembered for a while, so that the next connection between the two loses no
+time; after that the direct attempt is made first again.
 """
 
 from __future__ import annotations
@@ -17,8 +20,7 @@ import time
 from dataclasses import dataclass, field
 from typing import Callable, NamedTuple, Optional
 
-from castray_desktop.core.casts.transfer_options import Encryption
-from castray_desktop.core.protocol.nodes import dial_strategy
+from castray_desktop.core.casts.transfer_options import Encryption, TransportOption
 from castray_desktop.core.protocol.nodes.agent_orders import DialRecipient, ServeSource, StartDelivery
 from castray_desktop.core.protocol.nodes.cast_parcel import Upstream
 from castray_desktop.core.protocol.nodes.handshake import (
@@ -51,6 +53,57 @@ SILENCE_SECONDS = 5.0
 SEND_SECONDS = 10.0
 REPEAT_REQUEST_SECONDS = 1.0
 RAY_RETRY_SECONDS = 2.0
+ASK_SECONDS = 0.25
+RAY_SECONDS = 2.0
+REMEMBERED_SECONDS = 300.0
+MAX_REMEMBERED = 1000
+
+DIRECT, REVERSE, RAY, LOCAL = "direct", "reverse", "ray", "local"
+"""Transports of a connection, as reports name them."""
+
+
+class DialPlan(NamedTuple):
+    """When each attempt starts, in seconds since the connection was requested; infinite for never."""
+
+    dial_after: float
+    ask_after: float  # the upstream is asked to dial
+    ray_after: float
+
+
+def dial_plan(wanted: TransportOption, known: str) -> DialPlan:
+    """The plan for the user's option and the transport that worked last. The relay beside multicast uses any
+    transport."""
+    if wanted is TransportOption.RAY or (wanted is not TransportOption.DIRECT and known == RAY):
+        return DialPlan(math.inf, math.inf, 0.0)
+    ask_after = ASK_SECONDS if known == DIRECT else 0.0
+    return DialPlan(0.0, ask_after, math.inf if wanted is TransportOption.DIRECT else RAY_SECONDS)
+
+
+class KnownTransports:
+    """Upstreams that could only be reached indirectly."""
+
+    def __init__(self) -> None:
+        self._known: dict[
+            tuple[str, str], tuple[str, float]
+        ] = {}  # by node and address; transport, and until when
+        self._lock = threading.Lock()
+
+    def last_working(self, upstream: Upstream, now: float) -> str:
+        """The transport that worked last; `direct` if unknown or too long ago."""
+        transport, until = self._known.get((upstream.node, upstream.address), (DIRECT, 0.0))
+        return transport if now < until else DIRECT
+
+    def record(self, upstream: Upstream, transport: str, now: float) -> None:
+        """Record the transport that worked. Using a known transport does not extend its validity."""
+        with self._lock:
+            if transport != DIRECT and self.last_working(upstream, now) == transport:
+                return
+            key = upstream.node, upstream.address
+            self._known.pop(key, None)
+            if transport != DIRECT:
+                self._known[key] = transport, now + REMEMBERED_SECONDS
+            if len(self._known) > MAX_REMEMBERED:
+                del self._known[next(iter(self._known))]
 
 
 OpenTunnel = Callable[[str], socket.socket]
@@ -80,8 +133,7 @@ class ConnectionFactory:
     certificates: Optional[Certificates] = None
     open_tunnel: Optional[OpenTunnel] = None
     port: int = 0  # the data port, once it is open
-    known_transports: dial_strategy.KnownTransports = field(default_factory=dial_strategy.KnownTransports)
-    lock: threading.Lock = field(default_factory=threading.Lock)
+    known_transports: KnownTransports = field(default_factory=KnownTransports)
 
     def dialled(self, sock: socket.socket, peer: Upstream | DialRecipient) -> PeerConnection:
         """Make a connection to `peer` over a socket that has connected to it, or leads to it through Ray.
@@ -149,22 +201,6 @@ class ConnectionFactory:
         """Another node's address with the scope that this node needs."""
         return with_own_scope(address, self.address)
 
-    def record_transport(self, upstream: Upstream, transport: str) -> None:
-        """Record the transport that worked."""
-        with self.lock:
-            self.known_transports.record(_pair(upstream), transport, time.monotonic())
-
-    def plan(self, upstream: Upstream, wanted: str) -> dial_strategy.DialPlan:
-        """The dial plan."""
-        with self.lock:
-            return dial_strategy.dial_plan(
-                wanted, self.known_transports.last_working(_pair(upstream), time.monotonic())
-            )
-
-
-def _pair(upstream: Upstream) -> str:
-    return f"{upstream.node} {upstream.address}"
-
 
 class ReverseDialRequest(NamedTuple):
     """How often a recipient has asked to be dialled, and by whom last."""
@@ -186,10 +222,9 @@ class PeerDialer:
         connections: ConnectionFactory,
         cast: str,
         secret: bytes,
-        wanted: str,
+        wanted: TransportOption,
         changed: Callable[[bool], None],
     ) -> None:
-        dial_strategy.dial_plan(wanted, dial_strategy.DIRECT)
         self.reverse_request = ReverseDialRequest()
         self._factory = connections
         self._cast = cast
@@ -267,8 +302,8 @@ class PeerDialer:
         if late is not None:
             late.close()
         self._since = 0.0
-        if transport != dial_strategy.LOCAL:
-            self._factory.record_transport(upstream, transport)
+        if transport != LOCAL:
+            self._factory.known_transports.record(upstream, transport, time.monotonic())
         channel.set_timeouts(SILENCE_SECONDS, SEND_SECONDS)
         return channel, transport
 
@@ -286,21 +321,22 @@ class PeerDialer:
     def _connect(
         self, upstream: Upstream, epoch: int, wanted: Callable[[], bool]
     ) -> tuple[PeerConnection, str]:
-        plan = self._factory.plan(upstream, self._wanted)
-        if self._wanted != dial_strategy.RAY:
+        known = self._factory.known_transports.last_working(upstream, time.monotonic())
+        plan = dial_plan(self._wanted, known)
+        if self._wanted is not TransportOption.RAY:
             channel = self._connect_locally(upstream)
             if channel is not None:
-                return self._authenticate(channel, epoch, upstream), dial_strategy.LOCAL
+                return self._authenticate(channel, epoch, upstream), LOCAL
         with self._lock:
             self._expected = epoch
             offered, self._offered = self._offered, None
         if offered is not None:
-            return offered, dial_strategy.REVERSE
+            return offered, REVERSE
         now = time.monotonic()
         if self._factory.open_tunnel is not None and now >= max(self._since + plan.ray_after, self._next_ray):
             if plan.dial_after != math.inf:  # then dialling is tried in between
                 self._next_ray = now + RAY_RETRY_SECONDS
-            return self._through_ray(self._factory.open_tunnel, upstream, epoch), dial_strategy.RAY
+            return self._through_ray(self._factory.open_tunnel, upstream, epoch), RAY
         if now < self._since + plan.dial_after:
             raise OSError(errno.EHOSTUNREACH, "Ray has no connection to it")
         return self._dial(upstream, epoch, plan, wanted)
@@ -325,7 +361,7 @@ class PeerDialer:
         return self._authenticate(channel, epoch, upstream)
 
     def _dial(
-        self, upstream: Upstream, epoch: int, plan: dial_strategy.DialPlan, wanted: Callable[[], bool]
+        self, upstream: Upstream, epoch: int, plan: DialPlan, wanted: Callable[[], bool]
     ) -> tuple[PeerConnection, str]:
         """Dial, and ask to be dialled when that takes too long; the first connection wins."""
         try:
@@ -334,12 +370,12 @@ class PeerDialer:
                 offered = self._await(sock, upstream, plan, wanted)
                 if offered is not None:
                     sock.close()
-                    return offered, dial_strategy.REVERSE
+                    return offered, REVERSE
                 channel = self._factory.dialled(sock, upstream)
             except BaseException:
                 sock.close()
                 raise
-            return self._authenticate(channel, epoch, upstream), dial_strategy.DIRECT
+            return self._authenticate(channel, epoch, upstream), DIRECT
         except UntrustedPeerError:
             raise
         except OSError:
@@ -351,7 +387,7 @@ class PeerDialer:
         self,
         sock: socket.socket,
         upstream: Upstream,
-        plan: dial_strategy.DialPlan,
+        plan: DialPlan,
         wanted: Callable[[], bool],
     ) -> Optional[PeerConnection]:
         """Wait until the connection is up or the upstream has dialled. Raises OSError, also when it is Ray's

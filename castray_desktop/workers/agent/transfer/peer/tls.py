@@ -139,6 +139,8 @@ class TlsConnection(PeerConnection):
     larger blocks, and with the timeouts of a plain connection.
     """
 
+    encrypted = True
+
     def __init__(self, sock: socket.socket, context: ssl.SSLContext, listening: bool) -> None:
         super().__init__(sock, local=False)
         self._listening = listening
@@ -150,10 +152,6 @@ class TlsConnection(PeerConnection):
         self._ended = False
 
     @property
-    def encrypted(self) -> bool:
-        return True
-
-    @property
     def peer(self) -> str:
         """The name in the certificate of the other end, as `certificate_name` has it; empty for none."""
         found: Any = self._tls.getpeercert() or {}
@@ -161,7 +159,7 @@ class TlsConnection(PeerConnection):
         return names[0] if len(names) == 1 else ""
 
     def encrypt(self, seconds: float) -> None:
-        """The handshake of TLS. Raises Untrusted, Silent or ConnectionError."""
+        """The handshake of TLS. Raises UntrustedPeerError, PeerTimeoutError or ConnectionError."""
         deadline = time.monotonic() + seconds
         while True:
             try:
@@ -230,7 +228,7 @@ class TlsConnection(PeerConnection):
         else:
             most = len(self._received)
         try:
-            count = self._socket.recv_into(self._received, most, flags)
+            count = self.sock.recv_into(self._received, most, flags)
         except BlockingIOError as error:
             raise PeerTimeoutError("no data was received for too long") from error
         if count:
@@ -263,11 +261,8 @@ class TlsConnection(PeerConnection):
         self._ended = True
         return _as_os_error(error)
 
-    def wait_readable(self, seconds: float) -> bool:
-        return self._has_plain() or super().wait_readable(seconds)
-
-    def wait_readable_or(self, fd: int, seconds: float) -> bool:
-        return self._has_plain() or super().wait_readable_or(fd, seconds)
+    def wait_readable(self, seconds: float, other: Optional[int] = None) -> bool:
+        return self._has_plain() or super().wait_readable(seconds, other)
 
     # --- writing
 
@@ -307,12 +302,12 @@ class TlsConnection(PeerConnection):
     def _say_goodbye(self) -> None:
         """Wait until the peer has closed: closing earlier might overtake the alert with the reason."""
         try:
-            self._socket.shutdown(socket.SHUT_WR)
+            self.sock.shutdown(socket.SHUT_WR)
             deadline = time.monotonic() + _FAREWELL_SECONDS
             poll = select.poll()
-            poll.register(self._socket, select.POLLIN)
+            poll.register(self.sock, select.POLLIN)
             while (left := deadline - time.monotonic()) > 0 and poll.poll(left * 1000):
-                if not self._socket.recv(4096):
+                if not self.sock.recv(4096):
                     return
         except OSError:  # it has closed
             return

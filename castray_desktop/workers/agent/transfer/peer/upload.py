@@ -41,7 +41,6 @@ class PieceUploader:
         self._peer_paused = False  # the peer wants nothing for now
         self._calm = False  # nothing to send for a while
         self._at = 0  # the piece that is served
-        self._last_sent = time.monotonic()
 
     def run(self) -> None:
         """Run until the peer closes (ConnectionError), violates the protocol (ProtocolError) or this node
@@ -57,7 +56,7 @@ class PieceUploader:
         try:
             self._step()
         except Spoilt as spoilt:
-            self._channel.write(peer_frames.spoilt(spoilt.piece, str(spoilt)))
+            self._channel.write(peer_frames.spoilt_frame(spoilt.piece, str(spoilt)))
         except ConnectionError:
             raise
         except (EOFError, OSError) as error:  # a file's; where it is the connection's, this fails as well
@@ -65,7 +64,7 @@ class PieceUploader:
                 raise StoreGoneError(self._pieces.gone_reason) from error
             log.warning("cast %s: a file can no longer be read: %s", self._pieces.cast, error)
             reason = reason_of(error) if isinstance(error, OSError) else str(error)
-            self._channel.write(peer_frames.spoilt(self._at, reason))
+            self._channel.write(peer_frames.spoilt_frame(self._at, reason))
 
     def _step(self) -> None:
         self._take_requests()
@@ -119,9 +118,8 @@ class PieceUploader:
             self._calm = not seconds or not self._channel.wait_readable(seconds)
 
     def _keep_alive(self) -> None:
-        if time.monotonic() - self._last_sent >= KEEP_ALIVE_SECONDS:
+        if time.monotonic() - self._channel.last_sent >= KEEP_ALIVE_SECONDS:
             self._channel.write(peer_frames.frame(FrameType.WAITING))
-            self._last_sent = time.monotonic()
             self._pieces.flush_progress()
 
     def _take_requests(self) -> None:
@@ -129,7 +127,7 @@ class PieceUploader:
             self._take_request()
 
     def _take_request(self) -> None:
-        header = peer_frames.parse_header(self._channel.read(peer_frames.HEADER_BYTES))
+        header = self._channel.read_header()
         if header.type in (FrameType.PAUSE, FrameType.RESUME):
             self._peer_paused = header.type is FrameType.PAUSE
             return
@@ -174,7 +172,6 @@ class PieceUploader:
             with self._pieces.open_files.borrow(where[0]) as fd:
                 self._channel.write(peer_frames.piece_head(index, digest, length), more=True)
                 self._channel.write_file(fd, where[1], length)
-        self._last_sent = time.monotonic()
 
     def _send_early(self) -> bool:
         """Send digests known by now, in order; returns whether there were any."""
@@ -193,7 +190,6 @@ class PieceUploader:
         if self._early[0][0] == after:
             self._early.popleft()
         self._channel.write(peer_frames.digests_frame(first, known))
-        self._last_sent = time.monotonic()
         return True
 
     def _send_part(self) -> bool:
@@ -216,13 +212,11 @@ class PieceUploader:
         else:
             with self._pieces.open_files.borrow(where[0]) as fd:
                 self._channel.write_file(fd, where[1] + offset, length)
-        self._last_sent = time.monotonic()
         return True
 
     def _send_digest(self, index: int) -> None:
         start, end = self._pieces.layout.piece(index)
         self._channel.write(peer_frames.piece_digest_frame(index, self._pieces.digest(index), end - start))
-        self._last_sent = time.monotonic()
 
     def _send_hashes(self) -> None:
         """Send known file hashes, once it is clear which are known."""
@@ -233,7 +227,6 @@ class PieceUploader:
         self._hashes_wanted = False
         for frame in peer_frames.hashes_frames(known):
             self._channel.write(frame)
-        self._last_sent = time.monotonic()
 
     def _keep_to_limits(self, length: int) -> None:
         """Wait until `length` bytes may leave."""
@@ -293,7 +286,6 @@ class PieceUploader:
         self._count(index, len(again.payload))
         self._channel.write(peer_frames.piece_head(index, again.digest, len(again.payload), flags), more=True)
         self._channel.write(again.payload)
-        self._last_sent = time.monotonic()
 
     def _count(self, index: int, length: int) -> None:
         """Counted before it is sent, and reported at once for the last piece, so that the final counts are

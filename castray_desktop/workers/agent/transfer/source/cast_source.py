@@ -187,7 +187,7 @@ class CastSource:
                     sender.stop()
                 return
             if sender is not None and sender.active:
-                sender.update(order)
+                sender.set_receivers(order.listeners)
                 return
             keys = DatagramKeys(self.secret, self.pieces.cast, self._expand)
             self._sender = MulticastSender(self.pieces, order, own, ports, keys)

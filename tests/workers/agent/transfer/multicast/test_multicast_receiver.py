@@ -15,8 +15,6 @@ from castray_desktop.core.multicast.datagrams import (
     DatagramHeader,
     DatagramKeys,
     pack_datagram_header,
-    tags_of,
-    zone_of,
 )
 from castray_desktop.workers.agent.transfer.multicast.multicast_receiver import (
     JUDGED_FROM,
@@ -24,7 +22,6 @@ from castray_desktop.workers.agent.transfer.multicast.multicast_receiver import 
     DatagramParser,
     DatagramRun,
     DeliveryRatio,
-    TagChecker,
 )
 from castray_desktop.workers.agent.transfer.multicast.multicast_sockets import (
     MAX_MESSAGE_BYTES,
@@ -52,13 +49,13 @@ def datagram(number: int, length: int = SIZE) -> bytes:
     """One datagram of a piece, in the order of the stream."""
     offset = number * SIZE
     head = DatagramHeader(b"", 100 + number, PIECE, offset, SIZE)
-    tag = tags_of(KEYS.tags, 1, head)
+    tag = KEYS.tags(head, 1)
     return pack_datagram_header(tag, *head[1:]) + BYTES[offset : offset + length]
 
 
 def probe(number: int) -> bytes:
     head = 100 + number, PIECE, number * SIZE, SIZE
-    return pack_datagram_header(KEYS.tags(zone_of(*head))[:8], *head)
+    return pack_datagram_header(KEYS.probe_tag(DatagramHeader(b"", *head)), *head)
 
 
 class Taken:
@@ -73,7 +70,7 @@ class Taken:
         for each in raw:
             sending.send(each)
         taken = BatchReceiver(SIZE, MOST, 1)
-        parser = DatagramParser(taken, TagChecker(KEYS))
+        parser = DatagramParser(taken, KEYS)
         lengths = taken.receive(receiving, wait=True)
         self.runs: list[tuple[int, int]] = []  # position in the piece, number
         self.probes: list[int] = []
@@ -129,7 +126,7 @@ def test_coalesced_bursts(pair: tuple[socket.socket, socket.socket]) -> None:
     receiving.setsockopt(17, 104, 1)
     together = MAX_MESSAGE_BYTES // (SIZE + HEADER_BYTES)
     taken = BatchReceiver(SIZE, 200, together)
-    parser = DatagramParser(taken, TagChecker(KEYS))
+    parser = DatagramParser(taken, KEYS)
     seen: list[tuple[int, int]] = []
     numbers = itertools.count()
     for count in (10, 7, 10):

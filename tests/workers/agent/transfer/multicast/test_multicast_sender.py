@@ -11,7 +11,6 @@ import pytest
 
 from castray_desktop.core.content.stream_layout import StreamLayout
 from castray_desktop.core.multicast.datagrams import DatagramKeys, parse_datagram_header
-from castray_desktop.workers.agent.transfer.multicast.multicast_receiver import TagChecker
 from castray_desktop.workers.agent.transfer.multicast.multicast_sender import PieceDatagrams
 from castray_desktop.workers.agent.transfer.multicast.multicast_sockets import Datagram
 from castray_desktop.workers.agent.transfer.system.file_io import OpenFiles
@@ -43,11 +42,10 @@ class Source:
 
 def content_of(datagrams: list[Datagram], piece: int, sequence: int) -> bytes:
     """The bytes of the datagrams, after checking every header and tag."""
-    tags = TagChecker(KEYS)
     for place, (header, payload) in enumerate(datagrams):
         head = parse_datagram_header(memoryview(header), 0)
         assert head[1:] == (sequence + place, piece, place * PAYLOAD, PAYLOAD)
-        assert tags.is_right(head, len(payload))
+        assert KEYS.is_genuine(head, len(payload))
     return b"".join(payload for _, payload in datagrams)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import socket
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -85,7 +86,8 @@ def test_the_transport_is_remembered_for_the_next_cast(lab: Lab, silent: int) ->
     source.reach(node, first.cast)
     first.results()
     second = lab.cast(source, [lab.file("b.bin", MIB)])
-    assert node.plane.connections.plan(closed(source, silent), "auto").ask_after == 0.0
+    known = node.plane.connections.known_transports
+    assert known.last_working(closed(source, silent), time.monotonic()) == "reverse"
     second.deliver(node, closed(source, silent))
     asks(node, second.cast)
     source.reach(node, second.cast)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from typing import cast
 
@@ -75,6 +76,7 @@ class Peer:
     def __init__(self) -> None:
         self.came = bytearray()
         self.waits: list[float] = []
+        self.last_sent = math.inf
         self._requests = peer_frames.request_frame(0, 4010, PieceFlag.DIGEST | PieceFlag.EARLY)
 
     def has_data(self) -> bool:
@@ -83,6 +85,9 @@ class Peer:
     def read(self, count: int) -> bytes:
         some, self._requests = self._requests[:count], self._requests[count:]
         return some
+
+    def read_header(self) -> peer_frames.FrameHeader:
+        return peer_frames.parse_header(self.read(peer_frames.HEADER_BYTES))
 
     def wait_readable(self, seconds: float) -> bool:
         self.waits.append(seconds)
