@@ -8,8 +8,7 @@ from collections.abc import Callable, Iterable
 from castray_desktop.core.casts.states import CastEvent
 from castray_desktop.core.protocol.messages import CastState
 from castray_desktop.core.protocol.nodes.agent_orders import PauseCast
-from castray_desktop.workers.casts.session.cast_route import RouteExecutor
-from castray_desktop.workers.casts.session.cast_status import CastStatus
+from castray_desktop.workers.casts.session.cast_route import RouteExecutor, RoutePolicy
 from castray_desktop.workers.casts.session.session_context import SessionContext
 from castray_desktop.workers.casts.session.shared_destination import SharedDestinations
 
@@ -17,25 +16,29 @@ _ACTIVE_STATES = frozenset({CastState.PREPARING, CastState.SENDING, CastState.VE
 
 
 class Admission:
-    """Admission and pauses of one cast.
+    """Admission and pauses of one cast and of its recipients.
 
-    `request_admission()` asks to run, answered by `start`; `on_resume()` is called when it continues after a
-    pause, before any data flows; `changed()` after every change.
+    `request_admission(cast)` asks to run, answered by `start`; `withdraw(cast)` lets another cast run;
+    `changed()` is called after every change.
     """
 
     def __init__(
         self,
         context: SessionContext,
         executor: RouteExecutor,
-        request_admission: Callable[[], None],
-        on_resume: Callable[[], None],
+        policy: RoutePolicy,
+        destinations: SharedDestinations,
+        request_admission: Callable[[str], None],
+        withdraw: Callable[[str], None],
         changed: Callable[[], None],
     ) -> None:
         self._context = context
         self._status = context.status
         self._executor = executor
+        self._policy = policy
+        self._destinations = destinations
         self._request_admission = request_admission
-        self._on_resume = on_resume
+        self._withdraw = withdraw
         self._changed = changed
         self._ready = False
         self._order_count = 0  # number of pause and resume orders
@@ -55,17 +58,18 @@ class Admission:
         """The cast's cluster is in use: request admission."""
         self._ready = True
         if not self._status.is_paused:
-            self._request_admission()
+            self._request_admission(self._context.cast)
 
     def start(self) -> None:
         """Admitted: start, or continue. No effect if it was paused meanwhile, or has ended."""
         if self._status.is_paused or self._status.state.finished:
             return
-        self._status.advance(CastEvent.STARTED, self._context.now)
+        self._context.advance(CastEvent.STARTED)
         if self._status.route is not None:
-            self._status.advance(CastEvent.PREPARED, self._context.now)
+            self._context.advance(CastEvent.PREPARED)
         if self._order_count:
-            self._on_resume()
+            self.detach_paused()
+            self._policy.restart_monitor()
             self._context.background.run(self._resume_nodes(self._next_order(False)))
         self._changed()
 
@@ -76,14 +80,37 @@ class Admission:
                 self._pause_order = self._context.background.run(
                     self._executor.broadcast(self._next_order(True))
                 )
-            self._status.advance(CastEvent.PAUSED, self._context.now)
+            self._context.advance(CastEvent.PAUSED)
             self._status.pause(self._status.recipients)
             self._changed()
 
-    async def wait_paused(self) -> None:
-        """Wait until all nodes know of the pause."""
-        if self._pause_order is not None:
+    def pause_recipients(self, nodes: Iterable[str]) -> None:
+        """Pause these recipients until they are resumed; they receive nothing once `wait_paused` returns."""
+        self._status.pause(nodes)
+        self.detach_paused()
+
+    async def wait_paused(self, nodes: Iterable[str] = ()) -> None:
+        """Wait until all nodes know that the cast is paused, and these recipients fetch nothing."""
+        if self._status.is_paused and self._pause_order is not None:
             await asyncio.wait([self._pause_order])
+        await self._executor.wait_detached(nodes)
+
+    def detach_paused(self) -> None:
+        """Detach paused recipients from the route. A cast whose recipients are all paused is paused itself.
+
+        While the cast itself is paused, none is detached: no byte leaves any node, and all keep their places.
+        """
+        if self._status.is_paused:
+            return
+        if self._status.all_recipients_paused:
+            self.pause()
+            self._withdraw(self._context.cast)
+            return
+        for node in self._status.paused_recipients:
+            self._destinations.replace_paused_writer(node)
+            if self._executor.has_upstream(node):
+                self._executor.detach(node)
+        self._executor.send_detachments()
 
     def resume(self, nodes: Iterable[str] = ()) -> tuple[str, ...]:
         """Resume these recipients, or all; returns which were paused.
@@ -93,10 +120,11 @@ class Admission:
         chosen = tuple(nodes)
         resumed = self._status.resume(chosen or self._status.recipients)
         if self._status.is_paused and (resumed or not chosen):
-            self._status.advance(CastEvent.RESUMED, self._context.now)
+            self._context.advance(CastEvent.RESUMED)
             if self._ready:
-                self._request_admission()
+                self._request_admission(self._context.cast)
         self._changed()
+        self._policy.restart_monitor()
         return resumed
 
     async def _resume_nodes(self, order: PauseCast) -> None:
@@ -108,52 +136,3 @@ class Admission:
         """The order is numbered now, so that no later one has a lower number."""
         self._order_count += 1
         return PauseCast(self._context.cast, paused, self._order_count)
-
-
-class PausedRecipients:
-    """Detaches paused recipients from the route. A cast whose recipients are all paused is paused itself.
-
-    `withdraw()` lets another cast run.
-    """
-
-    def __init__(
-        self,
-        status: CastStatus,
-        executor: RouteExecutor,
-        destinations: SharedDestinations,
-        admission: Admission,
-        withdraw: Callable[[], None],
-    ) -> None:
-        self._status = status
-        self._executor = executor
-        self._destinations = destinations
-        self._admission = admission
-        self._withdraw = withdraw
-
-    def pause(self, nodes: tuple[str, ...]) -> None:
-        """Pause these recipients until they are resumed."""
-        self._status.pause(nodes)
-        self.step()
-
-    async def wait_paused(self, nodes: tuple[str, ...]) -> None:
-        """Wait until these recipients receive nothing any more."""
-        if self._status.is_paused:
-            await self._admission.wait_paused()
-        await self._executor.wait_detached(nodes)
-
-    def step(self) -> None:
-        """Detach recipients that are paused and still take part.
-
-        While the cast itself is paused, none is detached: no byte leaves any node, and all keep their places.
-        """
-        if self._status.is_paused:
-            return
-        if self._status.all_recipients_paused:
-            self._admission.pause()
-            self._withdraw()
-            return
-        for node in self._status.paused_recipients:
-            self._destinations.replace_paused_writer(node)
-            if self._executor.has_upstream(node):
-                self._executor.detach(node)
-        self._executor.send_detachments()

@@ -21,7 +21,7 @@ from castray_desktop.core.protocol.nodes.agent_reports import FINAL_RECIPIENT_ST
 from castray_desktop.core.routing.node_speeds import SpeedMeasurement
 from castray_desktop.workers.base.async_tasks import BackgroundTasks
 from castray_desktop.workers.casts.agent_directory import AgentDirectory
-from castray_desktop.workers.casts.session.admission import Admission, PausedRecipients
+from castray_desktop.workers.casts.session.admission import Admission
 from castray_desktop.workers.casts.session.cast_preflight import CastPreflight, RecipientSurvey
 from castray_desktop.workers.casts.session.cast_route import (
     ReverseDialRequests,
@@ -173,12 +173,11 @@ class CastSession:
         self.admission = Admission(
             context,
             executor,
-            request_admission=lambda: services.request_admission(status.cast),
-            on_resume=self._resumed,
-            changed=self._admission_changed,
-        )
-        self._paused_recipients = PausedRecipients(
-            status, executor, destinations, self.admission, lambda: services.withdraw(status.cast)
+            self._policy,
+            destinations,
+            services.request_admission,
+            services.withdraw,
+            self._admission_changed,
         )
         self.preflight = CastPreflight(
             context,
@@ -300,19 +299,13 @@ class CastSession:
     def pause_recipients(self, nodes: tuple[str, ...]) -> Awaitable[None]:
         """Pause these recipients; done when they receive nothing any more."""
         self._check_running()
-        self._paused_recipients.pause(nodes)
+        self.admission.pause_recipients(nodes)
         self._wake()
-        return self._paused_recipients.wait_paused(nodes)
-
-    def _resumed(self) -> None:
-        """The cast was resumed: detach recipients that stay paused before all others continue."""
-        self._paused_recipients.step()
-        self._policy.restart_monitor()
+        return self.admission.wait_paused(nodes)
 
     def resume(self, nodes: tuple[str, ...] = ()) -> None:
         """Resume these recipients, or all, once the cast is admitted."""
         self._multicast.recipients_resumed(self.admission.resume(nodes))
-        self._policy.restart_monitor()
 
     async def drop_recipients(self, nodes: tuple[str, ...]) -> None:
         """Cancel these deliveries; returns when their part files are removed, or their nodes don't answer."""
@@ -438,7 +431,7 @@ class CastSession:
     def _react(self) -> bool:
         """Act on changes; returns whether everything has ended."""
         self._lost_nodes.expire(self.admission.absences_count)
-        self._paused_recipients.step()
+        self.admission.detach_paused()
         if self.admission.is_active:
             self._failover.step()
         if (
