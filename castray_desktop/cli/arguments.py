@@ -14,7 +14,7 @@ from datetime import datetime
 from itertools import filterfalse, takewhile
 from typing import Any, NoReturn, TypeAlias
 
-from castray_desktop.cli.output.terminal import ColorChoice, OutputStyle, print_json
+from castray_desktop.cli.output.terminal import ColorChoice, OutputStyle, print_error_object
 from castray_desktop.cli.path_lists import add_exclude_from_option
 from castray_desktop.core.casts.json_views import options_from_json
 from castray_desktop.core.casts.transfer_options import Encryption, Layout
@@ -80,10 +80,7 @@ def usage_errors_reported(arguments: Sequence[str]) -> Iterator[None]:
         yield
     except UsageError as error:
         if wants_json(arguments):
-            remedy = f"See: {error.prog} --help"
-            print_json(
-                {"event": "error", "error": {"kind": BAD_USAGE, "message": str(error), "remedy": remedy}}
-            )
+            print_error_object(BAD_USAGE, str(error), f"See: {error.prog} --help")
         sys.stderr.write(f"{error.usage}{error.prog}: error: {error}\n")
         sys.exit(EXIT_BAD_USAGE)
 

@@ -7,13 +7,11 @@ import asyncio
 import contextlib
 import errno
 import logging
-import os
 import signal
-import sys
 from collections.abc import Coroutine, Iterator
 
 from castray_desktop.cli.arguments import EXIT_HUNG_UP, EXIT_INTERRUPTED, EXIT_NOT_DELIVERED, style_of
-from castray_desktop.cli.interruption import interruption
+from castray_desktop.cli.interruption import discard_output, interruption
 from castray_desktop.cli.output.terminal import escape_unprintable, print_failure, use_output_style
 from castray_desktop.core.failures.kinds import CastRayError, Failure, FailureKind
 from castray_desktop.core.failures.sentences import TEMPLATES
@@ -43,26 +41,17 @@ def _run(options: argparse.Namespace) -> int:
     except (KeyboardInterrupt, asyncio.CancelledError):
         return EXIT_INTERRUPTED
     except BrokenPipeError:
-        _discard_output()
+        discard_output()
         return EXIT_NOT_DELIVERED
     except Exception as error:
         if isinstance(error, OSError) and error.errno == errno.EIO:  # the terminal is gone
-            _discard_output()
+            discard_output()
             return EXIT_HUNG_UP
         with _log_file():
             log.exception("castray %s", options.command)
         reason = f"{type(error).__name__}: {error}"
         print_failure(Failure(FailureKind.INTERNAL, {"reason": reason}), as_json=options.json)
         return EXIT_NOT_DELIVERED
-
-
-def _discard_output() -> None:
-    """Nobody reads the output any more; without this, Python reports it again at exit."""
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(OSError, ValueError):
-            os.dup2(nowhere, stream.fileno())
-    os.close(nowhere)
 
 
 @contextlib.contextmanager

@@ -49,7 +49,7 @@ def interruption() -> Iterator[Interruption]:
     def end(number: signal.Signals) -> None:
         came.signal = number
         if number == signal.SIGHUP:
-            _leave_terminal()
+            discard_output(terminals_only=True)
         if task is not None:
             task.cancel()
 
@@ -65,11 +65,11 @@ def interruption() -> Iterator[Interruption]:
         _CURRENT.reset(token)
 
 
-def _leave_terminal() -> None:
-    """Write nothing more to a terminal that is gone: each write would be an error."""
+def discard_output(*, terminals_only: bool = False) -> None:
+    """Write no more output: its reader or terminal is gone, and each write would be an error."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(OSError, ValueError):
-            if stream.isatty():
+            if stream.isatty() or not terminals_only:
                 os.dup2(nowhere, stream.fileno())
     os.close(nowhere)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from types import TracebackType
 from typing import Self
 
@@ -13,13 +13,7 @@ from castray_desktop.cli.output.terminal import format_count, output_style, prin
 from castray_desktop.core.failures.kinds import CastRayError, Failure, FailureKind
 from castray_desktop.core.failures.sentences import sentence
 from castray_desktop.core.protocol import messages
-from castray_desktop.core.protocol.messages import (
-    CastSummary,
-    ClusterPhase,
-    ClusterStatus,
-    DeliverySnapshot,
-    NodeInfo,
-)
+from castray_desktop.core.protocol.messages import ClusterPhase, ClusterStatus
 from castray_desktop.workers.base.paths import find_paths
 from castray_desktop.workers.client.client_cache import ClientCache
 from castray_desktop.workers.client.engine_client import EngineClient
@@ -31,6 +25,20 @@ DEMO_INSTEAD = (
     " use a cluster, specify --cluster HOST:PORT."
 )
 DEMO_IN_USE = "The cluster in use is the demo on this computer, not one of these: {others}"
+
+
+@contextlib.asynccontextmanager
+async def in_background(work: Coroutine[None, None, None], name: str) -> AsyncIterator[None]:
+    """Run `work` in a task while entered. Its error is raised, and ends what is done meanwhile."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            task = group.create_task(work, name=name)
+            try:
+                yield
+            finally:
+                task.cancel()
+    except BaseExceptionGroup as errors:
+        raise errors.exceptions[0] from None
 
 
 class Session:
@@ -51,6 +59,7 @@ class Session:
         self._on_event = on_event
         self._client: EngineClient | None = None
         self.cache = ClientCache()
+        """The cluster with its nodes and casts, as of the events that were read."""
         self.keep = False
         self._noticed: Failure | None = None
         self._demo_note = ""  # printed once the cluster turns out to be the demo
@@ -81,26 +90,8 @@ class Session:
             raise RuntimeError("the session is not open")
         return self._client
 
-    @property
-    def cluster(self) -> ClusterStatus:
-        """The cluster of this session, as of the events that were read."""
-        return self.cache.cluster
-
-    @property
-    def nodes(self) -> dict[str, NodeInfo]:
-        """Its nodes by name."""
-        return self.cache.nodes
-
-    def find_cast(self, cast: str) -> CastSummary | None:
-        """The cast with that id, or with the only id that begins so, as of the events that were read."""
-        return self.cache.find(cast)
-
-    def deliveries(self, cast: str) -> tuple[DeliverySnapshot, ...]:
-        """The deliveries of a cast; none for an unknown cast."""
-        return self.cache.deliveries(cast)
-
     async def events(self) -> AsyncIterator[messages.Event]:
-        """The events of the engine; reading them keeps `nodes` and `cluster` up to date."""
+        """The events of the engine; reading them keeps `cache` up to date."""
         async for event in self.client.events():
             self.cache.apply_event(event)
             self._on_event(event)
@@ -111,7 +102,7 @@ class Session:
     @contextlib.asynccontextmanager
     async def reading_events(self) -> AsyncIterator[None]:
         """Read the events while entered, so that they do not pile up."""
-        reading = asyncio.create_task(self._read_events(), name="session events")
+        reading = asyncio.create_task(self.drain(), name="session events")
         try:
             yield
         finally:
@@ -119,7 +110,8 @@ class Session:
             with contextlib.suppress(asyncio.CancelledError):
                 await reading
 
-    async def _read_events(self) -> None:
+    async def drain(self) -> None:
+        """Read events until the connection ends."""
         async for _ in self.events():
             pass
 
@@ -129,15 +121,15 @@ class Session:
         In a home that has never used another cluster it is then the demo on this computer, and standard error
         says so, also where the session is `quiet`. Raises CastRayError with what keeps it from coming up.
         """
-        in_use = self.cluster.phase not in (ClusterPhase.NONE, ClusterPhase.FAILED)
+        in_use = self.cache.cluster.phase not in (ClusterPhase.NONE, ClusterPhase.FAILED)
         if not target and in_use:
             await self._note_other_clusters()
         elif not target:
             self._demo_note = DEMO_INSTEAD
         if target or not in_use:
             await self.use(messages.UseCluster(target or ""))
-        elif self.cluster.phase is not ClusterPhase.READY:
-            await self._until_ready(started=self.cluster.phase is not ClusterPhase.STARTING)
+        else:
+            await self._until_ready()
 
     async def use(self, command: messages.UseCluster | messages.PrepareDriver | messages.JoinCluster) -> None:
         """Have the engine use a cluster, and wait until it is ready. Raises CastRayError."""
@@ -148,15 +140,17 @@ class Session:
                 if isinstance(event, messages.Welcome):
                     self._print_demo_note(event.cluster)
                     break
-        elif self.cluster.phase in (ClusterPhase.NONE, ClusterPhase.FAILED):
+        elif self.cache.cluster.phase in (ClusterPhase.NONE, ClusterPhase.FAILED):
             self.cache.apply_event(
                 messages.ClusterChanged(ClusterStatus(ClusterPhase.STARTING, target=command.target))
             )
-        if self.cluster.phase is not ClusterPhase.READY:
-            await self._until_ready(started=self.cluster.phase is not ClusterPhase.STARTING)
+        await self._until_ready()
 
-    async def _until_ready(self, *, started: bool) -> None:
-        """Raises CastRayError when the start fails; events before the cluster has `started` do not count."""
+    async def _until_ready(self) -> None:
+        """Raises CastRayError when the start fails; events before the start do not count."""
+        if self.cache.cluster.phase is ClusterPhase.READY:
+            return
+        started = self.cache.cluster.phase is not ClusterPhase.STARTING
         announced = ""
         async for event in self.events():
             if not isinstance(event, messages.ClusterChanged):
@@ -175,7 +169,7 @@ class Session:
 
     async def _note_other_clusters(self) -> None:
         """Print a note if the demo is in use, and other clusters were used before."""
-        if self.cluster.target != messages.LOCAL_TARGET:
+        if self.cache.cluster.target != messages.LOCAL_TARGET:
             return
         known = await self.client.request(messages.ListClusters(), messages.ClusterList)
         others = [item.target for item in known.clusters if item.last_used]
@@ -200,7 +194,7 @@ class Session:
         try:
             await client.request(messages.GetStatus(), messages.EngineStatus)
         except CastRayError:
-            await self._read_events()
+            await self.drain()
 
 
 _PREPARING = {

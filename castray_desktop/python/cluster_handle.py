@@ -419,7 +419,7 @@ class Cluster:
     async def _open(self, target: str | None) -> contextlib.AsyncExitStack:
         async with contextlib.AsyncExitStack() as stack:
             session = await stack.enter_async_context(self._session)
-            same = target == session.cluster.address  # the cluster in use may have another name
+            same = target == session.cache.cluster.address  # the cluster in use may have another name
             await session.ready(None if same else target)
             await stack.enter_async_context(session.reading_events())
             return stack.pop_all()

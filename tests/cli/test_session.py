@@ -29,8 +29,8 @@ async def test_it_starts_a_local_cluster_where_there_is_none(
 ) -> None:
     async with Session(start=False) as session:
         await session.ready(None)
-        assert session.cluster.phase is ClusterPhase.READY
-        assert len(session.nodes) == 4
+        assert session.cache.cluster.phase is ClusterPhase.READY
+        assert len(session.cache.nodes) == 4
     said = capsys.readouterr().err.splitlines()
     assert said == [session_module.DEMO_INSTEAD, "Starting Ray …", "Setting up 4 nodes …"]
     async with Session(start=False) as session:
@@ -104,8 +104,11 @@ async def test_another_cluster_than_the_one_in_use(engine_home: EngineHome) -> N
     await window.request(messages.UseCluster("local"), messages.Done)
     async with Session(start=False) as session:
         await session.ready("10.0.0.1:6379")
-        assert (session.cluster.target, session.cluster.phase) == ("10.0.0.1:6379", ClusterPhase.READY)
-        assert list(session.nodes) == ["head"]
+        assert (session.cache.cluster.target, session.cache.cluster.phase) == (
+            "10.0.0.1:6379",
+            ClusterPhase.READY,
+        )
+        assert list(session.cache.nodes) == ["head"]
     status = await window.request(messages.GetStatus(), messages.EngineStatus)
     assert (status.cluster.target, status.nodes) == ("local", 4)
     assert len(engine_home.drivers) == 2

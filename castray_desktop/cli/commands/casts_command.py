@@ -152,10 +152,9 @@ async def show_cast(options: argparse.Namespace) -> int:
 
 async def _find(session: Session, cast: str) -> tuple[CastSummary, tuple[DeliverySnapshot, ...]]:
     """A cast that the engine lists, or one of the history. Raises CastRayError."""
-    welcome = session.client.welcome
-    found = [each for each in welcome.casts if each.cast.startswith(cast)] if cast else []
-    if len(found) == 1:
-        return found[0], welcome.deliveries.get(found[0].cast, ())
+    found = session.cache.find(cast)
+    if found is not None:
+        return found, session.cache.deliveries(found.cast)
     result = await session.client.request(messages.GetPastCast(cast), CastResult)
     return result.summary, result.deliveries
 

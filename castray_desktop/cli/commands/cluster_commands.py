@@ -66,7 +66,7 @@ async def prepare(options: argparse.Namespace) -> int:
     """Install a driver for a cluster that runs another Ray, and print its versions."""
     async with Session() as session:
         await session.use(messages.PrepareDriver(options.target))
-        status = session.cluster
+        status = session.cache.cluster
     if options.json:
         print_json({"event": "prepared", "cluster": form_to_json(cluster_form(status))})
     else:
@@ -80,7 +80,7 @@ async def join(options: argparse.Namespace) -> int:
         await session.use(messages.JoinCluster(options.target))
         await session.client.request(messages.KeepEngine(True), messages.Done)
         session.keep = True
-        status, nodes = session.cluster, format_count(len(session.nodes), "node")
+        status, nodes = session.cache.cluster, format_count(len(session.cache.nodes), "node")
     if options.json:
         print_json({"event": "joined", "cluster": form_to_json(cluster_form(status))})
     else:

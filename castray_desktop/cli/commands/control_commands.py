@@ -134,36 +134,34 @@ def print_added(report: PreflightReport) -> None:
 async def pause(options: argparse.Namespace) -> int:
     """Pause a cast, all casts, or some recipients of a cast."""
     nodes = split_names(options.node)
-    async with Session(start=False) as session:
-        casts = _unfinished(session, options.cast)
-        await session.client.request(messages.Pause(_cast_or_all(options.cast), nodes), messages.Done)
-    return _report("paused", options, casts, nodes)
+    return await _change(options, "paused", messages.Pause(_cast_or_all(options.cast), nodes), nodes)
 
 
 async def resume(options: argparse.Namespace) -> int:
     """Resume a cast, all casts, or some recipients of a cast."""
     nodes = split_names(options.node)
-    async with Session(start=False) as session:
-        casts = _unfinished(session, options.cast)
-        await session.client.request(messages.Resume(_cast_or_all(options.cast), nodes), messages.Done)
-    return _report("resumed", options, casts, nodes)
+    return await _change(options, "resumed", messages.Resume(_cast_or_all(options.cast), nodes), nodes)
 
 
 async def drop(options: argparse.Namespace) -> int:
     """End a cast for some of its recipients."""
     nodes = split_names(options.nodes)
-    async with Session(start=False) as session:
-        casts = _unfinished(session, options.cast)
-        await session.client.request(messages.DropRecipients(options.cast, nodes), messages.Done)
-    return _report("dropped", options, casts, nodes)
+    return await _change(options, "dropped", messages.DropRecipients(options.cast, nodes), nodes)
 
 
 async def move(options: argparse.Namespace) -> int:
     """Change the place of a cast in the queue."""
+    return await _change(options, "moved", messages.MoveInQueue(options.cast, options.place - 1))
+
+
+async def _change(
+    options: argparse.Namespace, event: str, command: messages.Command, nodes: Sequence[str] = ()
+) -> int:
+    """Have the engine change casts, or these recipients of a cast, and print which casts were changed."""
     async with Session(start=False) as session:
         casts = _unfinished(session, options.cast)
-        await session.client.request(messages.MoveInQueue(options.cast, options.place - 1), messages.Done)
-    return _report("moved", options, casts)
+        await session.client.request(command, messages.Done)
+    return _report(event, options, casts, nodes)
 
 
 async def cancel(options: argparse.Namespace) -> int:
@@ -226,7 +224,7 @@ async def retry(options: argparse.Namespace) -> int:
 
 async def _cluster_of(session: Session, cast: str) -> str:
     """The cluster that a cast ran on; empty if that is not known. Raises CastRayError for an unknown cast."""
-    known = session.find_cast(cast)
+    known = session.cache.find(cast)
     if known is None:
         known = (await session.client.request(messages.GetPastCast(cast), CastResult)).summary
     return known.cluster.target

@@ -15,6 +15,7 @@ from castray_desktop.cli.arguments import (
 )
 from castray_desktop.cli.output.terminal import output_style, print_json
 from castray_desktop.cli.session import Session
+from castray_desktop.core.casts.json_views import check_form, form_to_json
 from castray_desktop.core.failures.check_sentences import explain_check, without_secrets, worst
 from castray_desktop.core.failures.kinds import CastRayError, FailureKind
 from castray_desktop.core.protocol import messages
@@ -48,7 +49,7 @@ async def doctor(options: argparse.Namespace) -> int:
             raise
         checks = await _checks_without_engine(error)
     if options.json:
-        print_json([_check_object(check) for check in checks])
+        print_json([form_to_json(check_form(check)) for check in checks])
     else:
         print_checks(checks)
     return EXIT_NOT_DELIVERED if worst(checks) is CheckState.BAD else EXIT_DELIVERED
@@ -63,8 +64,7 @@ async def _checks_of_engine(target: str | None) -> tuple[Check, ...]:
         except CastRayError as error:
             if error.failure.kind is FailureKind.ENGINE_UNREACHABLE:
                 raise
-            values = error.failure.values | {"because": error.failure.kind.value}
-            failed = Check("cluster", CheckState.BAD, values=values)
+            failed = _failed_check("cluster", error)
         if output_style().shows_progress:
             print("Checking …", file=sys.stderr, flush=True)
         job = secrets.token_hex(6)
@@ -80,11 +80,10 @@ async def _checks_of_engine(target: str | None) -> tuple[Check, ...]:
 
 async def _checks_without_engine(error: CastRayError) -> tuple[Check, ...]:
     """The checks that this process can make itself."""
-    values = error.failure.values | {"because": error.failure.kind.value}
     qt, fonts = await asyncio.gather(local_checks.qt_check(), local_checks.fonts_check())
     return (
         local_checks.castray_check(),
-        Check("engine", CheckState.BAD, values=values),
+        _failed_check("engine", error),
         local_checks.data_ports_check(),
         local_checks.display_check(),
         qt,
@@ -92,15 +91,9 @@ async def _checks_without_engine(error: CastRayError) -> tuple[Check, ...]:
     )
 
 
-def _check_object(check: Check) -> dict[str, object]:
-    finding = explain_check(check)
-    return {
-        "kind": check.kind,
-        "state": check.state.value,
-        "node": check.node or None,
-        "text": without_secrets(finding.found),
-        "remedy": without_secrets(finding.remedy) or None,
-    }
+def _failed_check(kind: str, error: CastRayError) -> Check:
+    values = error.failure.values | {"because": error.failure.kind.value}
+    return Check(kind, CheckState.BAD, values=values)
 
 
 def print_checks(checks: tuple[Check, ...]) -> None:

@@ -102,8 +102,7 @@ async def _stop() -> None:
         try:
             async with Session(start=False) as session:
                 await session.client.request(messages.StopEngine(), messages.Done)
-                async for _ in session.events():
-                    pass
+                await session.drain()
             return
         except CastRayError as error:  # a busy engine may answer later; one that is ending is gone soon
             if ending and _is_stopped(error):

@@ -58,7 +58,7 @@ async def follow(options: argparse.Namespace) -> int:
         await _use_cluster(session, options.cluster, [options.cast])
         try:
             result = await follow_cast(session, options.cast, reporter)
-        except asyncio.CancelledError:
+        except (asyncio.CancelledError, OSError):  # interrupted, or nobody reads the output any more
             await _leave_running(session, [options.cast])
             raise
     return result_status(result)
@@ -89,8 +89,8 @@ async def _use_cluster(session: Session, target: str | None, casts: Sequence[str
     if target:
         await session.ready(target)
         return
-    for summary in filter(None, map(session.find_cast, casts)):
-        if not summary.state.finished and session.cluster.phase is ClusterPhase.NONE:
+    for summary in filter(None, map(session.cache.find, casts)):
+        if not summary.state.finished and session.cache.cluster.phase is ClusterPhase.NONE:
             await session.ready(summary.cluster.target)
 
 

@@ -107,7 +107,7 @@ async def _known_nodes() -> Mapping[str, NodeInfo]:
     """The nodes of the running engine; none where no engine runs."""
     try:
         async with Session(start=False) as session:
-            return dict(session.nodes)
+            return dict(session.cache.nodes)
     except CastRayError:
         return {}
 

@@ -42,7 +42,9 @@ async def limit(options: argparse.Namespace) -> int:
         if rate is not None:
             await session.client.request(messages.SetLimit(rate, options.cast), messages.Done)
         elif options.cast:
-            rate = _cast_limit(options.cast, session.client.welcome.casts)
+            if (cast := session.cache.find(options.cast)) is None:
+                raise CastRayError(FailureKind.CAST_UNKNOWN, cast=options.cast)
+            rate = cast.options.limit
         else:
             rate = (await session.client.request(messages.GetStatus(), messages.EngineStatus)).limit
     if options.json:
@@ -50,10 +52,3 @@ async def limit(options: argparse.Namespace) -> int:
     else:
         print_limit(rate, options.cast)
     return EXIT_DELIVERED
-
-
-def _cast_limit(cast: str, casts: tuple[messages.CastSummary, ...]) -> int:
-    matching = [summary for summary in casts if summary.cast.startswith(cast)]
-    if len(matching) != 1:
-        raise CastRayError(FailureKind.CAST_UNKNOWN, cast=cast)
-    return matching[0].options.limit

@@ -78,7 +78,7 @@ async def list_nodes(options: argparse.Namespace) -> int:
     async with Session() as session:
         await session.ready(options.cluster)
         await wait_for_reports(session)
-        nodes = tuple(session.nodes.values())
+        nodes = tuple(session.cache.nodes.values())
     if options.json:
         print_json([form_to_json(node_form(node)) for node in nodes])
     else:
@@ -91,7 +91,8 @@ async def wait_for_reports(session: Session) -> None:
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(REPORT_SECONDS):
             while any(
-                node.state is NodeState.ONLINE and not node.disk_total for node in session.nodes.values()
+                node.state is NodeState.ONLINE and not node.disk_total
+                for node in session.cache.nodes.values()
             ):
                 if await anext(session.events(), None) is None:
                     return

@@ -22,7 +22,7 @@ from castray_desktop.cli.arguments import (
 from castray_desktop.cli.output.terminal import print_error, print_json, print_note, say
 from castray_desktop.cli.session import Session
 from castray_desktop.workers.base.installation import extra_command, lacks_extra
-from castray_desktop.workers.base.paths import find_paths
+from castray_desktop.workers.base.paths import Paths, find_paths
 from castray_desktop.workers.base.state_files import PrivateLogFile
 
 if TYPE_CHECKING:
@@ -107,29 +107,35 @@ async def serve(options: argparse.Namespace) -> int:
         async with Session() as session, contextlib.AsyncExitStack() as stack:
             await session.ready(options.cluster)
             await stack.enter_async_context(session.reading_events())
-            connection = ReconnectingClient(paths, "api", session.cluster.target)
+            connection = ReconnectingClient(paths, "api", session.cache.cluster.target)
             api = ApiApp(connection, token, AllowedHosts(options.host), read_only_token=read_only, keys=keys)
             connection.add_listener(api.publish)
             stack.push_async_callback(connection.close)
             await connection.open()
             if not is_loopback(options.host):
                 print_note(OPEN_TO_OTHERS.format(host=options.host))
-            address = address_of(listener)
-            if options.json:
-                place = {"address": address, "documents": f"{address}/docs"}
-                tokens = {
-                    "token_file": str(paths.api_token),
-                    "read_only_token_file": str(paths.api_read_only_token) if read_only else None,
-                }
-                print_json({"event": "serving"} | place | tokens)
-            else:
-                say(f"The API is at {address}, its documentation at {address}/docs.")
-                say(f"The token is in {paths.api_token}.")
-                if read_only:
-                    say(f"The read-only token is in {paths.api_read_only_token}.")
-                say("Press Ctrl+C to stop.")
+            _announce(address_of(listener), paths, bool(read_only), as_json=options.json)
             await _run(ApiServer(api.app), listener)
     return EXIT_DELIVERED
+
+
+def _announce(address: str, paths: Paths, read_only: bool, *, as_json: bool) -> None:
+    """Print where the API is, and the files with its tokens."""
+    if as_json:
+        serving = {
+            "event": "serving",
+            "address": address,
+            "documents": f"{address}/docs",
+            "token_file": str(paths.api_token),
+            "read_only_token_file": str(paths.api_read_only_token) if read_only else None,
+        }
+        print_json(serving)
+        return
+    say(f"The API is at {address}, its documentation at {address}/docs.")
+    say(f"The token is in {paths.api_token}.")
+    if read_only:
+        say(f"The read-only token is in {paths.api_read_only_token}.")
+    say("Press Ctrl+C to stop.")
 
 
 async def _run(server: ApiServer, listener: socket.socket) -> None:

@@ -28,7 +28,7 @@ from castray_desktop.cli.output.terminal import (
     print_note,
     print_table,
 )
-from castray_desktop.cli.session import Session
+from castray_desktop.cli.session import Session, in_background
 from castray_desktop.core.casts.json_views import (
     cast_cluster_form,
     failure_kind,
@@ -71,19 +71,15 @@ async def verify(options: argparse.Namespace) -> int:
     command = messages.Verify(job, options.cast or "", path, split_names(options.to))
     async with Session() as session:
         await session.ready(options.cluster)
-        following = asyncio.create_task(_show_progress(session, job), name="verify progress")
-        try:
-            report = await session.client.request(command, VerifyReport)
-        except asyncio.CancelledError:
-            with contextlib.suppress(CastRayError):
-                await session.client.request(messages.CancelVerify(job), messages.Done)
-            raise
-        finally:
-            following.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await following
+        async with in_background(_show_progress(session, job), "verify progress"):
+            try:
+                report = await session.client.request(command, VerifyReport)
+            except asyncio.CancelledError:
+                with contextlib.suppress(CastRayError):
+                    await session.client.request(messages.CancelVerify(job), messages.Done)
+                raise
     if options.json:
-        used = messages.CastCluster.of(session.cluster.target, session.cluster.address)
+        used = messages.CastCluster.of(session.cache.cluster.target, session.cache.cluster.address)
         nodes = [_node_object(node) for node in report.nodes]
         print_json({"event": "verified", "cluster": form_to_json(cast_cluster_form(used)), "nodes": nodes})
     else:

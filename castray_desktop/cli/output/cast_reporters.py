@@ -25,7 +25,7 @@ from castray_desktop.cli.output.cast_text import (
 )
 from castray_desktop.cli.output.progress_view import ProgressView
 from castray_desktop.cli.output.terminal import new_console, output_style, print_json, print_line, print_note
-from castray_desktop.cli.session import Session
+from castray_desktop.cli.session import Session, in_background
 from castray_desktop.core.casts.json_views import form_to_json, result_form
 from castray_desktop.core.casts.states import cast_name, waits_for_server
 from castray_desktop.core.content.quantities import format_rate
@@ -254,17 +254,14 @@ async def follow_cast(session: Session, cast: str, reporter: CastReporter) -> Ca
 
     The cast goes on when the command ends earlier. Raises CastRayError for an unknown cast.
     """
-    summary = session.find_cast(cast)
+    summary = session.cache.find(cast)
     if summary is not None and not summary.state.finished:
-        reporter.progress(summary, session.deliveries(summary.cast))
-    showing = asyncio.create_task(_show_progress(session, cast, reporter), name="follow cast")
+        reporter.progress(summary, session.cache.deliveries(summary.cast))
     try:
-        result = await find_result(session, cast)
+        async with in_background(_show_progress(session, cast, reporter), "follow cast"):
+            result = await find_result(session, cast)
     finally:
-        showing.cancel()
         reporter.stop()
-        with contextlib.suppress(asyncio.CancelledError):
-            await showing
     reporter.result(result)
     return result
 
@@ -283,10 +280,10 @@ async def _show_progress(session: Session, cast: str, reporter: CastReporter) ->
     async for event in session.events():
         match event:
             case messages.DeliveriesChanged(changed, deliveries) if changed.startswith(cast):
-                reporter.progress(session.find_cast(changed), deliveries)
+                reporter.progress(session.cache.find(changed), deliveries)
             case messages.CastChanged(summary) if summary.cast.startswith(cast):
                 if waits_for_server(summary):  # its deliveries don't change meanwhile
-                    reporter.progress(summary, session.deliveries(summary.cast))
+                    reporter.progress(summary, session.cache.deliveries(summary.cast))
 
 
 async def _show(session: Session, cast: str, reporter: CastReporter) -> CastResult:
@@ -299,7 +296,7 @@ async def _show(session: Session, cast: str, reporter: CastReporter) -> CastResu
                     awaited = waits_for_server(changed) or (summary is not None and waits_for_server(summary))
                     summary = changed
                     if awaited:  # its deliveries don't change meanwhile
-                        reporter.progress(changed, session.deliveries(cast))
+                        reporter.progress(changed, session.cache.deliveries(cast))
                 case messages.DeliveriesChanged(changed_cast, deliveries) if changed_cast == cast:
                     reporter.progress(summary, deliveries)
                 case CastResult() if event.summary.cast == cast:

@@ -115,21 +115,22 @@ def _with_schema(value: object) -> object:
     return [_with_schema(item) for item in value] if isinstance(value, list) else value
 
 
-def print_error(kind: str, message: str, remedy: str = "", *, as_json: bool = False) -> None:
+def print_error(kind: str, message: str, remedy: str = "", *, as_json: bool) -> None:
     """Print why a command failed on standard error; `as_json`, also as an object on standard output."""
-    _print_explained(kind, Explanation(message, remedy), as_json)
-
-
-def print_failure(failure: Failure, *, as_json: bool = False) -> None:
-    """Print a failure as `print_error` does."""
-    _print_explained(failure.kind.value, explain(failure), as_json)
-
-
-def _print_explained(kind: str, explained: Explanation, as_json: bool) -> None:
     if as_json:
-        error = {"kind": kind, "message": explained.happened, "remedy": explained.remedy or None}
-        print_json({"event": "error", "error": error})
-    print(f"castray: {explained.text}", file=sys.stderr, flush=True)
+        print_error_object(kind, message, remedy)
+    print(f"castray: {Explanation(message, remedy).text}", file=sys.stderr, flush=True)
+
+
+def print_error_object(kind: str, message: str, remedy: str) -> None:
+    """Print why a command failed as an object on standard output."""
+    print_json({"event": "error", "error": {"kind": kind, "message": message, "remedy": remedy or None}})
+
+
+def print_failure(failure: Failure, *, as_json: bool) -> None:
+    """Print a failure as `print_error` does."""
+    explained = explain(failure)
+    print_error(failure.kind.value, explained.happened, explained.remedy, as_json=as_json)
 
 
 def say(line: str) -> None:

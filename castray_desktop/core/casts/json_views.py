@@ -1,4 +1,4 @@
-"""Nodes, casts, results and schedules as JSON for scripts: command line, HTTP API and Python alike.
+"""Nodes, casts, results, schedules and checks as JSON for scripts: command line, HTTP API and Python alike.
 
 Every field is always present; what is unknown is null. Sizes are bytes, rates bytes per second, durations
 seconds, times POSIX seconds. The options of a cast are read from JSON here, too.
@@ -18,6 +18,7 @@ from castray_desktop.core.casts.states import cast_name, have_files_changed
 from castray_desktop.core.casts.transfer_options import TransferOptions
 from castray_desktop.core.content.file_outcomes import FileCounts
 from castray_desktop.core.content.quantities import parse_limit
+from castray_desktop.core.failures.check_sentences import explain_check, without_secrets
 from castray_desktop.core.failures.kinds import Failure
 from castray_desktop.core.failures.sentences import sentence
 from castray_desktop.core.multicast.datagrams import MulticastEnd, MulticastState
@@ -30,6 +31,8 @@ from castray_desktop.core.protocol.messages import (
     CastResult,
     CastState,
     CastSummary,
+    Check,
+    CheckState,
     ClusterPhase,
     ClusterStatus,
     DeliverySnapshot,
@@ -209,6 +212,16 @@ class FileRecipientsForm(Form, frozen=True):
     nodes: tuple[str, ...]
     path: str | None  # below the destination, where it has another one than at the source
     reason: str | None
+
+
+class CheckForm(Form, frozen=True):
+    """One thing that was looked at."""
+
+    kind: str
+    state: CheckState
+    node: str | None
+    text: str
+    remedy: str | None
 
 
 class FileForm(Form, frozen=True):
@@ -396,6 +409,13 @@ def delivery_form(item: DeliverySnapshot) -> DeliveryForm:
         eta=item.eta,
         hook=item.hook_status or None,
     )
+
+
+def check_form(check: Check) -> CheckForm:
+    """A check as text, without secrets."""
+    finding = explain_check(check)
+    remedy = without_secrets(finding.remedy) if finding.remedy else None
+    return CheckForm(check.kind, check.state, check.node or None, without_secrets(finding.found), remedy)
 
 
 def file_form(file: CastFile) -> FileForm:

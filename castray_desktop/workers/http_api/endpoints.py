@@ -10,11 +10,13 @@ from starlette.responses import Response
 
 from castray_desktop.core.casts.json_views import (
     CastForm,
+    CheckForm,
     FilesForm,
     NodeForm,
     ResultForm,
     ScheduleForm,
     cast_form,
+    check_form,
     files_form,
     message_to_json,
     node_form,
@@ -294,12 +296,12 @@ def engine_routes(engine: ReconnectingClient, version: ApiVersion) -> APIRouter:
 
     @router.get(
         "/doctor",
-        **answers(responses.CheckForm, 503, many=True),
+        **answers(CheckForm, 503, many=True),
         summary="Diagnose problems and suggest fixes",
     )
     async def diagnose() -> Response:
         found = await engine.request(messages.Diagnose(secrets.token_hex(6)), messages.Diagnosis)
-        return json_response([responses.check_form(check) for check in found.checks])
+        return json_response([check_form(check) for check in found.checks])
 
     return router
 

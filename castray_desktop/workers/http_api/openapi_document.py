@@ -12,7 +12,14 @@ from fastapi.openapi.docs import get_swagger_ui_html
 from fastapi.openapi.utils import get_openapi
 from starlette.responses import FileResponse, HTMLResponse, Response
 
-from castray_desktop.core.casts.json_views import CastForm, FilesForm, NodeForm, ResultForm, ScheduleForm
+from castray_desktop.core.casts.json_views import (
+    CastForm,
+    CheckForm,
+    FilesForm,
+    NodeForm,
+    ResultForm,
+    ScheduleForm,
+)
 from castray_desktop.core.protocol import messages
 from castray_desktop.workers.base.installation import resources_folder
 from castray_desktop.workers.http_api import idempotency, responses
@@ -56,7 +63,7 @@ _FORMS = (
     responses.NodeNameForm,
     responses.ScheduleIdForm,
     responses.AddedForm,
-    responses.CheckForm,
+    CheckForm,
     responses.CastPageForm,
     responses.NodePageForm,
     responses.HistoryPageForm,

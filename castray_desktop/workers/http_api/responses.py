@@ -13,8 +13,6 @@ from castray_desktop.core.casts.json_views import (
     Form,
     NodeForm,
 )
-from castray_desktop.core.failures.check_sentences import explain_check, without_secrets
-from castray_desktop.core.protocol import messages
 
 
 class TotalsForm(Form, frozen=True):
@@ -69,16 +67,6 @@ class DoneForm(Form, frozen=True):
     done: bool = True
 
 
-class CheckForm(Form, frozen=True):
-    """One thing that was looked at."""
-
-    kind: str
-    state: messages.CheckState
-    node: str | None
-    text: str
-    remedy: str | None
-
-
 class CastPageForm(Form, frozen=True):
     """Some of the casts, the oldest first."""
 
@@ -107,13 +95,6 @@ class HealthForm(Form, frozen=True):
     """Whether the API can serve requests."""
 
     status: Literal["ok", "no_engine"]
-
-
-def check_form(check: messages.Check) -> CheckForm:
-    """A check as text, without secrets."""
-    finding = explain_check(check)
-    remedy = without_secrets(finding.remedy) if finding.remedy else None
-    return CheckForm(check.kind, check.state, check.node or None, without_secrets(finding.found), remedy)
 
 
 def json_response(form: Any, status: int = 200) -> Response:

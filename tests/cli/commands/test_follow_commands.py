@@ -185,19 +185,44 @@ async def test_a_closed_terminal_leaves_the_cast_to_the_engine_and_sigterm_cance
     await run_words("cancel", "all")
 
 
-async def test_a_closed_pipe_leaves_the_cast_to_the_engine(
-    engine_home: EngineHome, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / "x").write_text("x")
+@contextlib.contextmanager
+def closed_pipe(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The output is a pipe that nobody reads any more."""
     reader, writer = os.pipe()
     os.close(reader)
     output = os.fdopen(writer, "w")
     with monkeypatch.context() as patch:
         patch.setattr(sys, "stdout", output)
-        with pytest.raises(BrokenPipeError):
-            await run_words("send", str(tmp_path / "x"), "--to", "node_1", "--json")
+        yield
     with contextlib.suppress(BrokenPipeError):
         output.close()
+
+
+async def test_a_closed_pipe_leaves_the_cast_to_the_engine(
+    engine_home: EngineHome, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "x").write_text("x")
+    with closed_pipe(monkeypatch), pytest.raises(BrokenPipeError):
+        await run_words("send", str(tmp_path / "x"), "--to", "node_1", "--json")
+    await engine_home.alone()
+    engine_home.now += 100
+    await engine_home.checked()
+    assert not engine_home.running.done()
+    await run_words("cancel", "all")
+
+
+async def test_follow_ends_at_once_when_its_output_is_closed(
+    engine_home: EngineHome, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cast = await running_cast(engine_home, tmp_path)
+    await engine_home.alone()
+    with closed_pipe(monkeypatch):
+        following = asyncio.create_task(run_words("follow", cast))
+        await until_clients(engine_home, 1)
+        await run_words("pause", cast, "-q")
+        with pytest.raises(BrokenPipeError):
+            async with asyncio.timeout(20):
+                await following
     await engine_home.alone()
     engine_home.now += 100
     await engine_home.checked()
