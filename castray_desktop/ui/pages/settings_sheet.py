@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from typing import Any
 
 import msgspec
 from PySide6.QtCore import QCoreApplication, QObject, QStringListModel, Qt, Signal
@@ -16,6 +18,7 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
+from castray_desktop.core.casts.transfer_options import Encryption
 from castray_desktop.core.failures.kinds import Failure
 from castray_desktop.core.protocol import messages
 from castray_desktop.core.protocol.messages import (
@@ -23,6 +26,7 @@ from castray_desktop.core.protocol.messages import (
     MOST_DEMO_NODES,
     MOST_HISTORY_DAYS,
     EngineSettings,
+    OnConflict,
 )
 from castray_desktop.ui.i18n.language import CHOICES, Language, Retranslator, Text
 from castray_desktop.ui.model import preferences
@@ -30,12 +34,19 @@ from castray_desktop.ui.model.cluster_text import explain_failure
 from castray_desktop.ui.model.desktop_services import FolderOpener
 from castray_desktop.ui.model.engine_link import EngineLink
 from castray_desktop.ui.model.preferences import AtStart, Closing, Preferences
-from castray_desktop.ui.send.option_fields import LimitField, conflict_field, encryption_field
+from castray_desktop.ui.send.option_fields import (
+    ChoiceField,
+    LimitField,
+    OptionField,
+    TickOption,
+    conflict_texts,
+    encryption_texts,
+)
 from castray_desktop.ui.theme.fonts import font
 from castray_desktop.ui.theme.theme import DARK, LIGHT, Contrast, Theme
 from castray_desktop.ui.widgets.banner import Banner
 from castray_desktop.ui.widgets.basic_widgets import bind_text, button, label, lay_in
-from castray_desktop.ui.widgets.fields import CheckBox, Dropdown, NumberField, labelled_form
+from castray_desktop.ui.widgets.fields import CheckBox, NumberField, labelled_form
 from castray_desktop.ui.widgets.sheet import Sheet
 
 
@@ -215,21 +226,23 @@ class SettingsSheet(Sheet):
         self.set_foot(lay_in(QHBoxLayout(), hint, None))
 
     def _build_general(self) -> None:
-        self.language = self._dropdown(
+        self.language = self._choice(
             lambda: translate("Settings", "Language"),
-            (as_system, lambda: "English", lambda: "简体中文"),
-            lambda: CHOICES.index(self._language.choice),
-            lambda index: self._language.choose(CHOICES[index]),
+            CHOICES,
+            lambda: (as_system(), "English", "简体中文"),
+            lambda: self._language.choice,
+            self._language.choose,
         )
-        self.at_start = self._dropdown(
+        self.at_start = self._choice(
             lambda: translate("Settings", "At startup"),
-            (
-                lambda: translate("Settings", "Use the last cluster"),
-                lambda: translate("Settings", "Start a local cluster"),
-                lambda: translate("Settings", "Ask"),
+            AtStart,
+            lambda: (
+                translate("Settings", "Use the last cluster"),
+                translate("Settings", "Start a local cluster"),
+                translate("Settings", "Ask"),
             ),
-            lambda: list(AtStart).index(self._chosen.at_start),
-            lambda index: self._chosen.set(preferences.START, list(AtStart)[index]),
+            lambda: self._chosen.at_start,
+            partial(self._chosen.set, preferences.START),
         )
         self.demo_nodes = self._number(
             lambda: translate("Settings", "Demo nodes"), MOST_DEMO_NODES, "demo_nodes"
@@ -239,24 +252,26 @@ class SettingsSheet(Sheet):
                 "Settings", "In addition to this computer, from the next start of a local cluster."
             )
         )
-        self.closing = self._dropdown(
+        self.closing = self._choice(
             lambda: translate("Settings", "Closing while casts run"),
-            (
-                lambda: translate("Settings", "Ask"),
-                lambda: translate("Settings", "Keep running in the tray"),
-                lambda: translate("Settings", "Stop, and continue next time"),
+            Closing,
+            lambda: (
+                translate("Settings", "Ask"),
+                translate("Settings", "Keep running in the tray"),
+                translate("Settings", "Stop, and continue next time"),
             ),
-            lambda: list(Closing).index(self._chosen.closing),
-            lambda index: self._chosen.set(preferences.CLOSING, list(Closing)[index]),
+            lambda: self._chosen.closing,
+            partial(self._chosen.set, preferences.CLOSING),
         )
 
     def _build_transfers(self) -> None:
-        self.conflict = conflict_field(self._theme)
-        self.conflict.activated.connect(
-            lambda _: self._chosen.set(preferences.CONFLICT, self.conflict.value())
+        self.conflict = self._choice(
+            lambda: translate("SendPanel", "If a file exists"),
+            OnConflict,
+            conflict_texts,
+            lambda: self._chosen.conflict,
+            partial(self._chosen.set, preferences.CONFLICT),
         )
-        self._own.append(lambda: self.conflict.set_value(self._chosen.conflict))
-        self._rows.append((lambda: translate("SendPanel", "If a file exists"), self.conflict))
         self.at_once = self._number(
             lambda: translate("Settings", "Simultaneous casts"), MOST_CASTS_AT_ONCE, "casts_at_once"
         )
@@ -273,26 +288,25 @@ class SettingsSheet(Sheet):
             (self.history_days, self.history_days.setSuffix, lambda: translate("Settings", " days")),
         ):
             bind_text(field, show, text)
-        self.go_on = self._engine_box(
-            lambda: translate("Settings", "Continue unfinished casts after a restart"), "go_on"
+        self.go_on = TickOption(
+            self._theme, lambda: translate("Settings", "Continue unfinished casts after a restart")
         )
-        self._engine_box(
-            lambda: translate("Settings", "Keep this computer awake while casts are running"), "stay_awake"
+        self._setting(None, self.go_on, "go_on")
+        stay_awake = TickOption(
+            self._theme, lambda: translate("Settings", "Keep this computer awake while casts are running")
         )
+        self._setting(None, stay_awake, "stay_awake")
 
     def _build_network(self) -> None:
-        self.limit = LimitField(self._theme)
-        self.limit.value_changed.connect(lambda: self._change(limit=self.limit.value()))
-        self._engines.append(lambda settings: self.limit.set_value(settings.limit))
-        self._rows.append((lambda: translate("Settings", "Upload limit of each node"), self.limit))
-        self.encrypt = encryption_field(
+        self.limit = LimitField(self._theme, lambda: translate("SendPanel", "Speed limit"))
+        self._setting(lambda: translate("Settings", "Upload limit of each node"), self.limit, "limit")
+        self.encrypt = ChoiceField(
             self._theme,
             lambda: translate("Settings", "Encryption between machines"),
-            lambda: translate("Settings", "Where both support it"),
+            Encryption,
+            lambda: encryption_texts(translate("Settings", "Where both support it")),
         )
-        self.encrypt.value_changed.connect(lambda: self._change(encrypt=self.encrypt.value()))
-        self._engines.append(lambda settings: self.encrypt.set_value(settings.encrypt))
-        self._rows.append((lambda: translate("Settings", "Encryption between machines"), self.encrypt))
+        self._setting(lambda: translate("Settings", "Encryption between machines"), self.encrypt, "encrypt")
         self._note(lambda: translate("Settings", "For casts set to Automatic. Multicast can't be encrypted."))
         self._note(
             lambda: translate(
@@ -317,18 +331,19 @@ class SettingsSheet(Sheet):
         return self._box(text, lambda: self._chosen.flag(key, True), lambda on: self._chosen.set(key, on))
 
     def _build_appearance(self) -> None:
-        schemes = ("", LIGHT.name, DARK.name)
-        self.theme = self._dropdown(
+        self.theme = self._choice(
             lambda: translate("Settings", "Colours"),
-            (as_system, lambda: translate("Settings", "Light"), lambda: translate("Settings", "Dark")),
-            lambda: schemes.index(self._theme.choice),
-            lambda index: self._theme.choose(schemes[index]),
+            ("", LIGHT.name, DARK.name),
+            lambda: (as_system(), translate("Settings", "Light"), translate("Settings", "Dark")),
+            lambda: self._theme.choice,
+            self._theme.choose,
         )
-        self._dropdown(
+        self._choice(
             lambda: translate("Settings", "Contrast"),
-            (as_system, lambda: translate("Settings", "Normal"), lambda: translate("Settings", "High")),
-            lambda: list(Contrast).index(self._theme.contrast),
-            lambda index: self._theme.set_contrast(list(Contrast)[index]),
+            Contrast,
+            lambda: (as_system(), translate("Settings", "Normal"), translate("Settings", "High")),
+            lambda: self._theme.contrast,
+            self._theme.set_contrast,
         )
         self.still = self._box(
             lambda: translate("Settings", "Reduce motion"),
@@ -357,24 +372,19 @@ class SettingsSheet(Sheet):
 
     # --- fields: each is added to the page that is being built --------------------------------
 
-    def _dropdown(
+    def _choice(
         self,
         name: Text,
-        texts: Sequence[Text],
-        chosen: Callable[[], int],
-        choose: Callable[[int], object],
-    ) -> Dropdown:
-        """A choice of the window's; `chosen` and `choose` are about the number of a text."""
-        field = Dropdown(self._theme, name)
-        field.addItems([""] * len(texts))
-        field.activated.connect(choose)
-
-        def fill() -> None:
-            for number, text in enumerate(texts):
-                field.setItemText(number, text())
-            field.setCurrentIndex(chosen())
-
-        self._own.append(fill)
+        choices: Iterable[Any],
+        texts: Callable[[], tuple[str, ...]],
+        chosen: Callable[[], object],
+        choose: Callable[[Any], object],
+    ) -> ChoiceField:
+        """A preference of the window that is one of several values."""
+        values = tuple(choices)
+        field = ChoiceField(self._theme, name, values, texts)
+        field.activated.connect(lambda index: choose(values[index]))
+        self._own.append(lambda: field.set_value(chosen()))
         self._rows.append((name, field))
         return field
 
@@ -386,13 +396,11 @@ class SettingsSheet(Sheet):
         self._rows.append((None, box))
         return box
 
-    def _engine_box(self, text: Text, setting: str) -> CheckBox:
-        """A setting of the engine that is on or off."""
-        box = CheckBox(self._theme, text)
-        box.clicked.connect(lambda on: self._change(**{setting: on}))
-        self._engines.append(lambda settings: box.setChecked(getattr(settings, setting)))
-        self._rows.append((None, box))
-        return box
+    def _setting(self, name: Text | None, field: OptionField, setting: str) -> None:
+        """A setting of the engine."""
+        field.value_changed.connect(lambda: self._change(**{setting: field.value()}))
+        self._engines.append(lambda settings: field.set_value(getattr(settings, setting)))
+        self._rows.append((name, field))
 
     def _number(self, name: Text, most: int, setting: str) -> NumberField:
         """A setting of the engine from 0 to `most`."""

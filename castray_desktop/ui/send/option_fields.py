@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
-from enum import Enum
 from functools import partial
 from string import Formatter
 from typing import Any
@@ -33,7 +32,7 @@ from castray_desktop.ui.model.recipient_selection import RecipientSelection
 from castray_desktop.ui.theme.fonts import font
 from castray_desktop.ui.theme.theme import Theme
 from castray_desktop.ui.widgets.basic_widgets import bind_text, label, paint_icon, paint_round, refresh_style
-from castray_desktop.ui.widgets.fields import RADIUS, CheckBox, Dropdown, IconField, TextField
+from castray_desktop.ui.widgets.fields import RADIUS, CheckBox, Dropdown, TextField
 from castray_desktop.ui.widgets.popups import add_choice
 
 translate = QCoreApplication.translate
@@ -75,13 +74,13 @@ class PatternField(TextOption):
         self.setText(", ".join(value))
 
 
-class DestinationField(IconField):
-    """The folder to save to. A wrong one has a red frame. Signal: `value_changed()`."""
-
-    value_changed = Signal()
+class DestinationField(TextOption):
+    """The folder to save to; empty: the inboxes. A wrong one has a red frame."""
 
     def __init__(self, theme: Theme, name: Text) -> None:
-        super().__init__(theme, "hard-drive-download", name)
+        super().__init__(theme, name)
+        self._theme = theme
+        self.setTextMargins(23, 0, 0, 0)
         bind_text(self, self.setPlaceholderText, lambda: translate("SendPanel", "Inbox of each node"))
         bind_text(
             self,
@@ -92,45 +91,47 @@ class DestinationField(IconField):
                 " /data/models/{node}; {node} is replaced by the node's name.",
             ),
         )
-        self.textChanged.connect(self._changed)
+        self.textChanged.connect(self._mark_wrong_one)
 
-    def value(self) -> str:
-        """The folder; empty: the inboxes."""
-        return self.text().strip()
-
-    def set_value(self, value: str) -> None:
-        """Show this folder."""
-        self.setText(value)
-
-    def _changed(self) -> None:
+    def _mark_wrong_one(self) -> None:
         invalid = bool(destination_problem(self.text()))
         if bool(self.property("invalid")) != invalid:
             self.setProperty("invalid", invalid)
             refresh_style(self)
-        self.value_changed.emit()
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        super().paintEvent(event)
+        rect = QRect(10, 0, 16, self.height())
+        paint_icon(QPainter(self), rect, "hard-drive-download", self._theme.palette.text_2, 16)
 
 
 class ChoiceField(Dropdown):
-    """An option that is one of the members of an enumeration. Signal: `value_changed()`."""
+    """An option that is one of several values; `texts` are their names. Signal: `value_changed()`."""
 
     value_changed = Signal()
 
     def __init__(
-        self, theme: Theme, name: Text, choices: type[Enum], texts: Callable[[], tuple[str, ...]]
+        self,
+        theme: Theme,
+        name: Text,
+        choices: Iterable[Any],
+        texts: Callable[[], tuple[str, ...]],
+        tip: Text | None = None,
     ) -> None:
         super().__init__(theme, name)
         self._choices, self._texts = list(choices), texts
-        for _ in self._choices:
-            self.addItem("")
+        self.addItems([""] * len(self._choices))
         self.currentIndexChanged.connect(self.value_changed)
         Retranslator(self, self._retranslate)
+        if tip is not None:
+            bind_text(self, self.setToolTip, tip)
 
     def value(self) -> Any:
-        """The chosen member."""
+        """The chosen value."""
         return self._choices[max(0, self.currentIndex())]
 
-    def set_value(self, value: Enum) -> None:
-        """Choose this member."""
+    def set_value(self, value: Any) -> None:
+        """Choose this value."""
         self.setCurrentIndex(self._choices.index(value))
 
     def _retranslate(self) -> None:
@@ -138,91 +139,18 @@ class ChoiceField(Dropdown):
             self.setItemText(number, text)
 
 
-def conflict_field(theme: Theme, name: Text | None = None) -> ChoiceField:
-    """What happens to a file that exists at a recipient."""
-    return ChoiceField(
-        theme,
-        name or (lambda: translate("SendPanel", "If a file exists")),
-        OnConflict,
-        lambda: (
-            translate("ConflictField", "Skip identical"),
-            translate("ConflictField", "Keep both"),
-            translate("ConflictField", "Overwrite"),
-        ),
+def conflict_texts() -> tuple[str, ...]:
+    """The names of the members of `OnConflict`."""
+    return (
+        translate("ConflictField", "Skip identical"),
+        translate("ConflictField", "Keep both"),
+        translate("ConflictField", "Overwrite"),
     )
 
 
-def _links_field(theme: Theme, name: Text) -> ChoiceField:
-    return ChoiceField(
-        theme,
-        name,
-        Links,
-        lambda: (
-            translate("SendOptions", "Send files instead of links that point outside"),
-            translate("SendOptions", "Send as links"),
-            translate("SendOptions", "Send what they point to"),
-        ),
-    )
-
-
-def _transport_field(theme: Theme, name: Text) -> ChoiceField:
-    return ChoiceField(
-        theme,
-        name,
-        TransportOption,
-        lambda: (
-            translate("SendOptions", "Automatic"),
-            translate("SendOptions", "Direct connections only"),
-            translate("SendOptions", "Through Ray only"),
-            translate("SendOptions", "Multicast: one stream for all"),
-        ),
-    )
-
-
-def encryption_field(theme: Theme, name: Text, auto: Text) -> ChoiceField:
-    """Whether bytes are encrypted between machines; `auto` names the choice that is made for the user."""
-    return ChoiceField(
-        theme,
-        name,
-        Encryption,
-        lambda: (auto(), translate("SendOptions", "Always"), translate("SendOptions", "Never")),
-    )
-
-
-def _encrypt_field(theme: Theme, name: Text) -> ChoiceField:
-    field = encryption_field(theme, name, lambda: translate("SendOptions", "Automatic"))
-    bind_text(
-        field,
-        field.setToolTip,
-        lambda: translate(
-            "SendOptions",
-            "Automatic: where both machines support it, unless the settings say otherwise. Always:"
-            " nothing is sent to a machine that doesn't support it.",
-        ),
-    )
-    return field
-
-
-def _layout_field(theme: Theme, name: Text) -> ChoiceField:
-    field = ChoiceField(
-        theme,
-        name,
-        Layout,
-        lambda: (
-            translate("SendOptions", "As a folder with its files"),
-            translate("SendOptions", "As the cache of huggingface_hub"),
-        ),
-    )
-    bind_text(
-        field,
-        field.setToolTip,
-        lambda: translate(
-            "SendOptions",
-            "For addresses that begin with hf://. A cache can be opened offline, where the folder that it is"
-            " saved to is the HF_HUB_CACHE of a program.",
-        ),
-    )
-    return field
+def encryption_texts(auto: str) -> tuple[str, ...]:
+    """The names of the members of `Encryption`; `auto` names the choice that is made for the user."""
+    return auto, translate("SendOptions", "Always"), translate("SendOptions", "Never")
 
 
 def encryption_note(options: TransferOptions) -> str:
@@ -291,8 +219,8 @@ class LimitField(Dropdown):
 
     value_changed = Signal()
 
-    def __init__(self, theme: Theme, name: Text | None = None) -> None:
-        super().__init__(theme, name or (lambda: translate("SendPanel", "Speed limit")))
+    def __init__(self, theme: Theme, name: Text) -> None:
+        super().__init__(theme, name)
         self._limit = 0
         self.addItem("", 0)
         for limit in COMMON:
@@ -363,18 +291,71 @@ def ask_for_limit(owner: QWidget, take: Callable[[int], object], typed: str = ""
     dialog.open()
 
 
-OptionField = TextOption | DestinationField | ChoiceField | LimitField | TickOption
+OptionField = TextOption | ChoiceField | LimitField | TickOption
 
 OPTION_FIELDS: dict[str, tuple[Text, Callable[[Theme, Text], OptionField]]] = {
     "destination": (lambda: translate("SendPanel", "Save to"), DestinationField),
-    "on_conflict": (lambda: translate("SendPanel", "If a file exists"), conflict_field),
+    "on_conflict": (
+        lambda: translate("SendPanel", "If a file exists"),
+        partial(ChoiceField, choices=OnConflict, texts=conflict_texts),
+    ),
     "limit": (lambda: translate("SendPanel", "Speed limit"), LimitField),
     "exclude": (lambda: translate("SendOptions", "Exclude"), PatternField),
     "include": (lambda: translate("SendOptions", "Send only"), PatternField),
-    "links": (lambda: translate("SendOptions", "Symbolic links"), _links_field),
-    "transport": (lambda: translate("SendOptions", "Transport"), _transport_field),
-    "encrypt": (lambda: translate("SendOptions", "Encryption"), _encrypt_field),
-    "layout": (lambda: translate("SendOptions", "Hugging Face"), _layout_field),
+    "links": (
+        lambda: translate("SendOptions", "Symbolic links"),
+        partial(
+            ChoiceField,
+            choices=Links,
+            texts=lambda: (
+                translate("SendOptions", "Send files instead of links that point outside"),
+                translate("SendOptions", "Send as links"),
+                translate("SendOptions", "Send what they point to"),
+            ),
+        ),
+    ),
+    "transport": (
+        lambda: translate("SendOptions", "Transport"),
+        partial(
+            ChoiceField,
+            choices=TransportOption,
+            texts=lambda: (
+                translate("SendOptions", "Automatic"),
+                translate("SendOptions", "Direct connections only"),
+                translate("SendOptions", "Through Ray only"),
+                translate("SendOptions", "Multicast: one stream for all"),
+            ),
+        ),
+    ),
+    "encrypt": (
+        lambda: translate("SendOptions", "Encryption"),
+        partial(
+            ChoiceField,
+            choices=Encryption,
+            texts=lambda: encryption_texts(translate("SendOptions", "Automatic")),
+            tip=lambda: translate(
+                "SendOptions",
+                "Automatic: where both machines support it, unless the settings say otherwise. Always:"
+                " nothing is sent to a machine that doesn't support it.",
+            ),
+        ),
+    ),
+    "layout": (
+        lambda: translate("SendOptions", "Hugging Face"),
+        partial(
+            ChoiceField,
+            choices=Layout,
+            texts=lambda: (
+                translate("SendOptions", "As a folder with its files"),
+                translate("SendOptions", "As the cache of huggingface_hub"),
+            ),
+            tip=lambda: translate(
+                "SendOptions",
+                "For addresses that begin with hf://. A cache can be opened offline, where the folder that it"
+                " is saved to is the HF_HUB_CACHE of a program.",
+            ),
+        ),
+    ),
     "hook": (lambda: translate("SendOptions", "Command after delivery"), TextOption),
     "remove_extra": (
         lambda: translate("SendOptions", "Remove files on the recipients that a sent folder no longer has"),
@@ -514,11 +495,7 @@ class SourceField(Dropdown):
     def _item_text(self, name: str) -> str:
         node = self._nodes.get(name)
         here = node is not None and node.this_computer
-        return (
-            QCoreApplication.translate("SourceField", "This computer ({name})").format(name=name)
-            if here
-            else name
-        )
+        return translate("SourceField", "This computer ({name})").format(name=name) if here else name
 
     def _chosen(self, index: int) -> None:
         if 0 <= index < len(self._names) and self._names[index] != self.node:
@@ -529,7 +506,7 @@ class SourceField(Dropdown):
         name = self.node
         node = self._nodes.get(name) if name else None
         if node is None or node.this_computer:
-            return QCoreApplication.translate("SourceField", "This computer"), name
+            return translate("SourceField", "This computer"), name
         return name, node.address
 
     def _describe(self) -> None:

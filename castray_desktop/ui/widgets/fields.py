@@ -111,21 +111,6 @@ def search_field(hint: Text, name: Text) -> QLineEdit:
     return field
 
 
-class IconField(TextField):
-    """A line edit with an icon in front."""
-
-    def __init__(self, theme: Theme, icon_name: str, name: Text) -> None:
-        super().__init__(name)
-        self._theme = theme
-        self._icon_name = icon_name
-        self.setTextMargins(23, 0, 0, 0)
-
-    def paintEvent(self, event: QPaintEvent) -> None:
-        super().paintEvent(event)
-        rect = QRect(10, 0, 16, self.height())
-        paint_icon(QPainter(self), rect, self._icon_name, self._theme.palette.text_2, 16)
-
-
 class NumberField(QSpinBox):
     """A spin box without buttons.
 

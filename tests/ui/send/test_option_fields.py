@@ -16,7 +16,7 @@ from castray_desktop.ui.widgets.fields import labelled_form
 
 @pytest.fixture
 def field(qtbot: QtBot, theme: Theme) -> LimitField:
-    field = LimitField(theme)
+    field = LimitField(theme, lambda: "Speed limit")
     qtbot.addWidget(field)
     field.show()
     return field
