@@ -16,9 +16,7 @@ from castray_desktop.cli.arguments import (
 )
 from castray_desktop.cli.output.cast_text import FILES_CHANGED, format_cluster, format_counts, format_state
 from castray_desktop.cli.output.terminal import (
-    add_row,
     format_moment,
-    new_table,
     print_json,
     print_line,
     print_table,
@@ -107,10 +105,8 @@ def print_casts(casts: Sequence[CastSummary]) -> None:
     if not casts:
         print("No casts.")
         return
-    table = new_table("Cast", "Name", "State", "Size", "Done", "Recipients")
-    for cast in casts:
-        add_row(
-            table,
+    rows = [
+        (
             cast.cast,
             cast_name(cast),
             format_state(cast.state),
@@ -118,7 +114,9 @@ def print_casts(casts: Sequence[CastSummary]) -> None:
             f"{100 * cast.done_bytes // cast.bytes} %" if cast.bytes else "",
             f"{cast.verified}/{len(cast.recipients)}",
         )
-    print_table(table)
+        for cast in casts
+    ]
+    print_table(("Cast", "Name", "State", "Size", "Done", "Recipients"), rows)
 
 
 # --- one cast -------------------------------------------------------------------------------------
@@ -185,7 +183,7 @@ def print_cast(cast: CastSummary, deliveries: Sequence[DeliverySnapshot]) -> Non
         ("Ended", format_moment(cast.finished)),
         ("Follows", cast.follows),
         *(
-            (f"Attempt {number}", ", ".join((format_moment(each.started), format_state(each.state))))
+            (f"Attempt {number}", f"{format_moment(each.started)}, {format_state(each.state)}")
             for number, each in enumerate(cast.attempts, 1)
         ),
         ("Files", FILES_CHANGED if have_files_changed(cast) else ""),
@@ -194,17 +192,17 @@ def print_cast(cast: CastSummary, deliveries: Sequence[DeliverySnapshot]) -> Non
         if value:
             print_line(f"{name + ':':<12}{value}")
     print()
-    table = new_table("Recipient", "State", "Received", "Files", "Path or reason")
-    for item in deliveries:
-        add_row(
-            table,
+    rows = [
+        (
             item.node,
             format_state(item.state),
             format_bytes(item.bytes),
             format_counts(item.counts),
             sentence(item.failure) if item.failure is not None else ", ".join(item.paths),
         )
-    print_table(table)
+        for item in deliveries
+    ]
+    print_table(("Recipient", "State", "Received", "Files", "Path or reason"), rows)
 
 
 def print_files(files: Sequence[CastFile]) -> None:
@@ -213,11 +211,11 @@ def print_files(files: Sequence[CastFile]) -> None:
     if not files:
         print("No files.")
         return
-    table = new_table("File", "Size", "Outcome", "Hash")
-    for file in files:
-        size = "link" if file.link else format_bytes(file.bytes)
-        add_row(table, file.path, size, "; ".join(_outcomes(file)), file.hash)
-    print_table(table)
+    rows = [
+        (file.path, "link" if file.link else format_bytes(file.bytes), "; ".join(_outcomes(file)), file.hash)
+        for file in files
+    ]
+    print_table(("File", "Size", "Outcome", "Hash"), rows)
 
 
 def _outcomes(file: CastFile) -> list[str]:

@@ -12,7 +12,7 @@ from castray_desktop.cli.arguments import (
     add_command_group,
     split_names,
 )
-from castray_desktop.cli.output.terminal import add_row, new_table, print_json, print_note, print_table, say
+from castray_desktop.cli.output.terminal import print_json, print_note, print_table, say
 from castray_desktop.cli.session import Session
 from castray_desktop.core.casts.node_selector import GROUP_PREFIX, find_node, group_name
 from castray_desktop.core.failures.kinds import CastRayError, FailureKind
@@ -135,7 +135,5 @@ def print_groups(groups: Mapping[str, tuple[str, ...]]) -> None:
     if not groups:
         print("No groups.")
         return
-    table = new_table("Group", "Nodes")
-    for name in sorted(groups):
-        add_row(table, GROUP_PREFIX + name, ", ".join(groups[name]))
-    print_table(table)
+    rows = [(GROUP_PREFIX + name, ", ".join(groups[name])) for name in sorted(groups)]
+    print_table(("Group", "Nodes"), rows)

@@ -19,11 +19,9 @@ from castray_desktop.cli.arguments import (
 )
 from castray_desktop.cli.output.cast_text import format_cluster, format_state, print_result
 from castray_desktop.cli.output.terminal import (
-    add_row,
     format_count,
     format_duration,
     format_moment,
-    new_table,
     print_json,
     print_note,
     print_table,
@@ -205,10 +203,8 @@ def print_history(casts: Sequence[CastSummary]) -> None:
     if not casts:
         print("No casts.")
         return
-    table = new_table("Cast", "Ended", "Name", "State", "Size", "Duration", "Recipients", "Cluster")
-    for cast in casts:
-        add_row(
-            table,
+    rows = [
+        (
             cast.cast,
             format_moment(cast.finished),
             cast_name(cast),
@@ -218,7 +214,9 @@ def print_history(casts: Sequence[CastSummary]) -> None:
             f"{cast.verified}/{len(cast.recipients)}",
             format_cluster(cast.cluster),
         )
-    print_table(table)
+        for cast in casts
+    ]
+    print_table(("Cast", "Ended", "Name", "State", "Size", "Duration", "Recipients", "Cluster"), rows)
 
 
 async def statistics(options: argparse.Namespace) -> int:
@@ -237,54 +235,36 @@ async def statistics(options: argparse.Namespace) -> int:
 def print_statistics(report: StatisticsReport) -> None:
     """Print the numbers of all casts in a table: since the engine's start, and of all times."""
     print(f"{format_count(report.active, 'cast')} running, {report.queued} waiting.")
-    engine, ever = report.engine, report.ever
-    table = new_table(
-        "", f"Since {format_moment(engine.since)}" if engine.since else "This engine", "All time"
-    )
-    for name, left, right in zip(_ROWS, _cells(engine), _cells(ever), strict=True):
-        add_row(table, name, left, right)
-    print_table(table)
-    if ever.nodes:
-        nodes = new_table("Node", "Delivered", "Failed", "Received", "Mean", "Peak")
-        for node in ever.nodes:
-            add_row(
-                nodes,
-                node.node,
-                str(node.delivered),
-                str(node.failed),
-                format_bytes(node.bytes),
-                format_rate(node.mean_rate),
-                format_rate(node.peak_rate),
-            )
-        print_table(nodes)
+    engine, ever = _totals(report.engine), _totals(report.ever)
+    since = report.engine.since
+    columns = ("", f"Since {format_moment(since)}" if since else "This engine", "All time")
+    print_table(columns, [(name, engine[name], ever[name]) for name in ever])
+    nodes = [
+        (
+            node.node,
+            str(node.delivered),
+            str(node.failed),
+            format_bytes(node.bytes),
+            format_rate(node.mean_rate),
+            format_rate(node.peak_rate),
+        )
+        for node in report.ever.nodes
+    ]
+    if nodes:
+        print_table(("Node", "Delivered", "Failed", "Received", "Mean", "Peak"), nodes)
 
 
-_ROWS = (
-    "Casts",
-    "completed",
-    "partly failed",
-    "failed",
-    "cancelled",
-    "Deliveries",
-    "failed ones",
-    "Delivered",
-    "Uploaded",
-    "Mean rate",
-    "Peak rate",
-)
-
-
-def _cells(numbers: Statistics) -> tuple[str, ...]:
-    return (
-        str(numbers.casts),
-        str(numbers.completed),
-        str(numbers.partly_failed),
-        str(numbers.failed),
-        str(numbers.cancelled),
-        str(numbers.delivered),
-        str(numbers.failed_deliveries),
-        format_bytes(numbers.bytes),
-        format_bytes(numbers.uploaded),
-        format_rate(numbers.mean_rate),
-        format_rate(numbers.peak_rate),
-    )
+def _totals(numbers: Statistics) -> dict[str, str]:
+    return {
+        "Casts": str(numbers.casts),
+        "completed": str(numbers.completed),
+        "partly failed": str(numbers.partly_failed),
+        "failed": str(numbers.failed),
+        "cancelled": str(numbers.cancelled),
+        "Deliveries": str(numbers.delivered),
+        "failed ones": str(numbers.failed_deliveries),
+        "Delivered": format_bytes(numbers.bytes),
+        "Uploaded": format_bytes(numbers.uploaded),
+        "Mean rate": format_rate(numbers.mean_rate),
+        "Peak rate": format_rate(numbers.peak_rate),
+    }

@@ -14,7 +14,7 @@ from castray_desktop.cli.arguments import (
     add_command,
     add_command_group,
 )
-from castray_desktop.cli.output.terminal import add_row, new_table, print_json, print_note, print_table, say
+from castray_desktop.cli.output.terminal import print_json, print_note, print_table, say
 from castray_desktop.cli.session import Session
 from castray_desktop.core.casts.json_views import form_to_json, node_form
 from castray_desktop.core.content.quantities import format_bytes
@@ -100,10 +100,8 @@ async def wait_for_reports(session: Session) -> None:
 
 def print_nodes(nodes: Collection[NodeInfo]) -> None:
     """Print the nodes as a table, and on stderr the failures of those that are online."""
-    table = new_table("Node", "Address", "State", "CPU", "Memory", "Free", "Inbox")
-    for node in nodes:
-        add_row(
-            table,
+    rows = [
+        (
             node.name,
             node.address,
             node.state.value,
@@ -112,7 +110,9 @@ def print_nodes(nodes: Collection[NodeInfo]) -> None:
             format_bytes(node.disk_free),
             node.inbox,
         )
-    print_table(table)
+        for node in nodes
+    ]
+    print_table(("Node", "Address", "State", "CPU", "Memory", "Free", "Inbox"), rows)
     for node in nodes:
         if node.state is NodeState.ONLINE and node.failure is not None:
             print_note(sentence(node.failure))

@@ -19,10 +19,8 @@ from castray_desktop.cli.arguments import (
 from castray_desktop.cli.output.cast_reporters import run_cast
 from castray_desktop.cli.output.cast_text import format_state
 from castray_desktop.cli.output.terminal import (
-    add_row,
     format_duration,
     format_moment,
-    new_table,
     print_json,
     print_line,
     print_table,
@@ -234,20 +232,19 @@ def print_schedules(schedules: Sequence[ScheduleInfo]) -> None:
     if not schedules:
         print("No schedules.")
         return
-    table = new_table("Schedule", "Name", "When", "To", "Next run", "Last run", "State")
-    for info in schedules:
-        schedule = info.schedule
-        add_row(
-            table,
-            schedule.schedule,
-            schedule.name,
+    rows = [
+        (
+            info.schedule.schedule,
+            info.schedule.name,
             _trigger(info),
-            ", ".join(schedule.request.recipients),
+            ", ".join(info.schedule.request.recipients),
             format_moment(info.next_run),
             format_moment(info.last_run),
             _schedule_state(info),
         )
-    print_table(table)
+        for info in schedules
+    ]
+    print_table(("Schedule", "Name", "When", "To", "Next run", "Last run", "State"), rows)
     for info in schedules:
         if info.failure is not None:
             print_line(f"{info.schedule.name}: {sentence(info.failure)}")

@@ -19,9 +19,7 @@ from castray_desktop.cli.arguments import (
     split_names,
 )
 from castray_desktop.cli.output.terminal import (
-    add_row,
     new_console,
-    new_table,
     output_style,
     print_json,
     print_line,
@@ -126,10 +124,11 @@ def _node_object(node: VerifiedNode) -> dict[str, object]:
 
 def print_verified(report: VerifyReport) -> None:
     """Print what every node has, and the files that differ."""
-    table = new_table("Node", "State", "Files", "Size", "Hash")
-    for node in report.nodes:
-        add_row(table, node.node, node.state.value, str(node.files), format_bytes(node.bytes), node.hash)
-    print_table(table)
+    rows = [
+        (node.node, node.state.value, str(node.files), format_bytes(node.bytes), node.hash)
+        for node in report.nodes
+    ]
+    print_table(("Node", "State", "Files", "Size", "Hash"), rows)
     for node in report.nodes:
         if node.failure is not None:
             print_note(sentence(node.failure))

@@ -8,7 +8,7 @@ import io
 import json
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -154,21 +154,13 @@ def without_controls(line: str) -> str:
     return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in line)
 
 
-def new_table(*columns: str) -> Table:
-    """An empty table."""
+def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Print a table as wide as the terminal; where there is none, one line for each row."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in columns:
         table.add_column(column, overflow="fold")
-    return table
-
-
-def add_row(table: Table, *cells: str) -> None:
-    """Add cells as plain text: square brackets in them are no markup."""
-    table.add_row(*(Text(without_controls(cell)) for cell in cells))
-
-
-def print_table(table: Table) -> None:
-    """Print a table as wide as the terminal; where there is none, one line for each row."""
+    for row in rows:
+        table.add_row(*(Text(without_controls(cell)) for cell in row))  # square brackets are no markup
     new_console(width=None if sys.stdout.isatty() else WIDE).print(table)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from PySide6.QtCore import QRectF, Qt, QTimer, Signal
 from PySide6.QtGui import QColor, QHideEvent, QLinearGradient, QPainter, QPaintEvent, QShowEvent
-from PySide6.QtWidgets import QHBoxLayout, QLineEdit, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
 
 from castray_desktop.core.protocol.messages import (
     MOST_DEMO_NODES,
@@ -18,7 +18,6 @@ from castray_desktop.core.protocol.messages import (
 from castray_desktop.ui.clusters.cluster_selector import KnownClusters, cluster_line
 from castray_desktop.ui.i18n.language import Retranslator, Text
 from castray_desktop.ui.model.cluster_text import step, target_name
-from castray_desktop.ui.theme.fonts import font
 from castray_desktop.ui.theme.theme import BUTTON_END, BUTTON_START, Theme
 from castray_desktop.ui.widgets.basic_widgets import (
     Card,
@@ -26,13 +25,12 @@ from castray_desktop.ui.widgets.basic_widgets import (
     GlyphLabel,
     IconLabel,
     PrimaryButton,
-    bind_text,
     button,
     icon_button,
     label,
     lay_in,
 )
-from castray_desktop.ui.widgets.fields import CheckBox, Stepper
+from castray_desktop.ui.widgets.fields import CheckBox, Stepper, TextField
 from castray_desktop.ui.widgets.status_glyphs import GlyphState
 
 TICK_MS = 40
@@ -185,17 +183,14 @@ class LocalCard(ChoiceCard):
         self.demo_nodes.show_value(EngineSettings().demo_nodes)
         self._moving = self._short = False
         self._choices = QWidget()
-        self._build_choices()
+        name = label(lambda: self.tr("Demo nodes"), 12, 500, "2")
+        row = lay_in(QHBoxLayout(), name, None, self.demo_nodes)
+        lay_in(QVBoxLayout(self._choices), row, self.share, spacing=10, margins=(0, 0, 0, 0))
         self.column.addWidget(self._choices)
         self.start_button = PrimaryButton(theme, lambda: self.tr("Start local cluster"), "play")
         self.column.addWidget(self.start_button)
         self.column.addWidget(self.progress)
         self.progress.hide()
-
-    def _build_choices(self) -> None:
-        name = label(lambda: self.tr("Demo nodes"), 12, 500, "2")
-        row = lay_in(QHBoxLayout(), name, None, self.demo_nodes)
-        lay_in(QVBoxLayout(self._choices), row, self.share, spacing=10, margins=(0, 0, 0, 0))
 
     def show_state(self, moving: ClusterStatus | None, enabled: bool) -> None:
         """Update the card; `moving`: a local cluster is starting."""
@@ -265,18 +260,18 @@ class AttachCard(ChoiceCard):
         self._short = self._pointless = False
         self._most_rows = MOST_ROWS
         self.rows: list[ClusterRow] = []
-        self._list = QVBoxLayout()
-        self._list.setSpacing(0)
         self._found = QWidget()
-        self._found.setLayout(self._list)
+        self._list = lay_in(QVBoxLayout(self._found), spacing=0)
         self.refresh_button = icon_button(theme, "refresh-cw", lambda: self.tr("Search again"), side=28)
         self.refresh_button.clicked.connect(known.refresh)
         self.head.addWidget(self.refresh_button)
         self.column.insertWidget(2, self._found)
-        self.address = QLineEdit()
+        self.address = TextField(lambda: self.tr("Address of the cluster"))
+        self.address.setPlaceholderText("host:6379, ray://host:10001")
         self.attach_button = button(theme, lambda: self.tr("Attach"), height=32)
         self._foot = QWidget()
-        self._build_foot()
+        parts = ((self.address, 1), self.attach_button)
+        lay_in(QHBoxLayout(self._foot), *parts, spacing=8, margins=(0, 4, 0, 4))
         self.column.addWidget(self._foot)
         self.column.addWidget(self.progress)
         self.progress.hide()
@@ -324,14 +319,6 @@ class AttachCard(ChoiceCard):
         self.set_short(self._short, pointless=self._pointless)
         self.set_most_rows(self._most_rows)
         self._refresh()
-
-    def _build_foot(self) -> None:
-        self.address.setFixedHeight(32)
-        self.address.setFont(font(13))
-        self.address.setPlaceholderText("host:6379, ray://host:10001")
-        bind_text(self.address, self.address.setAccessibleName, lambda: self.tr("Address of the cluster"))
-        parts = ((self.address, 1), self.attach_button)
-        lay_in(QHBoxLayout(self._foot), *parts, spacing=8, margins=(0, 4, 0, 4))
 
     def _refresh(self) -> None:
         self.address.setEnabled(self._enabled)

@@ -18,12 +18,13 @@ from castray_desktop.core.failures.kinds import Failure
 from castray_desktop.core.failures.sentences import Explanation
 from castray_desktop.core.protocol import messages
 from castray_desktop.core.protocol.messages import Schedule, SendRequest
-from castray_desktop.ui.i18n.language import Retranslator, Text
+from castray_desktop.ui.i18n.language import Text
 from castray_desktop.ui.model.cluster_text import explain_failure
 from castray_desktop.ui.model.desktop_services import ask_for_paths
 from castray_desktop.ui.model.engine_link import EngineLink
 from castray_desktop.ui.send.option_fields import (
     OPTION_FIELDS,
+    ChoiceField,
     OptionForm,
     destination_problem,
     effective,
@@ -32,8 +33,8 @@ from castray_desktop.ui.send.option_fields import (
 from castray_desktop.ui.theme.fonts import font
 from castray_desktop.ui.theme.theme import Theme
 from castray_desktop.ui.widgets.banner import Banner
-from castray_desktop.ui.widgets.basic_widgets import bind_text, button, label
-from castray_desktop.ui.widgets.fields import Dropdown, NumberField, TextField, labelled_form
+from castray_desktop.ui.widgets.basic_widgets import bind_text, button, label, lay_in
+from castray_desktop.ui.widgets.fields import NumberField, TextField, labelled_form
 from castray_desktop.ui.widgets.sheet import Sheet
 
 translate = QCoreApplication.translate
@@ -54,7 +55,6 @@ class ScheduleEditor(Sheet):
         self.banner = Banner(theme, "bad")
         self._build(theme)
         self._fill(schedule)
-        Retranslator(self, self._say_choices)
         self._show_when()
 
     def _heading(self) -> str:
@@ -75,7 +75,21 @@ class ScheduleEditor(Sheet):
             self.paths, self.paths.setAccessibleName, lambda: translate("Schedules", "Paths, one per line")
         )
         self.recipients = TextField(lambda: translate("Schedules", "To"))
-        self.when = Dropdown(theme, lambda: translate("Schedules", "When"))
+        bind_text(
+            self.recipients,
+            self.recipients.setPlaceholderText,
+            lambda: translate("Schedules", "all, comma-separated names, or @group"),
+        )
+        self.when = ChoiceField(
+            theme,
+            lambda: translate("Schedules", "When"),
+            (EVERY, CRON, QUIET),
+            lambda: (
+                translate("Schedules", "At an interval"),
+                translate("Schedules", "At fixed times"),
+                translate("Schedules", "When files change"),
+            ),
+        )
         self.form = OptionForm(theme, OPTION_FIELDS, self)
         self._files = button(theme, lambda: translate("Schedules", "Add files"), "file-plus")
         self._folder = button(theme, lambda: translate("Schedules", "Add folder"), "folder-plus")
@@ -85,21 +99,13 @@ class ScheduleEditor(Sheet):
             (lambda: translate("Schedules", "To"), self.recipients),
             (lambda: translate("Schedules", "When"), self._when_fields(theme)),
         ]
-        body = QHBoxLayout()
-        body.setSpacing(24)
-        for form, share in ((labelled_form(rows), 5), (labelled_form(self.form.rows()), 6)):
-            column = QVBoxLayout()
-            column.addLayout(form)
-            column.addStretch()
-            body.addLayout(column, share)
-        self.set_body(body)
+        left = lay_in(QVBoxLayout(), labelled_form(rows), None)
+        right = lay_in(QVBoxLayout(), labelled_form(self.form.rows()), None)
+        self.set_body(lay_in(QHBoxLayout(), (left, 5), (right, 6), spacing=24))
         self.float_banner(self.banner)
         self.save_button = button(theme, lambda: translate("Schedules", "Save"), "check", height=32)
         self.save_button.clicked.connect(self.save)
-        row = QHBoxLayout()
-        row.addStretch()
-        row.addWidget(self.save_button)
-        self.set_foot(row)
+        self.set_foot(lay_in(QHBoxLayout(), None, self.save_button))
         self.when.currentIndexChanged.connect(self._show_when)
         self.paths.textChanged.connect(lambda: self.form.set_sent(self._lines()))
         self._files.clicked.connect(lambda: self._browse(QFileDialog.FileMode.ExistingFiles))
@@ -107,68 +113,41 @@ class ScheduleEditor(Sheet):
 
     def _paths_with_buttons(self) -> QWidget:
         holder = QWidget()
-        column = QVBoxLayout(holder)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.setSpacing(6)
-        column.addWidget(self.paths)
-        row = QHBoxLayout()
-        row.addWidget(self._files)
-        row.addWidget(self._folder)
-        row.addStretch()
-        column.addLayout(row)
+        row = lay_in(QHBoxLayout(), self._files, self._folder, None)
+        lay_in(QVBoxLayout(holder), self.paths, row, spacing=6, margins=(0, 0, 0, 0))
         return holder
 
     def _when_fields(self, theme: Theme) -> QWidget:
         self.count = _number(lambda: translate("Schedules", "How often"))
-        self.unit = Dropdown(theme, lambda: translate("Schedules", "Unit"))
+        self.unit = ChoiceField(
+            theme,
+            lambda: translate("Schedules", "Unit"),
+            UNITS,
+            lambda: (
+                translate("Schedules", "seconds"),
+                translate("Schedules", "minutes"),
+                translate("Schedules", "hours"),
+                translate("Schedules", "days"),
+            ),
+        )
         bind_text(self.unit, self.unit.setAccessibleDescription, lambda: translate("Schedules", "Unit"))
         self.cron = TextField(lambda: translate("Schedules", "Times in cron format"))
         self.cron.setPlaceholderText("0 2 * * 1-5")
         self.quiet = _number(lambda: translate("Schedules", "Seconds without a change"))
-        for field, names in ((self.when, 3), (self.unit, len(UNITS))):
-            for _ in range(names):
-                field.addItem("")
         self._kinds = QStackedWidget()
         self._kinds.setFixedHeight(32)
         self._cron_hint = label(lambda: translate("Schedules", "minute hour day month weekday"), 12, 400, "2")
         self._quiet_hint = label(lambda: translate("Schedules", "seconds without a change"), 12, 400, "2")
         for parts in ((self.count, self.unit), (self.cron,), (self.quiet, self._quiet_hint)):
             page = QWidget()
-            row = QHBoxLayout(page)
-            row.setContentsMargins(0, 0, 0, 0)
-            for part in parts:
-                row.addWidget(part)
-            row.addStretch()
+            lay_in(QHBoxLayout(page), *parts, None, margins=(0, 0, 0, 0))
             self._kinds.addWidget(page)
         holder = QWidget()
-        column = QVBoxLayout(holder)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.setSpacing(6)
-        row = QHBoxLayout()
-        row.addWidget(self.when)
-        row.addWidget(self._kinds, 1)
-        column.addLayout(row)
-        column.addWidget(self._cron_hint)
+        row = lay_in(QHBoxLayout(), self.when, (self._kinds, 1))
+        lay_in(QVBoxLayout(holder), row, self._cron_hint, spacing=6, margins=(0, 0, 0, 0))
         self.cron.setFixedWidth(140)
         self.when.setFixedWidth(170)
         return holder
-
-    def _say_choices(self) -> None:
-        when = (
-            translate("Schedules", "At an interval"),
-            translate("Schedules", "At fixed times"),
-            translate("Schedules", "When files change"),
-        )
-        units = (
-            translate("Schedules", "seconds"),
-            translate("Schedules", "minutes"),
-            translate("Schedules", "hours"),
-            translate("Schedules", "days"),
-        )
-        for field, words in ((self.when, when), (self.unit, units)):
-            for number, word in enumerate(words):
-                field.setItemText(number, word)
-        self.recipients.setPlaceholderText(translate("Schedules", "all, comma-separated names, or @group"))
 
     # --- values ----------------------------------------------------------------------------
 
@@ -178,11 +157,11 @@ class ScheduleEditor(Sheet):
         self.paths.setPlainText("\n".join(request.paths))
         self.recipients.setText(", ".join(request.recipients))
         self.form.set_options(request.options)
-        self.when.setCurrentIndex(CRON if schedule.cron else QUIET if schedule.quiet else EVERY)
+        self.when.set_value(CRON if schedule.cron else QUIET if schedule.quiet else EVERY)
         every = round(schedule.every) or 3600
         unit = max(unit for unit in UNITS if every % unit == 0)
         self.count.setValue(every // unit)
-        self.unit.setCurrentIndex(UNITS.index(unit))
+        self.unit.set_value(unit)
         self.cron.setText(schedule.cron)
         self.quiet.setValue(round(schedule.quiet) or 10)
 
@@ -191,7 +170,7 @@ class ScheduleEditor(Sheet):
 
     def schedule(self) -> Schedule:
         """The schedule that the fields show."""
-        kind = self.when.currentIndex()
+        kind = self.when.value()
         paths = self._lines()
         request: SendRequest = msgspec.structs.replace(
             self._schedule.request,
@@ -203,7 +182,7 @@ class ScheduleEditor(Sheet):
             self._schedule,
             name=self.name.text().strip() or (request.paths[0].rsplit("/", 1)[-1] if request.paths else ""),
             request=request,
-            every=float(self.count.value() * UNITS[self.unit.currentIndex()]) if kind == EVERY else 0.0,
+            every=float(self.count.value() * self.unit.value()) if kind == EVERY else 0.0,
             cron=self.cron.text().strip() if kind == CRON else "",
             quiet=float(self.quiet.value()) if kind == QUIET else 0.0,
         )
@@ -217,14 +196,14 @@ class ScheduleEditor(Sheet):
             return translate("Schedules", "Each line must be a full path, such as /data/models")
         if not schedule.request.recipients:
             return translate("Schedules", "Enter the recipients: all, names, or @group")
-        if self.when.currentIndex() == CRON and not schedule.cron:
+        if self.when.value() == CRON and not schedule.cron:
             return translate("Schedules", "Enter the times, for example 0 2 * * * for 2 a.m.")
         return destination_problem(schedule.request.options.destination)
 
     def save(self) -> None:
         """Ask the engine to save the schedule; show the reason if it refuses."""
         if problem := self.problem():
-            self.banner.show_message(lambda: _plain(problem))
+            self.banner.show_message(lambda: Explanation(problem, ""))
             return
         schedule = self.schedule()
         if schedule.schedule:
@@ -240,7 +219,7 @@ class ScheduleEditor(Sheet):
         self.banner.show_message(lambda: explain_failure(failure))
 
     def _show_when(self) -> None:
-        kind = max(0, self.when.currentIndex())
+        kind = self.when.value()
         self._kinds.setCurrentIndex(kind)
         self._cron_hint.setVisible(kind == CRON)
         self.paths.setEnabled(not self._schedule.demonstration)
@@ -258,7 +237,3 @@ def _number(name: Text) -> NumberField:
     field = NumberField(name, 1, 100_000)
     field.setFixedWidth(90)
     return field
-
-
-def _plain(text: str) -> Explanation:
-    return Explanation(text, "")

@@ -6,18 +6,18 @@ import posixpath
 from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QCoreApplication, Signal
-from PySide6.QtWidgets import QHBoxLayout, QLineEdit, QTableView, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QHBoxLayout, QTableView, QVBoxLayout, QWidget
 
 from castray_desktop.core.failures.kinds import Failure
 from castray_desktop.core.protocol import messages
 from castray_desktop.core.protocol.messages import FolderEntry
 from castray_desktop.ui.i18n.number_format import DASH, format_bytes
 from castray_desktop.ui.model.cluster_text import explain_failure
-from castray_desktop.ui.theme.fonts import font
 from castray_desktop.ui.theme.theme import Theme
 from castray_desktop.ui.transfers.transfer_text import full_time
 from castray_desktop.ui.widgets.banner import Banner
-from castray_desktop.ui.widgets.basic_widgets import bind_text, button, icon_button, label
+from castray_desktop.ui.widgets.basic_widgets import button, icon_button, label, lay_in
+from castray_desktop.ui.widgets.fields import TextField
 from castray_desktop.ui.widgets.sheet import Sheet
 from castray_desktop.ui.widgets.text_table import TableCell, TextTable, TextTableModel
 
@@ -61,12 +61,7 @@ class NodeBrowser(Sheet):
             lambda: (translate("Browser", "Empty"), translate("Browser", "This folder is empty.")),
         )
         self.table.setSelectionMode(QTableView.SelectionMode.ExtendedSelection)
-        self.address = QLineEdit()
-        self.address.setFixedHeight(32)
-        self.address.setFont(font(13))
-        bind_text(
-            self.address, self.address.setAccessibleName, lambda: translate("Browser", "Folder on the node")
-        )
+        self.address = TextField(lambda: translate("Browser", "Folder on the node"))
         self.up_button = icon_button(theme, "arrow-up", lambda: translate("Browser", "Up"), side=32)
         self.banner = Banner(theme, "bad")
         self.left_out = label("", 12, 400, "2")
@@ -83,20 +78,10 @@ class NodeBrowser(Sheet):
         self.table.selectionModel().selectionChanged.connect(self._show_buttons)
 
     def _build(self) -> None:
-        top = QHBoxLayout()
-        top.addWidget(self.up_button)
-        top.addWidget(self.address, 1)
-        body = QVBoxLayout()
-        body.addLayout(top)
-        body.addWidget(self.table, 1)
-        body.addWidget(self.left_out)
-        self.set_body(body)
+        top = lay_in(QHBoxLayout(), self.up_button, (self.address, 1))
+        self.set_body(lay_in(QVBoxLayout(), top, (self.table, 1), self.left_out))
         self.float_banner(self.banner)
-        foot = QHBoxLayout()
-        foot.addStretch()
-        foot.addWidget(self.folder_button)
-        foot.addWidget(self.add_button)
-        self.set_foot(foot)
+        self.set_foot(lay_in(QHBoxLayout(), None, self.folder_button, self.add_button))
 
     def browse(self, node: str) -> None:
         """Show the files of a node, where it was left or in its home."""

@@ -10,7 +10,7 @@ from typing import Any
 
 from PySide6.QtCore import QCoreApplication, QObject, QRect, QRectF, Qt, Signal
 from PySide6.QtGui import QColor, QFontMetrics, QPainter, QPaintEvent
-from PySide6.QtWidgets import QInputDialog, QLineEdit, QMenu, QWidget
+from PySide6.QtWidgets import QInputDialog, QMenu, QWidget
 
 from castray_desktop.core.casts.transfer_options import (
     Encryption,
@@ -282,7 +282,6 @@ def ask_for_limit(owner: QWidget, take: Callable[[int], object], typed: str = ""
     dialog.setWindowTitle(translate("LimitField", "Speed limit"))
     hint = translate("LimitField", "Maximum rate, for example 25MB/s or 200Mbit/s:")
     dialog.setLabelText(problem or hint)
-    dialog.setTextEchoMode(QLineEdit.EchoMode.Normal)
     dialog.setTextValue(typed)
     dialog.setOkButtonText(translate("LimitField", "Set"))
     dialog.setCancelButtonText(translate("LimitField", "Cancel"))

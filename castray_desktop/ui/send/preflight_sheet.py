@@ -16,7 +16,7 @@ from castray_desktop.core.protocol.messages import PreflightProblem, PreflightRe
 from castray_desktop.ui.i18n.number_format import format_bytes
 from castray_desktop.ui.model.cluster_text import explain_failure
 from castray_desktop.ui.theme.theme import Theme
-from castray_desktop.ui.widgets.basic_widgets import ElidedLabel, GlyphLabel, button, label, set_tone
+from castray_desktop.ui.widgets.basic_widgets import ElidedLabel, GlyphLabel, button, label, lay_in, set_tone
 from castray_desktop.ui.widgets.sheet import Sheet
 from castray_desktop.ui.widgets.status_glyphs import GlyphState
 from castray_desktop.ui.widgets.tabs import Tabs
@@ -24,6 +24,8 @@ from castray_desktop.ui.widgets.text_table import TableCell, TextTable, TextTabl
 
 if TYPE_CHECKING:
     from castray_desktop.ui.model.engine_link import EngineLink
+
+translate = QCoreApplication.translate
 
 QUIET_MS = 300
 
@@ -40,9 +42,7 @@ class PreflightCheck(QObject):
         super().__init__(parent)
         self._link = link
         self._request: messages.SendRequest | None = None
-        self._timer = QTimer(self)
-        self._timer.setSingleShot(True)
-        self._timer.setInterval(QUIET_MS)
+        self._timer = QTimer(self, singleShot=True, interval=QUIET_MS)
         self._timer.timeout.connect(self._ask)
         self.report: messages.PreflightReport | None = None
         self.failure: Failure | None = None
@@ -95,7 +95,6 @@ class PreflightCheck(QObject):
 
 
 Verdict = tuple[GlyphState | None, str, str, str]
-
 """Glyph, line, tone and details."""
 
 
@@ -210,8 +209,6 @@ class HintLine(QWidget):
         self.text.setMaximumWidth(self.text.sizeHint().width())
 
 
-translate = QCoreApplication.translate
-
 PROBLEMS, REMOVALS = "problems", "removals"
 
 
@@ -261,10 +258,7 @@ class PreflightSheet(Sheet):
             parent=self,
         )
         self._removals = TextTableModel(
-            (
-                lambda: translate("Preflight", "Node"),
-                lambda: translate("Preflight", "To be removed"),
-            ),
+            (lambda: translate("Preflight", "Node"), lambda: translate("Preflight", "To be removed")),
             parent=self,
         )
         self.problems = TextTable(
@@ -284,15 +278,8 @@ class PreflightSheet(Sheet):
         self._stack.addWidget(self.removals)
         self.go_on_button = button(theme, "", "send", height=32)
         self.go_on_button.clicked.connect(self._press)
-        body = QVBoxLayout()
-        body.addWidget(self.words)
-        body.addWidget(self.tabs)
-        body.addWidget(self._stack, 1)
-        self.set_body(body)
-        row = QHBoxLayout()
-        row.addStretch()
-        row.addWidget(self.go_on_button)
-        self.set_foot(row)
+        self.set_body(lay_in(QVBoxLayout(), self.words, self.tabs, (self._stack, 1)))
+        self.set_foot(lay_in(QHBoxLayout(), None, self.go_on_button))
 
     def show_report(self, report: PreflightReport) -> None:
         """Show what was found, and ask."""

@@ -65,6 +65,7 @@ from castray_desktop.ui.widgets.basic_widgets import (
     bind_text,
     button,
     label,
+    lay_in,
     paint_icon,
 )
 from castray_desktop.ui.widgets.painting import icon
@@ -419,67 +420,35 @@ class DropArea(QWidget):
         files.clicked.connect(self.files_wanted)
         folder = button(self._theme, lambda: self.tr("Add folder"), "folder-plus")
         folder.clicked.connect(self.folder_wanted)
-        buttons = QHBoxLayout()
-        buttons.setSpacing(8)
-        buttons.addStretch()
-        buttons.addWidget(files)
-        buttons.addWidget(folder)
-        buttons.addStretch()
-        column = QVBoxLayout(page)
-        column.setContentsMargins(8, 6, 8, 6)
-        column.setSpacing(0)
-        column.addStretch()
-        column.addWidget(self._picture, 0, Qt.AlignmentFlag.AlignHCenter)
-        column.addItem(self._picture_gap)
+        buttons = lay_in(QHBoxLayout(), None, files, folder, None, spacing=8)
         center = Qt.AlignmentFlag.AlignHCenter
+        column = lay_in(QVBoxLayout(page), None, spacing=0, margins=(8, 6, 8, 6))
+        column.addWidget(self._picture, 0, center)
+        column.addItem(self._picture_gap)
         column.addWidget(label(lambda: self.tr("Drop files or folders here"), 14, 600), 0, center)
         column.addSpacing(2)
         self._anywhere = label(lambda: self.tr("or anywhere in this window"), 12, 400, "2")
         column.addWidget(self._anywhere, 0, center)
-        column.addSpacing(12)
-        column.addLayout(buttons)
-        column.addStretch()
+        lay_in(column, 12, buttons, None)
         return page
 
     def _list_page(self) -> QWidget:
         page = QWidget()
-        column = QVBoxLayout(page)
-        column.setContentsMargins(1, 4, 1, 1)
-        column.setSpacing(0)
-        body = QVBoxLayout()
-        body.setContentsMargins(12, 0, 7, 0)
-        body.setSpacing(0)
-        body.addWidget(self.view, 1)
-        column.addLayout(body, 1)
+        body = lay_in(QVBoxLayout(), (self.view, 1), spacing=0, margins=(12, 0, 7, 0))
+        more = label(lambda: self.tr("Drop more files or folders, or"), 12, 400, "2")
         invite = QHBoxLayout(self._invitation)
-        invite.setContentsMargins(0, 2, 0, 6)
-        invite.setSpacing(4)
-        invite.addStretch()
-        invite.addWidget(label(lambda: self.tr("Drop more files or folders, or"), 12, 400, "2"))
-        invite.addWidget(self.browse)
-        invite.addStretch()
-        column.addWidget(self._invitation)
-        column.addWidget(Rule(self._theme))
-        column.addLayout(self._total_row())
-        return page
-
-    def _total_row(self) -> QHBoxLayout:
-        total = QHBoxLayout()
-        total.setContentsMargins(12, 0, 12 + 24, 0)
+        lay_in(invite, None, more, self.browse, None, spacing=4, margins=(0, 2, 0, 6))
         self._files.setFixedHeight(30)
-        total.addWidget(self._files)
-        total.addStretch()
-        total.addWidget(self._bytes)
-        return total
+        total = lay_in(QHBoxLayout(), self._files, None, self._bytes, margins=(12, 0, 12 + 24, 0))
+        parts = ((body, 1), self._invitation, Rule(self._theme), total)
+        lay_in(QVBoxLayout(page), *parts, spacing=0, margins=(1, 4, 1, 1))
+        return page
 
     def _browse_button(self) -> QPushButton:
         browse = button(self._theme, lambda: self.tr("browse"), kind="link", height=20)
         bind_text(browse, browse.setAccessibleName, lambda: self.tr("Browse for files or folders"))
-        browse.clicked.connect(self._open_menu)
+        browse.clicked.connect(lambda: self.open_menu(browse))
         return browse
-
-    def _open_menu(self) -> None:
-        self.open_menu(self.browse)
 
     def open_menu(self, below: QWidget) -> None:
         """The choice between files and a folder, below a widget."""

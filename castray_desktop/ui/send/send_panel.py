@@ -33,7 +33,13 @@ from castray_desktop.ui.model.engine_link import EngineLinkState
 from castray_desktop.ui.model.node_list import NodeList, natural_key
 from castray_desktop.ui.model.recipient_selection import RecipientSelection
 from castray_desktop.ui.send.download_field import DownloadField
-from castray_desktop.ui.send.option_fields import OptionForm, SourceField, destination_problem, effective
+from castray_desktop.ui.send.option_fields import (
+    OPTION_FIELDS,
+    OptionForm,
+    SourceField,
+    destination_problem,
+    effective,
+)
 from castray_desktop.ui.send.preflight_sheet import HintLine, PreflightCheck, caution, problems_text, verdict
 from castray_desktop.ui.send.send_list import DropArea, SendList
 from castray_desktop.ui.send.send_sheets import PANEL_OPTIONS, SHEET_OPTIONS, SendSheets
@@ -57,43 +63,28 @@ translate = QCoreApplication.translate
 LABEL_WIDTH = 56
 
 
-def _form(
-    source_name: QLabel, source: QWidget, destination: QWidget, conflict: QWidget, limit: QWidget
-) -> QGridLayout:
-    """The form: two fields with their names beside them, two with theirs above."""
-    form = QGridLayout()
-    form.setVerticalSpacing(8)
-    form.setHorizontalSpacing(0)
-    form.setColumnStretch(1, 1)
-    beside = (
-        (source_name, source),
-        (label(lambda: translate("SendPanel", "Save to"), 12, 500, "2"), destination),
-    )
-    for row, (name, field) in enumerate(beside):
+def _lay_out_fields(source_name: QLabel, source: QWidget, form: OptionForm) -> QGridLayout:
+    """Two fields with their names beside them, two with theirs above."""
+    grid = QGridLayout()
+    grid.setVerticalSpacing(8)
+    grid.setHorizontalSpacing(0)
+    grid.setColumnStretch(1, 1)
+    destination, *others = (_named(form, option) for option in PANEL_OPTIONS)
+    for row, (name, field) in enumerate(((source_name, source), destination)):
         name.setMinimumWidth(LABEL_WIDTH)
         name.setContentsMargins(0, 0, 8, 0)
-        name.setBuddy(field)
-        form.addWidget(name, row, 0)
-        form.addWidget(field, row, 1)
-    form.addLayout(_choices(conflict, limit), len(beside), 0, 1, 2)
-    return form
+        grid.addWidget(name, row, 0)
+        grid.addWidget(field, row, 1)
+    columns = [(lay_in(QVBoxLayout(), *named, spacing=4), 1) for named in others]
+    grid.addLayout(lay_in(QHBoxLayout(), *columns, spacing=8), 2, 0, 1, 2)
+    return grid
 
 
-def _choices(conflict: QWidget, limit: QWidget) -> QGridLayout:
-    """Two fields side by side, their names above them."""
-    choices = QGridLayout()
-    choices.setVerticalSpacing(4)
-    choices.setHorizontalSpacing(8)
-    above = (
-        (label(lambda: translate("SendPanel", "If a file exists"), 12, 500, "2"), conflict),
-        (label(lambda: translate("SendPanel", "Speed limit"), 12, 500, "2"), limit),
-    )
-    for column, (name, field) in enumerate(above):
-        name.setBuddy(field)
-        choices.addWidget(name, 0, column)
-        choices.addWidget(field, 1, column)
-        choices.setColumnStretch(column, 1)
-    return choices
+def _named(form: OptionForm, option: str) -> tuple[QLabel, QWidget]:
+    """The name of an option, and its field."""
+    name, field = label(OPTION_FIELDS[option][0], 12, 500, "2"), form[option]
+    name.setBuddy(field)
+    return name, field
 
 
 MEASURE_MS = 300
@@ -141,11 +132,9 @@ class SendPanel(Card):
         self.hint = HintLine(theme)
         self.banner = Banner(theme, "warn")
         self._files_on = messages.THIS_COMPUTER  # the node that has the files on the list
-        self._measuring = QTimer(self)
-        self._measuring.setSingleShot(True)
+        self._measuring = QTimer(self, singleShot=True)
         self._measuring.timeout.connect(self._measure)
-        self._asking_again = QTimer(self)  # servers that are busy
-        self._asking_again.setSingleShot(True)
+        self._asking_again = QTimer(self, singleShot=True)  # servers that are busy
         self._asking_again.timeout.connect(self._ask_busy_servers)
         self._build()
         self._wire()
@@ -227,29 +216,18 @@ class SendPanel(Card):
         self._margin = margin
         self._title.setContentsMargins(0, 0, margin, 0)
         self._place_scroll_bar()
-        self._column.setSpacing(0)
         self.drop_area.set_compact(compact)
         self._refresh()
 
     # --- building --------------------------------------------------------------------------------
 
     def _build(self) -> None:
-        self._column = QVBoxLayout(self)
-        self._title = title = QHBoxLayout()
         heading = label(lambda: self.tr("Send"), 14, 600)
         heading.setFixedHeight(48)
-        title.addWidget(heading)
-        title.addStretch()
-        title.addWidget(self.options_button)
-        title.addWidget(self.add_button)
-        title.addWidget(self.clear_button)
-        self._column.addLayout(title)
-        self._column.addWidget(self._body(), 1)
-        self._foot = QVBoxLayout()
-        self._foot.setSpacing(0)
-        self._foot.addWidget(self.send_button)
-        self._foot.addWidget(self.hint)
-        self._column.addLayout(self._foot)
+        buttons = (self.options_button, self.add_button, self.clear_button)
+        self._title = lay_in(QHBoxLayout(), heading, None, *buttons)
+        self._foot = lay_in(QVBoxLayout(), self.send_button, self.hint, spacing=0)
+        self._column = lay_in(QVBoxLayout(self), self._title, (self._body(), 1), self._foot, spacing=0)
         self.banner.float_over(self, self._room_for_messages)
         self.set_compact(False)
 
@@ -260,15 +238,12 @@ class SendPanel(Card):
     def _body(self) -> QScrollArea:
         """What scrolls when there is too little room; the button stays."""
         body = QWidget()
-        column = QVBoxLayout(body)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.setSpacing(16)
-        column.addWidget(self.drop_area, 1)
         sources = QWidget()
         lay_in(QVBoxLayout(sources), self.source, self.download, margins=(0, 0, 0, 0))
-        fields = (self.form[name] for name in PANEL_OPTIONS)
-        column.addLayout(_form(self._source_name, sources, *fields))
-        self._body_column = column
+        fields = _lay_out_fields(self._source_name, sources, self.form)
+        self._body_column = lay_in(
+            QVBoxLayout(body), (self.drop_area, 1), fields, spacing=16, margins=(0, 0, 0, 0)
+        )
         self._scroll = scroll = QScrollArea()
         scroll.verticalScrollBar().rangeChanged.connect(self._place_scroll_bar)
         scroll.setWidget(body)
@@ -288,7 +263,7 @@ class SendPanel(Card):
         self.drop_area.files_wanted.connect(self.browse_files)
         self.drop_area.folder_wanted.connect(self._browse_folder)
         self.drop_area.url_wanted.connect(self._ask_for_url)
-        self.add_button.clicked.connect(self._open_add_menu)
+        self.add_button.clicked.connect(lambda: self.drop_area.open_menu(self.add_button))
         self.drop_area.invitation_changed.connect(self._refresh)
         self.clear_button.clicked.connect(self.entries.clear)
         self.options_button.clicked.connect(self._show_options)
@@ -403,9 +378,6 @@ class SendPanel(Card):
     def _ask_busy_servers(self) -> None:
         self._measure_paths(tuple(entry.path for entry in self.entries.busy()))
         self.preflight.ask_again()
-
-    def _open_add_menu(self) -> None:
-        self.drop_area.open_menu(self.add_button)
 
     def browse_files(self) -> None:
         """Open a dialog for files of the source node."""

@@ -11,15 +11,15 @@ from PySide6.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
 from castray_desktop.core.casts.transfer_options import TransferOptions
 from castray_desktop.core.protocol import messages
 from castray_desktop.ui.send.option_fields import OPTION_FIELDS, OptionForm
+from castray_desktop.ui.send.preflight_sheet import PreflightSheet
 from castray_desktop.ui.theme.theme import Theme
-from castray_desktop.ui.widgets.basic_widgets import button, label
+from castray_desktop.ui.widgets.basic_widgets import button, label, lay_in
 from castray_desktop.ui.widgets.fields import labelled_form
 from castray_desktop.ui.widgets.sheet import Sheet
 
 if TYPE_CHECKING:
     from castray_desktop.ui.model.engine_link import EngineLink
     from castray_desktop.ui.send.node_browser import NodeBrowser
-    from castray_desktop.ui.send.preflight_sheet import PreflightSheet
 
 
 translate = QCoreApplication.translate
@@ -48,17 +48,10 @@ class OptionsSheet(Sheet):
             "2",
         )
         hint.setWordWrap(True)
-        body = QVBoxLayout()
-        body.addLayout(labelled_form(self.form.rows()))
-        body.addWidget(hint)
-        body.addStretch()
-        self.set_body(body)
+        self.set_body(lay_in(QVBoxLayout(), labelled_form(self.form.rows()), hint, None))
         self.reset_button = button(theme, lambda: translate("SendOptions", "Default"), "undo-2", height=32)
         self.reset_button.clicked.connect(self._reset)
-        foot = QHBoxLayout()
-        foot.addWidget(self.reset_button)
-        foot.addStretch()
-        self.set_foot(foot)
+        self.set_foot(lay_in(QHBoxLayout(), self.reset_button, None))
 
     def _reset(self) -> None:
         self.form.set_options(TransferOptions())
@@ -99,8 +92,6 @@ class SendSheets(QObject):
     def show_report(self, report: messages.PreflightReport) -> None:
         """Show what was found, and ask whether to go on."""
         if self.preflight is None:
-            from castray_desktop.ui.send.preflight_sheet import PreflightSheet
-
             self.preflight = PreflightSheet(self._theme, self._panel.window())
             self.preflight.go_on.connect(self.go_on)
         self.preflight.show_report(report)
@@ -113,9 +104,3 @@ class SendSheets(QObject):
             self.browser = NodeBrowser(self._theme, self._link, self._panel.window())
             self.browser.picked.connect(self.picked)
         self.browser.browse(node)
-
-    def close(self) -> None:
-        """Close what is open."""
-        for sheet in (self.options, self.preflight, self.browser):
-            if sheet is not None:
-                sheet.close()
