@@ -26,8 +26,8 @@ from PySide6.QtWidgets import QApplication, QMessageBox
 
 from castray_desktop.core.failures.kinds import CastRayError, Failure
 from castray_desktop.core.failures.sentences import TEMPLATES, sentence
+from castray_desktop.ui.i18n.failure_text import explain_failure
 from castray_desktop.ui.i18n.language import Language
-from castray_desktop.ui.model.cluster_text import explain_failure
 from castray_desktop.ui.model.engine_link import Engine, EngineLink
 from castray_desktop.ui.model.preferences import Preferences
 from castray_desktop.ui.theme.fonts import load_fonts

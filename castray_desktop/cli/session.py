@@ -14,6 +14,7 @@ from castray_desktop.core.failures.kinds import CastRayError, Failure, FailureKi
 from castray_desktop.core.failures.sentences import sentence
 from castray_desktop.core.protocol import messages
 from castray_desktop.core.protocol.messages import ClusterPhase, ClusterStatus
+from castray_desktop.core.protocol.nodes.driver_protocol import OWN_TARGETS
 from castray_desktop.workers.base.paths import find_paths
 from castray_desktop.workers.client.client_cache import ClientCache
 from castray_desktop.workers.client.engine_client import EngineClient
@@ -211,7 +212,7 @@ def _announce(status: ClusterStatus, announced: str) -> str:
         again = f", attempt {status.attempt} of {status.attempts}" if status.attempt > 1 else ""
         text = (
             f"Starting Ray{again} …"
-            if status.target in ("local", "shared")
+            if status.target in OWN_TARGETS
             else f"Connecting to {status.target}{again} …"
         )
     elif status.phase is ClusterPhase.PREPARING:

@@ -14,6 +14,7 @@ from castray_desktop.cli.output.terminal import format_count, print_json, say
 from castray_desktop.cli.session import Session
 from castray_desktop.core.casts.json_views import cluster_form, form_to_json
 from castray_desktop.core.protocol import messages
+from castray_desktop.core.protocol.nodes.driver_protocol import SHARED_TARGET
 
 ENCRYPTED = (
     "Connections are encrypted (RAY_USE_TLS=1). Each machine needs a certificate from the same"
@@ -96,7 +97,7 @@ async def share(options: argparse.Namespace) -> int:
     async with Session() as session:
         if options.new_token:
             await session.client.request(messages.RenewShareToken(), messages.Done)
-        await session.use(messages.UseCluster("shared"))
+        await session.use(messages.UseCluster(SHARED_TARGET))
         shared = await session.client.request(messages.ShareCluster(), messages.ShareInfo)
         await session.client.request(messages.KeepEngine(True), messages.Done)
         session.keep = True

@@ -8,7 +8,8 @@ from PySide6.QtCore import QRect, QRectF, QSize, Qt, Signal
 from PySide6.QtGui import QColor, QFontMetrics, QPainter, QPaintEvent
 from PySide6.QtWidgets import QMenu, QPushButton, QWidget
 
-from castray_desktop.core.protocol.messages import ClusterPhase, ClusterStatus
+from castray_desktop.core.protocol.messages import LOCAL_TARGET, ClusterPhase, ClusterStatus
+from castray_desktop.core.protocol.nodes.driver_protocol import OWN_TARGETS
 from castray_desktop.ui.clusters.cluster_selector import KnownClusters, cluster_line
 from castray_desktop.ui.i18n.language import Retranslator
 from castray_desktop.ui.model.cluster_text import cluster_facts, cluster_glyph, cluster_name, target_name
@@ -19,9 +20,6 @@ from castray_desktop.ui.widgets.basic_widgets import BUTTON_RADIUS, paint_icon, 
 from castray_desktop.ui.widgets.painting import icon
 from castray_desktop.ui.widgets.popups import add_choice
 from castray_desktop.ui.widgets.status_glyphs import paint_glyph
-
-OURS = ("local", "shared")
-"""Targets that this computer starts itself."""
 
 
 class ClusterChip(QPushButton):
@@ -134,10 +132,10 @@ class ClusterMenu(QMenu):
         there = phase in (ClusterPhase.READY, ClusterPhase.RECONNECTING)
         free = phase in (ClusterPhase.NONE, ClusterPhase.FAILED)
         self._add_known(target if there else "")
-        if phase is ClusterPhase.READY and target in OURS:
+        if phase is ClusterPhase.READY and target in OWN_TARGETS:
             self.addAction(icon("plus", color), self.tr("Add node…"), self.add_node_requested.emit)
-        if free or (there and target not in OURS):
-            use = partial(self.use_requested.emit, "local")
+        if free or (there and target not in OWN_TARGETS):
+            use = partial(self.use_requested.emit, LOCAL_TARGET)
             self.addAction(icon("play", color), self.tr("Start local cluster"), use)
         if free or there:
             self.addAction(icon("link", color), self.tr("Attach to a cluster…"), self.attach_requested.emit)
@@ -164,7 +162,7 @@ class ClusterMenu(QMenu):
         color = self._theme.palette.text_2
         if phase in (ClusterPhase.STARTING, ClusterPhase.PREPARING, ClusterPhase.PLACING):
             self.addAction(icon("x", color), self.tr("Cancel"), self.leave_requested.emit)
-        elif target in OURS:
+        elif target in OWN_TARGETS:
             self.addAction(icon("square", color), self.tr("Stop local cluster"), self.leave_requested.emit)
         else:
             self.addAction(icon("unplug", color), self.tr("Detach"), self.leave_requested.emit)

@@ -7,7 +7,7 @@ import time
 from PySide6.QtCore import QCoreApplication, QObject, QSettings, QTimer, Signal
 
 from castray_desktop.core.protocol import messages
-from castray_desktop.core.protocol.messages import ClusterPhase, ClusterStatus, KnownCluster
+from castray_desktop.core.protocol.messages import LOCAL_TARGET, ClusterPhase, ClusterStatus, KnownCluster
 from castray_desktop.ui.i18n.number_format import format_ago
 from castray_desktop.ui.model.engine_link import EngineLink
 from castray_desktop.ui.model.preferences import AtStart
@@ -37,7 +37,7 @@ class ClusterSelector(QObject):
         self._link = link
         self._settings = settings
         remembered = settings.value(SETTING, "") if at_start is AtStart.LAST else ""
-        usual = "local" if at_start is AtStart.LOCAL else ""
+        usual = LOCAL_TARGET if at_start is AtStart.LOCAL else ""
         self._target = self._left = ""
         self._wanted = wanted or (remembered if isinstance(remembered, str) else "") or usual
         link.welcome.connect(self._on_welcome)
@@ -93,7 +93,6 @@ class ClusterSelector(QObject):
 
 translate = QCoreApplication.translate
 
-LOCAL = "local"
 SOON_MS = 400
 
 
@@ -113,7 +112,7 @@ class KnownClusters(QObject):
 
     def others(self) -> tuple[KnownCluster, ...]:
         """All clusters but the local one."""
-        return tuple(cluster for cluster in self.clusters if cluster.target != LOCAL)
+        return tuple(cluster for cluster in self.clusters if cluster.target != LOCAL_TARGET)
 
     def refresh(self) -> None:
         """Look again."""

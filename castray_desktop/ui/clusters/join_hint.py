@@ -9,13 +9,13 @@ from PySide6.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
 
 from castray_desktop.core.protocol import messages
 from castray_desktop.core.protocol.messages import ClusterPhase, ClusterStatus, NodeInfo, ShareInfo
+from castray_desktop.core.protocol.nodes.driver_protocol import SHARED_TARGET
 from castray_desktop.ui.model.desktop_services import copy
 from castray_desktop.ui.model.engine_link import EngineLink
 from castray_desktop.ui.model.node_list import NodeList
 from castray_desktop.ui.theme.theme import Theme
 from castray_desktop.ui.widgets.basic_widgets import ElidedLabel, Rule, icon_button, label, lay_in
 
-SHARED = "shared"
 SECRET = re.compile(r"(RAY_AUTH_TOKEN=)\S+")
 
 
@@ -74,7 +74,7 @@ class JoinHintController(QObject):
         self._refresh()
 
     def _refresh(self) -> None:
-        ready = self._cluster.phase is ClusterPhase.READY and self._cluster.target == SHARED
+        ready = self._cluster.phase is ClusterPhase.READY and self._cluster.target == SHARED_TARGET
         nodes = self._nodes.nodes()
         wanted = ready and bool(nodes) and not has_members(nodes)
         if wanted is self._wanted:

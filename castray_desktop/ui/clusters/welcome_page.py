@@ -18,12 +18,12 @@ from PySide6.QtGui import (
 from PySide6.QtWidgets import QBoxLayout, QHBoxLayout, QVBoxLayout, QWidget
 
 from castray_desktop.core.failures.kinds import Failure, FailureKind
-from castray_desktop.core.protocol.messages import ClusterPhase, ClusterStatus
+from castray_desktop.core.protocol.messages import LOCAL_TARGET, ClusterPhase, ClusterStatus
+from castray_desktop.core.protocol.nodes.driver_protocol import OWN_TARGETS
 from castray_desktop.ui.clusters.cluster_cards import MOST_ROWS, AttachCard, LocalCard
-from castray_desktop.ui.clusters.cluster_chip import OURS
 from castray_desktop.ui.clusters.cluster_selector import KnownClusters
+from castray_desktop.ui.i18n.failure_text import explain_failure
 from castray_desktop.ui.i18n.language import Retranslator, Text
-from castray_desktop.ui.model.cluster_text import explain_failure
 from castray_desktop.ui.theme.theme import BRAND_END, BRAND_START, ON_GRADIENT, SOURCE_START, Theme, mix
 from castray_desktop.ui.widgets.banner import Banner, Edge
 from castray_desktop.ui.widgets.basic_widgets import Card, button, label, lay_in, paint_icon
@@ -79,8 +79,6 @@ class RelayPicture(QWidget):
         painter.setPen(pen)
         painter.drawPolyline(QPolygonF([QPointF(x - 8, 32), QPointF(x - 3, 37.5), QPointF(x + 7, 26.5)]))
 
-
-LOCAL = "local"
 
 NARROW_WIDTH = 640
 
@@ -141,8 +139,8 @@ class WelcomePage(Card):
         self._status = cluster
         moving = cluster.phase in ON_THEIR_WAY
         self.back_button.setVisible(cluster.phase is ClusterPhase.READY)
-        local = moving and cluster.target in OURS
-        attaching = moving and cluster.target not in OURS
+        local = moving and cluster.target in OWN_TARGETS
+        attaching = moving and cluster.target not in OWN_TARGETS
         self.local.show_state(cluster if local else None, connected and not moving)
         self.attach.show_state(cluster if attaching else None, connected and not moving)
         self._retranslate()
@@ -152,7 +150,7 @@ class WelcomePage(Card):
         cluster = self._status
         if cluster.phase not in ON_THEIR_WAY or cluster.phase is ClusterPhase.STOPPING:
             title = self.tr("Choose a cluster to send to")
-        elif cluster.target in OURS:
+        elif cluster.target in OWN_TARGETS:
             title = self.tr("Your local cluster is starting")
         else:
             title = self.tr("Connecting to {target}").format(target=cluster.target)
@@ -172,7 +170,7 @@ class WelcomePage(Card):
         if self.local.share.isChecked():
             self.share_requested.emit()
         else:
-            self.start_requested.emit(LOCAL)
+            self.start_requested.emit(LOCAL_TARGET)
 
     def _show_failure(self, cluster: ClusterStatus) -> None:
         failure, notice = cluster.failure, cluster.notice
@@ -194,7 +192,7 @@ class WelcomePage(Card):
             actions.append((lambda: self.tr("Join as a node"), lambda: self.join_requested.emit(target)))
         return [
             *actions,
-            (lambda: self.tr("Try again"), lambda: self.start_requested.emit(target or LOCAL)),
+            (lambda: self.tr("Try again"), lambda: self.start_requested.emit(target or LOCAL_TARGET)),
         ]
 
     def _build(self) -> None:

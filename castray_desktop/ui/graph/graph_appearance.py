@@ -19,6 +19,7 @@ from castray_desktop.core.protocol.messages import (
     NodeState,
 )
 from castray_desktop.ui.graph.node_items import NodeAppearance, NodeHighlights
+from castray_desktop.ui.i18n.failure_text import failure_text
 from castray_desktop.ui.i18n.number_format import format_bytes, format_duration, format_rate
 from castray_desktop.ui.model.node_list import NodeList, glyph_word, node_glyph
 from castray_desktop.ui.transfers.path_text import delivery_encryption_line, delivery_lines, held_up_line
@@ -27,7 +28,6 @@ from castray_desktop.ui.transfers.transfer_text import (
     cast_status,
     cast_title,
     delivery_share,
-    failure_text,
     percent_text,
 )
 from castray_desktop.ui.widgets.status_glyphs import GlyphState

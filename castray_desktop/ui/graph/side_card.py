@@ -18,6 +18,7 @@ from castray_desktop.core.protocol.messages import (
     NodeInfo,
     NodeState,
 )
+from castray_desktop.ui.i18n.failure_text import failure_text
 from castray_desktop.ui.i18n.number_format import format_ago, format_bytes, format_rate
 from castray_desktop.ui.model.node_list import NodeList, glyph_word, node_glyph
 from castray_desktop.ui.theme.theme import Theme
@@ -34,7 +35,6 @@ from castray_desktop.ui.transfers.transfer_text import (
     cast_title,
     delivery_share,
     delivery_status,
-    failure_text,
     percent_text,
 )
 from castray_desktop.ui.widgets.basic_widgets import (

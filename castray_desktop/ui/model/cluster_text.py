@@ -4,18 +4,12 @@ from __future__ import annotations
 
 from PySide6.QtCore import QCoreApplication
 
-from castray_desktop.core.failures.kinds import Failure
-from castray_desktop.core.failures.sentences import Explanation, explain
 from castray_desktop.core.protocol.messages import ClusterPhase, ClusterStatus
+from castray_desktop.core.protocol.nodes.driver_protocol import OWN_TARGETS, SHARED_TARGET
 from castray_desktop.ui.model.engine_link import EngineLinkState
 from castray_desktop.ui.widgets.status_glyphs import GlyphState
 
 translate = QCoreApplication.translate
-
-
-def explain_failure(failure: Failure) -> Explanation:
-    """The failure in the window's language."""
-    return explain(failure, lambda text: translate("Failure", text))
 
 
 def cluster_name(cluster: ClusterStatus, connection: EngineLinkState) -> str:
@@ -31,7 +25,7 @@ def cluster_name(cluster: ClusterStatus, connection: EngineLinkState) -> str:
 
 def target_name(target: str) -> str:
     """The name of a cluster: its address, unless it is one of this computer's."""
-    if target == "shared":
+    if target == SHARED_TARGET:
         return translate("Cluster", "Shared cluster")
     return translate("Cluster", "Local cluster") if target == "local" else target
 
@@ -48,7 +42,7 @@ def cluster_facts(cluster: ClusterStatus, connection: EngineLinkState, *, short:
         case ClusterPhase.READY:
             return _size(cluster, short)
         case ClusterPhase.FAILED:
-            local = cluster.target in ("local", "shared")
+            local = cluster.target in OWN_TARGETS
             return (
                 translate("Cluster", "Could not start") if local else translate("Cluster", "Could not attach")
             )
@@ -60,7 +54,7 @@ def step(cluster: ClusterStatus) -> str:
     """The current step of a cluster that is starting."""
     match cluster.phase:
         case ClusterPhase.STARTING:
-            local = cluster.target in ("local", "shared")
+            local = cluster.target in OWN_TARGETS
             text = translate("Cluster", "Starting Ray…") if local else translate("Cluster", "Connecting…")
             if cluster.attempt > 1:
                 again = translate("Cluster", "attempt {number} of {total}")

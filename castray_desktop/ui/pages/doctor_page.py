@@ -12,8 +12,8 @@ from castray_desktop.core.failures.check_sentences import by_importance, diagnos
 from castray_desktop.core.failures.kinds import Failure
 from castray_desktop.core.protocol import messages
 from castray_desktop.core.protocol.messages import Check, CheckState, DiagnosisProgress
+from castray_desktop.ui.i18n.failure_text import in_window_language
 from castray_desktop.ui.i18n.language import Retranslator
-from castray_desktop.ui.model.cluster_text import explain_failure
 from castray_desktop.ui.model.desktop_services import copy
 from castray_desktop.ui.model.engine_link import EngineLink, EngineLinkState
 from castray_desktop.ui.theme.theme import Theme
@@ -32,11 +32,6 @@ _LOOKS = {
     CheckState.NOTICE: (GlyphState.LAGGING, "warn"),
     CheckState.BAD: (GlyphState.FAILED, "bad"),
 }
-
-
-def in_window_language(text: str) -> str:
-    """A sentence about checks in the window's language."""
-    return QCoreApplication.translate("Failure", text)
 
 
 def check_cells(check: Check) -> list[TableCell]:
@@ -129,7 +124,7 @@ class DoctorPage(QWidget):
         def failed(failure: Failure) -> None:
             if job == self._job:
                 self._job = ""
-                self.banner.show_message(lambda: explain_failure(failure))
+                self.banner.show_failure(failure)
                 self._show_state()
 
         self._show_state()

@@ -16,12 +16,10 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from castray_desktop.core.failures.kinds import Failure
 from castray_desktop.core.failures.sentences import Explanation
 from castray_desktop.core.protocol import messages
 from castray_desktop.core.protocol.messages import CastState, CastSummary
 from castray_desktop.ui.i18n.language import Retranslator, Text
-from castray_desktop.ui.model.cluster_text import explain_failure
 from castray_desktop.ui.model.desktop_services import ask_where_to_save, copy
 from castray_desktop.ui.model.engine_link import EngineLink
 from castray_desktop.ui.pages.history_model import HistoryModel
@@ -32,7 +30,7 @@ from castray_desktop.ui.transfers.cast_sheets import make_delivery_table, show_d
 from castray_desktop.ui.transfers.transfer_text import cast_title
 from castray_desktop.ui.widgets.banner import Banner, lay_out
 from castray_desktop.ui.widgets.basic_widgets import bind_text, button, label, set_icon
-from castray_desktop.ui.widgets.fields import Dropdown, search_field
+from castray_desktop.ui.widgets.fields import ChoiceField, search_field
 from castray_desktop.ui.widgets.popups import open_menu
 from castray_desktop.ui.widgets.text_table import TextTable
 
@@ -84,12 +82,14 @@ class CastHistoryPage(QWidget):
         self.search = search_field(
             lambda: self.tr("Name, node or folder"), lambda: self.tr("Search the history")
         )
-        self.state = Dropdown(self._theme, lambda: self.tr("Result"))
+        self.state = ChoiceField(
+            self._theme,
+            lambda: self.tr("Result"),
+            STATES,
+            lambda: (self.tr("All results"), self.tr("Delivered"), self.tr("Failed"), self.tr("Cancelled")),
+        )
         bind_text(self.state, self.state.setAccessibleDescription, lambda: self.tr("Result"))
-        self.state.setFixedHeight(28)
-        self.state.setFixedWidth(130)
-        for _ in STATES:
-            self.state.addItem("")
+        self.state.setFixedSize(130, 28)
         self.count = label("", 12, 400, "2", tabular=True)
         self.statistics_button = button(self._theme, "", "activity", kind="flat")
         self.statistics_button.setCheckable(True)
@@ -123,7 +123,7 @@ class CastHistoryPage(QWidget):
         self.export_button.clicked.connect(self._show_export_menu)
         self.clear_button.clicked.connect(self._ask_to_clear)
         self.model.counted.connect(self._show_count)
-        self.model.failed.connect(self._say_failure)
+        self.model.failed.connect(self.banner.show_failure)
         self.model.dataChanged.connect(self._follow_row)
         self.table.selectionModel().currentRowChanged.connect(self._on_row)
         self.table.setContextMenuPolicy(Qt.ContextMenuPolicy.CustomContextMenu)
@@ -134,9 +134,6 @@ class CastHistoryPage(QWidget):
         self._link.welcome.connect(self._on_welcome)
 
     def _retranslate(self) -> None:
-        names = (self.tr("All results"), self.tr("Delivered"), self.tr("Failed"), self.tr("Cancelled"))
-        for number, text in enumerate(names):
-            self.state.setItemText(number, text)
         self._name_statistics_button()
         self._show_count(self.model.total)
         if self._shown is not None:
@@ -170,7 +167,7 @@ class CastHistoryPage(QWidget):
             self._stale = True
 
     def _search(self) -> None:
-        self.model.search(self.search.text(), STATES[max(0, self.state.currentIndex())])
+        self.model.search(self.search.text(), self.state.value())
 
     def _show_count(self, total: int) -> None:
         one, many = self.tr("{count} cast"), self.tr("{count} casts")
@@ -223,7 +220,7 @@ class CastHistoryPage(QWidget):
         return self.model.cast_at(index.row()) if index.isValid() else None
 
     def _with_result(self, cast: str, use: Callable[[messages.CastResult], None]) -> None:
-        self._link.ask(messages.GetPastCast(cast), messages.CastResult, use, self._say_failure)
+        self._link.ask(messages.GetPastCast(cast), messages.CastResult, use, self.banner.show_failure)
 
     def _show_result(self, result: messages.CastResult) -> None:
         cast = self.current_cast()
@@ -306,14 +303,11 @@ class CastHistoryPage(QWidget):
             self.banner.show_message(text, undo, tone="ok", milliseconds=UNDO_MS)
 
         command = messages.ClearHistory(casts, UNDO_MS / 1000 + GRACE_BEYOND)
-        self._link.ask(command, messages.Done, done, self._say_failure)
+        self._link.ask(command, messages.Done, done, self.banner.show_failure)
 
     def _keep(self) -> None:
         command = messages.KeepHistory()
-        self._link.ask(command, messages.Done, lambda _: self.model.refresh(), self._say_failure)
-
-    def _say_failure(self, failure: Failure) -> None:
-        self.banner.show_message(lambda: explain_failure(failure), tone="bad")
+        self._link.ask(command, messages.Done, lambda _: self.model.refresh(), self.banner.show_failure)
 
     # --- export ----------------------------------------------------------------------------
 
@@ -335,7 +329,7 @@ class CastHistoryPage(QWidget):
 
         self._export = export = HistoryExport(self._link, self.model.query, path, self)
         export.done.connect(self._exported)
-        export.failed.connect(self._say_failure)
+        export.failed.connect(self.banner.show_failure)
         export.progress.connect(self._show_progress)
         self._show_progress(0, self.model.total)
         export.start()

@@ -12,18 +12,16 @@ from PySide6.QtGui import QHideEvent, QShowEvent
 from PySide6.QtWidgets import QWidget
 
 import castray_desktop
-from castray_desktop.core.failures.kinds import Failure
 from castray_desktop.core.protocol import messages
 from castray_desktop.core.protocol.messages import ClusterStatus, LogLine
 from castray_desktop.ui.i18n.language import Retranslator
-from castray_desktop.ui.model.cluster_text import explain_failure
 from castray_desktop.ui.model.desktop_services import copy
 from castray_desktop.ui.model.engine_link import EngineLink
 from castray_desktop.ui.model.node_list import NodeList
 from castray_desktop.ui.theme.theme import Theme
 from castray_desktop.ui.widgets.banner import Banner, lay_out
 from castray_desktop.ui.widgets.basic_widgets import bind_text, button, label
-from castray_desktop.ui.widgets.fields import Dropdown, search_field
+from castray_desktop.ui.widgets.fields import ChoiceField, search_field
 from castray_desktop.ui.widgets.status_glyphs import GlyphState
 from castray_desktop.ui.widgets.text_table import NO_PARENT, Index, TableCell, TextTable, TextTableModel
 
@@ -161,7 +159,12 @@ class LogPage(QWidget):
             self._empty_words,
         )
         self.search = search_field(lambda: self.tr("Search text"), lambda: self.tr("Search the log"))
-        self.level = Dropdown(theme, lambda: self.tr("Level"))
+        self.level = ChoiceField(
+            theme,
+            lambda: self.tr("Level"),
+            CHOICES,
+            lambda: (self.tr("Everything"), self.tr("Warnings"), self.tr("Errors")),
+        )
         bind_text(self.level, self.level.setAccessibleDescription, lambda: self.tr("Level"))
         self.copy_button = button(theme, lambda: self.tr("Copy lines"), "copy", kind="flat")
         self.diagnostics_button = button(
@@ -173,13 +176,10 @@ class LogPage(QWidget):
         self._flush = QTimer(self, singleShot=True, interval=SHOW_MS)
         self._flush.timeout.connect(self._take_waiting)
         self._wire()
-        Retranslator(self, self._retranslate)
+        Retranslator(self, self._show_count)
 
     def _build(self) -> None:
-        self.level.setFixedHeight(28)
-        self.level.setFixedWidth(150)
-        for choice in CHOICES:
-            self.level.addItem("", choice)
+        self.level.setFixedSize(150, 28)
         bind_text(
             self.diagnostics_button,
             self.diagnostics_button.setToolTip,
@@ -201,12 +201,6 @@ class LogPage(QWidget):
         self._link.log_line.connect(self._on_line)
         self._link.welcome.connect(self._on_welcome)
 
-    def _retranslate(self) -> None:
-        words = (self.tr("Everything"), self.tr("Warnings"), self.tr("Errors"))
-        for number, text in enumerate(words):
-            self.level.setItemText(number, text)
-        self._show_count()
-
     # --- lines -----------------------------------------------------------------------------
 
     def _on_welcome(self, welcome: messages.Welcome) -> None:
@@ -226,11 +220,8 @@ class LogPage(QWidget):
             self._show_count()
             self.table.scrollToBottom()
 
-        self._link.ask(messages.WatchLog(WATCHED), messages.Done, None, self._say_failure)
-        self._link.ask(messages.GetLog(), messages.LogLines, loaded, self._say_failure)
-
-    def _say_failure(self, failure: Failure) -> None:
-        self.banner.show_message(lambda: explain_failure(failure))
+        self._link.ask(messages.WatchLog(WATCHED), messages.Done, None, self.banner.show_failure)
+        self._link.ask(messages.GetLog(), messages.LogLines, loaded, self.banner.show_failure)
 
     def _on_line(self, line: LogLine) -> None:
         self._waiting.append(line)
@@ -247,7 +238,7 @@ class LogPage(QWidget):
             self.table.scrollToBottom()
 
     def _filter(self) -> None:
-        self.model.set_filter(CHOICES[max(0, self.level.currentIndex())], self.search.text())
+        self.model.set_filter(self.level.value(), self.search.text())
         self._show_count()
         self.table.scrollToBottom()
 

@@ -14,17 +14,14 @@ from PySide6.QtWidgets import (
 )
 
 from castray_desktop.core.content.urls import is_url
-from castray_desktop.core.failures.kinds import Failure
 from castray_desktop.core.failures.sentences import Explanation
 from castray_desktop.core.protocol import messages
 from castray_desktop.core.protocol.messages import Schedule, SendRequest
 from castray_desktop.ui.i18n.language import Text
-from castray_desktop.ui.model.cluster_text import explain_failure
 from castray_desktop.ui.model.desktop_services import ask_for_paths
 from castray_desktop.ui.model.engine_link import EngineLink
 from castray_desktop.ui.send.option_fields import (
     OPTION_FIELDS,
-    ChoiceField,
     OptionForm,
     destination_problem,
     effective,
@@ -34,7 +31,7 @@ from castray_desktop.ui.theme.fonts import font
 from castray_desktop.ui.theme.theme import Theme
 from castray_desktop.ui.widgets.banner import Banner
 from castray_desktop.ui.widgets.basic_widgets import bind_text, button, label, lay_in
-from castray_desktop.ui.widgets.fields import NumberField, TextField, labelled_form
+from castray_desktop.ui.widgets.fields import ChoiceField, NumberField, TextField, labelled_form
 from castray_desktop.ui.widgets.sheet import Sheet
 
 translate = QCoreApplication.translate
@@ -206,17 +203,15 @@ class ScheduleEditor(Sheet):
             self.banner.show_message(lambda: Explanation(problem, ""))
             return
         schedule = self.schedule()
+        failed = self.banner.show_failure
         if schedule.schedule:
-            self._link.ask(messages.ChangeSchedule(schedule), messages.Done, self._kept, self._failed)
+            self._link.ask(messages.ChangeSchedule(schedule), messages.Done, self._kept, failed)
         else:
-            self._link.ask(messages.AddSchedule(schedule), messages.ScheduleAdded, self._kept, self._failed)
+            self._link.ask(messages.AddSchedule(schedule), messages.ScheduleAdded, self._kept, failed)
 
     def _kept(self, _: object) -> None:
         self.saved.emit()
         self.close()
-
-    def _failed(self, failure: Failure) -> None:
-        self.banner.show_message(lambda: explain_failure(failure))
 
     def _show_when(self) -> None:
         kind = self.when.value()

@@ -11,16 +11,15 @@ import msgspec
 from PySide6.QtCore import QCoreApplication, QPoint, Qt, Signal
 from PySide6.QtWidgets import QMenu, QWidget
 
-from castray_desktop.core.failures.kinds import Failure
 from castray_desktop.core.failures.sentences import Explanation
 from castray_desktop.core.protocol import messages
 from castray_desktop.core.protocol.messages import Schedule, ScheduleInfo, SendRequest
+from castray_desktop.ui.i18n.failure_text import failure_text
 from castray_desktop.ui.i18n.language import Retranslator
 from castray_desktop.ui.i18n.number_format import DASH, format_list
-from castray_desktop.ui.model.cluster_text import explain_failure
 from castray_desktop.ui.model.engine_link import EngineLink
 from castray_desktop.ui.theme.theme import Theme
-from castray_desktop.ui.transfers.transfer_text import CAST_GLYPHS, cast_word, clock, failure_text, full_time
+from castray_desktop.ui.transfers.transfer_text import CAST_GLYPHS, cast_word, clock, full_time
 from castray_desktop.ui.widgets.banner import Banner, lay_out
 from castray_desktop.ui.widgets.basic_widgets import bind_text, button
 from castray_desktop.ui.widgets.popups import open_menu
@@ -227,7 +226,7 @@ class SchedulesPage(QWidget):
         def listed(reply: messages.SchedulesChanged) -> None:
             self._take(reply.schedules)
 
-        self._link.ask(messages.ListSchedules(), messages.SchedulesChanged, listed, self._say_failure)
+        self._link.ask(messages.ListSchedules(), messages.SchedulesChanged, listed, self.banner.show_failure)
 
     def _on_cluster(self, cluster: messages.ClusterStatus) -> None:
         self._cluster = cluster.target or self._cluster
@@ -308,7 +307,7 @@ class SchedulesPage(QWidget):
             self.ran.emit(reply.cast)
 
         command = messages.RunSchedule(info.schedule.schedule)
-        self._link.ask(command, messages.Accepted, accepted, self._say_failure)
+        self._link.ask(command, messages.Accepted, accepted, self.banner.show_failure)
 
     def toggle(self) -> None:
         """Switch the current schedule off or on."""
@@ -318,7 +317,7 @@ class SchedulesPage(QWidget):
 
     def _enable(self, schedule: str, enabled: bool) -> None:
         command = messages.EnableSchedule(schedule, enabled)
-        self._link.ask(command, messages.Done, None, self._say_failure)
+        self._link.ask(command, messages.Done, None, self.banner.show_failure)
 
     def toggle_demonstration(self) -> None:
         """Start the demonstration: it sends a small file to every node once a minute until it is disabled."""
@@ -330,7 +329,7 @@ class SchedulesPage(QWidget):
         def added(reply: messages.ScheduleAdded) -> None:
             self._enable(reply.schedule, True)
 
-        self._link.ask(messages.AddDemonstration(), messages.ScheduleAdded, added, self._say_failure)
+        self._link.ask(messages.AddDemonstration(), messages.ScheduleAdded, added, self.banner.show_failure)
 
     def ask_to_remove(self) -> None:
         """Remove the current schedule, after a question."""
@@ -346,7 +345,7 @@ class SchedulesPage(QWidget):
         self.banner.show_message(text, remove, tone="warn")
 
     def _remove(self, schedule: str) -> None:
-        self._link.ask(messages.RemoveSchedule(schedule), messages.Done, None, self._say_failure)
+        self._link.ask(messages.RemoveSchedule(schedule), messages.Done, None, self.banner.show_failure)
 
     def _show_menu(self, place: QPoint) -> None:
         menu = QMenu(self)
@@ -360,6 +359,3 @@ class SchedulesPage(QWidget):
             menu.addSeparator()
         menu.addAction(self.tr("Add…"), self.add)
         open_menu(menu, self.table.viewport().mapToGlobal(place), self.table)
-
-    def _say_failure(self, failure: Failure) -> None:
-        self.banner.show_message(lambda: explain_failure(failure))

@@ -30,12 +30,10 @@ from castray_desktop.core.protocol.messages import (
 )
 from castray_desktop.ui.i18n.language import CHOICES, Language, Retranslator, Text
 from castray_desktop.ui.model import preferences
-from castray_desktop.ui.model.cluster_text import explain_failure
 from castray_desktop.ui.model.desktop_services import FolderOpener
 from castray_desktop.ui.model.engine_link import EngineLink
 from castray_desktop.ui.model.preferences import AtStart, Closing, Preferences
 from castray_desktop.ui.send.option_fields import (
-    ChoiceField,
     LimitField,
     OptionField,
     TickOption,
@@ -46,7 +44,7 @@ from castray_desktop.ui.theme.fonts import font
 from castray_desktop.ui.theme.theme import DARK, LIGHT, Contrast, Theme
 from castray_desktop.ui.widgets.banner import Banner
 from castray_desktop.ui.widgets.basic_widgets import bind_text, button, label, lay_in
-from castray_desktop.ui.widgets.fields import CheckBox, NumberField, labelled_form
+from castray_desktop.ui.widgets.fields import CheckBox, ChoiceField, NumberField, labelled_form
 from castray_desktop.ui.widgets.sheet import Sheet
 
 
@@ -442,10 +440,6 @@ class SettingsSheet(Sheet):
         self._chosen.set(preferences.BACKGROUND, on)
         self.keep_changed.emit(on)
 
-    def show_failure(self, failure: Failure) -> None:
-        """Say that a change was refused."""
-        self.banner.show_message(lambda: explain_failure(failure))
-
 
 class SettingsController(QObject):
     """Opens the settings sheet, and has the engine kept after the window if that is set.
@@ -489,6 +483,6 @@ class SettingsController(QObject):
 
     def _on_failed(self, failure: Failure) -> None:
         if self.sheet is not None and self.sheet.isVisible():
-            self.sheet.show_failure(failure)
+            self.sheet.banner.show_failure(failure)
         else:
             self.failed.emit(failure)

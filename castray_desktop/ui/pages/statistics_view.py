@@ -19,6 +19,7 @@ from PySide6.QtWidgets import (
 from castray_desktop.core.failures.kinds import Failure
 from castray_desktop.core.protocol import messages
 from castray_desktop.core.protocol.messages import NodeStatistics, Statistics
+from castray_desktop.ui.i18n.failure_text import failure_text
 from castray_desktop.ui.i18n.language import Retranslator
 from castray_desktop.ui.i18n.number_format import (
     DASH,
@@ -27,7 +28,6 @@ from castray_desktop.ui.i18n.number_format import (
     format_duration,
     format_rate,
 )
-from castray_desktop.ui.model.cluster_text import explain_failure
 from castray_desktop.ui.model.engine_link import EngineLink
 from castray_desktop.ui.theme.theme import Theme
 from castray_desktop.ui.widgets.basic_widgets import label, lay_in
@@ -142,7 +142,7 @@ class StatisticsView(QWidget):
             if widget is not None:
                 widget.hide()
                 widget.deleteLater()
-        self._hint.setText(explain_failure(self._problem).text if self._problem is not None else "")
+        self._hint.setText(failure_text(self._problem) if self._problem is not None else "")
         self._hint.setVisible(self._problem is not None)
         if self.report is None:
             return

@@ -8,11 +8,9 @@ from typing import TYPE_CHECKING
 from PySide6.QtCore import QCoreApplication, Signal
 from PySide6.QtWidgets import QHBoxLayout, QTableView, QVBoxLayout, QWidget
 
-from castray_desktop.core.failures.kinds import Failure
 from castray_desktop.core.protocol import messages
 from castray_desktop.core.protocol.messages import FolderEntry
 from castray_desktop.ui.i18n.number_format import DASH, format_bytes
-from castray_desktop.ui.model.cluster_text import explain_failure
 from castray_desktop.ui.theme.theme import Theme
 from castray_desktop.ui.transfers.transfer_text import full_time
 from castray_desktop.ui.widgets.banner import Banner
@@ -99,7 +97,9 @@ class NodeBrowser(Sheet):
             if reply.node == self.node:
                 self._take(reply)
 
-        self._link.ask(messages.Browse(self.node, path), messages.FolderListing, got, self._failed)
+        self._link.ask(
+            messages.Browse(self.node, path), messages.FolderListing, got, self.banner.show_failure
+        )
 
     def _take(self, listing: messages.FolderListing) -> None:
         self.banner.hide()
@@ -111,9 +111,6 @@ class NodeBrowser(Sheet):
         text = translate("Browser", "{count} more not shown")
         self.left_out.setText(text.format(count=f"{listing.left_out:,}") if listing.left_out else "")
         self._show_buttons()
-
-    def _failed(self, failure: Failure) -> None:
-        self.banner.show_message(lambda: explain_failure(failure))
 
     def selected(self) -> list[str]:
         """The paths of the chosen rows."""

@@ -24,15 +24,15 @@ from castray_desktop.core.content.hub_addresses import is_hub_address
 from castray_desktop.core.content.quantities import parse_rate
 from castray_desktop.core.failures.kinds import CastRayError
 from castray_desktop.core.protocol.messages import NodeState
+from castray_desktop.ui.i18n.failure_text import explain_failure
 from castray_desktop.ui.i18n.language import Retranslator, Text
 from castray_desktop.ui.i18n.number_format import format_rate
-from castray_desktop.ui.model.cluster_text import explain_failure
 from castray_desktop.ui.model.node_list import NodeList
 from castray_desktop.ui.model.recipient_selection import RecipientSelection
 from castray_desktop.ui.theme.fonts import font
 from castray_desktop.ui.theme.theme import Theme
 from castray_desktop.ui.widgets.basic_widgets import bind_text, label, paint_icon, paint_round, refresh_style
-from castray_desktop.ui.widgets.fields import RADIUS, CheckBox, Dropdown, TextField
+from castray_desktop.ui.widgets.fields import RADIUS, CheckBox, ChoiceField, Dropdown, TextField
 from castray_desktop.ui.widgets.popups import add_choice
 
 translate = QCoreApplication.translate
@@ -103,40 +103,6 @@ class DestinationField(TextOption):
         super().paintEvent(event)
         rect = QRect(10, 0, 16, self.height())
         paint_icon(QPainter(self), rect, "hard-drive-download", self._theme.palette.text_2, 16)
-
-
-class ChoiceField(Dropdown):
-    """An option that is one of several values; `texts` are their names. Signal: `value_changed()`."""
-
-    value_changed = Signal()
-
-    def __init__(
-        self,
-        theme: Theme,
-        name: Text,
-        choices: Iterable[Any],
-        texts: Callable[[], tuple[str, ...]],
-        tip: Text | None = None,
-    ) -> None:
-        super().__init__(theme, name)
-        self._choices, self._texts = list(choices), texts
-        self.addItems([""] * len(self._choices))
-        self.currentIndexChanged.connect(self.value_changed)
-        Retranslator(self, self._retranslate)
-        if tip is not None:
-            bind_text(self, self.setToolTip, tip)
-
-    def value(self) -> Any:
-        """The chosen value."""
-        return self._choices[max(0, self.currentIndex())]
-
-    def set_value(self, value: Any) -> None:
-        """Choose this value."""
-        self.setCurrentIndex(self._choices.index(value))
-
-    def _retranslate(self) -> None:
-        for number, text in enumerate(self._texts()):
-            self.setItemText(number, text)
 
 
 def conflict_texts() -> tuple[str, ...]:

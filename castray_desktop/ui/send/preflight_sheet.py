@@ -10,11 +10,10 @@ from PySide6.QtWidgets import QHBoxLayout, QStackedWidget, QVBoxLayout, QWidget
 
 from castray_desktop.core.failures.kinds import Failure, FailureKind
 from castray_desktop.core.failures.sentences import Explanation
-from castray_desktop.core.failures.short_reasons import short_reason
 from castray_desktop.core.protocol import messages
 from castray_desktop.core.protocol.messages import PreflightProblem, PreflightReport, Removal
+from castray_desktop.ui.i18n.failure_text import explain_failure, failure_text, reason_text
 from castray_desktop.ui.i18n.number_format import format_bytes
-from castray_desktop.ui.model.cluster_text import explain_failure
 from castray_desktop.ui.theme.theme import Theme
 from castray_desktop.ui.widgets.basic_widgets import ElidedLabel, GlyphLabel, button, label, lay_in, set_tone
 from castray_desktop.ui.widgets.sheet import Sheet
@@ -110,20 +109,16 @@ def verdict(check: PreflightCheck, waiting: int) -> Verdict:
     if report is None:
         return None, translate("SendPanel", "Checking the recipients…"), "2", ""
     if report.problems:
-        details = "\n".join(explain_failure(problem.failure).text for problem in report.problems)
+        details = "\n".join(failure_text(problem.failure) for problem in report.problems)
         first = report.problems[0]
         text = translate("SendPanel", "{reason} · {node}")
-        line = text.format(reason=_short(first.failure), node=first.node)
+        line = text.format(reason=reason_text(first.failure), node=first.node)
         return GlyphState.LAGGING, line, "warn", details
     warned = caution(report)
     if warned is not None:
-        named = [explain_failure(item.failure).text for item in report.left_out] or report.broken_names
+        named = [failure_text(item.failure) for item in report.left_out] or report.broken_names
         return GlyphState.LAGGING, warned.happened, "warn", "\n".join((warned.text, *named))
     return _good(report, waiting)
-
-
-def _short(failure: Failure) -> str:
-    return short_reason(failure, lambda text: translate("Failure", text))
 
 
 def caution(report: messages.PreflightReport) -> Explanation | None:
@@ -219,7 +214,7 @@ def problem_rows(problems: Sequence[PreflightProblem]) -> list[tuple[object, lis
         words = explain_failure(problem.failure)
         cells = [
             TableCell(problem.node, glyph=GlyphState.LAGGING),
-            TableCell(_short(problem.failure), "warn", tip=words.happened),
+            TableCell(reason_text(problem.failure), "warn", tip=words.happened),
             TableCell(words.remedy, "text_2", tip=words.remedy),
         ]
         rows.append((problem.node, cells))

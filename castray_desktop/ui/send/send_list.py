@@ -51,11 +51,10 @@ from PySide6.QtWidgets import (
 from castray_desktop.core.content.file_names import display_name
 from castray_desktop.core.content.urls import is_url, url_file_name
 from castray_desktop.core.failures.kinds import Failure, FailureKind
-from castray_desktop.core.failures.short_reasons import short_reason
 from castray_desktop.core.protocol.messages import PathSummary
+from castray_desktop.ui.i18n.failure_text import failure_text, reason_text
 from castray_desktop.ui.i18n.language import Retranslator
 from castray_desktop.ui.i18n.number_format import format_bytes, format_count
-from castray_desktop.ui.model.cluster_text import explain_failure
 from castray_desktop.ui.theme.fonts import font
 from castray_desktop.ui.theme.theme import Theme
 from castray_desktop.ui.widgets.basic_widgets import (
@@ -214,7 +213,7 @@ class SendList(QAbstractListModel):
         if role == Qt.ItemDataRole.DisplayRole:
             return entry.name
         if role == Qt.ItemDataRole.ToolTipRole:
-            return explain_failure(entry.failure).text if entry.failure is not None else entry.path
+            return failure_text(entry.failure) if entry.failure is not None else entry.path
         if role == Qt.ItemDataRole.AccessibleTextRole:
             return ", ".join(word for word in (entry.name, count_text(entry), size_text(entry)) if word)
         return None
@@ -229,7 +228,7 @@ def size_text(entry: SendEntry) -> str:
     if entry.summary is None:
         return "…"
     if entry.failure is not None:
-        return short_reason(entry.failure, lambda text: QCoreApplication.translate("Failure", text))
+        return reason_text(entry.failure)
     return format_bytes(entry.summary.bytes)
 
 

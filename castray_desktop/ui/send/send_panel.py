@@ -26,8 +26,8 @@ from castray_desktop.core.failures.kinds import Failure
 from castray_desktop.core.failures.sentences import Explanation
 from castray_desktop.core.protocol import messages
 from castray_desktop.core.protocol.messages import ClusterPhase, ClusterStatus, OnConflict, SendRequest
+from castray_desktop.ui.i18n.failure_text import explain_failure
 from castray_desktop.ui.i18n.language import Retranslator, Text
-from castray_desktop.ui.model.cluster_text import explain_failure
 from castray_desktop.ui.model.desktop_services import ask_for_paths
 from castray_desktop.ui.model.engine_link import EngineLinkState
 from castray_desktop.ui.model.node_list import NodeList, natural_key

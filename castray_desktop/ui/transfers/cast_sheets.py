@@ -22,6 +22,7 @@ from castray_desktop.core.protocol.messages import (
     VerifiedState,
 )
 from castray_desktop.core.routing.download_nodes import explain_placement
+from castray_desktop.ui.i18n.failure_text import explain_failure, failure_text, reason_text
 from castray_desktop.ui.i18n.number_format import (
     DASH,
     format_bytes,
@@ -29,7 +30,6 @@ from castray_desktop.ui.i18n.number_format import (
     format_list,
     format_rate,
 )
-from castray_desktop.ui.model.cluster_text import explain_failure
 from castray_desktop.ui.model.desktop_services import copy
 from castray_desktop.ui.model.engine_link import EngineLink
 from castray_desktop.ui.model.node_list import delivery_glyph
@@ -45,10 +45,8 @@ from castray_desktop.ui.transfers.transfer_text import (
     delivery_rate,
     delivery_status,
     elapsed,
-    failure_text,
     full_time,
     hook_text,
-    reason_text,
 )
 from castray_desktop.ui.widgets.basic_widgets import bind_text, button, label, lay_in, set_tone
 from castray_desktop.ui.widgets.sheet import Sheet

@@ -8,8 +8,9 @@ from PySide6.QtCore import QCoreApplication
 
 from castray_desktop.core.content.file_outcomes import FileCounts
 from castray_desktop.core.protocol.messages import CastFile, DeliverySnapshot, FileAtRecipients, FileState
+from castray_desktop.ui.i18n.failure_text import reason_text
 from castray_desktop.ui.i18n.number_format import format_list
-from castray_desktop.ui.transfers.transfer_text import hash_text, reason_text
+from castray_desktop.ui.transfers.transfer_text import hash_text
 from castray_desktop.ui.widgets.status_glyphs import GlyphState
 
 translate = QCoreApplication.translate

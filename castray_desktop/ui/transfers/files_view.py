@@ -13,8 +13,8 @@ from PySide6.QtWidgets import QAbstractItemView, QHBoxLayout, QMenu, QVBoxLayout
 from castray_desktop.core.failures.kinds import Failure
 from castray_desktop.core.failures.sentences import Explanation
 from castray_desktop.core.protocol.messages import CastFile, FileOrder, FilesPage, FileState
+from castray_desktop.ui.i18n.failure_text import explain_failure
 from castray_desktop.ui.i18n.language import Retranslator
-from castray_desktop.ui.model.cluster_text import explain_failure
 from castray_desktop.ui.model.desktop_services import ask_where_to_save, copy
 from castray_desktop.ui.model.engine_link import EngineLink
 from castray_desktop.ui.theme.theme import Theme
@@ -228,7 +228,7 @@ class FilesView(QWidget):
             self._rows.stop()
         found: list[CastFile] = []
         self._rows = rows = FileRows(
-            self._link, self.model.cast, self.model.query, found.extend, self._say_failure, self
+            self._link, self.model.cast, self.model.query, found.extend, self.banner.show_failure, self
         )
 
         def next_range() -> None:
@@ -258,7 +258,7 @@ class FilesView(QWidget):
         self._cancel()
         self._export = export = FileListExport(self._link, self.model.cast, self.model.query, path, self)
         export.done.connect(self._exported)
-        export.failed.connect(self._say_failure)
+        export.failed.connect(self.banner.show_failure)
         export.start()
 
     def _exported(self, path: str) -> None:
@@ -268,9 +268,6 @@ class FilesView(QWidget):
             return Explanation(self.tr("The list of files was exported to {name}.").format(name=name), folder)
 
         self.banner.show_message(text, tone="ok")
-
-    def _say_failure(self, failure: Failure) -> None:
-        self.banner.show_message(lambda: explain_failure(failure), tone="bad")
 
     def _cancel(self) -> None:
         if self._rows is not None:

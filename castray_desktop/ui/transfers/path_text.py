@@ -22,6 +22,7 @@ from castray_desktop.core.protocol.messages import (
     MulticastSnapshot,
 )
 from castray_desktop.core.routing.bottleneck import BottleneckCause, SlowestHop
+from castray_desktop.ui.i18n.failure_text import in_window_language
 from castray_desktop.ui.i18n.number_format import DASH, format_list, format_rate
 from castray_desktop.ui.model.node_list import NodeList
 
@@ -158,7 +159,7 @@ def stopped_line(multicast: MulticastSnapshot | None) -> str:
 
 def stopped_text(multicast: MulticastSnapshot | None, source: str) -> str:
     """Why it was stopped and what can be done; "" where it was not."""
-    why = explain_multicast_end(multicast, source, lambda text: translate("Failure", text))
+    why = explain_multicast_end(multicast, source, in_window_language)
     return why.text if why is not None else ""
 
 

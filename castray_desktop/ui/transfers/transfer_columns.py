@@ -11,6 +11,7 @@ from PySide6.QtGui import QColor, QContextMenuEvent, QPainter
 from PySide6.QtWidgets import QHeaderView, QMenu, QWidget
 
 from castray_desktop.core.protocol.messages import CastSummary, DeliverySnapshot, DeliveryState
+from castray_desktop.ui.i18n.failure_text import reason_text
 from castray_desktop.ui.i18n.language import Text
 from castray_desktop.ui.i18n.number_format import DASH, format_bytes, format_duration
 from castray_desktop.ui.model.node_list import natural_key
@@ -27,7 +28,6 @@ from castray_desktop.ui.transfers.transfer_text import (
     elapsed,
     percent_text,
     rate_text,
-    reason_text,
     row_status,
 )
 from castray_desktop.ui.widgets.painting import LEFT, RIGHT, paint_text, pixmap

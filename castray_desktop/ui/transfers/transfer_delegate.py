@@ -18,6 +18,7 @@ from PySide6.QtGui import QPainter, QRegion
 from PySide6.QtWidgets import QHeaderView, QStyledItemDelegate, QStyleOptionViewItem, QWidget
 
 from castray_desktop.core.protocol.messages import CastState, CastSummary, DeliverySnapshot, DeliveryState
+from castray_desktop.ui.i18n.failure_text import reason_text
 from castray_desktop.ui.model.cluster_text import target_name
 from castray_desktop.ui.model.node_list import delivery_glyph
 from castray_desktop.ui.theme.theme import Theme
@@ -42,7 +43,6 @@ from castray_desktop.ui.transfers.transfer_text import (
     delivery_status,
     files_text,
     percent_text,
-    reason_text,
     row_status,
 )
 from castray_desktop.ui.widgets.painting import LEFT, RIGHT, metrics, paint_bar, paint_text, pixmap

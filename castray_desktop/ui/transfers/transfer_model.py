@@ -18,13 +18,13 @@ from PySide6.QtCore import (
 
 from castray_desktop.core.casts.states import waits_for_server
 from castray_desktop.core.protocol.messages import CastSummary, DeliverySnapshot
+from castray_desktop.ui.i18n.failure_text import failure_text
 from castray_desktop.ui.transfers import path_text
 from castray_desktop.ui.transfers.transfer_columns import COLUMNS, ColumnSpec, TransferColumn, delivery_text
 from castray_desktop.ui.transfers.transfer_text import (
     cast_status,
     cast_title,
     direction,
-    failure_text,
     full_time,
     hash_text,
     hook_text,

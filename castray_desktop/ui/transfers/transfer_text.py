@@ -8,10 +8,9 @@ from collections.abc import Mapping
 from PySide6.QtCore import QCoreApplication
 
 from castray_desktop.core.casts.states import have_files_changed, seconds_to_next_try, waits_for_server
-from castray_desktop.core.failures.kinds import Failure
-from castray_desktop.core.failures.sentences import explain, translate_value
-from castray_desktop.core.failures.short_reasons import short_reason
+from castray_desktop.core.failures.sentences import translate_value
 from castray_desktop.core.protocol.messages import CastState, CastSummary, DeliverySnapshot, DeliveryState
+from castray_desktop.ui.i18n.failure_text import in_window_language
 from castray_desktop.ui.i18n.number_format import DASH, format_bytes, format_duration, format_rate
 from castray_desktop.ui.widgets.status_glyphs import GlyphState
 
@@ -86,21 +85,11 @@ def hash_text(delivery: DeliverySnapshot) -> str:
     return f"{kind} {digits[:4]}…{digits[-4:]}" if digits else ""
 
 
-def failure_text(failure: Failure) -> str:
-    """What happened and what to do, in one line, in the window's language."""
-    return explain(failure, lambda text: translate("Failure", text)).text
-
-
-def reason_text(failure: Failure) -> str:
-    """What happened in a few words, for the row of the node that it happened to."""
-    return short_reason(failure, lambda text: translate("Failure", text))
-
-
 def hook_text(delivery: DeliverySnapshot) -> str:
     """What became of the command after a delivery, in the window's language; "" where there was none."""
     if not delivery.hook_status:
         return ""
-    what = translate_value(delivery.hook_status, lambda text: translate("Failure", text))
+    what = translate_value(delivery.hook_status, in_window_language)
     return translate("Transfers", "Command after delivery: {what}").format(what=what)
 
 

@@ -13,7 +13,9 @@ from PySide6.QtCore import QEvent, QMargins, QObject, QPoint, QRect, QRectF, Qt,
 from PySide6.QtGui import QEnterEvent, QHideEvent, QPainter, QPaintEvent
 from PySide6.QtWidgets import QHBoxLayout, QLabel, QVBoxLayout, QWidget
 
+from castray_desktop.core.failures.kinds import Failure
 from castray_desktop.core.failures.sentences import Explanation
+from castray_desktop.ui.i18n.failure_text import explain_failure
 from castray_desktop.ui.i18n.language import Retranslator, Text
 from castray_desktop.ui.theme.theme import Theme
 from castray_desktop.ui.widgets.basic_widgets import (
@@ -106,6 +108,10 @@ class Banner(_MessageWidget):
         self._hide_timer.setSingleShot(True)
         self._hide_timer.timeout.connect(self.hide)
         self._build()
+
+    def show_failure(self, failure: Failure) -> None:
+        """Show what has failed, and what to do."""
+        self.show_message(lambda: explain_failure(failure), tone="bad")
 
     def _build(self) -> None:
         close = icon_button(self._theme, "x", lambda: self.tr("Dismiss"), side=24, size=14)

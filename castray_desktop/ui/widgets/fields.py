@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
+from typing import Any
 
 from PySide6.QtCore import QPointF, QRect, QRectF, QSize, Qt, Signal
 from PySide6.QtGui import QColor, QFocusEvent, QFontMetrics, QMouseEvent, QPainter, QPaintEvent, QPen
@@ -86,6 +87,40 @@ class Dropdown(QComboBox):
         painter.drawText(QRect(TEXT_LEFT, 0, room, self.height()), Qt.AlignmentFlag.AlignVCenter, text)
         chevron = QRect(self.width() - 26, 0, 16, self.height())
         paint_icon(painter, chevron, "chevron-down", palette.text_2, 16)
+
+
+class ChoiceField(Dropdown):
+    """A choice of one of several values; `texts` are their names. Signal: `value_changed()`."""
+
+    value_changed = Signal()
+
+    def __init__(
+        self,
+        theme: Theme,
+        name: Text,
+        choices: Iterable[Any],
+        texts: Callable[[], tuple[str, ...]],
+        tip: Text | None = None,
+    ) -> None:
+        super().__init__(theme, name)
+        self._choices, self._texts = list(choices), texts
+        self.addItems([""] * len(self._choices))
+        self.currentIndexChanged.connect(self.value_changed)
+        Retranslator(self, self._retranslate)
+        if tip is not None:
+            bind_text(self, self.setToolTip, tip)
+
+    def value(self) -> Any:
+        """The chosen value."""
+        return self._choices[max(0, self.currentIndex())]
+
+    def set_value(self, value: Any) -> None:
+        """Choose this value."""
+        self.setCurrentIndex(self._choices.index(value))
+
+    def _retranslate(self) -> None:
+        for number, text in enumerate(self._texts()):
+            self.setItemText(number, text)
 
 
 class TextField(QLineEdit):

@@ -10,7 +10,7 @@ from PySide6.QtWidgets import QWidget
 
 from castray_desktop.core.failures.sentences import Explanation
 from castray_desktop.core.protocol.messages import CastSummary
-from castray_desktop.ui.clusters.cluster_chip import OURS
+from castray_desktop.core.protocol.nodes.driver_protocol import OWN_TARGETS
 from castray_desktop.ui.clusters.cluster_selector import ClusterSelector
 from castray_desktop.ui.i18n.language import Text
 from castray_desktop.ui.i18n.number_format import format_list
@@ -68,7 +68,7 @@ class CastQuestion(QObject):
 
     def leave(self) -> None:
         """Stop the local cluster, or detach from another one."""
-        ours = self._current() in OURS
+        ours = self._current() in OWN_TARGETS
 
         def becomes() -> str:
             if ours:

@@ -40,8 +40,9 @@ from castray_desktop.ui.clusters.join_hint import JoinHintController
 from castray_desktop.ui.clusters.membership_dialogs import NodeDialogs
 from castray_desktop.ui.clusters.welcome_page import WelcomePage
 from castray_desktop.ui.graph.graph_card import GraphCard
+from castray_desktop.ui.i18n.failure_text import explain_failure
 from castray_desktop.ui.i18n.language import Language, Retranslator
-from castray_desktop.ui.model.cluster_text import cluster_name, explain_failure
+from castray_desktop.ui.model.cluster_text import cluster_name
 from castray_desktop.ui.model.desktop_services import copy, sendable_paths
 from castray_desktop.ui.model.engine_link import EngineLink, EngineLinkState
 from castray_desktop.ui.model.node_list import NodeList
@@ -249,7 +250,7 @@ class MainWindow(QMainWindow):
         if failure.kind is FailureKind.CANCELLED:
             return
         self._shown_failure, self._failed_cast = failure, ""
-        self.banner.show_message(lambda: explain_failure(failure))
+        self.banner.show_failure(failure)
 
     def _show_closed_folder(self, folder: str) -> None:
         """Say that no file manager has answered, and where the folder is."""

@@ -15,13 +15,14 @@ from PySide6.QtWidgets import QMenu, QSystemTrayIcon, QWidget
 from castray_desktop.core.casts.states import have_files_changed
 from castray_desktop.core.failures.sentences import Explanation
 from castray_desktop.core.protocol.messages import CastResult, CastState, CastSummary
+from castray_desktop.ui.i18n.failure_text import failure_text
 from castray_desktop.ui.i18n.language import Retranslator, Text
 from castray_desktop.ui.model.desktop_services import FolderOpener
 from castray_desktop.ui.model.node_list import NodeList
 from castray_desktop.ui.model.preferences import Preferences
 from castray_desktop.ui.theme.resources import resource
 from castray_desktop.ui.transfers.file_text import telling_counts
-from castray_desktop.ui.transfers.transfer_text import cast_title, failure_text
+from castray_desktop.ui.transfers.transfer_text import cast_title
 from castray_desktop.ui.widgets.banner import Toast
 
 translate = QCoreApplication.translate

@@ -13,8 +13,8 @@ from PySide6.QtWidgets import QAbstractButton, QApplication, QLabel, QToolButton
 from castray_desktop.core.failures.kinds import Failure, FailureKind
 from castray_desktop.core.failures.sentences import TEMPLATES
 from castray_desktop.core.protocol.messages import CastState, DeliveryState
+from castray_desktop.ui.i18n.failure_text import explain_failure
 from castray_desktop.ui.i18n.language import CHINESE, ENGLISH, SYSTEM, Language, system_language
-from castray_desktop.ui.model.cluster_text import explain_failure
 from castray_desktop.ui.theme.fonts import load_fonts
 from castray_desktop.ui.widgets.basic_widgets import ElidedLabel
 from castray_desktop.ui.window.main_window import MainWindow

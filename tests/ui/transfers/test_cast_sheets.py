@@ -8,9 +8,9 @@ from pytestqt.qtbot import QtBot
 
 from castray_desktop.core.failures.kinds import Failure, FailureKind
 from castray_desktop.core.protocol.messages import DeliverySnapshot, DeliveryState
+from castray_desktop.ui.i18n.failure_text import reason_text
 from castray_desktop.ui.theme.theme import Theme
 from castray_desktop.ui.transfers.cast_sheets import WHERE, CastDetails
-from castray_desktop.ui.transfers.transfer_text import reason_text
 from castray_desktop.ui.widgets.text_table import text_width
 from tests.helpers.fake_engine import FakeLink
 from tests.helpers.samples import make_cast, make_delivery
