@@ -356,8 +356,7 @@ def send_request(options: argparse.Namespace) -> SendRequest:
 
 
 def _is_this_computer(node: str) -> bool:
-    from castray_desktop.workers.clusters.node_inventory import (
-        is_this_computer,
-    )  # only a few commands need it
+    # Few commands need this module.
+    from castray_desktop.workers.clusters.node_inventory import is_this_computer
 
     return is_this_computer(node)

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 
 from castray_desktop.cli.arguments import Commands, add_cast_argument, add_command
 from castray_desktop.cli.output.cast_reporters import (
+    CastReporter,
     JsonReporter,
-    ResultReporter,
     find_result,
     follow_cast,
     keep_running,
@@ -66,7 +66,7 @@ async def follow(options: argparse.Namespace) -> int:
 
 async def wait(options: argparse.Namespace) -> int:
     """Wait until casts have ended, and print the result of each; the status is the highest of theirs."""
-    reporter = JsonReporter() if options.json else ResultReporter()
+    reporter = JsonReporter() if options.json else CastReporter()
 
     async def wait_for(session: Session, cast: str) -> int:
         result = await find_result(session, cast)

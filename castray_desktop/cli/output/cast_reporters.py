@@ -7,7 +7,6 @@ import contextlib
 import os
 import sys
 import time
-from typing import Protocol
 
 from rich.live import Live
 
@@ -45,14 +44,15 @@ LINE_SECONDS = 5.0
 BARS_A_SECOND = 8
 
 
-class CastReporter(Protocol):
-    """Shows a cast from its start to its end."""
+class CastReporter:
+    """Shows a cast from its start to its end. This one shows only how it ended."""
 
     def progress(self, summary: CastSummary | None, deliveries: tuple[DeliverySnapshot, ...]) -> None:
         """Show deliveries that have changed."""
 
     def result(self, result: CastResult) -> None:
-        """Show how the cast ended."""
+        """Print how the cast ended; with `--quiet` only what went wrong."""
+        print_troubles(result) if output_style().quiet else print_result(result)
 
     def stop(self) -> None:
         """Show no more progress: the cast has ended, or the command leaves it."""
@@ -63,13 +63,13 @@ def new_reporter(as_json: bool) -> CastReporter:
     if as_json:
         return JsonReporter()
     if not output_style().shows_progress:
-        return ResultReporter()
+        return CastReporter()
     if sys.stderr.isatty() and os.environ.get("TERM") != "dumb":
         return BarReporter()
     return LineReporter()
 
 
-class JsonReporter:
+class JsonReporter(CastReporter):
     """One object on each line of stdout, as scripts rely on."""
 
     def __init__(self) -> None:
@@ -92,23 +92,6 @@ class JsonReporter:
         warn_of_clear_text(result.summary, result.deliveries)
         print_cast_failure(result.summary)
         print_json(form_to_json(result_form(result)))
-
-    def stop(self) -> None:
-        """Nothing is shown between two lines."""
-
-
-class ResultReporter:
-    """Shows only how the cast ended; with `--quiet` only what went wrong."""
-
-    def progress(self, summary: CastSummary | None, deliveries: tuple[DeliverySnapshot, ...]) -> None:
-        """Show nothing."""
-
-    def result(self, result: CastResult) -> None:
-        """Print the result, or what was not delivered."""
-        print_troubles(result) if output_style().quiet else print_result(result)
-
-    def stop(self) -> None:
-        """Nothing is shown."""
 
 
 class EarlyWarnings:
@@ -134,7 +117,7 @@ class EarlyWarnings:
                 print_note(reason)
 
 
-class LineReporter:
+class LineReporter(CastReporter):
     """Plain lines: each change of state, and progress every few seconds.
 
     With many recipients only failures have lines of their own.
@@ -167,15 +150,8 @@ class LineReporter:
             rate = format_rate(summary.rate)
             print_line(f"{cast_name(summary)}: {share} % on average, {rate}{done}{failed}")
 
-    def result(self, result: CastResult) -> None:
-        """Print the result."""
-        print_result(result)
 
-    def stop(self) -> None:
-        """Nothing is shown between two lines."""
-
-
-class BarReporter:
+class BarReporter(CastReporter):
     """Progress bars on a terminal, which disappear at the end, before the result; `keep`: they stay."""
 
     def __init__(self, *, keep: bool = False) -> None:
@@ -197,7 +173,7 @@ class BarReporter:
     def result(self, result: CastResult) -> None:
         """Remove the bars and print the result."""
         self.stop()
-        print_result(result)
+        super().result(result)
 
     def stop(self) -> None:
         """Remove the bars, or leave them as they are."""

@@ -149,6 +149,12 @@ class ChoiceCard(Card):
         row.addWidget(words, 1)
         return row
 
+    def show_state(self, moving: ClusterStatus | None, enabled: bool) -> None:
+        """Show how far a cluster is that is `moving`; `enabled`: whether one can be chosen."""
+        self.progress.setVisible(moving is not None)
+        if moving is not None:
+            self.progress.set_status(moving)
+
     def set_short(self, short: bool, *, pointless: bool = False) -> None:
         """Show only head and foot; `pointless`: without the points in between."""
         self._points.setVisible(not short and not pointless)
@@ -193,13 +199,10 @@ class LocalCard(ChoiceCard):
         self.progress.hide()
 
     def show_state(self, moving: ClusterStatus | None, enabled: bool) -> None:
-        """Update the card; `moving`: a local cluster is starting."""
+        super().show_state(moving, enabled)
         self.start_button.setVisible(moving is None)
         self._moving = moving is not None
         self._show_choices()
-        self.progress.setVisible(moving is not None)
-        if moving is not None:
-            self.progress.set_status(moving)
         self.start_button.setEnabled(enabled)
 
     def set_short(self, short: bool, *, pointless: bool = False) -> None:
@@ -284,11 +287,8 @@ class AttachCard(ChoiceCard):
         self._refresh()
 
     def show_state(self, moving: ClusterStatus | None, enabled: bool) -> None:
-        """Update the card; `moving`: a cluster is being attached."""
+        super().show_state(moving, enabled)
         self._foot.setVisible(moving is None)
-        self.progress.setVisible(moving is not None)
-        if moving is not None:
-            self.progress.set_status(moving)
         self._enabled = enabled
         self._refresh()
 

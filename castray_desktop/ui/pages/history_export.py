@@ -61,26 +61,24 @@ class HistoryExport(QObject):
     ) -> None:
         super().__init__(parent)
         self._link, self._query, self._path = link, query, path
-        self._file: ExportFile | None = None
-        self._written = 0
-        self._total = 0
-        self._offset = 0
+        self._file: ExportFile | None = None  # while it is written
+        self._written = self._total = self._offset = 0
         self._waiting: list[CastSummary] = []
-        self._ended = False
 
     def start(self) -> None:
         """Begin. Errors of the disk come as `failed`, too."""
         try:
             self._file = ExportFile(self._path, CSV_COLUMNS)
         except CastRayError as error:
-            self._on_failed(error.failure)
+            self.failed.emit(error.failure)
             return
         self._next_page()
 
     def cancel(self) -> None:
         """Stop, and remove the file."""
-        self._ended = True
-        self._drop()
+        if self._file is not None:
+            self._file.drop()
+            self._file = None
 
     def _next_page(self) -> None:
         query = msgspec.structs.replace(self._query, offset=self._offset, limit=PAGE)
@@ -93,7 +91,7 @@ class HistoryExport(QObject):
         self._next_cast() if page.casts else self._finish()
 
     def _next_cast(self) -> None:
-        if self._ended:
+        if self._file is None:
             return
         if not self._waiting:
             self._next_page() if self._offset < self._total else self._finish()
@@ -102,7 +100,7 @@ class HistoryExport(QObject):
         self._link.ask(messages.GetPastCast(cast.cast), CastResult, self._take_cast, self._on_failed)
 
     def _take_cast(self, result: CastResult) -> None:
-        if self._ended or self._file is None:
+        if self._file is None:
             return
         try:
             if self._file.is_json:
@@ -117,24 +115,17 @@ class HistoryExport(QObject):
         self._next_cast()
 
     def _finish(self) -> None:
-        if self._ended or self._file is None:
+        file, self._file = self._file, None
+        if file is None:
             return
-        self._ended = True
         try:
-            self._file.finish()
+            file.finish()
         except CastRayError as error:
             self.failed.emit(error.failure)
             return
-        self._file = None
         self.done.emit(self._path)
 
     def _on_failed(self, failure: Failure) -> None:
-        if not self._ended:
-            self._ended = True
-            self._drop()
-            self.failed.emit(failure)
-
-    def _drop(self) -> None:
         if self._file is not None:
-            self._file.drop()
-            self._file = None
+            self.cancel()
+            self.failed.emit(failure)

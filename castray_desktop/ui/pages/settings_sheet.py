@@ -7,12 +7,12 @@ from functools import partial
 from typing import Any
 
 import msgspec
-from PySide6.QtCore import QCoreApplication, QObject, QStringListModel, Qt, Signal
+from PySide6.QtCore import QCoreApplication, QObject, Qt, Signal
 from PySide6.QtWidgets import (
     QFormLayout,
     QHBoxLayout,
     QLabel,
-    QListView,
+    QListWidget,
     QStackedWidget,
     QVBoxLayout,
     QWidget,
@@ -101,36 +101,25 @@ class EngineSettingsModel(QObject):
         self.changed.emit(settings)
 
 
-class ChoiceList(QListView):
-    """Signals: `chosen(int)` when another row is the current one."""
-
-    chosen = Signal(int)
+class ChoiceList(QListWidget):
+    """A list in the window's style, of which one row is the current one."""
 
     def __init__(self, theme: Theme, texts: Sequence[Text], name: Text) -> None:
         super().__init__()
         self._theme, self._texts = theme, texts
-        self._words = QStringListModel(self)
-        self.setModel(self._words)
+        self.addItems([""] * len(texts))
         self.setFont(font(13, 500))
-        self.setEditTriggers(QListView.EditTrigger.NoEditTriggers)
-        self.setFrameShape(QListView.Shape.NoFrame)
+        self.setFrameShape(QListWidget.Shape.NoFrame)
         self.setSpacing(1)
         bind_text(self, self.setAccessibleName, name)
         theme.changed.connect(self._restyle)
         self._restyle()
         Retranslator(self, self._retranslate)
-        self.choose(0)
-        self.selectionModel().currentChanged.connect(lambda now, _before: self.chosen.emit(now.row()))
-
-    def choose(self, row: int) -> None:
-        """Make a row the current one."""
-        self.setCurrentIndex(self._words.index(row))
+        self.setCurrentRow(0)
 
     def _retranslate(self) -> None:
-        if self._words.rowCount() != len(self._texts):
-            self._words.setStringList([text() for text in self._texts])
         for row, text in enumerate(self._texts):
-            self._words.setData(self._words.index(row), text())
+            self.item(row).setText(text())
 
     def _restyle(self) -> None:
         palette = self._theme.palette
@@ -188,14 +177,14 @@ class SettingsSheet(Sheet):
         self._stack = QStackedWidget()
         self._build()
         engine.changed.connect(self._on_settings)
-        self.list.chosen.connect(self._stack.setCurrentIndex)
+        self.list.currentRowChanged.connect(self._stack.setCurrentIndex)
         theme.changed.connect(self._fill)
         Retranslator(self, self._fill)
         self.setMinimumSize(620, 400)
 
     def show_page(self, key: str) -> None:
         """Open at one of `PAGES`."""
-        self.list.choose([name for name, _ in PAGES].index(key))
+        self.list.setCurrentRow([name for name, _ in PAGES].index(key))
 
     # --- building --------------------------------------------------------------------------
 

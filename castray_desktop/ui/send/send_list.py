@@ -135,9 +135,6 @@ class SendList(QAbstractListModel):
         super().__init__()
         self._entries: list[SendEntry] = []
 
-    def entries(self) -> tuple[SendEntry, ...]:
-        return tuple(self._entries)
-
     def paths(self) -> tuple[str, ...]:
         return tuple(entry.path for entry in self._entries)
 

@@ -21,7 +21,6 @@ from castray_desktop.cli.output.cast_reporters import (
     CastReporter,
     JsonReporter,
     LineReporter,
-    ResultReporter,
     new_reporter,
     result_status,
 )
@@ -313,7 +312,7 @@ def test_the_status_of_a_cast(state: CastState, status: int) -> None:
     assert result_status(ended(state)) == status
 
 
-@pytest.mark.parametrize("reporter", [LineReporter, JsonReporter, ResultReporter])
+@pytest.mark.parametrize("reporter", [LineReporter, JsonReporter, CastReporter])
 def test_a_cast_that_never_started_ends_with_its_reason(
     reporter: Callable[[], CastReporter], capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -330,7 +330,7 @@ def test_a_busy_server_keeps_nobody_from_sending(
     qtbot.waitUntil(lambda: panel.preflight.failure is not None)
     assert panel.why_not() == ""
     assert panel.hint.text.full_text() == "Server busy · the cast waits for it"
-    assert size_text(panel.entries.entries()[0]) == "Server busy"
+    assert size_text(panel.entries.entry(panel.entries.index(0))) == "Server busy"
     assert panel.drop_area._bytes.text() == "…"
     assert panel._asking_again.remainingTime() > 30_000
     with qtbot.waitSignal(panel.send_requested) as sent:

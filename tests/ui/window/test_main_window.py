@@ -318,12 +318,9 @@ def test_addresses_can_be_pasted_as_links_and_as_text(window: MainWindow, link: 
     QTest.keyClick(window, Qt.Key.Key_V, Qt.KeyboardModifier.ControlModifier)
     QGuiApplication.clipboard().setText("http://example.org/c.bin\nnot an address")
     QTest.keyClick(window, Qt.Key.Key_V, Qt.KeyboardModifier.ControlModifier)
-    entries = window.send_panel.entries.entries()
-    assert [entry.path for entry in entries] == [
-        "https://example.org/a%20b.bin?key=1",
-        "http://example.org/c.bin",
-    ]
-    assert [entry.name for entry in entries] == ["a b.bin", "c.bin"]
+    entries = window.send_panel.entries
+    assert entries.paths() == ("https://example.org/a%20b.bin?key=1", "http://example.org/c.bin")
+    assert [entries.index(row).data() for row in range(2)] == ["a b.bin", "c.bin"]
     QGuiApplication.clipboard().clear()
 
 
