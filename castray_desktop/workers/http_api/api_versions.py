@@ -22,15 +22,12 @@ class ApiVersion:
     """A prefix of addresses, and the answers below it."""
 
     prefix: str
-    documented: bool
-    """Whether the OpenAPI document has it."""
-    created_status: int
-    accepted_status: int
-    done_status: int
+    current: bool
+    """Whether the OpenAPI document has it, and statuses say what was done."""
 
     def router(self, tag: str) -> APIRouter:
         """A router for endpoints below the prefix."""
-        return APIRouter(prefix=self.prefix, tags=[tag], include_in_schema=self.documented)
+        return APIRouter(prefix=self.prefix, tags=[tag], include_in_schema=self.current)
 
     def resource(self, form: Form) -> Any:
         """The JSON of a cast, a result or a schedule. In v1 its own id is `id`.
@@ -39,36 +36,33 @@ class ApiVersion:
         the clients of a common generator for Python, which names a local variable like each field.
         """
         own = OWN_ID[type(form)]
-        if not self.documented:
+        if not self.current:
             return form
         fields = msgspec.to_builtins(form)
         return {"id": fields.pop(own), **fields}
 
     def done(self) -> Response:
         """The answer where there is nothing to say."""
-        if self.done_status == 204:
-            return Response(status_code=204)
-        return json_response(responses.DoneForm(), self.done_status)
+        return Response(status_code=204) if self.current else json_response(responses.DoneForm())
 
     def accepted(self, form: Form) -> Response:
         """The answer where something that exists begins to work again."""
-        return json_response(form, self.accepted_status)
+        return json_response(form, 202 if self.current else 200)
 
     def created(self, form: Form, collection: str, name: str) -> Response:
         """The answer where something was created; `collection` and `name` are its address."""
-        response = json_response(form, self.created_status)
-        if self.created_status == 201:
-            response.headers["Location"] = f"{self.prefix}/{collection}/{quote(name, safe='')}"
+        if not self.current:
+            return json_response(form)
+        response = json_response(form, 201)
+        response.headers["Location"] = f"{self.prefix}/{collection}/{quote(name, safe='')}"
         return response
 
 
 OWN_ID: Mapping[type[Form], str] = {CastForm: "cast", ResultForm: "cast", ScheduleForm: "schedule"}
 """The field that has the object's own id at the addresses from before v1."""
 
-VERSION_1 = ApiVersion(V1, documented=True, created_status=201, accepted_status=202, done_status=204)
-FIRST_ADDRESSES = ApiVersion(
-    "/api", documented=False, created_status=200, accepted_status=200, done_status=200
-)
+VERSION_1 = ApiVersion(V1, current=True)
+FIRST_ADDRESSES = ApiVersion("/api", current=False)
 """The addresses from before v1, which stay as they were."""
 
 _ANY_REQUEST = (400, 401, 408, 413, 422, 431, 500)

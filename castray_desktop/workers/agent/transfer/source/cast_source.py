@@ -134,7 +134,6 @@ class CastSource:
         self._links = RemoteLinks(self.pieces.report_state)
         self._files = self._files_of((), "")
         self._finding = False
-        self._saved = False  # the hashes of its files
         self._time_breakdown = TimeBreakdown()  # of the thread that reads
         self._reading = 0  # the piece that the in-order reader is at
         self._threads: list[threading.Thread] = []
@@ -453,7 +452,7 @@ class CastSource:
             entered = self._enter(S.HASHED)
         if entered:
             if self._files.downloads is not None:
-                self._save_hashes()  # another cast that begins soon does not download them again
+                self._files.save_hashes()  # another cast that begins soon does not download them again
             self.pieces.report_state()
 
     # --- serving
@@ -475,14 +474,8 @@ class CastSource:
         self.pieces.notify_waiting()
 
     def save_hashes(self) -> None:
-        """Save the hashes of read files, unless that was done. After the cast."""
+        """Save the hashes of read files, if all were read. After the cast."""
         if self._trailer_digest:
-            self._save_hashes()
-
-    def _save_hashes(self) -> None:
-        with self.pieces.lock:
-            saved, self._saved = self._saved, True
-        if not saved:
             self._files.save_hashes()
 
     def read_file(self, file: int, offset: int, view: memoryview) -> None:

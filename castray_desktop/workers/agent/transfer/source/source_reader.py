@@ -163,7 +163,7 @@ class SourceFiles:
         return stated_digest(item.checksum, self._algorithm) if item is not None else b""
 
     def save_hashes(self) -> None:
-        """Save the hashes of read files for later casts, in a background thread."""
+        """Save the hashes of read files that were not saved yet for later casts, in a background thread."""
         self._cache.save_in_background(self._algorithm, self._new_hashes)
 
     def save_hashes_so_far(self) -> None:
