@@ -228,6 +228,7 @@ class Cluster:
             found += map(cast_form, page.casts)
             if len(page.casts) < asked:
                 break
+            until = until or page.casts[0].finished  # casts that end meanwhile would move the others
         return tuple(found)
 
     def files(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import itertools
 import sys
 import threading
 from collections.abc import Callable
@@ -16,11 +17,12 @@ import pytest
 import castray_desktop
 from castray_desktop import CommandFailed, connect
 from castray_desktop.cli.arguments import add_send_arguments
-from castray_desktop.core.casts.json_views import OPTION_NAMES
+from castray_desktop.core.casts.json_views import OPTION_NAMES, CastForm, cast_form
 from castray_desktop.core.protocol.messages import (
     THIS_COMPUTER,
     CastResult,
     CastState,
+    CastSummary,
     Encryption,
     SendRequest,
 )
@@ -219,6 +221,35 @@ async def test_the_history_is_requested_in_pages(
         with connect("local") as cluster:
             assert [cast.cast for cast in cluster.history(limit=3)] == ["c4", "c3", "c2"]
             assert len(cluster.history()) == 5
+
+    await in_thread(program)
+    await client.close()
+
+
+async def test_a_cast_that_ends_between_two_pages_of_the_history_moves_none(
+    engine_home: EngineHome, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cluster_handle, "PAGE", 2)
+    client = await engine_home.connect()  # the history is open
+    loop, request = asyncio.get_running_loop(), SendRequest(("/x",), ("all",))
+
+    async def end(number: int) -> None:
+        summary = make_cast(f"c{number}", state=CastState.COMPLETED, finished=float(number + 1))
+        engine_home.engine.history.cast_ended(request, "local", CastResult(summary, (), 1.0))
+
+    for number in range(4):
+        await end(number)
+    later = itertools.count(4)
+
+    def form(summary: CastSummary) -> CastForm:
+        asyncio.run_coroutine_threadsafe(end(next(later)), loop).result(20)
+        return cast_form(summary)
+
+    monkeypatch.setattr(cluster_handle, "cast_form", form)
+
+    def program() -> None:
+        with connect("local") as cluster:
+            assert [cast.cast for cast in cluster.history()] == ["c3", "c2", "c1", "c0"]
 
     await in_thread(program)
     await client.close()

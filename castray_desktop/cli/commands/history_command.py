@@ -156,6 +156,8 @@ async def _pages(session: Session, query: messages.HistoryQuery, limit: int) -> 
         for cast in page.casts:
             yield cast
         offset += len(page.casts)
+        if page.casts and not query.until:  # casts that end meanwhile would move the others
+            query = msgspec.structs.replace(query, until=page.casts[0].finished)
         if not page.casts or offset >= page.total or (limit and offset >= limit):
             if page.unreadable:
                 number, verb = page.unreadable, "is" if page.unreadable == 1 else "are"

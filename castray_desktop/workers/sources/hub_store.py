@@ -339,12 +339,12 @@ def _new_client() -> httpx.Client:
 
 
 def _seconds_to_wait(response: httpx.Response) -> float | None:
-    """What `Retry-After` says, or the time to the next window of the hub's rate limit."""
+    """What `Retry-After` says, or the time to the next window of the hub's rate limit; None if it is none."""
     value = response.headers.get("Retry-After", "").strip()
     if value.isdigit():
-        return float(value)
+        return float(value) or None
     reset = _RESET.search(response.headers.get("RateLimit", ""))
-    return float(reset[1]) if reset is not None and response.status_code == 429 else None
+    return float(reset[1]) or None if reset is not None and response.status_code == 429 else None
 
 
 def _expiry(url: str, now: float) -> float:

@@ -8,7 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from castray_desktop.cli.commands import history_command
 from castray_desktop.cli.commands.history_command import csv_cell, print_history, yes_or_no
+from castray_desktop.cli.session import Session
+from castray_desktop.core.protocol import messages
 from tests.cli.examples import running_cast
 from tests.cli.run_words import run_words
 from tests.helpers.engine_home import EngineHome
@@ -41,6 +44,26 @@ async def test_the_past(engine_home: EngineHome, tmp_path: Path, capsys: pytest.
     assert json.loads(capsys.readouterr().out)["ever"]["cancelled"] == 1
     await run_words("stats")
     assert "Peak rate" in capsys.readouterr().out
+
+
+async def test_a_cast_that_ends_between_two_pages_moves_none(
+    engine_home: EngineHome, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(history_command, "PAGE", 2)
+    request = messages.SendRequest(("/x",), ("all",))
+
+    def end(number: int) -> None:
+        summary = make_cast(f"c{number}", state=messages.CastState.COMPLETED, finished=float(number + 1))
+        engine_home.engine.history.cast_ended(request, "local", messages.CastResult(summary, (), 1.0))
+
+    async with Session(start=False) as session:
+        for number in range(4):
+            end(number)
+        found = []
+        async for cast in history_command._pages(session, messages.HistoryQuery(), 0):
+            found.append(cast.cast)
+            end(3 + len(found))
+    assert found == ["c3", "c2", "c1", "c0"]
 
 
 def test_a_name_is_no_formula_in_a_spreadsheet() -> None:

@@ -214,6 +214,14 @@ def test_it_waits_as_long_as_the_hub_says(hub: HubServer) -> None:
     ]
 
 
+def test_it_pauses_where_the_hub_asks_for_no_time(hub: HubServer) -> None:
+    hub.add("org/name", FILES)
+    hub.faults = [Answer(429, {"Retry-After": "0"}) for _ in range(3)]
+    waits: list[float] = []
+    HubClient(lambda seconds, _: waits.append(seconds)).list_files(parse_hub_address("hf://org/name"))
+    assert waits == [0.5, 1.0, 2.0]
+
+
 def test_it_does_not_wait_for_ever(hub: HubServer) -> None:
     hub.add("org/name", FILES)
     hub.faults = [Answer(429, {"Retry-After": "800"}) for _ in range(3)]

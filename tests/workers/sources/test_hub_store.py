@@ -8,6 +8,7 @@ from castray_desktop.core.casts.transfer_options import Layout, OnConflict, Tran
 from castray_desktop.core.content.hub_addresses import parse_hub_address
 from castray_desktop.core.failures.kinds import CastRayError, Failure, FailureKind
 from castray_desktop.core.protocol.nodes.cast_parcel import RemoteFile
+from castray_desktop.workers.sources import hub_store
 from castray_desktop.workers.sources.address_resolver import AddressResolver
 from tests.helpers.servers.hub_server import HubServer, git_hash
 from tests.helpers.servers.ranged_answers import Answer
@@ -146,10 +147,11 @@ async def test_why_it_waits_is_told(hub: HubServer) -> None:
     await AddressResolver().list_files(
         "hf://org/name", TransferOptions(), lambda seconds, reason: told.append((seconds, reason))
     )
-    assert told == [(0.0, "the hub answers 429 Too Many Requests"), (0.0, "")]
+    assert told == [(hub_store.FIRST_DELAY_SECONDS, "the hub answers 429 Too Many Requests"), (0.0, "")]
 
 
-async def test_a_preflight_does_not_wait_for_long(hub: HubServer) -> None:
+async def test_a_preflight_does_not_wait_for_long(hub: HubServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hub_store, "FIRST_DELAY_SECONDS", 0.01)
     hub.add("org/name", FILES)
     hub.faults = [Answer(429, {"Retry-After": "600"})]
     with pytest.raises(CastRayError) as caught:

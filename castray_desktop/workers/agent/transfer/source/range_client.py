@@ -478,13 +478,10 @@ def _nanoseconds(date: str) -> int:
 
 
 def _retry_after(value: Optional[str]) -> Optional[float]:
-    """Seconds of a `Retry-After` header: a number, or a date."""
-    if not value:
-        return None
-    if value.strip().isdigit():
-        return min(float(value), MAX_RETRY_AFTER_SECONDS)
-    when = _nanoseconds(value)
-    return min(max(when / 1e9 - time.time(), 0.0), MAX_RETRY_AFTER_SECONDS) if when else None
+    """Seconds of a `Retry-After` header, which is a number or a date; None if it names no later time."""
+    text = (value or "").strip()
+    seconds = float(text) if text.isdigit() else _nanoseconds(text) / 1e9 - time.time()
+    return min(seconds, MAX_RETRY_AFTER_SECONDS) if seconds > 0 else None
 
 
 def _reason(error: Exception) -> str:

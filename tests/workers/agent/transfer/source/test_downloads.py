@@ -37,6 +37,7 @@ from castray_desktop.core.protocol.nodes.cast_parcel import Algorithms, RemoteFi
 from castray_desktop.core.protocol.nodes.packed_listing import pack_listing
 from castray_desktop.workers.agent.transfer.source import range_client, remote_links, source_reader
 from castray_desktop.workers.agent.transfer.source.download_window import PART_BYTES
+from castray_desktop.workers.agent.transfer.source.range_client import RangeClient, RemoteLink
 from castray_desktop.workers.agent.transfer.source.remote_listing import resolve_urls
 from tests.helpers.authority import Authority
 from tests.helpers.servers.range_server import RangeServer, ServedFile, range_server
@@ -222,6 +223,19 @@ def test_what_passes_is_tried_again(lab: Lab, server: RangeServer, faults: list[
     assert {result.state for result in results} == {RecipientState.COMPLETED}, results
     assert (nodes[2].inbox / "model.bin").read_bytes() == file.payload
     assert file.served <= SIZE * 1.02 + 1
+
+
+def test_a_server_that_asks_for_no_time_is_not_asked_all_the_time(server: RangeServer) -> None:
+    file = served(server, "/model.bin", 100)
+    file.faults = [
+        *(Answer(status=429, headers={"Retry-After": "0"}) for _ in range(2)),
+        Answer(status=503, headers={"Retry-After": "Mon, 06 May 2024 07:08:09 GMT"}),
+    ]
+    pauses: list[float] = []
+    client = RangeClient(lambda seconds, _: pauses.append(seconds))
+    assert client.state(RemoteLink(server.url("/model.bin"))).size == 100
+    client.close()
+    assert pauses == [range_client.FIRST_DELAY_SECONDS * factor for factor in (1, 2, 4)]
 
 
 def test_people_see_why_a_download_waits(lab: Lab, server: RangeServer) -> None:
