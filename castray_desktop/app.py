@@ -26,6 +26,7 @@ from PySide6.QtWidgets import QApplication, QMessageBox
 
 from castray_desktop.core.failures.kinds import CastRayError, Failure
 from castray_desktop.core.failures.sentences import TEMPLATES, sentence
+from castray_desktop.core.protocol.messages import ClusterStatus, Welcome
 from castray_desktop.ui.i18n.failure_text import explain_failure
 from castray_desktop.ui.i18n.language import Language
 from castray_desktop.ui.model.engine_link import Engine, EngineLink
@@ -36,11 +37,10 @@ from castray_desktop.ui.theme.theme import Theme, apply_style
 from castray_desktop.ui.widgets.dropdown_names import DropdownInterfaces
 from castray_desktop.ui.window.event_loop import (
     Gap,
-    StallLog,
     StallMeter,
     WindowThreadCollector,
-    close_window_log,
-    open_window_log,
+    log,
+    log_stalls,
 )
 from castray_desktop.ui.window.main_window import MainWindow
 from castray_desktop.workers.base.home_format import check_home
@@ -58,6 +58,7 @@ PLOT_DELAY_MS = 400
 SLICE_SECONDS = 0.006
 SLICE_EVERY_MS = 12
 CLOSE_SECONDS = 3.0
+LOG_BYTES = 1024 * 1024
 
 
 def run(files: list[str], cluster: str | None) -> int:
@@ -102,10 +103,9 @@ def run(files: list[str], cluster: str | None) -> int:
     quit_request = QuitRequest(window)
     window.show()
     wait_for_paint(window)
-    window_log = open_log(paths)
+    log_file = open_log(paths.log, os.environ.get("CASTRAY_WINDOW_LOG", ""))
     ask_gnome(preferences.follow_desktop, window)
-    stalls = StallLog(window)
-    stalls.start()
+    stalls = log_stalls(window)
     collector = WindowThreadCollector(window)
     collector.start()
     plot = PlotLoader(theme, window, link)
@@ -117,7 +117,7 @@ def run(files: list[str], cluster: str | None) -> int:
     plot.stop()
     collector.stop()
     stalls.stop()
-    close_window_log(window_log)
+    close_log(log_file)
     trace.stop()
     settings.sync()
     window.hide()
@@ -155,12 +155,31 @@ def open_settings(paths: Paths) -> QSettings:
     return QSettings(str(path), QSettings.Format.IniFormat)
 
 
-def open_log(paths: Paths) -> logging.Handler | None:
-    """The window's log, if `CASTRAY_WINDOW_LOG` names a level; a folder that can't be written makes none."""
+def open_log(folder: Path, level: str) -> logging.Handler | None:
+    """Log what the window does to `window.log`, at this level or above.
+
+    None where no level is named, or the folder can't be written.
+    """
+    number = logging.getLevelNamesMapping().get(level.upper())
+    if number is None:
+        return None
     try:
-        return open_window_log(paths.log, os.environ.get("CASTRAY_WINDOW_LOG", ""), PrivateLogFile)
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        handler = PrivateLogFile(folder / "window.log", maxBytes=LOG_BYTES, backupCount=1)
     except OSError:
         return None
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s %(message)s"))
+    log.addHandler(handler)
+    log.setLevel(number)
+    return handler
+
+
+def close_log(handler: logging.Handler | None) -> None:
+    """Close the handler of `open_log`."""
+    if handler is not None:
+        log.removeHandler(handler)
+        log.setLevel(logging.NOTSET)
+        handler.close()
 
 
 def wait_for_paint(window: MainWindow) -> None:
@@ -341,8 +360,7 @@ class PlotLoader(QObject):
         self._imported.connect(self._put)
         self._thread = threading.Thread(target=self._import, name="plot import", daemon=True)
         self._names = [(module, name) for module in (QtCore, QtGui, QtWidgets, QtSvg) for name in dir(module)]
-        self._timer = QTimer(self)
-        self._timer.setInterval(SLICE_EVERY_MS)
+        self._timer = QTimer(self, interval=SLICE_EVERY_MS)
         self._timer.timeout.connect(self._make_some_classes)
         QTimer.singleShot(PLOT_DELAY_MS, self, self._timer.start)
 
@@ -404,13 +422,12 @@ class StartupTrace:
         self.write("first_paint")
         self._meter.start()
 
-    def _tell_welcome(self, welcome: object) -> None:
+    def _tell_welcome(self, welcome: Welcome) -> None:
         self.write("engine_connected")
-        self._tell_cluster(getattr(welcome, "cluster", None))
+        self._tell_cluster(welcome.cluster)
 
-    def _tell_cluster(self, cluster: object) -> None:
-        phase = getattr(cluster, "phase", "")
-        self.write(str(phase.value if hasattr(phase, "value") else phase))
+    def _tell_cluster(self, cluster: ClusterStatus) -> None:
+        self.write(cluster.phase.value)
 
     def _tell_gap(self, gap: Gap) -> None:
         busy, starved = round(gap.busy_ms, 1), round(gap.starved_ms, 1)

@@ -239,7 +239,7 @@ class CastDetails(Sheet):
     def show_tab(self, key: str) -> None:
         """Show the overview or the files."""
         self.tabs.choose(key)
-        self._stack.setCurrentIndex(self.tabs.order().index(key))
+        self._stack.setCurrentIndex(self.tabs.keys.index(key))
         self._copy_button.setVisible(key == "overview")
 
     def show_cast(self, cast: CastSummary, deliveries: tuple[DeliverySnapshot, ...]) -> None:

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 
-from PySide6.QtCore import QEvent, QObject, Qt, QTimer
-from PySide6.QtGui import QKeyEvent
+from PySide6.QtCore import Qt, QTimer
+from PySide6.QtGui import QKeySequence, QShortcut
 from PySide6.QtWidgets import (
     QHBoxLayout,
     QLineEdit,
@@ -90,12 +90,8 @@ class TransfersCard(Card):
 
     def show_page(self, key: str) -> None:
         """Show the page of that key; an unknown one shows the transfers."""
-        self.page = key if key in self.tabs.order() else TRANSFERS
+        self.page = key if key in self.tabs.keys else TRANSFERS
         self._show_tab()
-
-    def pages(self) -> list[str]:
-        """The pages, left to right."""
-        return self.tabs.order()
 
     def set_enlarged(self, enlarged: bool) -> None:
         """Whether the card fills the window now."""
@@ -210,8 +206,9 @@ class TransferTools(QWidget):
             lambda: self.tr("Name, node or state"), lambda: self.tr("Filter transfers")
         )
         self.filter.setFixedWidth(180)
-        self.filter.installEventFilter(self)
         self.filter.hide()
+        escape = QKeySequence(Qt.Key.Key_Escape)
+        QShortcut(escape, self.filter, self._drop_filter, context=Qt.ShortcutContext.WidgetShortcut)
         self.filter_button = icon_button(theme, "funnel", lambda: self.tr("Filter (Ctrl+F)"))
         self.pause_button = button(theme, "", "pause", kind="flat")
         self.retry_button = button(theme, "", "rotate-cw", kind="flat")
@@ -267,11 +264,7 @@ class TransferTools(QWidget):
         else:
             self._actions.resume_all()
 
-    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
-        """Esc shows everything again and hides the filter."""
-        pressed = event.type() is QEvent.Type.KeyPress and isinstance(event, QKeyEvent)
-        if pressed and isinstance(event, QKeyEvent) and event.key() == Qt.Key.Key_Escape:
-            self.filter.clear()
-            self.filter.hide()
-            return True
-        return super().eventFilter(watched, event)
+    def _drop_filter(self) -> None:
+        """Show everything again."""
+        self.filter.clear()
+        self.filter.hide()

@@ -9,7 +9,18 @@ from __future__ import annotations
 import enum
 from collections.abc import Callable, Sequence
 
-from PySide6.QtCore import QEvent, QMargins, QObject, QPoint, QRect, QRectF, Qt, QTimer, Signal
+from PySide6.QtCore import (
+    QCoreApplication,
+    QEvent,
+    QMargins,
+    QObject,
+    QPoint,
+    QRect,
+    QRectF,
+    Qt,
+    QTimer,
+    Signal,
+)
 from PySide6.QtGui import QEnterEvent, QHideEvent, QPainter, QPaintEvent
 from PySide6.QtWidgets import QHBoxLayout, QLabel, QVBoxLayout, QWidget
 
@@ -29,6 +40,8 @@ from castray_desktop.ui.widgets.basic_widgets import (
 )
 from castray_desktop.ui.widgets.status_glyphs import GlyphState
 
+translate = QCoreApplication.translate
+
 _TONES = {
     "ok": (GlyphState.VERIFIED, "ok_soft", "ok_fill"),
     "warn": (GlyphState.LAGGING, "warn_soft", "warn_line"),
@@ -36,7 +49,6 @@ _TONES = {
 }
 
 SIDE_BY_SIDE = 560
-
 """From this width on the buttons are beside the text, else below it."""
 
 
@@ -61,6 +73,18 @@ class _MessageWidget(QWidget):
             text.setWordWrap(True)
         self.hide()
         Retranslator(self, self._retranslate)
+
+    def _lay_out(
+        self, below: QWidget, close: Callable[[], None], spacing: int, margins: tuple[int, int, int, int]
+    ) -> None:
+        """The glyph, the text with a widget below it, and a button that closes the message."""
+        cross = icon_button(self._theme, "x", lambda: translate("Banner", "Dismiss"), side=24, size=14)
+        cross.clicked.connect(close)
+        self._words = lay_in(QVBoxLayout(), self._happened, self._remedy, below)
+        parts = (self._glyph, (self._words, 1), cross)
+        self._row = lay_in(QHBoxLayout(self), *parts, spacing=spacing, margins=margins)
+        for part in (self._glyph, cross):
+            self._row.setAlignment(part, Qt.AlignmentFlag.AlignTop)
 
     def text(self) -> str:
         """The message; empty while hidden."""
@@ -101,32 +125,15 @@ class Banner(_MessageWidget):
         for text in (self._happened, self._remedy):
             text.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         self._buttons = QWidget()
-        self._actions = QHBoxLayout(self._buttons)
-        self._actions.setContentsMargins(0, 4, 0, 0)
-        self._actions.setSpacing(8)
-        self._hide_timer = QTimer(self)
-        self._hide_timer.setSingleShot(True)
+        self._actions = lay_in(QHBoxLayout(self._buttons), spacing=8, margins=(0, 4, 0, 0))
+        self._hide_timer = QTimer(self, singleShot=True)
         self._hide_timer.timeout.connect(self.hide)
-        self._build()
+        self._lay_out(self._buttons, self._dismiss, 8, (12, 8, 6, 8))
+        self._words.setSpacing(1)
 
     def show_failure(self, failure: Failure) -> None:
         """Show what has failed, and what to do."""
         self.show_message(lambda: explain_failure(failure), tone="bad")
-
-    def _build(self) -> None:
-        close = icon_button(self._theme, "x", lambda: self.tr("Dismiss"), side=24, size=14)
-        close.clicked.connect(self._dismiss)
-        self._words = words = QVBoxLayout()
-        words.setSpacing(1)
-        words.addWidget(self._happened)
-        words.addWidget(self._remedy)
-        words.addWidget(self._buttons)
-        self._row = row = QHBoxLayout(self)
-        row.setContentsMargins(12, 8, 6, 8)
-        row.setSpacing(8)
-        row.addWidget(self._glyph, 0, Qt.AlignmentFlag.AlignTop)
-        row.addLayout(words, 1)
-        row.addWidget(close, 0, Qt.AlignmentFlag.AlignTop)
 
     def float_over(self, host: QWidget, area: Callable[[], QRect], edge: Edge = Edge.TOP) -> None:
         """Cover an edge of an area of `host`; `area` returns it in the host's coordinates."""
@@ -255,23 +262,11 @@ class Toast(_MessageWidget):
         self._run: Callable[[], object] = lambda: None
         self.action = button(theme, "", kind="link", height=24)
         self.action.clicked.connect(self._pressed)
-        close = icon_button(theme, "x", lambda: self.tr("Dismiss"), side=24, size=14)
-        close.clicked.connect(self.hide)
-        words = QVBoxLayout()
-        words.setSpacing(2)
-        words.addWidget(self._happened)
-        words.addWidget(self._remedy)
-        words.addWidget(self.action, 0, Qt.AlignmentFlag.AlignLeft)
-        row = QHBoxLayout(self)
-        row.setContentsMargins(14, 12, 8, 12)
-        row.setSpacing(10)
-        row.addWidget(self._glyph, 0, Qt.AlignmentFlag.AlignTop)
-        row.addLayout(words, 1)
-        row.addWidget(close, 0, Qt.AlignmentFlag.AlignTop)
+        self._lay_out(self.action, self.hide, 10, (14, 12, 8, 12))
+        self._words.setSpacing(2)
+        self._words.setAlignment(self.action, Qt.AlignmentFlag.AlignLeft)
         self.setFixedWidth(TOAST_WIDTH)
-        self._timer = QTimer(self)
-        self._timer.setSingleShot(True)
-        self._timer.setInterval(TOAST_MS)
+        self._timer = QTimer(self, singleShot=True, interval=TOAST_MS)
         self._timer.timeout.connect(self.hide)
         for watched in (window, above):
             if watched is not None:

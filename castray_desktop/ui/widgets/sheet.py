@@ -21,7 +21,7 @@ from PySide6.QtWidgets import (
 from castray_desktop.ui.i18n.language import Retranslator, Text
 from castray_desktop.ui.theme.theme import Theme
 from castray_desktop.ui.widgets.banner import Banner, Edge
-from castray_desktop.ui.widgets.basic_widgets import ElidedLabel, KeyboardFocus, Rule, button
+from castray_desktop.ui.widgets.basic_widgets import ElidedLabel, KeyboardFocus, Rule, button, lay_in
 from castray_desktop.ui.widgets.fields import Dropdown
 
 
@@ -36,11 +36,7 @@ class Sheet(QDialog):
         self.setModal(False)
         self.resize(*size)
         self._title = ElidedLabel("", 15, 600)
-        self._column = QVBoxLayout(self)
-        self._column.setContentsMargins(20, 14, 20, 14)
-        self._column.setSpacing(12)
-        self._column.addWidget(self._title)
-        self._foot = QHBoxLayout()
+        self._column = lay_in(QVBoxLayout(self), self._title, spacing=12, margins=(20, 14, 20, 14))
         self.close_button = button(theme, lambda: self.tr("Close"), height=32)
         self.close_button.clicked.connect(self.close)
         fields = (QPushButton, QLineEdit, QSpinBox, QPlainTextEdit, Dropdown)
@@ -61,10 +57,9 @@ class Sheet(QDialog):
 
         banner.float_over(self, room, Edge.BOTTOM)
 
-    def set_foot(self, row: QHBoxLayout, *, with_close: bool = True) -> None:
+    def set_foot(self, row: QHBoxLayout) -> None:
         """Set the row of buttons; *Close* is the last one."""
-        if with_close:
-            row.addWidget(self.close_button)
+        row.addWidget(self.close_button)
         self._column.addLayout(row)
 
     def set_fixed_title(self, title: str) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from PySide6.QtCore import QEvent, QRect, QRectF, QSize, Qt, Signal
+from PySide6.QtCore import QEvent, QRect, QRectF, QSignalBlocker, QSize, Qt, Signal
 from PySide6.QtGui import (
     QFocusEvent,
     QFontMetrics,
@@ -36,7 +36,7 @@ class Tabs(QTabBar):
     def __init__(self, theme: Theme) -> None:
         super().__init__()
         self._theme = theme
-        self._keys: list[str] = []
+        self.keys: list[str] = []  # of the tabs, from left to right
         self._counts: dict[str, int] = {}
         self._gap = 24
         self._hovered = -1
@@ -55,20 +55,15 @@ class Tabs(QTabBar):
 
     def add(self, key: str, title: Text) -> None:
         """Append a tab."""
-        place = len(self._keys)
-        self._keys.append(key)
+        place = len(self.keys)
+        self.keys.append(key)
         self.addTab("")
         bind_text(self, lambda text: self._retranslate(place, text), title)
 
-    def order(self) -> list[str]:
-        """The keys of the tabs, from left to right."""
-        return list(self._keys)
-
     def choose(self, key: str) -> None:
         """Select a tab without a signal. Raises ValueError for an unknown key."""
-        before = self.blockSignals(True)
-        self.setCurrentIndex(self._keys.index(key))
-        self.blockSignals(before)
+        with QSignalBlocker(self):
+            self.setCurrentIndex(self.keys.index(key))
         self.update()
 
     def step(self, by: int) -> None:
@@ -79,7 +74,7 @@ class Tabs(QTabBar):
         """Show a count beside a title; zero hides it. Raises ValueError for an unknown key."""
         if count != self._counts.get(key, 0):
             self._counts[key] = count
-            place = self._keys.index(key)
+            place = self.keys.index(key)
             self._retranslate(place, self.tabText(place))
 
     def set_gap(self, gap: int) -> None:
@@ -88,7 +83,7 @@ class Tabs(QTabBar):
         self._resize()
 
     def _retranslate(self, place: int, title: str) -> None:
-        count = self._counts.get(self._keys[place], 0)
+        count = self._counts.get(self.keys[place], 0)
         self.setTabText(place, title)
         self.setAccessibleTabName(place, f"{title} ({count:,})" if count else title)
         self._resize()
@@ -100,11 +95,11 @@ class Tabs(QTabBar):
         self.update()
 
     def _current_changed(self, place: int) -> None:
-        if 0 <= place < len(self._keys):
-            self.chosen.emit(self._keys[place])
+        if 0 <= place < len(self.keys):
+            self.chosen.emit(self.keys[place])
 
     def _badge_width(self, place: int) -> int:
-        count = self._counts.get(self._keys[place], 0)
+        count = self._counts.get(self.keys[place], 0)
         if not count:
             return 0
         return max(18, QFontMetrics(font(11, 600)).horizontalAdvance(f"{count:,}") + 11)
@@ -114,7 +109,7 @@ class Tabs(QTabBar):
 
     def content(self, key: str) -> QRect:
         """The rectangle of a title and its count. Raises ValueError for an unknown key."""
-        place = self._keys.index(key)
+        place = self.keys.index(key)
         badge = self._badge_width(place)
         width = self._title_width(place) + (BADGE_GAP + badge if badge else 0)
         return QRect(self.tabRect(place).left() + RING_ROOM, 0, width, self.height())
@@ -179,7 +174,7 @@ class Tabs(QTabBar):
     def paintEvent(self, event: QPaintEvent) -> None:
         painter = QPainter(self)
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-        for place, key in enumerate(self._keys):
+        for place, key in enumerate(self.keys):
             self._paint(painter, place, self.content(key))
         painter.end()
 
@@ -190,7 +185,7 @@ class Tabs(QTabBar):
         painter.drawText(area, Qt.AlignmentFlag.AlignVCenter, self.tabText(place))
         if badge := self._badge_width(place):
             pill = QRectF(area.right() + 1 - badge, (area.height() - 18) / 2, badge, 18)
-            paint_badge(painter, pill, f"{self._counts[self._keys[place]]:,}", self._theme)
+            paint_badge(painter, pill, f"{self._counts[self.keys[place]]:,}", self._theme)
         if chosen:
             painter.fillRect(QRect(area.left(), self.height() - 2, area.width(), 2), color("accent"))
             if self.hasFocus() and self._by_keyboard:

@@ -148,7 +148,7 @@ class CloseController(QObject):
         closing = self._chosen.closing
         if not running or self._asked or closing is Closing.STOP:
             self.quit_requested.emit()
-        elif closing is Closing.TRAY and self._tray.available:
+        elif closing is Closing.TRAY and self._tray.available():
             self.hidden.emit()
         elif self._engine_continues():
             self.quit_requested.emit()
@@ -173,7 +173,7 @@ class CloseController(QObject):
             lambda: translate("MainWindow", "Stop, and continue next time"),
             self.quit_requested.emit,
         )
-        in_tray = self._tray.available
+        in_tray = self._tray.available()
 
         def name() -> str:
             if in_tray:
@@ -191,7 +191,7 @@ class CloseController(QObject):
 
     def _words(self, running: tuple[CastSummary, ...]) -> Explanation:
         text = names_text(running)
-        if self._tray.available:
+        if self._tray.available():
             return Explanation(
                 text, translate("MainWindow", "It can continue in the tray or at the next start.")
             )

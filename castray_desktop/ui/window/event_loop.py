@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import logging
-import logging.handlers
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -35,9 +34,7 @@ class StallMeter(QObject):
         self._last = time.perf_counter()
         self._last_busy = 0.0
         self._last_starved = 0.0
-        self._timer = QTimer(self)
-        self._timer.setTimerType(Qt.TimerType.PreciseTimer)
-        self._timer.setInterval(TICK_MS)
+        self._timer = QTimer(self, interval=TICK_MS, timerType=Qt.TimerType.PreciseTimer)
         self._timer.timeout.connect(self._tick)
 
     def start(self) -> None:
@@ -70,62 +67,22 @@ def starved_seconds() -> float:
 
 log = logging.getLogger("castray.window")
 
-LOG_BYTES = 1024 * 1024
+
+def log_stalls(parent: QObject) -> StallMeter:
+    """Log every gap above 16 ms at level DEBUG; at another level nothing is measured."""
+    meter = StallMeter(_log_gap, parent)
+    if log.isEnabledFor(logging.DEBUG):
+        meter.start()
+    return meter
 
 
-class StallLog(QObject):
-    """While started, every gap above 16 ms is a line of level DEBUG; at another level nothing is measured."""
-
-    def __init__(self, parent: QObject) -> None:
-        super().__init__(parent)
-        self._meter = StallMeter(self._tell, self)
-
-    def start(self) -> None:
-        """Start measuring, if its results are logged."""
-        if log.isEnabledFor(logging.DEBUG):
-            self._meter.start()
-
-    def stop(self) -> None:
-        """Stop measuring."""
-        self._meter.stop()
-
-    def _tell(self, gap: Gap) -> None:
-        log.debug(
-            "no answer for %.0f ms: %.0f busy, %.0f without a processor",
-            gap.late_ms,
-            gap.busy_ms,
-            gap.starved_ms,
-        )
-
-
-def open_window_log(
-    folder: Path,
-    level: str,
-    new_file: Callable[..., logging.Handler] = logging.handlers.RotatingFileHandler,
-) -> logging.Handler | None:
-    """Log what the window does to `window.log`, at this level or above; None where no level is named.
-
-    `new_file` opens the file, with the arguments of RotatingFileHandler.
-
-    Raises OSError.
-    """
-    number = logging.getLevelNamesMapping().get(level.upper())
-    if number is None:
-        return None
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    handler = new_file(folder / "window.log", maxBytes=LOG_BYTES, backupCount=1)
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s %(message)s"))
-    log.addHandler(handler)
-    log.setLevel(number)
-    return handler
-
-
-def close_window_log(handler: logging.Handler | None) -> None:
-    """Close the handler of `open_window_log`."""
-    if handler is not None:
-        log.removeHandler(handler)
-        log.setLevel(logging.NOTSET)
-        handler.close()
+def _log_gap(gap: Gap) -> None:
+    log.debug(
+        "no answer for %.0f ms: %.0f busy, %.0f without a processor",
+        gap.late_ms,
+        gap.busy_ms,
+        gap.starved_ms,
+    )
 
 
 INTERVAL_MS = 500

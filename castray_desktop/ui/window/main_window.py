@@ -74,13 +74,11 @@ from castray_desktop.ui.window.notifications import DesktopNotifications, Notifi
 from castray_desktop.ui.window.status_bar import StatusBar
 from castray_desktop.ui.window.window_layout import ScrollableBody, WindowLayout, WindowParts, WindowState
 
-Run = Callable[[], object]
 
-
-def window_shortcuts(window: MainWindow) -> list[tuple[str, Run]]:
-    """Each key sequence with its action."""
+def install_shortcuts(window: MainWindow) -> None:
+    """Install the shortcuts of the window."""
     actions, table, card = window.actions_on_casts, window.table, window.transfers_card
-    keys: list[tuple[str, Run]] = [
+    keys: list[tuple[str | QKeySequence.StandardKey, Callable[[], object]]] = [
         ("Ctrl+Return", window.send_panel.send),
         ("Ctrl+Enter", window.send_panel.send),
         ("Ctrl+P", lambda: actions.pause_rows(table.chosen_rows())),
@@ -98,17 +96,12 @@ def window_shortcuts(window: MainWindow) -> list[tuple[str, Run]]:
         ("Ctrl+PgDown", partial(card.tabs.step, 1)),
         ("Ctrl+PgUp", partial(card.tabs.step, -1)),
         ("F11", window.body.toggle_enlarged),
+        (QKeySequence.StandardKey.Paste, window.paste),
+        (QKeySequence.StandardKey.Quit, window.close),
+        *((f"Ctrl+{number}", partial(card.show_page, page)) for number, page in enumerate(card.tabs.keys, 1)),
     ]
-    keys += [(f"Ctrl+{number}", partial(card.show_page, page)) for number, page in enumerate(card.pages(), 1)]
-    return keys
-
-
-def install_shortcuts(window: MainWindow) -> None:
-    """Install the shortcuts of the window."""
-    for key, run in window_shortcuts(window):
+    for key, run in keys:
         QShortcut(QKeySequence(key), window, run)
-    QShortcut(QKeySequence(QKeySequence.StandardKey.Paste), window, window.paste)
-    QShortcut(QKeySequence(QKeySequence.StandardKey.Quit), window, window.close)
 
 
 MINIMUM = (1024, 700)

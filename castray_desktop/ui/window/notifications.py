@@ -30,7 +30,7 @@ SHOWN_MS = 8000
 
 
 class Tray(QObject):
-    """Shown if the desktop has a tray; otherwise `available` is False.
+    """Shown if the desktop has a tray; otherwise `available` returns False.
 
     A tray that comes later, as at login, is found when somebody asks for it.
 
@@ -51,15 +51,10 @@ class Tray(QObject):
         self._clicked: Callable[[], object] = lambda: None
         self._menu = QMenu(parent)
         Retranslator(self, self._fill)
-        self._look()
+        self.available()
 
-    @property
     def available(self) -> bool:
-        """Whether the window can be hidden in the tray now."""
-        return self._look()
-
-    def _look(self) -> bool:
-        """Whether there is a tray; the icon is put into it if it is not there yet."""
+        """Whether there is a tray now; the icon is put into it if it is not there yet."""
         there = self._is_there()
         if there and self.icon is None:
             self.icon = QSystemTrayIcon(QIcon(str(resource("castray-256.png"))), self)
@@ -72,7 +67,7 @@ class Tray(QObject):
 
     def show_message(self, title: str, text: str, *, failed: bool, clicked: Callable[[], object]) -> None:
         """Show a message on the desktop; `clicked` is called when the user clicks on it."""
-        if not self._look() or self.icon is None or not self.icon.supportsMessages():
+        if not self.available() or self.icon is None or not self.icon.supportsMessages():
             return
         self._clicked = clicked
         kind = QSystemTrayIcon.MessageIcon.Warning if failed else QSystemTrayIcon.MessageIcon.Information

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 from PySide6.QtCore import (
     QByteArray,
-    QEvent,
     QMargins,
     QPoint,
     QRect,
@@ -17,7 +16,7 @@ from PySide6.QtCore import (
     QTimer,
     Signal,
 )
-from PySide6.QtGui import QEnterEvent, QPainter, QPaintEvent
+from PySide6.QtGui import QPainter, QPaintEvent
 from PySide6.QtWidgets import (
     QFrame,
     QScrollArea,
@@ -60,6 +59,7 @@ class GapHandle(QSplitterHandle):
     def __init__(self, theme: Theme, orientation: Qt.Orientation, splitter: QSplitter) -> None:
         super().__init__(orientation, splitter)
         self._theme = theme
+        self.setAttribute(Qt.WidgetAttribute.WA_Hover)  # repaints it when the mouse comes or goes
 
     def paintEvent(self, event: QPaintEvent) -> None:
         if not self.underMouse():
@@ -69,17 +69,9 @@ class GapHandle(QSplitterHandle):
         grip = QRectF((self.width() - width) / 2, (self.height() - height) / 2, width, height)
         paint_round(QPainter(self), grip, 1.5, self._theme.color("line_strong"), None)
 
-    def enterEvent(self, event: QEnterEvent) -> None:
-        self.update()
-
-    def leaveEvent(self, event: QEvent) -> None:
-        self.update()
-
 
 COMPACT_BELOW = (1200, 800)
-
 GAP, COMPACT_GAP = 16, 12
-
 MESSAGE_EDGE = 6
 
 
@@ -188,8 +180,6 @@ class WindowLayout(QWidget):
 
 
 GEOMETRY, SPLIT, PAGE, ORDER = "window/geometry", "window/split", "window/page", "recipients/order"
-
-
 FRAME = QSize(8, 40)  # the most that borders and title bar of the desktop take
 
 

@@ -23,7 +23,7 @@ Role = QAccessible.Role
 def test_every_page_has_names(window: MainWindow, link: FakeLink, qapp: QApplication) -> None:
     scenes.busy(window, link)
     window.resize(1024, 700)
-    for page in window.transfers_card.pages():
+    for page in window.transfers_card.tabs.keys:
         window.transfers_card.show_page(page)
         qapp.processEvents()
         assert unnamed(window) == [], page

@@ -9,7 +9,8 @@ import pytest
 from PySide6.QtCore import QObject
 from pytestqt.qtbot import QtBot
 
-from castray_desktop.ui.window.event_loop import StallLog, close_window_log, open_window_log
+from castray_desktop.app import close_log, open_log
+from castray_desktop.ui.window.event_loop import log_stalls
 
 
 @pytest.fixture
@@ -18,9 +19,8 @@ def owner(qtbot: QtBot) -> QObject:
 
 
 def test_a_gap_is_a_line_in_the_log(owner: QObject, tmp_path: Path, qtbot: QtBot) -> None:
-    handler = open_window_log(tmp_path / "logs", "debug")
-    stalls = StallLog(owner)
-    stalls.start()
+    handler = open_log(tmp_path / "logs", "debug")
+    stalls = log_stalls(owner)
     try:
         qtbot.wait(30)
         time.sleep(0.08)  # this is the stall
@@ -28,13 +28,12 @@ def test_a_gap_is_a_line_in_the_log(owner: QObject, tmp_path: Path, qtbot: QtBot
         qtbot.waitUntil(lambda: "no answer for" in file.read_text("utf-8"), timeout=5000)
     finally:
         stalls.stop()
-        close_window_log(handler)
+        close_log(handler)
 
 
 @pytest.mark.parametrize("level", ["", "info", "loud"])
 def test_at_another_level_nothing_is_measured(owner: QObject, tmp_path: Path, level: str) -> None:
-    handler = open_window_log(tmp_path, level)
-    stalls = StallLog(owner)
-    stalls.start()
-    assert not stalls._meter._timer.isActive()
-    close_window_log(handler)
+    handler = open_log(tmp_path, level)
+    stalls = log_stalls(owner)
+    assert not stalls._timer.isActive()
+    close_log(handler)

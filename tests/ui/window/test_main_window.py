@@ -658,7 +658,7 @@ def test_a_click_on_tabs_takes_their_ring(qtbot: QtBot, window: MainWindow, link
     tabs = window.transfers_card.tabs
     tabs.setFocus(Qt.FocusReason.TabFocusReason)
     with_ring = tabs.grab().toImage()
-    first = tabs.content(tabs.order()[0]).center()
+    first = tabs.content(tabs.keys[0]).center()
     QTest.mouseClick(tabs, Qt.MouseButton.LeftButton, pos=first)
     assert tabs.hasFocus()
     assert tabs.grab().toImage() != with_ring

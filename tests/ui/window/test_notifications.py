@@ -127,7 +127,7 @@ def test_without_a_tray_nothing_is_hidden_in_it(qtbot: QtBot) -> None:
     qtbot.addWidget(owner)
     there = False
     tray = Tray(owner, lambda: there)
-    assert not tray.available
+    assert not tray.available()
     tray.show_message("a", "b", failed=False, clicked=lambda: None)
     assert [action.text() for action in tray._menu.actions() if not action.isSeparator()] == [
         "Open CastRay",
@@ -136,10 +136,10 @@ def test_without_a_tray_nothing_is_hidden_in_it(qtbot: QtBot) -> None:
         "Quit",
     ]
     there = True  # it came later than the window
-    assert tray.available
+    assert tray.available()
     assert tray.icon is not None
     there = False
-    assert not tray.available
+    assert not tray.available()
     tray.close()
 
 
