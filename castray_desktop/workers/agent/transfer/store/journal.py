@@ -25,7 +25,7 @@ STILL_USED = "another process is still using it"
 JOURNAL_MAGIC = b"CastRay journal 1\n"
 _RECORD = struct.Struct("<Q16s")
 _READ_BYTES = _RECORD.size << 14
-_MAX_HEADER = 1 << 16
+_MAX_LINE = 1 << 16
 _LOCK_SECONDS = 3.0
 _LOCK_PAUSE = 0.05
 _OPEN = os.O_RDWR | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -45,7 +45,7 @@ class Journal:
         try:
             _lock(fd)
             head = JOURNAL_MAGIC + json.dumps(header, sort_keys=True).encode() + b"\n"
-            os.write(fd, head)
+            _append(fd, head)
         except OSError:
             os.close(fd)
             raise
@@ -77,7 +77,7 @@ class Journal:
 
     def append(self, index: int, digest: bytes) -> None:
         """A piece was verified and written."""
-        os.write(self.fd, _RECORD.pack(index, digest))
+        _append(self.fd, _RECORD.pack(index, digest))
 
     def records(self) -> Iterator[tuple[int, bytes]]:
         """Recorded pieces and their digests, in order. A later record of a piece replaces an earlier one."""
@@ -94,9 +94,15 @@ class Journal:
         os.close(self.fd)
 
 
+def _append(fd: int, data: bytes) -> None:
+    """Append all of it, also where a full disk takes only a part at first. Raises OSError."""
+    while data:
+        data = data[os.write(fd, data) :]
+
+
 def _header_end(fd: int, header: dict[str, str]) -> int:
     """Offset of the first record; 0 if this is not the journal of that parcel."""
-    raw = os.pread(fd, _MAX_HEADER, 0)
+    raw = os.pread(fd, _MAX_LINE, 0)
     if not raw.startswith(JOURNAL_MAGIC):
         return 0
     line, newline, _ = raw[len(JOURNAL_MAGIC) :].partition(b"\n")
@@ -143,9 +149,14 @@ class CommitLog:
         self._name = name
         self._fd = os.open(name, _OPEN | os.O_CREAT, 0o600, dir_fd=folder)
         self._careful = careful
+        size = os.fstat(self._fd).st_size
+        first = max(size - _MAX_LINE, 0)
+        whole = first + os.pread(self._fd, _MAX_LINE, first).rfind(b"\n") + 1
+        if whole < size:  # a torn line, which was not acted on: the next one must not continue it
+            os.ftruncate(self._fd, whole)
 
     def append(self, verb: str, path: bytes, target: bytes = b"") -> None:
-        os.write(self._fd, f"{verb} {path.hex()} {target.hex()}\n".encode())
+        _append(self._fd, f"{verb} {path.hex()} {target.hex()}\n".encode())
         if self._careful:
             linux_calls.sync(self._fd, self._name)
 

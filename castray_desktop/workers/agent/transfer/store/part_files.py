@@ -22,7 +22,7 @@ from castray_desktop.workers.agent.transfer.store.existing_files import Existing
 from castray_desktop.workers.agent.transfer.store.journal import DROP, KEEP, MOVE, OPEN, REPLACE, CommitLog
 from castray_desktop.workers.agent.transfer.store.staging import Staging
 from castray_desktop.workers.agent.transfer.system import linux_calls
-from castray_desktop.workers.agent.transfer.system.file_io import OpenFiles, has_same_holes
+from castray_desktop.workers.agent.transfer.system.file_io import OpenFiles, has_same_holes, write_fully
 from castray_desktop.workers.agent.transfer.system.open_folders import (
     OpenFolder,
     lstat_in,
@@ -104,30 +104,24 @@ class PartFiles:
 
     def write(self, file: int, offset: int, view: memoryview) -> None:
         """Write a verified part of a file."""
-        length = len(view)
         if file in self.settled:
             return
-        if not (offset or self._created[file] or self._staging.resumed) and length < RESERVE_FROM:
+        if not (offset or self._created[file] or self._staging.resumed) and len(view) < RESERVE_FROM:
             entry = self._manifest.files[file]
-            if length == entry.size and self.mode_of(entry) & stat.S_IRUSR:  # we read it back ourselves
+            if len(view) == entry.size and self.mode_of(entry) & stat.S_IRUSR:  # we read it back ourselves
                 self._write_whole(file, entry, view)
                 return
         with self._writing.borrow(file) as fd:
-            while view:
-                count = os.pwrite(fd, view, offset)
-                offset += count
-                view = view[count:]
+            write_fully(fd, offset, view)
         if self._created[file] != RESERVED:
-            self._reservations.record_written(self._cast, length)
+            self._reservations.record_written(self._cast, len(view))
 
     def _write_whole(self, file: int, entry: ManifestEntry, view: memoryview) -> None:
         """Write a small file at once: it is created with its final mode and never reopened."""
         fd = self.open_staged(entry.path, os.O_WRONLY | _NEW, entry.mode & PERMISSIONS)  # less the umask
         try:
             self._created[file] = CREATED
-            done = os.write(fd, view)
-            while done < len(view):
-                done += os.write(fd, view[done:])
+            write_fully(fd, 0, view)
             os.utime(fd, ns=(entry.mtime_ns, entry.mtime_ns))
         finally:
             os.close(fd)

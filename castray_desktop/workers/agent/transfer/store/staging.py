@@ -30,7 +30,7 @@ from typing import Any, Optional
 from castray_desktop.core.content.file_names import node_file_name
 from castray_desktop.workers.agent.transfer.store.journal import JOURNAL_MAGIC, STILL_USED, CommitLog, Journal
 from castray_desktop.workers.agent.transfer.system import linux_calls, processes
-from castray_desktop.workers.agent.transfer.system.file_io import replaced_file
+from castray_desktop.workers.agent.transfer.system.file_io import replaced_file, write_fully
 from castray_desktop.workers.agent.transfer.system.open_folders import FOLDER, NO_FOLDER, lstat_in, open_below
 
 OWN_PREFIX = b".castray-"
@@ -428,7 +428,7 @@ class Staging:
     def save_trailer(self, offset: int, view: memoryview) -> None:
         if self._trailer < 0:
             self._trailer = os.open(b"trailer", _WRITE, 0o600, dir_fd=self.folder_fd)
-        os.pwrite(self._trailer, view, offset)
+        write_fully(self._trailer, offset, view)
 
     def saved(self, name: bytes) -> bytes:
         """The manifest or the trailer that was saved; nothing where it can't be read."""

@@ -29,6 +29,14 @@ def page_buffer(size: int) -> memoryview:
     return memoryview(mmap.mmap(-1, max(size, 1)))[:size]
 
 
+def write_fully(fd: int, offset: int, view: memoryview) -> None:
+    """Write all of `view` to a file. Raises OSError."""
+    while view:
+        count = os.pwrite(fd, view, offset)
+        offset += count
+        view = view[count:]
+
+
 CAPACITY = 32
 
 
