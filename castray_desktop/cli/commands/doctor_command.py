@@ -64,7 +64,7 @@ async def _checks_of_engine(target: str | None) -> tuple[Check, ...]:
         except CastRayError as error:
             if error.failure.kind is FailureKind.ENGINE_UNREACHABLE:
                 raise
-            failed = _failed_check("cluster", error)
+            failed = local_checks.failed_check("cluster", error.failure)
         if output_style().shows_progress:
             print("Checking …", file=sys.stderr, flush=True)
         job = secrets.token_hex(6)
@@ -80,20 +80,12 @@ async def _checks_of_engine(target: str | None) -> tuple[Check, ...]:
 
 async def _checks_without_engine(error: CastRayError) -> tuple[Check, ...]:
     """The checks that this process can make itself."""
-    qt, fonts = await asyncio.gather(local_checks.qt_check(), local_checks.fonts_check())
     return (
         local_checks.castray_check(),
-        _failed_check("engine", error),
+        local_checks.failed_check("engine", error.failure),
         local_checks.data_ports_check(),
-        local_checks.display_check(),
-        qt,
-        fonts,
+        *await local_checks.window_checks(),
     )
-
-
-def _failed_check(kind: str, error: CastRayError) -> Check:
-    values = error.failure.values | {"because": error.failure.kind.value}
-    return Check(kind, CheckState.BAD, values=values)
 
 
 def print_checks(checks: tuple[Check, ...]) -> None:

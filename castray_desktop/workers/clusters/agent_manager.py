@@ -1,4 +1,4 @@
-"""The agents of a cluster: placed, heard, lost, placed again; calls to them."""
+"""The agents of a cluster: places, monitors, replaces and calls them."""
 
 from __future__ import annotations
 

@@ -290,19 +290,16 @@ class ClusterRegistry:
     # --- what clients see -----------------------------------------------------------------------
 
     def visible_casts(
-        self, cluster: ManagedCluster, *, everything: bool = False
+        self, cluster: ManagedCluster, *, everything: bool
     ) -> tuple[tuple[messages.CastSummary, ...], dict[str, tuple[messages.DeliverySnapshot, ...]]]:
         """The casts that a client sees that looks at a cluster, and their deliveries; or those of all."""
         summaries, deliveries = cluster.casts.summaries(), cluster.casts.deliveries()
-        if everything:
-            for other in self:
-                summaries += other.casts.summaries() if other is not cluster else ()
-                deliveries |= other.casts.deliveries()
-            return summaries, deliveries
         for other in self:
-            waiting = () if other is cluster else self._waiting_shown.get(other.target, ())
-            summaries += tuple(item for item in other.casts.summaries() if item.cast in waiting)
-            deliveries |= {cast: rows for cast, rows in other.casts.deliveries().items() if cast in waiting}
+            if other is not cluster:
+                rows = other.casts.deliveries()
+                shown = rows if everything else self._waiting_shown.get(other.target, ())
+                summaries += tuple(item for item in other.casts.summaries() if item.cast in shown)
+                deliveries |= {cast: rows[cast] for cast in rows if cast in shown}
         return summaries, deliveries
 
     def publish(self, cluster: ManagedCluster, event: Event) -> None:

@@ -75,7 +75,7 @@ class _DiagnosisRun:
 
     async def run(self, status: ClusterStatus, cancelled: asyncio.Event) -> list[Check]:
         nodes = self.agents.nodes
-        steps: list[Step] = [self._this_computer, local_checks_of_window, partial(self._cluster, status)]
+        steps: list[Step] = [self._this_computer, local_checks.window_checks, partial(self._cluster, status)]
         steps += [partial(self._examine, name) for name in nodes]
         online = [name for name, node in nodes.items() if node.state is NodeState.ONLINE]
         found = await self._all(steps, cancelled, 0, len(steps) + len(online))
@@ -122,7 +122,8 @@ class _DiagnosisRun:
         return [(name, ring[at + 1 : at + 1 + NEIGHBOURS]) for at, name in enumerate(names)]
 
     async def _this_computer(self) -> list[Check]:
-        checks = [local_checks.castray_check(), engine_check(), local_checks.data_ports_check()]
+        engine = Check("engine", CheckState.GOOD, values={"pid": str(os.getpid())})
+        checks = [local_checks.castray_check(), engine, local_checks.data_ports_check()]
         inotify = local_checks.inotify_check()
         return checks if inotify is None else [*checks, inotify]
 
@@ -138,8 +139,7 @@ class _DiagnosisRun:
         try:
             reply = await self.agents.call(name, agent_orders.InspectNode())
         except CastRayError as error:
-            values = error.failure.values | {"because": error.failure.kind.value}
-            return [Check("node", CheckState.BAD, name, values)]
+            return [local_checks.failed_check("node", error.failure, name)]
         if not isinstance(reply, agent_orders.NodeInspection):
             return []
         return node_checks(name, reply, before, time.time())
@@ -155,22 +155,10 @@ class _DiagnosisRun:
         return []
 
 
-async def local_checks_of_window() -> list[Check]:
-    """Checks of what the window needs on this computer."""
-    qt, fonts = await asyncio.gather(local_checks.qt_check(), local_checks.fonts_check())
-    return [local_checks.display_check(), qt, fonts]
-
-
-def engine_check() -> Check:
-    """The check that the engine runs."""
-    return Check("engine", CheckState.GOOD, values={"pid": str(os.getpid())})
-
-
 def cluster_check(status: ClusterStatus) -> Check:
     """The check of the cluster's state."""
     if status.failure is not None and status.phase is not ClusterPhase.READY:
-        values = status.failure.values | {"because": status.failure.kind.value}
-        return Check("cluster", CheckState.BAD, values=values)
+        return local_checks.failed_check("cluster", status.failure)
     if status.phase not in (ClusterPhase.READY, ClusterPhase.PLACING):
         return Check("cluster", CheckState.NOTICE)
     return Check(

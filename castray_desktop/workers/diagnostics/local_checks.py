@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import castray_desktop
+from castray_desktop.core.failures.kinds import Failure
 from castray_desktop.core.protocol.messages import Check, CheckState
 from castray_desktop.workers.agent import network_addresses
 from castray_desktop.workers.base.async_tasks import run_program
@@ -39,6 +40,11 @@ else:
     from PySide6 import QtGui, QtSvg, QtWidgets
 print(json.dumps(QtCore.qVersion()))
 """
+
+
+def failed_check(kind: str, failure: Failure, node: str = "") -> Check:
+    """A check that has failed for this reason."""
+    return Check(kind, CheckState.BAD, node, failure.values | {"because": failure.kind.value})
 
 
 def castray_check() -> Check:
@@ -94,6 +100,12 @@ async def fonts_check() -> Check:
     if not names:
         return Check("fonts", CheckState.NOTICE, values={"command": install_command([CHINESE_FONT])})
     return Check("fonts", CheckState.GOOD, values={"font": names[0]})
+
+
+async def window_checks() -> list[Check]:
+    """Checks of what the window needs."""
+    qt, fonts = await asyncio.gather(qt_check(), fonts_check())
+    return [display_check(), qt, fonts]
 
 
 def inotify_check(place: Path = Path("/proc/sys/fs/inotify")) -> Check | None:

@@ -225,7 +225,7 @@ class EngineCommands:
         await cluster.supervisor.use(target, prepare=prepare, join=join)
 
     async def _resolve_target(self, client: ClientConnection, wanted: str) -> str:
-        """The target that a client means by `wanted`. Raises CastRayError, see `choose`."""
+        """The target that a client means by `wanted`. Raises CastRayError, see `choose_target`."""
         running = await asyncio.to_thread(self._parts.running_here)
         current = self._clusters.get(client.target).status
         return choose_target(wanted, current, running, others=self._parts.known_clusters.others)

@@ -309,14 +309,14 @@ class CastHistory:
         self._publish(messages.HistoryChanged())
 
     async def _ask(self, work: Callable[[HistoryStore], Answer]) -> Answer:
-        """Have the store do something. Raises CastRayError(HISTORY_UNAVAILABLE)."""
+        """Run `work` in the thread of the store. Raises CastRayError(HISTORY_UNAVAILABLE)."""
         store = self._store
         if store is None:
             raise CastRayError.of(self._why_not.failure)
         return await self._on_thread(lambda: self._work(store, work))
 
     def _work(self, store: HistoryStore, work: Callable[[HistoryStore], Answer]) -> Answer:
-        """Do it, once more with a new file where this one turns out to be damaged."""
+        """Run `work`, once more with a new file if this one turns out to be damaged."""
         try:
             return work(store)
         except sqlite3.Error as error:
