@@ -64,7 +64,6 @@ FULL_BATCH_SHARE = 0.6
 """Share of a full burst: receivers read whole bursts into their final position, parts of bursts have to be
 moved."""
 
-MAX_BATCHES = 4
 MIN_BURST_DATAGRAMS = 10  # datagrams, the initial window of TCP
 LONGEST_GAP = 0.004  # seconds between bursts, whatever their length
 FEW_RECEIVERS = 8  # receivers
@@ -189,18 +188,16 @@ class MulticastCongestionControl:
         """The number of datagrams with `size` bytes of payload to send at once: about a millisecond's worth.
 
         More would overflow short queues and blur the measurements. Fewer are expensive for receivers, which
-        need a call for each burst; so there is a minimum, and with many receivers a full burst. A high rate
-        takes several bursts.
+        need a call for each burst; so there is a minimum, and with many receivers a full burst.
         """
         seconds = BURST_SECONDS * max(1.0, self._receivers.count / FEW_RECEIVERS)
-        one = int(self.rate * seconds / size)
-        one = MAX_BATCH_DATAGRAMS if one > FULL_BATCH_SHARE * MAX_BATCH_DATAGRAMS else one
-        bursts = self.rate * BURST_SECONDS / size / MAX_BATCH_DATAGRAMS
-        several = MAX_BATCH_DATAGRAMS * min(MAX_BATCHES, round(bursts) if bursts >= 2 else int(bursts))
+        usual = int(self.rate * seconds / size)
+        if usual > FULL_BATCH_SHARE * MAX_BATCH_DATAGRAMS:
+            usual = MAX_BATCH_DATAGRAMS
         least = min(
             MIN_BURST_DATAGRAMS, int(self.rate * LONGEST_GAP / size)
         )  # otherwise reports are meaningless
-        turn = max(1, least, one, several)
+        turn = max(1, least, usual)
         self._burst = turn * size
         return turn
 

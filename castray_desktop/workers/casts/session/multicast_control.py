@@ -245,10 +245,6 @@ class MulticastControl:
         self._joining.discard(node)
         self._context.wakeup.wake()
 
-    def _listeners(self) -> tuple[str, ...]:
-        """Nodes that were told to receive."""
-        return tuple(node for node in self._told_to_join() if not self._status.is_recipient_paused(node))
-
     def _told_to_join(self) -> tuple[str, ...]:
         """Nodes whose current agent was told to join, and which have not finished."""
         return tuple(
@@ -333,7 +329,7 @@ class MulticastControl:
 
     def _order(self) -> None:
         """Send the source its receivers, once there is one, and whenever there are more."""
-        listeners = self._listeners()
+        listeners = tuple(node for node in self._told_to_join() if not self._status.is_recipient_paused(node))
         there = any(node in self._executor.fetching and node not in self._joining for node in listeners)
         if there and not self._ordering and not self._ordered.issuperset(listeners):
             self._ordering, self._ordered = True, frozenset(listeners)

@@ -193,7 +193,6 @@ class MulticastSender:
             self._finish(MulticastState.STOPPED, MulticastEnd.NO_NETWORK, error.strerror or str(error))
             return
         try:
-            self._socket.socket.setblocking(True)
             self._datagrams = PieceDatagrams(self._pieces, self._keys, self._socket.payload)
             self._await_receivers()
             self._set_state(MulticastState.SENDING)

@@ -274,11 +274,9 @@ class PeerDialer:
         with self._lock:
             self._closed = True
             wake, self._wake = self._wake, None
-            offered, self._offered = self._offered, None
         for fd in wake or ():
             os.close(fd)
-        if offered is not None:
-            offered.close()
+        self._expect_none()
 
     def connect(
         self, epoch: int, upstream: Upstream, wanted: Callable[[], bool]
@@ -296,11 +294,7 @@ class PeerDialer:
         except (ProtocolError, UntrustedPeerError):
             self._since = 0.0  # it is reachable, but refuses us
             raise
-        with self._lock:
-            self._expected = 0
-            late, self._offered = self._offered, None
-        if late is not None:
-            late.close()
+        self._expect_none()
         self._since = 0.0
         if transport != LOCAL:
             self._factory.known_transports.record(upstream, transport, time.monotonic())
@@ -310,11 +304,20 @@ class PeerDialer:
     def _set_target(self, epoch: int, upstream: Upstream) -> None:
         self._target = epoch, upstream
         self._since = self._next_request = self._next_ray = 0.0
+        self._expect_none()
         with self._lock:
-            self._expected = 0
-            late, self._offered = self._offered, None
             if self._wake is None:
                 self._wake = _pipe()
+
+    def _expect(self, epoch: int) -> Optional[PeerConnection]:
+        """Let the upstream of this epoch dial; returns the connection that it has offered already."""
+        with self._lock:
+            self._expected = epoch
+            offered, self._offered = self._offered, None
+        return offered
+
+    def _expect_none(self) -> None:
+        late = self._expect(0)
         if late is not None:
             late.close()
 
@@ -327,9 +330,7 @@ class PeerDialer:
             channel = self._connect_locally(upstream)
             if channel is not None:
                 return self._authenticate(channel, epoch, upstream), LOCAL
-        with self._lock:
-            self._expected = epoch
-            offered, self._offered = self._offered, None
+        offered = self._expect(epoch)
         if offered is not None:
             return offered, REVERSE
         now = time.monotonic()
@@ -408,8 +409,7 @@ class PeerDialer:
             ready = dict(poll.poll(max(0.0, min(events) - now) * 1000 + 1))
             if self._wake[0] in ready:
                 os.read(self._wake[0], 4096)
-            with self._lock:
-                offered, self._offered = self._offered, None
+            offered = self._expect(self._expected)
             if offered is not None:
                 return offered
             if not wanted():
