@@ -10,7 +10,7 @@ import dataclasses
 import itertools
 import logging
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
 from castray_desktop.core.casts.states import FailoverState
 from castray_desktop.core.casts.transfer_options import Encryption
@@ -51,9 +51,9 @@ BEHIND_BYTES = 4 << 20
 log = logging.getLogger("castray.cast")
 
 
-def configured_hops(environment: Mapping[str, str]) -> int:
+def configured_hops() -> int:
     """The configured hop limit, else 1."""
-    value = environment.get(HOPS_VARIABLE, "").strip()
+    value = os.environ.get(HOPS_VARIABLE, "").strip()
     if value.isascii() and value.isdigit() and 1 <= int(value) <= MAX_HOPS:
         return int(value)
     if value:
@@ -61,9 +61,9 @@ def configured_hops(environment: Mapping[str, str]) -> int:
     return 1
 
 
-def configured_ports(environment: Mapping[str, str]) -> tuple[int, int]:
+def configured_ports() -> tuple[int, int]:
     """The configured data ports, else those of `core.multicast.datagrams`."""
-    low, _, high = environment.get(PORTS_VARIABLE, "").strip().partition("-")
+    low, _, high = os.environ.get(PORTS_VARIABLE, "").strip().partition("-")
     if low.isascii() and low.isdigit() and (high or low).isdigit() and int(low) <= int(high or low):
         return int(low), int(high or low)
     return GROUP_PORTS  # agents say what is wrong with others
@@ -75,10 +75,9 @@ class MulticastGroups:
     A network device filters addresses, and a socket filters ports; sharing either would cost both casts.
     """
 
-    def __init__(self, hops: int | None = None, ports: tuple[int, int] | None = None) -> None:
-        """Default to the configured hop limit and ports."""
-        self._hops = configured_hops(os.environ) if hops is None else hops
-        self._ports = configured_ports(os.environ) if ports is None else ports
+    def __init__(self) -> None:
+        self._hops = configured_hops()
+        self._ports = configured_ports()
         self._taken: dict[str, MulticastGroup] = {}
 
     def allocate(self, cast: str, source: str, listeners: int, incarnation: int = 0) -> MulticastGroup:

@@ -11,7 +11,7 @@ import pytest
 
 from castray_desktop.core.casts.transfer_options import TransferOptions
 from castray_desktop.core.failures.kinds import CastRayError, FailureKind
-from castray_desktop.core.multicast.datagrams import MulticastEnd, MulticastState
+from castray_desktop.core.multicast.datagrams import GROUP_PORTS, MulticastEnd, MulticastState
 from castray_desktop.core.protocol.messages import (
     CastState,
     CastSummary,
@@ -37,7 +37,7 @@ class Scene(Stage):
     """A stage that shows the state of a cast's multicast."""
 
     def __init__(self) -> None:
-        self.groups = MulticastGroups(1)
+        self.groups = MulticastGroups()
         super().__init__(self.groups)
 
     def summary(self, cast: str) -> CastSummary:
@@ -436,6 +436,25 @@ async def test_auto_never_uses_multicast(scene: Scene) -> None:
     assert not scene.orders(agent_orders.JoinGroup)
     await scene.end(cast)
     assert scene.summary(cast).multicast is None
+
+
+@pytest.mark.parametrize(("text", "hops"), [("", 1), (" 4 ", 4), ("0", 1), ("256", 1), ("far", 1)])
+def test_the_hop_limit_of_datagrams_is_configured(
+    monkeypatch: pytest.MonkeyPatch, text: str, hops: int
+) -> None:
+    monkeypatch.setenv("CASTRAY_MULTICAST_HOPS", text)
+    assert MulticastGroups().allocate("cast", "10.0.0.1", 1).hops == hops
+
+
+@pytest.mark.parametrize(
+    ("text", "low", "high"), [("7000-7005", 7000, 7005), ("7000", 7000, 7000), ("7005-7000", *GROUP_PORTS)]
+)
+def test_groups_use_the_configured_ports(
+    monkeypatch: pytest.MonkeyPatch, text: str, low: int, high: int
+) -> None:
+    monkeypatch.setenv("CASTRAY_DATA_PORTS", text)
+    groups = MulticastGroups()
+    assert all(low <= groups.allocate(f"{number}", "10.0.0.1", 1).port <= high for number in range(5))
 
 
 def _change_hellos(agents: FakeAgents, nodes: str = "sabc", **facts: object) -> None:
