@@ -164,7 +164,7 @@ def stated_digest(checksum: str, kind: str) -> bytes:
 
 
 def checksum_hasher(checksum: str, size: int) -> Optional[ChecksumHasher]:
-    """What compares a file with this checksum; None if there is none, or it can't be computed here."""
+    """A hasher that compares a file with this checksum; None without one, or if it can't be computed here."""
     if not checksum:
         return None
     try:
@@ -194,14 +194,14 @@ def stated_checksum(header: Callable[[str], Optional[str]], partial: bool) -> st
 
 
 def has_opaque_etag(header: Callable[[str], Optional[str]]) -> bool:
-    """Whether an object store says that an ETag that looks like the MD5 of the file is none."""
+    """Whether an object store says that an ETag is not the MD5 of the file, although it may look like one."""
     encryption = header("x-amz-server-side-encryption") or ""
     customer = header("x-amz-server-side-encryption-customer-algorithm")
     return encryption.startswith("aws:kms") or customer is not None
 
 
 def hexadecimal_digest(kind: str, value: str) -> str:
-    """A digest in base64 as hexadecimal text; empty if it is none of that kind."""
+    """A digest in base64 as hexadecimal text; empty if it is not a digest of that kind."""
     try:
         digest = base64.b64decode(value, validate=True)
     except (ValueError, binascii.Error):

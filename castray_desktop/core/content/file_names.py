@@ -129,8 +129,8 @@ class _PatternList:
 
 
 class ExcludePatterns:
-    """What of a parcel is left out: what a pattern of `exclude` matches. If there are patterns in `include`,
-    also the files that none of these matches, neither the file nor a folder above it.
+    """Leaves out of a parcel what a pattern of `exclude` matches. If there are patterns in `include`, it also
+    leaves out the files that none of them matches, if none matches a folder above them either.
     """
 
     def __init__(self, patterns: NamePatterns) -> None:
@@ -142,7 +142,7 @@ class ExcludePatterns:
 
     @property
     def selects(self) -> bool:
-        """Whether some files alone are part of the parcel, so that a folder without any is none of it."""
+        """Whether only chosen files are part of the parcel, so that a folder without any is left out."""
         return bool(self._include)
 
     def excludes(self, path: str, folder: bool) -> bool:

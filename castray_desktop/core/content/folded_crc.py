@@ -12,7 +12,7 @@ import functools
 from typing import NamedTuple, Union
 
 CHUNK_BYTES = 1372 << 10
-"""So much is folded at once: as much as the longest fold needs. An operation on integers of this length takes
+"""What is folded at once: as much as the longest fold needs. An operation on integers of this length takes
 less than a millisecond, and then other threads get their turn.
 """
 

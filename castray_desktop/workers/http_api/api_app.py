@@ -172,7 +172,7 @@ def _welcome(cache: ClientCache) -> messages.Welcome:
 STOP_SECONDS = 3
 
 BACKLOG = 128
-"""So many connections are taken at once at most: each of them can show its token before they are too many."""
+"""Connections that are accepted at once: each of them can send its token before there are too many."""
 
 
 def open_port(host: str, port: int) -> socket.socket:

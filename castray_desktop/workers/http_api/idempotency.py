@@ -135,7 +135,7 @@ def _replayed(body: bytes, receive: Receive) -> Receive:
 
 
 def _stored(sent: list[Message]) -> StoredAnswer | None:
-    """A complete answer; None where there is none."""
+    """The complete answer; None if it is not complete."""
     if not sent or sent[-1].get("more_body", False) or sent[-1]["type"] != "http.response.body":
         return None
     headers = tuple((bytes(name), bytes(value)) for name, value in sent[0].get("headers", ()))

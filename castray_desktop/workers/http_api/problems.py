@@ -160,7 +160,7 @@ def problem_response(path: str, problem: Problem) -> Response:
     """The answer to a failed request for `path`."""
     media_type, body = encode_problem(path, problem)
     response = Response(body, problem.status)
-    response.headers["Content-Type"] = media_type  # without a charset, which JSON has none of
+    response.headers["Content-Type"] = media_type  # JSON has no charset parameter
     return response
 
 

@@ -106,7 +106,7 @@ class OptionsBody(Body):
     def send_request(
         self, paths: tuple[str, ...], recipients: tuple[str, ...], source: str | None
     ) -> messages.SendRequest:
-        """Raises CastRayError for a limit that is none."""
+        """Raises CastRayError for an invalid limit."""
         return messages.SendRequest(
             paths=paths,
             recipients=recipients,

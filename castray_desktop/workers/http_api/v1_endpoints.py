@@ -195,7 +195,7 @@ def page_response(
 
 
 def _link(request: Request, **values: object) -> str | None:
-    """The address of the next page: that of this one, with these parameters; None if one of them is None."""
+    """The address of this page with these parameters changed; None if one of them is None."""
     if None in values.values():
         return None
     kept = [(name, value) for name, value in request.query_params.multi_items() if name not in values]

@@ -21,7 +21,7 @@ LIST_SECONDS = 120.0
 LINKS_SECONDS = 60.0
 
 SHORT_PATIENCE_SECONDS = 10.0
-"""So long a preflight waits for a store that lets wait. A cast waits as long as the store asks for."""
+"""How long a preflight waits when a store asks to wait. A cast waits as long as the store asks."""
 
 
 def _object_stores() -> Store:
@@ -44,11 +44,11 @@ STORES: dict[str, Callable[[], Store]] = {
 
 
 Waiting = Callable[[float, str], None]
-"""Called with seconds and the reason while a store lets wait, and with an empty reason after."""
+"""Called with seconds and the reason when a store asks to wait, and with an empty reason afterwards."""
 
 
 def ignore_waiting(seconds: float, reason: str) -> None:
-    """Where nobody wants to know."""
+    """For callers that do not show why they wait."""
 
 
 class AddressResolver:
@@ -67,7 +67,7 @@ class AddressResolver:
     ) -> tuple[RemoteFile, ...]:
         """The files that an address stands for, without links and without what `options` leave out.
 
-        Raises CastRayError; SERVER_BUSY if a store lets wait for longer than `patience` seconds.
+        Raises CastRayError; SERVER_BUSY if a store asks to wait for longer than `patience` seconds.
         """
         store = self._store(url_scheme(address), address)
         async with _within(LIST_SECONDS, address, waiting, patience) as waits:
@@ -109,7 +109,7 @@ class AddressResolver:
 
 
 def _selected(address: str, files: Sequence[RemoteFile], options: TransferOptions) -> tuple[RemoteFile, ...]:
-    """What of the files at an address is sent, and where it lands. Raises CastRayError."""
+    """The files at an address that are sent, with their paths at the recipients. Raises CastRayError."""
     exclusions = ExcludePatterns(options.patterns)
     kept = tuple(file for file in files if not exclusions.leaves_out(file.path))
     if not kept:
@@ -180,7 +180,7 @@ def _top_address(file: RemoteFile) -> str:
 
 @asynccontextmanager
 async def _within(seconds: float, address: str, waiting: Waiting, patience: float) -> AsyncIterator[Waits]:
-    """Limit the time that a store takes. What it lets wait does not count, up to `patience` seconds."""
+    """Limit the time that a store takes, without up to `patience` seconds that it asks to wait."""
     told, waited = False, 0.0
     busy: dict[str, str] = {}
     try:

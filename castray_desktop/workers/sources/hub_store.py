@@ -37,10 +37,10 @@ from castray_desktop.core.protocol.nodes.cast_parcel import RemoteFile, pack_con
 from castray_desktop.workers.sources.store_protocol import Waits
 
 PATIENCE_SECONDS = 15.0
-"""A hub that does not answer is asked again for so long."""
+"""How long requests are repeated to a hub that does not answer."""
 
 MAX_ASKED_SECONDS = 900.0
-"""A hub that lets wait longer than this, in all, ends the request."""
+"""If a hub asks to wait longer than this in total, the request fails."""
 
 CONNECT_SECONDS = 10.0
 SILENCE_SECONDS = 30.0
@@ -49,10 +49,10 @@ MAX_DELAY_SECONDS = 8.0
 REQUESTS_AT_ONCE = 8
 
 MAX_PRIVATE_FILES = 100
-"""Of a repository that is not public so many files get links at once: each takes a request."""
+"""Files of a repository that is not public that get links at once: each takes a request."""
 
 MAX_CONTENTS_BYTES = 4 << 20
-"""Of small files of such a repository, unless one alone is larger: they are part of an order."""
+"""Contents of small files of such a repository in one order, unless one file alone is larger."""
 
 LIBRARY = "castray"
 
@@ -64,7 +64,7 @@ _RESET = re.compile(r"\bt=(\d+)")
 T = TypeVar("T")
 _RepositoryInfo = ModelInfo | DatasetInfo | SpaceInfo
 Pause = Callable[[float, str], None]
-"""Waits so many seconds, for a reason that people see. Raises what ends the request."""
+"""Waits for this many seconds, with the reason to show. Raises what ends the request."""
 
 
 class HubStore:
@@ -265,7 +265,7 @@ class HubClient:
 
 
 def _first_private(files: Sequence[RemoteFile]) -> Sequence[RemoteFile]:
-    """So many of these files as one order has room for: at least one, if there is one."""
+    """The first files, as many as fit into one order, but at least one."""
     contents = 0
     for count, file in enumerate(files[:MAX_PRIVATE_FILES]):
         contents += 0 if _is_large(file) else file.size
@@ -333,13 +333,13 @@ def _check_digest(text: str) -> None:
 
 
 def _new_client() -> httpx.Client:
-    """As the library's own, but for timeouts, which it does not set for listings."""
+    """Like the client of the library, with timeouts, which that does not set for listings."""
     timeout = httpx.Timeout(SILENCE_SECONDS, connect=CONNECT_SECONDS)
     return httpx.Client(follow_redirects=True, timeout=timeout)
 
 
 def _seconds_to_wait(response: httpx.Response) -> float | None:
-    """What `Retry-After` says, or the time to the next window of the hub's rate limit; None if it is none."""
+    """What `Retry-After` says, or the time to the next window of the rate limit; None if that is now."""
     value = response.headers.get("Retry-After", "").strip()
     if value.isdigit():
         return float(value) or None

@@ -1,8 +1,8 @@
 """Open buckets and containers with what this computer has: environment variables, files of the usual tools,
 or nothing, for what is public.
 
-Environment variables are those of this process, files are read each time. Nobody asks a metadata service for
-credentials, except on a machine of that cloud.
+Environment variables are those of this process, files are read each time. A metadata service is asked
+for credentials on a machine of that cloud only.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 REGION_SECONDS = 5.0
 VENDOR_FILE = Path("/sys/class/dmi/id/sys_vendor")
-"""Who has made this machine, or the cloud that it is one of."""
+"""The vendor of this machine, or the cloud that it belongs to."""
 
 AZURE_HOST = ".blob.core.windows.net"
 _CLIENT: dict[str, Any] = {"timeout": timedelta(seconds=30), "connect_timeout": timedelta(seconds=10)}

@@ -35,7 +35,7 @@ from castray_desktop.workers.sources.object_store_access import AwsKeys, ObjectP
 log = logging.getLogger("castray.sources")
 
 ASK_SECONDS = 20.0
-"""What is not known by then is not waited for: these files have the checksum of their ETag, or none."""
+"""A file whose checksum is not known by then has that of its ETag, or none."""
 
 REQUEST_SECONDS = 5.0
 THREADS = 16
@@ -46,7 +46,7 @@ MAX_KEPT = 200_000
 _KINDS = ("sha256", "sha1", "crc64nvme", "crc32c", "crc32")
 _REFUSALS = frozenset({400, 401, 403, 405, 501})
 MAX_REFUSALS = 20
-"""A server that refuses a method so often, or that method with such headers, is not asked any more."""
+"""After this many refusals of a method, the server is not asked by it any more."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -97,7 +97,7 @@ class S3Checksums:
             answers = self._answers(questions, first)
             if any(answers[file.address].is_better for file in simple[:1] if file.address in answers):
                 answers.update(self._answers(questions, simple[1:]))
-        except Exception:  # what gives keys raises anything; the cast goes on without these checksums
+        except Exception:  # a provider of keys may raise anything; the cast continues without these checksums
             log.exception("S3 can't be asked for checksums")
             return {}
         finally:
@@ -128,7 +128,7 @@ class _Questions:
     """Requests about objects of one bucket, several at once."""
 
     def __init__(self, bucket: S3Bucket, ended: threading.Event) -> None:
-        """`ended` is set when nobody waits for the answers. Raises what `bucket.keys` does."""
+        """`ended` is set when the answers are not needed any more. Raises what `bucket.keys` does."""
         self._bucket = bucket
         self._keys: AwsKeys | None = bucket.keys() if bucket.keys is not None else None
         self._ended = ended

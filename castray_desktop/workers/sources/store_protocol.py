@@ -15,13 +15,13 @@ MAX_FILES = 100_000
 """Of stores in one cast, as has been measured. Engine and node keep the list of them in memory."""
 
 Waits = Callable[[float, str], None]
-"""Called on the event loop when a store lets wait for so many seconds, with the reason in words."""
+"""Called on the event loop with seconds and the reason in words when a store asks to wait."""
 
 
 class Store(Protocol):
     """A kind of store, chosen by the scheme of an address. Its methods may be cancelled.
 
-    Errors are CastRayError: STORE_UNREACHABLE for what may pass, which is tried again while a cast runs;
+    Errors are CastRayError: STORE_UNREACHABLE for what may pass, which is repeated while a cast runs;
     STORE_NOT_FOUND, STORE_DENIED, STORE_UNSIGNED, or another kind, for what ends the cast.
     """
 

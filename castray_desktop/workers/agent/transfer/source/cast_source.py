@@ -74,10 +74,10 @@ NEAR_BYTES = 16 << 20
 
 OWN_COPY_SECONDS = 0.02
 STOPPED_SECONDS = 5.0
-"""A delivery that has got nothing for so long is not waited for."""
+"""The source does not wait for a delivery that has received nothing for this time."""
 
 RECENT_DOWNLOADED_BYTES = 16 << 20
-"""Of downloaded files, kept in memory for recipients that are not at the same place."""
+"""Bytes of downloaded files that are kept in memory, for recipients at different places."""
 
 MAX_WATCHED = 16
 
@@ -97,8 +97,9 @@ class CastSource:
     """The sending side of one cast."""
 
     early_seconds = 0.08
-    """Waking up for each digest is expensive on every node. Reading is further ahead of the datagrams than
-    that, wherever these are fast."""
+    """How long digests that are sent ahead of their pieces are collected: waking up for each is expensive on
+    every node. Where datagrams are fast, reading is further ahead of them than this.
+    """
 
     def __init__(
         self,
@@ -334,7 +335,7 @@ class CastSource:
     # --- reading
 
     def _read_all(self) -> None:
-        if self._files.downloads is not None:  # reading what nobody needs costs a download
+        if self._files.downloads is not None:  # reading what no recipient needs costs a download
             if self._resumes:
                 self._await_own_copy()
             self._finding = True
@@ -461,7 +462,7 @@ class CastSource:
         return self._files.open(file)
 
     def known_hashes(self) -> Optional[Sequence[bytes]]:
-        """Looked up on the first request: a cast to empty recipients needs none of it."""
+        """Looked up on the first request: a cast to empty recipients does not need them."""
         with self.pieces.lock:
             if self._files.hashes is None and not self._finding:
                 self._finding = True

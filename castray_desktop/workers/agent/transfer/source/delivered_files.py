@@ -19,7 +19,7 @@ from castray_desktop.workers.agent.transfer.system.digests import file_hasher
 from castray_desktop.workers.agent.transfer.system.linux_calls import FileSystems
 
 SETTLE_SECONDS = 3.0
-"""A file that was delivered a moment ago is waited for so long: only then a later write to it shows."""
+"""How long to wait for a file that was just delivered: a write to it is noticed only after some time."""
 
 _PAUSE_SECONDS = 0.1
 

@@ -75,7 +75,7 @@ def new_payload(length: int) -> Payload:
 
 
 OnWaiting = Callable[[str, float], None]
-"""Called with the reason and seconds while a server lets wait, and with no reason after."""
+"""Called with the reason and seconds when a server asks to wait, and with an empty reason afterwards."""
 
 
 def download_part(

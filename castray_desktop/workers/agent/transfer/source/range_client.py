@@ -34,10 +34,10 @@ _UNTRUSTED: type = getattr(ssl, "SSLCertVerificationError", type(None))
 
 CONNECT_SECONDS = 10.0
 SILENCE_SECONDS = 30.0
-"""A server that sends nothing for so long is asked again on a new connection."""
+"""If a server sends nothing for this time, the request is repeated on a new connection."""
 
 PATIENCE_SECONDS = 120.0
-"""So long without a byte, not counting what the server asks to wait, ends the download."""
+"""The download fails after this time without a byte, not counting the time that the server asks to wait."""
 
 MAX_RETRY_AFTER_SECONDS = 900.0
 FIRST_DELAY_SECONDS = 0.5
@@ -68,7 +68,7 @@ _CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+)$")
 
 T = TypeVar("T")
 Pause = Callable[[float, str], None]
-"""Waits so many seconds, for a reason that people see. Raises what ends the download."""
+"""Waits for this many seconds, with the reason to show. Raises what ends the download."""
 
 
 class RemoteFileError(Exception):
@@ -80,7 +80,7 @@ class RemoteFileError(Exception):
 
 
 class ServerLostError(RemoteFileError):
-    """A server was asked for long enough without giving a byte. It may be back later."""
+    """A server has sent nothing within the patience. It may be back later."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(FileStatus.READ_ERROR, reason)
@@ -124,7 +124,7 @@ class RemoteState:
 
 @dataclass(frozen=True)
 class RemoteLink:
-    """Where a file is, with what the server wants to see. Not to be shown or logged."""
+    """The address of a file, with what the server requires. It must not be shown or logged."""
 
     url: str = field(repr=False)
     authorization: str = field(default="", repr=False)  # value of the header; for the host of `url` alone
@@ -140,7 +140,7 @@ class RemoteLink:
 
 class RangeClient:
     """Requests to web servers, one after the other, on one connection that is kept while the server is the
-    same. Of one thread, but for `abort`.
+    same. For one thread, except `abort`.
     """
 
     def __init__(self, pause: Pause) -> None:
@@ -189,7 +189,7 @@ class RangeClient:
         self._until_done(len(view), link, lambda at: self._read_some(link, start + at, view[at:], pinned))
 
     def read_for(self, seconds: float, link: RemoteLink, length: int, pinned: RemoteState) -> int:
-        """Download the first `length` bytes, or what comes of them in so many seconds; returns how many came.
+        """Download the first `length` bytes for at most this many seconds; returns how many were received.
 
         Raises RemoteFileError.
         """

@@ -42,13 +42,13 @@ from castray_desktop.workers.agent.transfer.store.piece_store import StoreGoneEr
 from castray_desktop.workers.agent.transfer.store.receive_store import ReceiveStore
 
 VERIFY_SECONDS = 0.02
-"""So often it is looked whether what a journal names was verified: nobody tells of each piece."""
+"""How often to check whether journaled pieces have been verified: there is no event for each piece."""
 
 PAUSE_CHECK_SECONDS = 0.25
-"""A pause before another attempt ends so soon after the cast."""
+"""A pause before another attempt ends within this time after the cast."""
 
 KEPT_BYTES = 4 << 20
-"""So much of the last parts is kept: several recipients often request one at once."""
+"""How much of the last parts is kept: several recipients often request one at once."""
 
 COLLISION_FREE = frozenset({"sha256", "git-sha1"})
 """Checksums that are different for different files."""
@@ -192,8 +192,8 @@ class RemoteFiles:
         links: RemoteLinks,
     ) -> None:
         """`is_wanted(file, start, end)` says whether these bytes of the stream will be read in order.
-        `check_end` raises when the cast has ended. `waiting(failure, seconds)` is called while a server lets
-        wait, and with None after.
+        `check_end` raises when the cast has ended. `waiting(failure, seconds)` is called when a server
+        asks to wait, and with None afterwards.
         """
         links.set_files(files)
         self._files = files

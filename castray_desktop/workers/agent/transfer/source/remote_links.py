@@ -19,18 +19,18 @@ from castray_desktop.core.protocol.nodes.cast_parcel import RemoteFile
 from castray_desktop.workers.agent.transfer.source.range_client import LinkRefusedError, RemoteLink
 
 RENEWAL_SECONDS = 120.0
-"""A link that the engine has not renewed after so long ends the download of its file."""
+"""The download of a file fails if the engine has not renewed its link within this time."""
 
 FRESH_SECONDS = 60.0
-"""Where a renewed link is refused so soon, it is not the link that is refused, but the file."""
+"""If a renewed link is refused within this time, the file is refused, not the link."""
 
 ASK_SECONDS = 30.0
-"""An unanswered request is repeated after so long."""
+"""An unanswered request is repeated after this time."""
 
 CHECK_SECONDS = 0.25
 
 MAX_BATCHES = 4
-"""So many are kept: those of the reader, and of parts that are read once more."""
+"""Batches that are kept: those of the reader, and of parts that are read once more."""
 
 
 @dataclass(frozen=True, eq=False)

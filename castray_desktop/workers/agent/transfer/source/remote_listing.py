@@ -30,22 +30,22 @@ from castray_desktop.workers.agent.transfer.source.range_client import (
 from castray_desktop.workers.agent.transfer.source.scanner import ScanResult
 
 RESOLVE_SECONDS = 10.0
-"""A server that lets wait longer for an answer about a file ends the request: the engine repeats it."""
+"""If a server asks to wait longer than this, the request fails: the engine repeats it."""
 
 MEASURE_SECONDS = 1.0
-"""So long a node downloads at most to measure its rate."""
+"""The longest time that a node downloads to measure its rate."""
 
 REACH_SECONDS = 5.0
-"""A server that has not answered by then is not reached."""
+"""A server that has not answered within this time counts as unreachable."""
 
 FILE_MODE = 0o644
 FOLDER_MODE = 0o755
 LINK_MODE = 0o777
-"""A web server does not know of modes."""
+"""Modes, which a web server does not state."""
 
 
 def remote_state(file: RemoteFile) -> RemoteState:
-    """What the server has to say of a file."""
+    """What the server must state for a file."""
     return RemoteState(file.size, file.etag, file.modified_ns, file.ranges)
 
 

@@ -41,7 +41,7 @@ SAVE_SECONDS = 1.0
 
 TRIAL_BYTES = 64 << 20
 MAX_CHECKSUM_SHARE = 1.0
-"""After so many bytes of a file, a slow checksum may have taken so many times the time of waiting for the
+"""After `TRIAL_BYTES` of a file, a slow checksum may have taken this many times the time of waiting for the
 server. One that has taken longer would slow down the download, and is given up.
 """
 
@@ -130,7 +130,7 @@ class SourceFiles:
         )
 
     def _is_remote(self, file: int) -> bool:
-        """Whether others may write to it without this machine's noticing it at once."""
+        """Whether other machines may write to it without this one noticing at once."""
         if self.is_downloaded(file):  # its version is part of its key
             return False
         path = self._scan.local_path(self._files[file].path)
