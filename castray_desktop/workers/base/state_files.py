@@ -246,11 +246,6 @@ def quarantine_file(path: Path, what: str, error: Exception) -> None:
         log.warning("%s can't be read (%s). The file was set aside as %s.", what, error, aside)
 
 
-def is_aside(path: Path) -> bool:
-    """Whether a file is one that was set aside."""
-    return path.name.startswith(DAMAGED)
-
-
 def _free_name(path: Path) -> Path:
     """A name beside `path` that no file has."""
     begin = f"{DAMAGED}{time.strftime('%Y%m%d-%H%M%S')}"

@@ -8,7 +8,7 @@ import itertools
 import logging
 import os
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -155,7 +155,7 @@ class AgentManager:
         self._heartbeats = Heartbeats(clock)
         self.calls = PendingCalls()
         self._send: Callable[[Any], None] | None = None  # sends to the driver, if there is one
-        self._nodes: dict[str, NodeInfo] = {}
+        self.nodes: dict[str, NodeInfo] = {}
         self._placements: dict[str, driver_protocol.PlaceAgent] = {}
         self._hellos: dict[str, agent_reports.AgentHello] = {}
         self._backoff = RestartBackoff(clock)
@@ -166,11 +166,6 @@ class AgentManager:
         self._gone: dict[str, float] = {}  # times at which Ray nodes were lost
         self._inventory = NodeInventory(paths)
         self._background = BackgroundTasks()
-
-    @property
-    def nodes(self) -> Mapping[str, NodeInfo]:
-        """The nodes by name."""
-        return self._nodes
 
     @property
     def target(self) -> str:
@@ -217,21 +212,19 @@ class AgentManager:
         """There is no driver."""
         self._send = None
 
-    def ray_nodes_changed(self, ray_nodes: Sequence[driver_protocol.RayNode], *, local: bool) -> None:
+    def ray_nodes_changed(self, ray_nodes: Sequence[driver_protocol.RayNode]) -> None:
         """Handle the list of live Ray nodes, the head first: start agents on new ones, drop those of lost
         ones.
-
-        The first node of a `local` cluster is this computer with several agents.
         """
-        plan = self._inventory.plan(ray_nodes, local, self._is_away)
-        for name in self._nodes.keys() - plan.keys():
+        plan = self._inventory.plan(ray_nodes, self._is_away)
+        for name in self.nodes.keys() - plan.keys():
             self._ray_node_gone(name)
         for info in plan.values():
             self._ray_node_found(info)
-        self._connection.count(self._nodes.values())
+        self._connection.count(self.nodes.values())
 
     def _is_away(self, name: str) -> bool:
-        node = self._nodes.get(name)
+        node = self.nodes.get(name)
         return node is not None and node.state is NodeState.OFFLINE
 
     def _ray_node_found(self, info: NodeInfo) -> None:
@@ -267,7 +260,7 @@ class AgentManager:
     def drop_agents(self, failure: Failure | None = None) -> None:
         """The driver and with it every agent has ended."""
         self._background.cancel()
-        for name in tuple(self._nodes):
+        for name in tuple(self.nodes):
             self._mark_offline(name, failure or offline_failure(name))
         self._heartbeats.clear()
         self._backoff.clear()
@@ -276,8 +269,8 @@ class AgentManager:
 
     def clear(self) -> None:
         """The cluster was left; `drop_agents` was called before."""
-        names = tuple(self._nodes)
-        self._nodes.clear()
+        names = tuple(self.nodes)
+        self.nodes.clear()
         self._placements.clear()
         self._gone.clear()
         self._inventory.clear()
@@ -308,11 +301,11 @@ class AgentManager:
         """
         if not is_valid_node_name(name):
             raise CastRayError(FailureKind.BAD_NODE_NAME, node=name)
-        if name in self._nodes:
+        if name in self.nodes:
             raise CastRayError(FailureKind.NODE_EXISTS, node=name)
         if self._connection.phase not in CONNECTED_PHASES:
             raise CastRayError(FailureKind.NO_CLUSTER)
-        beside = find_node(on or THIS_COMPUTER, self._nodes)
+        beside = find_node(on or THIS_COMPUTER, self.nodes)
         info = added_node_info(name, beside)
         self._inventory.add_node(name, beside.name)
         try:
@@ -328,9 +321,9 @@ class AgentManager:
 
     def remove_node(self, name: str) -> None:
         """Remove a node that was added. Raises CastRayError."""
-        node = self._nodes.get(name)
+        node = self.nodes.get(name)
         if node is None:
-            raise CastRayError(FailureKind.NODE_UNKNOWN, node=name, nodes=", ".join(self._nodes))
+            raise CastRayError(FailureKind.NODE_UNKNOWN, node=name, nodes=", ".join(self.nodes))
         if not node.removable:
             raise CastRayError(FailureKind.NODE_NOT_REMOVABLE, node=name)
         self._remove(name)
@@ -348,7 +341,7 @@ class AgentManager:
         self._backoff.agent_up(hello.node)
         self._set_node(
             msgspec.structs.replace(
-                self._nodes[hello.node],
+                self.nodes[hello.node],
                 state=NodeState.ONLINE,
                 inbox=hello.inbox,
                 last_seen=time.time(),
@@ -357,7 +350,7 @@ class AgentManager:
         )
         self._wake_waiters(hello.node)
         self._listener.agent_up(hello.node)
-        self._connection.count(self._nodes.values())
+        self._connection.count(self.nodes.values())
 
     def agent_lost(self, name: str, reason: str) -> None:
         """An agent could not be started or has died."""
@@ -373,12 +366,12 @@ class AgentManager:
 
     def reported(self, name: str, report: agent_reports.AgentReport) -> None:
         """An agent's report."""
-        node = self._nodes.get(name)
+        node = self.nodes.get(name)
         if node is None or name not in self._hellos:
             return
         self._heartbeats.record(name)
         if report.facts is not None:
-            self._nodes[name] = with_facts(node, report.facts, time.time())
+            self.nodes[name] = with_facts(node, report.facts, time.time())
             self._unpublished.add(name)
             if not node.disk_total:  # the first facts are waited for
                 self.publish_facts()
@@ -386,7 +379,7 @@ class AgentManager:
 
     def publish_facts(self) -> None:
         """Publish changed facts. They are collected, since there are many."""
-        changed = tuple(self._nodes[name] for name in self._unpublished if name in self._nodes)
+        changed = tuple(self.nodes[name] for name in self._unpublished if name in self.nodes)
         self._unpublished.clear()
         if changed:
             self._listener.nodes_changed(changed, ())
@@ -426,14 +419,14 @@ class AgentManager:
         if name not in self._placements:
             return
         self._mark_offline(name, failure)
-        self._connection.count(self._nodes.values())
+        self._connection.count(self.nodes.values())
         due = self._backoff.restart_delay(name)
         if name not in self._gone:
             self._background.run(self._replace_agent(name, due), f"replace agent {name}")
 
     def shut_down_idle(self) -> None:
         """Remove idle agents; their nodes stay in the list unchanged."""
-        workers = [name for name in self._hellos if not self._nodes[name].this_computer]
+        workers = [name for name in self._hellos if not self.nodes[name].this_computer]
         for name in self._idle.due(workers, busy=bool(self._listener.unfinished_casts())):
             log.info("removing the idle agent of %s", name)
             del self._hellos[name]
@@ -444,9 +437,9 @@ class AgentManager:
         """Wait until the agent of a node has started, or return why it failed; start it if it was stopped."""
         if node in self._idle and node in self._placements:
             self._idle.record_use(node)
-            self._set_node(msgspec.structs.replace(self._nodes[node], state=NodeState.STARTING))
+            self._set_node(msgspec.structs.replace(self.nodes[node], state=NodeState.STARTING))
             self._send_placement(self._placements[node])
-        info, failure = self._nodes.get(node), None
+        info, failure = self.nodes.get(node), None
         if info is not None and info.state is NodeState.STARTING:
             if node not in self._starting:
                 self._starting[node] = asyncio.get_running_loop().create_future()
@@ -470,7 +463,7 @@ class AgentManager:
     def _mark_offline(self, name: str, failure: Failure) -> None:
         """Mark the node as offline; it stays in the list."""
         self._heartbeats.forget_node(name)
-        node = self._nodes.get(name)
+        node = self.nodes.get(name)
         was_up = self._hellos.pop(name, None) is not None
         if node is not None:
             self._set_node(msgspec.structs.replace(node, state=NodeState.OFFLINE, failure=failure))
@@ -482,7 +475,7 @@ class AgentManager:
 
     def _remove(self, name: str) -> None:
         """Remove the node and its agent. Does nothing the second time."""
-        if name not in self._nodes:
+        if name not in self.nodes:
             return
         del self._placements[name]
         self._inventory.forget_node(name)
@@ -490,13 +483,13 @@ class AgentManager:
         self._placed.discard(name)
         self._send_to_driver(driver_protocol.RemoveAgent(name))
         self._mark_offline(name, offline_failure(name))
-        del self._nodes[name]
+        del self.nodes[name]
         self._backoff.forget_node(name)
         self._listener.nodes_changed((), (name,))
-        self._connection.count(self._nodes.values())
+        self._connection.count(self.nodes.values())
 
     def _set_node(self, info: NodeInfo) -> None:
-        if self._nodes.get(info.name) != info:
-            self._nodes[info.name] = info
+        if self.nodes.get(info.name) != info:
+            self.nodes[info.name] = info
             self._unpublished.discard(info.name)
             self._listener.nodes_changed((info,), ())

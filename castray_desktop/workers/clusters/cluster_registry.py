@@ -45,11 +45,6 @@ class NodeRateLimit:
         self._online: set[str] = set()  # the nodes that are online, as far as they were seen
         self._background = BackgroundTasks()
 
-    @property
-    def limit(self) -> int:
-        """The current setting."""
-        return self._settings.current.limit
-
     async def apply(self) -> None:
         """The setting changed; every agent that answers applies it before this returns."""
         online = [node.name for node in self._agents.nodes.values() if node.state is NodeState.ONLINE]
@@ -63,16 +58,16 @@ class NodeRateLimit:
                 self._online.discard(node.name)
             elif node.name not in self._online:
                 self._online.add(node.name)
-                if self.limit:  # a new agent has no limit
+                if self._settings.current.limit:  # a new agent has no limit
                     self._spawn(node.name)
         self._online.difference_update(removed)
 
     def _spawn(self, node: str) -> asyncio.Task[None]:
-        return self._background.run(self._tell(node, self.limit), f"limit {node}")
+        return self._background.run(self._tell(node), f"limit {node}")
 
-    async def _tell(self, node: str, limit: int) -> None:
+    async def _tell(self, node: str) -> None:
         try:
-            await self._agents.call(node, agent_orders.SetNodeLimit(limit))
+            await self._agents.call(node, agent_orders.SetNodeLimit(self._settings.current.limit))
         except CastRayError as error:  # a lost agent gets the limit when it is back
             log.warning("the limit was not sent to %s: %s", node, error)
 

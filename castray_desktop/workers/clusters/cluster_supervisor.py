@@ -325,7 +325,8 @@ class ClusterSupervisor:
                 self._cluster_up(message, target, attempt)
             case driver_protocol.NodesSeen(nodes, autoscaled):
                 self._autoscaled = autoscaled
-                self._nodes_seen(nodes)
+                self.agents.ray_nodes_changed(nodes)
+                self._connection.ray_nodes_seen(nodes)
             case driver_protocol.AgentUp(hello):
                 # before the cluster is ready, so that a waiting command shows the notice
                 self._check_object_store(hello)
@@ -340,12 +341,8 @@ class ClusterSupervisor:
     def _cluster_up(self, up: driver_protocol.ClusterUp, target: str, attempt: int) -> None:
         log.info("connected to %s, Ray %s, Python %s", up.address, up.ray_version, up.python_version)
         self._autoscaled = up.autoscaled
-        self.agents.ray_nodes_changed(up.nodes, local=target == driver_protocol.LOCAL_TARGET)
+        self.agents.ray_nodes_changed(up.nodes)
         self._connection.connected(up, target, attempt, len(self.agents.nodes))
-
-    def _nodes_seen(self, nodes: tuple[driver_protocol.RayNode, ...]) -> None:
-        self.agents.ray_nodes_changed(nodes, local=self.status.target == driver_protocol.LOCAL_TARGET)
-        self._connection.ray_nodes_seen(nodes)
 
     def _check_object_store(self, hello: agent_reports.AgentHello) -> None:
         """Add a notice if Ray keeps objects on disk, which makes transfers through it slow. Not for local

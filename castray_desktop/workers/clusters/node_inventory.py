@@ -14,7 +14,7 @@ import msgspec
 from castray_desktop.core.failures.kinds import Failure, FailureKind
 from castray_desktop.core.protocol.messages import THIS_COMPUTER, NodeInfo, NodeState
 from castray_desktop.core.protocol.nodes.agent_reports import MachineFacts
-from castray_desktop.core.protocol.nodes.driver_protocol import RayNode
+from castray_desktop.core.protocol.nodes.driver_protocol import LOCAL_TARGET, RayNode
 from castray_desktop.workers.base.paths import Paths
 from castray_desktop.workers.base.settings import SettingsFile
 from castray_desktop.workers.base.state_files import load_dict, load_list, save
@@ -216,26 +216,31 @@ class NodeInventory:
         self._names = NodeNames({})
         self._beside: dict[str, str] = {}  # by added node: the node whose Ray node it shares
         self._inboxes: dict[str, str] = {}  # of nodes added to an earlier local cluster
-        self._local = False
         self._settings = paths.settings
         self._demo_nodes = 0  # number of demo nodes when the local cluster started
 
     def begin(self, target: str) -> None:
         """A driver for that cluster has started, possibly for the same cluster as before."""
-        if target != self._target:
-            self._target, self._names = target, NodeNames(self._memory.load(target))
+        if target == self._target:
+            return
+        self._target, self._names = target, NodeNames(self._memory.load(target))
+        if self._is_local:
+            self._demo_nodes = SettingsFile(self._settings).current.demo_nodes
+            for node in self._added.load():
+                self._beside[node.name] = local_node_name()
+                self._inboxes[node.name] = node.inbox
 
-    def plan(
-        self, ray_nodes: Sequence[RayNode], local: bool, is_away: Callable[[str], bool]
-    ) -> dict[str, NodeInfo]:
+    @property
+    def _is_local(self) -> bool:
+        return self._target == LOCAL_TARGET
+
+    def plan(self, ray_nodes: Sequence[RayNode], is_away: Callable[[str], bool]) -> dict[str, NodeInfo]:
         """The nodes by name for these Ray nodes, the head first.
 
-        The first node of a `local` cluster is this computer with several agents. `is_away` returns whether a
+        The first node of the local cluster is this computer with several agents. `is_away` returns whether a
         node has no agent.
         """
-        if local and not self._local:
-            self._remember()
-        self._local = local
+        local = self._is_local
         plan = {info.name: info for info in local_nodes(ray_nodes[0], self._demo_nodes)} if local else {}
         others = ray_nodes[1:] if local else ray_nodes
         named = self._names.name_all(others, is_away, taken=(*plan, *self._beside))
@@ -260,12 +265,12 @@ class NodeInventory:
 
     def save_node(self, name: str, inbox: str) -> None:
         """Save an added node for the next local cluster."""
-        if self._local:
+        if self._is_local:
             self._added.save_node(AddedNode(name, inbox))
 
     def remove_saved_node(self, name: str) -> None:
         """Remove an added node."""
-        if self._local:
+        if self._is_local:
             self._added.remove_node(name)
 
     def forget_node(self, name: str) -> None:
@@ -279,13 +284,7 @@ class NodeInventory:
         """The cluster was left."""
         self._beside.clear()
         self._inboxes.clear()
-        self._local, self._target = False, ""
-
-    def _remember(self) -> None:
-        self._demo_nodes = SettingsFile(self._settings).current.demo_nodes
-        nodes = self._added.load()
-        self._beside.update({node.name: local_node_name() for node in nodes})
-        self._inboxes = {node.name: node.inbox for node in nodes}
+        self._target = ""
 
 
 def added_node_info(name: str, beside: NodeInfo) -> NodeInfo:

@@ -284,5 +284,5 @@ class EngineCommands:
             casts=self._clusters.active,
             clients=len(self._parts.clients),
             kept=self.needs_engine,
-            limit=cluster.limit.limit,
+            limit=self._parts.settings.current.limit,
         )

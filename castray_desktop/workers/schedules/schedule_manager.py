@@ -199,11 +199,9 @@ class ScheduleManager:
         cron: NextTime = next_cron_time,
     ) -> None:
         self._path = path
-        self._casts = casts
         self._publish = publish
-        self._wall = wall
-        self._demonstration = path.parent / DEMONSTRATION_FILE
-        self._context = ScheduleContext(casts, self._changed, wall, zone, cron, self._demonstration)
+        demonstration = path.parent / DEMONSTRATION_FILE
+        self._context = ScheduleContext(casts, self._changed, wall, zone, cron, demonstration)
         self._runners: dict[str, ScheduleRunner] = {}
         self._wake = asyncio.Event()
         self._dirty = asyncio.Event()
@@ -293,7 +291,7 @@ class ScheduleManager:
             if runner.schedule.demonstration:
                 return name
         request = SendRequest(
-            (str(self._demonstration),),
+            (str(self._context.demonstration),),
             ("all",),
             leave_out=True,
             options=TransferOptions(on_conflict=OnConflict.OVERWRITE),
@@ -363,7 +361,7 @@ class ScheduleManager:
 
     def _keep_clusters(self) -> None:
         enabled = (runner.schedule for runner in self._runners.values() if runner.schedule.enabled)
-        self._casts.keep_in_use({schedule.cluster for schedule in enabled})
+        self._context.casts.keep_in_use({schedule.cluster for schedule in enabled})
         self._wake.set()
 
     # --- runs -----------------------------------------------------------------------------------
@@ -371,14 +369,14 @@ class ScheduleManager:
     async def _start_due_runs(self) -> None:
         while True:
             self._wake.clear()
-            now = self._wall()
+            now = self._context.wall()
             for runner in tuple(self._runners.values()):
                 if runner.due_at() <= now:
                     self._spawn(runner)
             await asyncio.sleep(0)  # a started run is not due
             due = min((runner.due_at() for runner in self._runners.values()), default=now + MAX_SLEEP_SECONDS)
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(min(max(due - self._wall(), 0.01), MAX_SLEEP_SECONDS)):
+                async with asyncio.timeout(min(max(due - self._context.wall(), 0.01), MAX_SLEEP_SECONDS)):
                     await self._wake.wait()
 
     def _spawn(self, runner: ScheduleRunner) -> None:

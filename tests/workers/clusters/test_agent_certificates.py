@@ -58,7 +58,7 @@ def place(agents: AgentManager) -> dict[str, PlaceAgent]:
     """Connect a driver, and place an agent on each node."""
     sent: list[Any] = []
     agents.connect(sent.append, TARGET)
-    agents.ray_nodes_changed(NODES, local=False)
+    agents.ray_nodes_changed(NODES)
     return {order.name: order for order in sent if isinstance(order, PlaceAgent)}
 
 

@@ -25,10 +25,10 @@ from castray_desktop.core.protocol.messages import (
 from castray_desktop.core.protocol.nodes.agent_orders import DestinationReply
 from castray_desktop.core.protocol.nodes.cast_parcel import Algorithms, ParcelTotals, RemoteFile
 from castray_desktop.workers.base.state_files import (
+    DAMAGED,
     PASSING,
     UNREADABLE,
     check_times,
-    is_aside,
     quarantine_file,
     read_file,
     replace_file,
@@ -91,7 +91,7 @@ class CheckpointStore:
             self._pass_over(self._folder, error, again)
             return ()
         for path in paths:
-            if path.suffix != ".json" or is_aside(path) or path.stem in self._seen:
+            if path.suffix != ".json" or path.name.startswith(DAMAGED) or path.stem in self._seen:
                 continue
             try:
                 records.append(_decode(path.stem, read_file(path)))
