@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from PySide6.QtCore import QMargins, QPoint, QPointF, QRect, QRectF, QSize, Qt
@@ -281,13 +281,23 @@ class Overlays:
         """The rectangles of the hops' rates and of the cast's figures."""
         return [self._to_view(box) for box in self._scene.label_boxes()]
 
-    def _fixed_rects(self) -> list[QRect]:
-        """What nodes and zones paint, and the figures in the middle."""
-        return [*self.node_rects(), *(self._to_view(box) for box in self._scene.caption_boxes())]
-
-    def _line_points(self) -> list[QPoint]:
-        """Points on the hops and on the bus."""
-        return [self._view.mapFromScene(to_point(point)) for point in self._scene.path.line_points()]
+    def _first_free(
+        self, corners: Iterable[tuple[int, int]], size: QSize, area: QRect, taken: Sequence[QRect] = ()
+    ) -> QRect | None:
+        """The first rectangle in the area, with one of these upper left corners, that covers nothing."""
+        names = [self._to_view(box) for box in self._scene.caption_boxes()]
+        occupied = [*self.node_rects(), *names, *self.label_rects(), *taken]
+        on_lines = [self._view.mapFromScene(to_point(point)) for point in self._scene.path.line_points()]
+        for x, y in corners:
+            place = QRect(QPoint(x, y), size)
+            beside = place.adjusted(-3, -3, 3, 3)
+            if (
+                area.contains(place)
+                and not any(place.intersects(other) for other in occupied)
+                and not any(beside.contains(point) for point in on_lines)
+            ):
+                return place
+        return None
 
     def node_rect(self, name: str) -> QRect | None:
         """The cell of a node; None for an unknown one."""
@@ -306,7 +316,7 @@ class Overlays:
         bars = (view.horizontalScrollBar().value(), view.verticalScrollBar().value())
         size = view.viewport().size()
         legend = self.legend.geometry() if self.legend.isVisible() else QRect()
-        return id(self._scene.layout), view.transform().m11(), size, bars, legend
+        return self._scene.layout, view.transform().m11(), size, bars, legend
 
     def _lines_state(self) -> tuple[object, ...]:
         """The same, and changes when a hop takes another way or its rate is somewhere else."""
@@ -324,15 +334,10 @@ class Overlays:
         legend.resize(size)
         left, right = box.left(), box.right() + 1 - size.width()
         top, bottom = box.top(), box.bottom() + 1 - size.height()
-        occupied, lines = [*self._fixed_rects(), *self.label_rects()], self._line_points()
         corners = ((left, bottom), (right, bottom), (left, top), (right, top))
-        for corner in corners:
-            place = QRect(QPoint(*corner), size)
-            if _is_free(place, box, occupied, lines):
-                legend.setGeometry(place)
-                return True
-        legend.move(left, bottom)
-        return False
+        place = self._first_free(corners, size, box)
+        legend.setGeometry(QRect(QPoint(left, bottom), size) if place is None else place)
+        return place is not None
 
     # --- the read-out ----------------------------------------------------------------------
 
@@ -361,17 +366,12 @@ class Overlays:
     def _find_read_out_place(self) -> QRect | None:
         """A free place at the bottom or top edge, also below a side card that is beside the view."""
         size, box = self.read_out.wanted_size(), self._container.rect().adjusted(14, 10, -14, -14)
-        occupied = [*self._fixed_rects(), *self.label_rects()]
         over = (other for other in (self.legend, self.side_card) if other.isVisible())
-        occupied += [other.geometry().adjusted(-8, -8, 8, 8) for other in over]
-        lines = self._line_points()
+        taken = [other.geometry().adjusted(-8, -8, 8, 8) for other in over]
         right, left, middle = box.right() - size.width(), box.left(), box.center().x() - size.width() // 2
-        for y in (box.bottom() - size.height(), box.top()):
-            for x in (right, middle, left, *range(right, left, -GRID_STEP)):
-                place = QRect(QPoint(x, y), size)
-                if _is_free(place, box, occupied, lines):
-                    return place
-        return None
+        xs = (right, middle, left, *range(right, left, -GRID_STEP))
+        ys = (box.bottom() - size.height(), box.top())
+        return self._first_free(((x, y) for y in ys for x in xs), size, box, taken)
 
     # --- the side card ---------------------------------------------------------------------
 
@@ -427,13 +427,6 @@ class Overlays:
         near = own.center() if own is not None else area.center()
         above_strip = area.adjusted(0, 0, 0, -self._container.strip)
         return QRect(least_covering(size, above_strip, parts, near), size)
-
-
-def _is_free(place: QRect, area: QRect, occupied: Sequence[QRect], lines: Sequence[QPoint]) -> bool:
-    if not area.contains(place) or any(place.intersects(other) for other in occupied):
-        return False
-    beside = place.adjusted(-3, -3, 3, 3)
-    return not any(beside.contains(point) for point in lines)
 
 
 def least_covering(size: QSize, area: QRect, parts: Sequence[OccupiedArea], near: QPoint) -> QPoint:

@@ -134,11 +134,13 @@ def test_hops_stay_inside_the_view(qtbot: QtBot, size: tuple[int, int], count: i
 def is_clear(stage: Stage, place: QRect) -> bool:
     """Whether a widget covers no node, no name of a zone, no rate and no hop that can be seen."""
     seen = place.intersected(stage.view.geometry())
-    overlays = stage.view.overlays
-    rects = [*overlays.node_rects(), *overlays.label_rects(), *overlays._fixed_rects()]
+    overlays, scene = stage.view.overlays, stage.scene
+    names = [stage.view.mapFromScene(to_rect(box)).boundingRect() for box in scene.caption_boxes()]
+    rects = [*overlays.node_rects(), *overlays.label_rects(), *names]
     if any(seen.intersects(rect) for rect in rects):
         return False
-    return not any(seen.contains(point) for point in overlays._line_points())
+    points = [stage.view.mapFromScene(to_point(point)) for point in scene.path.line_points()]
+    return not any(seen.contains(point) for point in points)
 
 
 def test_long_names_that_differ_at_their_ends_are_told_apart(qtbot: QtBot) -> None:
