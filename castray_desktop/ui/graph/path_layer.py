@@ -251,7 +251,7 @@ class PathLayer:
 
     def _refresh_segments(self, shown: Iterable[tuple[Hop, HopEnds]], *, dim: bool) -> None:
         """Draw all hops between dots by one item."""
-        kinds: tuple[list[Segment], ...] = ([], [], [], [])
+        kinds: tuple[list[Segment], ...] = ([], [], [], [])  # as `SegmentsItem` takes them
         for hop, ends in shown:
             kind = 1 if hop.failed else 2 if hop.repair else 3 if hop.paused else 0
             kinds[kind].append((ends.start, ends.end))
