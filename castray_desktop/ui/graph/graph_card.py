@@ -67,9 +67,7 @@ class SideCardController(QObject):
         self._card = view.overlays.side_card
         self.node = ""  # "" while it is closed
         self._covers = QRect()
-        self._refresh_timer = QTimer(self)
-        self._refresh_timer.setSingleShot(True)
-        self._refresh_timer.setInterval(REFRESH_CARD_MS)
+        self._refresh_timer = QTimer(self, singleShot=True, interval=REFRESH_CARD_MS)
         self._refresh_timer.timeout.connect(self.refresh)
         view.facts_requested.connect(self.show)
         view.current_changed.connect(self._follow_current)
@@ -166,8 +164,7 @@ class GraphCard(Card):
         self.side_card = SideCardController(self._container, self.view, nodes, under_way_on, now)
         self._build(theme)
         self._connect()
-        self._ages = QTimer(self)
-        self._ages.setInterval(REFRESH_AGES_MS)
+        self._ages = QTimer(self, interval=REFRESH_AGES_MS)
         self._ages.timeout.connect(self.scene_.refresh)
         self._ages.timeout.connect(self.side_card.refresh)
         self._ages.start()

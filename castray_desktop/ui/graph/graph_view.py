@@ -63,7 +63,7 @@ class GraphView(QGraphicsView):
     ) -> None:
         super().__init__(scene, parent)
         self._theme, self._graph, self._selection, self._container = theme, scene, selection, parent
-        self.still = False
+        self.still = False  # nothing moves
         self.zoom = 1.0  # shows the whole scene
         self._press: QPoint | None = None
         self._band: QRect | None = None
@@ -72,8 +72,7 @@ class GraphView(QGraphicsView):
         self._laid_out_for: tuple[object, ...] = ()
         self._small_for: tuple[object, ...] = ()  # the size in which the whole scene has small cells
         self._canvas = GridBackground(theme)
-        self._dots = QTimer(self)
-        self._dots.setInterval(DOT_INTERVAL_MS)
+        self._dots = QTimer(self, interval=DOT_INTERVAL_MS)
         self._dots.timeout.connect(self._advance_dots)
         self.overlays = Overlays(theme, self, scene, parent)
         self.drops = GraphDrops(self, scene, selection, self.overlays)
@@ -90,7 +89,6 @@ class GraphView(QGraphicsView):
         self.setStyleSheet("QGraphicsView { background: transparent; border: none; }")
         self.viewport().setAutoFillBackground(False)
         self.setViewportUpdateMode(QGraphicsView.ViewportUpdateMode.SmartViewportUpdate)
-        self.setOptimizationFlag(QGraphicsView.OptimizationFlag.DontSavePainterState, False)
         self.setAlignment(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignTop)
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.setVerticalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)

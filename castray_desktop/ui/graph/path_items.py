@@ -168,7 +168,6 @@ class _HopDots(_MovingDots):
     def paint(
         self, painter: QPainter, option: QStyleOptionGraphicsItem, widget: QWidget | None = None
     ) -> None:
-        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         painter.setPen(Qt.PenStyle.NoPen)
         painter.setBrush(DOT_COLOR)
         whole, part = divmod(self._phase % DOT_GAP, 1.0)
@@ -184,7 +183,6 @@ class _BusDots(_MovingDots):
     def paint(
         self, painter: QPainter, option: QStyleOptionGraphicsItem, widget: QWidget | None = None
     ) -> None:
-        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         pen = QPen(DOT_COLOR, DOT)
         pen.setCapStyle(Qt.PenCapStyle.RoundCap)
         pen.setDashPattern([0.01, DOT_GAP / DOT - 0.01])

@@ -103,7 +103,6 @@ class SceneItem(QGraphicsItem):
     def paint(
         self, painter: QPainter, option: QStyleOptionGraphicsItem, widget: QWidget | None = None
     ) -> None:
-        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         painter.setOpacity(DIM_OPACITY if self.dim else 1.0)
         self.draw(painter, self._theme.palette)
 
