@@ -23,7 +23,7 @@ from PySide6.QtWidgets import QHBoxLayout, QMenu, QSizePolicy, QVBoxLayout, QWid
 from castray_desktop.core.protocol.messages import NodeState
 from castray_desktop.ui.graph.graph_appearance import cast_line
 from castray_desktop.ui.graph.graph_scene import GraphScene
-from castray_desktop.ui.graph.graph_view import ZOOM_MOST, ZOOM_STEP, GraphView
+from castray_desktop.ui.graph.graph_view import ZOOM_MOST, GraphView
 from castray_desktop.ui.graph.node_layout import NodeShape
 from castray_desktop.ui.graph.overlays import LEGEND_SIDE, STRIP, ViewContainer
 from castray_desktop.ui.graph.side_card import CastOnNode, facts_of
@@ -143,13 +143,12 @@ class GraphCard(Card):
         theme: Theme,
         nodes: NodeList,
         selection: RecipientSelection,
-        parent: QWidget | None = None,
         now: Callable[[], float] = time.time,
         *,
         under_way_on: Callable[[str], Iterable[CastOnNode]] = lambda node: (),
     ) -> None:
         """`under_way_on` returns the running casts of a node, for its facts."""
-        super().__init__(theme, parent)
+        super().__init__(theme)
         self._nodes, self._selection = nodes, selection
         self.nodes_editable = False  # whether the context menu offers to add nodes, as in a local cluster
         self._checks = BackgroundChecks()
@@ -204,8 +203,8 @@ class GraphCard(Card):
 
     def _connect(self) -> None:
         self._pick.pressed.connect(self._pick_pressed)
-        self._zoom.pressed.connect(self._zoom_pressed)
-        self._fit.clicked.connect(lambda: self.view.set_zoom(1.0))
+        self._zoom.pressed.connect(lambda which: self.view.zoom_by(which - 1))
+        self._fit.clicked.connect(lambda: self.view.zoom_by(0))
         self._legend.clicked.connect(self._legend_clicked)
         self.view.zoomed.connect(self._refresh_zoom)
         self.view.menu_requested.connect(self.show_menu)
@@ -371,9 +370,6 @@ class GraphCard(Card):
 
     def _pick_pressed(self, which: int) -> None:
         (self._selection.select_all, self._selection.clear, self._selection.invert)[which]()
-
-    def _zoom_pressed(self, which: int) -> None:
-        self.view.set_zoom((self.view.zoom / ZOOM_STEP, 1.0, self.view.zoom * ZOOM_STEP)[which])
 
     def _legend_clicked(self, shown: bool) -> None:
         self._legend_wanted = shown

@@ -105,7 +105,7 @@ class GraphView(QGraphicsView):
         keys.current_changed.connect(self.reveal)
         keys.current_changed.connect(self.current_changed)
         keys.facts_requested.connect(self.facts_requested)
-        keys.zoom_requested.connect(self._zoom_by)
+        keys.zoom_requested.connect(self.zoom_by)
 
     # --- size and zoom ---------------------------------------------------------------------
 
@@ -125,7 +125,8 @@ class GraphView(QGraphicsView):
         self.centerOn(wanted + shift)
         self.zoomed.emit(zoom)
 
-    def _zoom_by(self, steps: int) -> None:
+    def zoom_by(self, steps: int) -> None:
+        """Magnify the scene in steps, negative ones back; with 0, show all of it."""
         self.set_zoom(self.zoom * ZOOM_STEP**steps if steps else 1.0)
 
     def _share_at(self, at: QPoint) -> QPointF:

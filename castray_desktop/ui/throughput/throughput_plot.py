@@ -86,10 +86,8 @@ class ThroughputPlot(QWidget):
     chosen = Signal(int, bool)
     failed = Signal(object)
 
-    def __init__(
-        self, theme: Theme, parent: QWidget | None = None, now: Callable[[], float] = time.time
-    ) -> None:
-        super().__init__(parent)
+    def __init__(self, theme: Theme, now: Callable[[], float] = time.time) -> None:
+        super().__init__()
         self._theme, self._now = theme, now
         self._history = PlotHistory()
         self._span = SPANS[0]
