@@ -102,15 +102,13 @@ class CastActions(QObject):
 
     def pause_rows(self, rows: Mapping[str, tuple[str, ...]]) -> None:
         """By cast: pause these recipients of it, or all of it where none are named."""
-        self.pause([cast for cast, nodes in rows.items() if not nodes])
-        for cast, nodes in rows.items():
-            self._do_for_recipients(messages.Pause, cast, nodes, can_pause_delivery)
+        self.pause(cast for cast, nodes in rows.items() if not nodes)
+        self._do_for_recipients(messages.Pause, rows, can_pause_delivery)
 
     def resume_rows(self, rows: Mapping[str, tuple[str, ...]]) -> None:
         """By cast: resume these recipients of it, or all of it where none are named."""
-        self.resume([cast for cast, nodes in rows.items() if not nodes])
-        for cast, nodes in rows.items():
-            self._do_for_recipients(messages.Resume, cast, nodes, can_resume_delivery)
+        self.resume(cast for cast, nodes in rows.items() if not nodes)
+        self._do_for_recipients(messages.Resume, rows, can_resume_delivery)
 
     def cancel(self, casts: Iterable[str]) -> None:
         """Cancel casts that have not ended, and stop waiting for offline recipients of those that have."""
@@ -208,17 +206,14 @@ class CastActions(QObject):
     def _do_for_recipients(
         self,
         command: type[messages.Pause | messages.Resume],
-        cast: str,
-        nodes: Iterable[str],
+        rows: Mapping[str, tuple[str, ...]],
         fits: Callable[[CastSummary, DeliverySnapshot], bool],
     ) -> None:
-        summary, chosen = self._transfers.summary(cast), set(nodes)
-        deliveries = self._transfers.deliveries(cast) if summary is not None else ()
-        fitting = [
-            each.node for each in deliveries if summary and each.node in chosen and fits(summary, each)
-        ]
-        if fitting:
-            self._do(command(cast, tuple(fitting)))
+        for cast, nodes in rows.items():
+            summary, deliveries = self._transfers.summary(cast), self._transfers.deliveries(cast)
+            chosen = [each for each in deliveries if each.node in nodes]
+            if summary and (fitting := tuple(each.node for each in chosen if fits(summary, each))):
+                self._do(command(cast, fitting))
 
     def _do(self, command: messages.Command) -> None:
         self._link.ask(command, messages.Done, None, self.failed.emit)

@@ -42,11 +42,13 @@ from castray_desktop.ui.transfers.transfer_text import (
     cast_status,
     cast_title,
     cast_word,
+    count_text,
     delivery_rate,
     delivery_status,
     elapsed,
     full_time,
     hook_text,
+    rate_text,
 )
 from castray_desktop.ui.widgets.basic_widgets import bind_text, button, label, lay_in, set_tone
 from castray_desktop.ui.widgets.sheet import Sheet
@@ -61,14 +63,15 @@ ENCRYPTED, WHERE, HASH = 7, 8, 9  # columns of a table of deliveries
 
 def transport_word(transport: Transport | None) -> str:
     """The transport of a delivery's bytes."""
-    words = {
+    if transport is None:
+        return DASH
+    return {
         Transport.DIRECT: translate("CastDetails", "Direct"),
         Transport.REVERSE: translate("CastDetails", "Direct, reverse connection"),
         Transport.RAY: translate("CastDetails", "Through Ray"),
         Transport.UDP: translate("CastDetails", "Multicast"),
         Transport.LOCAL: translate("CastDetails", "Same machine"),
-    }
-    return words[transport] if transport is not None else DASH
+    }[transport]
 
 
 def make_delivery_table(theme: Theme) -> tuple[TextTableModel, TextTable]:
@@ -113,7 +116,6 @@ def delivery_rows(deliveries: Sequence[DeliverySnapshot]) -> list[tuple[object, 
 
 
 def _cells(delivery: DeliverySnapshot) -> list[TableCell]:
-    rate = delivery_rate(delivery)
     tone = {DeliveryState.FAILED: "bad", DeliveryState.COMPLETED: "ok"}.get(delivery.state, "text")
     where = "\n".join(delivery.paths)
     if delivery.failure is not None:
@@ -124,7 +126,7 @@ def _cells(delivery: DeliverySnapshot) -> list[TableCell]:
         TableCell(delivery.node, glyph=delivery_glyph(delivery), tip=delivery.address),
         TableCell(delivery_status(delivery), tone),
         TableCell(format_bytes(delivery.bytes), "text_2"),
-        TableCell(format_rate(rate) if rate >= 1 else DASH, "text_2"),
+        TableCell(rate_text(delivery_rate(delivery)), "text_2"),
         TableCell(format_duration(delivery.seconds or None), "text_2"),
         TableCell(delivery.upstream or DASH, "text_2"),
         TableCell(transport_word(delivery.transport), "text_2", tip=path_text.came_line(delivery)),
@@ -138,19 +140,11 @@ def _cells(delivery: DeliverySnapshot) -> list[TableCell]:
     ]
 
 
-def _size(cast: CastSummary) -> str:
-    one = QCoreApplication.translate("Transfers", "{count} file")
-    many = QCoreApplication.translate("Transfers", "{count} files")
-    return (
-        f"{format_bytes(cast.bytes)} · {(one if cast.files == 1 else many).format(count=f'{cast.files:,}')}"
-    )
-
-
 def cast_facts(cast: CastSummary, deliveries: Sequence[DeliverySnapshot] = ()) -> list[tuple[str, str]]:
     """The facts about a cast, by name."""
     facts = [
         (translate("CastDetails", "State"), cast_status(cast)),
-        (translate("CastDetails", "Size"), _size(cast)),
+        (translate("CastDetails", "Size"), f"{format_bytes(cast.bytes)} · {count_text(cast)}"),
         (translate("CastDetails", "Source"), cast.source),
         (
             translate("CastDetails", "Saved to"),
@@ -341,7 +335,6 @@ class VerifySheet(Sheet):
         self.set_body(lay_in(QVBoxLayout(), self.words, self.bar, (self.table, 1), spacing=10))
         self.set_foot(lay_in(QHBoxLayout(), None, self.stop_button))
         link.verify_progress.connect(self._on_progress)
-        self.retranslate()
 
     def start(self, cast: str, name: str) -> None:
         """Read back what this cast delivered."""
@@ -377,7 +370,7 @@ class VerifySheet(Sheet):
 
     def retranslate(self) -> None:
         super().retranslate()
-        if not hasattr(self, "words"):
+        if not self.job:
             return
         self.stop_button.setVisible(self.reading)
         self.bar.setVisible(self.reading)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from PySide6.QtCore import QPoint, Qt, QTimer
-from PySide6.QtGui import QHideEvent, QKeyEvent, QKeySequence, QShowEvent
+from PySide6.QtCore import QCoreApplication, QPoint, QSignalBlocker, Qt, QTimer
+from PySide6.QtGui import QHideEvent, QKeySequence, QShortcut, QShowEvent
 from PySide6.QtWidgets import QAbstractItemView, QHBoxLayout, QMenu, QVBoxLayout, QWidget
 
 from castray_desktop.core.failures.kinds import Failure
@@ -27,31 +27,12 @@ from castray_desktop.ui.widgets.fields import Dropdown, search_field
 from castray_desktop.ui.widgets.popups import add_choice, open_menu
 from castray_desktop.ui.widgets.text_table import TextTable
 
+translate = QCoreApplication.translate
+
 SEARCH_MS = 200
 LIVE_MS = 2000
 
 STATES: tuple[tuple[FileState, ...], ...] = ((), *((state,) for state in FileState))
-
-
-class FileListTable(TextTable):
-    """A table of files, in which several rows can be selected and copied."""
-
-    def __init__(self, theme: Theme, model: FileModel, empty: Callable[[], tuple[str, str]]) -> None:
-        self.copying: Callable[[], object] = lambda: None
-        super().__init__(theme, model, lambda: self.tr("Files"), (220, 72, 330, 130), 2, empty)
-        self.setSelectionMode(QAbstractItemView.SelectionMode.ExtendedSelection)
-        self.setContextMenuPolicy(Qt.ContextMenuPolicy.CustomContextMenu)
-        header = self.horizontalHeader()
-        header.setSectionsClickable(True)
-        header.sectionClicked.connect(
-            lambda column: model.sort_by(ORDERS[column]) if column in ORDERS else None
-        )
-
-    def keyPressEvent(self, event: QKeyEvent) -> None:
-        if event.matches(QKeySequence.StandardKey.Copy):
-            self.copying()
-        else:
-            super().keyPressEvent(event)
 
 
 class FilesView(QWidget):
@@ -65,7 +46,13 @@ class FilesView(QWidget):
         self._rows: FileRows | None = None
         self._export: FileListExport | None = None
         self.model = FileModel(link, self)
-        self.table = FileListTable(theme, self.model, self._empty_words)
+        widths = (220, 72, 330, 130)
+        self.table = TextTable(
+            theme, self.model, lambda: translate("FileListTable", "Files"), widths, 2, self._empty_words
+        )
+        self.table.setSelectionMode(QAbstractItemView.SelectionMode.ExtendedSelection)
+        self.table.setContextMenuPolicy(Qt.ContextMenuPolicy.CustomContextMenu)
+        self.table.horizontalHeader().setSectionsClickable(True)
         self.banner = Banner(theme, "warn")
         self.search = search_field(
             lambda: self.tr("Name, new name or hash"), lambda: self.tr("Search the files")
@@ -98,7 +85,9 @@ class FilesView(QWidget):
         self.export_button.clicked.connect(self._show_export_menu)
         self.model.described.connect(self._described)
         self.model.failed.connect(self._failed)
-        self.table.copying = self.copy_rows
+        self.table.horizontalHeader().sectionClicked.connect(self._sort_by)
+        copying = QKeySequence(QKeySequence.StandardKey.Copy)
+        QShortcut(copying, self.table, self.copy_rows, context=Qt.ShortcutContext.WidgetShortcut)
         self.table.customContextMenuRequested.connect(self._show_menu)
         self.table.selectionModel().selectionChanged.connect(lambda *_: self._enable())
 
@@ -118,17 +107,14 @@ class FilesView(QWidget):
             self._cancel()
             self.banner.hide()
             self.problem = None
-            for widget in (self.search, self.state, self.node):
-                widget.blockSignals(True)
-            self.search.clear()
-            self.state.setCurrentIndex(0)
+            with QSignalBlocker(self.search), QSignalBlocker(self.state):
+                self.search.clear()
+                self.state.setCurrentIndex(0)
         if tuple(recipients) != self._nodes or cast != self.model.cast:
             self._nodes = tuple(recipients)
-            self.node.blockSignals(True)
-            self.node.clear()
-            self.node.addItems([self.tr("All recipients"), *recipients])
-        for widget in (self.search, self.state, self.node):
-            widget.blockSignals(False)
+            with QSignalBlocker(self.node):
+                self.node.clear()
+                self.node.addItems([self.tr("All recipients"), *recipients])
         if self.isVisible():
             self.model.show_cast(cast)
         elif cast != self.model.cast:
@@ -195,6 +181,10 @@ class FilesView(QWidget):
         if page.all and not page.total:
             return self.tr("Nothing found"), self.tr("No files of this cast match.")
         return self.tr("No files"), self.tr("This cast has folders only.")
+
+    def _sort_by(self, column: int) -> None:
+        if column in ORDERS:
+            self.model.sort_by(ORDERS[column])
 
     # --- what can be done ------------------------------------------------------------------
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 from PySide6.QtCore import QByteArray, QCoreApplication, QPointF, QRect, QRectF, QSettings, Qt, Signal
 from PySide6.QtGui import QColor, QContextMenuEvent, QPainter
@@ -31,7 +32,7 @@ from castray_desktop.ui.transfers.transfer_text import (
     row_status,
 )
 from castray_desktop.ui.widgets.painting import LEFT, RIGHT, paint_text, pixmap
-from castray_desktop.ui.widgets.popups import open_menu
+from castray_desktop.ui.widgets.popups import add_choice, open_menu
 
 translate = QCoreApplication.translate
 
@@ -68,6 +69,10 @@ class ColumnSpec:
     number: bool = False
     quiet: bool = False
     hidden: bool = False
+
+    @property
+    def alignment(self) -> Qt.AlignmentFlag:
+        return RIGHT if self.number else LEFT
 
 
 # The text of DIRECTION and of HASH depends on more than the summary: see `TransferModel`.
@@ -221,7 +226,7 @@ class TransferHeader(QHeaderView):
         self.setMinimumSectionSize(40)
         self.setStretchLastSection(False)
         self.sectionResized.connect(self._resized)
-        self.sectionMoved.connect(self._changed)
+        self.sectionMoved.connect(self.arranged)
 
     # --- arrangement -----------------------------------------------------------------------
 
@@ -235,7 +240,7 @@ class TransferHeader(QHeaderView):
         """Show a column or hide it; the name stays."""
         if column is not TransferColumn.NAME:
             self.setSectionHidden(column, not shown)
-            self._changed()
+            self.arranged.emit()
 
     def reset(self) -> None:
         """Reset all columns."""
@@ -243,7 +248,7 @@ class TransferHeader(QHeaderView):
             self.moveSection(self.visualIndex(column), column)
             self.setSectionHidden(column, COLUMNS[column].hidden)
         self._widths = {column: spec.width for column, spec in COLUMNS.items()}
-        self._changed()
+        self.arranged.emit()
 
     def save(self, settings: QSettings) -> None:
         """Remember order, widths, what is hidden and the sorting."""
@@ -261,7 +266,7 @@ class TransferHeader(QHeaderView):
             self.setSectionHidden(TransferColumn.NAME, False)
             self.setSectionsMovable(True)
             self.setSectionsClickable(True)
-        self._changed()
+        self.arranged.emit()
 
     def fit(self, room: int) -> None:
         """The name takes what the others leave; in a narrow table the bar gives way first."""
@@ -273,12 +278,12 @@ class TransferHeader(QHeaderView):
         progress = max(min(bar, PROGRESS_LEAST), bar - short)
         if TransferColumn.PROGRESS in shown:
             others += progress - bar
+        widths = self._widths | {
+            TransferColumn.PROGRESS: progress,
+            TransferColumn.NAME: max(NAME_LEAST, room - others),
+        }
         for column in shown:
-            if column is not TransferColumn.NAME:
-                self.resizeSection(
-                    column, progress if column is TransferColumn.PROGRESS else self._widths[column]
-                )
-        self.resizeSection(TransferColumn.NAME, max(NAME_LEAST, room - others))
+            self.resizeSection(column, widths[column])
         self._fitting = False
 
     def _resized(self, logical: int, before: int, now: int) -> None:
@@ -286,29 +291,17 @@ class TransferHeader(QHeaderView):
             return
         self._widths[TransferColumn(logical)] = now
 
-    def _changed(self) -> None:
-        self.arranged.emit()
-
     def menu(self) -> QMenu:
         """The menu that shows and hides columns."""
         menu = QMenu(self)
         for column in TransferColumn:
-            action = menu.addAction(COLUMNS[column].title())
-            action.setCheckable(True)
-            action.setChecked(not self.isSectionHidden(column))
-            action.setEnabled(column is not TransferColumn.NAME)
-            action.toggled.connect(self._shower(column))
+            hidden = self.isSectionHidden(column)
+            show = partial(self.set_shown, column, hidden)
+            add_choice(menu, COLUMNS[column].title(), show, chosen=not hidden)
+        menu.actions()[TransferColumn.NAME].setEnabled(False)
         menu.addSeparator()
         menu.addAction(self.tr("Reset columns"), self.reset)
         return menu
-
-    def _shower(self, column: TransferColumn) -> Callable[[bool], None]:
-        """Qt tells a partial nothing of the new state, so this is a function."""
-
-        def show(shown: bool) -> None:
-            self.set_shown(column, shown)
-
-        return show
 
     # --- Qt --------------------------------------------------------------------------------
 
@@ -328,13 +321,13 @@ class TransferHeader(QHeaderView):
         left = EDGE if column is TransferColumn.NAME else PADDING
         right = EDGE if shown and column is shown[-1] else PADDING
         inner = QRectF(rect).adjusted(left, 0, -right, -1)
-        number = COLUMNS[column].number
+        spec = COLUMNS[column]
         if column is TransferColumn.NAME:
             inner.setLeft(inner.left() + 4)
-        used = paint_text(painter, inner, title, color, 11, weight, RIGHT if number else LEFT)
+        used = paint_text(painter, inner, title, color, 11, weight, spec.alignment)
         if sorted_by:
             down = self.sortIndicatorOrder() is Qt.SortOrder.DescendingOrder
             arrow = pixmap("arrow-down" if down else "arrow-up", color, 12, self.devicePixelRatioF())
-            x = inner.right() - used - 15 if number else inner.left() + used + 3
+            x = inner.right() - used - 15 if spec.number else inner.left() + used + 3
             painter.drawPixmap(QPointF(x, inner.center().y() - 6), arrow)
         painter.restore()

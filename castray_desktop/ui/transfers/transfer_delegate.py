@@ -6,8 +6,6 @@ from collections.abc import Sequence
 
 from PySide6.QtCore import (
     QCoreApplication,
-    QModelIndex,
-    QPersistentModelIndex,
     QPointF,
     QRect,
     QRectF,
@@ -45,13 +43,12 @@ from castray_desktop.ui.transfers.transfer_text import (
     percent_text,
     row_status,
 )
-from castray_desktop.ui.widgets.painting import LEFT, RIGHT, metrics, paint_bar, paint_text, pixmap
+from castray_desktop.ui.widgets.painting import RIGHT, metrics, paint_bar, paint_text, pixmap
 from castray_desktop.ui.widgets.status_glyphs import GlyphState, paint_glyph
+from castray_desktop.ui.widgets.text_table import Index
 
 ROW, SUB_ROW = 32, 24
 ARCHIVES = (".tar", ".gz", ".zip", ".xz", ".zst", ".bz2", ".tgz", ".7z")
-
-Index = QModelIndex | QPersistentModelIndex
 
 
 class TransferDelegate(QStyledItemDelegate):
@@ -110,9 +107,7 @@ class TransferDelegate(QStyledItemDelegate):
                 fill = palette.bad_fill
             elif cast.state is CastState.CANCELLED:
                 fill = palette.offline
-            share = cast_share(cast)
-            self._bar(painter, rect, share, fill, 8)
-            paint_text(painter, rect, percent_text(share), palette.text_2, 12, 500, RIGHT, tabular=True)
+            self._bar(painter, rect, cast_share(cast), fill, 8)
         elif column is TransferColumn.STATUS:
             glyph = cast_glyph(cast)
             paint_glyph(painter, QRectF(rect.x(), rect.center().y() - 7, 14, 14), glyph, palette)
@@ -120,10 +115,7 @@ class TransferDelegate(QStyledItemDelegate):
             paint_text(painter, rest, row_status(cast), self._word_color(glyph), 12, 500)
         else:
             quiet = COLUMNS[column].quiet or text == "–"
-            color = palette.text_2 if quiet else palette.text
-            align = RIGHT if COLUMNS[column].number else LEFT
-            middle = Qt.TextElideMode.ElideMiddle
-            paint_text(painter, rect, text, color, 12, 500, align, tabular=True, elide=middle)
+            self._text(painter, rect, text, palette.text_2 if quiet else palette.text, column)
 
     # --- deliveries ------------------------------------------------------------------------
 
@@ -149,17 +141,13 @@ class TransferDelegate(QStyledItemDelegate):
     ) -> None:
         palette = self._theme.palette
         if column is TransferColumn.PROGRESS:
-            share = delivery_share(cast, delivery)
-            self._bar(painter, rect, share, self._delivery_fill(delivery), 4)
-            paint_text(painter, rect, percent_text(share), palette.text_2, 12, 500, RIGHT, tabular=True)
+            self._bar(painter, rect, delivery_share(cast, delivery), self._delivery_fill(delivery), 4)
         elif column is TransferColumn.STATUS:
             color = self._word_color(delivery_glyph(delivery))
             paint_text(painter, rect, delivery_status(delivery), color, 12, 500)
         elif column not in self.end_of(delivery):
             text = delivery_text(cast, delivery, column) if column not in OF_CASTS else ""
-            align = RIGHT if COLUMNS[column].number else LEFT
-            middle = Qt.TextElideMode.ElideMiddle
-            paint_text(painter, rect, text, palette.text_2, 12, 500, align, tabular=True, elide=middle)
+            self._text(painter, rect, text, palette.text_2, column)
 
     def end_of(self, delivery: DeliverySnapshot) -> frozenset[TransferColumn]:
         """The columns that the end of this delivery's row takes; no time is left where files are counted."""
@@ -187,8 +175,15 @@ class TransferDelegate(QStyledItemDelegate):
         }.get(glyph, palette.text)
 
     def _bar(self, painter: QPainter, rect: QRectF, share: float, fill: str, height: float) -> None:
+        """A bar, and the share in percent beside it."""
+        palette = self._theme.palette
         bar = QRectF(rect.x(), rect.center().y() - height / 2, rect.width() - 42, height)
-        paint_bar(painter, bar, share, fill, self._theme.palette.track)
+        paint_bar(painter, bar, share, fill, palette.track)
+        paint_text(painter, rect, percent_text(share), palette.text_2, 12, 500, RIGHT, tabular=True)
+
+    def _text(self, painter: QPainter, rect: QRectF, text: str, color: str, column: TransferColumn) -> None:
+        align, middle = COLUMNS[column].alignment, Qt.TextElideMode.ElideMiddle
+        paint_text(painter, rect, text, color, 12, 500, align, tabular=True, elide=middle)
 
     # --- Qt --------------------------------------------------------------------------------
 

@@ -10,7 +10,6 @@ from PySide6.QtCore import (
     QAbstractItemModel,
     QModelIndex,
     QObject,
-    QPersistentModelIndex,
     Qt,
     QTimer,
     Signal,
@@ -20,7 +19,7 @@ from castray_desktop.core.casts.states import waits_for_server
 from castray_desktop.core.protocol.messages import CastSummary, DeliverySnapshot
 from castray_desktop.ui.i18n.failure_text import failure_text
 from castray_desktop.ui.transfers import path_text
-from castray_desktop.ui.transfers.transfer_columns import COLUMNS, ColumnSpec, TransferColumn, delivery_text
+from castray_desktop.ui.transfers.transfer_columns import COLUMNS, TransferColumn, delivery_text
 from castray_desktop.ui.transfers.transfer_text import (
     cast_status,
     cast_title,
@@ -29,6 +28,7 @@ from castray_desktop.ui.transfers.transfer_text import (
     hash_text,
     hook_text,
 )
+from castray_desktop.ui.widgets.text_table import NO_PARENT, Index
 
 
 @dataclass(eq=False)
@@ -73,12 +73,6 @@ def drawn(before: CastSummary, after: CastSummary, column: TransferColumn) -> bo
 def _beside_name(cast: CastSummary) -> tuple[object, ...]:
     """What is drawn beside the name of a cast."""
     return cast.files, cast.folder, cast.counts, cast.attempts
-
-
-def alignment(spec: ColumnSpec) -> Qt.AlignmentFlag:
-    """The alignment of a column's cells and title."""
-    side = Qt.AlignmentFlag.AlignRight if spec.number else Qt.AlignmentFlag.AlignLeft
-    return side | Qt.AlignmentFlag.AlignVCenter
 
 
 def runs(numbers: Sequence[int]) -> list[tuple[int, int]]:
@@ -151,27 +145,15 @@ class CastSortOrder:
         return self._key(row.summary)
 
 
-Index = QModelIndex | QPersistentModelIndex
-
-NO_PARENT = QModelIndex()
-
 RESORT_MS = 500
-
 COUNT_DOWN_MS = 1000
-
 MOST_STEPS = 100
-
 """More changes than this at once are one reset."""
 
-
 LAST_COLUMN = max(TransferColumn)
-
 ITEM_ROLE = Qt.ItemDataRole.UserRole + 1
-
 """The `CastSummary` or `DeliverySnapshot` of a row."""
-
 CAST_ROLE = Qt.ItemDataRole.UserRole + 2
-
 """The `CastSummary` of a row, or of the row above it."""
 
 
@@ -273,21 +255,23 @@ class TransferModel(QAbstractItemModel):
         """Update the elapsed time of running casts."""
         for number, row in enumerate(self._rows):
             if not row.summary.state.finished:
-                index = self.index(number, TransferColumn.ELAPSED)
-                self.dataChanged.emit(index, index)
+                self._announce_cell(number, TransferColumn.ELAPSED)
 
     def _count_down(self) -> None:
         """Update the status of casts that wait for a server."""
-        waiting = [number for number, row in enumerate(self._rows) if waits_for_server(row.summary)]
-        for number in waiting:
-            index = self.index(number, TransferColumn.STATUS)
-            self.dataChanged.emit(index, index)
+        for number, row in enumerate(self._rows):
+            if waits_for_server(row.summary):
+                self._announce_cell(number, TransferColumn.STATUS)
         if not any(waits_for_server(row.summary) for row in self._row_of.values()):  # also hidden ones
             self._counting_down.stop()
 
     def _start_to_count_down(self, casts: Iterable[CastSummary]) -> None:
         if not self._counting_down.isActive() and any(map(waits_for_server, casts)):
             self._counting_down.start()
+
+    def _announce_cell(self, number: int, column: TransferColumn) -> None:
+        index = self.index(number, column)
+        self.dataChanged.emit(index, index)
 
     def _announce_column(self, column: TransferColumn) -> None:
         if self._rows:
@@ -378,9 +362,7 @@ class TransferModel(QAbstractItemModel):
             row.deliveries.extend(fresh)
             self.endInsertRows()
         if row.hash != hash_before:
-            self.dataChanged.emit(
-                self.index(number, TransferColumn.HASH), self.index(number, TransferColumn.HASH)
-            )
+            self._announce_cell(number, TransferColumn.HASH)
 
     def remove(self, casts: Iterable[str]) -> None:
         """Forget casts; unknown ones do not matter."""
@@ -500,11 +482,7 @@ class TransferModel(QAbstractItemModel):
         return len(COLUMNS)
 
     def hasChildren(self, parent: Index = NO_PARENT) -> bool:
-        if not parent.isValid():
-            return bool(self._rows)
-        if parent.internalId() or parent.column() or parent.row() >= len(self._rows):
-            return False
-        return bool(self._rows[parent.row()].deliveries)
+        return self.rowCount(parent) > 0
 
     def data(self, index: Index, role: int = Qt.ItemDataRole.DisplayRole) -> object:
         if not index.isValid():
@@ -525,7 +503,7 @@ class TransferModel(QAbstractItemModel):
                 return row.hash
             return direction(item, self._here) if column is TransferColumn.DIRECTION else spec.cast(item)
         if role == Qt.ItemDataRole.TextAlignmentRole:
-            return alignment(spec)
+            return spec.alignment
         if role == Qt.ItemDataRole.ToolTipRole:
             return tool_tip(row.summary, item, column)
         return None
@@ -538,4 +516,4 @@ class TransferModel(QAbstractItemModel):
         spec = COLUMNS[TransferColumn(section)]
         if role == Qt.ItemDataRole.DisplayRole:
             return spec.title()
-        return alignment(spec) if role == Qt.ItemDataRole.TextAlignmentRole else None
+        return spec.alignment if role == Qt.ItemDataRole.TextAlignmentRole else None

@@ -43,10 +43,11 @@ from castray_desktop.ui.transfers.transfer_delegate import (
     RowEndPainter,
     TransferDelegate,
 )
-from castray_desktop.ui.transfers.transfer_model import CAST_ROLE, ITEM_ROLE, Index, TransferModel
+from castray_desktop.ui.transfers.transfer_model import CAST_ROLE, ITEM_ROLE, TransferModel
 from castray_desktop.ui.widgets.basic_widgets import bind_text
 from castray_desktop.ui.widgets.painting import CENTRE, paint_text, paint_wrapped, pixmap
 from castray_desktop.ui.widgets.popups import open_menu
+from castray_desktop.ui.widgets.text_table import Index
 
 TILE, HINT_HEIGHT, MARGIN = 48, 36, 16
 

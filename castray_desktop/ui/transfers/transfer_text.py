@@ -104,7 +104,7 @@ def cast_status(cast: CastSummary) -> str:
     if waits_for_server(cast):
         return translate("Transfers", "Waiting for server")
     if cast.state is CastState.FAILED or cast.failed == 0 or cast.state is CastState.CANCELLED:
-        return _cast_words()[cast.state]
+        return cast_word(cast.state)
     return translate("Transfers", "{count} failed").format(count=cast.failed)
 
 
@@ -151,10 +151,6 @@ CAST_GLYPHS: Mapping[CastState, GlyphState] = {
 
 def cast_word(state: CastState) -> str:
     """A state in a word or two."""
-    return _cast_words()[state]
-
-
-def _cast_words() -> Mapping[CastState, str]:
     return {
         CastState.QUEUED: translate("Transfers", "Waiting"),
         CastState.PREPARING: translate("Transfers", "Preparing"),
@@ -165,7 +161,7 @@ def _cast_words() -> Mapping[CastState, str]:
         CastState.PARTLY_FAILED: translate("Transfers", "Partly failed"),
         CastState.FAILED: translate("Transfers", "Failed"),
         CastState.CANCELLED: translate("Transfers", "Cancelled"),
-    }
+    }[state]
 
 
 def delivery_status(delivery: DeliverySnapshot) -> str:
@@ -200,12 +196,13 @@ def attempt_text(cast: CastSummary) -> str:
 
 def files_text(cast: CastSummary) -> str:
     """How many files a cast holds, where it is not a single one: "19 files"."""
-    if cast.files <= 1 and not cast.folder:
-        return ""
-    template = (
-        translate("Transfers", "{count} file") if cast.files == 1 else translate("Transfers", "{count} files")
-    )
-    return template.format(count=f"{cast.files:,}")
+    return count_text(cast) if cast.files > 1 or cast.folder else ""
+
+
+def count_text(cast: CastSummary) -> str:
+    """How many files a cast holds: "1 file"."""
+    one, many = translate("Transfers", "{count} file"), translate("Transfers", "{count} files")
+    return (one if cast.files == 1 else many).format(count=f"{cast.files:,}")
 
 
 def clock(at: float, other_day: str = "%m-%d") -> str:

@@ -94,10 +94,7 @@ class TextTableModel(QAbstractTableModel):
         if role == KEY_ROLE:
             return self.key(index.row())
         if role == Qt.ItemDataRole.TextAlignmentRole:
-            side = (
-                Qt.AlignmentFlag.AlignRight if index.column() in self._numbers else Qt.AlignmentFlag.AlignLeft
-            )
-            return side | Qt.AlignmentFlag.AlignVCenter
+            return RIGHT if index.column() in self._numbers else LEFT
         cell = self.cell(index.row(), index.column())
         if cell is None:
             return None
@@ -120,8 +117,7 @@ class TextTableModel(QAbstractTableModel):
         if role == Qt.ItemDataRole.DisplayRole:
             return self._headings[section]()
         if role == Qt.ItemDataRole.TextAlignmentRole:
-            side = Qt.AlignmentFlag.AlignRight if section in self._numbers else Qt.AlignmentFlag.AlignLeft
-            return side | Qt.AlignmentFlag.AlignVCenter
+            return RIGHT if section in self._numbers else LEFT
         return None
 
 
@@ -133,8 +129,8 @@ class _Header(QHeaderView):
         self._theme = theme
         self.setFixedHeight(HEADER)
         self.setSectionsClickable(False)
-        self.setStretchLastSection(True)
         self.setMinimumSectionSize(40)
+        self.setSectionResizeMode(QHeaderView.ResizeMode.Fixed)
 
     def paintSection(self, painter: QPainter, rect: QRect, logical: int) -> None:
         palette = self._theme.palette
@@ -143,9 +139,8 @@ class _Header(QHeaderView):
         painter.fillRect(QRect(rect.left(), rect.bottom(), rect.width(), 1), QColor(palette.line))
         title = str(self.model().headerData(logical, Qt.Orientation.Horizontal))
         align = self.model().headerData(logical, Qt.Orientation.Horizontal, Qt.ItemDataRole.TextAlignmentRole)
-        right = bool(align & Qt.AlignmentFlag.AlignRight) if isinstance(align, Qt.AlignmentFlag) else False
         inner = QRectF(rect).adjusted(EDGE if logical == 0 else PADDING, 0, -PADDING, -1)
-        paint_text(painter, inner, title, palette.text_3, 11, 500, RIGHT if right else LEFT)
+        paint_text(painter, inner, title, palette.text_3, 11, 500, align)
         painter.restore()
 
 
@@ -171,7 +166,6 @@ class _Delegate(QStyledItemDelegate):
             paint_glyph(painter, QRectF(inner.x(), inner.center().y() - 6, 12, 12), glyph, palette)
             inner.setLeft(inner.left() + 20)
         align = index.data(Qt.ItemDataRole.TextAlignmentRole)
-        right = isinstance(align, Qt.AlignmentFlag) and bool(align & Qt.AlignmentFlag.AlignRight)
         tone = index.data(TONE_ROLE)
         color = getattr(palette, tone) if isinstance(tone, str) and tone else palette.text
         text = str(index.data() or "").replace("\n", "  ")
@@ -183,7 +177,7 @@ class _Delegate(QStyledItemDelegate):
             color,
             12,
             weight,
-            RIGHT if right else LEFT,
+            align,
             tabular=True,
             elide=Qt.TextElideMode.ElideMiddle if index.column() == 0 else Qt.TextElideMode.ElideRight,
         )
@@ -212,13 +206,10 @@ class TextTable(QTableView):
         super().__init__(parent)
         self._theme, self._plain, self._empty = theme, model, empty
         self.setModel(model)
-        header = _Header(theme, self)
-        self.setHorizontalHeader(header)
+        self.setHorizontalHeader(_Header(theme, self))
         self.setItemDelegate(_Delegate(theme, self))
         self._widths, self._stretch = list(widths), stretch
         self.keys: dict[int, Callable[[], object]] = {}  # actions of keys
-        header.setStretchLastSection(False)
-        header.setSectionResizeMode(QHeaderView.ResizeMode.Fixed)
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.verticalHeader().hide()
         self.verticalHeader().setSectionResizeMode(QHeaderView.ResizeMode.Fixed)

@@ -249,6 +249,20 @@ def test_delete_cancels_the_selected_cast(window: MainWindow, link: FakeLink) ->
     assert link.asked(m.Cancel) == [m.Cancel("c0ffee000001")]
 
 
+def test_escape_in_the_filter_shows_everything_again(
+    qtbot: QtBot, window: MainWindow, link: FakeLink
+) -> None:
+    link.start(fake.busy_welcome())
+    QTest.keyClick(window, Qt.Key.Key_F, Qt.KeyboardModifier.ControlModifier)
+    field = window.transfers_card.tools.filter
+    qtbot.waitUntil(field.hasFocus)
+    QTest.keyClicks(field, "imagenet")
+    assert window.transfers.rowCount() == 1
+    QTest.keyClick(field, Qt.Key.Key_Escape)
+    assert field.isHidden()
+    assert window.transfers.rowCount() == 2
+
+
 def test_finished_casts_can_be_cleared(qtbot: QtBot, window: MainWindow, link: FakeLink) -> None:
     link.start(fake.busy_welcome())
     link.say(m.CastChanged(fake.finished_cast(cast="c0ffee000005", state=m.CastState.COMPLETED, failed=0)))
