@@ -190,27 +190,30 @@ class ReceiveStore:
     def verify_journaled(self, index: int, buffer: memoryview) -> bool:
         """Read a journaled piece back; returns whether it has its digest. Raises CastRayError."""
         start, end = self.pieces.layout.piece(index)
-        view = buffer[: end - start]
         with self._moving_lock:
-            good = self._reads_as(index, start, end, view)
+            view = self._read_back(index, buffer)
             with self.pieces.lock:
-                if good:
+                if view is not None:
                     if not self.pieces.has_piece(index):  # it may lie in a file whose hash agreed meanwhile
                         self._count(start, end)
                     self.pieces.add_piece(index, self.pieces.digest(index))
                 self.needed.verified_to = end
-        if good:
-            with self._local_failures():
-                self._hash_contents(start, end, view)
-            self.pieces.report_progress()
-        return good
+        if view is None:
+            return False
+        with self._local_failures():
+            self._hash_contents(index, view)
+        self.pieces.report_progress()
+        return True
 
-    def _reads_as(self, index: int, start: int, end: int, view: memoryview) -> bool:
+    def _read_back(self, index: int, buffer: memoryview) -> Optional[memoryview]:
+        """The bytes of a piece, read from the files; None if they do not have its digest."""
+        start, end = self.pieces.layout.piece(index)
+        view = buffer[: end - start]
         try:
             self.pieces.read_stream(view, start, end)
         except (OSError, EOFError):
-            return False
-        return self.pieces.digest_of(view) == self.pieces.digest(index)
+            return None
+        return view if self.pieces.digest_of(view) == self.pieces.digest(index) else None
 
     def _count(self, start: int, end: int) -> None:
         low, high = self.pieces.layout.content_range(start, end)
@@ -275,23 +278,24 @@ class ReceiveStore:
             self.staging.save_trailer(first - layout.trailer_start, part)
         if len(spans) != 1 or high - low != end - start:
             self.pieces.cache_piece(index, bytes(view))
-        self._record_written(index, digest, high - low)
+        self._record_written(index, digest)
         if self.hashes is not None:
             self.hashes.add_contents(low, high, spans, content)
         self.pieces.report_progress()
         return True
 
-    def _record_written(self, index: int, digest: bytes, length: int) -> None:
-        """A piece was written, with so many bytes of contents. Raises OSError."""
+    def _record_written(self, index: int, digest: bytes) -> None:
+        """A piece was written. Raises OSError."""
         assert self.staging is not None
         self.staging.journal.append(index, digest)
         with self.pieces.lock:
-            self.content_bytes += length
+            self._count(*self.pieces.layout.piece(index))
             self.pieces.add_piece(index, digest)
 
-    def _hash_contents(self, start: int, end: int, view: memoryview) -> None:
+    def _hash_contents(self, index: int, view: memoryview) -> None:
         if self.pieces.manifest is None or self.hashes is None:
             return
+        start, end = self.pieces.layout.piece(index)
         low, high = self.pieces.layout.content_range(start, end)
         content = view[self.pieces.layout.manifest_bytes + low - start :]
         self.hashes.add_contents(low, high, self.pieces.manifest.spans(low, high), content)
@@ -327,7 +331,7 @@ class ReceiveStore:
         if self.staging.resumed:
             parts.resume(self.cancellation.check)
         parts.make_folders()
-        self._find_existing_files(manifest, parts)
+        self._find_existing_files(manifest, parts, self.staging)
         self.hashes = FileHashes(self, manifest, self._new_file_hasher, parts.complete)
         self.hashes.known.update(dict.fromkeys(parts.settled, b""))
         self.pieces.manifest = manifest
@@ -370,15 +374,14 @@ class ReceiveStore:
     def _may_have_existing_files(self, destination: bytes) -> bool:
         return self.order.options.on_conflict != "rename" and may_exist(destination, self.order.totals.top)
 
-    def _find_existing_files(self, manifest: Manifest, parts: PartFiles) -> None:
+    def _find_existing_files(self, manifest: Manifest, parts: PartFiles, staging: Staging) -> None:
         """The manifest is known, and no contents were written yet."""
-        assert self.staging is not None
-        destination = self.staging.destination
+        destination = staging.destination
         if self._may_have_existing_files(destination):
             parts.existing = ExistingFiles(
-                manifest, self.pieces.layout, destination, self.staging.parts, parts.settled, self._comparing
+                manifest, self.pieces.layout, destination, staging.parts, parts.settled, self._comparing
             )
-        if self.comparison.set_files(parts.existing, self.staging.resumed):
+        if self.comparison.set_files(parts.existing, staging.resumed):
             self.needed.has_more = True
 
     def _comparing(self) -> None:
@@ -415,21 +418,17 @@ class ReceiveStore:
 
         Raises CastRayError.
         """
-        start, end = self.pieces.layout.piece(index)
-        view = buffer[: end - start]
         existing = self.comparison.files
-        if existing is None or self.pieces.manifest is None:
-            return False
-        if not existing.cover(self.pieces.manifest.spans(*self.pieces.layout.content_range(start, end))):
+        if existing is None or not existing.cover(self.pieces.spans_of(index)):
             return False
         with self.pieces.lock:
             self.pieces.record_digest(index, digest)
-        if not self._reads_as(index, start, end, view):
+        view = self._read_back(index, buffer)
+        if view is None:
             return False
-        low, high = self.pieces.layout.content_range(start, end)
         with self._local_failures():
-            self._record_written(index, digest, high - low)
-            self._hash_contents(start, end, view)
+            self._record_written(index, digest)
+            self._hash_contents(index, view)
         self.pieces.report_progress()
         return True
 
