@@ -102,8 +102,7 @@ class _RayCall:
         except concurrent.futures.TimeoutError as error:
             raise ConnectionError(f"Ray brought nothing for {seconds:g} s") from error
         except _CALL_ERRORS as error:
-            lines = str(error).strip().splitlines()
-            raise ConnectionError(lines[-1] if lines else type(error).__name__) from error
+            raise ConnectionError(reason_of(error)) from error
 
 
 def _find(node: str, engine: str) -> Any:

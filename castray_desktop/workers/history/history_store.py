@@ -362,10 +362,9 @@ class HistoryStore:
         return len(bad)
 
     def _condition(self, query: HistoryQuery) -> tuple[str, list[Any]]:
-        hidden, named = self._hidden
-        parts = [f"NOT ({hidden})"]
+        parts = [self._shown]
         parts += [_READABLE] if self._unreadable else []
-        values = [*named]
+        values = [*self._hidden[1]]
         if query.since > 0:
             parts.append("ended >= ?")
             values.append(query.since)
@@ -394,7 +393,7 @@ class HistoryStore:
         """Find a cast by its id or a unique prefix of it. Raises CastRayError(CAST_UNKNOWN)."""
         rows = self._run(
             "SELECT seconds, target, request, summary, deliveries FROM casts JOIN details ON whose = number "
-            f"WHERE id >= ? AND id < ? AND NOT ({self._hidden[0]}) "
+            f"WHERE id >= ? AND id < ? AND {self._shown} "
             "LIMIT 2",
             cast,
             cast + "\U0010ffff",
@@ -427,6 +426,11 @@ class HistoryStore:
             self._hidden = _NAMED, [_json(named)]
         else:
             self._hidden = "number <= ?", [self._run("SELECT max(number) FROM casts").fetchone()[0] or 0]
+
+    @property
+    def _shown(self) -> str:
+        """The condition for casts that are not hidden."""
+        return "true" if self._hidden is _NONE else f"NOT ({self._hidden[0]})"  # the second takes longer
 
     def show_hidden(self) -> None:
         """Show hidden casts again."""
