@@ -150,7 +150,7 @@ class Cluster:
 
     def __init__(self, target: str | None, progress: Progress) -> None:
         self._progress = progress
-        self._listeners: dict[object, Callable[[messages.Event], None]] = {}
+        self._listeners: set[Callable[[messages.Event], None]] = set()
         self._session = Session(on_event=self._on_event, quiet=not has_viewer())
         self._cache = self._session.cache
         self._loop = LoopThread()
@@ -434,15 +434,14 @@ class Cluster:
                 case messages.DeliveriesChanged(other, _) if other.startswith(cast):
                     changed()
 
-        key = object()
-        self._listeners[key] = listen
+        self._listeners.add(listen)
         try:
             return await self._request_in_loop(messages.GetResult(cast), messages.CastResult)
         finally:
-            del self._listeners[key]
+            self._listeners.remove(listen)
 
     def _on_event(self, event: messages.Event) -> None:
-        for listener in tuple(self._listeners.values()):
+        for listener in tuple(self._listeners):
             listener(event)
 
 

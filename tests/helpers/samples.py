@@ -1,6 +1,8 @@
-"""Nodes, casts and deliveries for the tests of the views."""
+"""Nodes, casts, deliveries and remote files for tests."""
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 from castray_desktop.core.casts.transfer_options import TransferOptions
 from castray_desktop.core.protocol.messages import (
@@ -13,7 +15,7 @@ from castray_desktop.core.protocol.messages import (
     NodeState,
 )
 from castray_desktop.core.protocol.nodes.agent_orders import StartDelivery
-from castray_desktop.core.protocol.nodes.cast_parcel import Algorithms, ParcelTotals
+from castray_desktop.core.protocol.nodes.cast_parcel import Algorithms, ParcelTotals, RemoteFile
 
 GB = 10**9
 NOW = 1_800_000_000.0
@@ -35,6 +37,11 @@ def make_node(name: str, state: NodeState = NodeState.ONLINE, **facts: object) -
 def make_nodes(count: int) -> list[NodeInfo]:
     """This computer, called "desk", and node_1 to node_COUNT."""
     return [make_node("desk", this_computer=True), *(make_node(f"node_{i}") for i in range(1, count + 1))]
+
+
+def without_link(file: RemoteFile) -> RemoteFile:
+    """The file as it was listed: the link to a file of a web server is all that is known of it."""
+    return replace(file, url="", authorization="", expires=0.0, contents="") if file.address else file
 
 
 def make_cast(

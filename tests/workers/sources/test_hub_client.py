@@ -14,7 +14,7 @@ import pytest
 from castray_desktop.core.content.hub_addresses import parse_hub_address
 from castray_desktop.core.failures.kinds import CastRayError, FailureKind
 from castray_desktop.core.failures.sentences import sentence
-from castray_desktop.core.protocol.nodes.cast_parcel import RemoteFile
+from castray_desktop.core.protocol.nodes.cast_parcel import RemoteFile, unpack_contents
 from castray_desktop.workers.sources import hub_store
 from castray_desktop.workers.sources.hub_store import HubClient
 from tests.helpers.servers.hub_server import LARGE_SUFFIXES, MODIFIED, HubServer, git_hash, hub_server
@@ -66,7 +66,7 @@ def path_of(file: RemoteFile) -> str:
 
 def content(file: RemoteFile) -> bytes:
     if not file.url:
-        return file.given_contents
+        return unpack_contents(file.contents, file.size)
     assert not file.contents
     with urllib.request.urlopen(file.url, timeout=20) as answer:
         return bytes(answer.read())

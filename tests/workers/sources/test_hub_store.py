@@ -7,9 +7,10 @@ import pytest
 from castray_desktop.core.casts.transfer_options import Layout, OnConflict, TransferOptions
 from castray_desktop.core.content.hub_addresses import parse_hub_address
 from castray_desktop.core.failures.kinds import CastRayError, Failure, FailureKind
-from castray_desktop.core.protocol.nodes.cast_parcel import RemoteFile
+from castray_desktop.core.protocol.nodes.cast_parcel import RemoteFile, unpack_contents
 from castray_desktop.workers.sources import hub_store
 from castray_desktop.workers.sources.address_resolver import AddressResolver
+from tests.helpers.samples import without_link
 from tests.helpers.servers.hub_server import HubServer, git_hash
 from tests.helpers.servers.ranged_answers import Answer
 
@@ -57,7 +58,7 @@ async def test_links_are_those_of_the_commit(hub: HubServer) -> None:
     for file in linked:
         assert file.url.startswith(f"{hub.endpoint}/org/name/resolve/{commit}/")
         assert hub.endpoint not in repr(file)
-    assert tuple(file.without_link() for file in linked) == files
+    assert tuple(without_link(file) for file in linked) == files
 
 
 async def test_small_files_of_a_private_repository_come_with_their_contents(
@@ -70,12 +71,12 @@ async def test_small_files_of_a_private_repository_come_with_their_contents(
     files = await resolver.list_files("hf://org/name", TransferOptions())
     linked = {file.path: file for file in await resolver.with_links(files)}
     small = linked["name/config.json"]
-    assert (small.url, small.given_contents) == ("", b"{}")
+    assert (small.url, unpack_contents(small.contents, small.size)) == ("", b"{}")
     large = linked["name/model.safetensors"]
     assert hub.store_host in large.url
     assert not large.contents
     assert not any(file.authorization or "hf_good" in str(file) for file in linked.values())
-    assert tuple(file.without_link() for file in linked.values()) == files
+    assert tuple(without_link(file) for file in linked.values()) == files
 
 
 async def test_layout_of_the_cache(hub: HubServer) -> None:
@@ -85,7 +86,7 @@ async def test_layout_of_the_cache(hub: HubServer) -> None:
     top = "models--org--name"
     blobs = {path.rpartition("/")[2] for path in files if path.startswith(f"{top}/blobs/")}
     assert blobs == {file.etag for file in repository.commits[commit].values()}
-    assert files[f"{top}/refs/main"].given_contents == commit.encode()
+    assert unpack_contents(files[f"{top}/refs/main"].contents, 40) == commit.encode()
     links = {path: file.target for path, file in files.items() if file.target}
     large = repository.commits[commit]["onnx/deep/model.bin"]
     assert set(links) == {f"{top}/snapshots/{commit}/{path}" for path in FILES}

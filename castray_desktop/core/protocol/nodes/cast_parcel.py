@@ -7,7 +7,7 @@ driver and agents run on the cluster's interpreter.
 from __future__ import annotations
 
 import base64
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from castray_desktop.core.content.urls import redacted_url
 from castray_desktop.core.failures.kinds import Failure
@@ -110,17 +110,6 @@ class RemoteFile:
     def shown_address(self) -> str:
         """Where it comes from, as people may see it."""
         return redacted_url(self.address or self.url)
-
-    def without_link(self) -> RemoteFile:
-        """What of it may be stored: nothing that gives access, unless the link is all that is known of it."""
-        if not self.address:
-            return self
-        return replace(self, url="", authorization="", expires=0.0, contents="")
-
-    @property
-    def given_contents(self) -> bytes:
-        """Its contents, where they are part of this message. Raises ValueError."""
-        return unpack_contents(self.contents, self.size)
 
 
 def pack_contents(raw: bytes) -> str:

@@ -61,7 +61,7 @@ class SourceFiles:
         cache: HashCache,
         algorithm: str,
         progressed: Callable[[], None],
-        downloads: Optional[RemoteFiles] = None,
+        downloads: Optional[RemoteFiles],
     ) -> None:
         self.downloads = downloads
         self.hashes: Optional[list[bytes]] = None

@@ -40,6 +40,7 @@ from castray_desktop.workers.agent.transfer.source.download_window import PART_B
 from castray_desktop.workers.agent.transfer.source.range_client import RangeClient, RemoteLink
 from castray_desktop.workers.agent.transfer.source.remote_listing import resolve_urls
 from tests.helpers.authority import Authority
+from tests.helpers.samples import without_link
 from tests.helpers.servers.range_server import RangeServer, ServedFile, range_server
 from tests.helpers.servers.ranged_answers import Answer
 from tests.workers.agent.transfer.lab import BEST, Cast, Lab, Node
@@ -62,7 +63,7 @@ def resolve(*urls: str) -> tuple[RemoteFile, ...]:
 
 def prepare(source: Node, cast: str, files: tuple[RemoteFile, ...], paths: tuple[str, ...] = ()) -> None:
     """As the engine does; the links of these files come at once."""
-    listing = pack_listing([file.without_link() for file in files])
+    listing = pack_listing([without_link(file) for file in files])
     source.plane.carry_out(PrepareSource(cast, paths, listing=listing))
     if any(file.address and (file.url or file.contents) for file in files):
         source.plane.carry_out(links_of(cast, files, 1))
