@@ -136,7 +136,8 @@ class ClusterSupervisor:
             if self.status.target == target and self.status.phase in ACTIVE_PHASES:
                 return
             await finish(self._leave())
-            self._connection.start(target, ours=join or target in driver_protocol.OWN_TARGETS)
+            self._connection.starts_node = join or target in driver_protocol.OWN_TARGETS
+            self._connection.start(target)
             self._joins = join
             self._shows_token = False
             self._task = asyncio.create_task(self._run_cluster(target, prepare), name="cluster")
@@ -228,7 +229,7 @@ class ClusterSupervisor:
                 if self._clock() - lost >= LOST_SECONDS and self.status.phase is not ClusterPhase.FAILED:
                     self._connection.give_up(failure, 1)
         if self.status.phase is ClusterPhase.FAILED:
-            self._connection.start(target, ours=self._joins)
+            self._connection.start(target)
 
     def _may_show_token(self) -> bool:
         """Whether the next driver sends a token, which the last one has not."""
@@ -254,7 +255,7 @@ class ClusterSupervisor:
             await self._environments.prepare(versions, self._connection.preparing)
         if not self._environments.use(target, versions):
             return False
-        self._connection.start(target, ours=self._joins)
+        self._connection.start(target)
         return True
 
     async def _run_driver(self, target: str, attempt: int) -> Failure:
@@ -270,8 +271,7 @@ class ClusterSupervisor:
         self._driver = driver
         self.agents.connect(driver.send, target)
         watching = asyncio.create_task(self._check_agents(), name="watch agents")
-        starts = target in driver_protocol.OWN_TARGETS or self._joins
-        limit = LOCAL_START_SECONDS if starts else ATTACH_SECONDS
+        limit = LOCAL_START_SECONDS if self._connection.starts_node else ATTACH_SECONDS
         try:
             async with asyncio.timeout(limit) as timer:
                 driver.send(driver_protocol.StartCluster(target, str(driver.temp_dir), self._joins))
@@ -279,7 +279,7 @@ class ClusterSupervisor:
                     if isinstance(message, driver_protocol.ClusterFailed):
                         self._announce_loss(message.failure)
                         return await self._with_others(message.failure)
-                    if isinstance(message, driver_protocol.HeadAnswered) and not starts:
+                    if isinstance(message, driver_protocol.HeadAnswered) and not self._connection.starts_node:
                         limit = ANSWERED_SECONDS
                         timer.reschedule(asyncio.get_running_loop().time() + limit)
                     if isinstance(message, driver_protocol.ClusterUp):

@@ -28,7 +28,8 @@ class ConnectionStatus:
         self.status = ClusterStatus()
         self._publish = publish
         self._log = log
-        self._ours = False
+        self.starts_node = False
+        """Whether a Ray node is started on this machine, which takes longer."""
         self._slow_timer: asyncio.TimerHandle | None = None
         self._changed = asyncio.Event()  # set at each change, for those who wait already
 
@@ -50,9 +51,8 @@ class ConnectionStatus:
 
     # --- what becomes of it ---------------------------------------------------------------------
 
-    def start(self, target: str, *, ours: bool = False) -> None:
-        """Connecting has started; `ours` if a Ray node is started on this machine."""
-        self._ours = ours
+    def start(self, target: str) -> None:
+        """Connecting has started."""
         self._set(ClusterStatus(ClusterPhase.STARTING, target=target, attempts=ATTEMPTS))
 
     def preparing(self, step: str) -> None:
@@ -144,7 +144,7 @@ class ConnectionStatus:
             self._slow_timer = asyncio.get_running_loop().call_later(SLOW_SECONDS, self._report_slow)
 
     def _report_slow(self) -> None:
-        kind = FailureKind.START_SLOW if self._ours else FailureKind.CLUSTER_SLOW
+        kind = FailureKind.START_SLOW if self.starts_node else FailureKind.CLUSTER_SLOW
         values = {"target": self.status.target, "seconds": str(round(SLOW_SECONDS))}
         self.notice(Failure(kind, values))
 
