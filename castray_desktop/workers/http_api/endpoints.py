@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import secrets
 from typing import Annotated, Any
 
+import msgspec
 from fastapi import APIRouter, Path, Query
 from starlette.responses import Response
 
@@ -29,7 +31,7 @@ from castray_desktop.core.protocol import messages
 from castray_desktop.workers.client.client_cache import ReconnectingClient
 from castray_desktop.workers.http_api import request_bodies, responses
 from castray_desktop.workers.http_api.api_versions import ApiVersion, answers, changes
-from castray_desktop.workers.http_api.engine_view import CachedStatus, find_statistics, prometheus_text
+from castray_desktop.workers.http_api.engine_view import find_statistics, prometheus_text, status_form
 from castray_desktop.workers.http_api.responses import json_response
 
 CastId = Annotated[str, Path(max_length=64, description="A cast's id, or the beginning of it.")]
@@ -72,11 +74,15 @@ async def _result(
 
 def node_routes(engine: ReconnectingClient, version: ApiVersion) -> APIRouter:
     router = version.router("nodes")
-    status = CachedStatus(engine)
+
+    @functools.lru_cache(maxsize=1)
+    def status(cache_version: int, connected: bool) -> bytes:
+        """The status as JSON, which is encoded again when one of these has changed."""
+        return msgspec.json.encode(status_form(engine))
 
     @router.get("/status", **answers(responses.StatusForm), summary="The cluster, its nodes, and totals")
     async def get_status() -> Response:
-        return Response(status.json(), media_type="application/json")
+        return Response(status(engine.cache.version, engine.connected), media_type="application/json")
 
     @router.get("/nodes/{node}", **answers(NodeForm, 404), summary="A node")
     async def get_node(node: NodeName) -> Response:

@@ -103,23 +103,7 @@ def _labelled_gauge(
     return family
 
 
-class CachedStatus:
-    """`StatusForm` as JSON, which is encoded again when something has changed."""
-
-    def __init__(self, engine: ReconnectingClient) -> None:
-        self._engine = engine
-        self._json = b""
-        self._made_from: tuple[int, bool] | None = None
-
-    def json(self) -> bytes:
-        state = (self._engine.cache.version, self._engine.connected)
-        if self._made_from != state:
-            self._json = msgspec.json.encode(_status_form(self._engine))
-            self._made_from = state
-        return self._json
-
-
-def _status_form(engine: ReconnectingClient) -> StatusForm:
+def status_form(engine: ReconnectingClient) -> StatusForm:
     cache = engine.cache
     active = cache.active
     throughput = cache.throughput if active else None
