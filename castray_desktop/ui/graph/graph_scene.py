@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 
 from PySide6.QtCore import QPointF, QRectF, Signal
@@ -52,7 +51,7 @@ class GraphScene(QGraphicsScene):
         nodes: NodeList,
         selection: RecipientSelection,
         parent: QWidget,
-        now: Callable[[], float] = time.time,
+        now: Callable[[], float],
     ) -> None:
         super().__init__(parent)
         self.setItemIndexMethod(QGraphicsScene.ItemIndexMethod.NoIndex)
