@@ -304,9 +304,8 @@ def _rows(layout: GraphLayout, places: Sequence[Point], trunk_x: float) -> Itera
 def _rail_above(layout: GraphLayout, height: float) -> float:
     """Between the cells of two rows."""
     cell = layout.cell
-    return _snap_to_pixel(
-        height - cell.above - layout.row_gap / 2 - (3 if cell is NodeShape.COMPACT else 0), cell
-    )
+    clear = 3 if cell is NodeShape.COMPACT else 0  # of the highlights
+    return _snap_to_pixel(height - cell.above - layout.row_gap / 2 - clear, cell)
 
 
 def _branches(layout: GraphLayout, places: Sequence[Point]) -> Iterator[Line]:

@@ -178,7 +178,7 @@ def hops(nodes: NodeList, receivers: Collection[str] = ()) -> list[Hop]:
     """The shown cast's path as it is: where each node fetches from, else the planned chain.
 
     The hop to a node that failed is part of it, as one that failed. `receivers` of multicast
-    have a hop only while they are repaired, at the rate of that.
+    have a hop only while they are repaired, at the rate of the repair.
     """
     cast, repairs = nodes.cast, nodes.repairs
     if cast is None or cast.state is CastState.CANCELLED:

@@ -60,7 +60,7 @@ class Box(NamedTuple):
         return self.x < point.x < self.x + self.width and self.y < point.y < self.y + self.height
 
     def is_inside(self, width: float, height: float, margin: float = 0.0) -> bool:
-        """Whether a scene of this size, without a margin, has all of the box."""
+        """Whether all of the box is in a scene of this size, and not in its margin."""
         return (
             self.x >= margin
             and self.y >= margin

@@ -259,7 +259,7 @@ class PathLayer:
         self.segments.set_segments(segments, self._scene.sceneRect() if any(segments) else QRectF(), dim=dim)
 
     def _ends(self, hop: Hop) -> HopEnds | None:
-        """The circles that it connects; None where it can't be drawn."""
+        """The circles that the hop connects; None if it can't be drawn."""
         start, end, cell = self.place(hop.upstream), self.place(hop.node), self._layout.cell
         if start is None or end is None or hop.upstream == hop.node:
             return None
