@@ -61,7 +61,8 @@ PLACEMENT_TEMPLATES: Mapping[PlacementReason, str] = {
     PlacementReason.NAMED: "chosen by you",
     PlacementReason.MEASURED: "fastest of the nodes that were measured with {host}",
     PlacementReason.REMEMBERED: "fastest of the nodes when {host} was last measured",
-    PlacementReason.SMALL: "too little data to measure which node is fastest",
+    PlacementReason.SMALL: "nodes were not measured, because the download is small or its server sends only"
+    " whole files",
     PlacementReason.ONLY: "no other node that was tried can reach {host}",
     PlacementReason.ONLY_HERE: "only this computer can reach {host}",
     PlacementReason.SUCCESSOR: "the node that downloaded before was lost",
