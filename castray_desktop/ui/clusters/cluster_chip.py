@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 from PySide6.QtCore import QRect, QRectF, QSize, Qt, Signal
-from PySide6.QtGui import QColor, QFontMetrics, QPainter, QPaintEvent
+from PySide6.QtGui import QColor, QPainter, QPaintEvent
 from PySide6.QtWidgets import QMenu, QPushButton, QWidget
 
 from castray_desktop.core.protocol.messages import LOCAL_TARGET, ClusterPhase, ClusterStatus
@@ -14,10 +14,9 @@ from castray_desktop.ui.clusters.cluster_selector import KnownClusters, cluster_
 from castray_desktop.ui.i18n.language import Retranslator
 from castray_desktop.ui.model.cluster_text import cluster_facts, cluster_glyph, cluster_name, target_name
 from castray_desktop.ui.model.engine_link import EngineLinkState
-from castray_desktop.ui.theme.fonts import font
 from castray_desktop.ui.theme.theme import Theme
 from castray_desktop.ui.widgets.basic_widgets import BUTTON_RADIUS, paint_icon, paint_round
-from castray_desktop.ui.widgets.painting import icon
+from castray_desktop.ui.widgets.painting import icon, metrics, paint_text
 from castray_desktop.ui.widgets.popups import add_choice
 from castray_desktop.ui.widgets.status_glyphs import paint_glyph
 
@@ -96,15 +95,12 @@ class ClusterChip(QPushButton):
         paint_icon(painter, QRect(x + 8, 0, 16, self.height()), "chevron-down", palette.text_2, 16)
 
     def _text(self, painter: QPainter, x: int, text: str, size: int, weight: int, color: str) -> int:
-        painter.setFont(font(size, weight, tabular=True))
-        painter.setPen(QColor(color))
-        width = painter.fontMetrics().horizontalAdvance(text)
-        painter.drawText(QRect(x, 0, width + 4, self.height()), Qt.AlignmentFlag.AlignVCenter, text)
-        return x + width
+        rect = QRectF(x, 0, self.width() - x, self.height())
+        return x + round(paint_text(painter, rect, text, color, size, weight, tabular=True))
 
 
 def _advance(text: str, size: int, weight: int) -> int:
-    return QFontMetrics(font(size, weight, tabular=True)).horizontalAdvance(text)
+    return round(metrics(size, weight, tabular=True).horizontalAdvance(text))
 
 
 class ClusterMenu(QMenu):

@@ -39,14 +39,10 @@ class ClusterSelector(QObject):
         remembered = settings.value(SETTING, "") if at_start is AtStart.LAST else ""
         usual = LOCAL_TARGET if at_start is AtStart.LOCAL else ""
         self._target = self._left = ""
-        self._wanted = wanted or (remembered if isinstance(remembered, str) else "") or usual
+        self.wanted = wanted or (remembered if isinstance(remembered, str) else "") or usual
+        """The target to use when there is no cluster; empty: ask the user."""
         link.welcome.connect(self._on_welcome)
         link.cluster_changed.connect(self._on_cluster)
-
-    @property
-    def wanted(self) -> str:
-        """The target to use when there is no cluster; empty: ask the user."""
-        return self._wanted
 
     def was_left(self, target: str) -> bool:
         """Whether the user has stopped this cluster, or detached from it."""
@@ -54,18 +50,18 @@ class ClusterSelector(QObject):
 
     def use(self, target: str) -> None:
         """Start or attach."""
-        self._wanted = target
+        self.wanted = target
         self._left = ""
         self._link.ask(messages.UseCluster(target), messages.Done, None, self.failed.emit)
 
     def prepare(self, target: str) -> None:
         """Have a driver made for a cluster that runs another Ray, and attach."""
-        self._wanted = target
+        self.wanted = target
         self._link.ask(messages.PrepareDriver(target), messages.Done, None, self.failed.emit)
 
     def join(self, target: str) -> None:
         """Make this computer a node of a cluster, and attach."""
-        self._wanted = target
+        self.wanted = target
         self._link.ask(messages.JoinCluster(target), messages.Done, None, self.failed.emit)
 
     def share(self) -> None:
@@ -74,20 +70,20 @@ class ClusterSelector(QObject):
 
     def leave(self) -> None:
         """Stop or detach. What worked before is used again at the next start of the window."""
-        self._wanted = ""
+        self.wanted = ""
         self._left = self._target
         self._link.ask(messages.LeaveCluster(), messages.Done, None, self.failed.emit)
 
     def _on_welcome(self, welcome: messages.Welcome) -> None:
-        if welcome.cluster.phase is ClusterPhase.NONE and self._wanted:
-            self.use(self._wanted)
+        if welcome.cluster.phase is ClusterPhase.NONE and self.wanted:
+            self.use(self.wanted)
         else:
             self._on_cluster(welcome.cluster)
 
     def _on_cluster(self, cluster: ClusterStatus) -> None:
         self._target = cluster.target or self._target
         if cluster.phase is ClusterPhase.READY and cluster.target:
-            self._wanted = cluster.target
+            self.wanted = cluster.target
             self._settings.setValue(SETTING, cluster.target)
 
 

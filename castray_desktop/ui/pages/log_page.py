@@ -59,38 +59,30 @@ class LogModel(TextTableModel):
             lambda: translate("Log", "Message"),
         )
         super().__init__(headings, parent=parent)
-        self._lines: deque[LogLine] = deque(maxlen=MOST_LINES)
-        self._shown: list[LogLine] = []
+        self.kept: deque[LogLine] = deque(maxlen=MOST_LINES)
+        self.shown: list[LogLine] = []  # those that pass the filter
         self._level = 1
         self._words: list[str] = []
 
-    def lines(self) -> list[LogLine]:
-        """The lines that are shown."""
-        return list(self._shown)
-
-    def all_lines(self) -> list[LogLine]:
-        """Every line that is kept."""
-        return list(self._lines)
-
     def load(self, lines: Iterable[LogLine]) -> None:
         """Replace all lines."""
-        self._lines = deque(lines, MOST_LINES)
+        self.kept = deque(lines, MOST_LINES)
         self._fit()
 
     def add(self, lines: list[LogLine]) -> None:
         """Append new lines."""
-        self._lines.extend(lines)
+        self.kept.extend(lines)
         fresh = [line for line in lines if self._passes(line)]
         if not fresh:
             return
-        first = len(self._shown)
+        first = len(self.shown)
         self.beginInsertRows(NO_PARENT, first, first + len(fresh) - 1)
-        self._shown.extend(fresh)
+        self.shown.extend(fresh)
         self.endInsertRows()
-        over = len(self._shown) - MOST_LINES
+        over = len(self.shown) - MOST_LINES
         if over > 0:
             self.beginRemoveRows(NO_PARENT, 0, over - 1)
-            del self._shown[:over]
+            del self.shown[:over]
             self.endRemoveRows()
 
     def set_filter(self, level: str, text: str) -> None:
@@ -101,7 +93,7 @@ class LogModel(TextTableModel):
 
     def _fit(self) -> None:
         self.beginResetModel()
-        self._shown = [line for line in self._lines if self._passes(line)]
+        self.shown = [line for line in self.kept if self._passes(line)]
         self.endResetModel()
 
     def _passes(self, line: LogLine) -> bool:
@@ -112,13 +104,13 @@ class LogModel(TextTableModel):
         return all(word in text for word in self._words)
 
     def rowCount(self, parent: Index = NO_PARENT) -> int:
-        return 0 if parent.isValid() else len(self._shown)
+        return 0 if parent.isValid() else len(self.shown)
 
     def key(self, row: int) -> object:
-        return self._shown[row]
+        return self.shown[row]
 
     def cell(self, row: int, column: int) -> TableCell | None:
-        line = self._shown[row]
+        line = self.shown[row]
         match column:
             case 0:
                 return TableCell(line_time(line.at), "text_2")
@@ -196,8 +188,8 @@ class LogPage(QWidget):
     def _wire(self) -> None:
         self.search.textChanged.connect(self._filter)
         self.level.currentIndexChanged.connect(self._filter)
-        self.copy_button.clicked.connect(self._copy_lines)
-        self.diagnostics_button.clicked.connect(self._copy_diagnostics)
+        self.copy_button.clicked.connect(lambda: copy("\n".join(map(as_text, self.model.shown))))
+        self.diagnostics_button.clicked.connect(lambda: copy(self.diagnostics()))
         self._link.log_line.connect(self._on_line)
         self._link.welcome.connect(self._on_welcome)
 
@@ -248,17 +240,11 @@ class LogPage(QWidget):
         self.count.setText((one if count == 1 else many).format(count=f"{count:,}"))
 
     def _empty_words(self) -> tuple[str, str]:
-        if self.model.all_lines():
+        if self.model.kept:
             return self.tr("Nothing found"), self.tr("No log lines match.")
         return self.tr("Nothing logged yet"), self.tr("Messages from the engine and the agents appear here.")
 
     # --- copying ---------------------------------------------------------------------------
-
-    def _copy_lines(self) -> None:
-        copy("\n".join(as_text(line) for line in self.model.lines()))
-
-    def _copy_diagnostics(self) -> None:
-        copy(self.diagnostics())
 
     def diagnostics(self) -> str:
         """What somebody who helps needs to know. The engine has taken secrets out of its lines."""
@@ -276,7 +262,7 @@ class LogPage(QWidget):
             ),
             *([f"and {len(nodes) - 100} more nodes"] if len(nodes) > 100 else []),
             "",
-            *(as_text(line) for line in self.model.all_lines()[-COPIED_LINES:]),
+            *map(as_text, list(self.model.kept)[-COPIED_LINES:]),
         ]
         return "\n".join(lines) + "\n"
 

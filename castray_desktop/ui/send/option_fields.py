@@ -8,8 +8,8 @@ from functools import partial
 from string import Formatter
 from typing import Any
 
-from PySide6.QtCore import QCoreApplication, QObject, QRect, QRectF, Qt, Signal
-from PySide6.QtGui import QColor, QFontMetrics, QPainter, QPaintEvent
+from PySide6.QtCore import QCoreApplication, QObject, QRect, QRectF, Signal
+from PySide6.QtGui import QColor, QPainter, QPaintEvent
 from PySide6.QtWidgets import QInputDialog, QMenu, QWidget
 
 from castray_desktop.core.casts.transfer_options import (
@@ -29,10 +29,10 @@ from castray_desktop.ui.i18n.language import Retranslator, Text
 from castray_desktop.ui.i18n.number_format import format_rate
 from castray_desktop.ui.model.node_list import NodeList
 from castray_desktop.ui.model.recipient_selection import RecipientSelection
-from castray_desktop.ui.theme.fonts import font
 from castray_desktop.ui.theme.theme import Theme
 from castray_desktop.ui.widgets.basic_widgets import bind_text, label, paint_icon, paint_round, refresh_style
 from castray_desktop.ui.widgets.fields import RADIUS, CheckBox, ChoiceField, Dropdown, TextField
+from castray_desktop.ui.widgets.painting import metrics, paint_text
 from castray_desktop.ui.widgets.popups import add_choice
 
 translate = QCoreApplication.translate
@@ -487,17 +487,10 @@ class SourceField(Dropdown):
         paint_round(painter, QRectF(self.rect()), RADIUS, QColor(fill), QColor(palette.line_strong))
         paint_icon(painter, QRect(10, 0, 16, self.height()), "monitor", palette.text_2, 16)
         text, detail = self.texts()
-        room = self.width() - 34 - 32
-        painter.setFont(font(13))
-        painter.setPen(QColor(palette.text))
-        shown = QFontMetrics(font(13)).elidedText(text, Qt.TextElideMode.ElideRight, room)
-        painter.drawText(QRect(34, 0, room, self.height()), Qt.AlignmentFlag.AlignVCenter, shown)
-        used = painter.fontMetrics().horizontalAdvance(shown) + 8
-        painter.setFont(font(12))
-        painter.setPen(QColor(palette.text_2))
-        rest = max(0, room - used)
-        if painter.fontMetrics().horizontalAdvance(detail) <= rest:  # else the tool tip has it
-            painter.drawText(QRect(34 + used, 0, rest, self.height()), Qt.AlignmentFlag.AlignVCenter, detail)
+        room = QRectF(34, 0, self.width() - 34 - 32, self.height())
+        room.setLeft(room.left() + round(paint_text(painter, room, text, palette.text, 13)) + 8)
+        if metrics(12).horizontalAdvance(detail) <= room.width():  # else the tool tip has it
+            paint_text(painter, room, detail, palette.text_2, 12)
         if self.isEnabled():
             chevron = QRect(self.width() - 26, 0, 16, self.height())
             paint_icon(painter, chevron, "chevron-down", palette.text_2, 16)

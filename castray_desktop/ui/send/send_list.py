@@ -23,7 +23,6 @@ from PySide6.QtCore import (
 )
 from PySide6.QtGui import (
     QColor,
-    QFontMetrics,
     QKeyEvent,
     QMouseEvent,
     QPainter,
@@ -55,7 +54,6 @@ from castray_desktop.core.protocol.messages import PathSummary
 from castray_desktop.ui.i18n.failure_text import failure_text, reason_text
 from castray_desktop.ui.i18n.language import Retranslator
 from castray_desktop.ui.i18n.number_format import format_bytes, format_count
-from castray_desktop.ui.theme.fonts import font
 from castray_desktop.ui.theme.theme import Theme
 from castray_desktop.ui.widgets.basic_widgets import (
     INNER_RADIUS,
@@ -67,7 +65,7 @@ from castray_desktop.ui.widgets.basic_widgets import (
     lay_in,
     paint_icon,
 )
-from castray_desktop.ui.widgets.painting import icon
+from castray_desktop.ui.widgets.painting import RIGHT, icon, metrics, paint_text
 from castray_desktop.ui.widgets.popups import open_menu
 
 Index = QModelIndex | QPersistentModelIndex
@@ -300,37 +298,18 @@ class SendListDelegate(QStyledItemDelegate):
         icon = QRect(rect.left(), rect.top(), 16, rect.height())
         paint_icon(painter, icon, entry.icon, palette.warn_fill if bad else palette.accent, 16)
         paint_icon(painter, self.cross(rect), "x", palette.text_2, 14)
-        right = rect.right() - REMOVE_WIDTH - 6
-        size = size_text(entry)
-        right -= self._text(
-            painter, QRect(rect.left(), rect.top(), right - rect.left(), rect.height()), size, bad
-        )
-        self._names(
-            painter, QRect(rect.left() + 24, rect.top(), right - 8 - rect.left() - 24, rect.height()), entry
-        )
+        texts = QRectF(rect.adjusted(24, 0, -REMOVE_WIDTH - 7, 0))
+        tone = palette.warn if bad else palette.text_2
+        size_width = paint_text(painter, texts, size_text(entry), tone, 12, align=RIGHT, tabular=True)
+        texts.setRight(texts.right() - size_width - 8)
+        count, name = count_text(entry), entry.name + ("/" if entry.folder else "")
+        count_width = metrics(12).horizontalAdvance(count) + 8 if count else 0
+        name_rect = texts.adjusted(0, 0, -count_width, 0)
+        middle = Qt.TextElideMode.ElideMiddle
+        name_width = paint_text(painter, name_rect, name, palette.text, 13, 500, elide=middle)
+        texts.setLeft(texts.left() + round(name_width) + 8)
+        paint_text(painter, texts, count, palette.text_2, 12, tabular=True)
         painter.restore()
-
-    def _text(self, painter: QPainter, rect: QRect, text: str, bad: bool) -> int:
-        painter.setFont(font(12, 400, tabular=True))
-        painter.setPen(QColor(self._theme.palette.warn if bad else self._theme.palette.text_2))
-        painter.drawText(rect, Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter, text)
-        return painter.fontMetrics().horizontalAdvance(text)
-
-    def _names(self, painter: QPainter, rect: QRect, entry: SendEntry) -> None:
-        count = count_text(entry)
-        small = QFontMetrics(font(12))
-        count_width = small.horizontalAdvance(count) + 8 if count else 0
-        painter.setFont(font(13, 500))
-        name = entry.name + ("/" if entry.folder else "")
-        room = rect.width() - count_width
-        name = painter.fontMetrics().elidedText(name, Qt.TextElideMode.ElideMiddle, room)
-        painter.setPen(self._theme.color("text"))
-        painter.drawText(rect, Qt.AlignmentFlag.AlignVCenter, name)
-        used = painter.fontMetrics().horizontalAdvance(name)
-        if count:
-            painter.setFont(font(12, 400, tabular=True))
-            painter.setPen(self._theme.color("text_2"))
-            painter.drawText(rect.adjusted(used + 8, 0, 0, 0), Qt.AlignmentFlag.AlignVCenter, count)
 
     def editorEvent(
         self, event: QEvent, model: QAbstractItemModel, option: QStyleOptionViewItem, index: Index

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import resource
 from pathlib import Path
 
 import pytest
@@ -225,6 +226,21 @@ def test_an_export_that_fails_or_is_cancelled_leaves_nothing(
     export = HistoryExport(link, page.model.query, str(tmp_path / "x.json"))
     export.cancel()
     assert not (tmp_path / "x.json").exists()
+
+
+def test_a_disk_that_takes_no_more_ends_an_export(
+    page: CastHistoryPage, link: FakeLink, tmp_path: Path
+) -> None:
+    """Files of this process may have 1000 bytes, as on a full disk."""
+    open_page(page, link, 250)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
+    try:
+        page.export_to(str(tmp_path / "h.csv"))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert "could not be written" in page.banner.text()
+    assert [path.name for path in tmp_path.iterdir() if "h.csv" in path.name or "export" in path.name] == []
 
 
 def test_the_statistics_are_shown_and_refreshed(page: CastHistoryPage, link: FakeLink) -> None:
