@@ -9,27 +9,40 @@ import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-from castray_desktop.core.failures.kinds import CastRayError, FailureKind
+from PySide6.QtCore import QObject, Signal
+
+from castray_desktop.core.failures.kinds import CastRayError, Failure, FailureKind
 
 
-class ExportFile:
+class ExportFile(QObject):
     """CSV with a header, or JSON with a list, as the ending of `path` says.
 
-    Errors of the disk raise CastRayError(FILE_NOT_WRITTEN), and leave no file.
+    Signals: `done(str)` with the path once the file is whole; `failed(Failure)`, also for errors of the disk.
+    After a failure, and after `cancel`, nothing more is written, and no file is left.
     """
 
-    def __init__(self, path: str, columns: Sequence[str]) -> None:
-        self._path = Path(path)
+    done = Signal(str)
+    failed = Signal(object)
+
+    def __init__(self, path: str, columns: Sequence[str], parent: QObject) -> None:
+        super().__init__(parent)
+        self._path, self._columns = Path(path), columns
         self.is_json = path.casefold().endswith(".json")
-        self._written = False
+        self.writing = False
+        self._empty = True
+
+    def open(self) -> None:
+        """Create a temporary file beside the path."""
         try:
             number, name = tempfile.mkstemp(prefix=".castray-export-", dir=self._path.parent)
-            self._temporary = Path(name)
-            self._file = os.fdopen(number, "w", encoding="utf-8", newline="")
         except OSError as error:
-            raise self._failed(error) from error
+            self.failed.emit(self._failure(error))
+            return
+        self._temporary = Path(name)
+        self._file = os.fdopen(number, "w", encoding="utf-8", newline="")
         self._writer = csv.writer(self._file)
-        self._run(lambda: self._file.write("[") if self.is_json else self._writer.writerow(columns))
+        self.writing = True
+        self._run(lambda: self._file.write("[") if self.is_json else self._writer.writerow(self._columns))
 
     def write_rows(self, rows: Iterable[Sequence[object]]) -> None:
         """Add lines to a CSV."""
@@ -37,7 +50,7 @@ class ExportFile:
 
     def write_object(self, value: object) -> None:
         """Add an object to a JSON list."""
-        separator, self._written = ",\n" if self._written else "\n", True
+        separator, self._empty = "\n" if self._empty else ",\n", False
         self._run(lambda: self._file.write(separator + json.dumps(value, ensure_ascii=False)))
 
     def finish(self) -> None:
@@ -46,20 +59,30 @@ class ExportFile:
             self._run(lambda: self._file.write("\n]\n"))
         self._run(self._file.close)
         self._run(lambda: self._temporary.replace(self._path))
+        if self.writing:
+            self.writing = False
+            self.done.emit(str(self._path))
 
-    def drop(self) -> None:
-        """Remove the temporary file."""
-        self._file.close()
-        self._temporary.unlink(missing_ok=True)
+    def fail(self, failure: Failure) -> None:
+        """Give up for this reason."""
+        if self.writing:
+            self.cancel()
+            self.failed.emit(failure)
+
+    def cancel(self) -> None:
+        """Remove the file, without a signal."""
+        if self.writing:
+            self.writing = False
+            self._file.close()
+            self._temporary.unlink(missing_ok=True)
 
     def _run(self, work: Callable[[], object]) -> None:
         try:
-            work()
+            if self.writing:
+                work()
         except OSError as error:
-            self.drop()
-            raise self._failed(error) from error
+            self.fail(self._failure(error))
 
-    def _failed(self, error: OSError) -> CastRayError:
-        return CastRayError(
-            FailureKind.FILE_NOT_WRITTEN, path=self._path, reason=error.strerror or str(error)
-        )
+    def _failure(self, error: OSError) -> Failure:
+        reason = error.strerror or str(error)
+        return CastRayError(FailureKind.FILE_NOT_WRITTEN, path=self._path, reason=reason).failure

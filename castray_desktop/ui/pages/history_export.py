@@ -9,7 +9,6 @@ from PySide6.QtCore import QObject, Signal
 
 from castray_desktop.core.casts.json_views import form_to_json, result_form
 from castray_desktop.core.casts.states import cast_name
-from castray_desktop.core.failures.kinds import CastRayError, Failure
 from castray_desktop.core.failures.sentences import sentence
 from castray_desktop.core.protocol import messages
 from castray_desktop.core.protocol.messages import CastResult, CastSummary, HistoryQuery
@@ -46,86 +45,46 @@ def iso(at: float) -> str:
 
 
 class HistoryExport(QObject):
-    """Writes what fits a query, page by page; the file has its name once it is whole.
-
-    Signals: `progress(int, int)` done and in all; `done(str)` with the path; `failed(Failure)`. `cancel` ends
-    it without a file and without another signal.
-    """
+    """Writes what fits a query to `file`, page by page. Signal: `progress(int, int)` done and in all."""
 
     progress = Signal(int, int)
-    done = Signal(str)
-    failed = Signal(object)
 
-    def __init__(
-        self, link: EngineLink, query: HistoryQuery, path: str, parent: QObject | None = None
-    ) -> None:
+    def __init__(self, link: EngineLink, query: HistoryQuery, path: str, parent: QObject) -> None:
         super().__init__(parent)
-        self._link, self._query, self._path = link, query, path
-        self._file: ExportFile | None = None  # while it is written
+        self._link, self._query = link, query
+        self.file = ExportFile(path, CSV_COLUMNS, self)
         self._written = self._total = self._offset = 0
         self._waiting: list[CastSummary] = []
 
     def start(self) -> None:
-        """Begin. Errors of the disk come as `failed`, too."""
-        try:
-            self._file = ExportFile(self._path, CSV_COLUMNS)
-        except CastRayError as error:
-            self.failed.emit(error.failure)
+        """Begin."""
+        self.file.open()
+        self._next_cast()
+
+    def _next_cast(self) -> None:
+        if not self.file.writing:
             return
-        self._next_page()
-
-    def cancel(self) -> None:
-        """Stop, and remove the file."""
-        if self._file is not None:
-            self._file.drop()
-            self._file = None
-
-    def _next_page(self) -> None:
-        query = msgspec.structs.replace(self._query, offset=self._offset, limit=PAGE)
-        self._link.ask(messages.GetHistory(query), messages.HistoryPage, self._take_page, self._on_failed)
+        if self._waiting:
+            command = messages.GetPastCast(self._waiting.pop(0).cast)
+            self._link.ask(command, CastResult, self._take_cast, self.file.fail)
+        elif not self._offset or self._offset < self._total:
+            query = msgspec.structs.replace(self._query, offset=self._offset, limit=PAGE)
+            self._link.ask(messages.GetHistory(query), messages.HistoryPage, self._take_page, self.file.fail)
+        else:
+            self.file.finish()
 
     def _take_page(self, page: messages.HistoryPage) -> None:
         self._total = page.total
         self._offset += len(page.casts)
         self._waiting = list(page.casts)
-        self._next_cast() if page.casts else self._finish()
-
-    def _next_cast(self) -> None:
-        if self._file is None:
-            return
-        if not self._waiting:
-            self._next_page() if self._offset < self._total else self._finish()
-            return
-        cast = self._waiting.pop(0)
-        self._link.ask(messages.GetPastCast(cast.cast), CastResult, self._take_cast, self._on_failed)
+        self._next_cast() if page.casts else self.file.finish()
 
     def _take_cast(self, result: CastResult) -> None:
-        if self._file is None:
-            return
-        try:
-            if self._file.is_json:
-                self._file.write_object(form_to_json(result_form(result)))
-            else:
-                self._file.write_rows(csv_rows(result))
-        except CastRayError as error:
-            self._on_failed(error.failure)
-            return
-        self._written += 1
-        self.progress.emit(self._written, self._total)
-        self._next_cast()
-
-    def _finish(self) -> None:
-        file, self._file = self._file, None
-        if file is None:
-            return
-        try:
-            file.finish()
-        except CastRayError as error:
-            self.failed.emit(error.failure)
-            return
-        self.done.emit(self._path)
-
-    def _on_failed(self, failure: Failure) -> None:
-        if self._file is not None:
-            self.cancel()
-            self.failed.emit(failure)
+        if self.file.is_json:
+            self.file.write_object(form_to_json(result_form(result)))
+        else:
+            self.file.write_rows(csv_rows(result))
+        if self.file.writing:
+            self._written += 1
+            self.progress.emit(self._written, self._total)
+            self._next_cast()

@@ -328,8 +328,8 @@ class CastHistoryPage(QWidget):
         from castray_desktop.ui.pages.history_export import HistoryExport
 
         self._export = export = HistoryExport(self._link, self.model.query, path, self)
-        export.done.connect(self._exported)
-        export.failed.connect(self.banner.show_failure)
+        export.file.done.connect(self._exported)
+        export.file.failed.connect(self.banner.show_failure)
         export.progress.connect(self._show_progress)
         self._show_progress(0, self.model.total)
         export.start()
@@ -345,7 +345,7 @@ class CastHistoryPage(QWidget):
 
     def _cancel_export(self) -> None:
         if self._export is not None:
-            self._export.cancel()
+            self._export.file.cancel()
             self._export.deleteLater()
             self._export = None
 

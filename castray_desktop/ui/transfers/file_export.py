@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import msgspec
-from PySide6.QtCore import QObject, Signal
+from PySide6.QtCore import QObject
 
 from castray_desktop.core.casts.json_views import file_form, form_to_json
-from castray_desktop.core.failures.kinds import CastRayError, Failure
+from castray_desktop.core.failures.kinds import Failure
 from castray_desktop.core.failures.sentences import sentence
 from castray_desktop.core.protocol import messages
 from castray_desktop.core.protocol.messages import CastFile, FileQuery, FilesPage
@@ -84,61 +84,28 @@ class FileRows(QObject):
 
 
 class FileListExport(QObject):
-    """Writes the files that fit a query; the file has its name once it is whole.
-
-    Signals: `done(str)` with the path; `failed(Failure)`. `cancel` ends it without a file.
-    """
-
-    done = Signal(str)
-    failed = Signal(object)
+    """Writes the files that fit a query to `file`."""
 
     def __init__(self, link: EngineLink, cast: str, query: FileQuery, path: str, parent: QObject) -> None:
         super().__init__(parent)
-        self._path = path
-        self._file: ExportFile | None = None
-        self._rows = FileRows(link, cast, query, self._write, self._fail, self)
+        self.file = ExportFile(path, CSV_COLUMNS, self)
+        self._rows = FileRows(link, cast, query, self._write, self.file.fail, self)
+        self.file.failed.connect(self._rows.stop)
 
     def start(self) -> None:
-        """Begin. Errors of the disk come as `failed`, too."""
-        try:
-            self._file = ExportFile(self._path, CSV_COLUMNS)
-        except CastRayError as error:
-            self.failed.emit(error.failure)
-            return
-        self._rows.fetch(0, None, self._finish)
+        """Begin."""
+        self.file.open()
+        if self.file.writing:
+            self._rows.fetch(0, None, self.file.finish)
 
     def cancel(self) -> None:
         """Stop, and remove the file."""
         self._rows.stop()
-        if self._file is not None:
-            self._file.drop()
-            self._file = None
+        self.file.cancel()
 
     def _write(self, files: Sequence[CastFile]) -> None:
-        if self._file is None:
-            return
-        try:
-            if self._file.is_json:
-                for file in files:
-                    self._file.write_object(form_to_json(file_form(file)))
-            else:
-                self._file.write_rows(line for file in files for line in csv_lines(file))
-        except CastRayError as error:
-            self._file = None
-            self._rows.stop()
-            self.failed.emit(error.failure)
-
-    def _finish(self) -> None:
-        file, self._file = self._file, None
-        if file is None:
-            return
-        try:
-            file.finish()
-        except CastRayError as error:
-            self.failed.emit(error.failure)
-            return
-        self.done.emit(self._path)
-
-    def _fail(self, failure: Failure) -> None:
-        self.cancel()
-        self.failed.emit(failure)
+        if self.file.is_json:
+            for file in files:
+                self.file.write_object(form_to_json(file_form(file)))
+        else:
+            self.file.write_rows(line for file in files for line in csv_lines(file))

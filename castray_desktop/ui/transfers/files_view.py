@@ -247,8 +247,8 @@ class FilesView(QWidget):
         """Write the files that are shown to a file; its ending says how."""
         self._cancel()
         self._export = export = FileListExport(self._link, self.model.cast, self.model.query, path, self)
-        export.done.connect(self._exported)
-        export.failed.connect(self.banner.show_failure)
+        export.file.done.connect(self._exported)
+        export.file.failed.connect(self.banner.show_failure)
         export.start()
 
     def _exported(self, path: str) -> None:

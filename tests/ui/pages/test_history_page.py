@@ -223,8 +223,8 @@ def test_an_export_that_fails_or_is_cancelled_leaves_nothing(
     link.answers[m.GetPastCast] = lambda command: m.Failed(failure)
     page.export_to(str(tmp_path / "h.csv"))
     assert [path.name for path in tmp_path.iterdir() if "h.csv" in path.name or "export" in path.name] == []
-    export = HistoryExport(link, page.model.query, str(tmp_path / "x.json"))
-    export.cancel()
+    export = HistoryExport(link, page.model.query, str(tmp_path / "x.json"), page)
+    export.file.cancel()
     assert not (tmp_path / "x.json").exists()
 
 
