@@ -49,13 +49,6 @@ class PeerRole(enum.IntEnum):
     SERVE = 2
 
 
-class HandshakeSide(enum.Enum):
-    """The two ends of a connection."""
-
-    DIALER = "dialer"
-    LISTENER = "listener"
-
-
 class HandshakeState(enum.Enum):
     """States of a handshake."""
 
@@ -123,7 +116,7 @@ class Handshake:
 
     def __init__(
         self,
-        side: HandshakeSide,
+        state: HandshakeState,
         nonce: bytes,
         greeting: PeerHello | None = None,
         secret: bytes = b"",
@@ -132,9 +125,9 @@ class Handshake:
     ) -> None:
         if len(nonce) != NONCE_BYTES:
             raise ValueError(f"a nonce has {NONCE_BYTES} bytes")
-        self.side = side
         self.greeting = greeting
-        self.state = S.EXPECT_CHALLENGE if side is HandshakeSide.DIALER else S.EXPECT_HELLO
+        self.state = state
+        self._dials = state is S.EXPECT_CHALLENGE
         self._nonce = nonce
         self._peer_nonce = b""
         self._secret = secret
@@ -145,7 +138,7 @@ class Handshake:
     @classmethod
     def dial(cls, nonce: bytes, greeting: PeerHello, secret: bytes) -> Handshake:
         """The dialing end. Send `hello()` first."""
-        return cls(HandshakeSide.DIALER, nonce, greeting=greeting, secret=secret)
+        return cls(S.EXPECT_CHALLENGE, nonce, greeting=greeting, secret=secret)
 
     @classmethod
     def listen(
@@ -157,7 +150,7 @@ class Handshake:
         """The accepting end; `secret_of` gives a cast's secret, None for an unknown cast. `admit` raises
         HandshakeRefused for a dialer that is not welcome on this connection.
         """
-        return cls(HandshakeSide.LISTENER, nonce, secret_of=secret_of, admit=admit)
+        return cls(S.EXPECT_HELLO, nonce, secret_of=secret_of, admit=admit)
 
     @property
     def bytes_needed(self) -> int:
@@ -216,15 +209,17 @@ class Handshake:
         return frame(F.CHALLENGE, self._nonce + self._proof(b"listener"))
 
     def _on_challenge(self, body: bytes) -> bytes:
-        self._peer_nonce, proof = body[:NONCE_BYTES], body[NONCE_BYTES:]
-        if not hmac.compare_digest(proof, self._proof(b"listener")):
-            raise HandshakeRefused(RefusalReason.BAD_PROOF, "the peer does not know this cast's secret")
+        self._peer_nonce = body[:NONCE_BYTES]
+        self._check(body[NONCE_BYTES:], b"listener")
         return frame(F.PROOF, self._proof(b"dialer"))
 
     def _on_proof(self, body: bytes) -> bytes:
-        if not hmac.compare_digest(body, self._proof(b"dialer")):
-            raise HandshakeRefused(RefusalReason.BAD_PROOF, "the peer does not know this cast's secret")
+        self._check(body, b"dialer")
         return frame(F.WELCOME)
+
+    def _check(self, proof: bytes, label: bytes) -> None:
+        if not hmac.compare_digest(proof, self._proof(label)):
+            raise HandshakeRefused(RefusalReason.BAD_PROOF, "the peer does not know this cast's secret")
 
     def _on_welcome(self, body: bytes) -> bytes:
         return b""
@@ -245,7 +240,7 @@ class Handshake:
     def _proof(self, label: bytes) -> bytes:
         """HMAC over the direction, what the dialer said and both nonces, each of fixed or told length."""
         dialer, listener = self._nonce, self._peer_nonce
-        if self.side is HandshakeSide.LISTENER:
+        if not self._dials:
             dialer, listener = listener, dialer
         message = b"castray byte plane " + label + b"\0" + self._hello_body(dialer) + listener
         return hmac.new(self._secret, message, hashlib.sha256).digest()
