@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import json
 import os
@@ -73,7 +74,8 @@ class ExportFile(QObject):
         """Remove the file, without a signal."""
         if self.writing:
             self.writing = False
-            self._file.close()
+            with contextlib.suppress(OSError):  # of a full disk, which does not take what is buffered either
+                self._file.close()
             self._temporary.unlink(missing_ok=True)
 
     def _run(self, work: Callable[[], object]) -> None:

@@ -50,7 +50,7 @@ class HistoryModel(PagedTextModel):
             lambda: translate("History", "Rate"),
             lambda: translate("History", "Ended"),
         )
-        super().__init__(headings, frozenset({2, 3, 6, 7, 8}), self._fetch_casts, parent)
+        super().__init__(headings, frozenset({2, 3, 6, 7, 8}), parent)
         self._link = link
         self.query = HistoryQuery()
         self._again = QTimer(self, singleShot=True, interval=AGAIN_MS)
@@ -72,7 +72,7 @@ class HistoryModel(PagedTextModel):
         cast = self.row(row)
         return cast if isinstance(cast, CastSummary) else None
 
-    def _fetch_casts(self, offset: int, limit: int, done: Taken, failed: Callable[[Failure], None]) -> bool:
+    def _fetch(self, offset: int, limit: int, done: Taken, failed: Callable[[Failure], None]) -> bool:
         if not self._link.connected:
             return False
         query = msgspec.structs.replace(self.query, offset=offset, limit=limit)

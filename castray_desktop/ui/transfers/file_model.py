@@ -38,7 +38,7 @@ class FileModel(PagedTextModel):
             lambda: translate("Files", "Hash"),
         )
         headings = tuple(self._heading(column, title) for column, title in enumerate(titles))
-        super().__init__(headings, frozenset({1}), self._fetch_files, parent)
+        super().__init__(headings, frozenset({1}), parent)
         self._link = link
         self.cast = ""
         self.query = FileQuery()
@@ -80,7 +80,7 @@ class FileModel(PagedTextModel):
         file = self.row(row)
         return file if isinstance(file, CastFile) else None
 
-    def _fetch_files(self, offset: int, limit: int, done: Taken, failed: Callable[[Failure], None]) -> bool:
+    def _fetch(self, offset: int, limit: int, done: Taken, failed: Callable[[Failure], None]) -> bool:
         if not self.cast or not self._link.connected:
             return False
         asked = self.query

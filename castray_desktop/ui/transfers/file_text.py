@@ -80,8 +80,10 @@ def _nodes(nodes: Sequence[str]) -> str:
     return translate("Files", "{count} nodes").format(count=len(nodes))
 
 
-def counts_text(counts: FileCounts) -> str:
-    """How many files have ended in each way: "15 identical, 1 kept as (2)"."""
+def telling_counts(counts: FileCounts | None) -> str:
+    """How many files have ended in each way: "15 identical, 1 kept as (2)"; "" where all are simply sent."""
+    if counts is None or counts == FileCounts(sent=counts.sent):
+        return ""
     named = (
         (counts.sent, translate("Files", "{count} sent")),
         (counts.identical, translate("Files", "{count} identical")),
@@ -91,13 +93,6 @@ def counts_text(counts: FileCounts) -> str:
     )
     parts = [text.format(count=f"{count:,}") for count, text in named if count]
     return translate("Files", ", ").join(parts)
-
-
-def telling_counts(counts: FileCounts | None) -> str:
-    """The same where it is worth telling: not where all files are simply sent."""
-    if counts is None or counts == FileCounts(sent=counts.sent):
-        return ""
-    return counts_text(counts)
 
 
 def row_end_text(delivery: DeliverySnapshot) -> str:

@@ -38,8 +38,8 @@ STATES: tuple[tuple[FileState, ...], ...] = ((), *((state,) for state in FileSta
 class FilesView(QWidget):
     """What became of each file of a cast. `show_cast` says of which one."""
 
-    def __init__(self, theme: Theme, link: EngineLink, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
+    def __init__(self, theme: Theme, link: EngineLink) -> None:
+        super().__init__()
         self._theme, self._link = theme, link
         self.problem: Failure | None = None
         self._nodes: tuple[str, ...] = ()

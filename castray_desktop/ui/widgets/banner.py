@@ -114,9 +114,9 @@ class Banner(_MessageWidget):
     dismissed = Signal()
     gone = Signal()
 
-    def __init__(self, theme: Theme, tone: str = "bad", parent: QWidget | None = None) -> None:
+    def __init__(self, theme: Theme, tone: str) -> None:
         glyph = GlyphLabel(theme, _TONES[tone][0])
-        super().__init__(theme, parent, glyph, label("", 12, 600, tone), label("", 12, 400, "1"))
+        super().__init__(theme, None, glyph, label("", 12, 600, tone), label("", 12, 400, "1"))
         self._host: QWidget | None = None
         self._area: Callable[[], QRect] = QRect
         self._edge = Edge.TOP
@@ -253,7 +253,7 @@ MOVES = (QEvent.Type.Resize, QEvent.Type.Move, QEvent.Type.Show)
 class Toast(_MessageWidget):
     """A message that disappears by itself; a newer one replaces it."""
 
-    def __init__(self, theme: Theme, window: QWidget, above: QWidget | None = None) -> None:
+    def __init__(self, theme: Theme, window: QWidget, above: QWidget) -> None:
         """The toast is placed above the widget `above` while that is visible."""
         glyph = GlyphLabel(theme, GlyphState.VERIFIED, 16)
         super().__init__(theme, window, glyph, label("", 13, 600), label("", 12, 400, "2"))
@@ -269,8 +269,7 @@ class Toast(_MessageWidget):
         self._timer = QTimer(self, singleShot=True, interval=TOAST_MS)
         self._timer.timeout.connect(self.hide)
         for watched in (window, above):
-            if watched is not None:
-                watched.installEventFilter(self)
+            watched.installEventFilter(self)
 
     def show_message(
         self,
@@ -307,7 +306,7 @@ class Toast(_MessageWidget):
         height = layout.totalHeightForWidth(TOAST_WIDTH) if layout is not None else 0
         self.resize(TOAST_WIDTH, height if height > 0 else self.sizeHint().height())
         floor = self._window.height() - 28 - TOAST_MARGIN
-        if self._above is not None and self._above.isVisible():
+        if self._above.isVisible():
             floor = min(floor, self._above.mapTo(self._window, QPoint()).y() - TOAST_GAP)
         self.move(self._window.width() - TOAST_WIDTH - TOAST_MARGIN, floor - self.height())
 

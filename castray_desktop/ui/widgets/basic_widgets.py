@@ -157,8 +157,7 @@ def button(
     bind_text(result, result.setText, text)
     result.setProperty("kind", kind)
     result.setFont(font(12, 600 if kind == "link" else 500))
-    if height:
-        result.setFixedHeight(height)
+    result.setFixedHeight(height)
     result.setAutoDefault(False)
     result.setCursor(Qt.CursorShape.PointingHandCursor)
     if icon_name:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from typing import Protocol
 
 from PySide6.QtCore import QObject, Signal
 
@@ -17,12 +16,6 @@ MOST_PAGES = 20
 
 Taken = Callable[[Sequence[object], int], None]
 """Takes the rows of a page, and how many rows there are."""
-
-
-class FetchPage(Protocol):
-    """Asks for the rows from `offset` on, `limit` at most. Returns False if that can't be asked for now."""
-
-    def __call__(self, offset: int, limit: int, done: Taken, failed: Callable[[Failure], None]) -> bool: ...
 
 
 class PagedTextModel(TextTableModel):
@@ -38,15 +31,17 @@ class PagedTextModel(TextTableModel):
         self,
         headings: Sequence[Text],
         numbers: frozenset[int],
-        fetch: FetchPage,
         parent: QObject | None = None,
     ) -> None:
         super().__init__(headings, numbers, parent)
         self.total = 0
-        self._fetch = fetch
         self._pages: OrderedDict[int, Sequence[object]] = OrderedDict()
         self._asked: set[int] = set()
         self._version = 0  # answers to older questions are thrown away
+
+    def _fetch(self, offset: int, limit: int, done: Taken, failed: Callable[[Failure], None]) -> bool:
+        """Ask for `limit` rows at most from `offset` on. Returns False if that can't be asked for now."""
+        raise NotImplementedError
 
     def refresh(self) -> None:
         """Fetch the shown rows again, since others may be there now."""

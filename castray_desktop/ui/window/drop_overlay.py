@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from PySide6.QtCore import QRectF, QSize, Qt
+from PySide6.QtCore import QRectF, Qt
 from PySide6.QtGui import (
     QColor,
     QFontMetrics,
@@ -25,7 +25,6 @@ class DropOverlay(QWidget):
     def __init__(self, theme: Theme, drop_area: DropArea, window: QWidget) -> None:
         super().__init__(window)
         self._theme, self._drop_area, self._window = theme, drop_area, window
-        self._text = ""
         self._window_text = ""  # what a drop on the window does, while files are dragged
         self.setAttribute(Qt.WidgetAttribute.WA_TransparentForMouseEvents)
         self.setAttribute(Qt.WidgetAttribute.WA_NoSystemBackground)
@@ -53,27 +52,18 @@ class DropOverlay(QWidget):
         self._drop_area.set_hovered(False)
 
     def _show_text(self, text: str) -> None:
-        self._text = text
         self.setAccessibleName(text)
         self.setGeometry(self._window.rect())
         self.raise_()
         self.show()
         self.update()
 
-    @property
-    def text(self) -> str:
-        """What is being said; empty while nothing is dragged."""
-        return "" if self.isHidden() else self._text
-
-    def sizeHint(self) -> QSize:
-        return self._window.size()
-
     def paintEvent(self, event: QPaintEvent) -> None:
-        painter = QPainter(self)
+        painter, text = QPainter(self), self.accessibleName()
         palette = self._theme.palette
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         paint_round(painter, QRectF(self.rect()), 4, None, QColor(palette.accent), 3)
-        width = QFontMetrics(font(14, 600)).horizontalAdvance(self._text) + 16 + 8 + 40
+        width = QFontMetrics(font(14, 600)).horizontalAdvance(text) + 16 + 8 + 40
         pill = QRectF((self.width() - width) / 2, self.height() - 28 - 20 - HEIGHT, width, HEIGHT)
         paint_round(painter, pill, HEIGHT / 2, QColor(palette.accent), None)
         paint_icon(
@@ -81,4 +71,4 @@ class DropOverlay(QWidget):
         )
         painter.setFont(font(14, 600))
         painter.setPen(QColor(palette.on_accent))
-        painter.drawText(pill.adjusted(44, 0, -12, 0), Qt.AlignmentFlag.AlignVCenter, self._text)
+        painter.drawText(pill.adjusted(44, 0, -12, 0), Qt.AlignmentFlag.AlignVCenter, text)

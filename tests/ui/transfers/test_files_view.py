@@ -22,7 +22,7 @@ from castray_desktop.core.protocol.messages import CastFile, FileAtRecipients, F
 from castray_desktop.ui.theme.theme import Theme
 from castray_desktop.ui.transfers.file_export import CSV_COLUMNS
 from castray_desktop.ui.transfers.file_model import FileModel
-from castray_desktop.ui.transfers.file_text import counts_text, outcome_lines, outcome_text, telling_counts
+from castray_desktop.ui.transfers.file_text import outcome_lines, outcome_text, telling_counts
 from castray_desktop.ui.transfers.files_view import FilesView
 from castray_desktop.ui.widgets.paged_model import MOST_PAGES, PAGE
 from castray_desktop.ui.widgets.text_table import text_width
@@ -255,7 +255,7 @@ def test_a_running_cast_is_asked_again(qtbot: QtBot, view: FilesView, link: Fake
 
 
 def test_counts_in_words() -> None:
-    assert counts_text(FileCounts(identical=15, renamed=1)) == "15 identical, 1 kept as (2)"
+    assert telling_counts(FileCounts(identical=15, renamed=1)) == "15 identical, 1 kept as (2)"
     assert telling_counts(FileCounts(sent=2000)) == telling_counts(None) == ""
     assert telling_counts(FileCounts(sent=3, failed=1)) == "3 sent, 1 failed"
 
