@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Callable
 
-from PySide6.QtCore import QAbstractListModel, QModelIndex, QPersistentModelIndex, QRectF, QSize, Qt
+from PySide6.QtCore import QAbstractListModel, QRectF, QSize, Qt
 from PySide6.QtGui import QColor, QPainter, QPen
 from PySide6.QtWidgets import QStyle, QStyledItemDelegate, QStyleOptionViewItem, QWidget
 
@@ -17,10 +17,8 @@ from castray_desktop.ui.theme.theme import Theme
 from castray_desktop.ui.widgets.fields import paint_tick_box
 from castray_desktop.ui.widgets.painting import RIGHT, paint_bar, paint_text
 from castray_desktop.ui.widgets.status_glyphs import GlyphState, paint_glyph
+from castray_desktop.ui.widgets.text_table import NO_PARENT, Index
 
-Index = QModelIndex | QPersistentModelIndex
-
-NO_PARENT = QModelIndex()
 NODE_ROLE = Qt.ItemDataRole.UserRole + 1
 """The `NodeInfo` of a row."""
 GLYPH_ROLE = Qt.ItemDataRole.UserRole + 2

@@ -13,7 +13,6 @@ from PySide6.QtCore import (
     QCoreApplication,
     QEvent,
     QModelIndex,
-    QPersistentModelIndex,
     QPoint,
     QRect,
     QRectF,
@@ -67,8 +66,8 @@ from castray_desktop.ui.widgets.basic_widgets import (
 )
 from castray_desktop.ui.widgets.painting import RIGHT, icon, metrics, paint_text
 from castray_desktop.ui.widgets.popups import open_menu
+from castray_desktop.ui.widgets.text_table import Index
 
-Index = QModelIndex | QPersistentModelIndex
 ROW_HEIGHT = 32
 REMOVE_WIDTH = 24
 ROOT = QModelIndex()

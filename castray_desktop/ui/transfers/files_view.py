@@ -48,7 +48,7 @@ class FilesView(QWidget):
         self.model = FileModel(link, self)
         widths = (220, 72, 330, 130)
         self.table = TextTable(
-            theme, self.model, lambda: translate("FileListTable", "Files"), widths, 2, self._empty_words
+            theme, self.model, lambda: translate("CastDetails", "Files"), widths, 2, self._empty_words
         )
         self.table.setSelectionMode(QAbstractItemView.SelectionMode.ExtendedSelection)
         self.table.setContextMenuPolicy(Qt.ContextMenuPolicy.CustomContextMenu)
