@@ -2918,13 +2918,6 @@
     </message>
 </context>
 <context>
-    <name>FileListTable</name>
-    <message>
-        <source>Files</source>
-        <translation>文件</translation>
-    </message>
-</context>
-<context>
     <name>Files</name>
     <message>
         <source>File</source>
@@ -3415,14 +3408,6 @@
     <message>
         <source>none</source>
         <translation>无</translation>
-    </message>
-    <message>
-        <source>No limit</source>
-        <translation>不限速</translation>
-    </message>
-    <message>
-        <source>Other…</source>
-        <translation>其他…</translation>
     </message>
     <message>
         <source>Same as the system</source>
@@ -4016,8 +4001,8 @@
         <translation>由你指定</translation>
     </message>
     <message>
-        <source>too little data to measure which node is fastest</source>
-        <translation>数据太少，不必测定哪个节点最快</translation>
+        <source>nodes were not measured, because the download is small or its server sends only whole files</source>
+        <translation>没有测定哪个节点最快：数据很少，或服务器只能发送整个文件</translation>
     </message>
     <message>
         <source>no other node that was tried can reach {host}</source>
@@ -5375,13 +5360,6 @@
     <message>
         <source>Save the throughput</source>
         <translation>保存吞吐量</translation>
-    </message>
-</context>
-<context>
-    <name>Toast</name>
-    <message>
-        <source>Dismiss</source>
-        <translation>关闭提示</translation>
     </message>
 </context>
 <context>
