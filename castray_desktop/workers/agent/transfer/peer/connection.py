@@ -123,17 +123,6 @@ class PeerConnection:
 
     def read(self, count: int) -> bytes:
         """Exactly `count` bytes. Raises PeerTimeoutError or ConnectionError."""
-        try:
-            whole = self.sock.recv(count, _WAITALL)
-        except BlockingIOError:
-            if self.tolerates_silence():
-                return self._rest(count)
-            raise _silent() from None
-        if len(whole) == count:
-            return whole
-        return whole + self._rest(count - len(whole)) if whole else self._rest(count)
-
-    def _rest(self, count: int) -> bytes:
         raw = bytearray(count)
         self.read_into(memoryview(raw))
         return bytes(raw)

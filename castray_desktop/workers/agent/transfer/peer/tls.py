@@ -183,9 +183,6 @@ class TlsConnection(PeerConnection):
 
     # --- reading
 
-    def read(self, count: int) -> bytes:
-        return self._rest(count)
-
     def _receive(self, view: memoryview) -> int:
         filled = 0
         while filled < len(view):
