@@ -236,7 +236,9 @@ class TransferModel(QAbstractItemModel):
         """The name of this computer's node."""
         if node != self._here:
             self._here = node
-            self._announce_column(TransferColumn.DIRECTION)
+            if self._rows:
+                column = TransferColumn.DIRECTION
+                self.dataChanged.emit(self.index(0, column), self.index(len(self._rows) - 1, column))
 
     def set_filter(self, text: str) -> None:
         """Show only casts whose name, nodes, destination or state hold every word of `text`."""
@@ -272,10 +274,6 @@ class TransferModel(QAbstractItemModel):
     def _announce_cell(self, number: int, column: TransferColumn) -> None:
         index = self.index(number, column)
         self.dataChanged.emit(index, index)
-
-    def _announce_column(self, column: TransferColumn) -> None:
-        if self._rows:
-            self.dataChanged.emit(self.index(0, column), self.index(len(self._rows) - 1, column))
 
     def _passes(self, cast: CastSummary) -> bool:
         return passes(cast, self._words)

@@ -115,9 +115,7 @@ class TransfersCard(Card):
     def put_plot(self, plot: QWidget, add: Callable[[Throughput], None]) -> None:
         """Show the plot, with the samples that came before it."""
         self._add_to_plot = add
-        layout = self._plot_place.layout()
-        assert layout is not None
-        layout.addWidget(plot)
+        lay_in(QVBoxLayout(self._plot_place), plot, margins=(0, 0, 0, 0))
         for throughput in self._backlog:
             add(throughput)
         self._backlog.clear()
@@ -146,7 +144,6 @@ class TransfersCard(Card):
         self.tabs.add(TRANSFERS, lambda: self.tr("Transfers"))
         self.tabs.add(THROUGHPUT, lambda: self.tr("Throughput"))
         self._tools[TRANSFERS] = self.tools
-        lay_in(QVBoxLayout(self._plot_place), margins=(0, 0, 0, 0))
         self._split.addWidget(self.table)
         self._split.addWidget(self._plot_place)
         self._split.setStretchFactor(0, SHARES[0])

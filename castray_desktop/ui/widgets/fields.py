@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any
 
-from PySide6.QtCore import QPointF, QRect, QRectF, QSize, Qt, Signal
+from PySide6.QtCore import QPointF, QRect, QRectF, QSignalBlocker, QSize, Qt, Signal
 from PySide6.QtGui import QColor, QFocusEvent, QFontMetrics, QMouseEvent, QPainter, QPaintEvent, QPen
 from PySide6.QtWidgets import (
     QButtonGroup,
@@ -307,7 +307,6 @@ class Stepper(QWidget):
         self.fewer.clicked.connect(self.field.stepDown)
         self.more.clicked.connect(self.field.stepUp)
         self.field.valueChanged.connect(self._value_changed)
-        self._showing = False
         self._fit_buttons()
 
     def value(self) -> int:
@@ -315,15 +314,13 @@ class Stepper(QWidget):
 
     def show_value(self, value: int) -> None:
         """Set the number, without a signal."""
-        self._showing = True
-        self.field.setValue(value)
-        self._showing = False
+        with QSignalBlocker(self.field):
+            self.field.setValue(value)
         self._fit_buttons()
 
     def _value_changed(self, value: int) -> None:
         self._fit_buttons()
-        if not self._showing:
-            self.changed.emit(value)
+        self.changed.emit(value)
 
     def _fit_buttons(self) -> None:
         self.fewer.setEnabled(self.field.value() > self.field.minimum())
