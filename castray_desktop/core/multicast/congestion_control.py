@@ -61,8 +61,7 @@ the sender's time."""
 
 BURST_SECONDS = 0.001
 FULL_BATCH_SHARE = 0.6
-"""Share of a full burst: receivers read whole bursts into their final position, parts of bursts have to be
-moved."""
+"""Above this share of a full burst, a full one is sent: it costs receivers one call as well."""
 
 MIN_BURST_DATAGRAMS = 10  # datagrams, the initial window of TCP
 LONGEST_GAP = 0.004  # seconds between bursts, whatever their length

@@ -163,7 +163,7 @@ class HubClient:
             raise self._failed(address, NOT_UNDERSTOOD) from error
 
     def with_links(self, repository: HubAddress, files: Sequence[RemoteFile]) -> list[RemoteFile]:
-        """The first of these files of one commit, with what a node gets them by.
+        """The first of these files of one commit, with their links or contents.
 
         A public repository needs no token, and its links last: all files get one. Of others, large files have
         signed links that expire, and small files are downloaded here: so that the token stays on this

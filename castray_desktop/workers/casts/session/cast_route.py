@@ -392,7 +392,7 @@ class TrailerBroadcast:
         self._context = context
         self._status = context.status
         self._executor = executor
-        self._informed: set[tuple[str, int]] = set()  # nodes, and which agents of theirs
+        self._informed: set[tuple[str, int]] = set()  # each node with the number of its agent
 
     def step(self) -> None:
         """Send it to agents that lack it, if it is known."""

@@ -157,7 +157,7 @@ class CastSession:
         links = DownloadLinks(context, services.resolver, services.wall, remote)
         failover = SourceFailover(context, executor, links, digest)
         destinations = SharedDestinations(context)
-        if record is not None:
+        if record is not None and digest:  # without a digest there is a new survey, which finds all of these
             failover.algorithms = record.algorithms
             destinations.writers.update(record.writers)
             destinations.folders.update(record.folders)

@@ -165,7 +165,7 @@ class SharedDestinations:
         self._context = context
         self._status = context.status
         self.writers: dict[str, str] = {}
-        """The writer of each recipient that does not write itself: a follower. A writer never is one."""
+        """The writer of each follower: a recipient that does not write itself. No writer is a follower."""
         self.folders: dict[str, DestinationReply] = {}
         """The destination of each recipient; `storage` is equal for all that write to one folder."""
 

@@ -11,7 +11,13 @@ import msgspec
 import pytest
 
 from castray_desktop.core.failures.kinds import Failure, FailureKind
-from castray_desktop.core.protocol.messages import CastMode, CastState, DeliverySnapshot, DeliveryState
+from castray_desktop.core.protocol.messages import (
+    CastMode,
+    CastState,
+    DeliverySnapshot,
+    DeliveryState,
+    NodeState,
+)
 from castray_desktop.core.protocol.nodes import agent_orders, agent_reports, cast_parcel
 from castray_desktop.workers.casts.cast_manager import CastManager
 from castray_desktop.workers.casts.cast_table import CastServices
@@ -105,6 +111,29 @@ async def test_who_is_added_under_the_next_engine_does_not_write_to_the_folder_o
     states = [item.state for item in second.cast_manager.deliveries()[cast]]
     assert states == [DeliveryState.COMPLETED, DeliveryState.SHARED, DeliveryState.SHARED]
     assert not second.agents.started("c")
+
+
+async def test_writers_from_before_the_scan_are_not_those_of_the_next_survey(engines: Engines) -> None:
+    first = await engines.start()
+    first.agents.replies = {
+        node: agent_orders.DestinationReply("/mnt/x", storage, mount="nas:/x", free_bytes=10**10)
+        for node, storage in (("a", "one"), ("b", "one"), ("c", "two"))
+    }
+    first.agents.hold(agent_orders.Probe)
+    cast = first.cast_manager.send(msgspec.structs.replace(REQUEST, leave_out=True))
+    await first.agents.wait_for("a", agent_orders.Probe)
+    await first.cast_manager.commands.pause(cast)
+    first.agents.release()
+    await first.agents.wait_for("a", agent_orders.Probe, 2)  # it removes its file
+    await engines.kill()
+    (record,) = CheckpointStore(engines.folder).load()
+    assert (record.manifest_digest, record.writers) == ("", {"b": "a"})
+    second = await engines.start()
+    second.agents.replies = first.agents.replies
+    await second.agents.set_state("a", NodeState.OFFLINE)
+    second.cast_manager.commands.resume(cast)
+    await second.agents.wait_for("b", agent_orders.StartDelivery)
+    assert await second.finish(cast, "b", "c") is CastState.PARTLY_FAILED
 
 
 async def test_a_cast_whose_files_have_changed_ends(engines: Engines) -> None:
