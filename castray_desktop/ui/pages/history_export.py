@@ -77,6 +77,8 @@ class HistoryExport(QObject):
         self._total = page.total
         self._offset += len(page.casts)
         self._waiting = list(page.casts)
+        if page.casts and not self._query.until:  # casts that end meanwhile would move the others
+            self._query = msgspec.structs.replace(self._query, until=page.casts[0].finished)
         self._next_cast() if page.casts else self.file.finish()
 
     def _take_cast(self, result: CastResult) -> None:

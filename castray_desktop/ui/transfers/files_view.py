@@ -86,8 +86,10 @@ class FilesView(QWidget):
         self.model.described.connect(self._described)
         self.model.failed.connect(self._failed)
         self.table.horizontalHeader().sectionClicked.connect(self._sort_by)
-        copying = QKeySequence(QKeySequence.StandardKey.Copy)
-        QShortcut(copying, self.table, self.copy_rows, context=Qt.ShortcutContext.WidgetShortcut)
+        in_table = Qt.ShortcutContext.WidgetShortcut
+        QShortcut(QKeySequence.StandardKey.Copy, self.table, context=in_table).activated.connect(
+            self.copy_rows
+        )
         self.table.customContextMenuRequested.connect(self._show_menu)
         self.table.selectionModel().selectionChanged.connect(lambda *_: self._enable())
 

@@ -204,8 +204,9 @@ class TransferTools(QWidget):
         )
         self.filter.setFixedWidth(180)
         self.filter.hide()
-        escape = QKeySequence(Qt.Key.Key_Escape)
-        QShortcut(escape, self.filter, self._drop_filter, context=Qt.ShortcutContext.WidgetShortcut)
+        in_filter = Qt.ShortcutContext.WidgetShortcut  # which Qt for Python ignores if a slot is passed, too
+        escape = QShortcut(QKeySequence(Qt.Key.Key_Escape), self.filter, context=in_filter)
+        escape.activated.connect(self._drop_filter)
         self.filter_button = icon_button(theme, "funnel", lambda: self.tr("Filter (Ctrl+F)"))
         self.pause_button = button(theme, "", "pause", kind="flat")
         self.retry_button = button(theme, "", "rotate-cw", kind="flat")

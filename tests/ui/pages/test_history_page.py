@@ -47,6 +47,7 @@ class Past:
         query = command.query
         found = [cast for cast in self.casts if query.text in cast.name]
         found = [cast for cast in found if not query.states or cast.state in query.states]
+        found = [cast for cast in found if not query.until or cast.finished <= query.until]
         return m.HistoryPage(tuple(found[query.offset : query.offset + query.limit]), len(found))
 
     def cast(self, command: m.GetPastCast) -> m.CastResult:
@@ -211,6 +212,22 @@ def test_the_history_is_exported_as_csv_and_json(
     )  # as scripts get it
     assert page.banner.text().startswith("The history was exported to h.json.")
     assert {path.name for path in tmp_path.iterdir()} - {"window.ini"} == {"h.csv", "h.json"}
+
+
+def test_a_cast_that_ends_during_an_export_moves_none(
+    page: CastHistoryPage, link: FakeLink, tmp_path: Path
+) -> None:
+    past = open_page(page, link, 250)
+
+    def end_another(command: m.GetPastCast) -> m.CastResult:
+        link.answers[m.GetPastCast] = past.cast
+        past.casts.insert(0, make_cast("later", state=CastState.COMPLETED, finished=NOW + 2))
+        return past.cast(command)
+
+    link.answers[m.GetPastCast] = end_another
+    page.export_to(str(tmp_path / "h.json"))
+    casts = json.loads((tmp_path / "h.json").read_text(encoding="utf-8"))
+    assert [cast["cast"] for cast in casts] == [f"c{number}" for number in range(250)]
 
 
 def test_an_export_that_fails_or_is_cancelled_leaves_nothing(

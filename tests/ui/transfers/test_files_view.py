@@ -195,6 +195,13 @@ def test_rows_are_copied_also_those_that_were_never_seen(
         f"blake3:{1:064x}",
     ]
     QTest.keyClick(view.table, Qt.Key.Key_A, Qt.KeyboardModifier.ControlModifier)
+    view.export_button.setFocus()
+    QTest.keyClick(view.export_button, Qt.Key.Key_C, Qt.KeyboardModifier.ControlModifier)
+    assert len(QGuiApplication.clipboard().text().splitlines()) == 1  # only the table copies rows
+    view.table.setFocus()
+    QTest.keyClick(view.table, Qt.Key.Key_Insert, Qt.KeyboardModifier.ControlModifier)
+    assert len(QGuiApplication.clipboard().text().splitlines()) == 2500
+    QGuiApplication.clipboard().clear()
     view.copy_button.click()
     lines = QGuiApplication.clipboard().text().splitlines()
     assert len(lines) == 2500

@@ -257,7 +257,10 @@ def test_escape_in_the_filter_shows_everything_again(
     field = window.transfers_card.tools.filter
     qtbot.waitUntil(field.hasFocus)
     QTest.keyClicks(field, "imagenet")
+    window.recipients.list.setFocus()
+    QTest.keyClick(window.recipients.list, Qt.Key.Key_Escape)
     assert window.transfers.rowCount() == 1
+    field.setFocus()
     QTest.keyClick(field, Qt.Key.Key_Escape)
     assert field.isHidden()
     assert window.transfers.rowCount() == 2
