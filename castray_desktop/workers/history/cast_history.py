@@ -81,6 +81,7 @@ class CastHistory:
         self._new_peaks: set[str] = set()  # nodes whose new peak was not written yet
         self._days = 0
         self._background = BackgroundTasks()
+        self._clearing = asyncio.Lock()  # the store hides the casts of one clear at a time
         self._timer: asyncio.Task[None] | None = None
         self._publish_timer: asyncio.TimerHandle | None = None
         self._delete_timer: asyncio.TimerHandle | None = None  # deletes hidden casts later
@@ -173,7 +174,9 @@ class CastHistory:
             case messages.GetPastCast(cast):
                 return (await self.find_cast(cast)).result
             case messages.ClearHistory(casts, grace):
-                await self._clear(casts, min(MOST_GRACE_SECONDS, grace))  # in this order also for NaN
+                grace = min(MOST_GRACE_SECONDS, grace)  # in this order also for NaN
+                async with self._clearing:
+                    await finish(self._clear(casts, grace))  # even if the client leaves meanwhile
                 return messages.Done()
             case messages.KeepHistory():
                 await self._restore_hidden()

@@ -560,6 +560,23 @@ async def test_forgetting_can_be_taken_back_until_its_time_has_passed(
     left.close()
 
 
+async def test_clears_at_the_same_time_and_of_a_client_that_leaves_are_carried_out(
+    history: CastHistory, path: Path
+) -> None:
+    for number in range(3):
+        ended(history, past_cast(number))
+    await wait_until_kept(history)
+    clears = [asyncio.create_task(history.answer(m.ClearHistory((f"{number:012x}",)))) for number in range(3)]
+    await asyncio.sleep(0)
+    clears[0].cancel()
+    await asyncio.wait(clears)
+    assert [clear.cancelled() for clear in clears] == [True, False, False]
+    await history.close()
+    left = HistoryStore(path)
+    assert found(left) == []
+    left.close()
+
+
 async def test_nodes_keep_nothing_for_casts_whose_undo_has_expired(path: Path) -> None:
     discarded: list[list[str]] = []
     history = CastHistory(
