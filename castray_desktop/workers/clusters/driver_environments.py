@@ -70,9 +70,10 @@ async def find_interpreter(version: str) -> Path | None:
     for path in interpreter_candidates(minor_version(version)):
         # It is run, since entries of PATH may be broken shims.
         status, output = await run_program([str(path), "-I", "-c", _PROBE], PROBE_SECONDS)
-        if status == 0 and output.strip() == version:
+        its_version = output.strip().rpartition("\n")[2]  # warnings of the system may come before it
+        if status == 0 and its_version == version:
             return path
-        if status == 0 and found is None and minor_version(output.strip()) == minor_version(version):
+        if status == 0 and found is None and minor_version(its_version) == minor_version(version):
             found = path
     return found
 

@@ -280,6 +280,15 @@ async def test_a_shim_that_leads_nowhere_is_passed_over(tmp_path: Path, no_pytho
     assert await find_interpreter("3.99.1") is None
 
 
+async def test_an_interpreter_that_prints_a_warning_is_found(no_pythons: Path) -> None:
+    python = no_pythons / "python3.99"
+    python.write_text(
+        "#!/bin/sh\necho 'ERROR: ld.so: object from LD_PRELOAD cannot be preloaded' >&2\necho 3.99.1\n"
+    )
+    python.chmod(0o700)
+    assert await find_interpreter("3.99.1") == python
+
+
 def test_our_own_python_is_a_candidate() -> None:
     assert next(interpreter_candidates(minor_version(platform.python_version()))).exists()
 
