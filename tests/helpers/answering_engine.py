@@ -124,7 +124,7 @@ ANSWERS: Mapping[type[m.Message], Callable[[Any], m.Reply]] = {
 
 
 class AnsweringEngine:
-    """Implements `EngineAccess`."""
+    """The parts of `ReconnectingClient` that the API uses."""
 
     def __init__(self, answers: Mapping[type[m.Message], Callable[[Any], m.Reply]] | None = None) -> None:
         self.cache = ClientCache(busy_welcome())

@@ -1,4 +1,4 @@
-"""The addresses from before v1, which stay as they were: what they have otherwise than v1."""
+"""Endpoints and bodies that only the addresses from before v1 have; they stay as they were."""
 
 from __future__ import annotations
 
