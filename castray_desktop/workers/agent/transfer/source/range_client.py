@@ -480,7 +480,7 @@ def _nanoseconds(date: str) -> int:
 def _retry_after(value: Optional[str]) -> Optional[float]:
     """Seconds of a `Retry-After` header, which is a number or a date; None if it names no later time."""
     text = (value or "").strip()
-    seconds = float(text) if text.isdigit() else _nanoseconds(text) / 1e9 - time.time()
+    seconds = float(text) if text.isdecimal() else _nanoseconds(text) / 1e9 - time.time()
     return min(seconds, MAX_RETRY_AFTER_SECONDS) if seconds > 0 else None
 
 

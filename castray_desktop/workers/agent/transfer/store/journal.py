@@ -149,10 +149,18 @@ class CommitLog:
         self._name = name
         self._fd = os.open(name, _OPEN | os.O_CREAT, 0o600, dir_fd=folder)
         self._careful = careful
+        try:
+            self._cut_torn_line()
+        except OSError:
+            os.close(self._fd)
+            raise
+
+    def _cut_torn_line(self) -> None:
+        """It was not acted on, and the next line must not continue it."""
         size = os.fstat(self._fd).st_size
         first = max(size - _MAX_LINE, 0)
         whole = first + os.pread(self._fd, _MAX_LINE, first).rfind(b"\n") + 1
-        if whole < size:  # a torn line, which was not acted on: the next one must not continue it
+        if whole < size:
             os.ftruncate(self._fd, whole)
 
     def append(self, verb: str, path: bytes, target: bytes = b"") -> None:

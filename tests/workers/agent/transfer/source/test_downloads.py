@@ -231,12 +231,13 @@ def test_a_server_that_asks_for_no_time_is_not_asked_all_the_time(server: RangeS
     file.faults = [
         *(Answer(status=429, headers={"Retry-After": "0"}) for _ in range(2)),
         Answer(status=503, headers={"Retry-After": "Mon, 06 May 2024 07:08:09 GMT"}),
+        Answer(status=503, headers={"Retry-After": "\u00b2"}),
     ]
     pauses: list[float] = []
     client = RangeClient(lambda seconds, _: pauses.append(seconds))
     assert client.state(RemoteLink(server.url("/model.bin"))).size == 100
     client.close()
-    assert pauses == [range_client.FIRST_DELAY_SECONDS * factor for factor in (1, 2, 4)]
+    assert pauses == [range_client.FIRST_DELAY_SECONDS * factor for factor in (1, 2, 4, 8)]
 
 
 def test_people_see_why_a_download_waits(lab: Lab, server: RangeServer) -> None:
