@@ -211,8 +211,12 @@ class CastActions(QObject):
     ) -> None:
         for cast, nodes in rows.items():
             summary, deliveries = self._transfers.summary(cast), self._transfers.deliveries(cast)
-            chosen = [each for each in deliveries if each.node in nodes]
-            if summary and (fitting := tuple(each.node for each in chosen if fits(summary, each))):
+            chosen = set(nodes)
+            if summary and (
+                fitting := tuple(
+                    each.node for each in deliveries if each.node in chosen and fits(summary, each)
+                )
+            ):
                 self._do(command(cast, fitting))
 
     def _do(self, command: messages.Command) -> None:
