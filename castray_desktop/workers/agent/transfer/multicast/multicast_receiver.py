@@ -191,6 +191,12 @@ class DeliveryRatio:
         return now - self._small_since >= MIN_RATIO_SECONDS
 
 
+SLOW_WRITES, DEFERRAL_SECONDS = 4, 1.0
+"""If writing a piece takes too long for the socket's buffer this many times in a row, writing is left to the
+other thread for this many seconds, doubled each time. A single slow write is ignored, since the processor may
+have been busy."""
+
+
 class MulticastReceiver:
     """Receives one cast's datagrams until `stop`, or until it can't keep up.
 
@@ -233,6 +239,10 @@ class MulticastReceiver:
         )  # a sender's first datagrams, which are dropped
         self._sender_advanced = False  # the sender has reached another piece
         self._completed = False  # there are complete pieces
+        self._rate = GIGABIT
+        self._writes_from = 0.0  # writing is left to the other thread until then
+        self._deferral = DEFERRAL_SECONDS
+        self._slow_writes = 0  # in a row
         self._began = 0.0  # time of this sender's first datagram
         self._clock = 0.0  # all datagrams that arrived by then were processed
         self._last = 0.0  # time of the last datagram
@@ -328,9 +338,9 @@ class MulticastReceiver:
         """Sleep while datagrams accumulate, but not beyond the end of the stream."""
         then, payload = self._slept
         rate = (self._payload - payload) / max(now - then, 0.001)
+        self._rate = max(rate, GIGABIT)
         left = (self._pieces - self.reassembly.front[0]) * self._layout.piece_bytes
-        until_full = self._waiting / max(rate, GIGABIT)
-        nap = min(self._interval(now), until_full, min(NAP_BYTES, left) / max(rate, 1.0))
+        nap = min(self._interval(now), self._waiting / self._rate, min(NAP_BYTES, left) / max(rate, 1.0))
         time.sleep(max(now + nap - time.monotonic(), 0.0))
         self._slept = now, self._payload
 
@@ -434,7 +444,7 @@ class MulticastReceiver:
             came = came or some
             if self._completed:
                 self._completed = False
-                left = not self.writer.write_now() or left
+                left = not self._write() or left
             if time.monotonic() > until:
                 break
             wait = False
@@ -444,6 +454,21 @@ class MulticastReceiver:
         if self._store.pieces.wake_pending:
             self._store.pieces.notify_waiting()
         return came, drained
+
+    def _write(self) -> bool:
+        """Write complete pieces; False if work is left for the other thread."""
+        began = time.monotonic()
+        if began < self._writes_from:
+            self.writer.defer()
+            return False
+        if not self.writer.write_now():
+            return False
+        end = time.monotonic()
+        self._slow_writes = self._slow_writes + 1 if end - began > self._waiting / self._rate else 0
+        if self._slow_writes == SLOW_WRITES:
+            self._slow_writes = 0
+            self._writes_from, self._deferral = end + self._deferral, 2 * self._deferral
+        return True
 
     def _take(self, wait: bool) -> tuple[bool, bool]:
         """Process the datagrams of one call; returns as `_take_all` does.

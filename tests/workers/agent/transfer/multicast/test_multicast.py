@@ -36,7 +36,10 @@ from castray_desktop.core.protocol.nodes.agent_reports import (
     SourceReport,
 )
 from castray_desktop.core.protocol.nodes.cast_parcel import MulticastGroup
-from castray_desktop.workers.agent.transfer.multicast import multicast_sender
+from castray_desktop.workers.agent.transfer.multicast import (
+    multicast_receiver,
+    multicast_sender,
+)
 from castray_desktop.workers.agent.transfer.multicast.multicast_sockets import (
     BatchReceiver,
     ReceivingSocket,
@@ -141,6 +144,16 @@ def test_the_receiving_thread_writes_contents(lab: Lab, monkeypatch: pytest.Monk
     check(path, nodes, cast.results())
     assert found.count("multicast") > 12
     assert found.count("delivery") >= 2  # the lists
+    cast.forget()
+
+
+def test_slow_writes_are_left_to_the_other_thread(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(multicast_receiver, "WAITING_SHARE", 0.0)  # each is too slow
+    found = writing_threads(monkeypatch)
+    path = lab.file("model.bin", 24 * MIB)
+    cast, nodes = start(lab, 1, path)
+    check(path, nodes, cast.results())
+    assert found.count("multicast") <= 2 * multicast_receiver.SLOW_WRITES
     cast.forget()
 
 
