@@ -16,8 +16,9 @@ from castray_desktop.cli.arguments import (
 from castray_desktop.cli.output.terminal import output_style, print_json
 from castray_desktop.cli.session import Session
 from castray_desktop.core.casts.json_views import check_form, form_to_json
-from castray_desktop.core.failures.check_sentences import explain_check, without_secrets, worst
+from castray_desktop.core.failures.check_sentences import explain_check, worst
 from castray_desktop.core.failures.kinds import CastRayError, FailureKind
+from castray_desktop.core.failures.redaction import without_secrets
 from castray_desktop.core.protocol import messages
 from castray_desktop.core.protocol.messages import Check, CheckState
 from castray_desktop.workers.diagnostics import local_checks

@@ -18,8 +18,9 @@ from castray_desktop.core.casts.states import cast_name, have_files_changed
 from castray_desktop.core.casts.transfer_options import TransferOptions
 from castray_desktop.core.content.file_outcomes import FileCounts
 from castray_desktop.core.content.quantities import parse_limit
-from castray_desktop.core.failures.check_sentences import explain_check, without_secrets
+from castray_desktop.core.failures.check_sentences import explain_check
 from castray_desktop.core.failures.kinds import Failure
+from castray_desktop.core.failures.redaction import without_secrets
 from castray_desktop.core.failures.sentences import sentence
 from castray_desktop.core.multicast.datagrams import MulticastEnd, MulticastState
 from castray_desktop.core.protocol.messages import (

@@ -6,10 +6,10 @@ As in `core.failures.sentences`, the English templates are here, and a window in
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
+from castray_desktop.core.failures.redaction import without_secrets
 from castray_desktop.core.failures.sentences import template_values
 from castray_desktop.core.protocol.messages import Check, CheckState
 
@@ -226,12 +226,6 @@ def diagnostics_text(checks: Iterable[Check]) -> str:
         if finding.remedy:
             lines.append(f"    {finding.remedy}")
     return without_secrets("\n".join(lines))
-
-
-def without_secrets(text: str) -> str:
-    """The text with tokens blotted out: long hexadecimal ones, and what is given to a variable for one."""
-    text = re.sub(r"(?i)((?:token|secret|password)\w*\s*[=:]\s*)\S+", r"\1…", text)
-    return re.sub(r"\b[0-9a-fA-F]{32,}\b", "…", text)
 
 
 def by_importance(checks: Iterable[Check]) -> list[Check]:

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
+from castray_desktop.core.failures.redaction import without_secrets
 from castray_desktop.core.protocol.messages import LogLine
 
 POLL_SECONDS = 0.5
@@ -23,19 +24,6 @@ LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40, "critical": 50}
 _HEAD = re.compile(r"(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d),(\d{3}) ([A-Z]+) (\S+) (.*)")
 _AGENT = re.compile(r"\((\w+)(?: pid=(\d+))?(?:, ip=([^)]+))?\) (.*)")
 _COLOR = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
-_SECRET = re.compile(
-    r"(?i)((?:token|secret|password|authorization|bearer)[\"']?\s*[:=]\s*[\"']?|bearer )[^\s\"',]+"
-)
-_QUERY = re.compile(r"(?i)(https?://[^\s?\"'<>]+\?)[^\s\"'<>]+")
-"""What follows the path of an address may be a signature."""
-
-_DIGITS = re.compile(r"\b[0-9a-fA-F]{56,}\b")
-
-
-def without_secrets(text: str) -> str:
-    """Replace apparent tokens and keys in a text, since logs are passed on."""
-    text = _QUERY.sub(r"\1…", _SECRET.sub(r"\1…", text))
-    return _DIGITS.sub(lambda found: found[0][:6] + "…", text)
 
 
 def parse_log(lines: Iterable[str], origin: str, at: float = 0.0) -> Iterator[LogLine]:
