@@ -181,7 +181,8 @@ async def test_nobody_waits_for_a_slow_link(nodes: LabNodes) -> None:
         nodes.lab.set_rate(slow, RATE)
     ended = await delivered(nodes, cast, path)
     assert all(share(nodes, cast, node) > MOST for node in ("h1", "h3", "h4"))
-    assert by_node(ended)["h2"].transport is Transport.DIRECT
+    # By the relay; the handshake of either direction may be the first through the full queue of that link.
+    assert by_node(ended)["h2"].transport in (Transport.DIRECT, Transport.REVERSE)
 
 
 async def test_a_killed_host_comes_back_to_the_group(nodes: LabNodes) -> None:
