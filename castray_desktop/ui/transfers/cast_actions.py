@@ -210,13 +210,11 @@ class CastActions(QObject):
         fits: Callable[[CastSummary, DeliverySnapshot], bool],
     ) -> None:
         for cast, nodes in rows.items():
-            summary, deliveries = self._transfers.summary(cast), self._transfers.deliveries(cast)
-            chosen = set(nodes)
-            if summary and (
-                fitting := tuple(
-                    each.node for each in deliveries if each.node in chosen and fits(summary, each)
-                )
-            ):
+            summary, chosen = self._transfers.summary(cast), set(nodes)
+            if summary is None:
+                continue
+            deliveries = [each for each in self._transfers.deliveries(cast) if each.node in chosen]
+            if fitting := tuple(each.node for each in deliveries if fits(summary, each)):
                 self._do(command(cast, fitting))
 
     def _do(self, command: messages.Command) -> None:
