@@ -17,7 +17,7 @@ ENVIRONMENT = {
     "CASTRAY_HOME": "settings, history, token and logs (the platform's own data folder)",
     "CASTRAY_CLUSTER": "the cluster to use if --cluster is not given",
     "CASTRAY_DRIVER_PYTHON": "an interpreter with the cluster's version of Ray",
-    "CASTRAY_DATA_PORTS": "LOW-HIGH, the ports for data connections",
+    "CASTRAY_DATA_PORTS": "LOW-HIGH or one port: the ports for data connections",
     "CASTRAY_DATA_NETWORK": "the network for data connections, as CIDR",
     "CASTRAY_MULTICAST_HOPS": "the number of multicast hops (1)",
     "CASTRAY_LOCAL_COPY": "0: no shortcuts between nodes on one machine",

@@ -11,10 +11,9 @@ import logging
 import socket
 import sys
 from collections.abc import Iterable
-from typing import Any, Optional
+from typing import Any
 
-NETWORK_VARIABLE = "CASTRAY_DATA_NETWORK"
-"""A network in CIDR notation, or several separated by commas, in order of preference."""
+from castray_desktop.core.protocol.nodes.data_variables import NETWORK_VARIABLE, parse_networks
 
 DOCUMENTATION_ADDRESS = "192.0.2.1"
 """An address reserved for documentation: its route is the default route."""
@@ -94,22 +93,6 @@ def address_towards(host: str) -> str:
     except OSError:
         return ""
     return "" if _is_machine_local(address) else address
-
-
-def parse_networks(text: str) -> list[Any]:
-    """Parse networks, in order. Raises ValueError that names the environment variable."""
-    try:
-        return [ipaddress.ip_network(part.strip(), strict=False) for part in text.split(",") if part.strip()]
-    except ValueError as error:
-        raise ValueError(f"{NETWORK_VARIABLE}: {error}") from error
-
-
-def parse_ports(text: str) -> Optional[tuple[int, int]]:
-    """Parse "LOW-HIGH" or one port; None if empty. Raises ValueError."""
-    if not text:
-        return None
-    low, _, high = text.partition("-")
-    return int(low), int(high or low)
 
 
 def without_brackets(address: str) -> str:

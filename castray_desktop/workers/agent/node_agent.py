@@ -21,6 +21,7 @@ from typing import Any, Callable, Optional, TypeVar
 
 from castray_desktop.core.failures.kinds import Failure, FailureKind
 from castray_desktop.core.protocol.nodes import agent_orders, agent_reports, driver_protocol, json_codec
+from castray_desktop.core.protocol.nodes.data_variables import NETWORK_VARIABLE
 from castray_desktop.workers.agent import network_addresses, node_inspection
 from castray_desktop.workers.agent.in_cluster_api import InClusterCounters, InClusterRequests, Names
 from castray_desktop.workers.agent.node_inspection import MachineFactsMeter, host_identity
@@ -123,7 +124,7 @@ class NodeAgent:
         self._loop = asyncio.get_running_loop()
         address = network_addresses.data_address(
             self._place.address,
-            os.environ.get(network_addresses.NETWORK_VARIABLE, ""),
+            os.environ.get(NETWORK_VARIABLE, ""),
             network_addresses.own_addresses(),
         )
         of_ray = certificates = ray_certificates(os.environ)
@@ -329,7 +330,7 @@ def _own_certificates(
 
 def shipped_environment() -> dict[str, str]:
     """The variables of the driver's environment that agents on other machines get as well."""
-    names = ("CASTRAY_LOCAL_COPY", network_addresses.NETWORK_VARIABLE)
+    names = ("CASTRAY_LOCAL_COPY", NETWORK_VARIABLE)
     # A closing tunnel has calls in flight, for whose errors nothing waits.
     return {"RAY_IGNORE_UNHANDLED_ERRORS": "1"} | {
         name: os.environ[name] for name in names if name in os.environ

@@ -18,6 +18,7 @@ from castray_desktop.core.casts.node_selector import find_node
 from castray_desktop.core.failures.kinds import CastRayError, Failure, FailureKind
 from castray_desktop.core.protocol.messages import THIS_COMPUTER, ClusterStatus, NodeInfo, NodeState
 from castray_desktop.core.protocol.nodes import agent_orders, agent_reports, driver_protocol
+from castray_desktop.core.protocol.nodes.data_variables import PORTS_VARIABLE
 from castray_desktop.workers.base.async_tasks import BackgroundTasks
 from castray_desktop.workers.base.paths import Paths
 from castray_desktop.workers.casts.agent_directory import ORDER_SECONDS, answer_within
@@ -397,7 +398,7 @@ class AgentManager:
             address=info.address,
             node_id=info.node_id,
             runtime_dir=self._runtime_dir,
-            ports=os.environ.get("CASTRAY_DATA_PORTS", ""),
+            ports=os.environ.get(PORTS_VARIABLE, ""),
         )
         self._placements[info.name] = placement
         self._set_node(info)

@@ -15,6 +15,12 @@ from pathlib import Path
 import castray_desktop
 from castray_desktop.core.failures.kinds import Failure
 from castray_desktop.core.protocol.messages import Check, CheckState
+from castray_desktop.core.protocol.nodes.data_variables import (
+    NETWORK_VARIABLE,
+    PORTS_VARIABLE,
+    parse_networks,
+    parse_ports,
+)
 from castray_desktop.workers.agent import network_addresses
 from castray_desktop.workers.base.async_tasks import run_program
 from castray_desktop.workers.base.installation import (
@@ -120,23 +126,17 @@ def inotify_check(place: Path = Path("/proc/sys/fs/inotify")) -> Check | None:
 
 def data_ports_check(environment: Mapping[str, str] = os.environ) -> Check:
     """Check the configured ports and networks."""
-    ports = environment.get("CASTRAY_DATA_PORTS", "")
-    networks = environment.get(network_addresses.NETWORK_VARIABLE, "")
-    spoken = "any free port"
-    if ports:
-        low, _, high = ports.partition("-")
-        high = high or low
-        if not (low.isdigit() and high.isdigit() and 0 < int(low) <= int(high) < 65536):
-            values = {"variable": "CASTRAY_DATA_PORTS", "value": ports, "reason": "the format is LOW-HIGH"}
-            return Check("data_ports", CheckState.BAD, values=values)
-        spoken = f"ports {low} to {high}"
+    networks = environment.get(NETWORK_VARIABLE, "")
     try:
-        parsed = network_addresses.parse_networks(networks)
+        ports, parsed = parse_ports(environment.get(PORTS_VARIABLE, "")), parse_networks(networks)
     except ValueError as error:
-        reason = str(error).partition(": ")[2]
-        values = {"variable": network_addresses.NETWORK_VARIABLE, "value": networks, "reason": reason}
+        variable, _, reason = str(error).partition(": ")
+        values = {"variable": variable, "value": environment[variable], "reason": reason}
         return Check("data_ports", CheckState.BAD, values=values)
-    values = {"ports": spoken, "network": networks or "every address"}
+    values = {
+        "ports": "any free port" if ports is None else "ports {} to {}".format(*ports),
+        "network": networks or "every address",
+    }
     own = map(network_addresses.without_scope, network_addresses.own_addresses())
     inside = not parsed or any(ipaddress.ip_address(address) in net for address in own for net in parsed)
     return Check("data_ports", CheckState.GOOD if inside else CheckState.NOTICE, values=values)

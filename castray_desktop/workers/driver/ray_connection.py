@@ -31,6 +31,7 @@ import ray
 import castray_desktop
 from castray_desktop.core.failures.kinds import CastRayError, FailureKind
 from castray_desktop.core.protocol.nodes import driver_protocol
+from castray_desktop.core.protocol.nodes.data_variables import NETWORK_VARIABLE
 from castray_desktop.core.protocol.nodes.driver_protocol import CLIENT_PREFIX, OWN_TARGETS
 from castray_desktop.workers.agent import network_addresses
 from castray_desktop.workers.agent.node_agent import NAMESPACE, shipped_environment
@@ -151,7 +152,7 @@ def _ray_folder(temp_dir: str) -> str:
 def _open_to_others() -> str:
     """The address of a head that other machines can join, at Ray's default port if that is free. Raises
     CastRayError."""
-    address = network_addresses.address_for_others(os.environ.get(network_addresses.NETWORK_VARIABLE, ""))
+    address = network_addresses.address_for_others(os.environ.get(NETWORK_VARIABLE, ""))
     reason = ""
     if not hasattr(ray._raylet, "AuthenticationMode"):
         reason = f"Ray {ray.__version__} does not support tokens"

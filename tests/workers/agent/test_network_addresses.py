@@ -12,7 +12,6 @@ from castray_desktop.workers.agent.network_addresses import (
     data_address,
     is_any_local,
     own_addresses,
-    parse_ports,
     with_own_scope,
     without_brackets,
     without_scope,
@@ -103,13 +102,3 @@ def test_whether_one_of_a_clusters_nodes_is_here(
 ) -> None:
     monkeypatch.setattr(network_addresses, "own_addresses", lambda: OWN)
     assert is_any_local(hosts) is here
-
-
-@pytest.mark.parametrize(("text", "ports"), [("7000-7010", (7000, 7010)), ("7000", (7000, 7000)), ("", None)])
-def test_the_range_of_ports(text: str, ports: tuple[int, int] | None) -> None:
-    assert parse_ports(text) == ports
-
-
-def test_what_is_no_range_of_ports() -> None:
-    with pytest.raises(ValueError):
-        parse_ports("many")

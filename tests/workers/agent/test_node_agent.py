@@ -126,6 +126,13 @@ async def agent(tmp_path: Path, planes: list[FakePlane], waits: Waits) -> AsyncI
     assert planes[0].closed
 
 
+async def test_ports_that_no_agent_can_have(tmp_path: Path) -> None:
+    agent = NodeAgent(driver_protocol.PlaceAgent("node_1", str(tmp_path), "127.0.0.1", ports="65536"))
+    with pytest.raises(ValueError, match="CASTRAY_DATA_PORTS"):
+        await agent.start()
+    await agent.stop()
+
+
 async def report(agent: NodeAgent) -> agent_reports.AgentReport:
     said: agent_reports.AgentReport = json_codec.from_json(
         await agent.report(), agent_reports.AgentReport | agent_reports.AgentHello

@@ -10,15 +10,16 @@ from castray_desktop.core.protocol.messages import CheckState
 from castray_desktop.workers.diagnostics import local_checks
 
 
-@pytest.mark.parametrize("ports", ["", "7000", "7000-7010"])
+@pytest.mark.parametrize("ports", ["", "0", "7000", "7000-7010", " 7000 - 7010 "])
 def test_ports_that_can_be_used(ports: str) -> None:
     assert local_checks.data_ports_check({"CASTRAY_DATA_PORTS": ports}).state is CheckState.GOOD
 
 
-@pytest.mark.parametrize("ports", ["x", "7010-7000", "0-5", "7000-70000", "1-2-3"])
+@pytest.mark.parametrize("ports", ["x", "7010-7000", "0-5", "7000-70000", "1-2-3", "7000-²"])
 def test_ports_that_can_not(ports: str) -> None:
     check = local_checks.data_ports_check({"CASTRAY_DATA_PORTS": ports})
     assert (check.state, check.values["value"]) == (CheckState.BAD, ports)
+    assert check.values["variable"] == "CASTRAY_DATA_PORTS"
 
 
 def test_networks() -> None:

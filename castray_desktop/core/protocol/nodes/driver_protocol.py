@@ -71,7 +71,7 @@ class PlaceAgent:
     address: str  # address of its data port
     node_id: str = ""  # Ray's node id; empty: the driver's own node
     runtime_dir: str = ""  # folder for its Unix socket
-    ports: str = ""  # LOW-HIGH, or empty
+    ports: str = ""  # see `data_variables.parse_ports`
     engine: str = ""  # the engine's id; every engine has its own staging on the node
     keep: tuple[str, ...] = ()  # casts to resume: keep their staging, remove other staging of this engine
     certificate: Optional[NodeCertificate] = None  # None: the engine can't issue any

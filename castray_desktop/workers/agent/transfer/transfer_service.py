@@ -22,9 +22,9 @@ from castray_desktop.core.protocol.nodes.agent_reports import (
     SourceReport,
     SourceState,
 )
+from castray_desktop.core.protocol.nodes.data_variables import parse_ports
 from castray_desktop.core.protocol.nodes.driver_protocol import PlaceAgent
 from castray_desktop.core.protocol.nodes.handshake import PeerHello
-from castray_desktop.workers.agent.network_addresses import parse_ports
 from castray_desktop.workers.agent.transfer.delivery.audit import Receipts
 from castray_desktop.workers.agent.transfer.delivery.delivery import Delivery
 from castray_desktop.workers.agent.transfer.delivery.download import DownloadSession

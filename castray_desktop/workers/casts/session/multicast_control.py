@@ -21,6 +21,7 @@ from castray_desktop.core.protocol.messages import TransportOption
 from castray_desktop.core.protocol.nodes.agent_orders import JoinGroup, SendToGroup
 from castray_desktop.core.protocol.nodes.agent_reports import AgentHello
 from castray_desktop.core.protocol.nodes.cast_parcel import MulticastGroup
+from castray_desktop.core.protocol.nodes.data_variables import PORTS_VARIABLE, parse_ports
 from castray_desktop.core.routing.route_plan import Route
 from castray_desktop.workers.casts.session.cast_route import RouteExecutor
 from castray_desktop.workers.casts.session.session_context import SessionContext
@@ -28,8 +29,6 @@ from castray_desktop.workers.casts.session.source_failover import SourceFailover
 
 HOPS_VARIABLE = "CASTRAY_MULTICAST_HOPS"
 """Hop limit of datagrams; default 1: they stay within the network."""
-
-PORTS_VARIABLE = "CASTRAY_DATA_PORTS"
 
 MAX_REPORTS = 500
 """Reports per second of all receivers together: the sender handles each."""
@@ -63,10 +62,10 @@ def configured_hops() -> int:
 
 def configured_ports() -> tuple[int, int]:
     """The configured data ports, else those of `core.multicast.datagrams`."""
-    low, _, high = os.environ.get(PORTS_VARIABLE, "").strip().partition("-")
-    if low.isascii() and low.isdigit() and (high or low).isdigit() and int(low) <= int(high or low):
-        return int(low), int(high or low)
-    return GROUP_PORTS  # agents say what is wrong with others
+    try:
+        return parse_ports(os.environ.get(PORTS_VARIABLE, "")) or GROUP_PORTS
+    except ValueError:  # no agent can start with these, and each says why
+        return GROUP_PORTS
 
 
 class MulticastGroups:

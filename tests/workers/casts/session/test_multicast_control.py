@@ -447,7 +447,17 @@ def test_the_hop_limit_of_datagrams_is_configured(
 
 
 @pytest.mark.parametrize(
-    ("text", "low", "high"), [("7000-7005", 7000, 7005), ("7000", 7000, 7000), ("7005-7000", *GROUP_PORTS)]
+    ("text", "low", "high"),
+    [
+        ("7000-7005", 7000, 7005),
+        (" 7000 - 7005 ", 7000, 7005),
+        ("7000", 7000, 7000),
+        ("", *GROUP_PORTS),
+        ("0", *GROUP_PORTS),
+        ("7005-7000", *GROUP_PORTS),
+        ("70000-70005", *GROUP_PORTS),
+        ("7000-²", *GROUP_PORTS),
+    ],
 )
 def test_groups_use_the_configured_ports(
     monkeypatch: pytest.MonkeyPatch, text: str, low: int, high: int
