@@ -203,7 +203,7 @@ class Delivery:
             return DeliveryReport(
                 cast=self.cast,
                 state=self._status.state,
-                epoch=self.session.route[0],
+                epoch=self.session.route.epoch,
                 upstream=self.session.connected_to,
                 stream_bytes=self.store.pieces.have.total,
                 content_bytes=self.store.content_bytes,
@@ -308,7 +308,7 @@ class Delivery:
             self.release()
 
     def _damaged(self, path: str) -> Failure:
-        upstream = self.session.route[1]
+        upstream = self.session.route.upstream
         return Failure(
             FailureKind.DAMAGED,
             {"path": path, "node": self._context.node, "upstream": upstream.node if upstream else ""},

@@ -6,7 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from typing import Optional
+from typing import NamedTuple, Optional
 
 from castray_desktop.core.casts.transfer_options import TransportOption
 from castray_desktop.core.failures.kinds import CastRayError, Failure, FailureKind
@@ -83,7 +83,12 @@ class DeliveryStatus:
                 self.failure = None
 
 
-UpstreamRoute = tuple[int, Optional[Upstream]]  # epoch, and where to fetch from; None: nowhere for now
+class UpstreamRoute(NamedTuple):
+    """Where to fetch from, by the order with this epoch."""
+
+    epoch: int
+    upstream: Optional[Upstream]  # None: nowhere for now
+
 
 MAX_LOST = 4
 """How many upstreams in a row are reported as lost; the one after them is the last that is tried."""
@@ -128,7 +133,7 @@ class DownloadSession:
         self, order: StartDelivery, context: NodeContext, store: ReceiveStore, status: DeliveryStatus
     ) -> None:
         self.secret = bytes.fromhex(order.secret)
-        self.route: UpstreamRoute = (order.epoch, order.upstream)
+        self.route = UpstreamRoute(order.epoch, order.upstream)
         self.plain = PlainPeers.of(order)
         self.connected_to = ""
         self.transport = ""
@@ -151,7 +156,12 @@ class DownloadSession:
         self._spoilt: dict[Upstream, dict[int, Spoilt]] = {}  # pieces that can't be had from there
         self._channel: Optional[PeerConnection] = None
         self.dialer = PeerDialer(
-            context.connections, order.cast, self.secret, order.options.transport, self._dialer_changed
+            context.connections,
+            order.cast,
+            self.secret,
+            order.options.transport,
+            self._is_current,
+            self._dialer_changed,
         )
         self._verifier = ResumeVerifier(store, self._journal_verified)
 
@@ -160,11 +170,11 @@ class DownloadSession:
     def set_upstream(self, order: SetUpstream) -> None:
         """Change the upstream; older orders are ignored."""
         with self._pieces.lock:
-            if order.epoch <= self.route[0]:
+            if order.epoch <= self.route.epoch:
                 return
             pause = self._pause
             kept = pause.ends is not None and order.upstream == self._fetching_from and not pause.reading
-            self.route, pause.ends = (order.epoch, order.upstream), None
+            self.route, pause.ends = UpstreamRoute(order.epoch, order.upstream), None
             self._status.clear_lost_upstream()
             if not kept:
                 self._abort_channel()
@@ -173,9 +183,9 @@ class DownloadSession:
     def pause_fetching(self, order: PauseDelivery) -> None:
         """Detach from the upstream; older orders are ignored. The connection stays for a while."""
         with self._pieces.lock:
-            if order.epoch <= self.route[0]:
+            if order.epoch <= self.route.epoch:
                 return
-            self.route = (order.epoch, None)
+            self.route = UpstreamRoute(order.epoch, None)
             self._pause.ends = time.monotonic() + self._context.timing.keep
             self.dialer.interrupt()
             self._pieces.condition.notify_all()
@@ -188,6 +198,10 @@ class DownloadSession:
             if order.group is not None:
                 self._abort_channel()  # what was requested on it comes by multicast
             self._pieces.condition.notify_all()
+
+    def _is_current(self, epoch: int) -> bool:
+        """Whether no newer order has come, and the delivery does not have to end."""
+        return self.route.epoch == epoch and not self._cancellation.requested
 
     def _dialer_changed(self, urgent: bool) -> None:
         """The upstream should be asked to dial, or has dialled."""
@@ -234,8 +248,7 @@ class DownloadSession:
         patience = Patience(self._context.timing)
         while not self._store.is_complete():
             self._cancellation.check()
-            route = self.route
-            epoch, upstream = route
+            epoch, upstream = self.route
             if upstream is None:
                 self._wait_for_orders()
                 patience.renew()
@@ -253,16 +266,12 @@ class DownloadSession:
                 patience.renew()
             elif spoilt is None and not self._heard:
                 patience.spent += time.monotonic() - began
-            if self._store.is_complete() or self.route != route:
+            if self._store.is_complete() or self.route.epoch != epoch:
                 continue
             self._lost(upstream, patience, reason)
             began = time.monotonic()
             with self._pieces.lock:
-                if (
-                    self.route == route
-                    and not self._cancellation.requested
-                    and not self.dialer.upstream_connected
-                ):
+                if self._is_current(epoch) and not self.dialer.upstream_connected:
                     self._pieces.condition.wait(patience.pause())
             patience.spent += time.monotonic() - began
 
@@ -271,7 +280,7 @@ class DownloadSession:
         self.connected_to = ""
         self._status.enter(R.CONNECTING)
         with self._pieces.lock:
-            while self.route[1] is None and not self._cancellation.requested:
+            while self.route.upstream is None and not self._cancellation.requested:
                 if self._store.is_complete():
                     return
                 self._pieces.condition.wait()
@@ -304,13 +313,11 @@ class DownloadSession:
         return ""
 
     def _fetch_from(self, epoch: int, upstream: Upstream) -> None:
-        channel, transport = self.dialer.connect(
-            epoch, upstream, lambda: not self._cancellation.requested and self.route[0] == epoch
-        )
+        channel, transport = self.dialer.connect(epoch, upstream)
         try:
             with self._pieces.lock:
                 self._channel = channel
-                if self._cancellation.requested or self.route[0] != epoch:
+                if not self._is_current(epoch):
                     return
                 self.connected_to, self.transport = upstream.node, transport
                 now = self._context.connections.is_encrypted(channel, upstream)
@@ -350,7 +357,7 @@ class DownloadSession:
         if patience.spent < lost_after or patience.lost >= MAX_LOST:
             return
         with self._pieces.lock:
-            if self.route[1] != upstream or not self._status.lose_upstream(Failure(kind, values)):
+            if self.route.upstream != upstream or not self._status.lose_upstream(Failure(kind, values)):
                 return
             self.connected_to = ""
         patience.lost += 1

@@ -209,12 +209,16 @@ class ReverseDialRequest(NamedTuple):
     upstream: str = ""
 
 
+NO_UPSTREAM = Upstream("", "", 0)
+"""Before the first one is known."""
+
+
 class PeerDialer:
     """Makes one delivery's connections. The delivery's thread calls `connect`; all else may be called from
     any thread.
 
-    `changed` is called when the upstream should be asked to dial (see `reverse_request`), and when it has
-    dialled.
+    `is_current(epoch)` says whether the upstream of that order is still wanted. `changed` is called when the
+    upstream should be asked to dial (see `reverse_request`), and when it has dialled.
     """
 
     def __init__(
@@ -223,6 +227,7 @@ class PeerDialer:
         cast: str,
         secret: bytes,
         wanted: TransportOption,
+        is_current: Callable[[int], bool],
         changed: Callable[[bool], None],
     ) -> None:
         self.reverse_request = ReverseDialRequest()
@@ -230,14 +235,15 @@ class PeerDialer:
         self._cast = cast
         self._secret = secret
         self._wanted = wanted
+        self._is_current = is_current
         self._changed = changed
         self._lock = threading.Lock()
         self._wake: Optional[tuple[int, int]] = None
         self._closed = False
-        self._expected = 0  # epoch of the upstream that may dial; 0: none
+        self._epoch, self._upstream = 0, NO_UPSTREAM  # of the last call of `connect`
+        self._may_dial = False  # whether an offer of that upstream is accepted
         self._offered: Optional[PeerConnection] = None
         self._using: Optional[PeerConnection] = None  # in its handshake
-        self._target: tuple[int, Optional[Upstream]] = (0, None)
         self._since = 0.0
         self._next_request = 0.0
         self._next_ray = 0.0
@@ -252,10 +258,9 @@ class PeerDialer:
     def offer(self, channel: PeerConnection, hello: PeerHello) -> bool:
         """Offer an authenticated connection from the upstream. True: the channel is ours now."""
         with self._lock:
-            upstream = self._target[1]
-            if self._closed or hello.epoch != self._expected or self._offered is not None:
+            if self._closed or not self._may_dial or self._offered is not None:
                 return False
-            if upstream is None or hello.node != node_digest(upstream.node):
+            if hello.epoch != self._epoch or hello.node != node_digest(self._upstream.node):
                 return False
             self._offered = channel
             self._write_wake()
@@ -263,7 +268,7 @@ class PeerDialer:
         return True
 
     def interrupt(self) -> None:
-        """Let `connect` check at once whether it is still wanted."""
+        """Let `connect` check at once whether its upstream is still wanted."""
         with self._lock:
             self._write_wake()
             if self._using is not None:
@@ -276,25 +281,23 @@ class PeerDialer:
             wake, self._wake = self._wake, None
         for fd in wake or ():
             os.close(fd)
-        self._expect_none()
+        self._reject_offers()
 
-    def connect(
-        self, epoch: int, upstream: Upstream, wanted: Callable[[], bool]
-    ) -> tuple[PeerConnection, str]:
+    def connect(self, epoch: int, upstream: Upstream) -> tuple[PeerConnection, str]:
         """Connect; returns an authenticated connection and its transport.
 
         Raises OSError or ProtocolError on failure: pause, and call it again.
         """
-        if self._target != (epoch, upstream):
+        if (self._epoch, self._upstream) != (epoch, upstream):
             self._set_target(epoch, upstream)
         if self._since == 0.0:
             self._since = time.monotonic()
         try:
-            channel, transport = self._connect(upstream, epoch, wanted)
+            channel, transport = self._connect()
         except (ProtocolError, UntrustedPeerError):
             self._since = 0.0  # it is reachable, but refuses us
             raise
-        self._expect_none()
+        self._reject_offers()
         self._since = 0.0
         if transport != LOCAL:
             self._factory.known_transports.record(upstream, transport, time.monotonic())
@@ -302,47 +305,46 @@ class PeerDialer:
         return channel, transport
 
     def _set_target(self, epoch: int, upstream: Upstream) -> None:
-        self._target = epoch, upstream
-        self._since = self._next_request = self._next_ray = 0.0
-        self._expect_none()
+        self._reject_offers()
         with self._lock:
+            self._epoch, self._upstream = epoch, upstream
             if self._wake is None:
                 self._wake = _pipe()
+        self._since = self._next_request = self._next_ray = 0.0
 
-    def _expect(self, epoch: int) -> Optional[PeerConnection]:
-        """Let the upstream of this epoch dial; returns the connection that it has offered already."""
+    def _take_offer(self, may_dial: bool = True) -> Optional[PeerConnection]:
+        """The connection that the upstream has offered; `may_dial` is whether it may offer another."""
         with self._lock:
-            self._expected = epoch
+            self._may_dial = may_dial
             offered, self._offered = self._offered, None
         return offered
 
-    def _expect_none(self) -> None:
-        late = self._expect(0)
+    def _reject_offers(self) -> None:
+        late = self._take_offer(may_dial=False)
         if late is not None:
             late.close()
 
-    def _connect(
-        self, upstream: Upstream, epoch: int, wanted: Callable[[], bool]
-    ) -> tuple[PeerConnection, str]:
-        known = self._factory.known_transports.last_working(upstream, time.monotonic())
+    def _connect(self) -> tuple[PeerConnection, str]:
+        known = self._factory.known_transports.last_working(self._upstream, time.monotonic())
         plan = dial_plan(self._wanted, known)
         if self._wanted is not TransportOption.RAY:
-            channel = self._connect_locally(upstream)
+            channel = self._connect_locally()
             if channel is not None:
-                return self._authenticate(channel, epoch, upstream), LOCAL
-        offered = self._expect(epoch)
+                return self._authenticate(channel), LOCAL
+        offered = self._take_offer()
         if offered is not None:
             return offered, REVERSE
         now = time.monotonic()
         if self._factory.open_tunnel is not None and now >= max(self._since + plan.ray_after, self._next_ray):
             if plan.dial_after != math.inf:  # then dialling is tried in between
                 self._next_ray = now + RAY_RETRY_SECONDS
-            return self._through_ray(self._factory.open_tunnel, upstream, epoch), RAY
+            return self._through_ray(self._factory.open_tunnel), RAY
         if now < self._since + plan.dial_after:
             raise OSError(errno.EHOSTUNREACH, "Ray has no connection to it")
-        return self._dial(upstream, epoch, plan, wanted)
+        return self._dial(plan)
 
-    def _connect_locally(self, upstream: Upstream) -> Optional[PeerConnection]:
+    def _connect_locally(self) -> Optional[PeerConnection]:
+        upstream = self._upstream
         if not (self._factory.local_copy and upstream.local_path and upstream.host == self._factory.host):
             return None
         try:
@@ -351,46 +353,39 @@ class PeerDialer:
             self._no_local_connection.log(upstream.node)
             return None
 
-    def _through_ray(self, open_tunnel: OpenTunnel, upstream: Upstream, epoch: int) -> PeerConnection:
-        self._through.log(self._cast, upstream.node)
-        sock = open_tunnel(upstream.node)
+    def _through_ray(self, open_tunnel: OpenTunnel) -> PeerConnection:
+        self._through.log(self._cast, self._upstream.node)
+        sock = open_tunnel(self._upstream.node)
         try:
-            channel = self._factory.dialled(sock, upstream)
+            channel = self._factory.dialled(sock, self._upstream)
         except BaseException:
             sock.close()
             raise
-        return self._authenticate(channel, epoch, upstream)
+        return self._authenticate(channel)
 
-    def _dial(
-        self, upstream: Upstream, epoch: int, plan: DialPlan, wanted: Callable[[], bool]
-    ) -> tuple[PeerConnection, str]:
+    def _dial(self, plan: DialPlan) -> tuple[PeerConnection, str]:
         """Dial, and ask to be dialled when that takes too long; the first connection wins."""
         try:
-            sock = begin_connecting(self._factory.scoped_address(upstream.address), upstream.port)
+            address = self._factory.scoped_address(self._upstream.address)
+            sock = begin_connecting(address, self._upstream.port)
             try:
-                offered = self._await(sock, upstream, plan, wanted)
+                offered = self._await(sock, plan)
                 if offered is not None:
                     sock.close()
                     return offered, REVERSE
-                channel = self._factory.dialled(sock, upstream)
+                channel = self._factory.dialled(sock, self._upstream)
             except BaseException:
                 sock.close()
                 raise
-            return self._authenticate(channel, epoch, upstream), DIRECT
+            return self._authenticate(channel), DIRECT
         except UntrustedPeerError:
             raise
         except OSError:
-            if wanted():
-                self._request_reverse_dial(upstream)
+            if self._is_current(self._epoch):
+                self._request_reverse_dial()
             raise
 
-    def _await(
-        self,
-        sock: socket.socket,
-        upstream: Upstream,
-        plan: DialPlan,
-        wanted: Callable[[], bool],
-    ) -> Optional[PeerConnection]:
+    def _await(self, sock: socket.socket, plan: DialPlan) -> Optional[PeerConnection]:
         """Wait until the connection is up or the upstream has dialled. Raises OSError, also when it is Ray's
         turn."""
         assert self._wake is not None
@@ -404,15 +399,15 @@ class PeerDialer:
         while True:
             now = time.monotonic()
             if now >= self._since + plan.ask_after:
-                self._request_reverse_dial(upstream)
+                self._request_reverse_dial()
             events = [until, max(self._since + plan.ask_after, self._next_request)]
             ready = dict(poll.poll(max(0.0, min(events) - now) * 1000 + 1))
             if self._wake[0] in ready:
                 os.read(self._wake[0], 4096)
-            offered = self._expect(self._expected)
+            offered = self._take_offer()
             if offered is not None:
                 return offered
-            if not wanted():
+            if not self._is_current(self._epoch):
                 raise InterruptedError(errno.EINTR, "another upstream is wanted")
             if sock.fileno() in ready:
                 code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
@@ -422,19 +417,19 @@ class PeerDialer:
             if time.monotonic() >= until:
                 raise TimeoutError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT))
 
-    def _request_reverse_dial(self, upstream: Upstream) -> None:
+    def _request_reverse_dial(self) -> None:
         """Ask the engine to let the upstream dial us; not too often."""
         now = time.monotonic()
         if now < self._next_request:
             return
         self._next_request = now + REPEAT_REQUEST_SECONDS
-        self.reverse_request = ReverseDialRequest(self.reverse_request.times + 1, upstream.node)
+        self.reverse_request = ReverseDialRequest(self.reverse_request.times + 1, self._upstream.node)
         self._changed(True)
 
-    def _authenticate(self, channel: PeerConnection, epoch: int, upstream: Upstream) -> PeerConnection:
+    def _authenticate(self, channel: PeerConnection) -> PeerConnection:
         """The handshake, which `interrupt` aborts."""
-        greeting = PeerHello(PeerRole.FETCH, node_digest(self._factory.node), self._cast, epoch)
-        expected = self._factory.expected_name(channel, upstream.node)
+        greeting = PeerHello(PeerRole.FETCH, node_digest(self._factory.node), self._cast, self._epoch)
+        expected = self._factory.expected_name(channel, self._upstream.node)
         try:
             with self._lock:
                 self._using = channel
