@@ -20,7 +20,12 @@ from castray_desktop.core.protocol.nodes.handshake import PeerHello, PeerRole, n
 from castray_desktop.core.protocol.nodes.peer_frames import ProtocolError
 from castray_desktop.workers.agent.repeated_log_lines import RepeatedLogLines
 from castray_desktop.workers.agent.transfer.peer.connection import PeerConnection, UntrustedPeerError
-from castray_desktop.workers.agent.transfer.peer.dial import ConnectionFactory, PlainPeers
+from castray_desktop.workers.agent.transfer.peer.dial import (
+    CONNECT_SECONDS,
+    HANDSHAKE_SECONDS,
+    ConnectionFactory,
+    PlainPeers,
+)
 from castray_desktop.workers.agent.transfer.peer.upload import PieceUploader
 from castray_desktop.workers.agent.transfer.store.piece_store import PieceStore
 
@@ -93,8 +98,6 @@ MAX_CONNECTIONS = 512  # that have proved themselves, of each origin
 ACCEPTED_AT_ONCE = 64
 BACKLOG = 1024
 LOCAL = ""  # the address of a peer on this machine, or one that came through Ray
-CONNECT_SECONDS = 3.0
-HANDSHAKE_SECONDS = 5.0
 SEND_SECONDS = 60.0
 MAX_LOCAL_PATH = 100
 
