@@ -110,7 +110,7 @@ class GroupMembership:
         order, address, node = self._store.order, self._context.connections.address, self._context.node
         keys = DatagramKeys(bytes.fromhex(order.secret), order.cast, expander(order.algorithms.file))
         try:
-            self._receiver = MulticastReceiver(group, address, node, keys, self._pieces.layout, self._store)
+            self._receiver = MulticastReceiver(group, address, node, keys, self._store)
         except OSError as error:
             log.info("cast %s on %s can't listen to %s: %s", order.cast, node, group.address, error)
             self._group = None
@@ -287,7 +287,7 @@ class PieceDownloader:
             if receiver is None:
                 return False
             self._multicast_repair = MulticastRepair(
-                self._channel, self._store, self._layout, receiver, self._parts_expected
+                self._channel, self._store, receiver, self._parts_expected
             )
             return True
         return self._multicast_repair is not None and self._multicast_repair.start_became_known()

@@ -15,7 +15,6 @@ import time
 from collections.abc import Iterator
 from typing import NamedTuple, Optional
 
-from castray_desktop.core.content.stream_layout import StreamLayout
 from castray_desktop.core.multicast.datagrams import (
     HEADER_BYTES,
     TAG_BYTES,
@@ -209,11 +208,10 @@ class MulticastReceiver:
         own: str,
         node: str,
         keys: DatagramKeys,
-        layout: StreamLayout,
         store: ReceiveStore,
     ) -> None:
         """Joins the group. Raises OSError. `own` is this machine's address."""
-        self.reassembly = ReassemblyBuffer(layout, store.needed)
+        self.reassembly = ReassemblyBuffer(store.pieces.layout, store.needed)
         self.writer = PieceWriter(store, self.reassembly)
         self.has_received = False
         self.reason = ""  # why it has left, unless it was stopped
@@ -223,8 +221,8 @@ class MulticastReceiver:
         self._node = node
         self._keys = keys
         self._store = store
-        self._layout = layout
-        self._pieces = layout.pieces
+        self._layout = store.pieces.layout
+        self._pieces = self._layout.pieces
         self._stopped = False
         self._socket = ReceivingSocket(group, own)
         self._socket.set_timeout(WAIT_SECONDS)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import deque
 
-from castray_desktop.core.content.stream_layout import StreamLayout
 from castray_desktop.core.protocol.nodes import peer_frames
 from castray_desktop.core.protocol.nodes.peer_frames import PieceFlag, ProtocolError
 from castray_desktop.workers.agent.transfer.multicast.multicast_receiver import MulticastReceiver
@@ -24,7 +23,6 @@ class MulticastRepair:
         self,
         channel: PeerConnection,
         store: ReceiveStore,
-        layout: StreamLayout,
         receiver: MulticastReceiver,
         parts_due: int = 0,
     ) -> None:
@@ -32,7 +30,7 @@ class MulticastRepair:
         self.parts_due = parts_due  # number of requested parts that have not arrived
         self._channel = channel
         self._store = store
-        self._layout = layout
+        self._layout = store.pieces.layout
         self._buffer = receiver.reassembly
         self._buffer.start_over()
         self._parts: deque[tuple[int, int]] = deque()  # parts to request
