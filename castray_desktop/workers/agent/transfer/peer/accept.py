@@ -12,6 +12,7 @@ import tempfile
 import threading
 import time
 from collections import Counter
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Callable, Generic, NamedTuple, Optional, TypeVar
 
@@ -124,6 +125,14 @@ class ConnectionOrigin(enum.Enum):
     TUNNEL = "tunnel"  # through Ray
 
 
+@dataclass
+class ServedConnection:
+    """A connection with a thread of its own."""
+
+    origin: ConnectionOrigin
+    channel: Optional[PeerConnection]  # None until this node has dialled
+
+
 class PeerAcceptor:
     """One thread that accepts, and one for each connection that this node serves.
 
@@ -145,7 +154,6 @@ class PeerAcceptor:
             )
             for origin in ConnectionOrigin
         }
-        self._origins: dict[threading.Thread, ConnectionOrigin] = {}
         self._authenticated: dict[ConnectionOrigin, set[threading.Thread]] = {
             origin: set() for origin in ConnectionOrigin
         }
@@ -153,7 +161,7 @@ class PeerAcceptor:
         self._not_dialled = RepeatedLogLines(log, logging.INFO, "%s could not be dialled: %s")
         self._crowded = RepeatedLogLines(log, logging.WARNING, "there are too many connections (%s)")
         self._not_accepted = RepeatedLogLines(log, logging.WARNING, "a connection could not be accepted: %s")
-        self._connections: dict[threading.Thread, Optional[PeerConnection]] = {}
+        self._connections: dict[threading.Thread, ServedConnection] = {}
         self._dialing: set[tuple[str, str]] = set()
         self._sockets: list[socket.socket] = []
         self._wake_read, self._wake_write = socket.socketpair()
@@ -226,9 +234,9 @@ class PeerAcceptor:
             self._thread.join(5)
         with self._lock:
             connections = list(self._connections.items())
-        for _, channel in connections:
-            if channel is not None:
-                channel.abort()
+        for _, served in connections:
+            if served.channel is not None:
+                served.channel.abort()
         for thread, _ in connections:
             thread.join(5)
         for sock in [*self._sockets, self._wake_read, self._wake_write]:
@@ -343,10 +351,9 @@ class PeerAcceptor:
             if not full:
                 oldest_peer = unauthenticated.add(thread, address, time.monotonic())
                 evicted = self._connections.get(oldest_peer) if oldest_peer is not None else None
-                if evicted is not None:
-                    evicted.abort()
-                self._connections[thread] = channel
-                self._origins[thread] = origin
+                if evicted is not None and evicted.channel is not None:
+                    evicted.channel.abort()
+                self._connections[thread] = ServedConnection(origin, channel)
         if full:
             if channel is not None:
                 channel.close()
@@ -412,7 +419,7 @@ class PeerAcceptor:
         channel = self._connect(order)
         try:
             with self._lock:
-                self._connections[threading.current_thread()] = channel
+                self._connections[threading.current_thread()].channel = channel
             if self._closing:
                 raise ConnectionError("this node is closing")
             greeting = PeerHello(PeerRole.SERVE, node_digest(self._factory.node), order.cast, order.epoch)
@@ -444,7 +451,7 @@ class PeerAcceptor:
         thread = threading.current_thread()
         found = work()
         with self._lock:
-            origin = self._origins[thread]
+            origin = self._connections[thread].origin
             self._unauthenticated[origin].remove(thread)
             self._authenticated[origin].add(thread)
             full = len(self._authenticated[origin]) > MAX_CONNECTIONS
@@ -460,8 +467,7 @@ class PeerAcceptor:
     def _ended(self) -> None:
         thread = threading.current_thread()
         with self._lock:
-            self._connections.pop(thread, None)
-            origin = self._origins.pop(thread)
+            origin = self._connections.pop(thread).origin
             self._unauthenticated[origin].remove(thread)
             self._authenticated[origin].discard(thread)
 
