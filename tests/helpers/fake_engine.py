@@ -84,6 +84,7 @@ DEFAULT_ANSWERS: Mapping[type[m.Message], Answerer] = {
     m.ShareCluster: lambda command: m.ShareInfo("castray join 10.0.0.1:6379 TOKEN", "10.0.0.1:6379"),
     m.JoinCluster: lambda command: m.Done(),
     m.PrepareDriver: lambda command: m.Done(),
+    m.GetStatus: lambda command: engine_status(),
     m.KeepEngine: lambda command: m.Done(),
     m.KeepUntilEnded: lambda command: m.Done(),
 }
@@ -217,6 +218,12 @@ def local_cluster(**changes: Any) -> m.ClusterStatus:
         "python_version": "3.11.7",
     }
     return m.ClusterStatus(**(values | changes))
+
+
+def engine_status(**changes: Any) -> m.EngineStatus:
+    """An engine that runs as long as the window is its only client."""
+    values: dict[str, Any] = {"pid": 4711, "nodes": 4, "casts": 1, "clients": 1, "kept": False}
+    return m.EngineStatus(cluster=local_cluster(), **(values | changes))
 
 
 def sending_cast(**changes: Any) -> m.CastSummary:

@@ -215,11 +215,6 @@ class SchedulesPage(QWidget):
 
     # --- what is shown ---------------------------------------------------------------------
 
-    @property
-    def any_enabled(self) -> bool:
-        """Whether a schedule is enabled: then the engine keeps running without the window."""
-        return any(info.schedule.enabled for info in self._schedules)
-
     def _on_welcome(self, welcome: messages.Welcome) -> None:
         self._on_cluster(welcome.cluster)
 

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 from PySide6.QtCore import QCoreApplication, QObject, Signal
 from PySide6.QtWidgets import QWidget
 
 from castray_desktop.core.failures.sentences import Explanation
+from castray_desktop.core.protocol import messages
 from castray_desktop.core.protocol.messages import CastSummary
 from castray_desktop.core.protocol.nodes.driver_protocol import OWN_TARGETS
 from castray_desktop.ui.clusters.cluster_selector import ClusterSelector
 from castray_desktop.ui.i18n.language import Text
 from castray_desktop.ui.i18n.number_format import format_list
+from castray_desktop.ui.model.engine_link import EngineLink
 from castray_desktop.ui.model.preferences import Closing, Preferences
 from castray_desktop.ui.transfers.transfer_text import cast_title
 from castray_desktop.ui.widgets.banner import Banner
@@ -21,6 +23,14 @@ from castray_desktop.ui.window.notifications import Tray
 
 translate = QCoreApplication.translate
 MOST_NAMES = 3
+
+
+def names_list(casts: Sequence[CastSummary]) -> str:
+    """The names of the first casts, and how many others there are."""
+    names = format_list(cast_title(cast) for cast in casts[:MOST_NAMES])
+    more = len(casts) - MOST_NAMES
+    text = translate("CastQuestion", "{names} and {count} more")
+    return text.format(names=names, count=more) if more > 0 else names
 
 
 def names_text(casts: tuple[CastSummary, ...]) -> str:
@@ -119,8 +129,8 @@ class CloseController(QObject):
     """Signals: `quit_requested()` when the window is to end, `hidden()` when it goes on without being shown.
 
     In the tray it stays until the user quits. Without a tray it ends by itself once nothing is being sent any
-    more; until then another start of CastRay shows it again. If the engine continues without the window, it
-    ends without a question, since the casts continue too.
+    more; until then another start of CastRay shows it again. The engine says how long it runs without the
+    window: if no running cast stops then, the window ends without a question.
     """
 
     quit_requested = Signal()
@@ -132,34 +142,37 @@ class CloseController(QObject):
         tray: Tray,
         chosen: Preferences,
         running: Callable[[], tuple[CastSummary, ...]],
-        engine_continues: Callable[[], bool],
+        link: EngineLink,
         window: QWidget,
     ) -> None:
         super().__init__(window)
         self._banner, self._tray, self._chosen, self._running = banner, tray, chosen, running
-        self._engine_continues = engine_continues
+        self._link = link
         self._asked = self._until_sent = False
+        self._kept_until: frozenset[str] = frozenset()  # casts that continue without the window
+        self._others = False  # whether the engine has other clients
         self._window = window
         banner.dismissed.connect(self.forget)
 
     def close(self) -> None:
         """Ask whether to close. A second request without an answer means stop."""
-        running = self._running()
         closing = self._chosen.closing
-        if not running or self._asked or closing is Closing.STOP:
+        if not self._running() or self._asked or closing is Closing.STOP:
             self.quit_requested.emit()
         elif closing is Closing.TRAY and self._tray.available():
             self.hidden.emit()
-        elif self._engine_continues():
-            self.quit_requested.emit()
         else:
-            self._ask(running)
+            self._asked = True
+            ask = messages.GetStatus()
+            self._link.ask(ask, messages.EngineStatus, self._decide, lambda _: self._decide(None))
 
     def casts_changed(self) -> None:
-        """Casts may have ended: without any, withdraw the question, and end if the window is hidden."""
+        """Casts may have ended: if none would stop, withdraw the question; end if the window is hidden and
+        nothing is being sent.
+        """
         if self._until_sent and self._window.isHidden() and not self._running():
             self.quit_requested.emit()
-        if self._asked and not self._running():
+        if self._asked and not self._stopping():
             self.forget()
             self._banner.hide()
 
@@ -167,21 +180,38 @@ class CloseController(QObject):
         """Forget the question."""
         self._asked = False
 
-    def _ask(self, running: tuple[CastSummary, ...]) -> None:
-        self._asked = True
-        stop: tuple[Text, Callable[[], None]] = (
-            lambda: translate("MainWindow", "Stop, and continue next time"),
-            self.quit_requested.emit,
-        )
-        in_tray = self._tray.available()
+    def _decide(self, status: messages.EngineStatus | None) -> None:
+        """Ask only if a cast stops without the window; without a status, all do."""
+        self._kept_until = frozenset(status.kept_until) if status is not None else frozenset()
+        self._others = status is not None and status.clients > 1
+        continues = status is not None and status.kept and not status.kept_until
+        if continues or not self._stopping():
+            self.forget()
+            self.quit_requested.emit()
+        else:
+            self._ask()
 
-        def name() -> str:
+    def _stopping(self) -> tuple[CastSummary, ...]:
+        """The running casts that stop sooner or later without the window."""
+        return tuple(cast for cast in self._running() if cast.cast not in self._kept_until)
+
+    def _ask(self) -> None:
+        self._asked = True
+        running, in_tray = self._running(), self._tray.available()
+
+        def stop_name() -> str:
+            if self._outlived(running):
+                return translate("MainWindow", "Close the window")
+            return translate("MainWindow", "Stop, and continue next time")
+
+        def stay_name() -> str:
             if in_tray:
                 return translate("MainWindow", "Keep running in the tray")
             return translate("MainWindow", "Keep running in the background")
 
-        stay: tuple[Text, Callable[[], None]] = (name, partial(self._stay, until_sent=not in_tray))
-        self._banner.show_message(lambda: self._words(running), stay, stop, tone="warn")
+        stop: tuple[Text, Callable[[], None]] = (stop_name, self.quit_requested.emit)
+        stay: tuple[Text, Callable[[], None]] = (stay_name, partial(self._stay, until_sent=not in_tray))
+        self._banner.show_message(lambda: self._words(running, in_tray), stay, stop, tone="warn")
 
     def _stay(self, *, until_sent: bool) -> None:
         self.forget()
@@ -189,15 +219,36 @@ class CloseController(QObject):
         self._until_sent = until_sent
         self.hidden.emit()
 
-    def _words(self, running: tuple[CastSummary, ...]) -> Explanation:
-        text = names_text(running)
-        if self._tray.available():
-            return Explanation(
-                text, translate("MainWindow", "It can continue in the tray or at the next start.")
+    def _words(self, running: tuple[CastSummary, ...], in_tray: bool) -> Explanation:
+        hints = [self._outlived(running)]
+        if not in_tray:
+            hints.append(
+                translate(
+                    "MainWindow",
+                    "In the background, CastRay ends when everything has been sent. Until then, start it again"
+                    " to show this window.",
+                )
             )
-        hint = translate(
-            "MainWindow",
-            "In the background, CastRay ends when everything has been sent. Until then, start it again to"
-            " show this window.",
-        )
-        return Explanation(text, hint)
+        elif not hints[0]:
+            hints.append(translate("MainWindow", "It can continue in the tray or at the next start."))
+        return Explanation(names_text(running), " ".join(filter(None, hints)))
+
+    def _outlived(self, running: tuple[CastSummary, ...]) -> str:
+        """What keeps the engine running without the window, and what stops then; empty if nothing does."""
+        kept = [cast for cast in running if cast.cast in self._kept_until]
+        stopped = names_list([cast for cast in running if cast.cast not in self._kept_until])
+        if kept:
+            text = translate(
+                "MainWindow",
+                "If you close the window, CastRay keeps running to finish {kept}. After that, it stops {stopped}"
+                " until the next start.",
+            )
+            return text.format(kept=names_list(kept), stopped=stopped)
+        if self._others:
+            text = translate(
+                "MainWindow",
+                "If you close the window, CastRay keeps running while another program uses it. After that, it"
+                " stops {stopped} until the next start.",
+            )
+            return text.format(stopped=stopped)
+        return ""

@@ -171,7 +171,7 @@ class MainWindow(QMainWindow):
             self,
         )
         self.close_question = CloseController(
-            self.banner, self.tray, preferences, self._running, self._engine_continues, self
+            self.banner, self.tray, preferences, self._running, link, self
         )
         self.cast_question = CastQuestion(
             self.banner, self.cluster_selector, self._running_here, lambda: self._cluster.target, self
@@ -462,10 +462,6 @@ class MainWindow(QMainWindow):
         if not self._link.connected:
             return ()
         return tuple(filter(can_pause, self.transfers.casts()))
-
-    def _engine_continues(self) -> bool:
-        """Whether the engine keeps running without the window."""
-        return self.preferences.keep_engine or self.schedules_page.any_enabled
 
     def _running_here(self) -> tuple[CastSummary, ...]:
         """The running casts on the current cluster."""

@@ -67,10 +67,18 @@ class EngineCommands:
     @property
     def needs_engine(self) -> bool:
         """Whether the engine keeps running without clients."""
+        return self._kept_for_good or bool(self._awaited_casts)
+
+    @property
+    def _kept_for_good(self) -> bool:
+        """Whether it keeps running without clients, whichever casts end."""
+        return bool(self._kept or self._parts.schedules.active or self._clusters.has_deferred)
+
+    @property
+    def _awaited_casts(self) -> frozenset[str]:
+        """The unfinished casts until whose end the engine is kept."""
         self._awaited.intersection_update(self._clusters.unfinished)
-        return bool(
-            self._kept or self._awaited or self._parts.schedules.active or self._clusters.has_deferred
-        )
+        return frozenset(self._awaited)
 
     def welcome(self, client: ClientConnection) -> messages.Welcome:
         """Show a new client the current cluster; returns what it is sent."""
@@ -285,4 +293,5 @@ class EngineCommands:
             clients=len(self._parts.clients),
             kept=self.needs_engine,
             limit=self._parts.settings.current.limit,
+            kept_until=() if self._kept_for_good else tuple(sorted(self._awaited_casts)),
         )

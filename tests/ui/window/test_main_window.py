@@ -20,7 +20,7 @@ from castray_desktop.core.protocol import messages as m
 from castray_desktop.core.protocol.messages import ClusterPhase, ClusterStatus
 from castray_desktop.ui.clusters.cluster_selector import ClusterSelector
 from castray_desktop.ui.i18n.language import Language
-from castray_desktop.ui.model.preferences import BACKGROUND, CLOSING, AtStart, Closing
+from castray_desktop.ui.model.preferences import CLOSING, AtStart, Closing
 from castray_desktop.ui.theme.theme import Theme
 from castray_desktop.ui.transfers.transfers_card import TransfersCard
 from castray_desktop.ui.window.event_loop import Gap, StallMeter
@@ -398,19 +398,67 @@ def test_closing_asks_nothing_if_the_engine_continues(
     qtbot: QtBot, window: MainWindow, link: FakeLink
 ) -> None:
     """The casts would continue even after "Stop, and continue next time"."""
-    schedule = m.Schedule("a1", "models", m.SendRequest(("/data",), ("all",)), every=7200.0)
     link.start(fake.busy_welcome())
-    link.say(m.SchedulesChanged((m.ScheduleInfo(schedule),)))
+    link.answers[m.GetStatus] = lambda command: fake.engine_status(kept=True)
     with qtbot.waitSignal(window.quit_requested):
         window.close()
     assert not window.banner.isVisible()
-    link.say(m.SchedulesChanged((m.ScheduleInfo(msgspec.structs.replace(schedule, enabled=False)),)))
-    window.preferences.set(BACKGROUND, True)
-    with qtbot.waitSignal(window.quit_requested):
-        window.close()
-    window.preferences.set(BACKGROUND, False)
+    link.answers[m.GetStatus] = lambda command: fake.engine_status()
     with qtbot.assertNotEmitted(window.quit_requested):
         window.close()
+
+
+def test_closing_asks_nothing_if_all_that_runs_was_detached(
+    qtbot: QtBot, window: MainWindow, link: FakeLink
+) -> None:
+    link.start(fake.busy_welcome())
+    link.answers[m.GetStatus] = lambda command: fake.engine_status(kept=True, kept_until=("c0ffee000001",))
+    with qtbot.waitSignal(window.quit_requested):
+        window.close()
+    assert not window.banner.isVisible()
+
+
+def test_the_question_tells_detached_casts_from_those_that_stop(
+    qtbot: QtBot, window: MainWindow, link: FakeLink
+) -> None:
+    link.start(fake.busy_welcome())
+    link.say(m.CastChanged(fake.sending_cast(cast="c0ffee000009", name="tokenizer.json", folder=False)))
+    link.answers[m.GetStatus] = lambda command: fake.engine_status(kept=True, kept_until=("c0ffee000001",))
+    with qtbot.assertNotEmitted(window.quit_requested):
+        window.close()
+    assert (
+        "CastRay keeps running to finish qwen2.5-14b-instruct/. After that, it stops tokenizer.json until the"
+        " next start." in window.banner.text()
+    )
+    button(window.banner, "Keep running in the background")
+    with qtbot.waitSignal(window.quit_requested):
+        button(window.banner, "Close the window").click()
+    window.close_question.forget()
+    window.close()
+    link.say(m.CastResult(fake.sending_cast(cast="c0ffee000009", state=m.CastState.COMPLETED), (), 2.0))
+    assert window.banner.text() == ""  # nothing is left that would stop
+
+
+def test_the_question_says_that_another_program_keeps_the_casts_running(
+    window: MainWindow, link: FakeLink
+) -> None:
+    link.start(fake.busy_welcome())
+    link.answers[m.GetStatus] = lambda command: fake.engine_status(clients=2)
+    window.close()
+    assert (
+        "CastRay keeps running while another program uses it. After that, it stops qwen2.5-14b-instruct/ until"
+        " the next start." in window.banner.text()
+    )
+
+
+def test_closing_asks_even_if_the_engine_says_nothing(
+    qtbot: QtBot, window: MainWindow, link: FakeLink
+) -> None:
+    link.start(fake.busy_welcome())
+    link.answers[m.GetStatus] = lambda command: m.Failed(Failure(FailureKind.INTERNAL, {"reason": "none"}))
+    with qtbot.assertNotEmitted(window.quit_requested):
+        window.close()
+    button(window.banner, "Stop, and continue next time")
 
 
 def test_without_a_tray_the_window_goes_on_until_everything_is_sent(

@@ -168,6 +168,27 @@ async def test_it_is_kept(engine_home: EngineHome) -> None:
     await engine_home.ended()
 
 
+async def test_a_detached_cast_keeps_it_until_its_end(engine_home: EngineHome, tmp_path: Path) -> None:
+    async def status() -> messages.EngineStatus:
+        return await client.request(messages.GetStatus(), messages.EngineStatus)
+
+    client = await engine_home.connect()
+    await ready(client)
+    (tmp_path / "x").write_text("x")
+    request = messages.SendRequest((str(tmp_path / "x"),), ("node_1",))
+    casts = [(await client.request(messages.Send(request), messages.Accepted)).cast for _ in range(2)]
+    assert ((await status()).kept, (await status()).kept_until) == (False, ())
+    await client.request(messages.KeepUntilEnded(casts[0][:6]), messages.Done)
+    assert ((await status()).kept, (await status()).kept_until) == (True, (casts[0],))
+    await client.request(messages.KeepEngine(True), messages.Done)
+    assert ((await status()).kept, (await status()).kept_until) == (True, ())  # whichever casts end
+    await client.request(messages.KeepEngine(False), messages.Done)
+    await client.request(messages.Cancel(casts[0]), messages.Done)
+    assert ((await status()).kept, (await status()).kept_until) == (False, ())
+    await client.request(messages.Cancel(casts[1]), messages.Done)
+    await client.close()
+
+
 async def test_stopping_ends_the_started_engine(engine_home: EngineHome) -> None:
     client = await engine_home.connect()
     await ready(client)

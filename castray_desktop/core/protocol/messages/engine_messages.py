@@ -46,8 +46,9 @@ class EngineStatus(Message, frozen=True):
     nodes: int
     casts: int  # unfinished casts
     clients: int
-    kept: bool
+    kept: bool  # it runs without clients
     limit: int = 0  # upload limit of every node over all casts, bytes per second
+    kept_until: tuple[str, ...] = ()  # it is kept only until these casts have ended
 
 
 class Failed(Message, frozen=True):
