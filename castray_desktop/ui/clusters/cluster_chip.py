@@ -9,7 +9,7 @@ from PySide6.QtGui import QColor, QPainter, QPaintEvent
 from PySide6.QtWidgets import QMenu, QPushButton, QWidget
 
 from castray_desktop.core.protocol.messages import LOCAL_TARGET, ClusterPhase, ClusterStatus
-from castray_desktop.core.protocol.nodes.driver_protocol import OWN_TARGETS
+from castray_desktop.core.protocol.nodes.driver_protocol import OWN_TARGETS, SHARED_TARGET
 from castray_desktop.ui.clusters.cluster_selector import KnownClusters, cluster_line
 from castray_desktop.ui.i18n.language import Retranslator
 from castray_desktop.ui.model.cluster_text import cluster_facts, cluster_glyph, cluster_name, target_name
@@ -159,6 +159,8 @@ class ClusterMenu(QMenu):
         if phase in (ClusterPhase.STARTING, ClusterPhase.PREPARING, ClusterPhase.PLACING):
             self.addAction(icon("x", color), self.tr("Cancel"), self.leave_requested.emit)
         elif target in OWN_TARGETS:
-            self.addAction(icon("square", color), self.tr("Stop local cluster"), self.leave_requested.emit)
+            shared = target == SHARED_TARGET
+            text = self.tr("Stop shared cluster") if shared else self.tr("Stop local cluster")
+            self.addAction(icon("square", color), text, self.leave_requested.emit)
         else:
             self.addAction(icon("unplug", color), self.tr("Detach"), self.leave_requested.emit)

@@ -8,7 +8,7 @@ from PySide6.QtCore import QObject, Qt, Signal
 from PySide6.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
 
 from castray_desktop.core.protocol import messages
-from castray_desktop.core.protocol.messages import ClusterPhase, ClusterStatus, NodeInfo, ShareInfo
+from castray_desktop.core.protocol.messages import ClusterPhase, ClusterStatus, NodeInfo, NodeState, ShareInfo
 from castray_desktop.core.protocol.nodes.driver_protocol import SHARED_TARGET
 from castray_desktop.ui.model.desktop_services import copy
 from castray_desktop.ui.model.engine_link import EngineLink
@@ -23,6 +23,13 @@ def has_members(nodes: tuple[NodeInfo, ...]) -> bool:
     """Whether another machine than this computer is in the cluster."""
     here = {node.node_id for node in nodes if node.this_computer}
     return any(node.node_id not in here for node in nodes) if here else bool(nodes)
+
+
+def joined_machines(nodes: tuple[NodeInfo, ...]) -> int:
+    """How many other machines than this computer are in the cluster now."""
+    here = {node.node_id for node in nodes if node.this_computer}
+    others = (node for node in nodes if node.node_id not in here and node.state is not NodeState.OFFLINE)
+    return len({node.address or node.node_id for node in others})
 
 
 class JoinHint(QWidget):

@@ -11,11 +11,13 @@ from PySide6.QtWidgets import QWidget
 from castray_desktop.core.failures.sentences import Explanation
 from castray_desktop.core.protocol import messages
 from castray_desktop.core.protocol.messages import CastSummary
-from castray_desktop.core.protocol.nodes.driver_protocol import OWN_TARGETS
+from castray_desktop.core.protocol.nodes.driver_protocol import OWN_TARGETS, SHARED_TARGET
 from castray_desktop.ui.clusters.cluster_selector import ClusterSelector
+from castray_desktop.ui.clusters.join_hint import joined_machines
 from castray_desktop.ui.i18n.language import Text
 from castray_desktop.ui.i18n.number_format import format_list
 from castray_desktop.ui.model.engine_link import EngineLink
+from castray_desktop.ui.model.node_list import NodeList
 from castray_desktop.ui.model.preferences import Closing, Preferences
 from castray_desktop.ui.transfers.transfer_text import cast_title
 from castray_desktop.ui.widgets.banner import Banner
@@ -45,10 +47,18 @@ def names_text(casts: tuple[CastSummary, ...]) -> str:
     return (one if len(casts) == 1 else many).format(names=names) if casts else ""
 
 
-class CastQuestion(QObject):
-    """Asks in the banner before it has `choice` do something; without a cast in the way it is done at once.
+def machines_text(count: int) -> str:
+    """A sentence that says how many other machines lose the shared cluster."""
+    one = translate("CastQuestion", "Another machine has joined this cluster. Its nodes leave.")
+    many = translate("CastQuestion", "{count} other machines have joined this cluster. Their nodes leave.")
+    return (one if count == 1 else many).format(count=count)
 
-    `running` gives the casts under way on the cluster that is in use; `current` is that cluster's target.
+
+class CastQuestion(QObject):
+    """Asks in the banner before it has `choice` do something; without anything in the way it is done at once.
+
+    `running` gives the casts under way on the cluster that is in use; `current` is that cluster's target, and
+    `nodes` has its nodes.
     """
 
     def __init__(
@@ -57,11 +67,12 @@ class CastQuestion(QObject):
         choice: ClusterSelector,
         running: Callable[[], tuple[CastSummary, ...]],
         current: Callable[[], str],
+        nodes: NodeList,
         window: QWidget,
     ) -> None:
         super().__init__(window)
         self._banner, self._choice = banner, choice
-        self._running, self._current = running, current
+        self._running, self._current, self._nodes = running, current, nodes
 
     def use(self, target: str) -> None:
         """Change over to another cluster, or start the first one."""
@@ -93,7 +104,9 @@ class CastQuestion(QObject):
         def name() -> str:
             return translate("CastQuestion", "Stop cluster") if ours else translate("CastQuestion", "Detach")
 
-        self._ask(name, self._choice.leave, becomes)
+        shared = self._current() == SHARED_TARGET
+        machines = joined_machines(self._nodes.nodes()) if shared else 0
+        self._ask(name, self._choice.leave, becomes, machines)
 
     def share(self) -> None:
         """Let other machines join: that opens something, so it is always asked."""
@@ -115,14 +128,21 @@ class CastQuestion(QObject):
         action = (lambda: translate("CastQuestion", "Let other machines join"), self._choice.share)
         self._banner.show_message(opens, action, tone="warn")
 
-    def _ask(self, name: Text, go_on: Callable[[], None], becomes: Text) -> None:
+    def _ask(self, name: Text, go_on: Callable[[], None], becomes: Text, machines: int = 0) -> None:
+        """`machines` is how many others leave the cluster."""
         casts = self._running()
-        if not casts:
+        if not (casts or machines):
             go_on()
             return
-        self._banner.show_message(
-            lambda: Explanation(names_text(casts), becomes()), (name, go_on), tone="warn"
-        )
+
+        def words() -> Explanation:
+            on_casts = [names_text(casts), becomes()] if casts else []
+            if not machines:
+                return Explanation(*on_casts)
+            again = translate("CastQuestion", "To come back, a machine has to join again.")
+            return Explanation(machines_text(machines), " ".join([again, *on_casts]))
+
+        self._banner.show_message(words, (name, go_on), tone="warn")
 
 
 class CloseController(QObject):

@@ -174,7 +174,12 @@ class MainWindow(QMainWindow):
             self.banner, self.tray, preferences, self._running, link, self
         )
         self.cast_question = CastQuestion(
-            self.banner, self.cluster_selector, self._running_here, lambda: self._cluster.target, self
+            self.banner,
+            self.cluster_selector,
+            self._running_here,
+            lambda: self._cluster.target,
+            self.nodes,
+            self,
         )
         self.join_hint = JoinHintController(link, self.nodes, self)
         self.node_dialogs = NodeDialogs(theme, link, self.nodes, self)

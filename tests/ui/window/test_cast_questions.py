@@ -10,7 +10,7 @@ from pytestqt.qtbot import QtBot
 
 from castray_desktop.core.failures.kinds import Failure, FailureKind
 from castray_desktop.core.protocol import messages as m
-from castray_desktop.core.protocol.messages import CastState, ClusterPhase, ClusterStatus
+from castray_desktop.core.protocol.messages import CastState, ClusterPhase, ClusterStatus, NodeState
 from castray_desktop.ui.window.main_window import MainWindow
 from tests.helpers import fake_engine as fake
 from tests.helpers.desktop.on_screen import click, hidden_because
@@ -67,6 +67,55 @@ def test_no_question_without_a_running_cast(window: MainWindow, link: FakeLink) 
     assert link.asked(m.LeaveCluster) == [m.LeaveCluster()]
     use(window)
     assert link.asked(m.UseCluster) == [m.UseCluster(OTHER)]
+
+
+@pytest.mark.parametrize(
+    ("joined", "says"),
+    [
+        (1, "Another machine has joined this cluster. Its nodes leave."),
+        (3, "3 other machines have joined this cluster. Their nodes leave."),
+    ],
+)
+def test_stopping_a_shared_cluster_says_which_machines_leave(
+    window: MainWindow, link: FakeLink, joined: int, says: str
+) -> None:
+    here = fake.node("ubuntu-ws", 1, this_computer=True)
+    demo = fake.node("node_1", 2, node_id=here.node_id)
+    others = [fake.node(f"gpu-{number}", 10 + number) for number in range(joined)]
+    beside = fake.node("gpu-0b", 10, node_id=others[0].node_id)  # on the first of them
+    gone = fake.node("gpu-9", 99, state=NodeState.OFFLINE)
+    welcome = msgspec.structs.replace(
+        fake.busy_welcome(),
+        cluster=fake.local_cluster(target="shared"),
+        nodes=(here, demo, *others, beside, gone),
+        casts=(),
+        deliveries={},
+    )
+    link.start(welcome)
+    leave(window)
+    assert link.asked(m.LeaveCluster) == []
+    assert hidden_because(window.banner) == ""
+    assert window.banner.text() == f"{says} To come back, a machine has to join again."
+    click(button(window.banner, "Stop cluster"))
+    assert link.asked(m.LeaveCluster) == [m.LeaveCluster()]
+
+
+def test_stopping_a_shared_cluster_names_its_casts_as_well(window: MainWindow, link: FakeLink) -> None:
+    shared = fake.local_cluster(target="shared")
+    link.start(msgspec.structs.replace(fake.busy_welcome(), cluster=shared))
+    leave(window)
+    assert "3 other machines have joined this cluster." in window.banner.text()
+    assert "qwen2.5-14b-instruct/ is still being sent. Stopping the cluster ends" in window.banner.text()
+
+
+def test_a_shared_cluster_that_nobody_has_joined_is_stopped_at_once(
+    window: MainWindow, link: FakeLink
+) -> None:
+    here = fake.node("ubuntu-ws", 1, this_computer=True)
+    shared = fake.local_cluster(target="shared")
+    link.start(msgspec.structs.replace(fake.empty_welcome(), cluster=shared, nodes=(here,)))
+    leave(window)
+    assert link.asked(m.LeaveCluster) == [m.LeaveCluster()]
 
 
 def test_sharing_says_what_it_opens_even_with_no_cluster(window: MainWindow, link: FakeLink) -> None:

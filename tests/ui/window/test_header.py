@@ -114,6 +114,7 @@ def menu_texts(header: Header) -> list[str]:
         (ClusterStatus(), ["Start local cluster", *ANY]),
         (ClusterStatus(ClusterPhase.STARTING, "local"), ["Cancel"]),
         (fake.local_cluster(), ["Add node…", *ANY, "Stop local cluster"]),
+        (fake.local_cluster(target="shared"), ["Add node…", *ANY, "Stop shared cluster"]),
         (fake.local_cluster(target="auto"), ["Start local cluster", *ANY, "Detach"]),
     ],
 )
