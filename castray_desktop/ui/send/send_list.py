@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import PurePath
 from typing import Any
 
@@ -51,7 +52,7 @@ from castray_desktop.core.content.urls import is_url, url_file_name
 from castray_desktop.core.failures.kinds import Failure, FailureKind
 from castray_desktop.core.protocol.messages import PathSummary
 from castray_desktop.ui.i18n.failure_text import failure_text, reason_text
-from castray_desktop.ui.i18n.language import Retranslator
+from castray_desktop.ui.i18n.language import Retranslator, Text
 from castray_desktop.ui.i18n.number_format import format_bytes, format_count
 from castray_desktop.ui.theme.theme import Theme
 from castray_desktop.ui.widgets.basic_widgets import (
@@ -63,6 +64,7 @@ from castray_desktop.ui.widgets.basic_widgets import (
     label,
     lay_in,
     paint_icon,
+    set_name,
 )
 from castray_desktop.ui.widgets.painting import RIGHT, icon, metrics, paint_text
 from castray_desktop.ui.widgets.popups import open_menu
@@ -329,8 +331,9 @@ PICTURE_FROM = 164
 
 
 class DropArea(QWidget):
-    """Shows `SendList`. Signals: `files_wanted()`, `folder_wanted()` when the user wants to browse;
-    `invitation_changed(bool)`: whether there is room for *browse* below the list.
+    """Shows `SendList`. Signals: `files_wanted()`, `folder_wanted()` when the user wants to browse,
+    `url_wanted()` to enter an address; `invitation_changed(bool)`: whether there is room for *browse* below
+    the list.
     """
 
     files_wanted = Signal()
@@ -390,11 +393,14 @@ class DropArea(QWidget):
 
     def _empty_page(self) -> QWidget:
         page = QWidget()
-        files = button(self._theme, lambda: self.tr("Add files"), "file-plus")
-        files.clicked.connect(self.files_wanted)
-        folder = button(self._theme, lambda: self.tr("Add folder"), "folder-plus")
-        folder.clicked.connect(self.folder_wanted)
-        buttons = lay_in(QHBoxLayout(), None, files, folder, None, spacing=8)
+        adding = (
+            self._add_button(lambda: self.tr("Files"), lambda: self.tr("Add files"), "file-plus"),
+            self._add_button(lambda: self.tr("Folder"), lambda: self.tr("Add folder"), "folder-plus"),
+            self._add_button(lambda: self.tr("URL"), lambda: self.tr("Add from URL"), "link"),
+        )
+        for each, wanted in zip(adding, (self.files_wanted, self.folder_wanted, self.url_wanted), strict=True):
+            each.clicked.connect(wanted)
+        buttons = lay_in(QHBoxLayout(), None, *adding, None, spacing=8)
         center = Qt.AlignmentFlag.AlignHCenter
         column = lay_in(QVBoxLayout(page), None, spacing=0, margins=(8, 6, 8, 6))
         column.addWidget(self._picture, 0, center)
@@ -405,6 +411,12 @@ class DropArea(QWidget):
         column.addWidget(self._anywhere, 0, center)
         lay_in(column, 12, buttons, None)
         return page
+
+    def _add_button(self, text: Text, name: Text, icon_name: str) -> QPushButton:
+        """A button with a short text, so that three of them fit side by side."""
+        add = button(self._theme, text, icon_name)
+        bind_text(add, partial(set_name, add), name)
+        return add
 
     def _list_page(self) -> QWidget:
         page = QWidget()

@@ -57,6 +57,37 @@ def panel(
     return made
 
 
+@pytest.mark.parametrize(
+    ("text", "name"), [("Files", "Add files"), ("Folder", "Add folder"), ("URL", "Add from URL")]
+)
+def test_an_empty_list_offers_files_a_folder_and_an_address(
+    qtbot: QtBot, panel: SendPanel, text: str, name: str
+) -> None:
+    signal = {
+        "Files": panel.drop_area.files_wanted,
+        "Folder": panel.drop_area.folder_wanted,
+        "URL": panel.drop_area.url_wanted,
+    }[text]
+    signal.disconnect()  # no dialog of the desktop
+    buttons = {each.text(): each for each in panel.drop_area.findChildren(QPushButton) if each.isVisible()}
+    assert list(buttons) == ["Files", "Folder", "URL"]
+    assert buttons[text].accessibleName() == name
+    with qtbot.waitSignal(signal):
+        buttons[text].click()
+
+
+@pytest.mark.parametrize("width", [288, 336])
+def test_the_buttons_of_an_empty_list_fit(panel: SendPanel, width: int) -> None:
+    panel.set_compact(width == 288)
+    panel.resize(width, 472)
+    area = panel.drop_area
+    for each in area.findChildren(QPushButton):
+        if each.isVisible():
+            assert each.width() >= each.sizeHint().width()
+            assert area.rect().contains(each.mapTo(area, each.rect().topLeft()))
+            assert area.rect().contains(each.mapTo(area, each.rect().bottomRight()))
+
+
 def add(qtbot: QtBot, panel: SendPanel, *paths: str) -> None:
     with qtbot.waitSignal(panel.entries.dataChanged):
         panel.add_paths(paths)
