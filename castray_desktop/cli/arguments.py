@@ -294,7 +294,7 @@ def add_send_arguments(parser: argparse.ArgumentParser, on_conflict: str = "skip
         " huggingface_hub, so that --dest DIR is its cache_dir or HF_HUB_CACHE (plain)",
     )
     parser.add_argument(
-        "--limit", metavar="RATE", help="maximum rate of each hop: 10M, 10MB/s, 10MiB/s, 100Mbit/s"
+        "--limit", metavar="SPEED", help="maximum speed of each hop: 10M, 10MB/s, 10MiB/s, 100Mbit/s"
     )
     parser.add_argument(
         "--transport",

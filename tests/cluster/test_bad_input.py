@@ -41,7 +41,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
         (["{file}", "--to", "nobody"], 2, "There is no node named nobody. Available nodes:"),
         (["{file}", "--to", ","], 2, "No recipients were chosen"),
         (["{file}", "--to", "{own}"], 2, "is the source, so it can't be a recipient"),
-        (["{file}", "--to", "all", "--limit", "fast"], 2, "fast is not a rate"),
+        (["{file}", "--to", "all", "--limit", "fast"], 2, "fast is not a speed"),
         (["{file}", "--to", "all", "--dest", "here"], 2, "here is not a valid destination"),
         (["{file}", "{file}", "--to", "all"], 2, "Two of the items to send are named"),
         (["{file}", "--to", "all", "--from", "nobody"], 2, "There is no node named nobody"),

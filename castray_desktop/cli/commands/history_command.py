@@ -267,6 +267,6 @@ def _totals(numbers: Statistics) -> dict[str, str]:
         "failed ones": str(numbers.failed_deliveries),
         "Delivered": format_bytes(numbers.bytes),
         "Uploaded": format_bytes(numbers.uploaded),
-        "Mean rate": format_rate(numbers.mean_rate),
-        "Peak rate": format_rate(numbers.peak_rate),
+        "Mean speed": format_rate(numbers.mean_rate),
+        "Peak speed": format_rate(numbers.peak_rate),
     }

@@ -18,7 +18,7 @@ def add_parsers(commands: Commands) -> None:
     parser = add_command(
         commands,
         "limit",
-        "limit the upload rate of every node, until it is changed",
+        "limit the upload speed of every node, until it is changed",
         """
         castray limit 100MB/s
         castray limit off
@@ -28,7 +28,7 @@ def add_parsers(commands: Commands) -> None:
     )
     parser.add_argument(
         "rate",
-        metavar="RATE",
+        metavar="SPEED",
         nargs="?",
         help="10M, 10MB/s, 10MiB/s, 100Mbit/s or off; without it, print the limit",
     )

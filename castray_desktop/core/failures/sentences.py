@@ -104,7 +104,7 @@ _TABLE: Mapping[FailureStatus, Mapping[FailureKind, tuple[str, str]]] = {
             "{node} is the source, so it can't be a recipient.",
             "Choose other recipients or another source.",
         ),
-        K.BAD_RATE: ("{rate} is not a rate.", "Write it like 10M, 10MB/s, 10MiB/s or 100Mbit/s."),
+        K.BAD_RATE: ("{rate} is not a speed.", "Write it like 10M, 10MB/s, 10MiB/s or 100Mbit/s."),
         K.BAD_PATTERN: (
             "{path}, line {line}: {pattern} can't be used.",
             "Patterns can't include excluded files again. Remove the line, or write \\! for a name that"

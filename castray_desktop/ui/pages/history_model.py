@@ -47,7 +47,7 @@ class HistoryModel(PagedTextModel):
             lambda: translate("History", "Source"),
             lambda: translate("History", "Saved to"),
             lambda: translate("History", "Duration"),
-            lambda: translate("History", "Rate"),
+            lambda: translate("History", "Speed"),
             lambda: translate("History", "Ended"),
         )
         super().__init__(headings, frozenset({2, 3, 6, 7, 8}), parent)

@@ -49,8 +49,8 @@ def facts(numbers: Statistics) -> list[tuple[str, str]]:
         (translate("Statistics", "Delivered bytes"), format_bytes(numbers.bytes)),
         (translate("Statistics", "Uploaded bytes"), format_bytes(numbers.uploaded)),
         (translate("Statistics", "Time of all casts"), format_duration(numbers.seconds)),
-        (translate("Statistics", "Mean rate"), _rate(numbers.mean_rate)),
-        (translate("Statistics", "Peak rate"), _rate(numbers.peak_rate)),
+        (translate("Statistics", "Mean speed"), _rate(numbers.mean_rate)),
+        (translate("Statistics", "Peak speed"), _rate(numbers.peak_rate)),
     ]
 
 
@@ -93,8 +93,8 @@ class StatisticsView(QWidget):
             lambda: translate("Statistics", "Deliveries"),
             lambda: translate("Statistics", "Failed"),
             lambda: translate("Statistics", "Bytes"),
-            lambda: translate("Statistics", "Mean rate"),
-            lambda: translate("Statistics", "Peak rate"),
+            lambda: translate("Statistics", "Mean speed"),
+            lambda: translate("Statistics", "Peak speed"),
         )
         self.nodes = TextTableModel(headings, frozenset({1, 2, 3, 4, 5}), self)
         self.table = TextTable(

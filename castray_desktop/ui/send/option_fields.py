@@ -196,7 +196,7 @@ class LimitField(Dropdown):
         Retranslator(self, self._retranslate)
 
     def _retranslate(self) -> None:
-        self.setToolTip(self.tr("Maximum rate on each hop of the relay, for this cast"))
+        self.setToolTip(self.tr("Maximum speed on each hop of the relay, for this cast"))
         self.setItemText(0, self.tr("None"))
         self.setItemText(self.count() - 1, self.tr("Other…"))
 
@@ -246,7 +246,7 @@ def ask_for_limit(owner: QWidget, take: Callable[[int], object], typed: str = ""
 
     dialog = QInputDialog(owner.window())
     dialog.setWindowTitle(translate("LimitField", "Speed limit"))
-    hint = translate("LimitField", "Maximum rate, for example 25MB/s or 200Mbit/s:")
+    hint = translate("LimitField", "Maximum speed, for example 25MB/s or 200Mbit/s:")
     dialog.setLabelText(problem or hint)
     dialog.setTextValue(typed)
     dialog.setOkButtonText(translate("LimitField", "Set"))

@@ -398,7 +398,9 @@ class DropArea(QWidget):
             self._add_button(lambda: self.tr("Folder"), lambda: self.tr("Add folder"), "folder-plus"),
             self._add_button(lambda: self.tr("URL"), lambda: self.tr("Add from URL"), "link"),
         )
-        for each, wanted in zip(adding, (self.files_wanted, self.folder_wanted, self.url_wanted), strict=True):
+        for each, wanted in zip(
+            adding, (self.files_wanted, self.folder_wanted, self.url_wanted), strict=True
+        ):
             each.clicked.connect(wanted)
         buttons = lay_in(QHBoxLayout(), None, *adding, None, spacing=8)
         center = Qt.AlignmentFlag.AlignHCenter

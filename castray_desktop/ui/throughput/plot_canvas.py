@@ -270,7 +270,7 @@ class PlotOverlay(QWidget):
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         self._paint_axes(painter, area)
         if self._snapshot.window is None:
-            hint = self.tr("Rates appear here once a transfer starts")
+            hint = self.tr("Speeds appear here once a transfer starts")
             spot = QRectF(area.x(), area.center().y() - 12, area.width(), 24)
             paint_text(painter, spot, hint, self._theme.palette.text_2, 12, 400, CENTRE)
         elif self._snapshot.hover_age is not None:

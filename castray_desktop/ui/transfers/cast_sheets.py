@@ -80,7 +80,7 @@ def make_delivery_table(theme: Theme) -> tuple[TextTableModel, TextTable]:
         lambda: translate("CastDetails", "Node"),
         lambda: translate("CastDetails", "State"),
         lambda: translate("CastDetails", "Size"),
-        lambda: translate("CastDetails", "Rate"),
+        lambda: translate("CastDetails", "Speed"),
         lambda: translate("CastDetails", "Duration"),
         lambda: translate("CastDetails", "Upstream"),
         lambda: translate("CastDetails", "Transport"),

@@ -245,8 +245,8 @@ class CloseController(QObject):
             hints.append(
                 translate(
                     "MainWindow",
-                    "In the background, CastRay ends when everything has been sent. Until then, start it again"
-                    " to show this window.",
+                    "In the background, CastRay ends when everything has been sent. Until then, start it"
+                    " again to show this window.",
                 )
             )
         elif not hints[0]:
@@ -260,15 +260,15 @@ class CloseController(QObject):
         if kept:
             text = translate(
                 "MainWindow",
-                "If you close the window, CastRay keeps running to finish {kept}. After that, it stops {stopped}"
-                " until the next start.",
+                "If you close the window, CastRay keeps running to finish {kept}. After that, it"
+                " stops {stopped} until the next start.",
             )
             return text.format(kept=names_list(kept), stopped=stopped)
         if self._others:
             text = translate(
                 "MainWindow",
-                "If you close the window, CastRay keeps running while another program uses it. After that, it"
-                " stops {stopped} until the next start.",
+                "If you close the window, CastRay keeps running while another program uses it. After"
+                " that, it stops {stopped} until the next start.",
             )
             return text.format(stopped=stopped)
         return ""

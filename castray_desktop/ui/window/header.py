@@ -211,7 +211,7 @@ class Sparkline(QWidget):
         self._theme = theme
         self._values: deque[float] = deque([0.0] * SPARK_POINTS, SPARK_POINTS)
         self.setFixedSize(72, 24)
-        bind_text(self, self.setAccessibleName, lambda: self.tr("Recent total rate"))
+        bind_text(self, self.setAccessibleName, lambda: self.tr("Recent total speed"))
 
     def add(self, value: float) -> None:
         self._values.append(value)

@@ -170,9 +170,7 @@ class MainWindow(QMainWindow):
             self.actions_on_casts.folders,
             self,
         )
-        self.close_question = CloseController(
-            self.banner, self.tray, preferences, self._running, link, self
-        )
+        self.close_question = CloseController(self.banner, self.tray, preferences, self._running, link, self)
         self.cast_question = CastQuestion(
             self.banner,
             self.cluster_selector,

@@ -181,7 +181,7 @@ def cast_routes(engine: ReconnectingClient, version: ApiVersion) -> APIRouter:
     async def send_cast_again(cast: CastId) -> Response:
         return await start(engine, version, messages.SendAgain(cast))
 
-    @router.put("/casts/{cast}/limit", **changes(None, 404, 409), summary="Limit the rate of a cast")
+    @router.put("/casts/{cast}/limit", **changes(None, 404, 409), summary="Limit the speed of a cast")
     async def set_cast_limit(cast: CastId, body: request_bodies.Limit) -> Response:
         return await do(engine, version, messages.SetLimit(body.rate(), cast))
 
@@ -296,7 +296,7 @@ def engine_routes(engine: ReconnectingClient, version: ApiVersion) -> APIRouter:
         await engine.request(messages.ChangeSettings(wanted), messages.Done)
         return json_response(message_to_json(wanted))
 
-    @router.put("/limit", **changes(None), summary="Limit the rate of every node over all casts")
+    @router.put("/limit", **changes(None), summary="Limit the speed of every node over all casts")
     async def set_limit(body: request_bodies.Limit) -> Response:
         return await do(engine, version, messages.SetLimit(body.rate()))
 

@@ -43,7 +43,7 @@ async def test_the_past(engine_home: EngineHome, tmp_path: Path, capsys: pytest.
     await run_words("stats", "--json")
     assert json.loads(capsys.readouterr().out)["ever"]["cancelled"] == 1
     await run_words("stats")
-    assert "Peak rate" in capsys.readouterr().out
+    assert "Peak speed" in capsys.readouterr().out
 
 
 async def test_a_cast_that_ends_between_two_pages_moves_none(

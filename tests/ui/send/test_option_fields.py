@@ -62,7 +62,7 @@ def test_a_wrong_rate_is_asked_for_again(field: LimitField) -> None:
     first.accept()
     again = dialog(field)
     assert again is not first
-    assert "fast is not a rate" in again.labelText()
+    assert "fast is not a speed" in again.labelText()
     assert again.textValue() == "fast"
     QTest.keyClick(again, Qt.Key.Key_Escape)
     assert field.value() == 50_000_000

@@ -446,8 +446,8 @@ def test_the_question_says_that_another_program_keeps_the_casts_running(
     link.answers[m.GetStatus] = lambda command: fake.engine_status(clients=2)
     window.close()
     assert (
-        "CastRay keeps running while another program uses it. After that, it stops qwen2.5-14b-instruct/ until"
-        " the next start." in window.banner.text()
+        "CastRay keeps running while another program uses it. After that, it stops qwen2.5-14b-instruct/"
+        " until the next start." in window.banner.text()
     )
 
 
