@@ -19,12 +19,10 @@ from pathlib import Path
 import pytest
 
 from castray_desktop.workers.base.installation import CHINESE_FONT, LIBRARIES, SystemPackage
+from tests.helpers.patience import PATIENCE
 
 ROOT = Path(__file__).resolve().parent.parent
-pytestmark = [
-    pytest.mark.timeout(30),
-    pytest.mark.skipif(shutil.which("bash") is None, reason="the launcher is a bash script"),
-]
+pytestmark = pytest.mark.skipif(shutil.which("bash") is None, reason="the launcher is a bash script")
 
 # Answers what the launcher asks an interpreter, and records each call of pip.
 PYTHON = r"""#!/bin/bash
@@ -37,6 +35,7 @@ case "$*" in
   "-I -m pip "*)
     echo "$*" >>"$FAKE_NOTES/pip"
     sleep "${FAKE_PIP_SECONDS:-0}"
+    [[ -z $FAKE_PIP_GATE ]] || until [[ -e $FAKE_PIP_GATE ]]; do sleep 0.02; done
     if [ -n "$FAKE_PIP_ERROR" ]; then echo "$FAKE_PIP_ERROR"; exit 1; fi ;;
   "-I -m venv "*) mkdir -p "$4/bin"; cp "$0" "$4/bin/python" ;;
   *) printf '%s\n%s\n' "$PWD" "$(printf '[%s]' "$@")"; [[ $3 != "$FAKE_FAILING" ]] ;;
@@ -91,7 +90,7 @@ class Launcher:
             env=self.environment(**extra),
             capture_output=True,
             text=True,
-            timeout=20,
+            timeout=50,
         )
 
     def calls(self, tool: str) -> list[str]:
@@ -230,19 +229,21 @@ def test_a_failed_set_up_says_why_without_addresses_and_the_next_start_recovers(
     assert not (launcher.root / ".venv/half").exists()
 
 
-def test_a_killed_set_up_is_started_over(launcher: Launcher) -> None:
+def test_a_killed_set_up_is_started_over(launcher: Launcher, tmp_path: Path) -> None:
+    gate = tmp_path / "go on"
     process = subprocess.Popen(
         [launcher.root / "castray", "nodes"],
-        env=launcher.environment(FAKE_PIP_SECONDS="0.5"),
+        env=launcher.environment(FAKE_PIP_GATE=str(gate)),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + PATIENCE
     while not launcher.calls("pip"):
         assert time.monotonic() < deadline
         time.sleep(0.01)
     process.kill()
-    process.wait(timeout=10)
+    process.wait(timeout=PATIENCE)
+    gate.touch()  # pip has the lock until it ends
 
     result = launcher.run("nodes")
     assert result.returncode == 0
@@ -261,7 +262,7 @@ def test_two_first_starts_set_up_once(launcher: Launcher) -> None:
         )
         for _ in range(2)
     ]
-    assert [process.wait(timeout=20) for process in processes] == [0, 0]
+    assert [process.wait(timeout=50) for process in processes] == [0, 0]
     assert len(launcher.calls("pip")) == 1
 
 
@@ -375,7 +376,7 @@ class SharedLauncher(Launcher):
             env=self.environment(),
             capture_output=True,
             text=True,
-            timeout=20,
+            timeout=50,
             user="nobody",
             extra_groups=[],
         )

@@ -17,6 +17,7 @@ from castray_desktop.core.protocol.nodes import driver_protocol
 from castray_desktop.workers.clusters import cluster_supervisor as supervisor_module
 from castray_desktop.workers.clusters import connection_status
 from tests.helpers.engine_home import EngineHome
+from tests.helpers.patience import PATIENCE
 
 
 def own(session: Session) -> None:
@@ -90,9 +91,12 @@ async def test_the_engine_it_started_ends_with_it(engine_home: EngineHome) -> No
     assert engine_home.drivers[0].stopped == 1
 
 
-async def test_the_engine_stays_when_others_have_come(engine_home: EngineHome) -> None:
+async def test_the_engine_stays_when_others_have_come(
+    engine_home: EngineHome, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session_module, "STOP_SECONDS", 600.0)
     window = await engine_home.connect()
-    async with asyncio.timeout(2):  # the command does not wait for its end either
+    async with asyncio.timeout(PATIENCE):  # the command does not wait for its end either
         async with Session(start=False) as session:
             own(session)
     await window.request(messages.GetStatus(), messages.EngineStatus)

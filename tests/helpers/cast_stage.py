@@ -19,6 +19,7 @@ from castray_desktop.workers.casts.session.multicast_control import MulticastGro
 from castray_desktop.workers.casts.session.session_context import SessionContext, Wakeup
 from castray_desktop.workers.sources.address_resolver import AddressResolver
 from tests.helpers.fake_agents import STREAM, FakeAgents
+from tests.helpers.patience import PATIENCE
 
 REQUEST = SendRequest(("/data/model.bin",), ("all",), leave_out=True)
 
@@ -96,7 +97,7 @@ class Stage:
         )
 
     async def result(self, cast: str) -> CastResult:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE):
             return await self.cast_manager.result(cast)
 
     async def complete(self, cast: str, *hops: str) -> None:

@@ -11,6 +11,7 @@ from castray_desktop.workers.client.engine_client import EngineClient
 from castray_desktop.workers.clusters.cluster_supervisor import ClusterSupervisor
 from castray_desktop.workers.engine.process import EngineProcess
 from tests.helpers.fake_driver import FakeDriver
+from tests.helpers.patience import PATIENCE
 
 
 class EngineHome:
@@ -44,13 +45,13 @@ class EngineHome:
 
     async def alone(self, clients: int = 0) -> None:
         """Wait until the engine has noticed that a client left."""
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE):
             while len(self.engine.clients) > clients:  # noqa: ASYNC110 - nobody tells
                 await asyncio.sleep(0)
 
     async def checked(self) -> None:
         """Wait until the engine has checked the clock."""
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE):
             for _ in range(2):
                 self.checks.clear()
                 await self.checks.wait()
@@ -59,14 +60,14 @@ class EngineHome:
         return await EngineClient.connect(self.paths, "test", start=False)
 
     async def ended(self) -> None:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE):
             await self.running
 
     async def speak(self, data: bytes) -> bytes:
         """Send bytes to the socket; returns the reply until the engine closes the connection."""
         reader, writer = await asyncio.open_unix_connection(str(self.paths.socket))
         writer.write(data)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE):
             answer = await reader.read()
         writer.close()
         return answer

@@ -20,6 +20,7 @@ from castray_desktop.core.protocol.nodes.agent_reports import (
 )
 from castray_desktop.workers.casts.agent_directory import ORDER_SECONDS, answer_within
 from castray_desktop.workers.casts.cast_manager import CastManager
+from tests.helpers.patience import PATIENCE
 
 SIZE = 1 << 30
 TOTALS = cast_parcel.ParcelTotals(
@@ -153,7 +154,7 @@ class FakeAgents:
         def found() -> list[agent_orders.Order]:
             return [order for name, order in self.orders if name == node and isinstance(order, kind)]
 
-        async with asyncio.timeout(5), self.ordered:
+        async with asyncio.timeout(PATIENCE), self.ordered:
             await self.ordered.wait_for(lambda: len(found()) >= count)
         return found()[count - 1]
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from castray_desktop.core.protocol.nodes import agent_reports, driver_protocol
+from tests.helpers.patience import PATIENCE
 
 OrderType = TypeVar("OrderType")
 
@@ -57,7 +58,7 @@ class FakeDriver:
         return [order for order in self.orders if isinstance(order, kind)]
 
     async def wait_for(self, kind: type[OrderType], count: int = 1) -> OrderType:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE):
             while len(self.sent(kind)) < count:
                 self._ordered.clear()
                 await self._ordered.wait()

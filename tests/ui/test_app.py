@@ -115,7 +115,7 @@ def test_the_plot_comes_later_and_gets_what_it_missed(
     collector.start()
     live_window.transfers_card.add_throughput(fake.throughput(1.0, 1e6, 1e6))
     loader = app.PlotLoader(theme, live_window, live_window._link)
-    with qtbot.waitSignal(loader.loaded, timeout=20_000):
+    with qtbot.waitSignal(loader.loaded):
         pass
     loader.stop()
     collector.stop()

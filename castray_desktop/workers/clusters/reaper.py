@@ -80,9 +80,11 @@ def sweep(record: Path, grace: float = GRACE_SECONDS) -> None:
     while list(processes_of(run, temp_dir)) and time.monotonic() < deadline:
         time.sleep(0.05)
     deadline = time.monotonic() + KILL_SECONDS
-    while (left := list(processes_of(run, temp_dir))) and time.monotonic() < deadline:
+    while left := list(processes_of(run, temp_dir)):  # this may take long on a busy machine
         for pid in left:
             _kill(pid)
+        if time.monotonic() >= deadline:
+            break
         time.sleep(0.05)
     if temp_dir.name.startswith(TEMP_PREFIX):
         _remove(temp_dir)

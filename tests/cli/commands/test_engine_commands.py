@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import fcntl
 import subprocess
 import sys
@@ -21,6 +22,7 @@ from castray_desktop.workers.base.state_files import open_socket
 from castray_desktop.workers.client import engine_client as client_module
 from tests.cli.run_words import run_words
 from tests.helpers.engine_home import EngineHome
+from tests.helpers.patience import PATIENCE
 
 K = FailureKind
 
@@ -77,13 +79,17 @@ async def test_no_engine_is_stopped_where_none_is(
 async def test_a_busy_engine_is_stopped_once_it_answers(
     impatient: Paths, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(engine_commands, "STOP_SECONDS", 5.0)
+    monkeypatch.setattr(engine_commands, "STOP_SECONDS", 600.0)
     monkeypatch.setattr(engine_commands, "RETRY_SECONDS", 0.0)
     with impatient.lock.open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        with open_socket(impatient.socket):
+        with open_socket(impatient.socket) as busy, contextlib.ExitStack() as attempts:
+            busy.setblocking(False)
             stopping = asyncio.create_task(run_words("engine", "stop"))
-            await asyncio.sleep(0.1)  # the attempt has failed by then
+            for _ in range(2):  # the second follows the failure of the first
+                connection, _ = await asyncio.get_running_loop().sock_accept(busy)
+                attempts.enter_context(connection)
+        monkeypatch.setattr(client_module, "WELCOME_SECONDS", PATIENCE)
         engine_home = EngineHome(impatient)
         assert await stopping == 0
         await engine_home.ended()

@@ -19,6 +19,7 @@ from castray_desktop.core.protocol import messages as m
 from tests.cli.examples import running_cast
 from tests.cli.run_words import run_words
 from tests.helpers.engine_home import EngineHome
+from tests.helpers.patience import PATIENCE
 
 
 async def state_of(engine_home: EngineHome, cast: str) -> m.CastState:
@@ -29,7 +30,7 @@ async def state_of(engine_home: EngineHome, cast: str) -> m.CastState:
 
 
 async def until_clients(engine_home: EngineHome, count: int) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE):
         while len(engine_home.engine.clients) != count:  # noqa: ASYNC110 - nobody tells
             await asyncio.sleep(0)
 

@@ -15,13 +15,14 @@ from castray_desktop.core.protocol import messages
 from tests.cli.examples import running_cast
 from tests.cli.run_words import run_words
 from tests.helpers.engine_home import EngineHome
+from tests.helpers.patience import PATIENCE
 from tests.helpers.samples import make_cast
 
 
 async def test_the_past(engine_home: EngineHome, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     cast = await running_cast(engine_home, tmp_path)
     await run_words("cancel", cast)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE):
         while True:
             capsys.readouterr()
             assert await run_words("history", "--json") == 0

@@ -13,6 +13,7 @@ from castray_desktop.core.failures.kinds import CastRayError, Failure, FailureKi
 from castray_desktop.core.protocol import messages
 from tests.cli.run_words import run_words
 from tests.helpers.engine_home import EngineHome
+from tests.helpers.patience import PATIENCE
 from tests.helpers.samples import make_node
 
 K = FailureKind
@@ -24,12 +25,15 @@ def test_the_failure_of_a_node_is_printed(capsys: pytest.CaptureFixture[str]) ->
     assert "its inbox does not respond: /mnt/in" in capsys.readouterr().err
 
 
-async def test_an_engine_that_ends_while_facts_are_awaited(engine_home: EngineHome) -> None:
+async def test_an_engine_that_ends_while_facts_are_awaited(
+    engine_home: EngineHome, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(node_commands, "REPORT_SECONDS", 600.0)
     async with Session(start=False) as session:
         await session.ready("local")
         asking = asyncio.create_task(node_commands.wait_for_reports(session))
         await session.client.request(messages.StopEngine(), messages.Done)
-        async with asyncio.timeout(2):
+        async with asyncio.timeout(PATIENCE):
             await asking
     await engine_home.ended()
 

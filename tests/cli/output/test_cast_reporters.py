@@ -31,6 +31,7 @@ from castray_desktop.core.protocol.messages import CastResult, CastState, Delive
 from castray_desktop.core.protocol.nodes import driver_protocol
 from tests.cli.examples import Said, ended
 from tests.helpers.engine_home import EngineHome
+from tests.helpers.patience import PATIENCE
 from tests.helpers.samples import make_cast, make_delivery
 
 K = FailureKind
@@ -326,7 +327,7 @@ def test_a_cast_that_never_started_ends_with_its_reason(
 async def test_an_interrupted_command_cancels_its_cast(engine_home: EngineHome, tmp_path: Path) -> None:
     (tmp_path / "x").write_text("x")
     sending = asyncio.create_task(send(parse_command(["send", str(tmp_path / "x"), "--to", "node_1"])))
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE):
         while not engine_home.drivers:  # noqa: ASYNC110 - nobody tells
             await asyncio.sleep(0)
     await engine_home.drivers[0].wait_for(driver_protocol.AgentCall)

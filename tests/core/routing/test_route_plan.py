@@ -220,14 +220,19 @@ def test_uneven_nodes_end_close_to_the_slowest_ones_own_copy(count: int, limit: 
     assert len(route.downstreams["s"]) == 1
 
 
-@pytest.mark.timeout(30)
 def test_ten_thousand_nodes_are_planned_in_no_time() -> None:
-    chance = random.Random(3)
-    nodes = [f"n{number}" for number in range(10_000)]
-    speeds = {node: 1.25e9 * 2 ** (chance.random() - 0.5) for node in nodes}
-    began = time.process_time()
-    plan_route("s", nodes, speeds=speeds, size=10 * GIB)
-    assert time.process_time() - began < 1.5  # about 0.3
+    """In little more than ten times the time of a thousand, whatever the machine."""
+
+    def seconds(count: int) -> float:
+        chance = random.Random(3)
+        nodes = [f"n{number}" for number in range(count)]
+        speeds = {node: 1.25e9 * 2 ** (chance.random() - 0.5) for node in nodes}
+        began = time.process_time()
+        plan_route("s", nodes, speeds=speeds, size=10 * GIB)
+        return time.process_time() - began
+
+    of_thousand = sum(seconds(1000) for _ in range(10))
+    assert seconds(10_000) < 4 * of_thousand  # about 1.3 times; 10 times if each node looked at all others
 
 
 @given(

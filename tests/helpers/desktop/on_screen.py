@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sized
+
 import numpy as np
 import numpy.typing as npt
 from PySide6.QtCore import QPoint, QRect, Qt
 from PySide6.QtGui import QImage, QPixmap
 from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QApplication, QWidget
+from pytestqt.qtbot import QtBot
 
 Pixels = npt.NDArray[np.uint8]
 SAME = 0.97  # share of the pixels; the corners of a round shape show the background
@@ -64,3 +67,15 @@ def click(widget: QWidget) -> None:
     assert hit is widget or widget.isAncestorOf(hit), f"{hit} is there"
     QTest.mouseClick(window.windowHandle(), Qt.MouseButton.LeftButton, pos=centre)
     QApplication.processEvents()
+
+
+def await_rest(qtbot: QtBot, painted: Sized) -> None:
+    """Wait until a widget has been painted, each time noted in `painted`, and nothing is left to paint."""
+
+    def is_at_rest() -> bool:
+        before = len(painted)
+        QApplication.processEvents()
+        return len(painted) == before
+
+    qtbot.waitUntil(lambda: len(painted) > 0)
+    qtbot.waitUntil(is_at_rest)

@@ -104,7 +104,7 @@ def test_a_repair_is_drawn_only_while_bytes_are_repaired(stage: Stage, qtbot: Qt
     assert stage.scene.path.rates["node_2"].text == "Repair 8.0 MB/s"
     assert not stage.scene.path.hops["node_2"].appearance.moving
     # Without further messages the repair disappears after a while.
-    qtbot.waitUntil(lambda: hops(stage) == {"node_4": False}, timeout=5000)
+    qtbot.waitUntil(lambda: hops(stage) == {"node_4": False})
 
 
 def test_a_repair_is_not_drawn_while_the_cast_is_paused(stage: Stage) -> None:

@@ -121,7 +121,7 @@ def test_a_key_opens_and_closes_the_side_card(stage: Stage) -> None:
 
 
 def test_the_focus_returns_to_the_node(stage: Stage, qtbot: QtBot) -> None:
-    qtbot.waitUntil(stage.window.isActiveWindow, timeout=2000)
+    qtbot.waitUntil(stage.window.isActiveWindow)
     card = stage.view.overlays.side_card
     stage.graph.side_card.show("node_2")
     card.close_button.setFocus()
@@ -156,9 +156,9 @@ def test_the_side_card_is_updated_and_closes_with_its_node(stage: Stage, qtbot: 
     card = stage.view.overlays.side_card
     stage.graph.side_card.show("node_2")
     stage.nodes.apply([make_node("node_2", zone="rack b")])
-    qtbot.waitUntil(lambda: "rack b" in card.accessibleDescription(), timeout=2000)
+    qtbot.waitUntil(lambda: "rack b" in card.accessibleDescription())
     stage.nodes.apply([], ["node_2"])
-    qtbot.waitUntil(lambda: not card.isVisible(), timeout=2000)
+    qtbot.waitUntil(lambda: not card.isVisible())
 
 
 def test_a_drag_hides_the_side_card(stage: Stage) -> None:
@@ -227,7 +227,7 @@ def test_a_long_side_card_scrolls(stage: Stage, qtbot: QtBot) -> None:
     facts = {"zone": "a", "gpus": 1.0, "memory": GB, "labels": {"a": "1"}}
     stage.nodes.apply([make_node("node_3", **facts)])
     stage.graph.side_card.refresh()
-    qtbot.waitUntil(lambda: bar.maximum() > 0, timeout=2000)
+    qtbot.waitUntil(lambda: bar.maximum() > 0)
     assert card.parentWidget().rect().contains(card.geometry())
     QTest.keyClick(card, Qt.Key.Key_Down)
     assert bar.value()

@@ -17,6 +17,7 @@ from castray_desktop.ui.model import engine_link
 from castray_desktop.ui.model.engine_link import EngineLink, EngineLinkState
 from tests.helpers import fake_engine as fake
 from tests.helpers.fake_engine import FakeEngine
+from tests.helpers.patience import PATIENCE
 
 
 class Heard:
@@ -32,7 +33,7 @@ class Heard:
         self._more.set()
 
     async def until(self, enough: Callable[[list[Any]], bool]) -> list[Any]:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE):
             while not enough(self.values):
                 self._more.clear()
                 await self._more.wait()
@@ -41,7 +42,7 @@ class Heard:
 
 @pytest.fixture(autouse=True)
 def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine_link, "FLUSH_SECONDS", 0.02)
+    monkeypatch.setattr(engine_link, "FLUSH_SECONDS", 0.2)  # long enough to deliver all events of a test
     monkeypatch.setattr(engine_link, "FIRST_DELAY_SECONDS", 0.001)
     monkeypatch.setattr(engine_link, "LAST_DELAY_SECONDS", 0.004)
 
@@ -144,7 +145,7 @@ async def test_many_changes_are_emitted_in_several_turns_of_the_loop(qtbot: QtBo
     for cast in range(6):
         many = tuple(m.DeliverySnapshot(f"node_{number}") for number in range(250))
         engine.say(m.DeliveriesChanged(f"c{cast}", many))
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE):
         while len(turns) < 6:
             turn += 1
             await asyncio.sleep(0)
@@ -168,10 +169,10 @@ async def test_a_result_waits_for_all_turns_of_held_back_events(qtbot: QtBot) ->
     link.cast_finished.connect(lambda result: finished.set())
     engine.say(m.NodesChanged((fake.node("node_4", 6),)))
     engine.say(*(m.DeliveriesChanged(cast, many) for cast in casts))
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE):
         await first_told.wait()
     engine.say(m.CastResult(fake.finished_cast(), (), 80.0))
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE):
         await finished.wait()
     assert order == [*casts, "finished"]
     await link.close()
@@ -194,7 +195,7 @@ async def test_the_snapshot_is_shown_in_turns_before_later_events(qtbot: QtBot) 
     link.cast_finished.connect(lambda result: done.set())
     running = asyncio.create_task(link.run())
     engine.say(m.CastChanged(fake.sending_cast()), m.CastResult(fake.finished_cast(), (), 80.0))
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE):
         while not done.is_set():
             turn += 1
             await asyncio.sleep(0)

@@ -124,13 +124,13 @@ def test_searching_and_filtering_ask_the_engine(qtbot: QtBot, page: CastHistoryP
     past = open_page(page, link, 30)
     past.casts[7] = make_cast("c7", state=CastState.FAILED)
     page.search.setText("c2")
-    qtbot.waitUntil(lambda: page.model.total == 11, timeout=3000)
+    qtbot.waitUntil(lambda: page.model.total == 11)
     page.search.clear()
     page.state.setCurrentIndex(2)
-    qtbot.waitUntil(lambda: page.model.total == 1, timeout=3000)
+    qtbot.waitUntil(lambda: page.model.total == 1)
     assert page.model.index(0, 0).data() == "c7"
     page.search.setText("nothing")
-    qtbot.waitUntil(lambda: page.model.total == 0, timeout=3000)
+    qtbot.waitUntil(lambda: page.model.total == 0)
     assert page._empty_words()[0] == "Nothing found"
     assert not page.export_button.isEnabled()
     page.grab()
@@ -171,7 +171,7 @@ def test_a_cleared_history_can_be_restored_for_a_while(
     assert page.model.total == 2
     assert page.banner.text() == "c1 removed from the history. The delivered files are not affected."
     page.banner._hide_timer.start(0)
-    qtbot.waitUntil(page.banner.isHidden, timeout=3000)
+    qtbot.waitUntil(page.banner.isHidden)
 
 
 def test_clearing_more_than_is_shown_asks_first(page: CastHistoryPage, link: FakeLink) -> None:
@@ -188,7 +188,7 @@ def test_changes_are_seen_once_it_is_quiet(qtbot: QtBot, page: CastHistoryPage, 
     past = open_page(page, link, 2)
     past.casts.insert(0, make_cast("newest", state=CastState.COMPLETED))
     link.say(m.HistoryChanged())
-    qtbot.waitUntil(lambda: page.model.total == 3, timeout=3000)
+    qtbot.waitUntil(lambda: page.model.total == 3)
     assert page.model.index(0, 0).data() == "newest"
 
 

@@ -66,7 +66,7 @@ def test_new_lines_come_in_together(qtbot: QtBot, page: LogPage, link: FakeLink)
     page.show()
     page.level.setCurrentIndex(2)
     link.say(LogLine(NOW + 3, "error", "cast", "new"), LogLine(NOW + 3, "info", "cast", "not shown"))
-    qtbot.waitUntil(lambda: texts(page)[-1] == "new", timeout=2000)
+    qtbot.waitUntil(lambda: texts(page)[-1] == "new")
     page.copy_button.click()
     assert QGuiApplication.clipboard().text().splitlines()[-1].endswith("ERROR cast new")
 

@@ -160,7 +160,7 @@ def test_another_node_is_the_source_and_its_files_are_browsed(
     browser.table.selectRow(1)
     browser.add_button.click()
     assert panel.entries.paths() == ("/home/ada/models/a.bin",)
-    qtbot.waitUntil(lambda: link.asked(m.MeasurePaths)[-1].node == "node_2", timeout=2000)
+    qtbot.waitUntil(lambda: link.asked(m.MeasurePaths)[-1].node == "node_2")
     browser.up_button.click()
     assert link.asked(m.Browse)[-1].path == "/home/ada"
     assert panel.request().source == "node_2"

@@ -66,7 +66,7 @@ def opened(qtbot: QtBot, combo: QComboBox) -> QAbstractItemView:
     combo.addItems(WORDS)
     combo.show()
     combo.showPopup()
-    qtbot.waitUntil(combo.view().isVisible, timeout=3000)
+    qtbot.waitUntil(combo.view().isVisible)
     return combo.view()
 
 
@@ -91,7 +91,7 @@ def test_the_chosen_row_of_a_list_and_of_a_file_dialog_can_be_read(qtbot: QtBot,
     files = dialog.findChild(QListView, "listView")
     assert isinstance(files, QListView)
     root = files.rootIndex()
-    qtbot.waitUntil(lambda: files.model().rowCount(root) > 2, timeout=5000)
+    qtbot.waitUntil(lambda: files.model().rowCount(root) > 2)
     index = files.model().index(1, 0, root)
     files.setCurrentIndex(index)
     QApplication.processEvents()

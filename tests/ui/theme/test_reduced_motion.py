@@ -44,7 +44,7 @@ def test_gnome_is_asked(tmp_path: Path, qtbot: QtBot, answer: str, still: bool) 
     told: list[bool] = []
     owner = QObject()
     assert ask_gnome(told.append, owner, gsettings(tmp_path, answer)) is not None
-    qtbot.waitUntil(lambda: bool(told), timeout=5000)
+    qtbot.waitUntil(lambda: bool(told))
     assert told == [still]
 
 

@@ -29,8 +29,8 @@ def test_a_reason_has_room_for_its_figures(
 ) -> None:
     sheet = CastDetails(theme, link, None)  # type: ignore[arg-type]
     qtbot.addWidget(sheet)
-    sheet.show()
-    qtbot.waitExposed(sheet)
+    with qtbot.waitExposed(sheet):
+        sheet.show()
     sheet.show_cast(make_cast(), deliveries(encrypted))
     table = sheet.table
     assert table.isColumnHidden(7) is (encrypted is None)
@@ -47,8 +47,8 @@ def test_a_sheet_without_a_frame_has_an_edge(qtbot: QtBot, theme: Theme, link: F
     sheet = CastDetails(theme, link, None)  # type: ignore[arg-type]
     qtbot.addWidget(sheet)
     sheet.setWindowFlag(Qt.WindowType.FramelessWindowHint)
-    sheet.show()
-    qtbot.waitExposed(sheet)
+    with qtbot.waitExposed(sheet):
+        sheet.show()
     picture = sheet.grab().toImage()
     assert picture.pixelColor(0, sheet.height() // 2) == theme.color("line_strong")
     assert picture.pixelColor(3, sheet.height() // 2) == theme.color("card")

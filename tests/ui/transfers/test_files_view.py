@@ -98,9 +98,9 @@ def test_100_000_files_are_fetched_where_they_are_seen(view: FilesView, link: Fa
     bar, slowest = view.table.verticalScrollBar(), 0.0
     for step in range(300):
         bar.setValue(bar.maximum() * step // 300)
-        before = time.perf_counter()
+        before = time.thread_time()
         view.table.viewport().repaint()
-        slowest = max(slowest, time.perf_counter() - before)
+        slowest = max(slowest, time.thread_time() - before)
     assert slowest < 1.0  # a page of 200 rows, and what can be seen of it
     assert len(view.model._pages) <= MOST_PAGES
     assert len(link.asked(m.GetFiles)) <= asked + 2 * 300

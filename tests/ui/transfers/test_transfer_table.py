@@ -36,6 +36,7 @@ from castray_desktop.ui.transfers.transfer_text import (
 )
 from castray_desktop.ui.widgets.painting import metrics
 from castray_desktop.ui.widgets.status_glyphs import GlyphState
+from tests.helpers.desktop.on_screen import await_rest
 from tests.helpers.fake_engine import FakeLink
 from tests.helpers.samples import NOW, make_cast, make_delivery
 
@@ -470,9 +471,9 @@ def test_a_long_table_measures_no_rows(table: TransferTable, qtbot: QtBot) -> No
     qtbot.wait(1)
     assert not table.uniformRowHeights()
     table.expand(model.index_of("a"))
-    qtbot.waitUntil(table.uniformRowHeights, timeout=2000)
+    qtbot.waitUntil(table.uniformRowHeights)
     table.collapse(model.index_of("a"))
-    qtbot.waitUntil(lambda: not table.uniformRowHeights(), timeout=2000)
+    qtbot.waitUntil(lambda: not table.uniformRowHeights())
 
 
 def test_deliveries_that_change_out_of_sight_paint_nothing(table: TransferTable, qtbot: QtBot) -> None:
@@ -481,16 +482,16 @@ def test_deliveries_that_change_out_of_sight_paint_nothing(table: TransferTable,
     painted: list[int] = []
     paint = table.paintEvent
     table.paintEvent = lambda event: (painted.append(1), paint(event))  # type: ignore[method-assign, func-returns-value]
-    qtbot.wait(100)
+    await_rest(qtbot, painted)
     painted.clear()
     model.apply_deliveries("a", [make_delivery("node_1", bytes=5)])
     qtbot.wait(100)
     assert painted == []
     table.expand(model.index_of("a"))
-    qtbot.waitUntil(lambda: bool(painted), timeout=2000)
+    qtbot.waitUntil(lambda: bool(painted))
     painted.clear()
     model.apply_deliveries("a", [make_delivery("node_1", bytes=6)])
-    qtbot.waitUntil(lambda: bool(painted), timeout=2000)
+    qtbot.waitUntil(lambda: bool(painted))
 
 
 def test_a_cast_with_dead_links_does_not_look_like_any_other(qtbot: QtBot) -> None:

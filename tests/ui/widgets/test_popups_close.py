@@ -60,8 +60,8 @@ def test_a_list_shows_what_is_below_the_pointer_after_its_menu(
     entered: list[int] = []
     rows.entered.connect(lambda index: entered.append(index.row()))
     qtbot.addWidget(rows)
-    rows.show()
-    qtbot.waitExposed(rows)
+    with qtbot.waitExposed(rows):
+        rows.show()
     menu = QMenu(rows)
     menu.addAction("Alpha")
     open_menu(menu, QPoint(20, 20), rows)

@@ -69,7 +69,7 @@ def test_the_pages_have_tabs_one_of_which_is_chosen(window: MainWindow, link: Fa
 
 def test_keys_go_from_page_to_page(window: MainWindow, link: FakeLink, qtbot: QtBot) -> None:
     scenes.busy(window, link)
-    qtbot.waitUntil(window.isActiveWindow, timeout=2000)
+    qtbot.waitUntil(window.isActiveWindow)
     card = window.transfers_card
     card.tabs.setFocus(Qt.FocusReason.TabFocusReason)
     for key, page in (
@@ -116,7 +116,7 @@ def test_every_part_is_reached_with_tab_and_left_again(
     window: MainWindow, link: FakeLink, qtbot: QtBot
 ) -> None:
     scenes.busy(window, link)
-    qtbot.waitUntil(window.isActiveWindow, timeout=2000)
+    qtbot.waitUntil(window.isActiveWindow)
     order = by_tab(window)
     parts = {
         "graph": window.graph.view,
@@ -137,7 +137,7 @@ def test_nothing_that_can_be_pressed_is_out_of_the_keyboards_reach(
     window: MainWindow, link: FakeLink, qtbot: QtBot
 ) -> None:
     scenes.busy(window, link)
-    qtbot.waitUntil(window.isActiveWindow, timeout=2000)
+    qtbot.waitUntil(window.isActiveWindow)
     reached = set(map(id, by_tab(window)))
     pressable = {Role.Button, Role.ButtonMenu, Role.CheckBox, Role.ComboBox, Role.EditableText}
     missed = [

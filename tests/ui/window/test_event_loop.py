@@ -25,7 +25,7 @@ def test_a_gap_is_a_line_in_the_log(owner: QObject, tmp_path: Path, qtbot: QtBot
         qtbot.wait(30)
         time.sleep(0.08)  # this is the stall
         file = tmp_path / "logs" / "window.log"
-        qtbot.waitUntil(lambda: "no answer for" in file.read_text("utf-8"), timeout=5000)
+        qtbot.waitUntil(lambda: "no answer for" in file.read_text("utf-8"))
     finally:
         stalls.stop()
         close_log(handler)

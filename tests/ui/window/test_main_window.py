@@ -185,7 +185,7 @@ def test_control_enter_sends_and_the_new_cast_is_shown(
     )
     assert window.table.selected_cast() == "c0ffee000001"
     expected = fake.sending_deliveries()[2]
-    qtbot.waitUntil(lambda: window.nodes.activity("node_3") == expected, timeout=2000)
+    qtbot.waitUntil(lambda: window.nodes.activity("node_3") == expected)
 
 
 def test_a_cast_reported_before_its_acceptance_is_shown(
@@ -270,14 +270,14 @@ def test_finished_casts_can_be_cleared(qtbot: QtBot, window: MainWindow, link: F
     link.start(fake.busy_welcome())
     link.say(m.CastChanged(fake.finished_cast(cast="c0ffee000005", state=m.CastState.COMPLETED, failed=0)))
     clear = window.transfers_card.tools.clear_button
-    qtbot.waitUntil(lambda: clear.accessibleName() == "Clear finished", timeout=2000)
+    qtbot.waitUntil(lambda: clear.accessibleName() == "Clear finished")
     clear.click()
     assert link.asked(m.ClearFinished) == [m.ClearFinished()]
     link.say(m.CastsRemoved(("c0ffee000005",)))
-    qtbot.waitUntil(lambda: clear.accessibleName() == "Clear failed", timeout=2000)
+    qtbot.waitUntil(lambda: clear.accessibleName() == "Clear failed")
     link.say(m.CastsRemoved(("c0ffee000002",)))
     assert [cast.cast for cast in window.transfers.casts()] == ["c0ffee000001"]
-    qtbot.waitUntil(window.transfers_card.tools.clear_button.isHidden, timeout=2000)
+    qtbot.waitUntil(window.transfers_card.tools.clear_button.isHidden)
 
 
 def test_a_file_dropped_on_the_window_goes_to_the_list(window: MainWindow, link: FakeLink) -> None:
@@ -663,8 +663,8 @@ def test_the_window_opens_over_a_damaged_file_of_its_settings(
     link, theme, language = FakeLink(), Theme(damaged_settings), Language(damaged_settings)
     again = make_window(theme, language, link, damaged_settings)
     qtbot.addWidget(again)
-    again.show()
-    qtbot.waitExposed(again)
+    with qtbot.waitExposed(again):
+        again.show()
     link.start(fake.busy_welcome())
     language.stop()
 
@@ -682,8 +682,8 @@ def test_every_button_has_a_name(window: MainWindow, link: FakeLink) -> None:
 
 def test_the_focus_is_seen_with_the_keyboard_only(qtbot: QtBot, window: MainWindow, link: FakeLink) -> None:
     link.start(fake.busy_welcome())
-    window.activateWindow()
-    qtbot.waitActive(window)
+    with qtbot.waitActive(window):
+        window.activateWindow()
     window.send_panel.form["destination"].setFocus(Qt.FocusReason.MouseFocusReason)
     ring = window.keyboard_focus.ring
     assert ring.isHidden()
@@ -699,8 +699,8 @@ def test_no_ring_where_a_click_hides_what_was_clicked(
     qtbot: QtBot, window: MainWindow, link: FakeLink
 ) -> None:
     link.start(fake.busy_welcome())
-    window.activateWindow()
-    qtbot.waitActive(window)
+    with qtbot.waitActive(window):
+        window.activateWindow()
     ring = window.keyboard_focus.ring
     window.banner.show_message(lambda: Explanation("Said.", ""), (lambda: "Go on", lambda: None))
     pressed = next(each for each in window.banner.findChildren(QPushButton) if each.text() == "Go on")
@@ -718,8 +718,8 @@ def test_no_ring_where_a_click_hides_what_was_clicked(
 
 def test_a_click_on_tabs_takes_their_ring(qtbot: QtBot, window: MainWindow, link: FakeLink) -> None:
     link.start(fake.busy_welcome())
-    window.activateWindow()
-    qtbot.waitActive(window)
+    with qtbot.waitActive(window):
+        window.activateWindow()
     tabs = window.transfers_card.tabs
     tabs.setFocus(Qt.FocusReason.TabFocusReason)
     with_ring = tabs.grab().toImage()
@@ -733,8 +733,8 @@ def test_a_field_has_one_frame_in_the_ring_and_none_after_a_click(
     qtbot: QtBot, window: MainWindow, link: FakeLink
 ) -> None:
     link.start(fake.busy_welcome())
-    window.activateWindow()
-    qtbot.waitActive(window)
+    with qtbot.waitActive(window):
+        window.activateWindow()
     field, ring = window.send_panel.form["destination"], window.keyboard_focus.ring
     field.setFocus(Qt.FocusReason.MouseFocusReason)
     accent = window._theme.color("accent")
@@ -822,11 +822,8 @@ def test_the_stall_meter_tells_of_a_long_gap(qtbot: QtBot) -> None:
     gaps: list[Gap] = []
     meter = StallMeter(gaps.append)
     meter.start()
-    end = time.perf_counter() + 0.05
-    while time.perf_counter() < end:
+    end = time.thread_time() + 0.05  # on a busy machine other gaps come before and after it
+    while time.thread_time() < end:
         pass
-    qtbot.waitUntil(lambda: bool(gaps))
+    qtbot.waitUntil(lambda: any(gap.late_ms > 30 and gap.busy_ms > 30 for gap in gaps))
     meter.stop()
-    worst = max(gaps, key=lambda gap: gap.late_ms)
-    assert worst.late_ms > 30
-    assert worst.busy_ms + worst.starved_ms > 30

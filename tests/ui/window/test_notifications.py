@@ -118,7 +118,7 @@ def test_a_toast_disappears_by_itself_and_follows_the_window(qtbot: QtBot, windo
     window.resize(1100, 720)
     corner = window.toast.geometry().bottomRight()
     assert window.rect().contains(corner)
-    qtbot.waitUntil(window.toast.isHidden, timeout=3000)
+    qtbot.waitUntil(window.toast.isHidden)
 
 
 @pytest.mark.qt_log_ignore("systemTrayWindowChanged")  # which offscreen does not have
@@ -161,7 +161,7 @@ def test_the_desktop_gets_a_message_with_a_button(
     notes = DesktopNotifications(tray, window, str(program))  # type: ignore[arg-type]
     button = (lambda: "Show in folder", lambda: did.append("button"))
     notes.show(DesktopNotification("--a & b", "<c> & d", False, lambda: did.append("message"), button))
-    qtbot.waitUntil(lambda: not notes._shown, timeout=5000)
+    qtbot.waitUntil(lambda: not notes._shown)
     given = (program.parent / "given").read_text().splitlines()
     assert given[-5:] == [
         "--action=default=Open CastRay",
@@ -183,7 +183,7 @@ def test_where_the_desktop_takes_no_messages_the_tray_says_them(
     tray = FakeTray()
     notes = DesktopNotifications(tray, window, str(program))  # type: ignore[arg-type]
     notes.show(DesktopNotification("a", "b", True, lambda: None))
-    qtbot.waitUntil(lambda: tray.told == [("a", True)], timeout=5000)
+    qtbot.waitUntil(lambda: tray.told == [("a", True)])
     notes.show(DesktopNotification("c", "d", False, lambda: None))
     assert tray.told[1:] == [("c", False)]
 

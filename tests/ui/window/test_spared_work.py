@@ -22,6 +22,7 @@ from castray_desktop.ui.transfers.transfer_columns import TransferColumn
 from castray_desktop.ui.transfers.transfer_model import TransferModel
 from castray_desktop.ui.transfers.transfer_table import TransferTable
 from castray_desktop.ui.widgets.status_glyphs import GlyphState
+from tests.helpers.desktop.on_screen import await_rest
 from tests.helpers.fake_engine import FakeLink
 from tests.helpers.samples import NOW, make_cast, make_delivery, make_node, make_nodes
 from tests.ui.graph.test_graph_card import Stage
@@ -166,11 +167,11 @@ def test_only_the_columns_that_changed_are_painted(table: TransferTable, qtbot: 
         paint(event)
 
     table.paintEvent = note  # type: ignore[method-assign]
-    qtbot.wait(100)
+    await_rest(qtbot, painted)
     painted.clear()
     for step in range(1, 4):
         model.apply_summary(make_cast("a", rate=1e6 * (1 + step)))
-    qtbot.waitUntil(lambda: bool(painted), timeout=2000)
+    qtbot.waitUntil(lambda: bool(painted))
     (region,) = painted
     reached = {
         column

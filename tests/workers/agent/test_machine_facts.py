@@ -11,9 +11,11 @@ import pytest
 from castray_desktop.workers.agent import node_inspection
 from castray_desktop.workers.agent.network_addresses import device_of
 from castray_desktop.workers.agent.node_inspection import MachineFactsMeter, host_identity
+from tests.helpers.patience import PATIENCE
 
 
-def test_the_facts_of_this_machine(tmp_path: Path) -> None:
+def test_the_facts_of_this_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(node_inspection, "DISK_SECONDS", PATIENCE)
     measured = MachineFactsMeter(tmp_path / "not" / "there" / "yet").measure()
     assert measured.cpus == os.cpu_count()
     assert 0 < measured.disk_free <= measured.disk_total

@@ -17,7 +17,9 @@ from castray_desktop.core.protocol.nodes import (
 )
 from castray_desktop.core.protocol.nodes.agent_reports import DeliveryReport, RecipientState
 from castray_desktop.workers.agent import node_agent as agent_module
+from castray_desktop.workers.agent import node_inspection
 from castray_desktop.workers.agent.node_agent import NodeAgent, actor_name
+from tests.helpers.patience import PATIENCE
 
 UPSTREAM = cast_parcel.Upstream("s", "10.0.0.1", 7000)
 ALGORITHMS = cast_parcel.Algorithms()
@@ -80,7 +82,7 @@ class Waits:
         self._over.clear()
 
     async def begun(self, count: int) -> None:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE):
             while len(self.seconds) < count:
                 self._begun.clear()
                 await self._begun.wait()
@@ -140,7 +142,10 @@ async def report(agent: NodeAgent) -> agent_reports.AgentReport:
     return said
 
 
-async def test_the_first_report_brings_the_facts(agent: NodeAgent, waits: Waits) -> None:
+async def test_the_first_report_brings_the_facts(
+    agent: NodeAgent, waits: Waits, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(node_inspection, "DISK_SECONDS", PATIENCE)
     said = asyncio.create_task(report(agent))
     await waits.begun(2)
     waits.over()

@@ -27,8 +27,10 @@ from castray_desktop.workers.agent.node_agent import NodeAgent
 from castray_desktop.workers.agent.node_inspection import MachineFactsMeter
 from castray_desktop.workers.agent.transfer.system.file_io import OpenFiles
 from castray_desktop.workers.clusters.node_inventory import INBOX_SECONDS, with_facts
+from tests.helpers.patience import PATIENCE
+from tests.workers.agent.transfer.lab import await_true
 
-pytestmark = pytest.mark.timeout(30)
+pytestmark = pytest.mark.timeout(90)
 DETACH = 2
 
 
@@ -49,7 +51,7 @@ def hung(tmp_path: Path) -> Iterator[Path]:
     yield folder
     os.close(fd)  # now all waiting calls get an error
     libc.umount2(os.fsencode(folder), DETACH)
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + PATIENCE
     waiting = ("castray-side", "castray-sweep")
     while any(thread.name.startswith(waiting) for thread in threading.enumerate()):
         assert time.monotonic() < deadline
@@ -63,9 +65,9 @@ def test_measuring_a_node_does_not_wait_for_its_inbox(hung: Path) -> None:
     later = meter.measure()
     assert later.cpus == os.cpu_count()
     assert later.inbox_silent > 0
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < PATIENCE
     others = MachineFactsMeter(hung.parent)
-    assert others.measure().inbox_silent == 0
+    await_true(lambda: others.measure().inbox_silent == 0)
 
 
 def test_a_node_reports_while_its_inbox_does_not_answer() -> None:
@@ -101,13 +103,13 @@ async def test_an_agent_continues_reports_and_cancels(
         totals=cast_parcel.ParcelTotals(1, "m", 1, 1, 1, 1),
         algorithms=cast_parcel.Algorithms(),
     )
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE):
         await agent.order(json_codec.to_json(delivery))
         await agent.order(json_codec.to_json(agent_orders.CancelCast("c")))
         await agent.report()
     stopping = asyncio.create_task(agent.stop())
     await asyncio.sleep(0)
-    async with asyncio.timeout(12):
+    async with asyncio.timeout(PATIENCE):
         await stopping
 
 

@@ -18,6 +18,7 @@ from castray_desktop.workers.casts.cast_table import CastServices
 from castray_desktop.workers.history.history_store import PastCast
 from tests.helpers.cast_stage import REQUEST, Stage
 from tests.helpers.fake_agents import STREAM
+from tests.helpers.patience import PATIENCE
 from tests.helpers.samples import make_cast
 
 
@@ -181,7 +182,7 @@ async def test_a_cast_without_recipients_left_is_cancelled(stage: Stage) -> None
 
 async def test_somebody_joins_before_the_cast_has_taken_a_step(stage: Stage) -> None:
     cast = stage.cast_manager.send(msgspec.structs.replace(REQUEST, recipients=("a",)))
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE):
         await stage.cast_manager.add_recipients(cast, ("b",))
     await stage.agents.wait_for("b", agent_orders.StartDelivery)
     assert await stage.finish(cast, "a", "b") is CastState.COMPLETED

@@ -30,6 +30,7 @@ from castray_desktop.workers.casts.cast_manager import CastManager
 from castray_desktop.workers.casts.cast_table import CastServices
 from tests.helpers.cast_stage import REQUEST, Stage
 from tests.helpers.fake_agents import SIZE, STREAM
+from tests.helpers.patience import PATIENCE
 
 
 async def test_one_chain_one_upload_everything_delivered(stage: Stage) -> None:
@@ -530,7 +531,7 @@ async def test_of_an_ended_cast_only_the_status_is_kept(stage: Stage) -> None:
     cast = await stage.start()
     session = weakref.ref(stage.cast_manager._table.find_unfinished(cast))
     assert await stage.finish(cast, "a", "b", "c") is CastState.COMPLETED
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE):
         while session() is not None:  # until its nodes were told
             await asyncio.sleep(0)
             gc.collect()

@@ -41,6 +41,7 @@ from castray_desktop.workers.casts.cast_table import CastServices
 from castray_desktop.workers.history.history_store import PastCast
 from tests.helpers.cast_stage import REQUEST, Stage, retry_cast
 from tests.helpers.fake_agents import SIZE, STREAM, TOTALS, URL
+from tests.helpers.patience import PATIENCE
 
 SERVER_LOST = Failure(FailureKind.SERVER_LOST, {"url": "https://example.org/model.bin", "reason": "no"})
 WRITE_ERROR = Failure(FailureKind.WRITE_ERROR, {"node": "b", "path": "/in", "reason": "no"})
@@ -300,7 +301,7 @@ async def test_a_past_cast_is_retried_under_its_id(stage: Stage) -> None:
     later = CastManager(stage.agents, stage.events.append, CastServices(find_past_cast=past))
     stage.agents.cast_manager = stage.cast_manager = later
     assert await retry_cast(later, cast) == cast
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE):
         assert (await complete_b(stage, cast, 2)).summary.state is CastState.COMPLETED
 
 

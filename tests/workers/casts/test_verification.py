@@ -20,6 +20,7 @@ from castray_desktop.core.protocol.nodes.agent_orders import FileHash
 from castray_desktop.core.protocol.nodes.agent_reports import VerificationReport, VerificationState
 from castray_desktop.workers.casts import verification
 from tests.helpers.cast_stage import Stage
+from tests.helpers.patience import PATIENCE
 
 V = VerificationState
 
@@ -36,7 +37,7 @@ async def begin(stage: Stage, command: Verify, last: str = "c") -> asyncio.Task[
 
 
 async def report_of(task: asyncio.Task[messages.Reply]) -> dict[str, VerifiedNode]:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE):
         report = await task
     assert isinstance(report, VerifyReport)
     return {item.node: item for item in report.nodes}

@@ -13,6 +13,7 @@ from castray_desktop.workers.client import client_cache
 from castray_desktop.workers.client.client_cache import ReconnectingClient
 from castray_desktop.workers.engine import process as engine_module
 from tests.helpers.engine_home import EngineHome
+from tests.helpers.patience import PATIENCE
 
 
 @pytest.fixture
@@ -37,7 +38,7 @@ class Listener:
 
 
 async def until(wanted: object) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE):
         while not wanted():  # type: ignore[operator] # noqa: ASYNC110 - nobody tells
             await asyncio.sleep(0.001)
 

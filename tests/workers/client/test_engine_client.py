@@ -22,11 +22,12 @@ from castray_desktop.workers.client import engine_client as client_module
 from castray_desktop.workers.client.engine_client import EngineClient
 from castray_desktop.workers.engine import process as engine_module
 from tests.helpers.engine_home import EngineHome
+from tests.helpers.patience import PATIENCE
 
 
 async def ready(client: EngineClient) -> None:
     await client.request(messages.UseCluster("local"), messages.Done)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE):
         async for event in client.events():
             if isinstance(event, messages.ClusterChanged) and event.cluster.phase is ClusterPhase.READY:
                 return
@@ -134,7 +135,7 @@ async def test_it_ends_five_seconds_after_its_last_client(engine_home: EngineHom
     await client.close()
     await engine_home.alone()
     engine_home.now += 4.9
-    await asyncio.wait([engine_home.running], timeout=0.03)
+    await engine_home.checked()
     assert not engine_home.running.done()
     engine_home.now += 0.1
     await engine_home.ended()
@@ -193,7 +194,7 @@ async def test_stopping_ends_the_started_engine(engine_home: EngineHome) -> None
     client = await engine_home.connect()
     await ready(client)
     await client.request(messages.StopEngine(), messages.Done)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE):
         assert [event async for event in client.events()]
         assert [event async for event in client.events()] == []  # a second reader does not wait
     await engine_home.ended()
@@ -387,7 +388,7 @@ async def test_settings_are_sent_to_every_client_and_saved(engine_home: EngineHo
     assert (await client.request(messages.GetSettings(), messages.SettingsChanged)).settings.go_on
     wanted = messages.EngineSettings(limit=7000, casts_at_once=2, go_on=False)
     await client.request(messages.ChangeSettings(wanted), messages.Done)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE):
         async for event in other.events():
             if isinstance(event, messages.SettingsChanged):
                 assert event.settings == wanted

@@ -21,6 +21,7 @@ from castray_desktop.workers.clusters.cluster_discovery import (
     list_clusters,
 )
 from castray_desktop.workers.clusters.reaper import make_temp_dir
+from tests.helpers.patience import PATIENCE
 
 NONE = ClusterStatus()
 HERE, OTHER = "10.0.0.1:6379", "10.0.0.2:6379"
@@ -107,7 +108,7 @@ def test_a_process_that_looks_like_a_raylet(tmp_path: Path) -> None:
     try:
         assert address in find_running_clusters()
     finally:
-        process.communicate(b"\n", timeout=5)
+        process.communicate(b"\n", timeout=PATIENCE)
     assert address not in find_running_clusters()
 
 

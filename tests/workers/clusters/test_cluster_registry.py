@@ -39,6 +39,7 @@ from tests.helpers.cast_stage import Stage
 from tests.helpers.engine_home import EngineHome
 from tests.helpers.fake_agents import URL, FakeAgents
 from tests.helpers.fake_driver import FakeDriver, hello
+from tests.helpers.patience import PATIENCE
 
 FAR = "10.0.0.1:6379"
 
@@ -46,7 +47,7 @@ FAR = "10.0.0.1:6379"
 async def use(client: EngineClient, target: str) -> None:
     """Observe a cluster once it is ready."""
     await client.request(messages.UseCluster(target), messages.Done)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE):
         while (await status(client)).cluster.phase is not ClusterPhase.READY:  # noqa: ASYNC110 - nobody tells
             await asyncio.sleep(0)
 
@@ -390,7 +391,7 @@ async def test_an_agent_that_does_not_answer_holds_up_nobody(
     monkeypatch.setattr("castray_desktop.workers.clusters.cluster_registry.APPLY_SECONDS", 0.01)
     agents = FakeAgents("s", "a")
     agents.hold(SetNodeLimit)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE):
         await change(NodeRateLimit(settings, agents), settings, 1000)
     agents.release()
 

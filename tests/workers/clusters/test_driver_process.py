@@ -22,6 +22,7 @@ from castray_desktop.workers.clusters import driver_process, reaper
 from castray_desktop.workers.clusters.cluster_discovery import split_address
 from castray_desktop.workers.clusters.cluster_sharing import renew_share_token, share_info, share_token
 from castray_desktop.workers.clusters.driver_process import DriverProcess, driver_environment, probe_endpoint
+from tests.helpers.patience import PATIENCE
 
 SWITCH = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
 
@@ -193,7 +194,7 @@ async def test_a_driver_that_reads_nothing_can_be_stopped(
     for _ in range(8):
         driver.send(driver_protocol.RemoveAgent("n" * 1_000_000))
     driver.hang_up()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE):
         assert [message async for message in driver.messages()] == []
     await driver.stop()
     assert left_over(paths) == []

@@ -50,7 +50,7 @@ def test_what_ray_says_is_the_reason(ray_start: Path, tmp_path: Path) -> None:
 
 
 def test_one_that_hangs_is_ended(ray_start: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ray_connection, "JOIN_SECONDS", 0.3)
+    monkeypatch.setattr(ray_connection, "JOIN_SECONDS", 1.0)  # it writes its number before
     write(ray_start, "echo $$ > $0.pid; exec sleep 600")
     with pytest.raises(CastRayError) as raised:
         ClusterJoin().join("127.0.0.1:6379", str(tmp_path / "temp"))

@@ -11,6 +11,7 @@ from castray_desktop.core.failures.kinds import FailureKind
 from castray_desktop.core.protocol.nodes import driver_protocol
 from castray_desktop.workers.driver import cluster_monitor
 from castray_desktop.workers.driver.cluster_monitor import ClusterMonitor, NodeProbes, ProbeResult, probe_port
+from tests.helpers.patience import PATIENCE
 
 ONE = driver_protocol.RayNode("1", "10.0.0.1", "one")
 OTHER = driver_protocol.RayNode("2", "10.0.0.2", "other")
@@ -40,7 +41,7 @@ async def test_it_tells_of_other_nodes_once_and_of_the_head_s_end() -> None:
         return looks.pop(0) if len(looks) > 1 else looks[0]
 
     watch = asyncio.create_task(ClusterMonitor("far", up(address), look).run(told.put_nowait))
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE):
         assert await told.get() == driver_protocol.NodesSeen((ONE, OTHER))
         server.close()
         await server.wait_closed()
@@ -58,7 +59,7 @@ async def test_a_ray_that_raises_all_the_time_is_lost() -> None:
     def look() -> tuple[driver_protocol.RayNode, ...]:
         raise ConnectionError("the client is not connected")
 
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE):
         await ClusterMonitor("far", up(address), look).run(told.append)
     assert [message.failure.kind for message in told] == [FailureKind.CLUSTER_LOST]
     server.close()
@@ -81,7 +82,7 @@ async def test_from_outside_the_head_s_raylet_is_needed() -> None:
     loop = asyncio.get_running_loop()
     there = driver_protocol.ClusterUp(address, "2.60.0", "3.11.7", nodes)
     watch = asyncio.create_task(ClusterMonitor("ray://far", there, look).run(told.append))
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE):
         for _ in range(2):
             seen.clear()
             await seen.wait()

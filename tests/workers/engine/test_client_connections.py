@@ -29,6 +29,7 @@ from castray_desktop.workers.engine.client_connections import (
     ClientConnections,
 )
 from tests.helpers.engine_home import EngineHome
+from tests.helpers.patience import PATIENCE
 from tests.helpers.samples import make_cast, make_delivery
 
 SENDING = CastChanged(make_cast(cast="c"))
@@ -161,7 +162,7 @@ async def test_close_does_not_wait_for_a_blocked_client(
     monkeypatch.setattr(client_connections, "CLOSE_SECONDS", 0.01)
     clients = ClientConnections()
     clients.add_client(ClientConnection(unread, "stopped"))
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(PATIENCE):
         await clients.close()
     assert unread.transport.is_closing()
 
@@ -175,10 +176,10 @@ async def test_connections_without_a_hello_are_limited(
     path = str(engine_home.paths.socket)
     silent = [await asyncio.open_unix_connection(path) for _ in range(MAX_SILENT_CLIENTS + 5)]
     for reader, _ in silent[:5]:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE):
             assert await reader.read() == b""
     await (await engine_home.connect()).close()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE):
         assert await silent[5][0].read() == b""  # a visit has needed its place
     assert not any(reader.at_eof() for reader, _ in silent[6:])
     assert await client.request(messages.GetStatus(), messages.EngineStatus)

@@ -43,6 +43,7 @@ from castray_desktop.workers.history.history_store import CHECKED_BYTES, History
 from castray_desktop.workers.http_api.idempotency_keys import IdempotencyKeys
 from castray_desktop.workers.schedules.schedule_runner import ScheduleState, load_states
 from tests.helpers.engine_home import EngineHome
+from tests.helpers.patience import PATIENCE
 from tests.helpers.samples import delivery_order
 from tests.workers.history.test_cast_history import past_cast
 
@@ -161,7 +162,7 @@ async def engine(paths: Paths) -> AsyncIterator[EngineHome]:
 async def ask_everything(engine_home: EngineHome) -> None:
     """The requests of the window at its start, and those of commands."""
     client = await engine_home.connect()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE):
         try:
             page = await client.request(m.GetHistory(), m.HistoryPage)
             for cast in page.casts:

@@ -19,9 +19,8 @@ from castray_desktop.core.protocol.messages import (
     Throughput,
 )
 from castray_desktop.workers.engine.sleep_inhibitor import SleepInhibitor
+from tests.helpers.patience import PATIENCE
 from tests.helpers.samples import make_cast
-
-PATIENCE = 10.0
 
 
 @pytest.fixture

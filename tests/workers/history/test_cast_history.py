@@ -45,6 +45,7 @@ from castray_desktop.workers.history.file_list_store import OutcomeRecord
 from castray_desktop.workers.history.history_store import _PAGE, VERSION, HistoryStore, PastCast
 from tests.helpers.engine_home import EngineHome
 from tests.helpers.fake_driver import FakeDriver
+from tests.helpers.patience import PATIENCE
 
 REQUEST = SendRequest(("/data/model.bin",), ("all",), options=TransferOptions(exclude=("*.tmp",)))
 END = 1_790_000_000.0
@@ -395,7 +396,7 @@ async def test_an_engine_gives_casts_of_an_earlier_version_their_crowd(path: Pat
     as_version_1(path)
     history = CastHistory(path, lambda event: None, lambda: ())
     await history.start()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE):
         await history._background.wait()
     await history.close()
     store = HistoryStore(path)
@@ -613,7 +614,7 @@ async def test_nodes_keep_nothing_for_casts_whose_undo_has_expired(path: Path) -
 async def test_the_engine_tells_nodes_that_a_retry_will_not_come(engine_home: EngineHome) -> None:
     client = await engine_home.connect()
     events = client.events()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE):
         await client.request(m.UseCluster("local"), m.Done)
         async for event in events:
             if isinstance(event, m.ClusterChanged) and event.cluster.phase is m.ClusterPhase.READY:
@@ -701,7 +702,7 @@ async def test_the_engine_remembers_a_cast_for_its_clients(
     engine_home = EngineHome(paths)
     client = await engine_home.connect()
     events = client.events()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE):
         await client.request(m.UseCluster("local"), m.Done)
         async for event in events:
             if isinstance(event, m.ClusterChanged) and event.cluster.phase is m.ClusterPhase.READY:

@@ -18,6 +18,7 @@ from castray_desktop.workers.http_api.access_control import AllowedHosts
 from castray_desktop.workers.http_api.api_app import ApiApp
 from castray_desktop.workers.http_api.idempotency_keys import IdempotencyKeys
 from tests.helpers.answering_engine import AnsweringEngine
+from tests.helpers.patience import PATIENCE
 from tests.workers.http_api.conftest import TOKEN
 
 BODY = {"paths": ["/x"], "recipients": ["node_1"]}
@@ -109,7 +110,7 @@ async def test_a_request_in_progress_is_not_repeated(
         return await request(command, expect)
 
     monkeypatch.setattr(engine, "request", slow)
-    async with asyncio.timeout(10), asyncio.TaskGroup() as group:
+    async with asyncio.timeout(PATIENCE), asyncio.TaskGroup() as group:
         first = group.create_task(send(keyed))
         await asked.wait()
         second = await send(keyed)
@@ -202,7 +203,7 @@ async def test_a_request_that_the_end_of_the_server_interrupts_is_not_done_again
 
     with monkeypatch.context() as patched:
         patched.setattr(engine, "request", never_answer)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE):
             first = asyncio.create_task(send(keyed))
             await asked.wait()
             answer = await send(keyed)

@@ -7,6 +7,7 @@ import asyncio
 from castray_desktop.core.failures.kinds import Failure, FailureKind
 from castray_desktop.core.protocol import messages as m
 from tests.helpers.engine_home import EngineHome
+from tests.helpers.patience import PATIENCE
 
 
 async def test_the_engine_stays_while_a_schedule_is_switched_on(engine_home: EngineHome) -> None:
@@ -38,7 +39,7 @@ async def test_a_cluster_that_the_user_has_left_is_not_brought_up(engine_home: E
     drivers = len(engine_home.drivers)
     added = await client.request(m.AddDemonstration(), m.ScheduleAdded)
     await client.request(m.EnableSchedule(added.schedule, True), m.Done)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE):
         async for event in client.events():
             if isinstance(event, m.SchedulesChanged) and event.schedules[0].failure is not None:
                 break

@@ -20,7 +20,6 @@ from tests.helpers.samples import without_link
 from tests.helpers.servers.fake_store import ADDRESS, FakeStore
 
 OPTIONS = TransferOptions()
-pytestmark = pytest.mark.timeout(20)
 
 
 def file(path: str) -> RemoteFile:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.helpers.patience import PATIENCE
 from tests.workers.agent.transfer.lab import Lab
 
 
@@ -37,7 +38,7 @@ def lab(tmp_path: Path, home: Path) -> Iterator[Lab]:
     lab = Lab(tmp_path)
     yield lab
     lab.close()
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + PATIENCE
     while (our_threads() or descriptors() > before) and time.monotonic() < deadline:
         time.sleep(0.01)
     assert our_threads() == set()

@@ -43,8 +43,8 @@ from castray_desktop.workers.agent.transfer.peer.tls import Certificates
 from castray_desktop.workers.agent.transfer.source.scan_cache import ScanCache
 from castray_desktop.workers.agent.transfer.system.digests import FILE_HASHES, PIECE_DIGESTS
 from castray_desktop.workers.agent.transfer.transfer_service import TransferService
+from tests.helpers.patience import PATIENCE
 
-PATIENCE = 20.0
 ENDED = (RecipientState.COMPLETED, RecipientState.SKIPPED, RecipientState.FAILED, RecipientState.CANCELLED)
 SOURCE_ENDED = (SourceState.FAILED, SourceState.CANCELLED)
 BEST = Algorithms(piece=PIECE_DIGESTS[0], file=FILE_HASHES[0])

@@ -25,6 +25,7 @@ from castray_desktop.core.protocol.nodes.peer_frames import FrameType, frame
 from castray_desktop.workers.agent.transfer.node_context import PeerTiming
 from castray_desktop.workers.agent.transfer.source import cast_source
 from castray_desktop.workers.agent.transfer.store import piece_store
+from tests.helpers.patience import PATIENCE
 from tests.workers.agent.transfer.lab import BEST, Lab, await_true, tree
 from tests.workers.agent.transfer.proxy import Proxy
 
@@ -111,7 +112,7 @@ def test_a_replayed_handshake_gets_nothing(lab: Lab) -> None:
 
 
 def read_all(sock: socket.socket) -> bytes:
-    sock.settimeout(8)
+    sock.settimeout(PATIENCE)
     found = b""
     try:
         while data := sock.recv(4096):

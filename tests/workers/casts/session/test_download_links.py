@@ -29,12 +29,12 @@ from castray_desktop.workers.casts.session import download_links
 from castray_desktop.workers.casts.session.checkpoint import CheckpointStore
 from tests.helpers.cast_stage import Stage
 from tests.helpers.fake_agents import SIZE, URL
+from tests.helpers.patience import PATIENCE
 from tests.helpers.servers.fake_store import ADDRESS, FakeStore
 
 REQUEST = SendRequest((ADDRESS,), ("all",), source="s", leave_out=True)
 UNREACHABLE = Failure(FailureKind.STORE_UNREACHABLE, {"url": ADDRESS, "reason": "no route"})
 DENIED = Failure(FailureKind.STORE_DENIED, {"url": ADDRESS, "reason": "ExpiredToken"})
-pytestmark = pytest.mark.timeout(30)
 
 
 @pytest.fixture
@@ -256,6 +256,6 @@ async def test_an_engine_without_access_ends_a_continued_cast(store: FakeStore, 
     store.failures = [DENIED]
     second = Stage(resolver=store.resolver)
     second.cast_manager.restore(record)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE):
         result = await second.result(cast)
     assert all(delivery.failure == DENIED for delivery in result.deliveries)

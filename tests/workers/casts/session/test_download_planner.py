@@ -37,7 +37,6 @@ DOWNLOAD = SendRequest((URL,), ("all",), source="", leave_out=True)
 TO_A_AND_B = msgspec.structs.replace(DOWNLOAD, recipients=("a", "b"))
 REFUSED = Failure(FailureKind.URL_FAILED, {"url": "https://example.org/model.bin", "reason": "refused"})
 NO_NAME = Failure(FailureKind.URL_FAILED, {"url": "https://example.org/model.bin", "reason": "no name"})
-pytestmark = pytest.mark.timeout(30)
 
 
 def measured(stage: Stage) -> dict[str, int]:

@@ -28,7 +28,6 @@ from tests.helpers.cast_stage import Stage
 from tests.helpers.fake_agents import SIZE, STREAM, URL
 
 DOWNLOAD = SendRequest((URL,), ("all",), source="s", leave_out=True)
-pytestmark = pytest.mark.timeout(30)
 
 
 async def test_a_recipient_downloads_and_passes_it_on() -> None:

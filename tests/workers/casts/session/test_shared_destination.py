@@ -21,6 +21,7 @@ from castray_desktop.workers.base.async_tasks import BackgroundTasks
 from castray_desktop.workers.casts.session import shared_destination
 from castray_desktop.workers.casts.session.shared_destination import find_shared_storage
 from tests.helpers.cast_stage import REQUEST, session_context
+from tests.helpers.patience import PATIENCE
 
 
 @dataclass
@@ -146,7 +147,7 @@ async def test_a_cancelled_cast_removes_its_probe() -> None:
 
     here.call = call  # type: ignore[method-assign]
     finding = asyncio.create_task(here.find())
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE):
         await looking.wait()
         assert len(here.files[0]) == 1
         finding.cancel()
@@ -213,7 +214,7 @@ async def test_another_machine_takes_over_when_the_writer_goes(machines: InProce
     request = SendRequest(
         (str(tmp_path / "x.bin"),),
         ("a", "b"),
-        options=TransferOptions(destination=str(dest), limit=4_000_000),
+        options=TransferOptions(destination=str(dest), limit=1_000_000),
     )
     cast = machines.cast_manager.send(request)
     async with asyncio.timeout(20):
@@ -230,7 +231,7 @@ async def test_a_late_joiner_shares_what_others_write(machines: InProcess, tmp_p
     request = SendRequest(
         (str(tmp_path / "x.bin"),),
         ("a",),
-        options=TransferOptions(destination=str(tmp_path / "shared"), limit=4_000_000),
+        options=TransferOptions(destination=str(tmp_path / "shared"), limit=1_000_000),
     )
     cast = machines.cast_manager.send(request)
     async with asyncio.timeout(20):

@@ -21,7 +21,6 @@ MIB = 1 << 20
 @pytest.fixture
 async def disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[FaultDisk]:
     monkeypatch.setattr(disk_watch, "CHECK_SECONDS", 0.05)
-    monkeypatch.setattr(disk_watch, "SILENT_SECONDS", 0.3)
     async with fault_fs(tmp_path / "mount") as disk:
         yield disk
 
@@ -43,12 +42,15 @@ def silent(failure: Failure | None, node: str) -> bool:
     )
 
 
-async def test_a_recipient_fails_and_does_nothing_more(lab: Lab, disk: FaultDisk) -> None:
+async def test_a_recipient_fails_and_does_nothing_more(
+    lab: Lab, disk: FaultDisk, monkeypatch: pytest.MonkeyPatch
+) -> None:
     nodes = lab.chain(1)
     cast = lab.cast(nodes[0], [lab.file("a.bin", 4 * MIB)])
     await disk.hold("write", "/parts/", after_bytes=2 * MIB)
     cast.deliver(nodes[1], nodes[0].upstream(), disk.mount / "in")
     await disk.held()
+    monkeypatch.setattr(disk_watch, "SILENT_SECONDS", 0.3)  # not before: it may be slow
     ended = nodes[1].deliveries
     await asked_until(nodes[1], lambda: ended[cast.cast].state is RecipientState.FAILED)
     assert silent(ended[cast.cast].failure, "node_1")
@@ -59,13 +61,14 @@ async def test_a_recipient_fails_and_does_nothing_more(lab: Lab, disk: FaultDisk
             await asyncio.sleep(0.01)
 
 
-async def test_a_source_fails(lab: Lab, disk: FaultDisk) -> None:
+async def test_a_source_fails(lab: Lab, disk: FaultDisk, monkeypatch: pytest.MonkeyPatch) -> None:
     (source,) = lab.chain(0)
     await asyncio.to_thread(shutil.copy, lab.file("a.bin", 4 * MIB), disk.mount / "a.bin")
     await disk.hold("read", "a.bin", after_bytes=2 * MIB)
     cast = await asyncio.to_thread(lab.cast, source, [disk.mount / "a.bin"])
     await asyncio.to_thread(cast.source.plane.drain_reports)
     await disk.held()
+    monkeypatch.setattr(disk_watch, "SILENT_SECONDS", 0.3)  # not before: it may be slow
     reports = source.sources
     await asked_until(source, lambda: reports[cast.cast].state is SourceState.FAILED)
     assert silent(reports[cast.cast].failure, "node_0")

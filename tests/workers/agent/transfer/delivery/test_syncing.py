@@ -15,8 +15,6 @@ from castray_desktop.core.protocol.nodes.agent_reports import RecipientState
 from castray_desktop.workers.agent.transfer.system import linux_calls
 from tests.workers.agent.transfer.lab import Lab, Node
 
-pytestmark = pytest.mark.timeout(30)
-
 
 class Disk:
     """A disk that answers `syncfs` and `fsync` as the test says, and records what was synced."""

@@ -8,6 +8,7 @@ import pytest
 
 from castray_desktop.workers.agent.transfer.peer import tunnel
 from castray_desktop.workers.agent.transfer.peer.tunnel import AgentMailbox, carry_out
+from tests.helpers.patience import PATIENCE
 
 
 class Agent:
@@ -37,7 +38,7 @@ async def serve(mailbox: AgentMailbox, agent: Agent) -> None:
 async def test_calls_are_carried_out_by_the_agent() -> None:
     mailbox, agent = AgentMailbox(), Agent()
     serving = asyncio.create_task(serve(mailbox, agent))
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE):
         await mailbox.open_tunnel("t")
         await mailbox.put_into_tunnel("t", b"data")
         assert await asyncio.gather(mailbox.get_from_tunnel("t", 0), mailbox.get_from_tunnel("t", 1)) == [

@@ -27,6 +27,7 @@ from castray_desktop.workers.agent.transfer.peer.tls import (
 )
 from castray_desktop.workers.clusters import certificate_authority
 from castray_desktop.workers.clusters.certificate_authority import CertificateAuthority
+from tests.helpers.patience import PATIENCE
 from tests.workers.agent.transfer.lab import Cast, Lab, Node
 from tests.workers.agent.transfer.peer.certified_nodes import MIB, SOON, marked_file, reason, refused
 from tests.workers.agent.transfer.peer.test_tunnel import Network
@@ -129,7 +130,6 @@ def test_each_connection_has_keys_of_its_own(engine: CertificateAuthority) -> No
             end.close()
 
 
-@pytest.mark.timeout(20)
 @pytest.mark.parametrize("size", [1, 16_384, 16_385, 100_000, MIB, 3 * MIB + 1])
 def test_a_read_waits_for_nothing_but_its_bytes(engine: CertificateAuthority, size: int) -> None:
     """However records and blocks fall: the sender is silent afterwards, and no timeout ends the wait."""
@@ -139,7 +139,7 @@ def test_a_read_waits_for_nothing_but_its_bytes(engine: CertificateAuthority, si
     assert shake_hands(dialler, listener) == []
     sent, found = os.urandom(size), bytearray(size)
     for end in (dialler, listener):
-        end.set_timeouts(60, 60)
+        end.set_timeouts(600, 600)
     thread = threading.Thread(target=dialler.write, args=(sent,))
     thread.start()
     listener.read_into(memoryview(found))
@@ -363,7 +363,7 @@ def test_a_stranger_s_handshake_is_let_go(
     node = certified(lab, engine, "node")
     with socket.create_connection((node.address, node.port)) as sock:
         sock.sendall(b"\x16" + says)
-        sock.settimeout(10)
+        sock.settimeout(PATIENCE)
         found = b""
         while data := sock.recv(4096):
             found += data

@@ -13,7 +13,6 @@ from castray_desktop.workers.agent.transfer.node_context import PeerTiming
 from tests.workers.agent.transfer.lab import ENDED, Lab
 
 MIB = 1 << 20
-pytestmark = pytest.mark.timeout(30)
 
 
 def test_a_delivery_without_a_transport_fails_however_often_it_gets_another_upstream(

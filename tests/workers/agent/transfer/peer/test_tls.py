@@ -9,6 +9,7 @@ import pytest
 
 from castray_desktop.workers.agent.transfer.peer.tls import ray_certificates
 from tests.helpers.authority import Authority
+from tests.helpers.patience import PATIENCE
 from tests.workers.agent.transfer.lab import Lab
 from tests.workers.agent.transfer.peer.certified_nodes import SOON, rays_certificates, refused
 
@@ -31,7 +32,7 @@ def test_a_peer_without_a_certificate_is_rejected(lab: Lab, authority: Authority
     with socket.create_connection(("127.0.0.1", node.port)) as sock:
         sock.sendall(b"GET / HTTP/1.0\r\n\r\n")
         sock.shutdown(socket.SHUT_WR)
-        sock.settimeout(8)
+        sock.settimeout(PATIENCE)
         found = b""
         while data := sock.recv(4096):
             found += data

@@ -17,6 +17,7 @@ from castray_desktop.core.protocol.nodes.agent_reports import RecipientState
 from castray_desktop.core.protocol.nodes.peer_frames import FrameType, frame
 from castray_desktop.workers.agent.transfer.peer import accept
 from castray_desktop.workers.agent.transfer.peer.accept import UnauthenticatedConnections
+from tests.helpers.patience import PATIENCE
 from tests.workers.agent.transfer.lab import Lab, Node
 
 MIB = 1 << 20
@@ -107,7 +108,7 @@ def test_the_oldest_silent_connection_is_closed_first(lab: Lab, monkeypatch: pyt
     node = lab.node("a")
     sockets = [socket.create_connection(("127.0.0.1", node.port)) for _ in range(5)]
     for sock in sockets[:2]:
-        sock.settimeout(10)
+        sock.settimeout(PATIENCE)
         assert sock.recv(1) == b""
     for sock in sockets[2:]:
         sock.setblocking(False)
@@ -119,12 +120,13 @@ def test_the_oldest_silent_connection_is_closed_first(lab: Lab, monkeypatch: pyt
 
 def test_the_oldest_handshake_is_aborted_first(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(accept, "MAX_UNAUTHENTICATED_OF_ONE", 2)
+    monkeypatch.setattr(accept, "HANDSHAKE_SECONDS", 600.0)
     node = lab.node("a")
     sockets = []
     for _ in range(3):
         sockets.append(socket.create_connection(("127.0.0.1", node.port)))
         sockets[-1].sendall(HALF_A_HELLO)
-    sockets[0].settimeout(4)  # before its handshake times out
+    sockets[0].settimeout(PATIENCE)
     assert sockets[0].recv(1) == b""
     for sock in sockets:
         sock.close()

@@ -13,8 +13,8 @@ from castray_desktop.core.protocol.nodes.cast_parcel import RemoteFile
 from castray_desktop.workers.agent.transfer.source import remote_links
 from castray_desktop.workers.agent.transfer.source.range_client import LinkRefusedError, RemoteLink
 from castray_desktop.workers.agent.transfer.source.remote_links import MAX_BATCHES, RemoteLinks
+from tests.helpers.patience import PATIENCE
 
-pytestmark = pytest.mark.timeout(30)
 FIRST = 5
 """Number of the first file of a store; those before are of a web server."""
 
@@ -46,7 +46,7 @@ class Engine:
     def await_request(self, request: LinkRequest) -> None:
         """Wait until this is what is asked for."""
         while self.links.wanted != request:
-            assert self.asked.acquire(timeout=10)
+            assert self.asked.acquire(timeout=PATIENCE)
 
 
 def refusal(number: int) -> LinkRefusedError:
@@ -63,7 +63,7 @@ def test_a_link_that_is_not_there_is_asked_for_and_awaited() -> None:
     engine = Engine()
     with ThreadPoolExecutor() as pool:
         found = [pool.submit(engine.get, position) for position in (0, 3)]
-        assert engine.asked.acquire(timeout=10)
+        assert engine.asked.acquire(timeout=PATIENCE)
         request = engine.links.wanted
         assert request is not None
         assert request in (LinkRequest(1, 0), LinkRequest(1, 3))
@@ -142,9 +142,9 @@ def test_a_refused_link_is_renewed_once(monkeypatch: pytest.MonkeyPatch) -> None
     engine.give(1, 0, 10)
     with ThreadPoolExecutor() as pool:
         found = pool.submit(engine.get, 2, refusal(1))
-        assert engine.asked.acquire(timeout=10)
+        assert engine.asked.acquire(timeout=PATIENCE)
         while engine.links.wanted is None:
-            assert engine.asked.acquire(timeout=10)
+            assert engine.asked.acquire(timeout=PATIENCE)
         assert engine.links.wanted == LinkRequest(2, 0)  # all of the batch
         engine.give(2, 0, 10)
         assert found.result() == "2?2"
@@ -169,7 +169,7 @@ def test_only_the_last_batches_are_kept() -> None:
     with ThreadPoolExecutor() as pool:
         gone = pool.submit(engine.links.get, FIRST + 12)
         while engine.links.wanted is None:
-            assert engine.asked.acquire(timeout=10)
+            assert engine.asked.acquire(timeout=PATIENCE)
         assert engine.links.wanted.first == 12
         engine.links.stop()
         assert gone.result() is None

@@ -23,7 +23,8 @@ from castray_desktop.workers.agent.transfer.source import scan_cache
 from castray_desktop.workers.agent.transfer.source.scan_cache import ScanCache, ScanPaths
 from castray_desktop.workers.agent.transfer.source.scanner import OnProgress, ScanResult, scan_paths
 from castray_desktop.workers.agent.transfer.store.hash_cache import SETTLED_NS
-from tests.workers.agent.transfer.lab import PATIENCE, Lab, Node, await_true, tree
+from tests.helpers.patience import PATIENCE
+from tests.workers.agent.transfer.lab import Lab, Node, await_true, tree
 
 pytestmark = pytest.mark.timeout(60)
 SHORT_NS = 50_000_000  # the file systems of a test's machine have time stamps of 4 ms or less

@@ -20,7 +20,6 @@ from castray_desktop.workers.agent.transfer.store.journal import Journal
 from tests.workers.agent.transfer.lab import Lab
 from tests.workers.agent.transfer.proxy import Proxy
 
-pytestmark = pytest.mark.timeout(30)
 MIB = 1 << 20
 
 

@@ -16,7 +16,6 @@ from castray_desktop.workers.agent.transfer.store.destination_check import find_
 from tests.workers.agent.transfer.lab import Lab
 from tests.workers.agent.transfer.store.test_resume import left_half_way
 
-pytestmark = pytest.mark.timeout(30)
 MIB = 1 << 20
 
 

@@ -60,11 +60,9 @@ def test_another_limit_holds_at_once(lab: Lab, of_node: bool) -> None:
     cast.deliver(node, source.upstream())
     node.await_delivery(cast.cast, lambda report: report.stream_bytes > 0)
     assert received(cast) < 4 << 20
-    start = time.monotonic()
     change(0)
     [result] = cast.results()
     assert result.state is RecipientState.COMPLETED
-    assert time.monotonic() - start < 10
     cast.forget()
 
 
