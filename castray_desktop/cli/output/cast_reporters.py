@@ -194,7 +194,7 @@ async def run_cast(session: Session, command: StartCommand, as_json: bool, *, de
     try:
         accepted = await asyncio.shield(asking)
         if not detach:
-            return result_status(await _show(session, accepted.cast, new_reporter(as_json)))
+            return result_status(await follow_cast(session, accepted.cast, new_reporter(as_json)))
         await keep_running(session, accepted.cast)
     except asyncio.CancelledError:
         with contextlib.suppress(CastRayError):  # the engine may accept it after the interrupt
@@ -228,13 +228,17 @@ async def keep_running(session: Session, cast: str) -> None:
 async def follow_cast(session: Session, cast: str, reporter: CastReporter) -> CastResult:
     """Show a cast until it has ended, also one that ended long ago; returns its result.
 
-    The cast goes on when the command ends earlier. Raises CastRayError for an unknown cast.
+    The cast goes on when the command ends earlier. Raises CastRayError for an unknown cast, and when the
+    engine stops before the cast has ended.
     """
-    summary = session.cache.find(cast)
-    if summary is not None and not summary.state.finished:
-        reporter.progress(summary, session.cache.deliveries(summary.cast))
+    known = session.cache.find(cast)
+    if known is not None and not known.state.finished:
+        reporter.progress(known, session.cache.deliveries(known.cast))
     try:
-        async with in_background(_show_progress(session, cast, reporter), "follow cast"):
+        async with in_background(
+            _show_progress(session, cast if known is None else known.cast, reporter), "follow cast"
+        ):
+            # The reply follows the last event of the cast, and is about this attempt of it.
             result = await find_result(session, cast)
     finally:
         reporter.stop()
@@ -243,44 +247,35 @@ async def follow_cast(session: Session, cast: str, reporter: CastReporter) -> Ca
 
 
 async def find_result(session: Session, cast: str) -> CastResult:
-    """The result of a cast, once it has ended, also of one in the history. Raises CastRayError."""
+    """The result of a cast, once it has ended, also of one in the history.
+
+    Raises CastRayError for an unknown cast, and when the engine stops before the cast has ended.
+    """
     try:
         return await session.client.request(messages.GetResult(cast), CastResult)
     except CastRayError as error:
+        if error.failure.kind is FailureKind.ENGINE_UNREACHABLE:
+            raise CastRayError(
+                FailureKind.ENGINE_UNREACHABLE, reason="it stopped while the cast was running"
+            ) from error
         if error.failure.kind is not FailureKind.CAST_UNKNOWN:
             raise
     return await session.client.request(messages.GetPastCast(cast), CastResult)
 
 
 async def _show_progress(session: Session, cast: str, reporter: CastReporter) -> None:
+    """Show the changes of the cast with this id until the connection ends."""
+    known = session.cache.casts.get(cast)
+    waited = known is not None and waits_for_server(known)
     async for event in session.events():
         match event:
-            case messages.DeliveriesChanged(changed, deliveries) if changed.startswith(cast):
-                reporter.progress(session.cache.find(changed), deliveries)
-            case messages.CastChanged(summary) if summary.cast.startswith(cast):
-                if waits_for_server(summary):  # its deliveries don't change meanwhile
-                    reporter.progress(summary, session.cache.deliveries(summary.cast))
-
-
-async def _show(session: Session, cast: str, reporter: CastReporter) -> CastResult:
-    """Show progress until the cast has ended."""
-    summary: CastSummary | None = None
-    try:
-        async for event in session.events():
-            match event:
-                case messages.CastChanged(changed) if changed.cast == cast:
-                    awaited = waits_for_server(changed) or (summary is not None and waits_for_server(summary))
-                    summary = changed
-                    if awaited:  # its deliveries don't change meanwhile
-                        reporter.progress(changed, session.cache.deliveries(cast))
-                case messages.DeliveriesChanged(changed_cast, deliveries) if changed_cast == cast:
-                    reporter.progress(summary, deliveries)
-                case CastResult() if event.summary.cast == cast:
-                    reporter.result(event)
-                    return event
-    finally:
-        reporter.stop()
-    raise CastRayError(FailureKind.ENGINE_UNREACHABLE, reason="it stopped while the cast was running")
+            case messages.DeliveriesChanged(changed, deliveries) if changed == cast:
+                reporter.progress(session.cache.casts.get(cast), deliveries)
+            case messages.CastChanged(summary) if summary.cast == cast:
+                waits = waits_for_server(summary)
+                if waits or waited:  # its deliveries don't change meanwhile
+                    reporter.progress(summary, session.cache.deliveries(cast))
+                waited = waits
 
 
 def result_status(result: CastResult) -> int:

@@ -135,6 +135,7 @@ class CastManager:
         self._services = services or CastServices()
         self._table = CastTable(max_running)
         self._releasing: dict[str, asyncio.Task[None]] = {}  # casts that have ended, by id
+        self._awaited_results: dict[str, set[asyncio.Future[CastResult]]] = {}  # by cast
         self.dry_runs = DryRuns(self._new_session, self._release_nodes)
         self._background = BackgroundTasks()
         context = self._context = ClusterContext(agents, publish, self._services, self._table)
@@ -297,12 +298,17 @@ class CastManager:
         await asyncio.wait([self._table.tasks[status.cast]])
 
     async def result(self, cast: str) -> CastResult:
-        """The result of a cast, once it has ended. Raises CastRayError."""
+        """The result of a cast, once it has ended. Raises CastRayError, also if the engine stops before."""
         status = self._table.find(cast)
-        task = self._table.tasks.get(status.cast)
-        if task is not None:
-            await asyncio.wait([task])
-        return status.result(self._context.now)
+        if status.cast not in self._table.tasks and status.state.finished:
+            return status.result(self._context.now)
+        ended: asyncio.Future[CastResult] = asyncio.get_running_loop().create_future()
+        awaited = self._awaited_results.setdefault(status.cast, set())
+        awaited.add(ended)
+        try:
+            return await ended
+        finally:
+            awaited.discard(ended)
 
     async def add_recipients(self, cast: str, selectors: tuple[str, ...]) -> PreflightReport:
         """Add recipients to a cast; returns when they are part of it. Raises CastRayError."""
@@ -375,6 +381,10 @@ class CastManager:
         await self._background.wait(CLOSE_SECONDS)
         self._background.cancel()
         await self._publisher.close()
+        reason = "it stopped while the cast was running"
+        for cast in tuple(self._awaited_results):
+            for ended in self._pending_results(cast):
+                ended.set_exception(CastRayError(FailureKind.ENGINE_UNREACHABLE, reason=reason))
 
     # --- the casts ------------------------------------------------------------------------------
 
@@ -594,6 +604,12 @@ class CastManager:
         if session.status.awaited:
             self._deferred.add_cast(session.status)
         self._deferred.cast_ended(session.status)
+        for ended in self._pending_results(cast):
+            ended.set_result(session.status.result(self._context.now))
+
+    def _pending_results(self, cast: str) -> list[asyncio.Future[CastResult]]:
+        """The results of the cast that clients still wait for; none afterwards."""
+        return [ended for ended in self._awaited_results.pop(cast, ()) if not ended.done()]
 
     def _release_nodes(self, session: CastSession) -> None:
         """Let the agents release their resources, in the background."""

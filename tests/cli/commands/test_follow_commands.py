@@ -8,18 +8,21 @@ import json
 import os
 import signal
 import sys
+from collections import Counter
 from collections.abc import Awaitable, Iterator
 from pathlib import Path
 
 import pytest
 
 from castray_desktop.cli.interruption import has_hung_up, interruption
-from castray_desktop.core.failures.kinds import CastRayError, FailureKind
+from castray_desktop.core.failures.kinds import CastRayError, Failure, FailureKind
 from castray_desktop.core.protocol import messages as m
+from castray_desktop.core.protocol.nodes import driver_protocol
 from tests.cli.examples import running_cast
 from tests.cli.run_words import run_words
 from tests.helpers.engine_home import EngineHome
 from tests.helpers.patience import PATIENCE
+from tests.helpers.samples import make_cast, make_delivery
 
 
 async def state_of(engine_home: EngineHome, cast: str) -> m.CastState:
@@ -105,6 +108,72 @@ async def test_follow_shows_the_progress_of_any_cast(
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert {line["cast"] for line in lines} == {cast}
     assert (lines[0]["event"], lines[-1]["event"]) == ("progress", "result")
+
+
+async def sending_and_following(
+    engine_home: EngineHome, folder: Path, *options: str
+) -> tuple[str, asyncio.Task[int], asyncio.Task[int]]:
+    """A cast, the command that has started it, and one that follows it."""
+    (folder / "x").write_text("x")
+    sending = asyncio.create_task(run_words("send", str(folder / "x"), "--to", "node_1", *options))
+    await until_clients(engine_home, 1)
+    async with asyncio.timeout(PATIENCE):
+        while not engine_home.drivers:  # noqa: ASYNC110 - nobody tells
+            await asyncio.sleep(0)
+    await engine_home.drivers[0].wait_for(driver_protocol.AgentCall)
+    client = await engine_home.connect()
+    (cast,) = client.welcome.casts
+    await client.close()
+    await until_clients(engine_home, 1)
+    following = asyncio.create_task(run_words("follow", cast.cast[:6], *options))
+    await until_clients(engine_home, 2)
+    return cast.cast, sending, following
+
+
+async def test_send_and_follow_print_the_same(
+    engine_home: EngineHome, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cast, sending, following = await sending_and_following(engine_home, tmp_path)
+    failure = Failure(FailureKind.SERVER_AWAITED, {"reason": "the server answers 503"})
+    for event in (
+        m.CastChanged(make_cast("x", cast=cast, recipients=1, bytes=0, failure=failure)),
+        m.DeliveriesChanged(cast, (make_delivery("node_1"),)),
+        m.CastChanged(
+            make_cast("x", cast=cast, recipients=1, bytes=0, broken_links=1, broken_names=("dead",))
+        ),
+        m.CastChanged(make_cast("y", cast=cast + "0", recipients=1, failure=failure)),
+        m.DeliveriesChanged(cast + "0", (make_delivery("node_7"),)),
+    ):
+        engine_home.engine.clients.publish(event)
+    await run_words("cancel", cast, "-q")
+    assert (await sending, await following) == (1, 1)
+    output = capsys.readouterr()
+    counts = Counter(output.out.splitlines())
+    assert set(counts.values()) == {2}
+    shown = [line for line in counts if not line.startswith(("Cluster:", "x: cancelled"))]
+    assert shown == ["x: waiting for server", "node_1: receiving"]
+    told = Counter(line for line in output.err.splitlines() if line.startswith("castray: "))
+    assert {line for line, count in told.items() if count == 2} == {
+        "castray: The download is waiting: the server answers 503. It continues automatically.",
+        "castray: warning: links that are broken on the recipients: 1 (dead). Their targets don't exist or"
+        " are not sent.",
+        "castray: Cancelled.",
+    }
+
+
+async def test_an_engine_that_stops_ends_send_and_follow_alike(
+    engine_home: EngineHome, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _, sending, following = await sending_and_following(engine_home, tmp_path, "--json")
+    client = await engine_home.connect()
+    await client.request(m.StopEngine(), m.Done)
+    ended = await asyncio.gather(sending, following, return_exceptions=True)
+    await client.close()
+    reason = {"reason": "it stopped while the cast was running"}
+    for error in ended:
+        assert isinstance(error, CastRayError)
+        assert error.failure == Failure(FailureKind.ENGINE_UNREACHABLE, reason)
+    assert '"event": "result"' not in capsys.readouterr().out
 
 
 @pytest.fixture(autouse=True)

@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from castray_desktop.core.failures.kinds import Failure, FailureKind
+from castray_desktop.core.failures.kinds import CastRayError, Failure, FailureKind
 from castray_desktop.core.protocol.messages import (
     CastMode,
     CastState,
@@ -246,6 +246,30 @@ async def test_a_paused_cast_outlives_its_cluster(engines: Engines) -> None:
     stage.cast_manager.commands.resume(cast)
     await stage.agents.wait_for("c", agent_orders.StartDelivery, 2)
     assert await stage.finish(cast, "a", "b", "c") is CastState.COMPLETED
+
+
+async def test_the_result_of_a_paused_cast_whose_cluster_is_left_is_that_of_its_end(engines: Engines) -> None:
+    stage = await engines.start()
+    cast = await stage.start()
+    await stage.cast_manager.commands.pause(cast)
+    awaited = asyncio.create_task(stage.result(cast))
+    await asyncio.sleep(0)
+    await stage.cast_manager.end_all(Failure(FailureKind.CLUSTER_STOPPED))
+    stage.cast_manager.commands.resume(cast)
+    await stage.agents.wait_for("c", agent_orders.StartDelivery, 2)
+    assert await stage.finish(cast, "a", "b", "c") is CastState.COMPLETED
+    assert (await awaited).summary.state is CastState.COMPLETED
+
+
+async def test_an_engine_that_stops_has_no_result_of_a_cast_that_runs(engines: Engines) -> None:
+    stage = await engines.start()
+    cast = await stage.start()
+    awaited = asyncio.create_task(stage.result(cast))
+    await asyncio.sleep(0)
+    await stage.cast_manager.close()
+    with pytest.raises(CastRayError) as caught:
+        await awaited
+    assert caught.value.failure.kind is FailureKind.ENGINE_UNREACHABLE
 
 
 async def test_a_cast_that_was_being_scanned_begins_again(engines: Engines) -> None:
