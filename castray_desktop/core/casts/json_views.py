@@ -295,6 +295,7 @@ class CastForm(Form, frozen=True):
     cluster: CastClusterForm
     kind: str | None
     reason: str | None
+    next_try: float | None  # when a server that lets it wait is asked again; null: none does, or not known
     deliveries: tuple[DeliveryForm, ...]
 
 

@@ -8,7 +8,7 @@ import json
 import msgspec
 import pytest
 
-from castray_desktop.core.casts.json_views import form_to_json, result_form
+from castray_desktop.core.casts.json_views import cast_form, form_to_json, result_form
 from castray_desktop.core.failures.kinds import CastRayError, Failure, FailureKind
 from castray_desktop.core.protocol.messages import CastMode, CastState, DeliveryState, SendRequest
 from castray_desktop.core.protocol.nodes import agent_orders
@@ -171,6 +171,7 @@ async def test_people_see_that_a_server_lets_wait() -> None:
     summary = stage.cast_manager.summaries()[0]
     assert summary.failure == waiting
     assert summary.next_try >= summary.started + 30.0
+    assert form_to_json(cast_form(summary))["next_try"] == summary.next_try
     stage.agents.report_source("s", cast, SourceState.SERVING, waiting=waiting, wait_seconds=29.9)
     assert stage.cast_manager.summaries()[0].next_try == summary.next_try  # nothing new: it was on its way
     stage.agents.report_source("s", cast, SourceState.SERVING, waiting=waiting, wait_seconds=60.0)
@@ -178,6 +179,7 @@ async def test_people_see_that_a_server_lets_wait() -> None:
     stage.agents.report_source("s", cast, SourceState.SERVING)
     assert stage.cast_manager.summaries()[0].failure is None
     assert not stage.cast_manager.summaries()[0].next_try
+    assert form_to_json(cast_form(stage.cast_manager.summaries()[0]))["next_try"] is None
     await stage.cast_manager.cancel(cast)
 
 
