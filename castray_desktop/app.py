@@ -24,6 +24,7 @@ from PySide6 import QtCore, QtGui, QtSvg, QtWidgets
 from PySide6.QtCore import QEventLoop, QObject, QSettings, QSocketNotifier, QTimer, Signal
 from PySide6.QtWidgets import QApplication, QMessageBox
 
+from castray_desktop.core.content.urls import is_url
 from castray_desktop.core.failures.kinds import CastRayError, Failure
 from castray_desktop.core.failures.sentences import TEMPLATES, sentence
 from castray_desktop.core.protocol.messages import ClusterStatus, Welcome
@@ -64,13 +65,14 @@ LOG_BYTES = 1024 * 1024
 def run(files: list[str], cluster: str | None) -> int:
     """Show the window until the user closes it; returns the exit status.
 
-    `files` are put on the send list, relative ones seen from the current folder; `cluster` is what to
-    start or attach when the engine has none; else that is what was used last, and at first the user is asked.
+    `files` and addresses among them are put on the send list, relative files seen from the current folder;
+    `cluster` is what to start or attach when the engine has none; else that is what was used last, and at
+    first the user is asked.
     A window of this home that is open already gets them instead, and this one is not shown.
     """
     paths = find_paths()
     wanted = cluster or os.environ.get("CASTRAY_CLUSTER")
-    shown = [str(Path(name).absolute()) for name in files]
+    shown = [name if is_url(name) else str(Path(name).absolute()) for name in files]
     if hand_over(paths, HandoverRequest(tuple(shown), cluster or "")):
         return 0
     application = build_application()

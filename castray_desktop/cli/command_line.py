@@ -23,11 +23,13 @@ from castray_desktop.cli.arguments import (
 from castray_desktop.cli.commands import COMMAND_GROUPS, COMMANDS
 from castray_desktop.cli.output.terminal import print_error
 from castray_desktop.core.content.file_names import display_name
+from castray_desktop.core.content.urls import is_url
 
 _EPILOGUE = """\
 examples:
   castray                                          open the window
   castray model.safetensors                        open it with this file in the list
+  castray hf://org/name                            open it with this address in the list
   castray send model.safetensors --to all          send it to the inbox of every node
   castray send data/ --to node_1,node_2 --dest /data/{node}
   castray pause all                                pause everything; continue with: castray resume all
@@ -53,10 +55,10 @@ def is_window_start(arguments: list[str]) -> bool:
 
 
 def parse_window_start(arguments: list[str]) -> argparse.Namespace:
-    """Parse arguments that open the window: the cluster and the files.
+    """Parse arguments that open the window: the cluster, and files and addresses.
 
-    End the process with a usage line on stderr and status 2 if that fails, or if a word is not a path that
-    exists, since it may be a misspelled command.
+    End the process with a usage line on stderr and status 2 if that fails, or if a word is neither an address
+    nor a path that exists, since it may be a misspelled command.
     """
     _refuse_undecodable(arguments)
     parser = Parser(prog="castray", usage=_USAGE, add_help=False)
@@ -65,7 +67,7 @@ def parse_window_start(arguments: list[str]) -> argparse.Namespace:
     with usage_errors_reported(arguments):
         options, unknown = parser.parse_known_args(arguments)
         for word in options.files:
-            if not os.path.lexists(word):
+            if not is_url(word) and not os.path.lexists(word):
                 similar = _similar_commands(word)
                 hint = f" Did you mean: {', '.join(similar)}?" if similar else " See: castray help"
                 parser.error(f"{word} is neither a command nor a file or folder that exists.{hint}")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-from pathlib import Path
 
 from castray_desktop.cli.arguments import EXIT_BAD_USAGE
 from castray_desktop.cli.command_line import parse_window_start
@@ -46,7 +45,7 @@ def open_window(arguments: list[str]) -> int:
     except ImportError as error:
         command = install_command(missing_libraries() or LIBRARIES)
         return _refuse(MISSING_LIBRARY.format(reason=error, command=command))
-    return run([str(Path(path).absolute()) for path in options.files], options.cluster)
+    return run(options.files, options.cluster)
 
 
 def _refuse(sentence: str) -> int:

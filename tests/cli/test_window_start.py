@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
@@ -11,6 +13,9 @@ from castray_desktop.cli.command_line import (
     is_window_start,
 )
 from castray_desktop.cli.window_start import has_display, open_window
+from castray_desktop.workers.base.paths import Paths
+from castray_desktop.workers.client.single_instance import HandoverRequest, InstanceListener
+from tests.helpers.instance_window import read_handover
 
 NOT_UTF_8 = os.fsdecode(b"/tmp/caf\xe9.bin")
 
@@ -53,6 +58,7 @@ def test_where_there_is_a_display(
         (["--cluster", "local", "shedule"], "Did you mean: schedule?"),
         (["qwertzuiop"], "See: castray help"),
         (["./missing.bin"], "./missing.bin is neither a command nor a file or folder that exists."),
+        (["https:/host/x"], "https:/host/x is neither a command nor a file or folder that exists."),
     ],
 )
 def test_a_word_that_is_no_command_and_no_path_is_bad_usage(
@@ -67,6 +73,24 @@ def test_a_word_that_is_no_command_and_no_path_is_bad_usage(
     assert output.startswith("usage: castray [FILE...]\n")
     assert said in output
     assert "display" not in output
+
+
+def test_an_open_window_gets_addresses_as_they_are_and_files_with_their_folder(
+    paths: Paths, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("QT_QPA_PLATFORM", "offscreen")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "x.bin").touch()
+    addresses = ("https://host/a%20b.bin?token=1", "hf://org/name@main", "S3://bucket/data/")
+    window = InstanceListener(paths)
+    with ThreadPoolExecutor(1) as pool:
+        handed = pool.submit(read_handover, window)
+        try:
+            assert is_window_start([*addresses, "x.bin"])
+            assert open_window(["--cluster", "local", *addresses, "x.bin"]) == 0
+            assert handed.result() == HandoverRequest((*addresses, str(tmp_path / "x.bin")), "local")
+        finally:
+            window.close()
 
 
 def test_nor_does_the_window_take_such_a_name(capsys: pytest.CaptureFixture[str]) -> None:

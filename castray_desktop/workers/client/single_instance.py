@@ -22,7 +22,7 @@ ACCEPTED = b"ok\n"
 
 
 class HandoverRequest(msgspec.Struct, frozen=True):
-    """The request of a second start: files for the send list, and perhaps another cluster."""
+    """The request of a second start: files and addresses for the send list, and perhaps another cluster."""
 
     files: tuple[str, ...] = ()
     cluster: str = ""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import selectors
 import socket
 import threading
 from pathlib import Path
@@ -17,28 +16,12 @@ from castray_desktop.workers.client.single_instance import (
     hand_over,
     instance_socket_path,
 )
+from tests.helpers.instance_window import read_handover
 
 
 @pytest.fixture
 def paths(tmp_path: Path) -> Paths:
     return Paths(tmp_path / "home", tmp_path / "run" / "a.sock")
-
-
-def serve(door: InstanceListener) -> HandoverRequest:
-    """Wait for one connection and receive its files."""
-    with selectors.DefaultSelector() as wait:
-        wait.register(door.fileno(), selectors.EVENT_READ)
-        assert wait.select(5)
-        visitor = door.accept()
-        assert visitor is not None
-        wait.unregister(door.fileno())
-        wait.register(visitor.connection, selectors.EVENT_READ)
-        while True:
-            assert wait.select(5)
-            handed = visitor.read_request()
-            if handed is not None:
-                visitor.confirm()
-                return handed
 
 
 def test_files_go_to_the_window_that_is_there(paths: Paths) -> None:
@@ -48,7 +31,7 @@ def test_files_go_to_the_window_that_is_there(paths: Paths) -> None:
     second = threading.Thread(target=lambda: answers.append(hand_over(paths, wanted)))
     second.start()
     try:
-        assert serve(door) == wanted
+        assert read_handover(door) == wanted
     finally:
         second.join(5)
         door.close()
