@@ -14,8 +14,10 @@ from castray_desktop.cli.command_line import (
 )
 from castray_desktop.cli.window_start import has_display, open_window
 from castray_desktop.workers.base.paths import Paths
+from castray_desktop.workers.client import single_instance
 from castray_desktop.workers.client.single_instance import HandoverRequest, InstanceListener
 from tests.helpers.instance_window import read_handover
+from tests.helpers.patience import PATIENCE
 
 NOT_UTF_8 = os.fsdecode(b"/tmp/caf\xe9.bin")
 
@@ -79,6 +81,7 @@ def test_an_open_window_gets_addresses_as_they_are_and_files_with_their_folder(
     paths: Paths, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("QT_QPA_PLATFORM", "offscreen")
+    monkeypatch.setattr(single_instance, "ANSWER_SECONDS", PATIENCE)  # after it a window would open
     monkeypatch.chdir(tmp_path)
     (tmp_path / "x.bin").touch()
     addresses = ("https://host/a%20b.bin?token=1", "hf://org/name@main", "S3://bucket/data/")
