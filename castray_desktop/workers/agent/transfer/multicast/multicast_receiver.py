@@ -56,8 +56,9 @@ JUDGED_FROM = 30
 """Check interval and minimum number of datagrams: a sender that started too fast for all has slowed down
 before half a second is over."""
 
-FIRST_DATAGRAM_SECONDS = 0.6
-"""Timeout for the first datagram; then this network does not support multicast."""
+FIRST_DATAGRAM_SECONDS = 2.0
+"""Timeout for the first datagram; then this network does not support multicast. On a busy machine it takes a
+second until the source has its order."""
 
 SILENCE_SECONDS = 1.0
 """Timeout after a datagram: the sender has ended, or a filter blocks datagrams."""
