@@ -65,6 +65,7 @@ def broken_links(site: Path) -> list[str]:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(180)  # 13 seconds of a processor
 def test_the_site_is_built_and_its_links_lead_somewhere(tmp_path: Path) -> None:
     site = tmp_path / "site"
     command = [sys.executable, "-P", "-m", "tools.docs", str(site)]
