@@ -41,8 +41,7 @@ IDLE_PROBE_SECONDS = 0.1
 """Interval of probes while nothing else is sent."""
 
 FIRST_REPORT_SECONDS = 2.0
-"""Seconds until a receiver must have got a probe; otherwise the network does not carry multicast. Receivers may
-be busy."""
+"""Seconds until a receiver must have got a probe; otherwise the network does not carry multicast."""
 
 JOIN_SECONDS = 0.25
 """Seconds to wait for further receivers after the first one is ready."""
