@@ -18,6 +18,7 @@ from castray_desktop.cli.interruption import has_hung_up, interruption
 from castray_desktop.core.failures.kinds import CastRayError, Failure, FailureKind
 from castray_desktop.core.protocol import messages as m
 from castray_desktop.core.protocol.nodes import driver_protocol
+from castray_desktop.workers.client.engine_client import EngineClient
 from tests.cli.examples import running_cast
 from tests.cli.run_words import run_words
 from tests.helpers.engine_home import EngineHome
@@ -174,6 +175,23 @@ async def test_an_engine_that_stops_ends_send_and_follow_alike(
         assert isinstance(error, CastRayError)
         assert error.failure == Failure(FailureKind.ENGINE_UNREACHABLE, reason)
     assert '"event": "result"' not in capsys.readouterr().out
+
+
+async def test_a_cast_that_is_sent_again_on_another_cluster_is_shown_until_its_end(
+    engine_home: EngineHome, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = await running_cast(engine_home, tmp_path)
+    window = await EngineClient.connect(engine_home.paths, "window", start=False)
+    await run_words("cancel", before, "-q")
+    sending = asyncio.create_task(run_words("again", before, "--cluster", "10.0.0.9:6379"))
+    async for event in window.events():
+        if isinstance(event, m.CastChanged) and event.summary.cast != before:
+            break
+    await window.request(m.Cancel(event.summary.cast), m.Done)
+    async with asyncio.timeout(PATIENCE):
+        assert await sending == 1
+    await window.close()
+    assert "x: cancelled, 0 of 2 recipients" in capsys.readouterr().out
 
 
 @pytest.fixture(autouse=True)
