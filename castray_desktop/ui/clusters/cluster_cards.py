@@ -155,11 +155,11 @@ class ChoiceCard(Card):
         if moving is not None:
             self.progress.set_status(moving)
 
-    def set_short(self, short: bool, *, pointless: bool = False) -> None:
-        """Show only head and foot; `pointless`: without the points in between."""
+    def set_short(self, short: bool, *, pointless: bool = False, tight: bool = False) -> None:
+        """Show only head and foot; `pointless`: without the points in between; `tight`: closer together."""
         self._points.setVisible(not short and not pointless)
-        self.column.setSpacing(10 if short else 14)
-        edge = 11 if short else 15
+        self.column.setSpacing(10 if short or tight else 14)
+        edge = 11 if short or tight else 15
         self.column.setContentsMargins(15, edge, 15, edge)
 
 
@@ -205,8 +205,8 @@ class LocalCard(ChoiceCard):
         self._show_choices()
         self.start_button.setEnabled(enabled)
 
-    def set_short(self, short: bool, *, pointless: bool = False) -> None:
-        super().set_short(short, pointless=pointless)
+    def set_short(self, short: bool, *, pointless: bool = False, tight: bool = False) -> None:
+        super().set_short(short, pointless=pointless, tight=tight)
         self._short = short
         self._show_choices()
 
@@ -292,9 +292,9 @@ class AttachCard(ChoiceCard):
         self._enabled = enabled
         self._refresh()
 
-    def set_short(self, short: bool, *, pointless: bool = False) -> None:
+    def set_short(self, short: bool, *, pointless: bool = False, tight: bool = False) -> None:
         self._short, self._pointless = short, pointless
-        super().set_short(short or bool(self.rows), pointless=pointless)
+        super().set_short(short or bool(self.rows), pointless=pointless, tight=tight)
 
     def set_most_rows(self, count: int) -> None:
         """Show at most this many of the clusters that were found; the header's menu lists all that run."""

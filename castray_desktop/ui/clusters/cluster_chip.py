@@ -161,6 +161,6 @@ class ClusterMenu(QMenu):
         elif target in OWN_TARGETS:
             shared = target == SHARED_TARGET
             text = self.tr("Stop shared cluster") if shared else self.tr("Stop local cluster")
-            self.addAction(icon("square", color), text, self.leave_requested.emit)
+            self.addAction(icon("circle-stop", color), text, self.leave_requested.emit)
         else:
             self.addAction(icon("unplug", color), self.tr("Detach"), self.leave_requested.emit)

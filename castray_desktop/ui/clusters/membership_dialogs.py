@@ -6,7 +6,8 @@ from PySide6.QtCore import QCoreApplication, QObject, Qt, Signal
 from PySide6.QtWidgets import QHBoxLayout, QInputDialog, QPlainTextEdit, QVBoxLayout, QWidget
 
 from castray_desktop.core.protocol import messages
-from castray_desktop.core.protocol.messages import ShareInfo
+from castray_desktop.core.protocol.messages import ClusterStatus, ShareInfo
+from castray_desktop.core.protocol.nodes.driver_protocol import SHARED_TARGET
 from castray_desktop.ui.model.desktop_services import copy
 from castray_desktop.ui.model.engine_link import EngineLink
 from castray_desktop.ui.model.node_list import NodeList
@@ -48,6 +49,11 @@ class NodeDialogs(QObject):
     def remove(self, name: str) -> None:
         """Remove a node that was added."""
         self._link.ask(messages.RemoveNode(name), messages.Done, None, self.failed.emit)
+
+    def set_cluster(self, cluster: ClusterStatus) -> None:
+        """The cluster that is in use: the command that joins another one is hidden."""
+        if self._share_sheet is not None and cluster.target != SHARED_TARGET:
+            self._share_sheet.close()
 
     def show_share(self, info: ShareInfo) -> None:
         """Show how another machine joins."""

@@ -19,7 +19,7 @@ from PySide6.QtWidgets import QBoxLayout, QHBoxLayout, QVBoxLayout, QWidget
 
 from castray_desktop.core.failures.kinds import Failure, FailureKind
 from castray_desktop.core.protocol.messages import LOCAL_TARGET, ClusterPhase, ClusterStatus
-from castray_desktop.core.protocol.nodes.driver_protocol import OWN_TARGETS
+from castray_desktop.core.protocol.nodes.driver_protocol import OWN_TARGETS, SHARED_TARGET
 from castray_desktop.ui.clusters.cluster_cards import MOST_ROWS, AttachCard, LocalCard
 from castray_desktop.ui.clusters.cluster_selector import KnownClusters
 from castray_desktop.ui.i18n.failure_text import explain_failure
@@ -150,6 +150,8 @@ class WelcomePage(Card):
         cluster = self._status
         if cluster.phase not in ON_THEIR_WAY or cluster.phase is ClusterPhase.STOPPING:
             title = self.tr("Choose a cluster to send to")
+        elif cluster.target == SHARED_TARGET:
+            title = self.tr("Your shared cluster is starting")
         elif cluster.target in OWN_TARGETS:
             title = self.tr("Your local cluster is starting")
         else:
@@ -270,4 +272,5 @@ class WelcomePage(Card):
         self.illustration.setVisible(not narrow and not count)
         self._picture_gap.setVisible(not narrow and not count)
         for card in (self.local, self.attach):
-            card.set_short(narrow, pointless=count > 1)
+            # Both are tight or none is, so that their titles are in line.
+            card.set_short(narrow, pointless=count > 1, tight=bool(self.attach.rows))

@@ -257,6 +257,7 @@ QPushButton[kind="step"][end="last"] { border-left-width: 0; }
 
 QLineEdit { background: $field; border: 1px solid $line_strong; border-radius: 8px; padding: 0 8px;
     selection-background-color: $accent; selection-color: $on_accent; }
+QLineEdit { placeholder-text-color: $text_3; } /* else it is the text at half its opacity */
 QLineEdit:focus { border-color: $accent; }
 QLineEdit[ringed="true"]:focus { border-color: $line_strong; }
 QLineEdit[invalid="true"] { border-color: $bad_fill; }

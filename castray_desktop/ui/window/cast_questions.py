@@ -49,8 +49,10 @@ def names_text(casts: tuple[CastSummary, ...]) -> str:
 
 def machines_text(count: int) -> str:
     """A sentence that says how many other machines lose the shared cluster."""
-    one = translate("CastQuestion", "Another machine has joined this cluster. Its nodes leave.")
-    many = translate("CastQuestion", "{count} other machines have joined this cluster. Their nodes leave.")
+    one = translate("CastQuestion", "Another machine is in this cluster. Its nodes leave when it stops.")
+    many = translate(
+        "CastQuestion", "{count} other machines are in this cluster. Their nodes leave when it stops."
+    )
     return (one if count == 1 else many).format(count=count)
 
 

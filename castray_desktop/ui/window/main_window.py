@@ -360,6 +360,7 @@ class MainWindow(QMainWindow):
         self._cluster = cluster
         self.table.set_cluster(cluster.target)
         self.join_hint.set_cluster(cluster)
+        self.node_dialogs.set_cluster(cluster)
         if cluster.phase is ClusterPhase.READY:
             self._hide_cluster_failure()
         self._show_status()

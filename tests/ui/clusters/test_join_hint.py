@@ -5,6 +5,7 @@ from __future__ import annotations
 from PySide6.QtWidgets import QApplication
 
 from castray_desktop.core.protocol import messages as m
+from castray_desktop.ui.clusters.membership_dialogs import ShareSheet
 from castray_desktop.ui.window.main_window import MainWindow
 from tests.helpers import fake_engine as fake
 from tests.helpers.desktop.on_screen import click
@@ -39,3 +40,14 @@ def test_another_cluster_shows_none(window: MainWindow, link: FakeLink) -> None:
     link.start(fake.busy_welcome())
     assert not window.recipients.join_hint.isVisible()
     assert link.asked(m.ShareCluster) == []
+
+
+def test_the_sheet_with_the_command_goes_with_its_cluster(window: MainWindow, link: FakeLink) -> None:
+    shared(window, link, fake.node("ubuntu-ws", 1, this_computer=True))
+    window.node_dialogs.show_share(m.ShareInfo(COMMAND, "10.0.0.1:6379"))
+    (sheet,) = window.findChildren(ShareSheet)
+    link.say(m.ClusterChanged(fake.local_cluster(target="shared", nodes_ready=2)))
+    assert sheet.isVisible()
+    link.say(m.ClusterChanged(m.ClusterStatus()))
+    assert not sheet.isVisible()
+    assert sheet.command.toPlainText() == ""

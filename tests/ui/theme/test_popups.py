@@ -14,13 +14,14 @@ from PySide6.QtWidgets import (
     QApplication,
     QComboBox,
     QFileDialog,
+    QLineEdit,
     QListView,
     QMenu,
     QWidget,
 )
 from pytestqt.qtbot import QtBot
 
-from castray_desktop.ui.theme.fonts import load_fonts
+from castray_desktop.ui.theme.fonts import font, load_fonts
 from castray_desktop.ui.theme.theme import Contrast, Theme, apply_style
 from castray_desktop.ui.widgets.fields import Dropdown
 from tests.helpers.desktop.on_screen import pixels
@@ -68,6 +69,20 @@ def opened(qtbot: QtBot, combo: QComboBox) -> QAbstractItemView:
     combo.showPopup()
     qtbot.waitUntil(combo.view().isVisible)
     return combo.view()
+
+
+def test_the_hint_in_an_empty_field_can_be_read(qtbot: QtBot, least: float) -> None:
+    field = QLineEdit()
+    qtbot.addWidget(field)
+    field.setFixedSize(240, 32)
+    field.setFont(font(13, 700))  # strokes that are wide enough to have their whole colour
+    field.setPlaceholderText("IIIIIIIIIIIIIIIIIIII")
+    field.show()
+    for enabled in (True, False):
+        field.setEnabled(enabled)
+        field.clearFocus()
+        QApplication.processEvents()
+        assert contrast_in(field, field.rect()) >= least
 
 
 def test_the_chosen_row_of_a_drop_down_can_be_read(qtbot: QtBot, theme: Theme, least: float) -> None:

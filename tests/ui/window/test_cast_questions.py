@@ -72,8 +72,8 @@ def test_no_question_without_a_running_cast(window: MainWindow, link: FakeLink) 
 @pytest.mark.parametrize(
     ("joined", "says"),
     [
-        (1, "Another machine has joined this cluster. Its nodes leave."),
-        (3, "3 other machines have joined this cluster. Their nodes leave."),
+        (1, "Another machine is in this cluster. Its nodes leave when it stops."),
+        (3, "3 other machines are in this cluster. Their nodes leave when it stops."),
     ],
 )
 def test_stopping_a_shared_cluster_says_which_machines_leave(
@@ -104,7 +104,7 @@ def test_stopping_a_shared_cluster_names_its_casts_as_well(window: MainWindow, l
     shared = fake.local_cluster(target="shared")
     link.start(msgspec.structs.replace(fake.busy_welcome(), cluster=shared))
     leave(window)
-    assert "3 other machines have joined this cluster." in window.banner.text()
+    assert "3 other machines are in this cluster." in window.banner.text()
     assert "qwen2.5-14b-instruct/ is still being sent. Stopping the cluster ends" in window.banner.text()
 
 

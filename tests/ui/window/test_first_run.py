@@ -131,3 +131,24 @@ def test_a_cluster_that_is_stopping_is_not_on_its_way(window: MainWindow, link: 
         link.say(m.ClusterChanged(ClusterStatus(phase, "local")))
         titles.append(window.welcome_page._title.text())
     assert titles == ["Your local cluster is starting", "Choose a cluster to send to"]
+
+
+def test_a_shared_cluster_that_starts_is_called_shared(window: MainWindow, link: FakeLink) -> None:
+    link.start(fake.empty_welcome())
+    link.say(m.ClusterChanged(ClusterStatus(ClusterPhase.STARTING, "shared")))
+    assert window.welcome_page._title.text() == "Your shared cluster is starting"
+
+
+@pytest.mark.parametrize("clusters", [0, 1, 4])
+def test_the_titles_of_both_cards_are_in_line(window: MainWindow, link: FakeLink, clusters: int) -> None:
+    link.answers[m.ListClusters] = lambda command: found(clusters)
+    link.start(fake.empty_welcome())
+    settle(window, QSize(1440, 900))
+    page = window.welcome_page
+    titles = {
+        place(each).top()
+        for card in (page.local, page.attach)
+        for each in card.findChildren(QLabel)
+        if each.text() in ("Start a local cluster", "Attach to a cluster")
+    }
+    assert len(titles) == 1
