@@ -54,7 +54,9 @@ def kill_actor(actor: Any) -> None:
 
 
 def reason_of(error: BaseException) -> str:
-    """An error in one line; Ray appends the trace of the remote side."""
+    """An error in one line; one of a remote method without Ray's trace, which names its type once more."""
+    if isinstance(error, ray.exceptions.RayTaskError) and error.cause is not None:
+        error = error.cause
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     telling = [line for line in lines if not line.startswith(NEVER_RAN)] or lines
     return "{}: {}".format(type(error).__name__, telling[-1] if telling else "")
