@@ -41,7 +41,7 @@ def api(cluster: Castray) -> Iterator[httpx.Client]:
 
 def test_a_cast_over_http(api: httpx.Client, tmp_path: Path) -> None:
     file = make_file(tmp_path / "x.bin", 30_000_000)
-    body = {"file_path": str(file), "recipients": "all", "dest": str(tmp_path / "{node}"), "limit": "20MB/s"}
+    body = {"file_path": str(file), "recipients": "all", "dest": str(tmp_path / "{node}"), "limit": "4MB/s"}
 
     async def follow() -> list[dict[str, Any]]:
         headers = {"Authorization": api.headers["Authorization"]}
@@ -51,6 +51,10 @@ def test_a_cast_over_http(api: httpx.Client, tmp_path: Path) -> None:
             heard.append(json.loads(await socket.recv()))
             cast = (await asyncio.to_thread(api.post, "/api/file-transfers/manual", json=body)).json()["cast"]
             assert (await asyncio.to_thread(api.get, f"/api/casts/{cast}")).json()["state"] != "completed"
+            while not {"DeliveriesChanged", "Throughput"} <= {message["type"] for message in heard}:
+                heard.append(json.loads(await asyncio.wait_for(socket.recv(), 60)))
+            lifted = await asyncio.to_thread(api.put, f"/api/casts/{cast}/limit", json={"limit": "off"})
+            assert lifted.status_code == 200
             while heard[-1]["type"] != "CastResult" or heard[-1]["summary"]["cast"] != cast:
                 heard.append(json.loads(await asyncio.wait_for(socket.recv(), 60)))
         return heard

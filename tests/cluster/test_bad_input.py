@@ -202,17 +202,19 @@ def test_a_file_that_changes_while_it_is_sent_fails_by_name(
     changing = make_file(folder / "b-changing.bin", 100 * MIB)
     make_file(folder / "c-last.bin", 10)
     command = cluster.start(
-        "send", folder, "--to", "node_1,node_2", "--dest", tmp_path / "{node}", "--limit", "50MB/s", "--json"
+        "send", folder, "--to", "node_1,node_2", "--dest", tmp_path / "{node}", "--limit", "5MB/s", "--json"
     )
     assert command.stdout is not None
     for line in command.stdout:
-        if any(item["bytes"] for item in json.loads(line)["deliveries"]):
+        progress = json.loads(line)
+        if any(item["bytes"] for item in progress["deliveries"]):
             break
     if change == "shrinks":
         os.truncate(changing, 10 * MIB)
     else:
         with changing.open("ab") as file:
             file.write(b"more")
+    assert cluster("limit", "off", "--cast", progress["cast"]).returncode == 0
     output, errors = command.communicate(timeout=60)
     result = json.loads(output.splitlines()[-1])
     assert command.returncode == 1, errors

@@ -69,12 +69,16 @@ class Screen:
         subprocess.run(["xdotool", *map(str, words)], env=self.environment, check=True, timeout=20)
 
     def drag(self, start: tuple[int, int], goal: tuple[int, int]) -> None:
-        """Drag like a person: press, move on the way, wait a moment over the target, release."""
+        """Drag like a person, up to the target: press, and move on the way."""
         self.mouse("mousemove", "--sync", *start, "mousedown", 1)
         for step in range(1, STEPS + 1):
             place = [round(a + (b - a) * step / STEPS) for a, b in zip(start, goal, strict=True)]
             self.mouse("mousemove", *place, "sleep", "0.05")
-        self.mouse("mousemove", goal[0] + 1, goal[1], "sleep", "0.3", "mouseup", 1)
+        self.mouse("mousemove", goal[0] + 1, goal[1])
+
+    def drop(self) -> None:
+        """Release, which drops what is dragged on a target that has said that it takes it."""
+        self.mouse("mouseup", 1)
 
 
 def end(program: subprocess.Popen[Any]) -> None:
@@ -114,10 +118,13 @@ def test_a_drag_from_another_window_onto_a_selected_node_delivers_the_file_to_al
     assert files.stdout is not None
     start = tuple(map(int, files.stdout.readline().split()))
     screen.drag(start, goal)
+    told(window, "over")
+    screen.drop()
     listed = told(window, "listed")
     assert (listed["chosen"], listed["paths"]) == (chosen, [str(file)])
     screen.mouse("mousemove", *goal, "sleep", "0.2", "mousemove", 800, 40, "click", 1)  # takes the focus
-    screen.mouse("sleep", "0.5", "key", "ctrl+Return")
+    told(window, "ready")
+    screen.mouse("key", "ctrl+Return")
     result = told(window, "result")
     assert result["state"] == "completed"
     assert sorted(result["paths"]) == chosen

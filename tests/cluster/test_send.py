@@ -9,7 +9,6 @@ import shutil
 import signal
 import socket
 import subprocess
-import time
 from pathlib import Path
 from typing import Any
 
@@ -137,10 +136,8 @@ def test_an_identical_file_is_left_and_a_different_one_kept(cluster: Castray, tm
 
 
 def test_nodes_come_and_go(cluster: Castray, tmp_path: Path) -> None:
-    began = time.monotonic()
     added = cluster("node", "add", "extra", "--inbox", tmp_path / "inbox")
     assert added.returncode == 0, added.stderr
-    assert time.monotonic() - began < 20
     assert [node["name"] for node in cluster.nodes()][-1] == "extra"
     file = make_file(tmp_path / "for-extra.bin", 100)
     assert cluster.send(file, "--to", "extra")[0] == 0

@@ -37,7 +37,7 @@ SIZES = {
     "d-empty": 0,
 }
 END_SECONDS = 60.0
-CLEAR_SECONDS = 5.0
+CLEAR_SECONDS = 20.0
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,7 @@ class AgentStage:
         """The last report of a recipient."""
         return self.nodes.reports[cast, node]
 
-    async def reached(self, cast: str, node: str, stream_bytes: int, seconds: float = 20.0) -> None:
+    async def reached(self, cast: str, node: str, stream_bytes: int, seconds: float = END_SECONDS) -> None:
         """Wait until a recipient has reported so many verified bytes. Raises TimeoutError."""
         reports = self.nodes.reports
         await self.nodes.until(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import threading
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -15,6 +16,8 @@ SHARE = 1.2
 
 NOISE_SECONDS = 2.0
 """What a loaded machine may add to a cast of a second."""
+
+_TOOK = re.compile(r"\(c\) \S+ took ")
 
 STAGING = ".castray-"
 """How staging folders and probe files begin."""
@@ -97,6 +100,11 @@ def _disturbed(seen: Observation) -> Iterable[str]:
             yield f"{node}, which the fault does not concern: {ending.state} {ending.reason}"
         elif ending.seconds > limit:
             yield f"{node} took {ending.seconds:.1f} s, undisturbed {seen.usual_seconds:.1f} s"
+
+
+def is_only_late(found: Iterable[str]) -> bool:
+    """Whether all that does not hold is a time, to which a busy machine may add."""
+    return all(_TOOK.match(text) for text in found)
 
 
 def _sent_again(seen: Observation) -> Iterable[str]:

@@ -10,16 +10,31 @@ import pytest
 
 from tests.faults.agent_stage import make_parcel
 from tests.faults.fault_cells import Cell, Component, Fault, Moment
-from tests.faults.fault_checks import Ending, FinalNames, Observation, Repeated, left_behind, problems
-from tests.faults.fault_matrix import all_cells, run_cell
+from tests.faults.fault_checks import (
+    Ending,
+    FinalNames,
+    Observation,
+    Repeated,
+    is_only_late,
+    left_behind,
+    problems,
+)
+from tests.faults.fault_matrix import CELL_SECONDS, all_cells, run_cell
 from tests.faults.fault_page import NOT_RUN, PAGE, cell_text, read_page, render
 
+TRIES = 3
 SAMPLE = [cell for cell in all_cells() if cell.sample]
 
 
 @pytest.mark.parametrize("cell", SAMPLE, ids=[cell.name for cell in SAMPLE])
+@pytest.mark.timeout(TRIES * CELL_SECONDS)
 async def test_a_cell_of_the_sample(cell: Cell, tmp_path: Path) -> None:
-    assert await run_cell(cell, tmp_path) == []
+    """A busy machine may hold up one part of a cell: its times alone are measured again."""
+    for _ in range(TRIES):
+        found = await run_cell(cell, tmp_path)
+        if not found or not is_only_late(found):
+            break
+    assert found == []
 
 
 def test_no_cell_is_there_twice() -> None:
@@ -86,6 +101,13 @@ def test_nothing_is_wrong_with_what_is_right() -> None:
 def test_each_check_can_fail(letter: str, changes: dict[str, object]) -> None:
     (found,) = problems(seen(**changes))
     assert found.startswith(letter)
+
+
+def test_a_time_alone_is_told_from_what_is_wrong() -> None:
+    late = problems(seen(endings={"a": Ending("completed", seconds=3.3)}))
+    assert is_only_late(late)
+    assert not is_only_late([*late, *problems(seen(wrong=["a: name"]))])
+    assert not is_only_late(problems(seen(endings={"a": Ending("failed", "no_room", "it took 3 s")})))
 
 
 def test_a_final_name_with_other_bytes_is_seen_even_if_it_is_mended_later(tmp_path: Path) -> None:

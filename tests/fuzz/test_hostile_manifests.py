@@ -14,6 +14,7 @@ from castray_desktop.core.content.file_names import NamePatterns
 from castray_desktop.core.content.manifest import EntryKind
 from castray_desktop.core.failures.kinds import FailureKind
 from castray_desktop.core.protocol.nodes.agent_reports import DeliveryReport, RecipientState
+from castray_desktop.workers.agent.transfer.node_context import PeerTiming
 from castray_desktop.workers.agent.transfer.source.scan_cache import ScanCache
 from castray_desktop.workers.agent.transfer.source.scanner import OnProgress, ScanResult, scan_paths
 from tests.helpers.extent import TEST_ALL
@@ -27,6 +28,10 @@ SIZE = 3000  # of each file that the source really has
 
 END_SECONDS = 60.0
 """A hundred thousand links take four seconds of a processor, which other tests use too."""
+
+PATIENT = PeerTiming(lost_after=20.0, grace=20.0)
+"""A machine that holds up a handshake for seconds is no reason to fail."""
+
 _HEAD = struct.Struct("<4sBxxxIQ")
 _ENTRY = struct.Struct("<BBHIqQHH")
 FOLDER, FILE, LINK, HARDLINK = EntryKind.FOLDER, EntryKind.FILE, EntryKind.SYMLINK, EntryKind.HARDLINK
@@ -103,7 +108,7 @@ class Place:
         paths = [self.lab.file(f"{self._number}-{number}", SIZE) for number in range(files)]
         raw = raw_manifest(claims, self.out, files * SIZE if total is None else total, count)
         source = self.lab.node(f"hostile_{self._number}", scans=ScanCache(HostileScan(raw)))
-        node = self.lab.node(f"node_{self._number}")
+        node = self.lab.node(f"node_{self._number}", timing=PATIENT)
         before = self.surroundings()
         cast = self.lab.cast(source, paths)
         cast.deliver(node, source.upstream(), self.destination, on_conflict)

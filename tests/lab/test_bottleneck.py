@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import pytest
+
 from benchmarks.laboratory.lab import Lab
 from benchmarks.laboratory.lab_nodes import LabNodes, lab_nodes
 from castray_desktop.core.protocol.messages import (
@@ -16,6 +18,9 @@ from castray_desktop.core.routing.bottleneck import BottleneckCause, SlowestHop,
 from tests.lab.test_casts import make_file, result, send
 
 MakeLab = Callable[..., Lab]
+TRIES = 4
+
+pytestmark = pytest.mark.timeout(180)
 
 
 class Watcher:
@@ -44,14 +49,25 @@ def listen(nodes: LabNodes) -> Watcher:
     return watcher
 
 
-async def test_a_slow_link_is_the_slowest_hop(make_lab: MakeLab) -> None:
-    lab = make_lab(3, "400mbit", rates={2: "80mbit"})
-    async with lab_nodes(lab) as nodes:
-        watcher = listen(nodes)
-        await result(nodes, send(nodes, make_file(nodes, 60_000_000)))
-    slow = lab.hosts[2].name
-    late = watcher.found[len(watcher.found) // 2 :]
+def is_right(late: list[SlowestHop], slow: str) -> bool:
     named = [hop for hop in late if hop.node == slow]
-    assert len(named) >= 0.8 * len(late) > 3, late
-    assert {hop.cause for hop in named} == {BottleneckCause.LINK}
-    assert 6e6 < sorted(hop.rate for hop in named)[len(named) // 2] < 11e6
+    return (
+        len(named) >= 0.8 * len(late) > 3
+        and {hop.cause for hop in named} == {BottleneckCause.LINK}
+        and 6e6 < sorted(hop.rate for hop in named)[len(named) // 2] < 11e6
+    )
+
+
+async def test_a_slow_link_is_the_slowest_hop(make_lab: MakeLab) -> None:
+    """On a busy machine another hop may be slower than the link for a while: then there is another cast."""
+    lab = make_lab(3, "400mbit", rates={2: "80mbit"})
+    slow, late = lab.hosts[2].name, list[SlowestHop]()
+    async with lab_nodes(lab) as nodes:
+        for number in range(TRIES):
+            watcher = listen(nodes)
+            await result(nodes, send(nodes, make_file(nodes, 60_000_000, f"{number}.bin")))
+            nodes.listeners.remove(watcher.hear)
+            late = watcher.found[len(watcher.found) // 2 :]
+            if is_right(late, slow):
+                break
+    assert is_right(late, slow), late

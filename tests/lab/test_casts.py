@@ -83,7 +83,7 @@ async def test_every_byte_reaches_three_hosts_over_links_with_a_rate(make_lab: M
         assert 1 <= ended.summary.source_copies < 1.1
         left = lab.traffic(lab.hosts[0])[0] - before
         assert 40_000_000 < left < 44_000_000  # once over the source's link
-        assert 0.8 < ended.seconds < 10
+        assert ended.seconds > 0.8  # links limit it, none of which is gone around
 
 
 async def test_a_killed_hop_is_gone_around(make_lab: MakeLab) -> None:

@@ -17,6 +17,7 @@ from benchmarks.laboratory.namespaces import ROOT_FOLDER, owner_prefix, processe
 
 MakeLab = Callable[..., Lab]
 ROOT = Path(__file__).resolve().parents[2]
+TRIES = 5
 
 SERVER = """
 import socket, sys
@@ -62,6 +63,16 @@ def seconds_for(lab: Lab, source: Host, target: Host, size: int, patience: float
     return float(ended.stdout) if not ended.returncode else None
 
 
+def shortest_seconds(lab: Lab, source: Host, target: Host, size: int, within: float) -> float:
+    """The time for this number of bytes. A busy machine may add to one time: then it is measured again."""
+    found: list[float] = []
+    while len(found) < TRIES and min(found, default=within) >= within:
+        seconds = seconds_for(lab, source, target, size)
+        assert seconds is not None
+        found.append(seconds)
+    return min(found)
+
+
 def namespaces() -> set[str]:
     return {path.name for path in ROOT_FOLDER.glob(f"{owner_prefix()}*")}
 
@@ -70,18 +81,14 @@ def test_a_link_has_its_rate_and_takes_another(make_lab: MakeLab) -> None:
     lab = make_lab(2, "100mbit")
     source, target = lab.hosts
     serve(lab, target)
-    seconds = seconds_for(lab, source, target, 12_500_000)  # one second at that rate
-    assert seconds is not None
+    seconds = shortest_seconds(lab, source, target, 12_500_000, within=3)  # one second at that rate
     assert 0.9 < seconds < 3
     lab.set_rate(target, "20mbit")
-    slower = seconds_for(lab, source, target, 2_500_000)
-    assert slower is not None
+    slower = shortest_seconds(lab, source, target, 2_500_000, within=3)
     assert 0.7 < slower < 3
     lab.set_rate(target, None)
     lab.set_rate(source, None)
-    unbound = seconds_for(lab, source, target, 12_500_000)
-    assert unbound is not None
-    assert unbound < 0.7
+    assert shortest_seconds(lab, source, target, 12_500_000, within=0.7) < 0.7
 
 
 @pytest.mark.parametrize("behind", [False, True])
@@ -110,11 +117,8 @@ def test_a_long_path_takes_its_time(make_lab: MakeLab, ipv6: bool) -> None:
     lab = make_lab(2, "100mbit", delay=0.05, ipv6=ipv6)
     source, target = lab.hosts
     serve(lab, target)
-    seconds = seconds_for(lab, source, target, 1)
-    assert seconds is not None
-    assert 0.1 <= seconds < 0.3  # round trip
-    much = seconds_for(lab, source, target, 12_500_000)
-    assert much is not None
+    assert 0.1 <= shortest_seconds(lab, source, target, 1, within=0.3) < 0.3  # round trip
+    much = shortest_seconds(lab, source, target, 12_500_000, within=5)
     assert much < 5  # not delayed by the switch
 
 

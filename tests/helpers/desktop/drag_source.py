@@ -8,10 +8,14 @@ Opens at X, Y and prints the position to press on a line. Ends with its standard
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 
 from PySide6.QtCore import QMimeData, QSocketNotifier, Qt, QTimer, QUrl
 from PySide6.QtGui import QDrag, QMouseEvent
 from PySide6.QtWidgets import QApplication, QLabel
+
+STEP_MS = 100
+STEPS_AT_REST = 5
 
 
 class Files(QLabel):
@@ -31,21 +35,39 @@ class Files(QLabel):
         drag.exec(Qt.DropAction.CopyAction)
 
 
+def at_rest(state: Callable[[], object]) -> Callable[[], bool]:
+    """Whether something has been the same at the last `STEPS_AT_REST` calls."""
+    seen: list[object] = []
+
+    def is_at_rest() -> bool:
+        seen.append(state())
+        last = seen[-STEPS_AT_REST:]
+        return len(last) == STEPS_AT_REST and all(one == last[0] for one in last)
+
+    return is_at_rest
+
+
 def main(x: str, y: str, *paths: str) -> int:
     """Show the window until standard input is closed."""
     application = QApplication(sys.argv[:1])
     window = Files([*paths])
     window.move(int(x), int(y))
     window.show()
+    is_at_rest = at_rest(lambda: window.mapToGlobal(window.rect().center()))  # a window manager moves it
 
     def tell() -> None:
+        if not window.windowHandle().isExposed() or not is_at_rest():
+            return
+        timer.stop()
         middle = window.mapToGlobal(window.rect().center())
         sys.stdout.write(f"{middle.x()} {middle.y()}\n")
         sys.stdout.flush()
 
+    timer = QTimer(window)
+    timer.timeout.connect(tell)
+    timer.start(STEP_MS)
     end = QSocketNotifier(sys.stdin.fileno(), QSocketNotifier.Type.Read)
     end.activated.connect(application.quit)
-    QTimer.singleShot(500, tell)  # a window manager moves it after it was shown
     return application.exec()
 
 

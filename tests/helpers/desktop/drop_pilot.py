@@ -1,7 +1,8 @@
 """A real window that reports the positions of its nodes: `python -m tests.helpers.desktop.drop_pilot`.
 
-Prints lines of JSON on standard output: `nodes` with the screen position of each node, `listed` with the
-selected recipients when files are in the send list, `result`. All input events come from outside.
+Prints lines of JSON on standard output: `nodes` with the screen position of each node, `over` when a node
+takes the files of a drag, `listed` with the selected recipients when files are in the send list, `ready` when
+a key would send them, `result`. All input events come from outside.
 """
 
 from __future__ import annotations
@@ -17,8 +18,7 @@ from castray_desktop import app
 from castray_desktop.core.protocol.messages import CastResult, NodeState
 from castray_desktop.ui.graph.scene_items import to_point
 from castray_desktop.ui.window.main_window import MainWindow
-
-STEP_MS = 100
+from tests.helpers.desktop.drag_source import STEP_MS, at_rest
 
 
 class Teller(QObject):
@@ -47,11 +47,15 @@ class Teller(QObject):
         window.move(0, 0)
         yield lambda: len(online(window)) == 4
         window.selection.set_selected(self._selected)
-        for _ in range(5):  # the graph replaces the first page, and is laid out
-            yield lambda: True
+        yield lambda: window.graph.view.isVisible() and len(places(window)) == 4  # no more the first page
+        yield at_rest(lambda: places(window))
         tell("nodes", places=places(window))
+        yield lambda: bool(window.graph.scene_.targets)
+        tell("over")
         yield lambda: bool(window.send_panel.entries.paths())
         tell("listed", chosen=sorted(window.selection.selected()), paths=window.send_panel.entries.paths())
+        yield lambda: window.isActiveWindow() and window.send_panel.send_button.isEnabled()
+        tell("ready")
         results: list[CastResult] = []
         window._link.cast_finished.connect(results.append)
         yield lambda: bool(results)
