@@ -38,6 +38,7 @@ DOCUMENT = ROOT / "docs" / "soak.md"
 PICTURES = ROOT / "docs" / "images"
 RATE = "400mbit"
 SAMPLE_SECONDS = 5.0
+CLEAN_SECONDS = 60.0
 FETCH_SECONDS = 10.0
 
 
@@ -97,6 +98,7 @@ class Soak:
         except* Exception as group_error:  # noqa: BLE001 - it is in the verdict
             stopped = "; ".join(f"{type(error).__name__}: {error}" for error in group_error.exceptions)
         await asyncio.sleep(self._pace.quiet)
+        await self._until_clean()
         for task in watching:
             if task.done() and not task.cancelled() and task.exception() is not None:
                 stopped += f" {task.exception()!r}"
@@ -112,6 +114,13 @@ class Soak:
         )
         await self._client.close()
         return ended
+
+    async def _until_clean(self) -> None:
+        """Wait until no staging folder is left and no cast runs: on a busy machine that takes longer."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(CLEAN_SECONDS):
+                while self._client.running or staging_folders(self._cluster.destinations):  # noqa: ASYNC110
+                    await asyncio.sleep(1.0)
 
     async def _sample(self) -> None:
         while True:

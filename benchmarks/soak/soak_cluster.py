@@ -29,7 +29,7 @@ from castray_desktop.workers.client.engine_client import EngineClient, ReplyType
 COMMAND_SECONDS = 90.0
 RETRY_SECONDS = 0.2
 UNKNOWN_SECONDS = 20.0
-GONE_SECONDS = 10.0
+GONE_SECONDS = 30.0
 STARTS = 4
 PORT = 8123
 DRIVER = b"castray_desktop.workers.driver.ray_driver"

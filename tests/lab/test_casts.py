@@ -24,6 +24,8 @@ from castray_desktop.core.protocol.messages import (
 )
 
 MakeLab = Callable[..., Lab]
+pytestmark = pytest.mark.timeout(120)
+
 SECONDS = 40
 
 
@@ -65,6 +67,13 @@ def assert_delivered(nodes: LabNodes, ended: CastResult, path: Path) -> None:
         assert Path(delivery.paths[0]).parent == nodes.folder / delivery.node
 
 
+def is_direct(nodes: LabNodes, ended: CastResult, node: str) -> bool:
+    """Whether it has dialled its upstream; or, held up by a busy machine, asked it to dial as well."""
+    (transport,) = [delivery.transport for delivery in ended.deliveries if delivery.node == node]
+    asked = nodes.reports[ended.summary.cast, node].asked
+    return transport == "direct" or (transport == "reverse" and asked > 0)
+
+
 async def assert_others_complete(nodes: LabNodes, cast: str, without: str, path: Path) -> None:
     others = [host.name for host in nodes.lab.hosts[1:] if host.name != without]
     for node, delivery in (await nodes.ended(cast, others, SECONDS)).items():
@@ -79,7 +88,7 @@ async def test_every_byte_reaches_three_hosts_over_links_with_a_rate(make_lab: M
         before = lab.traffic(lab.hosts[0])[0]
         ended = await result(nodes, send(nodes, path))
         assert_delivered(nodes, ended, path)
-        assert {delivery.transport for delivery in ended.deliveries} == {"direct"}
+        assert all(is_direct(nodes, ended, node) for node in ended.summary.chain[1:])
         assert 1 <= ended.summary.source_copies < 1.1
         left = lab.traffic(lab.hosts[0])[0] - before
         assert 40_000_000 < left < 44_000_000  # once over the source's link
@@ -212,7 +221,7 @@ async def test_a_node_that_lets_nobody_in_serves_by_dialling_out(make_lab: MakeL
         assert_delivered(nodes, ended, path)
         transports = {delivery.node: delivery.transport for delivery in ended.deliveries}
         assert transports[ended.summary.chain[1]] == "reverse"
-        assert transports[ended.summary.chain[2]] == "direct"
+        assert is_direct(nodes, ended, ended.summary.chain[2])
 
 
 async def test_a_folder_crosses_a_long_path(make_lab: MakeLab) -> None:

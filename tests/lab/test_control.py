@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from benchmarks.laboratory.lab import Lab
 from benchmarks.laboratory.lab_nodes import LabNodes, lab_nodes
 from castray_desktop.core.casts.transfer_options import TransferOptions
@@ -13,6 +15,8 @@ from castray_desktop.core.protocol.messages import CastState, DeliveryState, Sen
 from tests.lab.test_casts import SECONDS, assert_delivered, content, make_file, result, send
 
 MakeLab = Callable[..., Lab]
+pytestmark = pytest.mark.timeout(180)
+
 STOP_SECONDS = 0.5
 TRIES = 5
 QUIET_BYTES = 20_000

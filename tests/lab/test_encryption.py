@@ -17,6 +17,8 @@ from castray_desktop.core.protocol.messages import CastState, SendRequest
 from tests.lab.traffic_recorder import recorded
 
 MakeLab = Callable[..., Lab]
+pytestmark = pytest.mark.timeout(240)
+
 MIB = 1 << 20
 SECONDS = 60
 

@@ -16,6 +16,8 @@ from benchmarks.laboratory.lab import Host, Lab, LabUnavailable, sweep
 from benchmarks.laboratory.namespaces import ROOT_FOLDER, owner_prefix, processes_in
 
 MakeLab = Callable[..., Lab]
+pytestmark = pytest.mark.timeout(180)
+
 ROOT = Path(__file__).resolve().parents[2]
 TRIES = 5
 
