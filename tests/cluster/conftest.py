@@ -24,7 +24,7 @@ from castray_desktop.workers.clusters import reaper
 
 START_SECONDS = 120.0
 SEND_SECONDS = 90.0
-GONE_SECONDS = 5.0
+GONE_SECONDS = 30.0
 
 
 @dataclass

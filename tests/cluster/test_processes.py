@@ -55,7 +55,7 @@ def test_the_next_start_sweeps_what_a_killed_engine_and_its_reaper_left(
         assert not temp_dir.exists()
         assert not run.exists()
         client.kill()
-    assert own_castray.wait_until_gone(seconds=10.0) == []
+    assert own_castray.wait_until_gone() == []
 
 
 CLIENT = """

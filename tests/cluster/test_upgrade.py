@@ -35,7 +35,7 @@ def castray(request: pytest.FixtureRequest) -> Iterator[Castray]:
     castray = make_home(root)
     yield castray
     castray("engine", "stop", timeout=60)
-    left = castray.wait_until_gone(10.0)
+    left = castray.wait_until_gone()
     shutil.rmtree(root)
     assert left == []
 

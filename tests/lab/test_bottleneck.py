@@ -20,7 +20,7 @@ from tests.lab.test_casts import make_file, result, send
 MakeLab = Callable[..., Lab]
 TRIES = 4
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = pytest.mark.timeout(240)
 
 
 class Watcher:

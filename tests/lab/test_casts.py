@@ -24,9 +24,9 @@ from castray_desktop.core.protocol.messages import (
 )
 
 MakeLab = Callable[..., Lab]
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(240)
 
-SECONDS = 40
+SECONDS = 90
 
 
 def make_file(nodes: LabNodes, size: int, name: str = "model.bin") -> Path:

@@ -15,7 +15,7 @@ from castray_desktop.core.protocol.messages import CastState, DeliveryState, Sen
 from tests.lab.test_casts import SECONDS, assert_delivered, content, make_file, result, send
 
 MakeLab = Callable[..., Lab]
-pytestmark = pytest.mark.timeout(180)
+pytestmark = pytest.mark.timeout(240)
 
 STOP_SECONDS = 0.5
 TRIES = 5

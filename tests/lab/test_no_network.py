@@ -120,7 +120,7 @@ def castray(tmp_path: Path) -> Iterator[Castray]:
     """A home without an engine. No process may remain afterwards."""
     castray = make_home(tmp_path)
     yield castray
-    assert castray.wait_until_gone(10.0) == []
+    assert castray.wait_until_gone() == []
 
 
 def test_the_watch_sees_connections_and_names(nowhere: Nowhere, castray: Castray) -> None:

@@ -12,7 +12,7 @@ from castray_desktop.core.protocol.messages import CastState, SendRequest
 from castray_desktop.core.protocol.nodes import agent_orders
 from tests.lab.test_casts import SECONDS, make_file
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = pytest.mark.timeout(240)
 
 SIZE = 80_000_000
 TRIES = 4
