@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import partial
+from functools import partial, reduce
 
 from PySide6.QtCore import QCoreApplication, QObject, Signal
 from PySide6.QtWidgets import QWidget
@@ -25,6 +25,11 @@ from castray_desktop.ui.window.notifications import Tray
 
 translate = QCoreApplication.translate
 MOST_NAMES = 3
+
+
+def in_a_row(*sentences: str) -> str:
+    """These sentences in one line, without a space between Chinese ones."""
+    return reduce(lambda text, each: Explanation(text, each).text if text else each, sentences, "")
 
 
 def names_list(casts: Sequence[CastSummary]) -> str:
@@ -125,7 +130,7 @@ class CastQuestion(QObject):
             )
             goes_on = translate("CastQuestion", "Running casts continue.")
             names = names_text(self._running())
-            return Explanation(opened, " ".join([danger, *([names, goes_on] if names else [])]))
+            return Explanation(opened, in_a_row(danger, *([names, goes_on] if names else [])))
 
         action = (lambda: translate("CastQuestion", "Let other machines join"), self._choice.share)
         self._banner.show_message(opens, action, tone="warn")
@@ -142,7 +147,7 @@ class CastQuestion(QObject):
             if not machines:
                 return Explanation(*on_casts)
             again = translate("CastQuestion", "To come back, a machine has to join again.")
-            return Explanation(machines_text(machines), " ".join([again, *on_casts]))
+            return Explanation(machines_text(machines), in_a_row(again, *on_casts))
 
         self._banner.show_message(words, (name, go_on), tone="warn")
 
@@ -253,7 +258,7 @@ class CloseController(QObject):
             )
         elif not hints[0]:
             hints.append(translate("MainWindow", "It can continue in the tray or at the next start."))
-        return Explanation(names_text(running), " ".join(filter(None, hints)))
+        return Explanation(names_text(running), in_a_row(*hints))
 
     def _outlived(self, running: tuple[CastSummary, ...]) -> str:
         """What keeps the engine running without the window, and what stops then; empty if nothing does."""

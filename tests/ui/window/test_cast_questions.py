@@ -11,6 +11,7 @@ from pytestqt.qtbot import QtBot
 from castray_desktop.core.failures.kinds import Failure, FailureKind
 from castray_desktop.core.protocol import messages as m
 from castray_desktop.core.protocol.messages import CastState, ClusterPhase, ClusterStatus, NodeState
+from castray_desktop.ui.i18n.language import CHINESE, Language
 from castray_desktop.ui.window.main_window import MainWindow
 from tests.helpers import fake_engine as fake
 from tests.helpers.desktop.on_screen import click, hidden_because
@@ -126,6 +127,16 @@ def test_sharing_says_what_it_opens_even_with_no_cluster(window: MainWindow, lin
     assert hidden_because(window.banner) == ""
     assert "opens Ray's ports on every network" in window.banner.text()
     assert "Anyone with the token can run programs here" in window.banner.text()
+
+
+def test_chinese_sentences_have_no_space_between_them(
+    window: MainWindow, link: FakeLink, language: Language
+) -> None:
+    language.choose(CHINESE)
+    link.start(fake.busy_welcome())
+    share(window)
+    assert window.banner.text().count("。") >= 4
+    assert "。 " not in window.banner.text()
 
 
 # --- a person's own act, and messages whose cause is gone ------------------------------------------
