@@ -38,8 +38,10 @@ async def read_body(reader: asyncio.StreamReader, limit: int = MAX_FRAME_BYTES) 
 
 ReplyType = TypeVar("ReplyType", bound=messages.Message)
 
-ENGINE_START_SECONDS = 15.0
-"""An engine that is stopping may hold the lock for a while."""
+ENGINE_START_SECONDS = 60.0
+"""An engine that is stopping may hold the lock for a while, and on a busy machine one starts slowly. The
+client notices at once if it fails.
+"""
 
 WELCOME_SECONDS = 5.0
 CONNECT_SECONDS = 0.02

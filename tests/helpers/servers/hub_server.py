@@ -261,9 +261,11 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         fault: Answer,
         gate: threading.Event | None = None,
     ) -> None:
-        sent = send_range(self, payload, {**headers, "Accept-Ranges": "bytes"}, fault, gate=gate)
-        with self.hub.lock:
-            self.hub.sent_bytes += sent
+        def count(length: int) -> None:
+            with self.hub.lock:
+                self.hub.sent_bytes += length
+
+        send_range(self, payload, {**headers, "Accept-Ranges": "bytes"}, fault, count, gate=gate)
 
     def log_message(self, *args: object) -> None:
         """Nothing."""

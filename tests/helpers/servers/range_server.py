@@ -31,7 +31,7 @@ class ServedFile:
     query: str = ""  # required: a signature that has not expired
     faults: list[Answer] = field(default_factory=list)  # for the next requests, one each
     gate: threading.Event | None = None  # bodies wait for it after the first request
-    served: int = 0  # bytes of its body that were sent
+    served: int = 0  # bytes of its body that were sent, or are being sent
     requests: list[dict[str, str]] = field(default_factory=list)  # their headers
 
     def __post_init__(self) -> None:
@@ -53,6 +53,7 @@ class RangeServer(http.server.ThreadingHTTPServer):
         self.scheme = "http"
         self.files: dict[str, ServedFile] = {}
         self.lock = threading.Lock()
+        self.answering = 0  # requests
 
     def add(self, path: str, payload: bytes) -> ServedFile:
         file = self.files[path] = ServedFile(payload)
@@ -78,6 +79,15 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     timeout = 20
 
     def do_GET(self) -> None:
+        with self.server.lock:
+            self.server.answering += 1
+        try:
+            self._answer()
+        finally:
+            with self.server.lock:
+                self.server.answering -= 1
+
+    def _answer(self) -> None:
         file = self.server.files.get(urlsplit(self.path).path)
         if file is None:
             self._refuse(404)
@@ -105,9 +115,12 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             **file.headers,
         }
         gate = file.gate if len(file.requests) > 1 else None
-        sent = send_range(self, file.payload, headers, fault, file.ranges, file.says_length, gate)
-        with self.server.lock:
-            file.served += sent
+
+        def count(length: int) -> None:
+            with self.server.lock:
+                file.served += length
+
+        send_range(self, file.payload, headers, fault, count, file.ranges, file.says_length, gate)
 
     def _refuse(self, status: int, headers: dict[str, str] | None = None) -> None:
         self.send_response(status)

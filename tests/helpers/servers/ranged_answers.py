@@ -5,7 +5,7 @@ from __future__ import annotations
 import http.server
 import re
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 CHUNK = 16 << 10
@@ -34,13 +34,15 @@ def send_range(
     payload: bytes,
     headers: Mapping[str, str],
     fault: Answer,
+    count: Callable[[int], None],
     ranges: bool = True,
     says_length: bool = True,
     gate: threading.Event | None = None,
-) -> int:
-    """Answer with the requested range of `payload`; returns how many bytes of the body were sent.
+) -> None:
+    """Answer with the requested range of `payload`.
 
-    The body waits for `gate`.
+    The body waits for `gate`. `count` gets its bytes before they are sent, so that whatever a client has
+    received is counted; if they can't be sent, it gets them back as a negative number.
     """
     match = _RANGE.match(handler.headers.get("Range", "")) if ranges and not fault.whole else None
     start, end = 0, len(payload)
@@ -52,7 +54,7 @@ def send_range(
                 handler.send_header(name, value)
             handler.send_header("Content-Length", "0")
             handler.end_headers()
-            return 0
+            return
         moved = min(fault.moved, start)
         start, end = start - moved, end - moved
         end = min(end, start + fault.at_most) if fault.at_most else end
@@ -71,25 +73,28 @@ def send_range(
         handler.close_connection = True
     handler.end_headers()
     if handler.command == "HEAD":
-        return 0
+        return
     if gate is not None:
         gate.wait(PATIENCE_SECONDS)
-    return _send_body(handler, payload[start:end], fault)
+    body = payload[start:end]
+    for length in (fault.cut_at, fault.silent_at):
+        if length >= 0:
+            body = body[:length]
+            handler.close_connection = True
+    count(len(body))
+    try:
+        _send_body(handler, body, fault)
+    except OSError:
+        count(-len(body))
+        raise
 
 
-def _send_body(handler: http.server.BaseHTTPRequestHandler, body: bytes, fault: Answer) -> int:
-    if fault.cut_at >= 0:
-        body = body[: fault.cut_at]
-        handler.close_connection = True
-    if fault.silent_at >= 0:
-        handler.wfile.write(body[: fault.silent_at])
-        fault.released.wait(PATIENCE_SECONDS)
-        handler.close_connection = True
-        return min(len(body), fault.silent_at)
+def _send_body(handler: http.server.BaseHTTPRequestHandler, body: bytes, fault: Answer) -> None:
     if not fault.seconds:
         handler.wfile.write(body)
-        return len(body)
-    for at in range(0, len(body), CHUNK):
-        threading.Event().wait(fault.seconds)
-        handler.wfile.write(body[at : at + CHUNK])
-    return len(body)
+    else:
+        for at in range(0, len(body), CHUNK):
+            threading.Event().wait(fault.seconds)
+            handler.wfile.write(body[at : at + CHUNK])
+    if fault.silent_at >= 0:
+        fault.released.wait(PATIENCE_SECONDS)

@@ -76,9 +76,12 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         if status != http.client.OK:
             self._answer(status, headers, body)
             return
-        sent = send_range(self, body, headers, fault, gate=self.server.gate)
-        with self.server.lock:
-            self.server.sent_bytes += sent
+
+        def count(length: int) -> None:
+            with self.server.lock:
+                self.server.sent_bytes += length
+
+        send_range(self, body, headers, fault, count, gate=self.server.gate)
 
     def do_HEAD(self) -> None:
         self._pass_on()

@@ -25,6 +25,7 @@ from castray_desktop.core.protocol.nodes import (
 from castray_desktop.workers.agent import node_agent as agent_module
 from castray_desktop.workers.agent.node_agent import NodeAgent
 from castray_desktop.workers.agent.node_inspection import MachineFactsMeter
+from castray_desktop.workers.agent.transfer import transfer_service
 from castray_desktop.workers.agent.transfer.system.file_io import OpenFiles
 from castray_desktop.workers.clusters.node_inventory import INBOX_SECONDS, with_facts
 from tests.helpers.patience import PATIENCE
@@ -86,6 +87,7 @@ async def test_an_agent_continues_reports_and_cancels(
 ) -> None:
     monkeypatch.setenv("CASTRAY_HOME", str(tmp_path / "home"))
     monkeypatch.setattr(agent_module, "PREFLIGHT_SECONDS", 0.3)
+    monkeypatch.setattr(transfer_service, "JOIN_SECONDS", 0.2)
     agent = NodeAgent(driver_protocol.PlaceAgent("a", str(hung / "inbox"), "127.0.0.1"))
     await agent.start()
     report = json_codec.from_json(await agent.report(), agent_reports.AgentHello | agent_reports.AgentReport)

@@ -311,6 +311,30 @@ async def test_an_engine_that_does_not_come_up(paths: Paths, monkeypatch: pytest
     assert caught.value.failure.values["reason"] == "it took too long"
 
 
+async def test_an_engine_that_starts_slowly_is_waited_for(
+    paths: Paths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a busy machine."""
+    loop = asyncio.get_running_loop()
+    time, late = loop.time, [0.0]
+    monkeypatch.setattr(loop, "time", lambda: time() + late[0])
+    houses: list[EngineHome] = []
+
+    def come_up() -> None:
+        houses.append(EngineHome(paths))
+
+    def start(paths: Paths) -> FakeProcess:
+        loop.call_soon_threadsafe(late.__setitem__, 0, 40.0)
+        loop.call_soon_threadsafe(loop.call_later, 0.01, come_up)
+        return FakeProcess(None)
+
+    monkeypatch.setattr(client_module, "start_engine", start)
+    client = await EngineClient.connect(paths, "test")
+    await client.request(messages.StopEngine(), messages.Done)
+    await houses[0].ended()
+    await client.close()
+
+
 async def test_a_home_that_can_not_be_made(paths: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
     def start(paths: Paths) -> None:
         raise PermissionError("no")

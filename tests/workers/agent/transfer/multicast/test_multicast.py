@@ -234,7 +234,7 @@ def test_a_listener_that_always_says_that_it_is_behind_gets_everything(
     lab: Lab, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(ReceivingSocket, "buffer_usage", lambda sock: 1.0)
-    path = lab.file("model.bin", 8 * MIB)
+    path = lab.file("model.bin", 2 * MIB)
     cast, nodes = start(lab, 2, path)
     check(path, nodes, cast.results())
     cast.forget()
@@ -525,7 +525,7 @@ def test_a_flood_of_reports_does_not_stop_the_stream(lab: Lab, monkeypatch: pyte
 def test_it_stops_where_it_stays_at_the_minimum_rate(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(multicast_sender, "SLOW_SECONDS", 0.1)
     monkeypatch.setattr(multicast_sender, "MIN_RATE", float("inf"))
-    path = lab.file("model.bin", 64 * MIB)
+    path = lab.file("model.bin", 24 * MIB)
     nodes = lab.chain(1)
     cast = lab.cast(nodes[0], [path])
     cast.deliver(nodes[1], nodes[0].upstream(), group=group_of(cast))

@@ -52,8 +52,10 @@ def unlimit(cast: Cast) -> None:
         node.plane._deliveries[cast.cast].store.pieces.limiter.set_limit(0)
 
 
-def chain_of_three(lab: Lab, size: int, limit: int, local: bool = False) -> tuple[Cast, list[Node]]:
-    source, *nodes = lab.chain(3, local)
+def chain_of_three(
+    lab: Lab, size: int, limit: int, local: bool = False, timing: PeerTiming | None = None
+) -> tuple[Cast, list[Node]]:
+    source, *nodes = (lab.node(f"node_{number}", local, timing) for number in range(4))
     cast = lab.cast(source, [lab.file("x", size)])
     for feeder, node in zip((source, *nodes), nodes, strict=False):
         cast.deliver(node, feeder.upstream())
@@ -79,7 +81,7 @@ def test_every_hop_stops_and_continues_at_the_same_offset(lab: Lab, local: bool)
 
 
 def test_a_connection_lost_during_a_pause_is_not_reported(lab: Lab) -> None:
-    cast, nodes = chain_of_three(lab, 32 * MIB, 16 * MIB)
+    cast, nodes = chain_of_three(lab, 32 * MIB, 16 * MIB, timing=PeerTiming(lost_after=0.3, grace=0.3))
     nodes[-1].await_delivery(cast.cast, lambda report: report.content_bytes >= 2 * MIB)
     pause(cast, True, 1)
     before = stand_still(cast)
@@ -88,7 +90,7 @@ def test_a_connection_lost_during_a_pause_is_not_reported(lab: Lab) -> None:
         assert channel is not None
         channel.abort()
     assert stand_still(cast) == before
-    assert not nodes[0].ends_within(cast.cast, 2.2)
+    assert not nodes[0].ends_within(cast.cast, 0.8)
     unlimit(cast)
     pause(cast, False, 2)
     reports = cast.results()
@@ -100,6 +102,7 @@ def test_an_older_order_changes_nothing(lab: Lab) -> None:
     cast, _ = chain_of_three(lab, 32 * MIB, 16 * MIB)
     pause(cast, False, 2)
     pause(cast, True, 1)
+    unlimit(cast)
     assert [report.state for report in cast.results()] == [RecipientState.COMPLETED] * 3
     cast.forget()
 
