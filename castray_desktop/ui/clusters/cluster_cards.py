@@ -228,6 +228,8 @@ class ClusterRow(QWidget):
         self.button = button(theme, lambda: self.tr("Attach"))
         name = ElidedLabel(lambda: target_name(cluster.target), 13, 600)
         line = ElidedLabel(lambda: cluster_line(cluster), 12, 400, "2")
+        if not cluster_line(cluster):
+            line.hide()  # the name is in the middle then
         words = lay_in(QVBoxLayout(), name, line, spacing=0)
         layout = lay_in(
             QHBoxLayout(self), GlyphLabel(theme, state), (words, 1), spacing=8, margins=(0, 4, 0, 4)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from PySide6.QtCore import QPointF, QRect, QRectF, Qt, QTimer, Signal
+from PySide6.QtCore import QPoint, QPointF, QRect, QRectF, Qt, QTimer, Signal
 from PySide6.QtGui import (
     QColor,
     QLinearGradient,
@@ -113,6 +113,7 @@ class WelcomePage(Card):
         self._theme = theme
         self._status = ClusterStatus()
         self._fitting = False
+        self._pictured = True
         self.illustration = RelayPicture(theme)
         self._title = label("", 20, 600)
         self._sentence = label("", 13, 400, "2")
@@ -183,6 +184,7 @@ class WelcomePage(Card):
         else:
             self.banner.hide()
         self._fit()
+        QTimer.singleShot(0, self, self._fit)  # once the cards have the size of their new contents
 
     def _ways_out(self, cluster: ClusterStatus, failure: Failure) -> list[tuple[Text, Callable[[], None]]]:
         """The actions that this page offers."""
@@ -233,9 +235,15 @@ class WelcomePage(Card):
         self.banner.float_over(self, self._room_for_messages, Edge.BOTTOM)
 
     def _room_for_messages(self) -> QRect:
-        """Above the cards."""
+        """Above the title if a message fits there, else above the cards."""
         cards = self._holder.geometry()
-        return QRect(cards.left(), 8, cards.width(), max(0, cards.top() - 16))
+        return QRect(cards.left(), 8, cards.width(), max(0, self._message_floor() - 16))
+
+    def _message_floor(self) -> int:
+        """Where the room for messages ends: at the title, or at the cards if they need its place."""
+        cards = self._holder.geometry()
+        title = self._title.mapTo(self, QPoint()).y() if self._pictured else 0
+        return title if title - 16 >= self.banner.needed_height(cards.width()) else cards.top()
 
     def resizeEvent(self, event: QResizeEvent) -> None:
         super().resizeEvent(event)
@@ -251,7 +259,6 @@ class WelcomePage(Card):
         if self._fitting or layout is None:
             return
         self._fitting = True
-        self._head.setVisible(self.banner.isHidden())
         for left_out in range(MOST_LEFT_OUT + 1):
             self._leave_out(left_out)
             for part in (self.local, self.attach, self._head, self._holder):  # else Qt tells it later
@@ -259,7 +266,19 @@ class WelcomePage(Card):
             least = layout.totalMinimumSize().height()
             if max(least, layout.totalHeightForWidth(self.width())) <= self.height():
                 break
+        layout.activate()
+        message = not self.banner.isHidden()
+        self.illustration.setVisible(self._pictured and not message)
+        self._head.setVisible(not message or self._message_floor() < self._holder.y())
+        self.banner.place()
         self._fitting = False
+
+    def _retain_picture(self, retained: bool) -> None:
+        """Whether the picture has its place in the layout, also while a message is there."""
+        policy = self.illustration.sizePolicy()
+        policy.setRetainSizeWhenHidden(retained)
+        self.illustration.setSizePolicy(policy)
+        self.illustration.setVisible(retained)
 
     def _leave_out(self, count: int) -> None:
         """Hide the first `count` of: picture, points of the cards, sentence, clusters but one, that one."""
@@ -269,8 +288,9 @@ class WelcomePage(Card):
         direction = QBoxLayout.Direction.TopToBottom if narrow else QBoxLayout.Direction.LeftToRight
         self._cards.setDirection(direction)
         self._cards.setSpacing(8 if narrow else 16)
-        self.illustration.setVisible(not narrow and not count)
-        self._picture_gap.setVisible(not narrow and not count)
+        self._pictured = not narrow and not count
+        self._retain_picture(self._pictured)
+        self._picture_gap.setVisible(self._pictured)
         for card in (self.local, self.attach):
             # Both are tight or none is, so that their titles are in line.
             card.set_short(narrow, pointless=count > 1, tight=bool(self.attach.rows))

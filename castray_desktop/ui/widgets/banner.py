@@ -177,10 +177,16 @@ class Banner(_MessageWidget):
         if self._host is None or layout is None:
             return
         area = self._area()
-        self._place_buttons(beside=area.width() >= SIDE_BY_SIDE)
-        height = max(layout.totalHeightForWidth(area.width()), layout.totalMinimumSize().height())
+        height = self.needed_height(area.width())
         top = area.top() if self._edge is Edge.TOP else max(area.top(), area.bottom() + 1 - height)
         self.setGeometry(area.left(), top, area.width(), height)
+
+    def needed_height(self, width: int) -> int:
+        """How high the message is in that width."""
+        layout = self.layout()
+        assert layout is not None
+        self._place_buttons(beside=width >= SIDE_BY_SIDE)
+        return max(layout.totalHeightForWidth(width), layout.totalMinimumSize().height())
 
     def _place_buttons(self, *, beside: bool) -> None:
         if beside is self._beside:

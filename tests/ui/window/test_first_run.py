@@ -152,3 +152,26 @@ def test_the_titles_of_both_cards_are_in_line(window: MainWindow, link: FakeLink
         if each.text() in ("Start a local cluster", "Attach to a cluster")
     }
     assert len(titles) == 1
+
+
+@pytest.mark.parametrize("clusters", [0, 2])
+def test_a_message_leaves_the_title_where_there_is_room(
+    window: MainWindow, link: FakeLink, clusters: int
+) -> None:
+    link.answers[m.ListClusters] = lambda command: found(clusters)
+    link.start(fake.empty_welcome())
+    page = window.welcome_page
+    slow = Failure(FailureKind.START_SLOW, {"seconds": "10"})
+    for size, whole in ((QSize(1440, 900), True), (QSize(1024, 700), False)):
+        link.say(m.ClusterChanged(ClusterStatus(ClusterPhase.STARTING, "local")))
+        settle(window, size)
+        before = place(page.local)
+        link.say(m.ClusterChanged(ClusterStatus(ClusterPhase.STARTING, "local", notice=slow)))
+        settle(window, size)
+        assert page.banner.isVisible()
+        assert place(page.local) == before
+        assert page._title.isVisible() is whole
+        if whole:
+            assert place(page.banner).bottom() < place(page._title).top()
+            assert not page.illustration.isVisible()
+            assert place(page._title).bottom() < place(page.local).top()
