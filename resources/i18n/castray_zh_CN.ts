@@ -125,10 +125,6 @@
         <translation>大小</translation>
     </message>
     <message>
-        <source>Rate</source>
-        <translation>速率</translation>
-    </message>
-    <message>
         <source>Upstream</source>
         <translation>上游</translation>
     </message>
@@ -163,6 +159,10 @@
     <message>
         <source>Direct, reverse connection</source>
         <translation>直连（反向拨入）</translation>
+    </message>
+    <message>
+        <source>Speed</source>
+        <translation>速率</translation>
     </message>
     <message>
         <source>Duration</source>
@@ -419,6 +419,14 @@
         <translation>{names} 仍在发送。</translation>
     </message>
     <message>
+        <source>Another machine is in this cluster. Its nodes leave when it stops.</source>
+        <translation>此集群中还有一台其他机器，集群停止后，其节点会离开。</translation>
+    </message>
+    <message>
+        <source>{count} other machines are in this cluster. Their nodes leave when it stops.</source>
+        <translation>此集群中还有 {count} 台其他机器，集群停止后，其节点会离开。</translation>
+    </message>
+    <message>
         <source>Switch</source>
         <translation>切换</translation>
     </message>
@@ -443,8 +451,16 @@
         <translation>正在进行的传输会继续。</translation>
     </message>
     <message>
+        <source>To come back, a machine has to join again.</source>
+        <translation>要回到集群，机器需要重新加入。</translation>
+    </message>
+    <message>
         <source>Detach</source>
         <translation>断开连接</translation>
+    </message>
+    <message>
+        <source>{names} and {count} more</source>
+        <translation>{names} 及另外 {count} 项</translation>
     </message>
     <message>
         <source>Stop cluster</source>
@@ -606,6 +622,10 @@
     <message>
         <source>Stop local cluster</source>
         <translation>停止本地集群</translation>
+    </message>
+    <message>
+        <source>Stop shared cluster</source>
+        <translation>停止共享集群</translation>
     </message>
     <message>
         <source>Detach</source>
@@ -776,8 +796,24 @@
         <translation>添加文件</translation>
     </message>
     <message>
+        <source>Files</source>
+        <translation>文件</translation>
+    </message>
+    <message>
         <source>Add folder</source>
         <translation>添加文件夹</translation>
+    </message>
+    <message>
+        <source>Folder</source>
+        <translation>文件夹</translation>
+    </message>
+    <message>
+        <source>URL</source>
+        <translation>网址</translation>
+    </message>
+    <message>
+        <source>Add from URL</source>
+        <translation>从网址添加</translation>
     </message>
     <message>
         <source>Drop files or folders here</source>
@@ -919,10 +955,6 @@
     <message>
         <source>Choose other recipients or another source.</source>
         <translation>请选择其他接收节点，或更换源节点。</translation>
-    </message>
-    <message>
-        <source>{rate} is not a rate.</source>
-        <translation>{rate} 不是有效的速率。</translation>
     </message>
     <message>
         <source>There is no cast {cast}.</source>
@@ -1278,7 +1310,7 @@
     </message>
     <message>
         <source>{node} can&apos;t connect to {peer} ({address}): {reason}. Files go through Ray, which is slower.</source>
-        <translation>{node} 无法连接到 {peer}（{address}）：{reason}。文件将经由 Ray 传输，速度较慢。</translation>
+        <translation>{node} 无法连接到 {peer}（{address}）：{reason}。文件将经由 Ray 传输，速率较低。</translation>
     </message>
     <message>
         <source>{node} can&apos;t connect to {peer} ({address}): {reason}.</source>
@@ -1897,6 +1929,10 @@
         <translation>名称只能包含字母、数字、点、连字符和下划线，最多 60 个字符。</translation>
     </message>
     <message>
+        <source>{rate} is not a speed.</source>
+        <translation>{rate} 不是有效的速率。</translation>
+    </message>
+    <message>
         <source>Patterns can&apos;t include excluded files again. Remove the line, or write \! for a name that begins with !.</source>
         <translation>已被排除的内容无法再次包含。请删除这一行；名称以 ! 开头时请写成 \!。</translation>
     </message>
@@ -2426,7 +2462,7 @@
     </message>
     <message>
         <source>Multicast stayed at its lowest speed, so the relay delivered the rest.</source>
-        <translation>组播一直停留在最低速度，其余部分已改由接力链送达。</translation>
+        <translation>组播一直停留在最低速率，其余部分已改由接力链送达。</translation>
     </message>
     <message>
         <source>Most datagrams are lost on the way: check the network between the nodes, or use the automatic transport, which is the relay.</source>
@@ -3453,7 +3489,7 @@
         <translation>用时</translation>
     </message>
     <message>
-        <source>Rate</source>
+        <source>Speed</source>
         <translation>速率</translation>
     </message>
     <message>
@@ -3486,7 +3522,7 @@
         <translation>限速</translation>
     </message>
     <message>
-        <source>Maximum rate on each hop of the relay, for this cast</source>
+        <source>Maximum speed on each hop of the relay, for this cast</source>
         <translation>本次传输中，接力链每一跳的最高速率</translation>
     </message>
     <message>
@@ -3498,7 +3534,7 @@
         <translation>其他…</translation>
     </message>
     <message>
-        <source>Maximum rate, for example 25MB/s or 200Mbit/s:</source>
+        <source>Maximum speed, for example 25MB/s or 200Mbit/s:</source>
         <translation>最高速率，例如 25MB/s 或 200Mbit/s：</translation>
     </message>
     <message>
@@ -3658,6 +3694,10 @@
 <context>
     <name>MainWindow</name>
     <message>
+        <source>Close the window</source>
+        <translation>关闭窗口</translation>
+    </message>
+    <message>
         <source>Stop, and continue next time</source>
         <translation>停止，下次继续</translation>
     </message>
@@ -3672,6 +3712,14 @@
     <message>
         <source>It can continue in the tray or at the next start.</source>
         <translation>可以在托盘中继续，也可以在下次启动时继续。</translation>
+    </message>
+    <message>
+        <source>If you close the window, CastRay keeps running to finish {kept}. After that, it stops {stopped} until the next start.</source>
+        <translation>关闭窗口后，CastRay 会继续运行，直到 {kept} 传输结束。之后会停止 {stopped}，下次启动时再继续。</translation>
+    </message>
+    <message>
+        <source>If you close the window, CastRay keeps running while another program uses it. After that, it stops {stopped} until the next start.</source>
+        <translation>关闭窗口后，只要还有其他程序在使用，CastRay 就会继续运行。之后会停止 {stopped}，下次启动时再继续。</translation>
     </message>
     <message>
         <source>In the background, CastRay ends when everything has been sent. Until then, start it again to show this window.</source>
@@ -3774,7 +3822,7 @@
     </message>
     <message>
         <source>Multicast stopped: far too slow</source>
-        <translation>组播已停止：速度过低</translation>
+        <translation>组播已停止：速率过低</translation>
     </message>
     <message>
         <source>Multicast stopped: no listeners left</source>
@@ -4032,7 +4080,7 @@
 <context>
     <name>PlotOverlay</name>
     <message>
-        <source>Rates appear here once a transfer starts</source>
+        <source>Speeds appear here once a transfer starts</source>
         <translation>开始传输后，这里会显示速率</translation>
     </message>
     <message>
@@ -5083,7 +5131,7 @@
 <context>
     <name>Sparkline</name>
     <message>
-        <source>Recent total rate</source>
+        <source>Recent total speed</source>
         <translation>最近的总速率</translation>
     </message>
 </context>
@@ -5184,11 +5232,11 @@
         <translation>传输总用时</translation>
     </message>
     <message>
-        <source>Mean rate</source>
+        <source>Mean speed</source>
         <translation>平均速率</translation>
     </message>
     <message>
-        <source>Peak rate</source>
+        <source>Peak speed</source>
         <translation>最高速率</translation>
     </message>
     <message>
@@ -5436,7 +5484,7 @@
     </message>
     <message>
         <source>Drop files, select recipients and press Send. Progress, speed and hashes of every node appear here.</source>
-        <translation>拖入文件，勾选接收节点，然后点击发送。各节点的进度、速度和哈希会显示在这里。</translation>
+        <translation>拖入文件，勾选接收节点，然后点击发送。各节点的进度、速率和哈希会显示在这里。</translation>
     </message>
     <message>
         <source>Cancel</source>
@@ -5827,6 +5875,10 @@
     <message>
         <source>Choose a cluster to send to</source>
         <translation>选择要使用的集群</translation>
+    </message>
+    <message>
+        <source>Your shared cluster is starting</source>
+        <translation>正在启动共享集群</translation>
     </message>
     <message>
         <source>Your local cluster is starting</source>
