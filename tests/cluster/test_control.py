@@ -22,7 +22,7 @@ from tests.cluster.conftest import GONE_SECONDS, Castray
 from tests.cluster.test_recovery import process_of
 from tests.helpers.trees import make_file
 
-pytestmark = [pytest.mark.ray, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.ray, pytest.mark.timeout(400)]
 
 MIB = 1 << 20
 STOP_SECONDS = 0.5

@@ -13,7 +13,7 @@ import pytest
 
 from tests.cluster.conftest import Castray
 
-pytestmark = [pytest.mark.ray, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.ray, pytest.mark.timeout(300)]
 
 
 def engine_pid(castray: Castray) -> int:
@@ -34,7 +34,7 @@ def test_the_next_start_sweeps_what_a_killed_engine_and_its_reaper_left(
     own_castray.demo_nodes(1)
     starts = [own_castray.start("engine", "start") for _ in range(2)]
     for start in starts:
-        _, errors = start.communicate(timeout=60)
+        _, errors = start.communicate(timeout=120)
         assert start.returncode == 0, errors
     engine = engine_pid(own_castray)
     commands = {pid: command_line(pid) for pid in own_castray.processes()}

@@ -23,10 +23,10 @@ from castray_desktop.workers.clusters.node_inventory import local_node_name
 from tests.cluster.conftest import Castray
 from tests.helpers.trees import make_file
 
-pytestmark = [pytest.mark.ray, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.ray, pytest.mark.timeout(300)]
 
 SIZE = 40 << 20
-BACK_SECONDS = 40.0
+BACK_SECONDS = 90.0
 
 
 @pytest.fixture
@@ -70,7 +70,7 @@ def start_slowly(cluster: Castray, file: Path, folder: Path) -> subprocess.Popen
 
 def finish(command: subprocess.Popen[str], file: Path, folder: Path) -> dict[str, Any]:
     """Wait for the result, and check that everything has arrived at every recipient."""
-    output, errors = command.communicate(timeout=90)
+    output, errors = command.communicate(timeout=150)
     result: dict[str, Any] = json.loads(output.splitlines()[-1])
     assert (command.returncode, result["state"]) == (0, "completed"), (errors, result)
     for item in result["deliveries"]:

@@ -12,7 +12,7 @@ from benchmarks.soak.__main__ import Pace, soak
 from benchmarks.soak.soak_records import read_run
 from benchmarks.soak.soak_report import SoakRun, problems, text
 
-pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(600)]
 
 
 def test_a_short_soak_accounts_for_every_delivery(make_lab: Callable[..., Lab], tmp_path: Path) -> None:
