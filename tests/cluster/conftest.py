@@ -141,7 +141,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Castray]:
     started = castray("engine", "start", "--cluster", "local", timeout=START_SECONDS)
     assert started.returncode == 0, started.stderr
     yield castray
-    stopped = castray("engine", "stop", timeout=30)
+    stopped = castray("engine", "stop", timeout=60)
     assert stopped.returncode == 0, stopped.stderr
     assert castray.wait_until_gone() == []
     assert not list((castray.home / "castray" / "runs").iterdir())
@@ -153,7 +153,7 @@ def own_castray(tmp_path: Path) -> Iterator[Castray]:
     """A home without an engine. No process may remain afterwards."""
     castray = make_home(tmp_path)
     yield castray
-    castray("engine", "stop", timeout=30)
+    castray("engine", "stop", timeout=60)
     assert castray.wait_until_gone() == []
 
 
