@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 if TYPE_CHECKING:
     from castray_desktop.workers.base.paths import Paths
@@ -21,6 +22,10 @@ SCREEN = Path(__file__).parent / "screen.json"  # Qt's own offscreen screen is s
 os.environ.setdefault("QT_QPA_PLATFORM", f"offscreen:configfile={SCREEN}")
 os.environ.setdefault("QT_API", "pyside6")
 os.environ.setdefault("PYTEST_QT_API", "pyside6")
+
+# Neither the time of an example nor that of making it up is asserted: a busy machine needs longer.
+settings.register_profile("castray", settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("castray")
 
 
 @pytest.hookimpl(wrapper=True)
