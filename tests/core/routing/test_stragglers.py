@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import random
 from collections.abc import Callable, Mapping
@@ -101,6 +102,12 @@ def names(count: int) -> list[str]:
     return [f"n{number}" for number in range(count)]
 
 
+@functools.cache
+def undisturbed_seconds(count: int) -> float:
+    """After which the last of so many equal nodes has a GiB."""
+    return max(Model(chain(names(count)), GIB).run(None).finished.values())
+
+
 def test_a_slow_start_is_no_straggler() -> None:
     """The list of files arrived at once, and the first piece; then a disk was busy for half a second."""
     route, watch, total = chain(names(3)), StragglerDetector(), 100 * MIB
@@ -110,8 +117,7 @@ def test_a_slow_start_is_no_straggler() -> None:
 
 @pytest.mark.parametrize("place", range(7))
 def test_a_link_at_a_tenth_of_the_rate_delays_nobody_else(place: int) -> None:
-    nodes = names(8)
-    undisturbed = max(Model(chain(nodes), GIB).run(None).finished.values())
+    nodes, undisturbed = names(8), undisturbed_seconds(8)
     for seed in range(5):
         model = Model(chain(nodes), GIB, seed=seed)
         model.slow(nodes[place], 0.1)
@@ -123,8 +129,7 @@ def test_a_link_at_a_tenth_of_the_rate_delays_nobody_else(place: int) -> None:
 
 def test_a_node_that_was_accused_wrongly_does_not_stay_below_a_much_slower_one() -> None:
     """The next node below it was busy for a moment, just when a slow node had gone to the tail."""
-    nodes = names(4)
-    undisturbed = max(Model(chain(nodes), GIB).run(None).finished.values())
+    nodes, undisturbed = names(4), undisturbed_seconds(4)
     model, watch = Model(chain(nodes), GIB), StragglerDetector()
     model.slow("n1", 0.01)
     while not model.moves and model.now < 5:
