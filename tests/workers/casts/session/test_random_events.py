@@ -8,6 +8,7 @@ import random
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -296,6 +297,7 @@ EVENTS = st.one_of(
 )
 
 
+@pytest.mark.timeout(180)
 @settings(max_examples=150, deadline=None)
 @given(st.lists(EVENTS, max_size=40), st.integers(0, 1 << 32), st.booleans(), st.booleans(), st.booleans())
 def test_every_cast_ends_and_what_was_delivered_stays_so(
