@@ -16,6 +16,7 @@ import pytest
 from castray_desktop.workers.base.installation import EXTRAS
 from tools import structure
 
+pytestmark = pytest.mark.timeout(180)  # all of the code is parsed
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "castray_desktop"
 # What an agent is made of: it runs on the standard library alone and on Python 3.9.
@@ -162,7 +163,6 @@ def test_what_is_shipped_imports_the_shipped_alone() -> None:
     assert wrong == []
 
 
-@pytest.mark.timeout(60)
 def test_an_agent_needs_the_standard_library_alone() -> None:
     """Without site-packages, everything that an agent needs can be imported."""
     parts = [path for path in shipped() if path.stem not in RAY_MODULES]
@@ -176,7 +176,6 @@ def test_an_agent_needs_the_standard_library_alone() -> None:
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.timeout(60)
 def test_what_is_shipped_is_valid_for_python_3_9() -> None:
     for path in shipped():
         ast.parse(path.read_text(), feature_version=(3, 9))
@@ -240,7 +239,6 @@ def test_each_file_name_is_used_once() -> None:
     assert structure.repeated_file_names(structure.source_files(ROOT)) == {}
 
 
-@pytest.mark.timeout(60)
 def test_no_call_unpacks_a_literal() -> None:
     """`f(*(a, b), c)` only saves lines; a call with that many arguments lacks a context object."""
     literals = (ast.Tuple, ast.List, ast.Set)
@@ -257,14 +255,12 @@ def test_no_call_unpacks_a_literal() -> None:
     assert found == []
 
 
-@pytest.mark.timeout(60)
 def test_opening_the_window_imports_nothing_heavy() -> None:
     """What the first paint waits for; pyqtgraph and numpy come after it."""
     heavy = {"ray", "numpy", "pyqtgraph", "rich"}
     assert not loaded_by("import castray_desktop.app") & heavy
 
 
-@pytest.mark.timeout(60)
 def test_a_command_imports_nothing_of_the_window_or_the_api() -> None:
     """Every command starts Python: a command must not import what only others need."""
     heavy = {"ray", "numpy", "PySide6", "fastapi", "pydantic", "starlette", "uvicorn", "argcomplete"}
