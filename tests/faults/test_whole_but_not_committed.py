@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from tests.faults.agent_stage import LAST, agent_stage, make_parcel
 from tests.faults.fault_checks import COMPLETED
 from tests.faults.rows.disk_rows import LIST_BYTES, PART_FILES, WORKS, missing_bytes, retry, staging_left
 from tests.helpers.fault_fs import fault_fs
 
 
+@pytest.mark.timeout(240)
 async def test_a_retry_completes_a_delivery_whose_disk_became_read_only_at_its_commit(tmp_path: Path) -> None:
     parcel = make_parcel(tmp_path / "parcel")
     async with (
