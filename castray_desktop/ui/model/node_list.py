@@ -116,8 +116,16 @@ class NodeList(QObject):
             self.state_version += 1
         self.changed.emit()
 
-    def watch(self, cast: CastSummary | None, deliveries: Iterable[DeliverySnapshot] = ()) -> None:
-        """Show this cast with all its deliveries on the nodes; None shows none."""
+    def watch(
+        self,
+        cast: CastSummary | None,
+        deliveries: Iterable[DeliverySnapshot] = (),
+        others: Iterable[DeliverySnapshot] = (),
+    ) -> None:
+        """Show this cast with all its deliveries on the nodes; None shows none.
+
+        `others` are the deliveries of the other running casts there.
+        """
         found = {delivery.node: delivery for delivery in deliveries} if cast is not None else {}
         if cast == self.cast and found == self._deliveries:
             return
@@ -132,7 +140,7 @@ class NodeList(QObject):
             self._states = states
             self.state_version += 1
         self.cast, self._deliveries = cast, found
-        self.slowest = slowest_hop(cast, found.values(), self.limit) if cast is not None else None
+        self.slowest = slowest_hop(cast, found.values(), self.limit, others) if cast is not None else None
         self.listening = multicast_status(cast, found.values()) if cast is not None else None
         self._see_repairs()
         self.activity_changed.emit()

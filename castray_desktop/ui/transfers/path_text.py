@@ -38,6 +38,7 @@ def bottleneck_cause_text(hop: SlowestHop) -> str:
         BottleneckCause.UNKNOWN: "",
         BottleneckCause.LINK: translate("Relay", "the link"),
         BottleneckCause.LIMIT: translate("Relay", "the speed limit"),
+        BottleneckCause.SHARED_LIMIT: translate("Relay", "the speed limit, shared with other casts"),
         BottleneckCause.DISK: translate("Relay", "the disk of {node}"),
         BottleneckCause.PROCESSOR: translate("Relay", "the processor of {node}"),
         BottleneckCause.SOURCE_DISK: translate("Relay", "the disk of {upstream}"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from PySide6.QtCore import (
@@ -214,6 +214,17 @@ class TransferModel(QAbstractItemModel):
         """What is known of a cast's deliveries; empty for an unknown cast."""
         row = self._row_of.get(cast)
         return tuple(row.deliveries) if row else ()
+
+    def deliveries_beside(self, cast: CastSummary) -> Iterator[DeliverySnapshot]:
+        """The deliveries of the other casts under way on its cluster."""
+        for row in self._row_of.values():
+            other = row.summary
+            if (
+                other.cast != cast.cast
+                and other.cluster.target == cast.cluster.target
+                and not other.state.finished
+            ):
+                yield from row.deliveries
 
     def under_way_on(self, node: str) -> list[tuple[CastSummary, DeliverySnapshot | None]]:
         """The casts under way that a node takes part in, each with its delivery, None for the source."""

@@ -439,8 +439,11 @@ class MainWindow(QMainWindow):
     def _show_cast(self, cast: str) -> None:
         summary = self.transfers.summary(cast)
         self.sheets.refresh(cast)
-        here = summary is not None and self._is_here(summary)  # else its nodes are not those of the graph
-        self.nodes.watch(summary if here else None, self.transfers.deliveries(cast) if here else ())
+        if summary is not None and self._is_here(summary):
+            others = self.transfers.deliveries_beside(summary)
+            self.nodes.watch(summary, self.transfers.deliveries(cast), others)
+        else:  # its nodes are not those of the graph
+            self.nodes.watch(None)
         self.status.show_cast(summary, self.nodes.slowest, self.nodes.listening)
 
     def _show_status(self) -> None:

@@ -76,6 +76,30 @@ def test_a_node_divides_the_limit_among_those_that_it_feeds() -> None:
     assert found == SlowestHop("desk", "node_2", 24e6, BottleneckCause.LIMIT)
 
 
+def test_a_limit_that_casts_share_is_named_where_they_reach_it_together() -> None:
+    fed = [hop("node_1", "desk", 4000, 24, writing=0.9)]
+    other = hop("node_2", "desk", 100, 25)
+    found = slowest_hop(make_cast(), fed, 50 * MB, [other])
+    assert found == SlowestHop("desk", "node_1", 24e6, BottleneckCause.SHARED_LIMIT)
+    elsewhere = hop("node_2", "node_3", 100, 25)
+    waiting = make_delivery("node_2", DeliveryState.PAUSED, upstream="desk", rate=25e6)
+    for others in ([], [elsewhere], [waiting]):
+        alone = slowest_hop(make_cast(), fed, 50 * MB, others)
+        assert alone == SlowestHop("desk", "node_1", 24e6, BottleneckCause.DISK)
+
+
+@pytest.mark.parametrize(
+    ("facts", "cause"), [({"writing": 0.9}, BottleneckCause.DISK), ({}, BottleneckCause.UNKNOWN)]
+)
+def test_a_hop_that_leaves_its_share_of_the_limit_to_other_casts_is_slow_by_itself(
+    facts: dict[str, object], cause: BottleneckCause
+) -> None:
+    found = slowest_hop(
+        make_cast(), [hop("node_1", "desk", 4000, 10, **facts)], 50 * MB, [hop("node_2", "desk", 9, 40)]
+    )
+    assert found == SlowestHop("desk", "node_1", 10e6, cause)
+
+
 def test_one_below_a_node_that_has_everything_is_held_up_by_itself() -> None:
     done = make_delivery("node_1", DeliveryState.COMPLETED, bytes=10 * GB)
     last = hop("node_2", "node_1", 9990, 90)

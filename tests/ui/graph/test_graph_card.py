@@ -513,6 +513,14 @@ def test_a_limit_over_all_casts_is_named(stage: Stage) -> None:
     assert stage.view.overlays.read_out.lines[1] == "Limited by the speed limit"
 
 
+def test_a_limit_that_casts_share_is_named(stage: Stage) -> None:
+    stage.nodes.limit = 200_000_000
+    stage.nodes.watch(make_cast(), relayed("desk"), relayed("desk"))
+    shared = "the speed limit, shared with other casts"
+    assert stage.view.overlays.read_out.lines[1] == f"Limited by {shared}"
+    assert f"Limits the cast: {shared}" in stage.scene.tool_tip("node_1")
+
+
 def test_among_dots_hops_are_segments(qtbot: QtBot) -> None:
     stage = Stage(qtbot, 900)
     names = [f"node_{number}" for number in range(1, 901)]

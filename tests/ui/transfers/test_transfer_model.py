@@ -11,7 +11,7 @@ from pytestqt.qtbot import QtBot
 
 from castray_desktop.core.content.file_outcomes import FileCounts
 from castray_desktop.core.failures.kinds import Failure, FailureKind
-from castray_desktop.core.protocol.messages import CastState, DeliveryState
+from castray_desktop.core.protocol.messages import CastCluster, CastState, DeliveryState
 from castray_desktop.ui.transfers.transfer_columns import TransferColumn
 from castray_desktop.ui.transfers.transfer_model import ITEM_ROLE, NO_PARENT, TransferModel
 from tests.helpers.samples import GB, NOW, make_cast, make_delivery
@@ -38,6 +38,16 @@ def test_the_newest_cast_is_on_top(model: TransferModel) -> None:
     model.apply_summary(make_cast("new", started=NOW))
     model.apply_summary(make_cast("older", started=NOW - 90))
     assert names(model) == ["new", "old", "older"]
+
+
+def test_what_runs_beside_a_cast_is_on_its_cluster(model: TransferModel) -> None:
+    here, there = CastCluster.of("local"), CastCluster.of("10.0.4.10:6379")
+    shown = make_cast("shown", cluster=here)
+    ended = make_cast("ended", cluster=here, state=CastState.COMPLETED)
+    for cast in (shown, make_cast("beside", cluster=here), make_cast("away", cluster=there), ended):
+        model.apply_summary(cast)
+        model.apply_deliveries(cast.cast, (make_delivery(f"node_of_{cast.cast}"),))
+    assert [delivery.node for delivery in model.deliveries_beside(shown)] == ["node_of_beside"]
 
 
 def test_a_row_says_what_a_cast_is(model: TransferModel) -> None:

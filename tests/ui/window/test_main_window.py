@@ -521,6 +521,22 @@ def test_closing_leaves_the_ending_to_the_owner(qtbot: QtBot, window: MainWindow
     assert not event.isAccepted()
 
 
+def test_a_limit_that_two_casts_reach_together_is_named(
+    qtbot: QtBot, window: MainWindow, link: FakeLink
+) -> None:
+    link.start(fake.busy_welcome())
+    link.say(m.SettingsChanged(m.EngineSettings(limit=6_000_000)))
+    moving = m.DeliverySnapshot("node_1", m.DeliveryState.RECEIVING, upstream="ubuntu-ws", rate=3e6)
+    for cast in ("c0ffee000008", "c0ffee000009"):
+        link.say(m.CastChanged(fake.sending_cast(cast=cast, recipients=("node_1", "node_2"))))
+        link.say(m.DeliveriesChanged(cast, (moving,)))
+    window.table.select_cast("c0ffee000008")
+    qtbot.waitUntil(lambda: window.nodes.slowest is not None and window.nodes.slowest.rate == 3e6)
+    shared = "the speed limit, shared with other casts"
+    assert window.graph.view.overlays.read_out.lines[1] == f"Limited by {shared}"
+    assert f"slowest ubuntu-ws → node_1: {shared}" in window.status.text()
+
+
 def test_rates_reach_header_and_plot(window: MainWindow, link: FakeLink) -> None:
     link.start(fake.busy_welcome())
     sample = fake.throughput(1.0, 546e6, 118e6)
