@@ -67,7 +67,7 @@ from castray_desktop.ui.widgets.banner import Banner, Toast
 from castray_desktop.ui.widgets.basic_widgets import KeyboardFocus
 from castray_desktop.ui.widgets.fields import Dropdown
 from castray_desktop.ui.widgets.sheet import Sheet
-from castray_desktop.ui.window.cast_questions import CastQuestion, CloseController
+from castray_desktop.ui.window.cast_questions import CastQuestion, CloseController, JoinedMachines
 from castray_desktop.ui.window.drop_overlay import DropOverlay
 from castray_desktop.ui.window.header import Header
 from castray_desktop.ui.window.notifications import DesktopNotifications, Notifier, Tray
@@ -170,13 +170,16 @@ class MainWindow(QMainWindow):
             self.actions_on_casts.folders,
             self,
         )
-        self.close_question = CloseController(self.banner, self.tray, preferences, self._running, link, self)
+        joined = JoinedMachines(link, self.nodes, preferences, lambda: self._cluster.target)
+        self.close_question = CloseController(
+            self.banner, self.tray, preferences, self._running, joined, self
+        )
         self.cast_question = CastQuestion(
             self.banner,
             self.cluster_selector,
             self._running_here,
             lambda: self._cluster.target,
-            self.nodes,
+            joined,
             self,
         )
         self.join_hint = JoinHintController(link, self.nodes, self)
@@ -319,6 +322,7 @@ class MainWindow(QMainWindow):
         link.cluster_changed.connect(self._on_cluster)
         link.nodes_changed.connect(self.nodes.apply)
         self.nodes.changed.connect(self._find_this_computer)
+        self.nodes.changed.connect(self.close_question.refresh)
         link.cast_changed.connect(self.shown_cast.apply_summary)
         link.cast_changed.connect(self._on_cast)
         link.deliveries_changed.connect(self.shown_cast.apply_deliveries)
@@ -385,7 +389,7 @@ class MainWindow(QMainWindow):
     def _on_result(self, result: messages.CastResult) -> None:
         self.shown_cast.apply_summary(result.summary)
         self.shown_cast.apply_deliveries(result.summary.cast, result.deliveries)
-        self.close_question.casts_changed()
+        self.close_question.refresh()
         summary = result.summary
         failure = summary.failure
         stopped = failure is not None and failure.kind is FailureKind.CLUSTER_STOPPED

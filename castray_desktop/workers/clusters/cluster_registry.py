@@ -106,6 +106,11 @@ class ManagedCluster:
         """Whether it was chosen and not left since."""
         return self.status.phase is not ClusterPhase.NONE
 
+    @property
+    def is_alive(self) -> bool:
+        """Whether it is in use and has not failed."""
+        return self.in_use and self.status.phase is not ClusterPhase.FAILED
+
     def cluster_changed(self, status: ClusterStatus) -> None:
         """See `ClusterListener`."""
         self._publish(messages.ClusterChanged(status))
@@ -271,10 +276,7 @@ class ClusterRegistry:
     @property
     def has_deferred(self) -> bool:
         """Whether deliveries wait for nodes of a connected cluster."""
-        return any(
-            cluster.in_use and cluster.status.phase is not ClusterPhase.FAILED and cluster.casts.has_deferred
-            for cluster in self
-        )
+        return any(cluster.is_alive and cluster.casts.has_deferred for cluster in self)
 
     async def settings_changed(self, settings: messages.EngineSettings) -> None:
         """Apply changed settings; when this returns, reachable nodes use the new limits."""
@@ -323,6 +325,12 @@ class ClusterRegistry:
 
     # --- unused clusters -----------------------------------------------------------------------
 
+    def is_kept(self, cluster: ManagedCluster) -> bool:
+        """Whether it stays connected without clients and without running casts."""
+        return (
+            cluster.kept or cluster.target in self.held or (cluster.is_alive and cluster.casts.has_deferred)
+        )
+
     def close_unused(self, targets_in_use: Iterable[str]) -> None:
         """Leave clusters unused for a while, and drop those without any state."""
         seen, now = set(targets_in_use), self._clock()
@@ -330,13 +338,8 @@ class ClusterRegistry:
         for cluster in self:
             if (
                 cluster.target in seen
-                or cluster.kept
-                or cluster.target in self.held
-                or (
-                    cluster.in_use
-                    and cluster.status.phase is not ClusterPhase.FAILED
-                    and (cluster.casts.unfinished or cluster.casts.has_deferred)
-                )
+                or self.is_kept(cluster)
+                or (cluster.is_alive and cluster.casts.unfinished)
             ):
                 cluster.idle_since = None
             elif cluster.idle_since is None:

@@ -294,4 +294,5 @@ class EngineCommands:
             kept=self.needs_engine,
             limit=self._parts.settings.current.limit,
             kept_until=() if self._kept_for_good else tuple(sorted(self._awaited_casts)),
+            cluster_kept=self._clusters.is_kept(cluster),
         )

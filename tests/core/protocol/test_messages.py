@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from castray_desktop.core.failures.kinds import Failure, FailureKind
 from castray_desktop.core.protocol import messages
 
-FORM_OF_VERSION = {6: "5fe04f5808b9af47"}
+FORM_OF_VERSION = {6: "fb4412e5f12694fc"}
 
 
 def without_descriptions(schema: Any) -> Any:

@@ -12,6 +12,7 @@ from castray_desktop.core.failures.kinds import Failure, FailureKind
 from castray_desktop.core.protocol import messages as m
 from castray_desktop.core.protocol.messages import CastState, ClusterPhase, ClusterStatus, NodeState
 from castray_desktop.ui.i18n.language import CHINESE, Language
+from castray_desktop.ui.model import preferences
 from castray_desktop.ui.window.main_window import MainWindow
 from tests.helpers import fake_engine as fake
 from tests.helpers.desktop.on_screen import click, hidden_because
@@ -70,6 +71,25 @@ def test_no_question_without_a_running_cast(window: MainWindow, link: FakeLink) 
     assert link.asked(m.UseCluster) == [m.UseCluster(OTHER)]
 
 
+def shared_welcome(joined: int) -> m.Welcome:
+    """A shared cluster that so many other machines have joined; nothing is being sent."""
+    here = fake.node("ubuntu-ws", 1, this_computer=True)
+    others = tuple(fake.node(f"gpu-{number}", 10 + number) for number in range(joined))
+    shared = fake.local_cluster(target="shared")
+    return msgspec.structs.replace(fake.empty_welcome(), cluster=shared, nodes=(here, *others))
+
+
+LEAVES = "Another machine is in this cluster. Its nodes leave when it stops."
+STOPS = (
+    "Without this window, the cluster stops as soon as nothing else uses it. To come back, a machine has to"
+    " join again."
+)
+BACKGROUND = (
+    "In the background, CastRay ends when everything has been sent and no other machine is in the cluster."
+    " Until then, start it again to show this window."
+)
+
+
 @pytest.mark.parametrize(
     ("joined", "says"),
     [
@@ -117,6 +137,106 @@ def test_a_shared_cluster_that_nobody_has_joined_is_stopped_at_once(
     link.start(msgspec.structs.replace(fake.empty_welcome(), cluster=shared, nodes=(here,)))
     leave(window)
     assert link.asked(m.LeaveCluster) == [m.LeaveCluster()]
+
+
+def test_switching_away_from_a_shared_cluster_says_which_machines_leave(
+    window: MainWindow, link: FakeLink
+) -> None:
+    link.answers[m.GetStatus] = lambda command: fake.engine_status()
+    link.start(shared_welcome(1))
+    use(window)
+    assert link.asked(m.UseCluster) == []
+    assert window.banner.text() == f"{LEAVES} {STOPS}"
+    click(button(window.banner, "Switch"))
+    assert link.asked(m.UseCluster) == [m.UseCluster(OTHER)]
+
+
+def test_switching_asks_nothing_if_the_shared_cluster_is_kept(window: MainWindow, link: FakeLink) -> None:
+    link.answers[m.GetStatus] = lambda command: fake.engine_status(kept=True, cluster_kept=True)
+    link.start(shared_welcome(1))
+    use(window)
+    assert link.asked(m.UseCluster) == [m.UseCluster(OTHER)]
+
+
+def test_switching_asks_if_the_setting_then_keeps_the_other_cluster(
+    window: MainWindow, link: FakeLink
+) -> None:
+    link.answers[m.GetStatus] = lambda command: fake.engine_status(kept=True, cluster_kept=True)
+    window.preferences.set(preferences.BACKGROUND, True)
+    link.start(shared_welcome(1))
+    use(window)
+    assert link.asked(m.UseCluster) == []
+    assert LEAVES in window.banner.text()
+
+
+def test_closing_says_which_machines_leave_the_shared_cluster(
+    qtbot: QtBot, window: MainWindow, link: FakeLink
+) -> None:
+    link.answers[m.GetStatus] = lambda command: fake.engine_status()
+    link.start(shared_welcome(1))
+    with qtbot.assertNotEmitted(window.quit_requested):
+        window.close()
+    assert window.banner.text() == f"{LEAVES} {STOPS} {BACKGROUND}"
+    with qtbot.waitSignal(window.quit_requested):
+        click(button(window.banner, "Close the window"))
+
+
+def test_closing_names_casts_and_machines(window: MainWindow, link: FakeLink) -> None:
+    link.answers[m.GetStatus] = lambda command: fake.engine_status()
+    link.start(shared_welcome(2))
+    link.say(m.CastChanged(fake.sending_cast()))
+    window.close()
+    assert window.banner.text() == (
+        "qwen2.5-14b-instruct/ is still being sent. 2 other machines are in this cluster. Their nodes leave"
+        f" when it stops. {STOPS} {BACKGROUND}"
+    )
+    button(window.banner, "Stop, and continue next time")
+    link.say(m.CastResult(fake.sending_cast(state=CastState.COMPLETED), (), 2.0))
+    assert window.banner.text().startswith("2 other machines are in this cluster.")
+    button(window.banner, "Close the window")
+    detached = fake.engine_status(kept=True, kept_until=("c0ffee000009",))
+    link.answers[m.GetStatus] = lambda command: detached
+    link.say(m.CastChanged(fake.sending_cast(cast="c0ffee000009")))
+    link.say(m.NodesChanged((fake.node("gpu-2", 12),)))
+    assert window.banner.text().startswith("3 other machines are in this cluster.")
+    link.say(m.NodesChanged((), ("gpu-0", "gpu-1", "gpu-2")))
+    assert not window.banner.isVisible()
+
+
+@pytest.mark.parametrize(("joined", "kept"), [(0, False), (1, True)])
+def test_closing_asks_nothing_if_no_machine_loses_the_shared_cluster(
+    qtbot: QtBot, window: MainWindow, link: FakeLink, joined: int, kept: bool
+) -> None:
+    link.answers[m.GetStatus] = lambda command: fake.engine_status(kept=kept, cluster_kept=kept)
+    link.start(shared_welcome(joined))
+    with qtbot.waitSignal(window.quit_requested):
+        window.close()
+    assert not window.banner.isVisible()
+
+
+def test_closing_asks_if_the_engine_is_kept_for_another_cluster(window: MainWindow, link: FakeLink) -> None:
+    """Its casts continue, so only the machines are at stake."""
+    link.answers[m.GetStatus] = lambda command: fake.engine_status(kept=True)
+    link.start(shared_welcome(1))
+    link.say(m.CastChanged(fake.sending_cast()))
+    window.close()
+    assert window.banner.text().startswith(LEAVES)
+
+
+def test_in_the_background_the_window_stays_while_machines_are_in_the_cluster(
+    qtbot: QtBot, window: MainWindow, link: FakeLink
+) -> None:
+    link.answers[m.GetStatus] = lambda command: fake.engine_status()
+    link.start(shared_welcome(1))
+    link.say(m.CastChanged(fake.sending_cast()))
+    window.close()
+    with qtbot.assertNotEmitted(window.quit_requested):
+        click(button(window.banner, "Keep running in the background"))
+        assert window.isHidden()
+        link.say(m.CastResult(fake.sending_cast(state=CastState.COMPLETED), (), 2.0))
+        link.say(m.NodesChanged((fake.node("gpu-0", 10, state=NodeState.OFFLINE),)))  # it may come back
+    with qtbot.waitSignal(window.quit_requested):
+        link.say(m.NodesChanged((), ("gpu-0",)))
 
 
 def test_sharing_says_what_it_opens_even_with_no_cluster(window: MainWindow, link: FakeLink) -> None:

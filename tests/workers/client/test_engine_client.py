@@ -183,6 +183,9 @@ async def test_a_detached_cast_keeps_it_until_its_end(engine_home: EngineHome, t
     assert ((await status()).kept, (await status()).kept_until) == (True, (casts[0],))
     await client.request(messages.KeepEngine(True), messages.Done)
     assert ((await status()).kept, (await status()).kept_until) == (True, ())  # whichever casts end
+    assert (await status()).cluster_kept
+    await client.request(messages.UseCluster("10.0.4.10:6379"), messages.Done)
+    assert ((await status()).kept, (await status()).cluster_kept) == (True, False)  # it keeps the other one
     await client.request(messages.KeepEngine(False), messages.Done)
     await client.request(messages.Cancel(casts[0]), messages.Done)
     assert ((await status()).kept, (await status()).kept_until) == (False, ())

@@ -49,6 +49,7 @@ class EngineStatus(Message, frozen=True):
     kept: bool  # it runs without clients
     limit: int = 0  # upload limit of every node over all casts, bytes per second
     kept_until: tuple[str, ...] = ()  # it is kept only until these casts have ended
+    cluster_kept: bool = False  # the client's cluster stays connected without clients and casts
 
 
 class Failed(Message, frozen=True):
