@@ -361,6 +361,8 @@ class MainWindow(QMainWindow):
         if notice is not None and notice != self._last_notice:
             self._last_notice = notice
             self.banner.show_message(lambda: explain_failure(notice), tone="warn")
+        if cluster.target != self._cluster.target:
+            self.header.show_rates(None)  # the engine reports the traffic of the cluster in use only
         self._cluster = cluster
         self.table.set_cluster(cluster.target)
         self.join_hint.set_cluster(cluster)

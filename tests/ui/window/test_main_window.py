@@ -122,6 +122,16 @@ def test_an_address_can_be_attached(window: MainWindow, link: FakeLink) -> None:
     assert link.asked(m.UseCluster) == [m.UseCluster("10.0.4.10:6379")]
 
 
+def test_the_traffic_of_a_cluster_is_not_shown_beside_the_next(window: MainWindow, link: FakeLink) -> None:
+    """The engine tells of no more traffic of the cluster that was left, not even that it has ended."""
+    link.start(fake.busy_welcome())
+    link.say(fake.throughput(1.0, 14e6, 6e6))
+    link.say(m.ClusterChanged(fake.local_cluster()))
+    assert window.header.total.text() == "14 MB/s"
+    link.say(m.ClusterChanged(ClusterStatus(ClusterPhase.STARTING, "shared")))
+    assert (window.header.total.text(), window.header.upload.text()) == ("0 MB/s", "Idle")
+
+
 def test_a_ready_cluster_shows_its_nodes(window: MainWindow, link: FakeLink) -> None:
     link.start(fake.busy_welcome())
     assert window.graph.isVisible()
