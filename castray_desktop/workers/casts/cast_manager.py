@@ -136,6 +136,9 @@ class CastManager:
         self._table = CastTable(max_running)
         self._releasing: dict[str, asyncio.Task[None]] = {}  # casts that have ended, by id
         self._awaited_results: dict[str, set[asyncio.Future[CastResult]]] = {}  # by cast
+        self._requeued: dict[
+            str, CastCheckpoint
+        ] = {}  # paused casts that are about to wait for their cluster
         self.dry_runs = DryRuns(self._new_session, self._release_nodes)
         self._background = BackgroundTasks()
         context = self._context = ClusterContext(agents, publish, self._services, self._table)
@@ -300,7 +303,7 @@ class CastManager:
     async def result(self, cast: str) -> CastResult:
         """The result of a cast, once it has ended. Raises CastRayError, also if the engine stops before."""
         status = self._table.find(cast)
-        if status.cast not in self._table.tasks and status.state.finished:
+        if status.cast not in self._table.tasks:
             return status.result(self._context.now)
         ended: asyncio.Future[CastResult] = asyncio.get_running_loop().create_future()
         awaited = self._awaited_results.setdefault(status.cast, set())
@@ -355,11 +358,9 @@ class CastManager:
         """Turn a paused cast into one that waits for its cluster, as after a restart."""
         session, task = self._table.sessions[cast], self._table.tasks[cast]
         if not session.waits_for_cluster:
-            record = session.checkpoint()
+            self._requeued[cast] = session.checkpoint()
             task.cancel()
             await asyncio.wait([task])
-            if task.cancelled():  # otherwise it has ended meanwhile
-                self.restore(record)
 
     async def close(self) -> None:
         """Stop without ending casts: the next engine continues them if there is a checkpoint store.
@@ -593,9 +594,15 @@ class CastManager:
 
     def _task_ended(self, cast: str) -> None:
         self._table.queue.remove(cast)
-        session = self._table.sessions.pop(cast)
+        session, requeued = self._table.sessions.pop(cast), self._requeued.pop(cast, None)
         if self._table.tasks.pop(cast).cancelled():
-            return  # the next engine continues it
+            if requeued is not None:
+                self.restore(requeued)
+            return  # otherwise the next engine continues it
+        for ended in self._pending_results(
+            cast
+        ):  # read after all events of the end, even if one of them fails
+            ended.set_result(session.status.result(self._context.now))
         self._admit()
         self._finished.cast_ended(session)
         if self._services.speeds is not None and session.measured_speeds:
@@ -604,8 +611,6 @@ class CastManager:
         if session.status.awaited:
             self._deferred.add_cast(session.status)
         self._deferred.cast_ended(session.status)
-        for ended in self._pending_results(cast):
-            ended.set_result(session.status.result(self._context.now))
 
     def _pending_results(self, cast: str) -> list[asyncio.Future[CastResult]]:
         """The results of the cast that clients still wait for; none afterwards."""

@@ -28,6 +28,7 @@ from castray_desktop.core.protocol.nodes.agent_reports import RecipientState, So
 from castray_desktop.workers.casts import cast_publisher
 from castray_desktop.workers.casts.cast_manager import CastManager
 from castray_desktop.workers.casts.cast_table import CastServices
+from castray_desktop.workers.casts.session.cast_session import CastSession
 from tests.helpers.cast_stage import REQUEST, Stage
 from tests.helpers.fake_agents import SIZE, STREAM
 from tests.helpers.patience import PATIENCE
@@ -524,6 +525,29 @@ async def test_another_limit_while_it_runs(stage: Stage) -> None:
     with pytest.raises(CastRayError) as caught:
         await stage.cast_manager.set_limit(cast, 0)
     assert caught.value.failure.kind is FailureKind.CAST_FINISHED
+
+
+async def test_nothing_that_fails_at_the_end_keeps_the_result_back() -> None:
+    def refuse(*ended: object) -> None:
+        raise RuntimeError("no history")
+
+    loop, faults = asyncio.get_running_loop(), list[object]()
+    loop.set_exception_handler(lambda _, context: faults.append(context["exception"]))
+    stage = Stage(ended=refuse)
+    cast = await stage.start()
+    assert await stage.finish(cast, "a", "b", "c") is CastState.COMPLETED
+    assert [str(fault) for fault in faults] == ["no history"]
+    await stage.cast_manager.close()
+
+
+async def test_a_session_that_breaks_lets_nobody_wait(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def break_down(session: CastSession) -> None:
+        raise RuntimeError("broken")
+
+    monkeypatch.setattr(CastSession, "run", break_down)
+    cast = stage.cast_manager.send(REQUEST)
+    first = await stage.result(cast)
+    assert (await stage.result(cast)).summary.cast == first.summary.cast == cast
 
 
 async def test_of_an_ended_cast_only_the_status_is_kept(stage: Stage) -> None:

@@ -13,6 +13,7 @@ import pytest
 from castray_desktop.core.failures.kinds import CastRayError, Failure, FailureKind
 from castray_desktop.core.protocol.messages import (
     CastMode,
+    CastResult,
     CastState,
     DeliverySnapshot,
     DeliveryState,
@@ -259,6 +260,23 @@ async def test_the_result_of_a_paused_cast_whose_cluster_is_left_is_that_of_its_
     await stage.agents.wait_for("c", agent_orders.StartDelivery, 2)
     assert await stage.finish(cast, "a", "b", "c") is CastState.COMPLETED
     assert (await awaited).summary.state is CastState.COMPLETED
+
+
+async def test_whenever_it_is_asked_for_the_result_of_a_paused_cast_is_that_of_its_end(
+    engines: Engines,
+) -> None:
+    stage = await engines.start()
+    cast = await stage.start()
+    await stage.cast_manager.commands.pause(cast)
+    awaited: list[asyncio.Task[CastResult]] = []
+    leaving = asyncio.create_task(stage.cast_manager.end_all(Failure(FailureKind.CLUSTER_STOPPED)))
+    while not leaving.done():
+        awaited.append(asyncio.create_task(stage.result(cast)))
+        await asyncio.sleep(0)
+    assert len(awaited) > 1
+    assert not any(result.done() for result in awaited)
+    await stage.cast_manager.cancel(cast)
+    assert {(await result).summary.state for result in awaited} == {CastState.CANCELLED}
 
 
 async def test_an_engine_that_stops_has_no_result_of_a_cast_that_runs(engines: Engines) -> None:
