@@ -42,6 +42,13 @@ def format_list(words: Iterable[str]) -> str:
     return QCoreApplication.translate("units", ", ").join(words)
 
 
+def format_series(words: Iterable[str]) -> str:
+    """Words, or names, in a sentence: "a, b and c", in Chinese "a、b、c"; empty without any."""
+    *first, last = [*words] or [""]
+    text = QCoreApplication.translate("units", "{names} and {last}")
+    return text.format(names=format_list(first), last=last) if first else last
+
+
 def format_ago(seconds: float) -> str:
     """How long ago: "just now", "15 s ago", "4 min ago", "3 h ago", "2 days ago"."""
     translate = QCoreApplication.translate

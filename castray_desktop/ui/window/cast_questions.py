@@ -17,7 +17,7 @@ from castray_desktop.core.protocol.nodes.driver_protocol import OWN_TARGETS, SHA
 from castray_desktop.ui.clusters.cluster_selector import ClusterSelector
 from castray_desktop.ui.clusters.join_hint import has_members, joined_machines
 from castray_desktop.ui.i18n.language import Text
-from castray_desktop.ui.i18n.number_format import format_list
+from castray_desktop.ui.i18n.number_format import format_list, format_series
 from castray_desktop.ui.model.engine_link import EngineLink
 from castray_desktop.ui.model.node_list import NodeList
 from castray_desktop.ui.model.preferences import Closing, Preferences
@@ -37,22 +37,23 @@ def in_a_row(*sentences: str) -> str:
 
 def names_list(casts: Sequence[CastSummary]) -> str:
     """The names of the first casts, and how many others there are."""
-    names = format_list(cast_title(cast) for cast in casts[:MOST_NAMES])
-    more = len(casts) - MOST_NAMES
-    text = translate("CastQuestion", "{names} and {count} more")
-    return text.format(names=names, count=more) if more > 0 else names
+    titles = [cast_title(cast) for cast in casts]
+    more = len(titles) - MOST_NAMES
+    if more > 0:
+        text = translate("CastQuestion", "{names} and {count} more")
+        return text.format(names=format_list(titles[:MOST_NAMES]), count=more)
+    return format_series(titles)
 
 
 def names_text(casts: tuple[CastSummary, ...]) -> str:
     """A sentence that names the casts which are under way; empty without any."""
-    names = format_list(cast_title(cast) for cast in casts[:MOST_NAMES])
     more = len(casts) - MOST_NAMES
     if more > 0:
         text = translate("CastQuestion", "{names} and {count} more are still being sent.")
-        return text.format(names=names, count=more)
+        return text.format(names=format_list(map(cast_title, casts[:MOST_NAMES])), count=more)
     one = translate("CastQuestion", "{names} is still being sent.")
     many = translate("CastQuestion", "{names} are still being sent.")
-    return (one if len(casts) == 1 else many).format(names=names) if casts else ""
+    return (one if len(casts) == 1 else many).format(names=names_list(casts)) if casts else ""
 
 
 def machines_text(count: int) -> str:

@@ -52,3 +52,10 @@ def test_ages(seconds: float, text: str) -> None:
 
 def test_counts_have_separated_thousands() -> None:
     assert number_format.format_count(1408) == "1,408"
+
+
+@pytest.mark.parametrize(
+    ("words", "text"), [((), ""), (("a",), "a"), (("a", "b"), "a and b"), (("a", "b", "c"), "a, b and c")]
+)
+def test_names_in_a_sentence(words: tuple[str, ...], text: str) -> None:
+    assert number_format.format_series(words) == text

@@ -63,6 +63,24 @@ def test_one_question_names_the_casts_and_what_happens_to_them(
     window.close_sheets()
 
 
+@pytest.mark.parametrize(
+    ("casts", "says"),
+    [
+        (2, "data-1 and data-0 are still being sent."),
+        (3, "data-2, data-1 and data-0 are still being sent."),
+        (5, "data-4, data-3, data-2 and 2 more are still being sent."),
+    ],
+)
+def test_a_question_names_a_few_casts(window: MainWindow, link: FakeLink, casts: int, says: str) -> None:
+    running = tuple(
+        fake.sending_cast(cast=f"c0ffee00001{number}", name=f"data-{number}", folder=False, started=number)
+        for number in range(casts)
+    )
+    link.start(msgspec.structs.replace(fake.busy_welcome(), casts=running, deliveries={}))
+    leave(window)
+    assert says in window.banner.text()
+
+
 def test_no_question_without_a_running_cast(window: MainWindow, link: FakeLink) -> None:
     link.start(msgspec.structs.replace(fake.busy_welcome(), casts=(), deliveries={}))
     leave(window)
