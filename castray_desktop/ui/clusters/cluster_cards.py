@@ -25,6 +25,7 @@ from castray_desktop.ui.widgets.basic_widgets import (
     GlyphLabel,
     IconLabel,
     PrimaryButton,
+    bind_text,
     button,
     icon_button,
     label,
@@ -240,8 +241,11 @@ class ClusterRow(QWidget):
             layout.addWidget(forget)
         layout.addWidget(self.button)
         self.button.clicked.connect(lambda: self.chosen.emit(cluster.target))
-        name_of = self.tr("Attach to {target}").format(target=cluster.target)
-        self.button.setAccessibleName(name_of)
+        bind_text(
+            self.button,
+            self.button.setAccessibleName,
+            lambda: self.tr("Attach to {target}").format(target=target_name(cluster.target)),
+        )
 
 
 class AttachCard(ChoiceCard):

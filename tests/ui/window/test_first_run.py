@@ -175,3 +175,18 @@ def test_a_message_leaves_the_title_where_there_is_room(
             assert place(page.banner).bottom() < place(page._title).top()
             assert not page.illustration.isVisible()
             assert place(page._title).bottom() < place(page.local).top()
+
+
+def test_the_buttons_of_clusters_are_named_in_the_language_of_the_window(
+    window: MainWindow, link: FakeLink, language: Language
+) -> None:
+    known = m.ClusterList((KnownCluster("10.0.4.1:6379", running=True), KnownCluster("shared")))
+    link.answers[m.ListClusters] = lambda command: known
+    link.start(fake.empty_welcome())
+    rows = window.welcome_page.attach.rows
+    names = ["Attach to 10.0.4.1:6379", "Attach to Shared cluster"]
+    assert [row.button.accessibleName() for row in rows] == names
+    language.choose(CHINESE)
+    QApplication.processEvents()
+    rows = window.welcome_page.attach.rows
+    assert [row.button.accessibleName() for row in rows] == ["连接 10.0.4.1:6379", "连接 共享集群"]
