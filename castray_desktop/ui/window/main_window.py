@@ -361,14 +361,15 @@ class MainWindow(QMainWindow):
         if notice is not None and notice != self._last_notice:
             self._last_notice = notice
             self.banner.show_message(lambda: explain_failure(notice), tone="warn")
-        if cluster.target != self._cluster.target:
-            self.header.show_rates(None)  # the engine reports the traffic of the cluster in use only
-        self._cluster = cluster
+        switched, self._cluster = cluster.target != self._cluster.target, cluster
         self.table.set_cluster(cluster.target)
         self.join_hint.set_cluster(cluster)
         self.node_dialogs.set_cluster(cluster)
         if cluster.phase is ClusterPhase.READY:
             self._hide_cluster_failure()
+        if switched:
+            self.header.show_rates(None)  # the engine reports the traffic of the cluster in use only
+            self._show_cast(self.table.selected_cast())
         self._show_status()
 
     def _hide_cluster_failure(self) -> None:

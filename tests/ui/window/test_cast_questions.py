@@ -325,3 +325,14 @@ def test_a_cast_of_another_cluster_is_not_drawn_on_this_ones_nodes(
     assert any(OTHER in text for text in painted(window.table))
     window.table.select_cast("c0ffee000001")
     assert window.nodes.cast is not None
+
+
+def test_after_a_switch_the_graph_no_longer_shows_the_other_clusters_cast(
+    window: MainWindow, link: FakeLink
+) -> None:
+    link.start(fake.busy_welcome())
+    link.say(m.CastChanged(fake.sending_cast(cluster=m.CastCluster.of("local"))))
+    window.table.select_cast("c0ffee000001")
+    assert window.nodes.cast is not None
+    link.say(m.ClusterChanged(ClusterStatus(ClusterPhase.READY, OTHER)))
+    assert window.nodes.cast is None
