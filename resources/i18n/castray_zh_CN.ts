@@ -427,6 +427,10 @@
         <translation>此集群中还有 {count} 台其他机器，集群停止后，其节点会离开。</translation>
     </message>
     <message>
+        <source>Without this window, the cluster stops as soon as nothing else uses it.</source>
+        <translation>此窗口不再使用集群后，一旦没有其他传输或程序使用它，集群就会停止。</translation>
+    </message>
+    <message>
         <source>Switch</source>
         <translation>切换</translation>
     </message>
@@ -3714,6 +3718,10 @@
         <translation>可以在托盘中继续，也可以在下次启动时继续。</translation>
     </message>
     <message>
+        <source>In the background, CastRay ends when everything has been sent and no other machine is in the cluster. Until then, start it again to show this window.</source>
+        <translation>在后台运行时，CastRay 会在全部发送完成且集群中没有其他机器后退出。在此之前，再次启动即可显示此窗口。</translation>
+    </message>
+    <message>
         <source>If you close the window, CastRay keeps running to finish {kept}. After that, it stops {stopped} until the next start.</source>
         <translation>关闭窗口后，CastRay 会继续运行，直到 {kept} 传输结束。之后会停止 {stopped}，下次启动时再继续。</translation>
     </message>
@@ -4281,6 +4289,10 @@
     <message>
         <source>the speed limit</source>
         <translation>限速</translation>
+    </message>
+    <message>
+        <source>the speed limit, shared with other casts</source>
+        <translation>与其他传输共享的限速</translation>
     </message>
     <message>
         <source>the disk of {node}</source>
@@ -5910,6 +5922,10 @@
     <message>
         <source>, </source>
         <translation>、</translation>
+    </message>
+    <message>
+        <source>{names} and {last}</source>
+        <translation>{names}、{last}</translation>
     </message>
     <message>
         <source>just now</source>
