@@ -3569,6 +3569,10 @@
         <translation>无需其他准备即可体验全部功能</translation>
     </message>
     <message>
+        <source>Other machines can join; stops with the window</source>
+        <translation>其他机器可以加入，随窗口关闭而停止</translation>
+    </message>
+    <message>
         <source>Listens on this computer only; stops with the window</source>
         <translation>只监听本机，随窗口关闭而停止</translation>
     </message>

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from PySide6.QtCore import QRectF, Qt, QTimer, Signal
 from PySide6.QtGui import QColor, QHideEvent, QLinearGradient, QPainter, QPaintEvent, QShowEvent
-from PySide6.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QHBoxLayout, QLabel, QVBoxLayout, QWidget
 
 from castray_desktop.core.protocol.messages import (
     MOST_DEMO_NODES,
@@ -15,6 +15,7 @@ from castray_desktop.core.protocol.messages import (
     EngineSettings,
     KnownCluster,
 )
+from castray_desktop.core.protocol.nodes.driver_protocol import SHARED_TARGET
 from castray_desktop.ui.clusters.cluster_selector import KnownClusters, cluster_line
 from castray_desktop.ui.i18n.language import Retranslator, Text
 from castray_desktop.ui.model.cluster_text import step, target_name
@@ -135,17 +136,17 @@ class ChoiceCard(Card):
         tile = IconLabel(self._theme, icon_name, "accent", 20, side=40, tile="accent_soft")
         words = lay_in(QVBoxLayout(), label(title, 14, 600), ElidedLabel(line, 12, 400, "2"), spacing=1)
         self.head = lay_in(QHBoxLayout(), tile, (words, 1), spacing=12)
-        rows = [self._point(point) for point in points]
+        self._point_labels = [label(point, 12, 400, "2") for point in points]
+        rows = [self._point(words) for words in self._point_labels]
         lay_in(QVBoxLayout(self._points), *rows, spacing=10, margins=(0, 2, 0, 0))
         self.column = lay_in(
             QVBoxLayout(self), self.head, self._points, None, spacing=14, margins=(15, 15, 15, 15)
         )
 
-    def _point(self, text: Text) -> QHBoxLayout:
+    def _point(self, words: QLabel) -> QHBoxLayout:
         row = QHBoxLayout()
         row.setSpacing(8)
         row.addWidget(IconLabel(self._theme, "check", "ok_fill", 14, side=16), 0, Qt.AlignmentFlag.AlignTop)
-        words = label(text, 12, 400, "2")
         words.setWordWrap(True)
         row.addWidget(words, 1)
         return row
@@ -167,6 +168,8 @@ class ChoiceCard(Card):
 class LocalCard(ChoiceCard):
     """Start Ray here."""
 
+    _shared = False  # whether other machines can join the one that starts, or would start
+
     def __init__(self, theme: Theme) -> None:
         super().__init__(
             theme,
@@ -176,7 +179,7 @@ class LocalCard(ChoiceCard):
             (
                 lambda: self.tr("Try every feature without any other setup"),
                 lambda: self.tr("This computer and demo nodes on it, each with an inbox of its own"),
-                lambda: self.tr("Listens on this computer only; stops with the window"),
+                self._reach,
             ),
         )
         self.share = CheckBox(theme, lambda: self.tr("Let other machines join"), 12)
@@ -188,7 +191,9 @@ class LocalCard(ChoiceCard):
             most=MOST_DEMO_NODES,
         )
         self.demo_nodes.show_value(EngineSettings().demo_nodes)
-        self._moving = self._short = False
+        self._moving: ClusterStatus | None = None
+        self._short = False
+        self.share.toggled.connect(self._show_reach)
         self._choices = QWidget()
         name = label(lambda: self.tr("Demo nodes"), 12, 500, "2")
         row = lay_in(QHBoxLayout(), name, None, self.demo_nodes)
@@ -202,9 +207,20 @@ class LocalCard(ChoiceCard):
     def show_state(self, moving: ClusterStatus | None, enabled: bool) -> None:
         super().show_state(moving, enabled)
         self.start_button.setVisible(moving is None)
-        self._moving = moving is not None
+        self._moving = moving
+        self._show_reach()
         self._show_choices()
         self.start_button.setEnabled(enabled)
+
+    def _reach(self) -> str:
+        if self._shared:
+            return self.tr("Other machines can join; stops with the window")
+        return self.tr("Listens on this computer only; stops with the window")
+
+    def _show_reach(self) -> None:
+        moving = self._moving
+        self._shared = self.share.isChecked() if moving is None else moving.target == SHARED_TARGET
+        self._point_labels[-1].setText(self._reach())
 
     def set_short(self, short: bool, *, pointless: bool = False, tight: bool = False) -> None:
         super().set_short(short, pointless=pointless, tight=tight)
@@ -213,7 +229,7 @@ class LocalCard(ChoiceCard):
 
     def _show_choices(self) -> None:
         """Hide the number of demo nodes where there is little room: it is in the settings, too."""
-        self._choices.setVisible(not self._moving and not self._short)
+        self._choices.setVisible(self._moving is None and not self._short)
 
 
 class ClusterRow(QWidget):

@@ -190,3 +190,24 @@ def test_the_buttons_of_clusters_are_named_in_the_language_of_the_window(
     QApplication.processEvents()
     rows = window.welcome_page.attach.rows
     assert [row.button.accessibleName() for row in rows] == ["连接 10.0.4.1:6379", "连接 共享集群"]
+
+
+def test_the_card_does_not_say_that_a_shared_cluster_listens_here_only(
+    window: MainWindow, link: FakeLink
+) -> None:
+    link.start(fake.empty_welcome())
+    card = window.welcome_page.local
+
+    def last_point() -> str:
+        return card._point_labels[-1].text()
+
+    alone = "Listens on this computer only; stops with the window"
+    joined = "Other machines can join; stops with the window"
+    said = [last_point()]
+    for ticked in (True, False):
+        card.share.setChecked(ticked)
+        said.append(last_point())
+    assert said == [alone, joined, alone]
+    for target, text in (("shared", joined), ("local", alone)):
+        link.say(m.ClusterChanged(ClusterStatus(ClusterPhase.STARTING, target)))
+        assert last_point() == text
