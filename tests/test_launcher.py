@@ -237,13 +237,15 @@ def test_a_killed_set_up_is_started_over(launcher: Launcher, tmp_path: Path) -> 
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
-    deadline = time.monotonic() + PATIENCE
-    while not launcher.calls("pip"):
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-    process.kill()
-    process.wait(timeout=PATIENCE)
-    gate.touch()  # pip has the lock until it ends
+    try:
+        deadline = time.monotonic() + PATIENCE
+        while not launcher.calls("pip"):
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+    finally:
+        process.kill()
+        process.wait(timeout=PATIENCE)
+        gate.touch()  # pip has the lock until it ends
 
     result = launcher.run("nodes")
     assert result.returncode == 0

@@ -93,6 +93,8 @@ async def test_a_pause_stops_every_hop_and_the_cast_goes_on_at_the_same_offset(
         asked, at_first = time.monotonic(), watcher.bytes(cast)
         await watcher.client.request(messages.Pause(cast), messages.Done)
         took, before = time.monotonic() - asked, await watcher.bytes_at_rest(cast)
+        assert max(before) < 100 * MIB  # they are at rest because of the pause
+        await watcher.until(lambda: watcher.states[cast] is CastState.PAUSED)
         since = max(after - first for first, after in zip(at_first, before, strict=True))
         most = LIMIT * (STOP_SECONDS + 0.25)  # the first state was as old as that
         if took < STOP_SECONDS and since <= most:

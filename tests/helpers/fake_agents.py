@@ -28,6 +28,7 @@ TOTALS = cast_parcel.ParcelTotals(
 )
 STREAM = TOTALS.stream_bytes
 URL = "https://example.org/model.bin?key=secret"
+HELD_SECONDS = 3600.0
 
 
 class FakeAgents:
@@ -95,7 +96,8 @@ class FakeAgents:
     async def call(
         self, node: str, order: agent_orders.Order, seconds: float = ORDER_SECONDS
     ) -> agent_orders.OrderReply | None:
-        async with answer_within(node, seconds):
+        held = self._held is not None and isinstance(order, self._held)
+        async with answer_within(node, HELD_SECONDS if held else seconds):
             return await self._answer(node, order)
 
     async def _answer(self, node: str, order: agent_orders.Order) -> agent_orders.OrderReply | None:
@@ -159,7 +161,9 @@ class FakeAgents:
         return found()[count - 1]
 
     def hold(self, kind: type) -> None:
-        """Answer orders of this kind only after `release`."""
+        """Answer orders of this kind only after `release`. Meanwhile their time does not run out: what waits
+        for their answers does not end.
+        """
         self._held = kind
 
     def release(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -27,6 +28,7 @@ MakeLab = Callable[..., Lab]
 pytestmark = pytest.mark.timeout(240)
 
 SECONDS = 90
+TRIES = 5
 
 
 def make_file(nodes: LabNodes, size: int, name: str = "model.bin") -> Path:
@@ -82,17 +84,26 @@ async def assert_others_complete(nodes: LabNodes, cast: str, without: str, path:
 
 
 async def test_every_byte_reaches_three_hosts_over_links_with_a_rate(make_lab: MakeLab) -> None:
+    """A busy machine may hold up a connection or the bytes: then there is another cast."""
     lab = make_lab(4, "400mbit")
     async with lab_nodes(lab) as nodes:
-        path = make_file(nodes, 40_000_001)
-        before = lab.traffic(lab.hosts[0])[0]
-        ended = await result(nodes, send(nodes, path))
-        assert_delivered(nodes, ended, path)
-        assert all(is_direct(nodes, ended, node) for node in ended.summary.chain[1:])
-        assert 1 <= ended.summary.source_copies < 1.1
-        left = lab.traffic(lab.hosts[0])[0] - before
-        assert 40_000_000 < left < 44_000_000  # once over the source's link
-        assert ended.seconds > 0.8  # links limit it, none of which is gone around
+        direct, shortest = set[str](), math.inf
+        for number in range(TRIES):
+            path = make_file(nodes, 40_000_001, f"{number}.bin")
+            before = lab.traffic(lab.hosts[0])[0]
+            ended = await result(nodes, send(nodes, path))
+            assert_delivered(nodes, ended, path)
+            assert all(is_direct(nodes, ended, node) for node in ended.summary.chain[1:])
+            assert 1 <= ended.summary.source_copies < 1.1
+            left = lab.traffic(lab.hosts[0])[0] - before
+            assert 40_000_000 < left < 44_000_000  # once over the source's link
+            assert ended.seconds > 0.8  # links limit it, none of which is gone around
+            direct |= {delivery.node for delivery in ended.deliveries if delivery.transport == "direct"}
+            shortest = min(shortest, ended.seconds)
+            if len(direct) == 3 and shortest < 10:
+                break
+        assert direct == {"h1", "h2", "h3"}
+        assert shortest < 10
 
 
 async def test_a_killed_hop_is_gone_around(make_lab: MakeLab) -> None:

@@ -60,7 +60,9 @@ HANGS_SECONDS = 60.0
 """No delivery but those of `HELD` needs that long on a busy machine, unless its frames are always changed."""
 
 ALWAYS_SECONDS = 10.0
-"""For those. They need not complete, and one whose pieces always stall takes a timeout for each of them."""
+"""For those. They need not complete; one whose pieces always stall gives up after 40 s: only the pauses between
+its connections count as time without one.
+"""
 
 CHANGES: dict[str, Change] = {
     "another type": flip(0),
@@ -130,12 +132,15 @@ class Attacked:
         )
 
     def ended(self, held: Sequence[str] = HELD, seconds: float = HANGS_SECONDS) -> dict[str, DeliveryReport]:
-        """The results, once all have ended; a delivery that is `held`, or takes longer, is cancelled."""
+        """The results, once all have ended. A delivery that is `held`, or takes longer than
+        `ALWAYS_SECONDS`, is cancelled; any other one may not hang.
+        """
         self.cast.finish_source()
         until = time.monotonic() + seconds
         for name in sorted(self.nodes, key=lambda name: name in held):
             left = HELD_SECONDS if name in held else until - time.monotonic()
             if not self.nodes[name].ends_within(self.cast.cast, max(left, 0.5)):
+                assert name in held or seconds == ALWAYS_SECONDS, f"the delivery behind {name} hangs"
                 self.cast.cancel(self.nodes[name])
         return {name: node.await_end(self.cast.cast) for name, node in self.nodes.items()}
 

@@ -47,7 +47,7 @@ class Teller(QObject):
         window.move(0, 0)
         yield lambda: len(online(window)) == 4
         window.selection.set_selected(self._selected)
-        yield lambda: window.graph.view.isVisible() and len(places(window)) == 4  # no more the first page
+        yield lambda: window.graph.view.isVisible() and len(places(window)) == 4  # instead of the first page
         yield at_rest(lambda: places(window))
         tell("nodes", places=places(window))
         yield lambda: bool(window.graph.scene_.targets)

@@ -172,9 +172,8 @@ async def test_it_plans_the_local_nodes_and_counts_them(stage: Stage) -> None:
     assert stage.phases == [ClusterPhase.STARTING, ClusterPhase.PLACING, ClusterPhase.READY]
 
 
-async def test_a_head_that_has_answered_has_another_time(
-    stage: Stage, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_head_that_has_answered_has_more_time(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert cluster_supervisor.ANSWERED_SECONDS > cluster_supervisor.ATTACH_SECONDS
     monkeypatch.setattr(cluster_supervisor, "ATTACH_SECONDS", 600.0)
     monkeypatch.setattr(cluster_supervisor, "ANSWERED_SECONDS", 1.0)
     stage.script = lambda driver: driver.say(driver_protocol.HeadAnswered())

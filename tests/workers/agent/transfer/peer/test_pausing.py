@@ -81,7 +81,7 @@ def test_every_hop_stops_and_continues_at_the_same_offset(lab: Lab, local: bool)
 
 
 def test_a_connection_lost_during_a_pause_is_not_reported(lab: Lab) -> None:
-    cast, nodes = chain_of_three(lab, 32 * MIB, 16 * MIB, timing=PeerTiming(lost_after=0.3, grace=0.3))
+    cast, nodes = chain_of_three(lab, 32 * MIB, 16 * MIB, timing=PeerTiming(lost_after=0.3, grace=PATIENCE))
     nodes[-1].await_delivery(cast.cast, lambda report: report.content_bytes >= 2 * MIB)
     pause(cast, True, 1)
     before = stand_still(cast)
@@ -91,6 +91,7 @@ def test_a_connection_lost_during_a_pause_is_not_reported(lab: Lab) -> None:
         channel.abort()
     assert stand_still(cast) == before
     assert not nodes[0].ends_within(cast.cast, 0.8)
+    assert [node.plane._deliveries[cast.cast].report().failure for node in nodes] == [None] * 3
     unlimit(cast)
     pause(cast, False, 2)
     reports = cast.results()
