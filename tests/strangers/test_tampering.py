@@ -60,8 +60,8 @@ HANGS_SECONDS = 60.0
 """No delivery but those of `HELD` needs that long on a busy machine, unless its frames are always changed."""
 
 ALWAYS_SECONDS = 10.0
-"""For those. They need not complete; one whose pieces always stall gives up after 40 s: only the pauses between
-its connections count as time without one.
+"""For those. They need not complete; one whose pieces always stall gives up after 40 s: only the pauses
+between its connections count as time without one.
 """
 
 CHANGES: dict[str, Change] = {
