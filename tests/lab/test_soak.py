@@ -17,8 +17,8 @@ pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(600)]
 
 def test_a_short_soak_accounts_for_every_delivery(make_lab: Callable[..., Lab], tmp_path: Path) -> None:
     make_lab(1)  # skipped where no laboratory can be created
-    pace = Pace(hosts=3, cast_gap=1.5, fault_gap=(2.0, 3.0), quiet=8.0)
-    soak(10.0, 1, tmp_path / "run.jsonl", pace=pace)
+    pace = Pace(hosts=3, cast_gap=1.5, fault_gap=(2.0, 3.0), quiet=4.0)
+    soak(8.0, 1, tmp_path / "run.jsonl", pace=pace)
     run = SoakRun.of(read_run(tmp_path / "run.jsonl"))
     assert [problem for problem in problems(run) if " grew: " not in problem] == [], text(run)
     assert run.faults
