@@ -56,6 +56,10 @@ ROOT = Path(__file__).resolve().parents[2]
 SETUP_SECONDS = 60.0
 END_SECONDS = 5.0
 RAY_START_SECONDS = 90.0
+
+_GAVE_UP = "timed out during startup"
+"""What Ray says if a node has not registered with the head within 30 s."""
+
 IPERF_PORT = 5201
 LONG_PATH_QUEUE = 20_000
 """Packets that may wait in a host's device for the switch in user space: enough to lose none."""
@@ -401,13 +405,15 @@ class Lab:
         environment: Mapping[str, str] | None = None,
         shared_memory: str = "",
         complete: bool = False,
+        attempts: int = 3,
     ) -> str:
         """Start a Ray node in the host: the head, or one that joins `head`. Returns the head's address.
 
         `python` is the interpreter with Ray, `environment` has extra variables for its processes,
         `shared_memory` is the size of a separate /dev/shm ("16m"). Unless it is to be `complete`, the node
         does without the processes of Ray that casts never use; Ray before 2.44 always has them. Only the
-        laboratory ends the node. Raises LabUnavailable.
+        laboratory ends the node. Where Ray gives up on a joining node because the machine is busy, all
+        processes in the host are ended, and the node is started again. Raises LabUnavailable.
         """
         folder = tempfile.mkdtemp(prefix="clr", dir="/tmp")  # Ray's sockets need a short path
         self._folders.append(folder)
@@ -456,6 +462,17 @@ class Lab:
             raise LabUnavailable(
                 f"Ray did not start in {host.name} within {RAY_START_SECONDS:g} s"
             ) from error
+        if started.returncode and head is not None and attempts > 1 and _GAVE_UP in started.stderr:
+            self.end_ray(host)
+            return self.start_ray(
+                host,
+                head,
+                python,
+                environment=environment,
+                shared_memory=shared_memory,
+                complete=complete,
+                attempts=attempts - 1,
+            )
         if started.returncode:
             raise LabUnavailable(f"Ray did not start in {host.name}: {started.stdout}{started.stderr}")
         return address

@@ -52,7 +52,7 @@ async def attach(desk: Desk, target: str, nodes: int) -> None:
         await desk.until("trying", lambda: desk.cache.cluster.phase is not ClusterPhase.FAILED)
         await desk.until("attached from outside, or not", ended, ATTACHED_SECONDS)
         failure = desk.cache.cluster.failure
-        if failure is None or "Initialization failure from server" not in failure.values.get("reason", ""):
+        if failure is None or failure.kind is not FailureKind.CLUSTER_UNREACHABLE:
             break
     assert desk.is_ready(nodes), desk.cache.cluster
 
