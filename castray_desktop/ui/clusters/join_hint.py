@@ -19,17 +19,21 @@ from castray_desktop.ui.widgets.basic_widgets import ElidedLabel, Rule, icon_but
 SECRET = re.compile(r"(RAY_AUTH_TOKEN=)\S+")
 
 
+def _members(nodes: tuple[NodeInfo, ...]) -> list[NodeInfo]:
+    """The nodes of other machines than this computer."""
+    here = {node.node_id for node in nodes if node.this_computer}
+    return [node for node in nodes if node.node_id not in here]
+
+
 def has_members(nodes: tuple[NodeInfo, ...]) -> bool:
     """Whether another machine than this computer is in the cluster."""
-    here = {node.node_id for node in nodes if node.this_computer}
-    return any(node.node_id not in here for node in nodes) if here else bool(nodes)
+    return bool(_members(nodes))
 
 
 def joined_machines(nodes: tuple[NodeInfo, ...]) -> int:
     """How many other machines than this computer are in the cluster now."""
-    here = {node.node_id for node in nodes if node.this_computer}
-    others = (node for node in nodes if node.node_id not in here and node.state is not NodeState.OFFLINE)
-    return len({node.address or node.node_id for node in others})
+    present = (node for node in _members(nodes) if node.state is not NodeState.OFFLINE)
+    return len({node.address or node.node_id for node in present})
 
 
 class JoinHint(QWidget):

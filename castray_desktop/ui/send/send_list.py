@@ -20,6 +20,7 @@ from PySide6.QtCore import (
     QSize,
     Qt,
     Signal,
+    SignalInstance,
 )
 from PySide6.QtGui import (
     QColor,
@@ -394,14 +395,16 @@ class DropArea(QWidget):
     def _empty_page(self) -> QWidget:
         page = QWidget()
         adding = (
-            self._add_button(lambda: self.tr("Files"), lambda: self.tr("Add files"), "file-plus"),
-            self._add_button(lambda: self.tr("Folder"), lambda: self.tr("Add folder"), "folder-plus"),
-            self._add_button(lambda: self.tr("URL"), lambda: self.tr("Add from URL"), "link"),
+            self._add_button(
+                lambda: self.tr("Files"), lambda: self.tr("Add files"), "file-plus", self.files_wanted
+            ),
+            self._add_button(
+                lambda: self.tr("Folder"), lambda: self.tr("Add folder"), "folder-plus", self.folder_wanted
+            ),
+            self._add_button(
+                lambda: self.tr("URL"), lambda: self.tr("Add from URL"), "link", self.url_wanted
+            ),
         )
-        for each, wanted in zip(
-            adding, (self.files_wanted, self.folder_wanted, self.url_wanted), strict=True
-        ):
-            each.clicked.connect(wanted)
         buttons = lay_in(QHBoxLayout(), None, *adding, None, spacing=8)
         center = Qt.AlignmentFlag.AlignHCenter
         column = lay_in(QVBoxLayout(page), None, spacing=0, margins=(8, 6, 8, 6))
@@ -414,10 +417,11 @@ class DropArea(QWidget):
         lay_in(column, 12, buttons, None)
         return page
 
-    def _add_button(self, text: Text, name: Text, icon_name: str) -> QPushButton:
+    def _add_button(self, text: Text, name: Text, icon_name: str, wanted: SignalInstance) -> QPushButton:
         """A button with a short text, so that three of them fit side by side."""
         add = button(self._theme, text, icon_name)
         bind_text(add, partial(set_name, add), name)
+        add.clicked.connect(wanted)
         return add
 
     def _list_page(self) -> QWidget:

@@ -136,9 +136,8 @@ class CastManager:
         self._table = CastTable(max_running)
         self._releasing: dict[str, asyncio.Task[None]] = {}  # casts that have ended, by id
         self._awaited_results: dict[str, set[asyncio.Future[CastResult]]] = {}  # by cast
-        self._requeued: dict[
-            str, CastCheckpoint
-        ] = {}  # paused casts that are about to wait for their cluster
+        # Paused casts that are about to wait for their cluster.
+        self._requeued: dict[str, CastCheckpoint] = {}
         self.dry_runs = DryRuns(self._new_session, self._release_nodes)
         self._background = BackgroundTasks()
         context = self._context = ClusterContext(agents, publish, self._services, self._table)
@@ -599,9 +598,8 @@ class CastManager:
             if requeued is not None:
                 self.restore(requeued)
             return  # otherwise the next engine continues it
-        for ended in self._pending_results(
-            cast
-        ):  # read after all events of the end, even if one of them fails
+        # Clients read them after all events of the end, also if one of the next steps fails.
+        for ended in self._pending_results(cast):
             ended.set_result(session.status.result(self._context.now))
         self._admit()
         self._finished.cast_ended(session)

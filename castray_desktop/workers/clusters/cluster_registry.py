@@ -111,6 +111,11 @@ class ManagedCluster:
         """Whether it is in use and has not failed."""
         return self.in_use and self.status.phase is not ClusterPhase.FAILED
 
+    @property
+    def has_deferred(self) -> bool:
+        """Whether deliveries wait for its nodes."""
+        return self.is_alive and self.casts.has_deferred
+
     def cluster_changed(self, status: ClusterStatus) -> None:
         """See `ClusterListener`."""
         self._publish(messages.ClusterChanged(status))
@@ -276,7 +281,7 @@ class ClusterRegistry:
     @property
     def has_deferred(self) -> bool:
         """Whether deliveries wait for nodes of a connected cluster."""
-        return any(cluster.is_alive and cluster.casts.has_deferred for cluster in self)
+        return any(cluster.has_deferred for cluster in self)
 
     async def settings_changed(self, settings: messages.EngineSettings) -> None:
         """Apply changed settings; when this returns, reachable nodes use the new limits."""
@@ -327,9 +332,7 @@ class ClusterRegistry:
 
     def is_kept(self, cluster: ManagedCluster) -> bool:
         """Whether it stays connected without clients and without running casts."""
-        return (
-            cluster.kept or cluster.target in self.held or (cluster.is_alive and cluster.casts.has_deferred)
-        )
+        return cluster.kept or cluster.target in self.held or cluster.has_deferred
 
     def close_unused(self, targets_in_use: Iterable[str]) -> None:
         """Leave clusters unused for a while, and drop those without any state."""
