@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import functools
 import itertools
 import json
 import os
@@ -56,9 +57,8 @@ ROOT = Path(__file__).resolve().parents[2]
 SETUP_SECONDS = 60.0
 END_SECONDS = 5.0
 RAY_START_SECONDS = 90.0
-
-_GAVE_UP = "timed out during startup"
-"""What Ray says if a node has not registered with the head within 30 s."""
+RAY_STARTS = 4
+"""How often a joining node is started: on a busy machine, Ray gives up waiting for its head after 30 s."""
 
 IPERF_PORT = 5201
 LONG_PATH_QUEUE = 20_000
@@ -405,16 +405,33 @@ class Lab:
         environment: Mapping[str, str] | None = None,
         shared_memory: str = "",
         complete: bool = False,
-        attempts: int = 3,
     ) -> str:
         """Start a Ray node in the host: the head, or one that joins `head`. Returns the head's address.
 
         `python` is the interpreter with Ray, `environment` has extra variables for its processes,
         `shared_memory` is the size of a separate /dev/shm ("16m"). Unless it is to be `complete`, the node
         does without the processes of Ray that casts never use; Ray before 2.44 always has them. Only the
-        laboratory ends the node. Where Ray gives up on a joining node because the machine is busy, all
-        processes in the host are ended, and the node is started again. Raises LabUnavailable.
+        laboratory ends the node. If a joining node does not start, all processes in the host are ended, and
+        it is started again, `RAY_STARTS` times in all. Raises LabUnavailable.
         """
+        start = functools.partial(
+            self._start_ray, host, head, python, environment or {}, shared_memory, complete
+        )
+        for _ in range(RAY_STARTS - 1 if head is not None else 0):
+            with contextlib.suppress(LabUnavailable):
+                return start()
+            self.end_ray(host)
+        return start()
+
+    def _start_ray(
+        self,
+        host: Host,
+        head: Host | None,
+        python: str | Path,
+        environment: Mapping[str, str],
+        shared_memory: str,
+        complete: bool,
+    ) -> str:
         folder = tempfile.mkdtemp(prefix="clr", dir="/tmp")  # Ray's sockets need a short path
         self._folders.append(folder)
         self._ray_folders[host] = folder
@@ -433,7 +450,7 @@ class Lab:
             *([] if head else ["--include-dashboard=false"]),
             *([] if complete else ["--include-log-monitor=false", *([] if head else ["--no-monitor"])]),
         ]
-        variables = ray_environment() | dict(environment or {})
+        variables = ray_environment() | dict(environment)
         if not complete:
             variables["RAY_prestart_worker_first_driver"] = (
                 "0"  # agents can't use workers without our modules
@@ -462,17 +479,6 @@ class Lab:
             raise LabUnavailable(
                 f"Ray did not start in {host.name} within {RAY_START_SECONDS:g} s"
             ) from error
-        if started.returncode and head is not None and attempts > 1 and _GAVE_UP in started.stderr:
-            self.end_ray(host)
-            return self.start_ray(
-                host,
-                head,
-                python,
-                environment=environment,
-                shared_memory=shared_memory,
-                complete=complete,
-                attempts=attempts - 1,
-            )
         if started.returncode:
             raise LabUnavailable(f"Ray did not start in {host.name}: {started.stdout}{started.stderr}")
         return address

@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks.laboratory.lab import ROOT, Host, Lab, LabUnavailable, ray_environment
+from benchmarks.laboratory.lab import ROOT, Host, Lab, ray_environment
 from benchmarks.soak.resource_samples import command_line, disk_bytes, sample_process, staging_folders
 from benchmarks.soak.soak_records import ProcessSample
 from castray_desktop.core.failures.kinds import CastRayError, FailureKind
@@ -30,7 +30,6 @@ COMMAND_SECONDS = 90.0
 RETRY_SECONDS = 0.2
 UNKNOWN_SECONDS = 20.0
 GONE_SECONDS = 30.0
-STARTS = 4
 PORT = 8123
 DRIVER = b"castray_desktop.workers.driver.ray_driver"
 AGENT_TITLES = (b"NodeAgent", b"castray-agent")
@@ -87,10 +86,6 @@ class SoakCluster:
         }
         if host == head:
             return self.lab.start_ray(host, environment=variables)
-        for _ in range(STARTS - 1):  # on a busy machine Ray gives up waiting for its own head
-            self.lab.end_ray(host)
-            with contextlib.suppress(LabUnavailable):
-                return self.lab.start_ray(host, head, environment=variables)
         self.lab.end_ray(host)
         return self.lab.start_ray(host, head, environment=variables)
 
