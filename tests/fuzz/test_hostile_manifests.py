@@ -14,12 +14,11 @@ from castray_desktop.core.content.file_names import NamePatterns
 from castray_desktop.core.content.manifest import EntryKind
 from castray_desktop.core.failures.kinds import FailureKind
 from castray_desktop.core.protocol.nodes.agent_reports import DeliveryReport, RecipientState
-from castray_desktop.workers.agent.transfer.node_context import PeerTiming
 from castray_desktop.workers.agent.transfer.source.scan_cache import ScanCache
 from castray_desktop.workers.agent.transfer.source.scanner import OnProgress, ScanResult, scan_paths
 from tests.helpers.extent import TEST_ALL
 from tests.workers.agent.transfer.conftest import home, lab
-from tests.workers.agent.transfer.lab import ENDED, Lab, tree
+from tests.workers.agent.transfer.lab import ENDED, PATIENT, Lab, tree
 
 pytestmark = pytest.mark.timeout(60)
 __all__ = ["home", "lab"]
@@ -28,9 +27,6 @@ SIZE = 3000  # of each file that the source really has
 
 END_SECONDS = 60.0
 """A hundred thousand links take four seconds of a processor, which other tests use too."""
-
-PATIENT = PeerTiming(lost_after=20.0, grace=20.0)
-"""A machine that holds up a handshake for seconds is no reason to fail."""
 
 _HEAD = struct.Struct("<4sBxxxIQ")
 _ENTRY = struct.Struct("<BBHIqQHH")

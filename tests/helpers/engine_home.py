@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
+from castray_desktop.core.protocol.nodes import driver_protocol
 from castray_desktop.workers.base.paths import Paths
 from castray_desktop.workers.base.state_files import open_socket
 from castray_desktop.workers.client.engine_client import EngineClient
@@ -42,6 +43,13 @@ class EngineHome:
         self.script(driver)
         self.drivers.append(driver)
         return driver
+
+    async def agent_called(self) -> None:
+        """Wait until the engine has called an agent of its first cluster."""
+        async with asyncio.timeout(PATIENCE):
+            while not self.drivers:  # noqa: ASYNC110 - nobody tells
+                await asyncio.sleep(0)
+        await self.drivers[0].wait_for(driver_protocol.AgentCall)
 
     async def alone(self, clients: int = 0) -> None:
         """Wait until the engine has noticed that a client left."""

@@ -11,15 +11,11 @@ import pytest
 
 from benchmarks.laboratory.lab import Lab
 from benchmarks.laboratory.lab_clusters import ray_alone
-from castray_desktop.workers.agent.transfer.node_context import PeerTiming
 from tests.lab.conftest import make_lab, why_not
 from tests.strangers.watched_run import WatchedRun
 from tests.workers.agent.transfer.conftest import home, lab, refusing
 
-__all__ = ["PATIENT", "home", "lab", "make_lab", "refusing", "watched", "why_not"]
-
-PATIENT = PeerTiming(lost_after=20.0, grace=20.0)
-"""Of recipients that must complete, also on a machine that holds up a handshake for seconds."""
+__all__ = ["home", "lab", "make_lab", "refusing", "watched", "why_not"]
 
 
 @pytest.fixture(scope="package")

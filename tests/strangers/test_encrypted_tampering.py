@@ -14,7 +14,6 @@ from castray_desktop.workers.agent.transfer.node_context import PeerTiming
 from castray_desktop.workers.agent.transfer.peer import accept, dial
 from castray_desktop.workers.agent.transfer.peer.tls import engine_certificates
 from castray_desktop.workers.clusters.certificate_authority import CertificateAuthority
-from tests.strangers.conftest import PATIENT
 from tests.strangers.tampering_proxy import (
     RECORD,
     Attack,
@@ -27,7 +26,7 @@ from tests.strangers.tampering_proxy import (
     stall,
     truncate,
 )
-from tests.workers.agent.transfer.lab import BEST, Lab, Node
+from tests.workers.agent.transfer.lab import BEST, PATIENT, Lab, Node
 
 pytestmark = pytest.mark.timeout(120)
 

@@ -24,9 +24,8 @@ from castray_desktop.core.protocol.nodes.handshake import (
 )
 from castray_desktop.core.protocol.nodes.peer_frames import HEADER_BYTES, FrameType, frame
 from castray_desktop.workers.agent.transfer.peer import accept
-from tests.strangers.conftest import PATIENT
 from tests.strangers.tampering_proxy import HEADER, TamperingProxy
-from tests.workers.agent.transfer.lab import Cast, Lab, Node
+from tests.workers.agent.transfer.lab import PATIENT, Cast, Lab, Node
 
 MIB = 1 << 20
 CAST_AT = HEADER_BYTES + 27  # of the cast's id in a HELLO

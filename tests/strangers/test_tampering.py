@@ -29,7 +29,6 @@ from castray_desktop.core.protocol.nodes.peer_frames import (
 from castray_desktop.workers.agent.transfer.node_context import PeerTiming
 from castray_desktop.workers.agent.transfer.peer import accept, dial
 from castray_desktop.workers.agent.transfer.system.digests import file_hasher, piece_hasher
-from tests.strangers.conftest import PATIENT
 from tests.strangers.tampering_proxy import (
     HEADER,
     Attack,
@@ -45,7 +44,7 @@ from tests.strangers.tampering_proxy import (
     stall,
     truncate,
 )
-from tests.workers.agent.transfer.lab import BEST, Lab, Node
+from tests.workers.agent.transfer.lab import BEST, PATIENT, Lab, Node
 
 pytestmark = pytest.mark.timeout(240)
 

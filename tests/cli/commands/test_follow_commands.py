@@ -17,7 +17,6 @@ import pytest
 from castray_desktop.cli.interruption import has_hung_up, interruption
 from castray_desktop.core.failures.kinds import CastRayError, Failure, FailureKind
 from castray_desktop.core.protocol import messages as m
-from castray_desktop.core.protocol.nodes import driver_protocol
 from castray_desktop.workers.client.engine_client import EngineClient
 from tests.cli.examples import running_cast
 from tests.cli.run_words import run_words
@@ -118,10 +117,7 @@ async def sending_and_following(
     (folder / "x").write_text("x")
     sending = asyncio.create_task(run_words("send", str(folder / "x"), "--to", "node_1", *options))
     await until_clients(engine_home, 1)
-    async with asyncio.timeout(PATIENCE):
-        while not engine_home.drivers:  # noqa: ASYNC110 - nobody tells
-            await asyncio.sleep(0)
-    await engine_home.drivers[0].wait_for(driver_protocol.AgentCall)
+    await engine_home.agent_called()
     client = await engine_home.connect()
     (cast,) = client.welcome.casts
     await client.close()

@@ -21,7 +21,6 @@ from castray_desktop.core.protocol.nodes import driver_protocol
 from tests.cli.run_words import run_words
 from tests.helpers.engine_home import EngineHome
 from tests.helpers.fake_driver import RAY_NODE, FakeDriver
-from tests.helpers.patience import PATIENCE
 
 K = FailureKind
 
@@ -90,10 +89,7 @@ async def test_every_result_names_its_cluster(
     sending = asyncio.create_task(
         run_words("send", str(tmp_path / "x"), "--to", "all", "--json", "--cluster", target)
     )
-    async with asyncio.timeout(PATIENCE):
-        while not engine_home.drivers:  # noqa: ASYNC110 - nobody tells
-            await asyncio.sleep(0)
-    await engine_home.drivers[0].wait_for(driver_protocol.AgentCall)
+    await engine_home.agent_called()
     client = await engine_home.connect()
     (cast,) = client.welcome.casts
     await client.request(messages.Cancel(cast.cast), messages.Done)

@@ -28,10 +28,8 @@ from castray_desktop.cli.output.terminal import OutputStyle, use_output_style
 from castray_desktop.core.failures.kinds import Failure, FailureKind
 from castray_desktop.core.protocol import messages
 from castray_desktop.core.protocol.messages import CastResult, CastState, DeliveryState, Transport
-from castray_desktop.core.protocol.nodes import driver_protocol
 from tests.cli.examples import Said, ended
 from tests.helpers.engine_home import EngineHome
-from tests.helpers.patience import PATIENCE
 from tests.helpers.samples import make_cast, make_delivery
 
 K = FailureKind
@@ -327,10 +325,7 @@ def test_a_cast_that_never_started_ends_with_its_reason(
 async def test_an_interrupted_command_cancels_its_cast(engine_home: EngineHome, tmp_path: Path) -> None:
     (tmp_path / "x").write_text("x")
     sending = asyncio.create_task(send(parse_command(["send", str(tmp_path / "x"), "--to", "node_1"])))
-    async with asyncio.timeout(PATIENCE):
-        while not engine_home.drivers:  # noqa: ASYNC110 - nobody tells
-            await asyncio.sleep(0)
-    await engine_home.drivers[0].wait_for(driver_protocol.AgentCall)
+    await engine_home.agent_called()
     sending.cancel()
     with pytest.raises(asyncio.CancelledError):
         await sending

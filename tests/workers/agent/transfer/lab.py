@@ -45,6 +45,9 @@ from castray_desktop.workers.agent.transfer.system.digests import FILE_HASHES, P
 from castray_desktop.workers.agent.transfer.transfer_service import TransferService
 from tests.helpers.patience import PATIENCE
 
+PATIENT = PeerTiming(lost_after=20.0, grace=20.0)
+"""Of recipients that must complete, also on a machine that holds up a handshake for seconds."""
+
 ENDED = (RecipientState.COMPLETED, RecipientState.SKIPPED, RecipientState.FAILED, RecipientState.CANCELLED)
 SOURCE_ENDED = (SourceState.FAILED, SourceState.CANCELLED)
 BEST = Algorithms(piece=PIECE_DIGESTS[0], file=FILE_HASHES[0])
